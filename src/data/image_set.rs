@@ -1,0 +1,155 @@
+//! Labelled images of one size: what every dataset becomes, imported or rendered.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use memmap2::Mmap;
+use rayon::prelude::*;
+
+/// One split of a dataset: square RGB images of one size, with a category each.
+#[derive(Clone, Debug)]
+pub struct ImageSet {
+    /// The dataset's name and split, such as `cifar-10/train`.
+    pub name: String,
+    /// Height and width in pixels.
+    pub size: usize,
+    /// The categories' names, by label.
+    pub classes: Arc<[String]>,
+    /// The category of each image.
+    pub labels: Arc<[u32]>,
+    /// BLAKE3 of everything above and of the pixels, in hexadecimal: equal hashes mean equal sets.
+    pub hash: String,
+    pixels: Pixels,
+}
+
+/// A dataset: its splits by name (`train`, `test`, ..) and what it is.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// The name that commands and configuration use, such as `cifar-10`.
+    pub name: String,
+    /// What a reader of a report should know about it, in one sentence.
+    pub description: String,
+    /// The splits by name.
+    pub splits: BTreeMap<String, ImageSet>,
+}
+
+#[derive(Clone, Debug)]
+enum Pixels {
+    Memory(Arc<[u8]>),
+    Mapped(Arc<Mmap>, Range<usize>),
+}
+
+impl ImageSet {
+    /// A set in memory. `pixels` (N, size, size, 3) are bytes, channels last.
+    ///
+    /// # Panics
+    /// When sizes do not agree or a label has no class.
+    pub fn new(name: &str, size: usize, classes: Vec<String>, labels: Vec<u32>, pixels: Vec<u8>) -> Self {
+        let hash = content_hash(size, &classes, &labels, &pixels);
+        Self::checked(name, size, classes, labels, hash, Pixels::Memory(pixels.into()))
+    }
+
+    /// A set whose pixels are a range of a memory map; `hash` is the one recorded when the file was written.
+    ///
+    /// # Panics
+    /// As [`ImageSet::new`].
+    pub fn mapped(
+        name: &str,
+        size: usize,
+        classes: Vec<String>,
+        labels: Vec<u32>,
+        hash: String,
+        map: Arc<Mmap>,
+        range: Range<usize>,
+    ) -> Self {
+        Self::checked(name, size, classes, labels, hash, Pixels::Mapped(map, range))
+    }
+
+    fn checked(
+        name: &str,
+        size: usize,
+        classes: Vec<String>,
+        labels: Vec<u32>,
+        hash: String,
+        pixels: Pixels,
+    ) -> Self {
+        let set = Self { name: name.into(), size, classes: classes.into(), labels: labels.into(), hash, pixels };
+        let (bytes, images) = (set.pixels().len(), set.labels.len());
+        assert!(bytes == images * size * size * 3, "{name}: {bytes} bytes for {images} images of {size}x{size}");
+        assert!(set.labels.iter().all(|&l| (l as usize) < set.classes.len()), "{name}: a label without a class");
+        set
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// All pixels, (N, size, size, 3) bytes.
+    pub fn pixels(&self) -> &[u8] {
+        match &self.pixels {
+            Pixels::Memory(bytes) => bytes,
+            Pixels::Mapped(map, range) => &map[range.clone()],
+        }
+    }
+
+    /// One image, (size, size, 3) bytes.
+    pub fn image(&self, index: usize) -> &[u8] {
+        let bytes = self.size * self.size * 3;
+        &self.pixels()[index * bytes..][..bytes]
+    }
+
+    /// BLAKE3 of one image's pixels, in hexadecimal.
+    pub fn image_hash(&self, index: usize) -> String {
+        blake3::hash(self.image(index)).to_hex().to_string()
+    }
+
+    /// The images of each category, in order, by label.
+    pub fn by_class(&self) -> Vec<Vec<u32>> {
+        let mut members = vec![Vec::new(); self.classes.len()];
+        for (image, &label) in self.labels.iter().enumerate() {
+            members[label as usize].push(image as u32);
+        }
+        members
+    }
+}
+
+/// BLAKE3 over size, classes, labels and pixels; every part is preceded by its length. The images are hashed one by
+/// one on all cores and their hashes hashed in order.
+pub fn content_hash(size: usize, classes: &[String], labels: &[u32], pixels: &[u8]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let mut part = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    };
+    part(&(size as u64).to_le_bytes());
+    classes.iter().for_each(|class| part(class.as_bytes()));
+    part(&labels.iter().flat_map(|label| label.to_le_bytes()).collect::<Vec<_>>());
+    let images: Vec<[u8; 32]> =
+        pixels.par_chunks((size * size * 3).max(1)).map(|image| *blake3::hash(image).as_bytes()).collect();
+    part(&images.concat());
+    hasher.finalize().to_hex().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(last: u8) -> ImageSet {
+        let pixels = (0..23).chain([last]).collect();
+        ImageSet::new("toy/train", 2, vec!["a".into(), "b".into()], vec![1, 0], pixels)
+    }
+
+    #[test]
+    fn images_and_categories_are_found_and_the_hash_sees_every_byte() {
+        assert_eq!(set(23).image(1), (12..24).collect::<Vec<u8>>());
+        assert_eq!(set(23).by_class(), [vec![1], vec![0]]);
+        assert_eq!(set(23).hash, set(23).hash);
+        assert_ne!(set(23).hash, set(24).hash);
+    }
+}

@@ -1,0 +1,10 @@
+//! Image sets, file formats, pair sets, the procedural world, augmentation and batches.
+
+pub mod augment;
+pub mod batches;
+pub mod image_set;
+pub mod import;
+pub mod pairs;
+pub mod preview;
+pub mod store;
+pub mod world;

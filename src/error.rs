@@ -1,0 +1,99 @@
+//! The one error of the library: what happened with the values in it, and a hint with a command that works.
+
+use std::fmt;
+
+/// What kind of end an error is, for the exit code and the run record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Something failed.
+    Failure,
+    /// The user asked to stop (Ctrl-C); work so far is kept.
+    Interrupted,
+}
+
+/// An error that a person can act on. Invariant: `what` names the values and places involved.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    what: String,
+    hint: Option<String>,
+}
+
+/// The library's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A failure, in one sentence without a full stop.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { kind: Kind::Failure, what: what.into(), hint: None }
+    }
+
+    /// The user asked to stop; `hint` should say how to go on.
+    pub fn interrupted(what: impl Into<String>) -> Self {
+        Self { kind: Kind::Interrupted, what: what.into(), hint: None }
+    }
+
+    /// Adds what to try next, with a command in backticks where there is one. The first hint stays.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint.get_or_insert_with(|| hint.into());
+        self
+    }
+
+    /// Puts the place in front: `context: what`.
+    #[must_use]
+    pub fn context(mut self, context: impl fmt::Display) -> Self {
+        self.what = format!("{context}: {}", self.what);
+        self
+    }
+
+    /// Failure or interruption.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The sentence without the hint.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// The hint alone.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Turns a foreign error into ours, with the place where it happened.
+pub trait Context<T> {
+    /// `context: error`. The context names the file, member or key.
+    fn context(self, context: impl fmt::Display) -> Result<T>;
+}
+
+impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
+    fn context(self, context: impl fmt::Display) -> Result<T> {
+        self.map_err(|error| Error::new(format!("{context}: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_ends_with_its_hint() {
+        let error = Error::new("no such set: `cifar`").hint("run `sempair data list`").context("table transfer");
+        assert_eq!(error.to_string(), "table transfer: no such set: `cifar`\n\nhint: run `sempair data list`");
+    }
+}

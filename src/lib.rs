@@ -1,0 +1,18 @@
+//! sempair: reproduce "Enhancing Self-Supervised Learning with Semantic Pairs" (arXiv 2510.08722).
+//!
+//! `ARCHITECTURE.md` shows how the rooms below fit together and which may use which.
+
+pub mod cli;
+pub mod data;
+pub mod error;
+pub mod eval;
+pub mod harness;
+pub mod kernels;
+pub mod methods;
+pub mod models;
+pub mod nn;
+pub mod optim;
+pub mod report;
+pub mod rng;
+pub mod tensor;
+pub mod train;
