@@ -1,0 +1,29 @@
+//! Row-major matrix products. c (m, n) is written (=).
+
+use super::check_len;
+use super::definition::product;
+
+/// c = a b, with a (m, k) and b (k, n).
+pub fn nn(c: &mut [f32], a: &[f32], b: &[f32], m: usize, k: usize, n: usize) {
+    check("matmul::nn", c, a, b, (m, k, n));
+    product(c, (a, |i, l| i * k + l), (b, |l, j| l * n + j), (m, k, n));
+}
+
+/// c = a bᵀ, with a (m, k) and b (n, k).
+pub fn nt(c: &mut [f32], a: &[f32], b: &[f32], m: usize, k: usize, n: usize) {
+    check("matmul::nt", c, a, b, (m, k, n));
+    product(c, (a, |i, l| i * k + l), (b, |l, j| j * k + l), (m, k, n));
+}
+
+/// c = aᵀ b, with a (k, m) and b (k, n).
+pub fn tn(c: &mut [f32], a: &[f32], b: &[f32], m: usize, k: usize, n: usize) {
+    check("matmul::tn", c, a, b, (m, k, n));
+    product(c, (a, |i, l| l * m + i), (b, |l, j| l * n + j), (m, k, n));
+}
+
+fn check(operation: &str, c: &[f32], a: &[f32], b: &[f32], (m, k, n): (usize, usize, usize)) {
+    let describe = || format!("{operation} (m {m}, k {k}, n {n})");
+    check_len(&describe(), "a", a, m * k);
+    check_len(&describe(), "b", b, k * n);
+    check_len(&describe(), "c", c, m * n);
+}
