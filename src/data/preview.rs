@@ -1,12 +1,14 @@
 //! Contact sheets: rows of small pictures, enlarged and set side by side, to look at.
 
-use std::io::BufWriter;
+use std::io::Write;
 use std::path::Path;
 
+use image::ExtendedColorType;
 use image::ImageEncoder;
 use image::codecs::png::PngEncoder;
 
 use crate::error::Context;
+use crate::error::Error;
 use crate::error::Result;
 
 /// Pixels of white between pictures and around the sheet.
@@ -43,13 +45,13 @@ pub fn contact_sheet(rows: &[Vec<(usize, Vec<u8>)>], scale: usize) -> (usize, us
 pub fn write_png(path: &Path, width: usize, height: usize, rgb: &[u8]) -> Result<()> {
     let place = || format!("picture {}", path.display());
     if width == 0 || height == 0 || rgb.len() != width * height * 3 {
-        return Err(crate::error::Error::new(format!("{}: {} bytes for {width}x{height} pixels", place(), rgb.len())));
+        return Err(Error::new(format!("{}: {} bytes for {width}x{height} pixels", place(), rgb.len())));
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut png = Vec::new();
+    PngEncoder::new(&mut png).write_image(rgb, width as u32, height as u32, ExtendedColorType::Rgb8).context(place())?;
     let mut file = tempfile::NamedTempFile::new_in(folder).context(place())?;
-    PngEncoder::new(BufWriter::new(file.as_file_mut()))
-        .write_image(rgb, width as u32, height as u32, image::ExtendedColorType::Rgb8)
-        .context(place())?;
+    file.write_all(&png).context(place())?;
     file.as_file().sync_all().context(place())?;
     file.persist(path).context(place())?;
     Ok(())

@@ -1,6 +1,5 @@
 //! What was drawn for an image, and a table of it to store beside the images.
 
-use std::io::BufWriter;
 use std::io::Write;
 use std::path::Path;
 
@@ -93,16 +92,12 @@ impl Factors {
 pub fn write_factors(path: &Path, factors: &[Factors]) -> Result<()> {
     let place = || format!("factors table {}", path.display());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let line = |cells: [String; 24]| cells.join("\t") + "\n";
+    let header = factors.first().map(|first| line(first.columns().map(|(name, _)| name.into())));
+    let rows = factors.iter().map(|row| line(row.columns().map(|(_, value)| value)));
+    let table: String = header.into_iter().chain(rows).collect();
     let mut file = tempfile::NamedTempFile::new_in(folder).context(place())?;
-    let mut out = BufWriter::new(file.as_file_mut());
-    if let Some(first) = factors.first() {
-        writeln!(out, "{}", first.columns().map(|(name, _)| name).join("\t")).context(place())?;
-    }
-    for row in factors {
-        writeln!(out, "{}", row.columns().map(|(_, value)| value).join("\t")).context(place())?;
-    }
-    out.flush().context(place())?;
-    drop(out);
+    file.write_all(table.as_bytes()).context(place())?;
     file.as_file().sync_all().context(place())?;
     file.persist(path).context(place())?;
     Ok(())

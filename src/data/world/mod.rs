@@ -1,8 +1,8 @@
 //! The procedural world: an endless labelled dataset in which every nuisance factor is drawn apart and recorded.
 //!
-//! A category is a silhouette built of parts in a characteristic arrangement ([`shape`]), with habits: a preferred
-//! hue, surface pattern and, more weakly, background. An instance draws everything else ([`scene`]): pose, colours,
-//! pattern, background with clutter, illumination and occlusion. [`render`] turns a scene into bytes.
+//! A category is a silhouette built of parts in a characteristic arrangement (`shape`), with habits: a preferred
+//! hue, surface pattern and, more weakly, background. An instance draws everything else (`scene`): pose, colours,
+//! pattern, background with clutter, illumination and occlusion. `render` turns a scene into bytes.
 //!
 //! The strengths of [`World::STANDARD`] were chosen once, so that categories are neither trivial nor impossible to
 //! tell apart, before anything was trained with pairs.
@@ -91,9 +91,7 @@ impl World {
             ("illumination", self.illumination),
         ];
         match strengths.into_iter().find(|(_, value)| !(0.0..=1.0).contains(value)) {
-            Some((name, value)) => {
-                Err(Error::new(format!("world.{name} is {value}")).hint("set it between 0 and 1"))
-            }
+            Some((name, value)) => Err(Error::new(format!("world.{name} is {value}")).hint("set it between 0 and 1")),
             None => Ok(()),
         }
     }
@@ -129,8 +127,7 @@ impl World {
     /// When the size is 0.
     pub fn image_set(&self, name: &str, categories: Range<u32>, instances: Range<u32>) -> (ImageSet, Vec<Factors>) {
         let classes = categories.clone().map(|category| format!("shape-{category}")).collect();
-        let ids: Vec<(u32, u32)> =
-            categories.clone().flat_map(|c| instances.clone().map(move |i| (c, i))).collect();
+        let ids: Vec<(u32, u32)> = categories.clone().flat_map(|c| instances.clone().map(move |i| (c, i))).collect();
         let labels = ids.iter().map(|(category, _)| category - categories.start).collect();
         let image = self.size * self.size * 3;
         let mut pixels = vec![0; ids.len() * image];
@@ -158,9 +155,8 @@ pub fn evaluation(world: &World, name: &str) -> Option<Dataset> {
         "synth-stl" => (STL_CATEGORIES, 10, 100, 80, "a procedural stand-in for STL-10"),
         _ => return None,
     };
-    let split = |split: &str, instances| {
-        world.image_set(&format!("{name}/{split}"), first..first + categories, instances).0
-    };
+    let split =
+        |split: &str, instances| world.image_set(&format!("{name}/{split}"), first..first + categories, instances).0;
     let splits = BTreeMap::from([
         ("train".to_string(), split("train", 0..train)),
         ("test".to_string(), split("test", train..train + test)),

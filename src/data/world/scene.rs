@@ -20,6 +20,7 @@ use super::surface::Pattern;
 use super::surface::Texture;
 use super::surface::hsv;
 use super::surface::luma;
+use super::surface::mix;
 use crate::rng::Key;
 use crate::rng::Stream;
 
@@ -122,7 +123,13 @@ const EVALUATION: Domain = Domain {
 };
 
 const STL: Domain = Domain {
-    backgrounds: &[Background::Gradient, Background::Horizon, Background::Stripes, Background::Tiles, Background::Waves],
+    backgrounds: &[
+        Background::Gradient,
+        Background::Horizon,
+        Background::Stripes,
+        Background::Tiles,
+        Background::Waves,
+    ],
     clutter: [0.0, 5.0],
     gain: [0.15, 0.6],
     slope: 0.5,
@@ -284,7 +291,7 @@ fn draw_background(
         let hue = stream.uniform();
         let first = hsv(hue, stream.range(0.05, 0.6), stream.range(0.15, 0.95));
         let second = hsv(hue + stream.range(-0.25, 0.25), stream.range(0.05, 0.6), stream.range(0.15, 0.95));
-        colours = [first, super::surface::mix(first, second, 0.75)];
+        colours = [first, mix(first, second, 0.75)];
         if (0.5 * (luma(colours[0]) + luma(colours[1])) - brightness).abs() > 0.2 {
             break;
         }
@@ -310,7 +317,7 @@ fn draw_occluder(strength: f32, pose: Pose, stream: &mut Stream) -> Option<(Part
         return None;
     }
     let inward = unit(stream.range(0.0, std::f32::consts::TAU));
-    let depth = stream.range(0.15, 0.3 + 0.4 * strength) * pose.half;
+    let depth = stream.range(0.15, 0.3 + 0.3 * strength) * pose.half;
     let along = stream.range(-0.5, 0.5) * pose.half;
     let (kind, centre, half) = match stream.below(3) {
         0 => (Kind::Box, 3.0 + pose.half - depth, [3.0, 4.0]),

@@ -116,8 +116,8 @@ impl Shape {
     fn attach_chain(&mut self, stream: &mut Stream) {
         let bend = stream.range(-0.7, 0.7);
         for parent in 0..2 + stream.below(2) {
-            let mut limb = Joint { angle: bend, tilt: 0.0, out: stream.range(0.6, 0.9), ..limb(parent, stream) };
-            limb.half = limb.half.map(|h| 1.25 * h);
+            let mut limb = Joint { angle: bend, tilt: 0.0, out: stream.range(0.5, 0.75), ..limb(parent, stream) };
+            limb.half = limb.half.map(|h| 1.3 * h);
             self.joints.push(limb);
         }
     }
@@ -140,10 +140,11 @@ impl Shape {
             tilt: 0.0,
             out: stream.range(0.4, 0.8),
             kind: if stream.chance(0.5) { Kind::Capsule } else { Kind::Box },
-            half: [stream.range(0.45, 0.8), stream.range(0.18, 0.3)],
+            half: [stream.range(0.3, 0.55), stream.range(0.22, 0.35)],
         };
-        let size = stream.range(0.55, 1.0);
-        let twin = Joint { parent: 1, angle: 0.0, tilt: 0.0, out: 0.7, kind: self.kind, half: self.half.map(|h| size * h) };
+        let size = stream.range(0.65, 1.0);
+        let twin =
+            Joint { parent: 1, angle: 0.0, tilt: 0.0, out: 0.7, kind: self.kind, half: self.half.map(|h| size * h) };
         self.joints.extend([bar, twin]);
         if stream.chance(0.7) {
             let angle = bar.angle + std::f32::consts::PI * if stream.chance(0.5) { 1.0 } else { 0.5 };
@@ -157,9 +158,9 @@ fn limb(parent: usize, stream: &mut Stream) -> Joint {
     let kind = KINDS[stream.below(KINDS.len())];
     let length = stream.range(0.4, 0.8);
     let half = match kind {
-        Kind::Capsule => [length, length * stream.range(0.25, 0.45)],
+        Kind::Capsule => [length, length * stream.range(0.3, 0.5)],
         Kind::Ring | Kind::Arc | Kind::Star | Kind::Cross => [0.15 + 0.8 * length, 0.15 + 0.8 * length],
-        _ => [length, length * stream.range(0.4, 1.0)],
+        _ => [length, length * stream.range(0.5, 1.0)],
     };
     Joint { parent, angle: 0.0, tilt: 0.0, out: stream.range(0.45, 0.8), kind, half }
 }
