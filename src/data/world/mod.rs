@@ -1,0 +1,169 @@
+//! The procedural world: an endless labelled dataset in which every nuisance factor is drawn apart and recorded.
+//!
+//! A category is a silhouette built of parts in a characteristic arrangement (`shape`), with habits: a preferred
+//! hue, surface pattern and, more weakly, background. An instance draws everything else (`scene`): pose, colours,
+//! pattern, background with clutter, illumination and occlusion. `render` turns a scene into bytes.
+//!
+//! The strengths of [`World::STANDARD`] were chosen once, so that categories are neither trivial nor impossible to
+//! tell apart, before anything was trained with pairs.
+
+mod factors;
+mod render;
+mod scene;
+mod shape;
+mod surface;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use rayon::prelude::*;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::data::image_set::Dataset;
+use crate::data::image_set::ImageSet;
+use crate::error::Error;
+use crate::error::Result;
+
+pub use factors::Factors;
+pub use factors::write_factors;
+pub use scene::Nuisance;
+pub use surface::Background;
+pub use surface::Pattern;
+
+/// The renderer's version: part of the key of every stage that depends on it. It goes up whenever a byte changes.
+pub const VERSION: u32 = 1;
+
+/// Pretraining categories have ids below this; those of the evaluation sets start here.
+pub const PRETRAINING_CATEGORIES: u32 = 10_000;
+
+/// The names that [`evaluation`] knows.
+pub const EVALUATION_SETS: [&str; 3] = ["synth-10", "synth-100", "synth-stl"];
+
+/// Ids from here on are those of `synth-stl`, which has nuisance distributions of its own.
+const STL_CATEGORIES: u32 = 20_000;
+
+/// The world's parameters. Equal worlds render equal bytes on every machine and on any number of threads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct World {
+    /// Height and width of an image in pixels.
+    pub size: usize,
+    /// The probability that an instance has its category's preferred hue, and, drawn apart, its preferred pattern.
+    pub habit: f32,
+    /// The probability that an instance stands before its category's preferred kind of background.
+    pub background_habit: f32,
+    /// How many shapes lie about in the background, 0 (none) to 1 (up to eight).
+    pub clutter: f32,
+    /// The probability that something stands before the object, 0 to 1; it grows with it.
+    pub occlusion: f32,
+    /// How far brightness, its gradient, colour cast and contrast depart from neutral, 0 (not at all) to 1.
+    pub illumination: f32,
+    /// The seed that all categories and instances descend from.
+    pub seed: u64,
+}
+
+impl World {
+    /// The world as chosen, which the embedded profiles use.
+    pub const STANDARD: World = World {
+        size: 32,
+        habit: 0.7,
+        background_habit: 0.35,
+        clutter: 0.5,
+        occlusion: 0.4,
+        illumination: 0.5,
+        seed: 0,
+    };
+
+    /// Checks values that come from a user.
+    ///
+    /// # Errors
+    /// When the size is outside 8..=512 or a probability or strength is outside 0..=1.
+    pub fn check(&self) -> Result<()> {
+        if !(8..=512).contains(&self.size) {
+            return Err(Error::new(format!("world.size is {}", self.size)).hint("set it between 8 and 512 pixels"));
+        }
+        let strengths = [
+            ("habit", self.habit),
+            ("background_habit", self.background_habit),
+            ("clutter", self.clutter),
+            ("occlusion", self.occlusion),
+            ("illumination", self.illumination),
+        ];
+        match strengths.into_iter().find(|(_, value)| !(0.0..=1.0).contains(value)) {
+            Some((name, value)) => Err(Error::new(format!("world.{name} is {value}")).hint("set it between 0 and 1")),
+            None => Ok(()),
+        }
+    }
+
+    /// Renders an instance of a category into `out` (size, size, 3), and tells what was drawn.
+    /// The result depends on the world, `category` and `instance` only.
+    ///
+    /// # Panics
+    /// When `out` has another length.
+    pub fn render(&self, category: u32, instance: u32, out: &mut [u8]) -> Factors {
+        render::render(self.size, &scene::draw(self, category, instance, None), out)
+    }
+
+    /// The same instance with one nuisance factor drawn anew and all else equal: what invariance is measured with.
+    /// `alternative` numbers the draws.
+    ///
+    /// # Panics
+    /// As [`World::render`].
+    pub fn render_varied(
+        &self,
+        category: u32,
+        instance: u32,
+        nuisance: Nuisance,
+        alternative: u32,
+        out: &mut [u8],
+    ) -> Factors {
+        render::render(self.size, &scene::draw(self, category, instance, Some((nuisance, alternative))), out)
+    }
+
+    /// Renders `instances` of every one of `categories`, category by category, on all cores. Labels count from 0.
+    ///
+    /// # Panics
+    /// When the size is 0.
+    pub fn image_set(&self, name: &str, categories: Range<u32>, instances: Range<u32>) -> (ImageSet, Vec<Factors>) {
+        let classes = categories.clone().map(|category| format!("shape-{category}")).collect();
+        let ids: Vec<(u32, u32)> = categories.clone().flat_map(|c| instances.clone().map(move |i| (c, i))).collect();
+        let labels = ids.iter().map(|(category, _)| category - categories.start).collect();
+        let image = self.size * self.size * 3;
+        let mut pixels = vec![0; ids.len() * image];
+        let factors =
+            pixels.par_chunks_exact_mut(image).zip(&ids).map(|(out, &(c, i))| self.render(c, i, out)).collect();
+        (ImageSet::new(name, self.size, classes, labels, pixels), factors)
+    }
+}
+
+/// The pretraining images: categories `0..categories`, each with `per_category_images` instances.
+///
+/// # Panics
+/// When `categories` exceeds [`PRETRAINING_CATEGORIES`], where the evaluation categories begin.
+pub fn pretraining(world: &World, categories: usize, per_category_images: usize) -> (ImageSet, Vec<Factors>) {
+    let limit = PRETRAINING_CATEGORIES as usize;
+    assert!(categories <= limit, "pretraining: {categories} categories, there are {limit}");
+    world.image_set("synth/pretrain", 0..categories as u32, 0..per_category_images as u32)
+}
+
+/// An evaluation set by name, with the splits `train` and `test`; `None` for a name not in [`EVALUATION_SETS`].
+pub fn evaluation(world: &World, name: &str) -> Option<Dataset> {
+    let (first, categories, train, test, what) = match name {
+        "synth-10" => (PRETRAINING_CATEGORIES, 10, 100, 100, "a procedural stand-in for CIFAR-10"),
+        "synth-100" => (PRETRAINING_CATEGORIES + 1_000, 100, 40, 20, "a procedural stand-in for CIFAR-100"),
+        "synth-stl" => (STL_CATEGORIES, 10, 100, 80, "a procedural stand-in for STL-10"),
+        _ => return None,
+    };
+    let split =
+        |split: &str, instances| world.image_set(&format!("{name}/{split}"), first..first + categories, instances).0;
+    let splits = BTreeMap::from([
+        ("train".to_string(), split("train", 0..train)),
+        ("test".to_string(), split("test", train..train + test)),
+    ]);
+    let description = format!(
+        "{name} is {what}, not the real set: {categories} rendered shape categories that pretraining never saw, with \
+         {train} training and {test} test images each and other backgrounds, clutter and light than in pretraining."
+    );
+    Some(Dataset { name: name.into(), description, splits })
+}

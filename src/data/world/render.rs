@@ -1,0 +1,67 @@
+//! A scene to bytes: one sample per pixel, with coverage from signed distances for smooth edges.
+
+use super::factors::Factors;
+use super::scene::Light;
+use super::scene::Scene;
+use super::shape::Part;
+use super::shape::Vector;
+use super::surface::Colour;
+use super::surface::mix;
+use super::surface::step;
+
+/// Renders `scene` into `out` (size, size, 3); the factors are completed by what the mask shows.
+pub(super) fn render(size: usize, scene: &Scene, out: &mut [u8]) -> Factors {
+    assert!(out.len() == size * size * 3, "render: {} bytes for {size}x{size} pixels", out.len());
+    let pixel = 2.0 / size as f32;
+    let (mut area, mut hidden) = (0.0, 0.0);
+    for (index, bytes) in out.chunks_exact_mut(3).enumerate() {
+        let p = [index % size, index / size].map(|i| (i as f32 + 0.5) * pixel - 1.0);
+        let inside = distance(&scene.parts, p);
+        let mask = step(-inside, pixel);
+        let mut colour = if mask < 1.0 { behind(scene, p, pixel) } else { [0.0; 3] };
+        if mask > 0.0 {
+            colour = mix(colour, surface(scene, p, inside, pixel), mask);
+        }
+        if let Some((part, paint)) = &scene.occluder {
+            let cover = step(-part.distance(p), pixel);
+            colour = mix(colour, *paint, cover);
+            hidden += mask * cover;
+        }
+        area += mask;
+        bytes.copy_from_slice(&lit(colour, &scene.light, p));
+    }
+    Factors {
+        area: area / (size * size) as f32,
+        occluded: if area > 0.0 { hidden / area } else { 0.0 },
+        ..scene.factors.clone()
+    }
+}
+
+fn distance(parts: &[Part], p: Vector) -> f32 {
+    parts.iter().fold(f32::MAX, |least, part| least.min(part.distance(p)))
+}
+
+/// The background with its clutter.
+fn behind(scene: &Scene, p: Vector, pixel: f32) -> Colour {
+    let background = &scene.background;
+    let ground = background.texture.background(background.kind, p, pixel);
+    let colour = mix(background.colours[0], background.colours[1], ground);
+    scene.clutter.iter().fold(colour, |colour, (part, paint)| mix(colour, *paint, step(-part.distance(p), pixel)))
+}
+
+/// The object's pattern, darker towards its outline as round things are.
+fn surface(scene: &Scene, p: Vector, inside: f32, pixel: f32) -> Colour {
+    let surface = &scene.surface;
+    let local = scene.pose.local(p);
+    let share = surface.texture.pattern(surface.pattern, local, pixel / scene.pose.half);
+    let shade = 1.0 - 0.35 * step(0.06 + inside, 0.12);
+    mix(surface.colours[0], surface.colours[1], share).map(|v| shade * v)
+}
+
+fn lit(colour: Colour, light: &Light, p: Vector) -> [u8; 3] {
+    let gain = light.gain * (1.0 + light.slope[0] * p[0] + light.slope[1] * p[1]);
+    std::array::from_fn(|c| {
+        let value = 0.5 + light.contrast * (gain * light.cast[c] * colour[c] - 0.5);
+        (255.0 * value.clamp(0.0, 1.0) + 0.5) as u8
+    })
+}
