@@ -1,0 +1,119 @@
+//! Colour operations on planes (3, size, size) with values in \[0, 1\], after `torchvision.transforms.v2.functional`.
+//!
+//! Comparisons are written as `if` instead of `f32::max`, whose care for NaN costs instructions.
+
+use super::config::Normalization;
+
+/// x -> f x, clamped.
+pub fn brightness(planes: &mut [f32], factor: f32) {
+    planes.iter_mut().for_each(|x| *x = (*x * factor).clamp(0.0, 1.0));
+}
+
+/// x -> f x + (1 - f) m, clamped; m is the mean of the gray image.
+pub fn contrast(planes: &mut [f32], factor: f32) {
+    let offset = (1.0 - factor) * mean_gray(planes);
+    planes.iter_mut().for_each(|x| *x = (*x * factor + offset).clamp(0.0, 1.0));
+}
+
+/// x -> f x + (1 - f) y, clamped; y is the pixel's gray value.
+pub fn saturation(planes: &mut [f32], factor: f32) {
+    each_pixel(planes, |[r, g, b]| {
+        let offset = (1.0 - factor) * gray(r, g, b);
+        [r, g, b].map(|x| (x * factor + offset).clamp(0.0, 1.0))
+    });
+}
+
+/// Turns the hue by `shift` turns of the colour circle, |shift| <= 0.5; value and saturation stay.
+///
+/// With V the greatest and C the range of a pixel's channels and H its hue in sixths of a turn, channel n (5, 3, 1 for
+/// red, green, blue) is V - C clamp(min(k, 4 - k), 0, 1), where k = (n + H) mod 6
+/// (<https://en.wikipedia.org/wiki/HSL_and_HSV#HSV_to_RGB_alternative>): no branch and one division.
+pub fn hue(planes: &mut [f32], shift: f32) {
+    each_pixel(planes, |[r, g, b]| {
+        let value = greater(r, greater(g, b));
+        let range = value - lesser(r, lesser(g, b));
+        let turn = if range == 0.0 { 0.0 } else { 1.0 / range };
+        let sixths = if value == r {
+            (g - b) * turn
+        } else if value == g {
+            (b - r) * turn + 2.0
+        } else {
+            (r - g) * turn + 4.0
+        };
+        let turned = wrap(sixths + 6.0 * shift); // [-1, 5] + [-3, 3] -> [0, 6]
+        [5.0, 3.0, 1.0].map(|n| {
+            let k = wrap(turned + n);
+            value - range * lesser(k, 4.0 - k).clamp(0.0, 1.0)
+        })
+    });
+}
+
+/// Every channel becomes the gray value.
+pub fn grayscale(planes: &mut [f32]) {
+    each_pixel(planes, |[r, g, b]| [gray(r, g, b); 3]);
+}
+
+/// Inverts the values from `threshold` on: x -> 1 - x where x >= threshold.
+pub fn solarize(planes: &mut [f32], threshold: f32) {
+    planes.iter_mut().for_each(|x| *x = if *x >= threshold { 1.0 - *x } else { *x });
+}
+
+/// Writes planes (3, size, size) as (size, size, 3), normalised.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn normalize(planes: &[f32], normalization: &Normalization, out: &mut [f32]) {
+    assert_eq!(planes.len(), out.len(), "planes and normalised image");
+    let area = planes.len() / 3;
+    let (red, rest) = planes.split_at(area);
+    let (green, blue) = rest.split_at(area);
+    let mean = normalization.mean;
+    let scale = normalization.std.map(|std| 1.0 / std);
+    for (((out, r), g), b) in out.chunks_exact_mut(3).zip(red).zip(green).zip(blue) {
+        out[0] = (r - mean[0]) * scale[0];
+        out[1] = (g - mean[1]) * scale[1];
+        out[2] = (b - mean[2]) * scale[2];
+    }
+}
+
+/// The luma of ITU-R BT.601, with torchvision's digits.
+fn gray(r: f32, g: f32, b: f32) -> f32 {
+    0.2989 * r + 0.587 * g + 0.114 * b
+}
+
+/// The mean gray value, from sixteen partial sums: they vectorise, and their order is the same everywhere.
+fn mean_gray(planes: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let area = planes.len() / 3;
+    let [red, green, blue] = [0, 1, 2].map(|c| planes[c * area..][..area].chunks(LANES));
+    let mut sums = [0.0; LANES];
+    for ((r, g), b) in red.zip(green).zip(blue) {
+        for (sum, ((&r, &g), &b)) in sums.iter_mut().zip(r.iter().zip(g).zip(b)) {
+            *sum += gray(r, g, b);
+        }
+    }
+    sums.iter().sum::<f32>() / area as f32
+}
+
+fn each_pixel(planes: &mut [f32], map: impl Fn([f32; 3]) -> [f32; 3]) {
+    let area = planes.len() / 3;
+    let (red, rest) = planes.split_at_mut(area);
+    let (green, blue) = rest.split_at_mut(area);
+    for ((r, g), b) in red.iter_mut().zip(green).zip(blue) {
+        [*r, *g, *b] = map([*r, *g, *b]);
+    }
+}
+
+/// x modulo 6 for x in \[-6, 12).
+fn wrap(x: f32) -> f32 {
+    let x = if x < 0.0 { x + 6.0 } else { x };
+    if x >= 6.0 { x - 6.0 } else { x }
+}
+
+fn greater(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+fn lesser(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}

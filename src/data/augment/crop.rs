@@ -1,0 +1,164 @@
+//! Random resized crop: which part of an image, and its antialiased bilinear resampling.
+
+use crate::rng::Stream;
+
+use super::config::Crop;
+
+/// A part of an image, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// First row.
+    pub top: usize,
+    /// First column.
+    pub left: usize,
+    /// Number of rows.
+    pub height: usize,
+    /// Number of columns.
+    pub width: usize,
+}
+
+impl Window {
+    /// The whole of a square image.
+    pub fn all(size: usize) -> Self {
+        Self { top: 0, left: 0, height: size, width: size }
+    }
+
+    /// A random part of a square image, after torchvision's `RandomResizedCrop.get_params`: area uniform in `scale`,
+    /// logarithm of the ratio uniform; after ten parts that do not fit, the largest centred one of an allowed ratio.
+    pub fn random(size: usize, crop: &Crop, stream: &mut Stream) -> Self {
+        let area = (size * size) as f64;
+        let [low, high] = crop.ratio.map(|ratio| libm::log(f64::from(ratio)) as f32);
+        for _ in 0..10 {
+            let target = area * f64::from(stream.range(crop.scale[0], crop.scale[1]));
+            let ratio = libm::exp(f64::from(stream.range(low, high)));
+            let width = (target * ratio).sqrt().round_ties_even() as usize;
+            let height = (target / ratio).sqrt().round_ties_even() as usize;
+            if (1..=size).contains(&width) && (1..=size).contains(&height) {
+                let top = stream.below(size - height + 1);
+                let left = stream.below(size - width + 1);
+                return Self { top, left, height, width };
+            }
+        }
+        Self::centred(size, crop.ratio)
+    }
+
+    /// The largest centred part of a square image whose ratio is allowed.
+    fn centred(size: usize, [low, high]: [f32; 2]) -> Self {
+        let part = |ratio: f32| ((size as f32 * ratio).round_ties_even() as usize).clamp(1, size);
+        let (height, width) = match () {
+            () if low > 1.0 => (part(1.0 / low), size),
+            () if high < 1.0 => (size, part(high)),
+            () => (size, size),
+        };
+        Self { top: (size - height) / 2, left: (size - width) / 2, height, width }
+    }
+}
+
+/// Resamples windows of byte images; keeps its weights' and row's memory.
+#[derive(Debug, Default)]
+pub struct Resampler {
+    rows: Taps,
+    columns: Taps,
+    row: Vec<f32>,
+}
+
+impl Resampler {
+    /// Writes a window of `source` (source_size, source_size, 3), resized and perhaps mirrored, into `planes`
+    /// (3, size, size), with 255 as 1. As torchvision's `resized_crop(.., BILINEAR, antialias=True)`: nothing outside
+    /// the window is seen.
+    ///
+    /// # Panics
+    /// When a slice does not have its shape, or the window is empty or not inside the image.
+    pub fn resample(
+        &mut self,
+        source: &[u8],
+        source_size: usize,
+        window: Window,
+        flip: bool,
+        size: usize,
+        planes: &mut [f32],
+    ) {
+        let Window { top, left, height, width } = window;
+        assert_eq!(source.len(), 3 * source_size * source_size, "an image of {source_size}x{source_size}");
+        assert_eq!(planes.len(), 3 * size * size, "three planes of {size}x{size}");
+        assert!(height > 0 && width > 0, "an empty window: {window:?}");
+        assert!(
+            top + height <= source_size && left + width <= source_size,
+            "{window:?} in {source_size}x{source_size}"
+        );
+        self.rows.set(height, size, 1.0 / 255.0);
+        self.columns.set(width, size, 1.0);
+        // One float more than the row, so that the last pixel too can be read as four.
+        self.row.resize(3 * width + 1, 0.0);
+        let line = |y: usize| &source[3 * ((top + y) * source_size + left)..][..3 * width];
+        for y in 0..size {
+            let (first, weights) = self.rows.at(y);
+            mix_lines(weights.iter().enumerate().map(|(i, &weight)| (weight, line(first + i))), &mut self.row);
+            spread_row(&self.row, &self.columns, flip, planes, y * size, size);
+        }
+    }
+}
+
+/// The weighted sum of byte rows.
+fn mix_lines<'a>(lines: impl Iterator<Item = (f32, &'a [u8])>, row: &mut [f32]) {
+    for (i, (weight, line)) in lines.enumerate() {
+        if i == 0 {
+            row.iter_mut().zip(line).for_each(|(sum, &byte)| *sum = weight * f32::from(byte));
+        } else {
+            row.iter_mut().zip(line).for_each(|(sum, &byte)| *sum += weight * f32::from(byte));
+        }
+    }
+}
+
+/// Resamples one interleaved row along x into the row at `start` of each plane.
+fn spread_row(row: &[f32], columns: &Taps, flip: bool, planes: &mut [f32], start: usize, size: usize) {
+    let (red, rest) = planes.split_at_mut(size * size);
+    let (green, blue) = rest.split_at_mut(size * size);
+    let (red, green, blue) = (&mut red[start..][..size], &mut green[start..][..size], &mut blue[start..][..size]);
+    for x in 0..size {
+        let (first, weights) = columns.at(x);
+        let mut sum = [0.0; 4];
+        for (i, &weight) in weights.iter().enumerate() {
+            let pixel = &row[3 * (first + i)..][..4];
+            for (sum, &value) in sum.iter_mut().zip(pixel) {
+                *sum += weight * value;
+            }
+        }
+        let x = if flip { size - 1 - x } else { x };
+        (red[x], green[x], blue[x]) = (sum[0], sum[1], sum[2]);
+    }
+}
+
+/// For each output position the first input position and the weights from there on.
+#[derive(Debug, Default)]
+struct Taps {
+    first: Vec<usize>,
+    weights: Vec<f32>,
+    each: usize,
+}
+
+impl Taps {
+    /// The triangle filter of PyTorch's antialiased bilinear interpolation from `input` to `output` positions, widened
+    /// when shrinking; the weights of a position sum to `total`.
+    fn set(&mut self, input: usize, output: usize, total: f32) {
+        let scale = input as f64 / output as f64;
+        let reach = scale.max(1.0);
+        // So many positions may lie within `reach` of a centre; one that has fewer is filled up with zero weights.
+        self.each = ((2.0 * reach).ceil() as usize).min(input);
+        self.first.clear();
+        self.weights.clear();
+        for i in 0..output {
+            let centre = scale * (i as f64 + 0.5);
+            let first = (centre - reach + 0.5).max(0.0) as usize;
+            let first = first.min(input - self.each);
+            let weight = |j: usize| (1.0 - ((first + j) as f64 + 0.5 - centre).abs() / reach).max(0.0);
+            let sum: f64 = (0..self.each).map(weight).sum();
+            self.first.push(first);
+            self.weights.extend((0..self.each).map(|j| (weight(j) / sum) as f32 * total));
+        }
+    }
+
+    fn at(&self, i: usize) -> (usize, &[f32]) {
+        (self.first[i], &self.weights[i * self.each..][..self.each])
+    }
+}

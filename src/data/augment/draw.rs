@@ -1,0 +1,100 @@
+//! The random numbers of one view.
+
+use crate::rng::Key;
+
+use super::colour;
+use super::config::Augmentation;
+use super::config::Jitter;
+use super::crop::Window;
+
+/// The parameters of one view: what is random about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draw {
+    /// The part of the source that is resized to the view.
+    pub window: Window,
+    /// Whether it is mirrored.
+    pub flip: bool,
+    /// The angle in degrees, counter-clockwise.
+    pub rotation: Option<f32>,
+    /// The colour changes, in order of application.
+    pub jitter: [Option<Adjustment>; 4],
+    /// Whether it turns gray.
+    pub grayscale: bool,
+    /// Standard deviation in pixels and width of the kernel (0: by the view's size).
+    pub blur: Option<(f32, usize)>,
+    /// The threshold of solarisation.
+    pub solarize: Option<f32>,
+}
+
+/// One change of colour.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Adjustment {
+    /// See [`colour::brightness`].
+    Brightness(f32),
+    /// See [`colour::contrast`].
+    Contrast(f32),
+    /// See [`colour::saturation`].
+    Saturation(f32),
+    /// See [`colour::hue`].
+    Hue(f32),
+}
+
+impl Augmentation {
+    /// The parameters of one view of a square image of `source_size` pixels.
+    ///
+    /// Each operation draws from its own split of `key`, so that changing one operation, or switching it off, moves no
+    /// other's draws.
+    pub fn draw(&self, source_size: usize, key: Key) -> Draw {
+        let happens = |name: &str, probability: f32| {
+            let mut stream = key.split(name).stream();
+            stream.chance(probability).then_some(stream)
+        };
+        let symmetric = |x: f32| move |mut stream: crate::rng::Stream| stream.range(-x, x);
+        let [low, high] = self.blur.sigma;
+        Draw {
+            window: match self.crop.enabled {
+                true => Window::random(source_size, &self.crop, &mut key.split("crop").stream()),
+                false => Window::all(source_size),
+            },
+            flip: happens("flip", self.flip).is_some(),
+            rotation: happens("rotation", self.rotation.probability).map(symmetric(self.rotation.degrees)),
+            jitter: self.jitter.draw(key.split("jitter")),
+            grayscale: happens("grayscale", self.grayscale).is_some(),
+            blur: happens("blur", self.blur.probability).map(|mut stream| (stream.range(low, high), self.blur.kernel)),
+            solarize: happens("solarize", self.solarize.probability).map(|_| self.solarize.threshold),
+        }
+    }
+}
+
+impl Jitter {
+    /// All factors and the order are drawn whether or not they are used, so that none depends on another's strength.
+    fn draw(&self, key: Key) -> [Option<Adjustment>; 4] {
+        let mut stream = key.stream();
+        if !stream.chance(self.probability) {
+            return [None; 4];
+        }
+        let mut factor = |x: f32| stream.range((1.0 - x).max(0.0), 1.0 + x);
+        let factors = [self.brightness, self.contrast, self.saturation].map(&mut factor);
+        let shift = stream.range(-self.hue, self.hue);
+        let mut adjustments = [
+            (self.brightness > 0.0).then_some(Adjustment::Brightness(factors[0])),
+            (self.contrast > 0.0).then_some(Adjustment::Contrast(factors[1])),
+            (self.saturation > 0.0).then_some(Adjustment::Saturation(factors[2])),
+            (self.hue > 0.0).then_some(Adjustment::Hue(shift)),
+        ];
+        stream.shuffle(&mut adjustments);
+        adjustments
+    }
+}
+
+impl Adjustment {
+    /// Changes planes (3, size, size) in place.
+    pub fn apply(self, planes: &mut [f32]) {
+        match self {
+            Self::Brightness(factor) => colour::brightness(planes, factor),
+            Self::Contrast(factor) => colour::contrast(planes, factor),
+            Self::Saturation(factor) => colour::saturation(planes, factor),
+            Self::Hue(shift) => colour::hue(planes, shift),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Rotation about the centre, bilinear, with zeros from outside; torchvision's `rotate(.., BILINEAR)`.
+
+/// Writes planes (3, size, size), rotated counter-clockwise by `degrees`, into `out`.
+///
+/// A pixel between the border and the outside is interpolated with zeros, as with torchvision's `fill=None`.
+///
+/// # Panics
+/// When a slice does not have its shape.
+pub fn rotate(planes: &[f32], size: usize, degrees: f32, out: &mut [f32]) {
+    assert_eq!(planes.len(), 3 * size * size, "three planes of {size}x{size}");
+    assert_eq!(out.len(), planes.len(), "rotated planes");
+    let angle = f64::from(degrees).to_radians();
+    let (sin, cos) = (libm::sin(angle) as f32, libm::cos(angle) as f32);
+    let centre = (size as f32 - 1.0) / 2.0;
+    for y in 0..size {
+        for x in 0..size {
+            let (dx, dy) = (x as f32 - centre, y as f32 - centre);
+            let corners = corners(cos * dx - sin * dy + centre, sin * dx + cos * dy + centre, size);
+            for (plane, out) in planes.chunks_exact(size * size).zip(out.chunks_exact_mut(size * size)) {
+                out[y * size + x] = corners.iter().map(|&(place, weight)| weight * plane[place]).sum();
+            }
+        }
+    }
+}
+
+/// The four pixels around (x, y) and their weights; one outside weighs nothing.
+fn corners(x: f32, y: f32, size: usize) -> [(usize, f32); 4] {
+    let (left, top) = (x.floor(), y.floor());
+    let (right, low) = (x - left, y - top);
+    let corner = |dx: f32, dy: f32, weight: f32| {
+        let (x, y) = (left + dx, top + dy);
+        let inside = 0.0 <= x && x < size as f32 && 0.0 <= y && y < size as f32;
+        if inside { (y as usize * size + x as usize, weight) } else { (0, 0.0) }
+    };
+    [
+        corner(0.0, 0.0, (1.0 - right) * (1.0 - low)),
+        corner(1.0, 0.0, right * (1.0 - low)),
+        corner(0.0, 1.0, (1.0 - right) * low),
+        corner(1.0, 1.0, right * low),
+    ]
+}
