@@ -1,1 +1,86 @@
-//! eval
+//! What frozen features are worth: a linear probe and k nearest neighbours.
+
+mod knn;
+mod lbfgs;
+mod probe;
+
+pub use knn::KnnResult;
+pub use knn::knn;
+pub use probe::ProbeResult;
+pub use probe::ProbeSettings;
+pub use probe::linear_probe;
+
+use crate::error::Error;
+use crate::error::Result;
+
+/// The features of labelled images: `values` (N, D) row-major, a label below `classes` for each row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Features {
+    /// (N, D), row-major.
+    pub values: Vec<f32>,
+    /// The category of each row.
+    pub labels: Vec<u32>,
+    /// D.
+    pub dim: usize,
+    /// Number of categories, whether or not each has an image here.
+    pub classes: usize,
+}
+
+impl Features {
+    /// Features of at least one image.
+    ///
+    /// # Errors
+    /// When there is no image, a value is not finite or a label has no class.
+    ///
+    /// # Panics
+    /// When the sizes do not agree.
+    pub fn new(values: Vec<f32>, labels: Vec<u32>, dim: usize, classes: usize) -> Result<Self> {
+        let features = Self { values, labels, dim, classes };
+        features.check()?;
+        Ok(features)
+    }
+
+    /// Number of images, N.
+    pub fn rows(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// The features of one image, (D).
+    pub fn row(&self, i: usize) -> &[f32] {
+        &self.values[i * self.dim..][..self.dim]
+    }
+
+    /// As [`Features::new`]; the evaluations ask again, since the fields are open.
+    fn check(&self) -> Result<()> {
+        let (values, rows, dim, classes) = (self.values.len(), self.rows(), self.dim, self.classes);
+        assert!(dim > 0 && values == rows * dim, "features: {values} values for {rows} images of {dim} features");
+        if rows == 0 {
+            return Err(Error::new("there is no image"));
+        }
+        if let Some(at) = self.values.iter().position(|value| !value.is_finite()) {
+            let (image, column, value) = (at / dim, at % dim, self.values[at]);
+            return Err(Error::new(format!("image {image}, column {column} is {value}, which is not a finite number"))
+                .hint("the encoder has diverged: look at its loss with `sempair show RUN`"));
+        }
+        if let Some(image) = self.labels.iter().position(|&label| label as usize >= classes) {
+            let label = self.labels[image];
+            return Err(Error::new(format!("image {image} has label {label}, but there are {classes} categories")));
+        }
+        Ok(())
+    }
+}
+
+/// Both sets are sound and describe the same features of the same categories.
+fn check_pair(train: &Features, test: &Features) -> Result<()> {
+    train.check().map_err(|error| error.context("training features"))?;
+    test.check().map_err(|error| error.context("test features"))?;
+    let (a, b) = ((train.dim, train.classes), (test.dim, test.classes));
+    assert!(a == b, "training and test set differ in (features, categories): {a:?} and {b:?}");
+    Ok(())
+}
+
+/// How many predictions are right, in percent.
+fn accuracy(predictions: &[u32], labels: &[u32]) -> f64 {
+    let right = predictions.iter().zip(labels).filter(|(prediction, label)| prediction == label).count();
+    100.0 * right as f64 / labels.len() as f64
+}

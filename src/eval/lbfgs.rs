@@ -1,0 +1,180 @@
+//! Limited-memory BFGS: the minimum of a smooth convex function from values and gradients.
+//!
+//! Two-loop recursion of Nocedal and Wright, Numerical Optimization, 2nd edition, Algorithm 7.4. The line search brackets
+//! a step that satisfies the Wolfe conditions; because values of sums in single precision are noisy near the minimum,
+//! the decrease may instead be shown by the slope (approximate Wolfe conditions, Hager and Zhang 2005,
+//! <https://doi.org/10.1137/030601880>). Everything runs in a fixed order, so equal functions give equal bits.
+
+use std::collections::VecDeque;
+
+/// Where the search ended.
+pub struct Minimum {
+    /// The last iterate.
+    pub at: Vec<f64>,
+    /// Steps taken.
+    pub iterations: usize,
+    /// Whether no component of the gradient exceeds the tolerance.
+    pub converged: bool,
+}
+
+/// When to stop.
+#[derive(Clone, Copy)]
+pub struct Stop {
+    /// Largest number of steps.
+    pub iterations: usize,
+    /// Largest component of the gradient, in absolute value, that counts as zero.
+    pub tolerance: f64,
+}
+
+/// Number of past steps that describe the curvature.
+const MEMORY: usize = 10;
+/// Wolfe conditions: share of the promised decrease that a step must give, and of the slope that it may leave.
+const DECREASE: f64 = 1e-4;
+const CURVATURE: f64 = 0.9;
+/// Relative noise of the function's values.
+const NOISE: f64 = 1e-6;
+/// Trials of one line search; halving a bracket more often than this goes below single precision.
+const TRIALS: usize = 30;
+
+/// A point with the function's value and gradient there.
+struct Point {
+    x: Vec<f64>,
+    value: f64,
+    gradient: Vec<f64>,
+}
+
+/// A step s and the change of gradient y along it.
+struct Correction {
+    s: Vec<f64>,
+    y: Vec<f64>,
+    inverse_sy: f64,
+}
+
+/// Minimises `function(x, gradient) -> value`, which overwrites `gradient`, from `start`.
+pub fn minimise(start: Vec<f64>, stop: Stop, mut function: impl FnMut(&[f64], &mut [f64]) -> f64) -> Minimum {
+    let mut evaluate = |x: Vec<f64>| {
+        let mut gradient = vec![0.0; x.len()];
+        let value = function(&x, &mut gradient);
+        Point { x, value, gradient }
+    };
+    let mut point = evaluate(start);
+    let mut memory = VecDeque::with_capacity(MEMORY);
+    let mut iterations = 0;
+    while largest(&point.gradient) > stop.tolerance && iterations < stop.iterations {
+        let first_step = if memory.is_empty() { 1.0 / dot(&point.gradient, &point.gradient).sqrt() } else { 1.0 };
+        let direction = direction(&point.gradient, &memory);
+        match line_search(&point, &direction, first_step, &mut evaluate) {
+            Some(next) => {
+                remember(&mut memory, &point, &next);
+                point = next;
+                iterations += 1;
+            }
+            // The curvature may be stale: try once more along the gradient alone.
+            None if !memory.is_empty() => memory.clear(),
+            None => break,
+        }
+    }
+    Minimum { converged: largest(&point.gradient) <= stop.tolerance, at: point.x, iterations }
+}
+
+/// -H g, with H the inverse Hessian that the memory describes.
+fn direction(gradient: &[f64], memory: &VecDeque<Correction>) -> Vec<f64> {
+    let mut q: Vec<f64> = gradient.iter().map(|g| -g).collect();
+    let mut alphas = Vec::with_capacity(memory.len());
+    for c in memory.iter().rev() {
+        let alpha = c.inverse_sy * dot(&c.s, &q);
+        add_scaled(&mut q, -alpha, &c.y);
+        alphas.push(alpha);
+    }
+    if let Some(last) = memory.back() {
+        let scale = 1.0 / (last.inverse_sy * dot(&last.y, &last.y));
+        q.iter_mut().for_each(|q| *q *= scale);
+    }
+    for (c, alpha) in memory.iter().zip(alphas.into_iter().rev()) {
+        let beta = c.inverse_sy * dot(&c.y, &q);
+        add_scaled(&mut q, alpha - beta, &c.s);
+    }
+    q
+}
+
+/// The first trial that satisfies the conditions: doubling until a bracket is found, then halving it.
+fn line_search(
+    from: &Point,
+    direction: &[f64],
+    first_step: f64,
+    evaluate: &mut impl FnMut(Vec<f64>) -> Point,
+) -> Option<Point> {
+    let slope = dot(&from.gradient, direction);
+    let (mut low, mut high, mut step) = (0.0, f64::INFINITY, first_step);
+    for _ in 0..TRIALS {
+        let mut x = from.x.clone();
+        add_scaled(&mut x, step, direction);
+        let trial = evaluate(x);
+        let slope_there = dot(&trial.gradient, direction);
+        let lower = trial.value <= from.value + DECREASE * step * slope;
+        let flat = trial.value <= from.value + NOISE * from.value.abs()
+            && slope_there <= (2.0 * DECREASE - 1.0) * slope;
+        if !(lower || flat) {
+            high = step;
+        } else if slope_there < CURVATURE * slope {
+            low = step;
+        } else {
+            return Some(trial);
+        }
+        step = if high.is_finite() { 0.5 * (low + high) } else { 2.0 * step };
+    }
+    None
+}
+
+fn remember(memory: &mut VecDeque<Correction>, from: &Point, to: &Point) {
+    let difference = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<f64>>();
+    let (s, y) = (difference(&to.x, &from.x), difference(&to.gradient, &from.gradient));
+    if memory.len() == MEMORY {
+        memory.pop_front();
+    }
+    // The curvature condition makes s.y positive.
+    let inverse_sy = 1.0 / dot(&s, &y);
+    memory.push_back(Correction { s, y, inverse_sy });
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn add_scaled(to: &mut [f64], scale: f64, x: &[f64]) {
+    to.iter_mut().zip(x).for_each(|(to, x)| *to += scale * x);
+}
+
+fn largest(x: &[f64]) -> f64 {
+    x.iter().fold(0.0, |largest, x| largest.max(x.abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Rosenbrock's valley is not convex, but its one minimum is at (1, 1).
+    #[test]
+    fn finds_the_end_of_rosenbrocks_valley() {
+        let stop = Stop { iterations: 200, tolerance: 1e-9 };
+        let found = minimise(vec![-1.2, 1.0], stop, |x, g| {
+            let (a, b) = (1.0 - x[0], x[1] - x[0] * x[0]);
+            (g[0], g[1]) = (-2.0 * a - 400.0 * x[0] * b, 200.0 * b);
+            a * a + 100.0 * b * b
+        });
+        assert!(found.converged && found.iterations < 60, "{} iterations", found.iterations);
+        assert!(found.at.iter().all(|x| (x - 1.0).abs() < 1e-8), "{:?}", found.at);
+    }
+
+    #[test]
+    fn stops_where_it_is_told_to_and_says_so() {
+        let bowl = |x: &[f64], g: &mut [f64]| {
+            (0..x.len()).for_each(|i| g[i] = (i + 1) as f64 * x[i]);
+            0.5 * dot(x, g)
+        };
+        let cut = minimise(vec![1.0; 50], Stop { iterations: 2, tolerance: 1e-9 }, bowl);
+        assert!(!cut.converged && cut.iterations == 2);
+        let there = minimise(vec![0.0; 50], Stop { iterations: 2, tolerance: 1e-9 }, bowl);
+        assert!(there.converged && there.iterations == 0);
+    }
+}
