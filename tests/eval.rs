@@ -36,10 +36,10 @@ fn pair() -> (Features, Features) {
 #[test]
 fn probe_and_neighbours_find_what_is_there() {
     let (train, test) = pair();
-    // The best possible classifier, the nearest centre, is right on about 81 % of these.
+    // The best possible classifier, which knows the centres, is right on 72.2 % of such images (numpy, 400,000 of them).
     let probe = linear_probe(&train, &test, &settings(), Key::root(0)).unwrap();
-    assert!(probe.converged && (70.0..90.0).contains(&probe.accuracy), "{}", probe.accuracy);
-    assert!((60.0..90.0).contains(&knn(&train, &test, 20, None).unwrap().accuracy));
+    assert!(probe.converged && (64.0..80.0).contains(&probe.accuracy), "{}", probe.accuracy);
+    assert!((55.0..80.0).contains(&knn(&train, &test, 20, None).unwrap().accuracy));
     let apart = (clouds(Key::root(1), 400, 10, 4, 9.0), clouds(Key::root(2), 200, 10, 4, 9.0));
     assert_eq!(linear_probe(&apart.0, &apart.1, &settings(), Key::root(0)).unwrap().accuracy, 100.0);
     assert_eq!(knn(&apart.0, &apart.1, 20, Some(0.07)).unwrap().accuracy, 100.0);
@@ -148,9 +148,8 @@ fn errors_name_the_place_and_the_remedy() {
 /// Every similarity, sorted; the definition that the blocked version answers to.
 fn knn_definition(train: &Features, test: &Features, k: usize, temperature: Option<f64>) -> Vec<u32> {
     let length = |row: &[f32]| row.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt().max(1e-30);
-    let similarity = |a: &[f32], b: &[f32]| {
-        a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>() / (length(a) * length(b))
-    };
+    let similarity =
+        |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>() / (length(a) * length(b));
     let predict = |i: usize| {
         let mut order: Vec<(f64, usize)> =
             (0..train.rows()).map(|j| (similarity(test.row(i), train.row(j)), j)).collect();
@@ -167,11 +166,12 @@ fn knn_definition(train: &Features, test: &Features, k: usize, temperature: Opti
 /// Rows with no, one or four entries of 1 or -1: their similarities are exact in f32 and many are equal.
 fn exact_features(images: usize) -> impl Strategy<Value = Features> {
     const DIM: usize = 6;
-    let row = (prop::sample::select(vec![0usize, 1, 4, 4, 4]), 0..DIM, any::<u8>()).prop_map(|(entries, start, signs)| {
-        let mut row = [0.0; DIM];
-        (0..entries).for_each(|e| row[(start + e) % DIM] = if signs >> e & 1 == 0 { 1.0 } else { -1.0 });
-        row
-    });
+    let row =
+        (prop::sample::select(vec![0usize, 1, 4, 4, 4]), 0..DIM, any::<u8>()).prop_map(|(entries, start, signs)| {
+            let mut row = [0.0; DIM];
+            (0..entries).for_each(|e| row[(start + e) % DIM] = if signs >> e & 1 == 0 { 1.0 } else { -1.0 });
+            row
+        });
     prop::collection::vec((row, 0..3u32), 1..images).prop_map(|rows| {
         let (values, labels): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         Features::new(values.concat(), labels, DIM, 3).unwrap()

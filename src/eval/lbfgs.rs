@@ -112,8 +112,8 @@ fn line_search(
         let trial = evaluate(x);
         let slope_there = dot(&trial.gradient, direction);
         let lower = trial.value <= from.value + DECREASE * step * slope;
-        let flat = trial.value <= from.value + NOISE * from.value.abs()
-            && slope_there <= (2.0 * DECREASE - 1.0) * slope;
+        let flat =
+            trial.value <= from.value + NOISE * from.value.abs() && slope_there <= (2.0 * DECREASE - 1.0) * slope;
         if !(lower || flat) {
             high = step;
         } else if slope_there < CURVATURE * slope {

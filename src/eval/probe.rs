@@ -341,7 +341,7 @@ mod tests {
             [0.054914, -0.202319, -0.177656, -0.030392],
             [0.001204, 0.964974, 0.221566, 0.034771],
         ];
-        // The penalty makes the objective 0.05-convex, so a gradient of 1e-6 leaves at most 15^0.5 * 2e-5.
+        // The penalty makes the objective 0.05-convex in W, so a gradient of 1e-6 leaves an error of 15^0.5 * 2e-5.
         assert_close(&found.at[..12], coefficients.as_flattened(), 8e-5);
         assert_close(&found.at[12..], &[-0.383976, 0.229728, 0.154248], 8e-5);
 

@@ -1,0 +1,164 @@
+//! The rules of `ARCHITECTURE.md` that can be read off the sources: who may use whom, where `unsafe` may stand, and that
+//! every file says what it is for and stays small.
+
+use std::fs;
+use std::path::Path;
+
+/// Each room of `src` with the rooms it may use; every room may use itself and `error`.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("kernels", &[]),
+    ("tensor", &["kernels"]),
+    ("nn", &["tensor"]),
+    ("models", &["nn", "tensor"]),
+    ("optim", &["nn", "tensor", "kernels"]),
+    ("rng", &[]),
+    ("data", &["rng"]),
+    ("methods", &["models", "nn", "tensor", "rng"]),
+    ("eval", &["models", "optim", "data", "kernels", "tensor", "rng", "nn"]),
+    ("harness", &[]),
+    ("train", &["kernels", "tensor", "nn", "models", "optim", "rng", "data", "methods", "eval", "harness"]),
+    ("report", &["harness"]),
+    ("cli", &["harness", "report", "data", "train", "kernels", "models", "eval"]),
+];
+
+/// Where `unsafe` may stand: the kernels, and the memory map of imported images.
+const MAY_BE_UNSAFE: &[&str] = &["src/kernels/", "src/data/store.rs"];
+
+/// More lines than this make a file two; kernels are exempt.
+const LINES: usize = 600;
+
+/// A source file: its path from the repository's root, with `/`, and its text.
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// `data` for `src/data/store.rs`, `rng` for `src/rng.rs`.
+    fn room(&self) -> &str {
+        let inner = self.path.split('/').nth(1).unwrap_or_default();
+        inner.strip_suffix(".rs").unwrap_or(inner)
+    }
+
+    /// The lines with their numbers, without comments.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text.lines().enumerate().map(|(i, line)| (i + 1, line.split("//").next().unwrap_or_default()))
+    }
+}
+
+/// Every `.rs` file below the folders.
+fn sources(folders: &[&str]) -> Vec<Source> {
+    fn collect(root: &Path, folder: &Path, found: &mut Vec<Source>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(root, &path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let path = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+                found.push(Source { path, text });
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    folders.iter().for_each(|folder| collect(root, &root.join(folder), &mut found));
+    found
+}
+
+/// The names that follow `prefix`, such as `data` after `crate::`; empty where a brace or nothing follows.
+fn names_after<'a>(line: &'a str, prefix: &str) -> Vec<&'a str> {
+    let name = |rest: &'a str| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+    line.match_indices(prefix).map(|(at, _)| name(&line[at + prefix.len()..])).collect()
+}
+
+fn forbidden_imports(source: &Source) -> Vec<String> {
+    let room = source.room();
+    let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == room) else {
+        return vec![format!("{}: the room `{room}` is not in MAY_IMPORT", source.path)];
+    };
+    let permitted = |name: &str| name == room || name == "error" || allowed.contains(&name);
+    let check = |(line, code)| {
+        let forbidden = names_after(code, "crate::").into_iter().filter(|name| !permitted(name));
+        forbidden.map(move |name| format!("{}:{line}: `{room}` may not use `crate::{name}`", source.path))
+    };
+    source.code().flat_map(check).collect()
+}
+
+fn misplaced_unsafe(source: &Source) -> Vec<String> {
+    if MAY_BE_UNSAFE.iter().any(|place| source.path.starts_with(place)) {
+        return Vec::new();
+    }
+    let is_unsafe =
+        |code: &str| ["{", "fn", "impl", "trait", "extern"].iter().any(|next| code.contains(&format!("unsafe {next}")));
+    source.code().filter(|(_, code)| is_unsafe(code)).map(|(line, _)| format!("{}:{line}", source.path)).collect()
+}
+
+fn imported_tables(source: &Source, tables: &[&str]) -> Vec<String> {
+    let check = |(line, code)| {
+        let names = names_after(code, "crate::").into_iter().chain(names_after(code, "super::"));
+        let others = names.filter(|name| *name != source.room() && tables.contains(name));
+        others.map(move |name| format!("{}:{line}: uses the table `{name}`", source.path))
+    };
+    source.code().flat_map(check).collect()
+}
+
+fn assert_none(violations: Vec<String>, rule: &str) {
+    assert!(violations.is_empty(), "{rule}:\n{}", violations.join("\n"));
+}
+
+#[test]
+fn rooms_use_only_what_the_table_allows() {
+    let rooms = sources(&["src"]).into_iter().filter(|source| source.path != "src/lib.rs");
+    let violations = rooms.flat_map(|source| forbidden_imports(&source)).collect();
+    assert_none(violations, "each room uses the rooms in MAY_IMPORT, one `use crate::room::..` a line");
+}
+
+#[test]
+fn experiments_do_not_import_each_other() {
+    let files = sources(&["experiments"]);
+    let tables: Vec<&str> = files.iter().map(Source::room).filter(|room| *room != "main").collect();
+    let violations = files.iter().filter(|file| file.room() != "main").flat_map(|file| imported_tables(file, &tables));
+    assert_none(violations.collect(), "what two tables need moves to src");
+}
+
+#[test]
+fn unsafe_stays_in_its_places() {
+    let violations = sources(&["src", "experiments"]).iter().flat_map(misplaced_unsafe).collect();
+    assert_none(violations, "`unsafe` stands only in MAY_BE_UNSAFE");
+}
+
+#[test]
+fn every_file_says_what_it_is_for_and_stays_small() {
+    let mut violations = Vec::new();
+    for Source { path, text } in sources(&["src", "experiments", "tests"]) {
+        let lines = text.lines().count();
+        if !text.starts_with("//! ") {
+            violations.push(format!("{path}: does not start with `//! `"));
+        }
+        if lines > LINES && !path.starts_with("src/kernels/") {
+            violations.push(format!("{path}: {lines} lines"));
+        }
+    }
+    assert_none(violations, "a file starts with its purpose and has at most 600 lines");
+}
+
+#[test]
+fn violations_are_seen() {
+    let source = |path: &str, text: &str| Source { path: path.into(), text: text.into() };
+    let data = source(
+        "src/data/store.rs",
+        "//! crate::train\nuse crate::rng::Key;\nuse crate::{nn, rng};\nlet x = crate::eval::f();",
+    );
+    assert_eq!(
+        forbidden_imports(&data),
+        ["src/data/store.rs:3: `data` may not use `crate::`", "src/data/store.rs:4: `data` may not use `crate::eval`"]
+    );
+    let text = "let a = unsafe { b };";
+    assert_eq!(misplaced_unsafe(&source("src/nn/linear.rs", text)), ["src/nn/linear.rs:1"]);
+    assert!(misplaced_unsafe(&source("src/kernels/cpu/matmul.rs", text)).is_empty());
+    let table =
+        source("experiments/vit.rs", "use super::transfer::PAPER;\nuse crate::vit::X;\nlet s = crate::transfer_all;");
+    assert_eq!(imported_tables(&table, &["vit", "transfer"]), ["experiments/vit.rs:1: uses the table `transfer`"]);
+}
