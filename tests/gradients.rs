@@ -1,1 +1,374 @@
-//! gradients
+//! Gradients of every layer, of whole networks and of the losses: against finite differences, dfdx in f64, and PyTorch.
+
+use dfdx::prelude::{AsArray, Backward, Cpu as DfdxCpu, Dtype, Tensor as DfdxTensor, Trace};
+use dfdx::tensor::TensorFromVec;
+use sempair::methods::nt_xent;
+use sempair::models::{
+    BasicBlock, Bottleneck, Encoder, HeadKind, ImageNetStem, ModelSpec, ProjectionHeadNorm, ResNetSmall, SmallStem,
+    Stem, open,
+};
+use sempair::nn::{
+    BatchNorm, Build, Builder, Conv2d, GlobalAveragePool, Identity, Layer, Linear, MaxPool, Parameters, Relu, Residual,
+};
+use sempair::optim::{Optimizer, OptimizerSettings, Rule};
+use sempair::rng::{Key, Stream};
+use sempair::tensor::{Const, Cpu, Images, Shape, Tensor, Vectors};
+
+fn normals(stream: &mut Stream, len: usize) -> Vec<f32> {
+    (0..len).map(|_| stream.normal()).collect()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+}
+
+fn moved(x: &[f32], direction: &[f32], h: f32) -> Vec<f32> {
+    x.iter().zip(direction).map(|(x, d)| x + h * d).collect()
+}
+
+/// For L = sum(y * weight), the derivative along random directions of input and parameters, by `backward` and by
+/// central differences. Directions are scaled to length 1, so that a step of `h` moves L by about `h`; the difference
+/// of two sums in f32 is then good to a few 1e-4 of the gradient's length, kinks and curvature included.
+fn check<L, S>(shape: S, tolerance: f64)
+where
+    L: Build + Layer<Cpu, S>,
+    S: Shape,
+{
+    let key = Key::root(7);
+    let mut builder = Builder::new(&key);
+    let layer = L::build(&mut builder);
+    let mut parameters = builder.finish(&Cpu);
+    let mut stream = key.split("check").stream();
+    for value in &mut parameters.values {
+        *value += 0.1 * stream.normal(); // so that scales differ from 1 and shifts from 0
+    }
+    let x = normals(&mut stream, shape.num_elements());
+    let run = |x: &[f32], p: &mut Parameters<Cpu>| layer.forward(Tensor::upload(&Cpu, shape, x), p);
+    let (y, saved) = run(&x, &mut parameters);
+    let weight = normals(&mut stream, y.shape().num_elements());
+    let dy = Tensor::upload(&Cpu, y.shape(), &weight);
+    let dx = layer.backward(saved, dy.clone(), &mut parameters).download();
+    let gradients = parameters.gradients.clone();
+
+    // Gradients of parameters are added to: a second backward doubles them; without the input they are the same.
+    let (_, saved) = run(&x, &mut parameters);
+    layer.backward_parameters(saved, dy, &mut parameters);
+    for (twice, once) in parameters.gradients.iter().zip(&gradients) {
+        assert!((twice - 2.0 * once).abs() <= 1e-4 * (1.0 + once.abs()), "{twice} is not twice {once}");
+    }
+
+    let h = 1e-2;
+    for _ in 0..4 {
+        let length = |v: &[f32]| dot(v, v).sqrt();
+        let mut direction = normals(&mut stream, x.len());
+        let norm = length(&direction) as f32;
+        direction.iter_mut().for_each(|d| *d /= norm);
+        let at = |x: &[f32], p: &mut Parameters<Cpu>| dot(&run(x, p).0.download(), &weight);
+        let up = at(&moved(&x, &direction, h), &mut parameters);
+        let down = at(&moved(&x, &direction, -h), &mut parameters);
+        let (numeric, exact) = ((up - down) / f64::from(2.0 * h), dot(&dx, &direction));
+        assert!((numeric - exact).abs() < tolerance * (1.0 + length(&dx)), "input: {numeric} by differences, {exact}");
+
+        if gradients.is_empty() {
+            continue;
+        }
+        let mut direction = normals(&mut stream, gradients.len());
+        let norm = length(&direction) as f32;
+        direction.iter_mut().for_each(|d| *d /= norm);
+        let mut shifted = parameters.clone();
+        shifted.values = moved(&parameters.values, &direction, h);
+        let up = at(&x, &mut shifted);
+        shifted.values = moved(&parameters.values, &direction, -h);
+        let down = at(&x, &mut shifted);
+        let (numeric, exact) = ((up - down) / f64::from(2.0 * h), dot(&gradients, &direction));
+        let bound = tolerance * (1.0 + length(&gradients));
+        assert!((numeric - exact).abs() < bound, "parameters: {numeric} by differences, {exact}");
+    }
+}
+
+type Maps<const C: usize, const S: usize> = Images<C, Const<S>>;
+
+fn maps<const C: usize, const S: usize>(batch: usize) -> Maps<C, S> {
+    (batch, Const, Const, Const)
+}
+
+#[test]
+fn convolutions() {
+    check::<Conv2d<3, 5, 3, 1>, Maps<3, 7>>(maps(2), 1e-3);
+    check::<Conv2d<4, 6, 3, 2>, Maps<4, 7>>(maps(3), 1e-3);
+    check::<Conv2d<3, 8, 7, 2>, Maps<3, 16>>(maps(2), 1e-3);
+    check::<Conv2d<16, 32, 1, 1>, Maps<16, 4>>(maps(2), 1e-3);
+    check::<Conv2d<17, 33, 1, 2>, Maps<17, 4>>(maps(2), 1e-3);
+    check::<Conv2d<32, 32, 3, 1>, Maps<32, 2>>(maps(5), 1e-3);
+}
+
+#[test]
+fn linear_and_normalisation() {
+    check::<Linear<13, 7>, Vectors<13>>((5, Const), 1e-3);
+    check::<BatchNorm<6>, Vectors<6>>((9, Const), 2e-3);
+    check::<BatchNorm<5>, Maps<5, 3>>(maps(4), 2e-3);
+}
+
+#[test]
+fn activations_and_pooling() {
+    // A step of 0.01 along a unit direction crosses few of the kinks.
+    check::<Relu, Vectors<40>>((8, Const), 1e-2);
+    check::<MaxPool, Maps<3, 7>>(maps(2), 1e-2);
+    check::<GlobalAveragePool, Maps<4, 3>>(maps(3), 1e-3);
+    check::<Identity, Vectors<3>>((2, Const), 1e-3);
+}
+
+#[test]
+fn blocks_and_networks() {
+    check::<Residual<Conv2d<4, 4, 3, 1>, Identity>, Maps<4, 6>>(maps(2), 1e-3);
+    check::<BasicBlock<8>, Maps<8, 4>>(maps(4), 1e-2);
+    check::<Bottleneck<4, 16>, Maps<16, 4>>(maps(4), 1e-2);
+    check::<ImageNetStem<8>, Maps<3, 16>>(maps(4), 2e-2);
+    check::<ResNetSmall<SmallStem<32, 2>>, Maps<3, 16>>(maps(4), 2e-2);
+}
+
+/// The head in dfdx's f64: linear, batch normalisation, ReLU, linear, from the same parameters.
+#[test]
+fn the_projection_head_agrees_with_dfdx_in_f64() {
+    const F: usize = 6;
+    const P: usize = 4;
+    const N: usize = 8;
+    use dfdx::prelude::*;
+    let key = Key::root(3);
+    let mut builder = Builder::new(&key);
+    let head = ProjectionHeadNorm::<F, P>::build(&mut builder);
+    let mut parameters = builder.finish(&sempair::tensor::Cpu);
+    let mut stream = key.split("x").stream();
+    let x = normals(&mut stream, N * F);
+    let device = DfdxCpu::default();
+    let wide = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
+    let slot = |name: &str| {
+        let entry = parameters.layout.entries.iter().find(|e| e.name == name).expect(name).slot;
+        wide(&parameters.values[entry.start..][..entry.len])
+    };
+    let w1: dfdx::tensor::Tensor<Rank2<F, F>, f64, _> = device.tensor_from_vec(slot("linear1.weight"), (Const, Const));
+    let b1: dfdx::tensor::Tensor<Rank1<F>, f64, _> = device.tensor_from_vec(slot("linear1.bias"), (Const,));
+    let gamma: dfdx::tensor::Tensor<Rank1<F>, f64, _> = device.tensor_from_vec(slot("bn1.weight"), (Const,));
+    let beta: dfdx::tensor::Tensor<Rank1<F>, f64, _> = device.tensor_from_vec(slot("bn1.bias"), (Const,));
+    let w2: dfdx::tensor::Tensor<Rank2<P, F>, f64, _> = device.tensor_from_vec(slot("linear2.weight"), (Const, Const));
+    let b2: dfdx::tensor::Tensor<Rank1<P>, f64, _> = device.tensor_from_vec(slot("linear2.bias"), (Const,));
+    let input: dfdx::tensor::Tensor<Rank2<N, F>, f64, _> = device.tensor_from_vec(wide(&x), (Const, Const));
+
+    let hidden = input.leaky_trace().matmul(w1.permute::<Rank2<F, F>, Axes2<1, 0>>()) + b1.broadcast_like(&input);
+    let centred = {
+        let mean = hidden.retaped::<OwnedTape<f64, DfdxCpu>>().mean::<Rank1<F>, _>();
+        hidden - mean.broadcast_like(&input)
+    };
+    let variance = centred.retaped::<OwnedTape<f64, DfdxCpu>>().square().mean::<Rank1<F>, _>();
+    let scale = (variance + 1e-5).sqrt();
+    let normal = centred / scale.broadcast_like(&input);
+    let active = (normal * gamma.broadcast_like(&input) + beta.broadcast_like(&input)).relu();
+    let out_shape = (Const::<N>, Const::<P>);
+    let z = active.matmul(w2.permute::<Rank2<F, P>, Axes2<1, 0>>()) + b2.broadcast_like(&out_shape);
+    let expected = z.as_vec();
+    let gradients = z.square().sum::<Rank0, _>().backward();
+    let expected_dx = gradients.get(&input).as_vec();
+
+    let shape = (N, dfdx::shapes::Const);
+    let (ours, saved) =
+        head.forward(sempair::tensor::Tensor::upload(&sempair::tensor::Cpu, shape, &x), &mut parameters);
+    let dz: Vec<f32> = ours.download().iter().map(|z| 2.0 * z).collect();
+    let dz = sempair::tensor::Tensor::upload(&sempair::tensor::Cpu, (N, dfdx::shapes::Const), &dz);
+    let dx = head.backward(saved, dz, &mut parameters).download();
+    assert_close(&wide(&ours.download()), &expected, 1e-5);
+    assert_close(&wide(&dx), &expected_dx, 1e-4);
+}
+
+fn assert_close(ours: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(ours.len(), expected.len());
+    for (index, (a, b)) in ours.iter().zip(expected).enumerate() {
+        assert!((a - b).abs() <= tolerance * (1.0 + b.abs()), "element {index}: {a}, expected {b}");
+    }
+}
+
+fn loss_and_gradient<E: Dtype, const P: usize>(z: Vec<E>, temperature: f32) -> (f64, Vec<f64>)
+where
+    DfdxCpu: dfdx::prelude::Device<E>,
+{
+    let views = z.len() / P;
+    let z: DfdxTensor<Vectors<P>, E, DfdxCpu> = DfdxCpu::default().tensor_from_vec(z, (views, Const));
+    let loss = nt_xent(z.leaky_trace(), temperature);
+    let value = loss.array().to_f64().unwrap();
+    let gradient = loss.backward().get(&z).as_vec();
+    (value, gradient.into_iter().map(|g| g.to_f64().unwrap()).collect())
+}
+
+// import torch, torch.nn.functional as F  # 2.15.0
+// def nt_xent(z, t):
+//     z = F.normalize(z, dim=1); n = z.shape[0]
+//     s = (z @ z.t() / t).masked_fill(torch.eye(n, dtype=torch.bool), float("-inf"))
+//     return F.cross_entropy(s, torch.arange(n).add(n // 2).remainder(n))
+// z = torch.arange(12).reshape(4, 3).mul(0.7).sin().double().requires_grad_(True)
+// for t in (0.5, 0.07): l = nt_xent(z, t); print(l.item(), torch.autograd.grad(l, z))
+#[test]
+fn nt_xent_agrees_with_torch() {
+    let z: Vec<f32> = (0..12).map(|i| (i as f32 * 0.7).sin()).collect();
+    let cases = [
+        (
+            0.5,
+            1.989071112,
+            [
+                0.623067380,
+                0.285363939,
+                -0.186550857,
+                -0.069443610,
+                -0.418176332,
+                -0.570233985,
+                0.300944288,
+                -0.037123296,
+                -0.357731260,
+                -0.632965316,
+                -0.283520201,
+                0.199269123,
+            ],
+        ),
+        (
+            0.07,
+            10.784500630,
+            [
+                4.678826474,
+                2.142895668,
+                -1.400874352,
+                -0.574683634,
+                -3.460636030,
+                -4.718995810,
+                2.916494622,
+                -0.359767311,
+                -3.466825259,
+                -4.049611600,
+                -1.813917479,
+                1.274892375,
+            ],
+        ),
+    ];
+    for (temperature, value, gradient) in cases {
+        let (ours, dz) = loss_and_gradient::<f32, 3>(z.clone(), temperature);
+        assert_close(&[ours], &[value], 2e-6);
+        assert_close(&dz, &gradient, 2e-5);
+        let (ours, dz) = loss_and_gradient::<f64, 3>(z.iter().map(|v| f64::from(*v)).collect(), temperature);
+        assert_close(&[ours], &[value], 1e-6); // the input and the temperature are rounded to f32
+        assert_close(&dz, &gradient, 1e-6);
+    }
+}
+
+// The same script with z = torch.ones(4, 3), t = 0.2: 1.098612289 and no gradient; and with rows of length 1e-8,
+// t = 0.5: 1.028295560, gradients of about 1e8 in the tiny rows.
+#[test]
+fn nt_xent_bears_ties_and_tiny_rows() {
+    let (value, gradient) = loss_and_gradient::<f32, 3>(vec![1.0; 12], 0.2);
+    assert_close(&[value], &[1.098612289], 1e-6);
+    assert!(gradient.iter().all(|g| g.abs() < 1e-6));
+
+    let tiny = vec![1e-8, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1e-8, 0.0, 1.0, 1.0];
+    let (value, gradient) = loss_and_gradient::<f64, 3>(tiny, 0.5);
+    let expected = [
+        0.0,
+        40462668.659225367,
+        -59537331.948521733,
+        0.248456217,
+        0.0,
+        -0.148025154,
+        -75154378.749481320,
+        55908163.022379510,
+        0.0,
+        0.156170467,
+        -0.353553391,
+        0.353553391,
+    ];
+    assert_close(&[value], &[1.028295560], 1e-7);
+    for (row, expected) in gradient.chunks(3).zip(expected.chunks(3)) {
+        // Our 1e-24 under the root moves a length of 1e-8 by 5e-9 of itself.
+        let length = expected.iter().map(|g| g * g).sum::<f64>().sqrt();
+        assert!(row.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-8 * (100.0 + length)), "{row:?} {expected:?}");
+    }
+
+    let (value, gradient) = loss_and_gradient::<f32, 3>(vec![0.0; 12], 0.5);
+    assert!(value.is_finite() && gradient.iter().all(|g| g.is_finite()), "{value} {gradient:?}");
+}
+
+#[test]
+fn a_network_learns_its_batch_through_the_tape() {
+    let spec = ModelSpec { encoder: Encoder::ResnetSmall, stem: Stem::Half, head: HeadKind::Mlp, image: 32 };
+    for rule in [Rule::Sgd, Rule::Lars, Rule::Adamw] {
+        let network = open(&spec, &Cpu, Key::root(1)).unwrap();
+        let settings = OptimizerSettings {
+            rule,
+            learning_rate: 0.0,
+            momentum: 0.9,
+            nesterov: true,
+            weight_decay: 1e-4,
+            decay_vectors: false,
+            trust: 0.02,
+            betas: [0.9, 0.999],
+            epsilon: 1e-8,
+        };
+        let rate = if rule == Rule::Adamw { 2e-3 } else { 0.05 };
+        let mut optimizer = Optimizer::new(&settings, &network.parameters());
+        let images = normals(&mut Key::root(2).stream(), 8 * 32 * 32 * 3);
+        let losses: Vec<f32> = (0..12)
+            .map(|_| {
+                network.parameters().clear_gradients();
+                let loss = nt_xent(network.embed(&images), 0.5);
+                let value = loss.array();
+                loss.backward();
+                optimizer.step(&mut network.parameters(), rate);
+                value
+            })
+            .collect();
+        assert!(losses[11] < losses[0] - 0.3, "{rule:?}: {losses:?}");
+    }
+}
+
+const SGD: [f64; 2] = [0.519184749, -2.226394623];
+const NESTEROV: [f64; 2] = [0.264890458, -2.347467024];
+const ADAMW: [f64; 2] = [0.704981096, -2.286027897];
+
+// import torch  # 2.15.0; w = [1, -2], g = [0.5, 0.25]; three steps of each, the gradient times 1, 2, 3:
+// SGD(lr=.1, momentum=.9, weight_decay=.01), the same with nesterov=True, AdamW(lr=.1, weight_decay=.01)
+#[test]
+fn optimisers_agree_with_torch() {
+    let run = |rule, nesterov| {
+        let key = Key::root(0);
+        let mut builder = Builder::new(&key);
+        let mut next = [1.0, -2.0].into_iter();
+        builder.parameter("w", &[2, 1], sempair::nn::Kind::Weight, |_| next.next().unwrap());
+        let mut parameters = builder.finish(&Cpu);
+        let settings = OptimizerSettings {
+            rule,
+            learning_rate: 0.1,
+            momentum: 0.9,
+            nesterov,
+            weight_decay: 0.01,
+            decay_vectors: true,
+            trust: 0.02,
+            betas: [0.9, 0.999],
+            epsilon: 1e-8,
+        };
+        let mut optimizer = Optimizer::new(&settings, &parameters);
+        for step in 1..=3 {
+            parameters.gradients = vec![0.5 * step as f32, 0.25 * step as f32];
+            optimizer.step(&mut parameters, 0.1);
+        }
+        parameters.values.iter().map(|v| f64::from(*v)).collect::<Vec<_>>()
+    };
+    assert_close(&run(Rule::Sgd, false), &SGD, 1e-6);
+    assert_close(&run(Rule::Sgd, true), &NESTEROV, 1e-6);
+    assert_close(&run(Rule::Adamw, false), &ADAMW, 1e-6);
+    // LARS by hand: one weight of norms |w| and |g|, ratio 0.02 |w| / (|g| + 0.01 |w|), then the SGD above.
+    let (mut w, mut v) = ([1.0f64, -2.0], [0.0; 2]);
+    for step in 1..=3 {
+        let g = [0.5 * f64::from(step), 0.25 * f64::from(step)];
+        let norm = |x: [f64; 2]| x[0].hypot(x[1]);
+        let ratio = 0.02 * norm(w) / (norm(g) + 0.01 * norm(w));
+        for i in 0..2 {
+            v[i] = 0.9 * v[i] + ratio * (g[i] + 0.01 * w[i]);
+            w[i] -= 0.1 * v[i];
+        }
+    }
+    assert_close(&run(Rule::Lars, false), &w, 1e-6);
+}

@@ -1,1 +1,72 @@
-//! nn
+//! Layers with an explicit backward, and the flat arenas that hold their parameters.
+//!
+//! A layer is a description: it knows where its parameters lie, not their values. So one network runs with any
+//! [`Parameters`] of its layout: a momentum encoder is a second `Parameters`, a checkpoint is its three arenas, an
+//! optimiser walks them in one pass.
+
+mod compose;
+mod conv;
+mod linear;
+mod norm;
+mod parameters;
+mod pool;
+
+pub use compose::{Identity, Relu, Residual};
+pub use conv::Conv2d;
+pub use linear::Linear;
+pub use norm::BatchNorm;
+pub use parameters::{Builder, Entry, Kind, Layout, Parameters};
+pub use pool::{GlobalAveragePool, MaxPool};
+
+use crate::tensor::{Device, Shape, Tensor};
+
+/// A differentiable map from tensors of shape `S` to tensors of shape `Output`.
+///
+/// Shapes are checked when the program is built. Two convolutions that fit:
+/// ```
+/// use sempair::nn::{Conv2d, Layer};
+/// use sempair::tensor::{Const, Cpu, Images};
+/// fn is_layer<L: Layer<Cpu, Images<3, Const<32>>>>() {}
+/// is_layer::<(Conv2d<3, 16, 3, 2>, Conv2d<16, 32, 3, 1>)>();
+/// ```
+/// One channel too many does not compile:
+/// ```compile_fail
+/// use sempair::nn::{Conv2d, Layer};
+/// use sempair::tensor::{Const, Cpu, Images};
+/// fn is_layer<L: Layer<Cpu, Images<3, Const<32>>>>() {}
+/// is_layer::<(Conv2d<3, 16, 3, 2>, Conv2d<17, 32, 3, 1>)>();
+/// ```
+/// Neither does a residual whose branch halves the image while its shortcut does not:
+/// ```compile_fail
+/// use sempair::nn::{Conv2d, Identity, Layer, Residual};
+/// use sempair::tensor::{Const, Cpu, Images};
+/// fn is_layer<L: Layer<Cpu, Images<16, Const<32>>>>() {}
+/// is_layer::<Residual<Conv2d<16, 16, 3, 2>, Identity>>();
+/// ```
+pub trait Layer<D: Device, S: Shape> {
+    /// The shape of the result.
+    type Output: Shape;
+    /// What `backward` needs of `forward`; dropped as it is used.
+    type Saved;
+
+    /// The result while training: batch normalisation uses the batch's moments and moves its running ones.
+    fn forward(&self, x: Tensor<S, D>, parameters: &mut Parameters<D>) -> (Tensor<Self::Output, D>, Self::Saved);
+
+    /// Adds the parameters' gradients and gives the input's.
+    fn backward(&self, saved: Self::Saved, dy: Tensor<Self::Output, D>, parameters: &mut Parameters<D>)
+    -> Tensor<S, D>;
+
+    /// Adds the parameters' gradients where nobody needs the input's, as in the layer that sees the pixels.
+    fn backward_parameters(&self, saved: Self::Saved, dy: Tensor<Self::Output, D>, parameters: &mut Parameters<D>) {
+        self.backward(saved, dy, parameters);
+    }
+
+    /// The result in evaluation mode, by the running moments. Nothing is kept.
+    fn infer(&self, x: Tensor<S, D>, parameters: &Parameters<D>) -> Tensor<Self::Output, D>;
+}
+
+/// A layer or network that can place its parameters.
+pub trait Build: Sized {
+    /// Registers the parameters, in order, under torchvision's names where it has one.
+    fn build(builder: &mut Builder<'_>) -> Self;
+}

@@ -1,1 +1,280 @@
-//! tensor
+//! Typed tensors on a device. Shapes are dfdx's: constants in the type, the batch a `usize`. Images are NCHW in the
+//! type and channels-last in memory. `bridge` puts an operation of ours on dfdx's tape.
+
+pub mod bridge;
+mod cpu;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+pub use dfdx::shapes::{Const, ConstDim, Dim, Shape};
+
+pub use cpu::Cpu;
+
+pub use crate::kernels::cpu::conv2d::Conv2d as ConvShape;
+
+/// `batch` square feature maps of `C` channels and side `S` (a `Const`).
+pub type Images<const C: usize, S> = (usize, Const<C>, S, S);
+/// `batch` vectors of width `C`.
+pub type Vectors<const C: usize> = (usize, Const<C>);
+
+/// A side length whose half, rounded up, is known too: what a convolution or pooling of stride 2 with padding
+/// `kernel / 2` makes of it.
+pub trait Side: ConstDim {
+    /// The side after a stride of 2.
+    type Half: Side;
+}
+
+macro_rules! sides {
+    ($($side:literal -> $half:literal),* $(,)?) => {
+        $(impl Side for Const<$side> { type Half = Const<$half>; })*
+    };
+}
+sides!(
+    1 -> 1, 2 -> 1, 3 -> 2, 4 -> 2, 6 -> 3, 7 -> 4, 8 -> 4, 12 -> 6, 14 -> 7, 16 -> 8, 24 -> 12, 28 -> 14, 32 -> 16,
+    48 -> 24, 56 -> 28, 64 -> 32, 96 -> 48, 112 -> 56, 224 -> 112,
+);
+
+/// Where one parameter lies in a flat arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// First element.
+    pub start: usize,
+    /// Number of elements.
+    pub len: usize,
+}
+
+/// Sizes of a max pooling over channels-last images.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolShape {
+    /// Number of images.
+    pub batch: usize,
+    /// Height and width of the input.
+    pub side: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Side of the window.
+    pub kernel: usize,
+    /// Distance between windows.
+    pub stride: usize,
+    /// Rows and columns outside the image, never chosen.
+    pub padding: usize,
+}
+
+impl PoolShape {
+    /// Height and width of the output.
+    pub fn out_side(&self) -> usize {
+        (self.side + 2 * self.padding - self.kernel) / self.stride + 1
+    }
+}
+
+/// Moments of one batch, per channel, as the backward pass of batch normalisation needs them.
+#[derive(Clone, Debug)]
+pub struct Moments<D: Device> {
+    /// Mean of each channel.
+    pub mean: D::Buffer,
+    /// 1 / sqrt(variance + epsilon) of each channel.
+    pub inv_std: D::Buffer,
+}
+
+/// Hyperparameters of one step of an optimiser over a range of the arenas.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Update {
+    /// Stochastic gradient descent with momentum, as PyTorch defines it.
+    Sgd {
+        learning_rate: f32,
+        momentum: f32,
+        weight_decay: f32,
+        nesterov: bool,
+        /// Multiplies gradient and decay before they enter the velocity (LARS's trust ratio; 1 for plain SGD).
+        scale: f32,
+    },
+    /// Adam with decoupled weight decay (Loshchilov & Hutter 2019, <https://arxiv.org/abs/1711.05101>).
+    AdamW { learning_rate: f32, betas: (f32, f32), epsilon: f32, weight_decay: f32, step: u64 },
+}
+
+/// A place where tensors live, and the arithmetic on them. The methods are the whole door between layers and
+/// kernels: a new device implements them and nothing above changes. Activations are `Buffer`s; parameters, gradients,
+/// running statistics and optimiser state lie in flat f32 `Arena`s and are named by their [`Slot`].
+///
+/// Outputs and activation gradients are written; parameter gradients are added to.
+pub trait Device: Clone + Debug + Default + Send + Sync + 'static {
+    /// Activations.
+    type Buffer: Clone + Debug + Send + Sync;
+    /// Parameters and what goes with them, in f32.
+    type Arena: Clone + Debug + Send;
+
+    /// Activations from host memory.
+    fn upload(&self, host: &[f32]) -> Self::Buffer;
+    /// Activations to host memory.
+    fn download(&self, buffer: &Self::Buffer) -> Vec<f32>;
+    /// An arena from host memory.
+    fn arena(&self, host: Vec<f32>) -> Self::Arena;
+    /// An arena to host memory.
+    fn host(&self, arena: &Self::Arena) -> Vec<f32>;
+    /// Sets all of an arena to zero.
+    fn clear(&self, arena: &mut Self::Arena);
+
+    /// y = x * w; weights (O, K, K, I).
+    fn conv2d(&self, shape: &ConvShape, x: &Self::Buffer, values: &Self::Arena, w: Slot) -> Self::Buffer;
+    /// The gradient of the convolution's input.
+    fn conv2d_input(&self, shape: &ConvShape, dy: &Self::Buffer, values: &Self::Arena, w: Slot) -> Self::Buffer;
+    /// Adds the gradient of the convolution's weights.
+    fn conv2d_weight(
+        &self,
+        shape: &ConvShape,
+        x: &Self::Buffer,
+        dy: &Self::Buffer,
+        gradients: &mut Self::Arena,
+        w: Slot,
+    );
+
+    /// y = x w' (+ b); x (rows, inputs), w (outputs, inputs), b (outputs).
+    fn linear(
+        &self,
+        x: &Self::Buffer,
+        values: &Self::Arena,
+        w: Slot,
+        bias: Option<Slot>,
+        outputs: usize,
+    ) -> Self::Buffer;
+    /// The gradient of the linear map's input.
+    fn linear_input(&self, dy: &Self::Buffer, values: &Self::Arena, w: Slot, outputs: usize) -> Self::Buffer;
+    /// Adds the gradients of the linear map's weights and bias.
+    fn linear_weight(
+        &self,
+        x: &Self::Buffer,
+        dy: &Self::Buffer,
+        gradients: &mut Self::Arena,
+        w: Slot,
+        bias: Option<Slot>,
+        outputs: usize,
+    );
+
+    /// Batch normalisation by the batch's own moments; moves `running` (means, then variances) towards them by
+    /// `momentum`, with the unbiased variance as PyTorch does.
+    fn batch_norm(
+        &self,
+        x: &Self::Buffer,
+        values: &Self::Arena,
+        affine: Affine,
+        running: &mut Self::Arena,
+        at: Slot,
+        settings: NormSettings,
+    ) -> (Self::Buffer, Moments<Self>);
+    /// Batch normalisation by the running moments.
+    fn batch_norm_running(
+        &self,
+        x: &Self::Buffer,
+        values: &Self::Arena,
+        affine: Affine,
+        running: &Self::Arena,
+        at: Slot,
+        settings: NormSettings,
+    ) -> Self::Buffer;
+    /// The gradient of batch normalisation's input; adds those of gamma and beta.
+    fn batch_norm_backward(
+        &self,
+        dy: &Self::Buffer,
+        x: &Self::Buffer,
+        moments: &Moments<Self>,
+        values: &Self::Arena,
+        gradients: &mut Self::Arena,
+        affine: Affine,
+    ) -> Self::Buffer;
+
+    /// max(x, 0).
+    fn relu(&self, x: &Self::Buffer) -> Self::Buffer;
+    /// dy where y > 0.
+    fn relu_backward(&self, dy: &Self::Buffer, y: &Self::Buffer) -> Self::Buffer;
+    /// a + b.
+    fn add(&self, a: &Self::Buffer, b: &Self::Buffer) -> Self::Buffer;
+
+    /// The largest of each window and its place in it.
+    fn max_pool(&self, shape: &PoolShape, x: &Self::Buffer) -> (Self::Buffer, Vec<u8>);
+    /// dy at the place of each window's largest.
+    fn max_pool_backward(&self, shape: &PoolShape, dy: &Self::Buffer, places: &[u8]) -> Self::Buffer;
+    /// The mean over the pixels of each image.
+    fn average_pool(&self, x: &Self::Buffer, batch: usize, channels: usize) -> Self::Buffer;
+    /// dy / pixels at each pixel.
+    fn average_pool_backward(&self, dy: &Self::Buffer, pixels: usize, batch: usize, channels: usize) -> Self::Buffer;
+
+    /// One optimiser step over `at`; `state` are the optimiser's own arenas (velocity, or the two moments).
+    fn update(
+        &self,
+        update: &Update,
+        at: Slot,
+        values: &mut Self::Arena,
+        gradients: &Self::Arena,
+        state: &mut [Self::Arena],
+    );
+    /// The Euclidean norm of a range.
+    fn norm(&self, arena: &Self::Arena, at: Slot) -> f64;
+}
+
+/// Where batch normalisation's scale and shift lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Affine {
+    /// Scale.
+    pub gamma: Slot,
+    /// Shift.
+    pub beta: Slot,
+}
+
+/// Batch normalisation's constants.
+#[derive(Clone, Copy, Debug)]
+pub struct NormSettings {
+    /// Added to the variance.
+    pub epsilon: f32,
+    /// How far the running moments move towards the batch's.
+    pub momentum: f32,
+}
+
+/// A tensor of shape `S` on a device. Cloning shares the memory.
+#[derive(Clone, Debug)]
+pub struct Tensor<S: Shape, D: Device> {
+    shape: S,
+    data: Arc<D::Buffer>,
+    device: D,
+}
+
+impl<S: Shape, D: Device> Tensor<S, D> {
+    /// Copies host memory, channels-last where `S` is an image shape.
+    ///
+    /// # Panics
+    /// When the length is not that of the shape.
+    pub fn upload(device: &D, shape: S, host: &[f32]) -> Self {
+        assert!(host.len() == shape.num_elements(), "upload: {} values for shape {shape:?}", host.len());
+        Self::new(device.clone(), shape, device.upload(host))
+    }
+
+    /// Copies to host memory, channels-last where `S` is an image shape.
+    pub fn download(&self) -> Vec<f32> {
+        self.device.download(&self.data)
+    }
+
+    /// A tensor over a buffer that a device made for this shape.
+    pub fn new(device: D, shape: S, data: D::Buffer) -> Self {
+        Self { shape, data: Arc::new(data), device }
+    }
+
+    /// The same device, another shape and buffer.
+    pub fn with<T: Shape>(&self, shape: T, data: D::Buffer) -> Tensor<T, D> {
+        Tensor::new(self.device.clone(), shape, data)
+    }
+
+    /// The shape, batch included.
+    pub fn shape(&self) -> S {
+        self.shape
+    }
+
+    /// The memory.
+    pub fn data(&self) -> &D::Buffer {
+        &self.data
+    }
+
+    /// Where it lives.
+    pub fn device(&self) -> &D {
+        &self.device
+    }
+}

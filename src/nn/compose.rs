@@ -1,0 +1,149 @@
+//! What makes networks of layers: sequences (pairs), residuals, and the layers without parameters.
+
+use crate::tensor::{Device, Shape, Tensor};
+
+use super::{Build, Builder, Layer, Parameters};
+
+/// max(x, 0), of any shape.
+#[derive(Clone, Copy, Debug)]
+pub struct Relu;
+
+/// Gives what it gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity;
+
+/// branch(x) + shortcut(x).
+#[derive(Clone, Copy, Debug)]
+pub struct Residual<F, G> {
+    branch: F,
+    shortcut: G,
+}
+
+impl Build for Relu {
+    fn build(_: &mut Builder<'_>) -> Self {
+        Self
+    }
+}
+
+impl Build for Identity {
+    fn build(_: &mut Builder<'_>) -> Self {
+        Self
+    }
+}
+
+impl<F: Build, G: Build> Build for Residual<F, G> {
+    fn build(builder: &mut Builder<'_>) -> Self {
+        Self { branch: F::build(builder), shortcut: builder.indexed_scope("downsample", G::build) }
+    }
+}
+
+impl<D: Device, S: Shape> Layer<D, S> for Relu {
+    type Output = S;
+    type Saved = Tensor<S, D>;
+
+    fn forward(&self, x: Tensor<S, D>, parameters: &mut Parameters<D>) -> (Tensor<S, D>, Self::Saved) {
+        let y = self.infer(x, parameters);
+        (y.clone(), y)
+    }
+
+    fn backward(&self, y: Self::Saved, dy: Tensor<S, D>, _: &mut Parameters<D>) -> Tensor<S, D> {
+        dy.with(y.shape(), y.device().relu_backward(dy.data(), y.data()))
+    }
+
+    fn infer(&self, x: Tensor<S, D>, _: &Parameters<D>) -> Tensor<S, D> {
+        x.with(x.shape(), x.device().relu(x.data()))
+    }
+}
+
+impl<D: Device, S: Shape> Layer<D, S> for Identity {
+    type Output = S;
+    type Saved = ();
+
+    fn forward(&self, x: Tensor<S, D>, _: &mut Parameters<D>) -> (Tensor<S, D>, ()) {
+        (x, ())
+    }
+
+    fn backward(&self, (): (), dy: Tensor<S, D>, _: &mut Parameters<D>) -> Tensor<S, D> {
+        dy
+    }
+
+    fn infer(&self, x: Tensor<S, D>, _: &Parameters<D>) -> Tensor<S, D> {
+        x
+    }
+}
+
+impl<D: Device, S: Shape, F: Layer<D, S>, G: Layer<D, S, Output = F::Output>> Layer<D, S> for Residual<F, G> {
+    type Output = F::Output;
+    type Saved = (F::Saved, G::Saved);
+
+    fn forward(&self, x: Tensor<S, D>, parameters: &mut Parameters<D>) -> (Tensor<F::Output, D>, Self::Saved) {
+        let (a, branch) = self.branch.forward(x.clone(), parameters);
+        let (b, shortcut) = self.shortcut.forward(x, parameters);
+        (a.with(a.shape(), a.device().add(a.data(), b.data())), (branch, shortcut))
+    }
+
+    fn backward(
+        &self,
+        (branch, shortcut): Self::Saved,
+        dy: Tensor<F::Output, D>,
+        parameters: &mut Parameters<D>,
+    ) -> Tensor<S, D> {
+        let a = self.branch.backward(branch, dy.clone(), parameters);
+        let b = self.shortcut.backward(shortcut, dy, parameters);
+        a.with(a.shape(), a.device().add(a.data(), b.data()))
+    }
+
+    fn infer(&self, x: Tensor<S, D>, parameters: &Parameters<D>) -> Tensor<F::Output, D> {
+        let a = self.branch.infer(x.clone(), parameters);
+        let b = self.shortcut.infer(x, parameters);
+        a.with(a.shape(), a.device().add(a.data(), b.data()))
+    }
+}
+
+/// The type of layers in sequence: `sequence!(A, B, C)` is `(A, (B, C))`, and a pair is a layer.
+#[macro_export]
+macro_rules! sequence {
+    ($last:ty) => { $last };
+    ($first:ty, $($rest:ty),+ $(,)?) => { ($first, $crate::sequence!($($rest),+)) };
+}
+
+impl<A: Build, B: Build> Build for (A, B) {
+    fn build(builder: &mut Builder<'_>) -> Self {
+        (A::build(builder), B::build(builder))
+    }
+}
+
+impl<D: Device, S: Shape, A: Layer<D, S>, B: Layer<D, A::Output>> Layer<D, S> for (A, B) {
+    type Output = B::Output;
+    type Saved = (A::Saved, B::Saved);
+
+    fn forward(&self, x: Tensor<S, D>, parameters: &mut Parameters<D>) -> (Tensor<B::Output, D>, Self::Saved) {
+        let (x, first) = self.0.forward(x, parameters);
+        let (y, second) = self.1.forward(x, parameters);
+        (y, (first, second))
+    }
+
+    fn backward(
+        &self,
+        (first, second): Self::Saved,
+        dy: Tensor<B::Output, D>,
+        parameters: &mut Parameters<D>,
+    ) -> Tensor<S, D> {
+        let dy = self.1.backward(second, dy, parameters);
+        self.0.backward(first, dy, parameters)
+    }
+
+    fn backward_parameters(
+        &self,
+        (first, second): Self::Saved,
+        dy: Tensor<B::Output, D>,
+        parameters: &mut Parameters<D>,
+    ) {
+        let dy = self.1.backward(second, dy, parameters);
+        self.0.backward_parameters(first, dy, parameters);
+    }
+
+    fn infer(&self, x: Tensor<S, D>, parameters: &Parameters<D>) -> Tensor<B::Output, D> {
+        self.1.infer(self.0.infer(x, parameters), parameters)
+    }
+}

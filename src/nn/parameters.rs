@@ -1,0 +1,167 @@
+//! The flat arenas of a network's parameters, gradients and running statistics, and the names in them.
+
+use crate::rng::Key;
+use crate::tensor::{Device, Slot};
+
+/// What a named range of an arena holds, for the optimiser and the checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Weights of a convolution or linear map: decayed, and scaled by LARS.
+    Weight,
+    /// A bias, or batch normalisation's scale and shift: by custom neither decayed nor scaled.
+    Vector,
+    /// Running statistics: moved by the forward pass, never by the optimiser.
+    Statistic,
+}
+
+/// One named range.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Dotted name, such as `layer1.0.conv1.weight`.
+    pub name: String,
+    /// Logical shape; images and kernels are (O, I, K, K) here and channels-last in memory.
+    pub shape: Vec<usize>,
+    /// Which arena, and how it is treated.
+    pub kind: Kind,
+    /// Where it lies in its arena.
+    pub slot: Slot,
+}
+
+/// All names of a network, in order of registration.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Layout {
+    /// Weights, vectors and statistics.
+    pub entries: Vec<Entry>,
+}
+
+/// The values of one network.
+#[derive(Clone, Debug)]
+pub struct Parameters<D: Device> {
+    /// Weights and vectors, the master copy in f32.
+    pub values: D::Arena,
+    /// Their gradients, of the same layout.
+    pub gradients: D::Arena,
+    /// Running statistics.
+    pub statistics: D::Arena,
+    /// The names.
+    pub layout: Layout,
+    /// Where the arenas live.
+    pub device: D,
+}
+
+impl<D: Device> Parameters<D> {
+    /// Sets all gradients to zero.
+    pub fn clear_gradients(&mut self) {
+        self.device.clear(&mut self.gradients);
+    }
+
+    /// Number of trained values.
+    pub fn count(&self) -> usize {
+        self.layout.entries.iter().filter(|e| e.kind != Kind::Statistic).map(|e| e.slot.len).sum()
+    }
+}
+
+/// Collects a network's parameters while it is built, and draws their first values.
+pub struct Builder<'k> {
+    layout: Layout,
+    values: Vec<f32>,
+    statistics: Vec<f32>,
+    path: Vec<String>,
+    counts: Vec<Vec<(&'static str, usize)>>,
+    indexed: bool,
+    key: &'k Key,
+}
+
+impl<'k> Builder<'k> {
+    /// `key` gives the initialisation: each parameter draws from the split of its own name.
+    pub fn new(key: &'k Key) -> Self {
+        Self {
+            layout: Layout::default(),
+            values: Vec::new(),
+            statistics: Vec::new(),
+            path: Vec::new(),
+            counts: vec![Vec::new()],
+            indexed: false,
+            key,
+        }
+    }
+
+    /// Everything built inside gets `name.` in front.
+    pub fn scope<T>(&mut self, name: &str, build: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(name.into());
+        self.counts.push(Vec::new());
+        let built = build(self);
+        self.counts.pop();
+        self.path.pop();
+        built
+    }
+
+    /// As `scope`, with layers named by their index, as torchvision names those of a shortcut.
+    pub fn indexed_scope<T>(&mut self, name: &str, build: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.indexed, true);
+        let built = self.scope(name, build);
+        self.indexed = before;
+        built
+    }
+
+    /// The next free name of a kind of layer in this scope: `conv1`, `conv2`, ..; or its index.
+    pub fn next(&mut self, kind: &'static str) -> String {
+        let kind = if self.indexed { "" } else { kind };
+        let counts = self.counts.last_mut().expect("the root scope never ends");
+        let place = counts.iter().position(|(name, _)| *name == kind).unwrap_or_else(|| {
+            counts.push((kind, 0));
+            counts.len() - 1
+        });
+        counts[place].1 += 1;
+        // Blocks and shortcuts count from 0, as sequences do; named layers from 1.
+        if kind.is_empty() { (counts[place].1 - 1).to_string() } else { format!("{kind}{}", counts[place].1) }
+    }
+
+    /// The next index in this scope, for a block of a sequence.
+    pub fn next_index(&mut self) -> String {
+        self.next("")
+    }
+
+    /// A trained parameter whose elements are drawn by `init` from the stream of its name.
+    pub fn parameter(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        kind: Kind,
+        init: impl FnMut(&mut crate::rng::Stream) -> f32,
+    ) -> Slot {
+        let name = self.full(name);
+        let mut stream = self.key.split(&name).stream();
+        let mut init = init;
+        let len = shape.iter().product();
+        let slot = Slot { start: self.values.len(), len };
+        self.values.extend(std::iter::repeat_with(|| init(&mut stream)).take(len));
+        self.layout.entries.push(Entry { name, shape: shape.into(), kind, slot });
+        slot
+    }
+
+    /// A running statistic, all elements alike.
+    pub fn statistic(&mut self, name: &str, len: usize, value: f32) -> Slot {
+        let slot = Slot { start: self.statistics.len(), len };
+        self.statistics.resize(slot.start + len, value);
+        let entry = Entry { name: self.full(name), shape: vec![len], kind: Kind::Statistic, slot };
+        self.layout.entries.push(entry);
+        slot
+    }
+
+    /// The arenas on a device.
+    pub fn finish<D: Device>(self, device: &D) -> Parameters<D> {
+        let zeros = vec![0.0; self.values.len()];
+        Parameters {
+            values: device.arena(self.values),
+            gradients: device.arena(zeros),
+            statistics: device.arena(self.statistics),
+            layout: self.layout,
+            device: device.clone(),
+        }
+    }
+
+    fn full(&self, name: &str) -> String {
+        self.path.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".")
+    }
+}
