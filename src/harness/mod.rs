@@ -1,1 +1,21 @@
-//! harness
+//! Running experiments so that anyone can see later what was run, on what, and whether it still holds.
+//!
+//! `experiment` describes tables and cells, `config` layers settings, `runner` runs the cells that are missing, each
+//! with a `lab` whose stages are kept in a `cache`, and writes one `record` per run to the `ledger`; `audit` reads it
+//! all back. Nothing here knows what the experiments are about.
+
+pub mod audit;
+pub mod cache;
+pub mod canonical;
+pub mod config;
+pub mod experiment;
+mod files;
+pub mod interrupt;
+pub mod lab;
+pub mod ledger;
+pub mod progress;
+pub mod provenance;
+pub mod record;
+pub mod redact;
+pub mod runner;
+mod toml;

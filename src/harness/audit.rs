@@ -1,0 +1,130 @@
+//! What was run at a commit, and whether its records and files still are what they were.
+
+use crate::error::Context;
+use crate::error::Error;
+use crate::error::Result;
+use crate::harness::cache::Cache;
+use crate::harness::cache::Held;
+use crate::harness::experiment::Row;
+use crate::harness::ledger::Ledger;
+use crate::harness::ledger::Problem;
+use crate::harness::record::Record;
+use crate::harness::record::StageUse;
+use crate::harness::record::Status;
+use git2::Repository;
+use rayon::iter::IntoParallelIterator;
+use rayon::iter::ParallelIterator;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::path::Path;
+
+/// The runs of one commit.
+#[derive(Clone, Debug, Serialize)]
+pub struct Audit {
+    /// What was asked for.
+    pub rev: String,
+    pub commit: String,
+    pub runs: Vec<AuditRun>,
+    /// Files in the ledger that are no readable records.
+    pub problems: Vec<Problem>,
+}
+
+/// One run, as far as it can be checked.
+#[derive(Clone, Debug, Serialize)]
+pub struct AuditRun {
+    pub id: String,
+    pub experiment: String,
+    pub row: Row,
+    pub column: String,
+    pub seed: u64,
+    pub status: Status,
+    /// The working tree differed from the commit.
+    pub dirty: bool,
+    pub diff_hash: Option<String>,
+    /// The record's own hash holds.
+    pub intact: bool,
+    pub stages: Vec<AuditStage>,
+}
+
+/// A stage that the run used.
+#[derive(Clone, Debug, Serialize)]
+pub struct AuditStage {
+    pub name: String,
+    pub key: String,
+    #[serde(flatten)]
+    pub held: Held,
+}
+
+impl Audit {
+    /// No record was edited, no cached file has changed, no file of the ledger is unreadable.
+    pub fn holds(&self) -> bool {
+        let sound = |run: &AuditRun| run.intact && !run.stages.iter().any(|s| matches!(s.held, Held::Changed(_)));
+        self.problems.is_empty() && self.runs.iter().all(sound)
+    }
+}
+
+/// Checks every run that was recorded at `rev`: a branch, a tag, a hash or the start of one. Without a repository at
+/// `repo`, the start of a recorded commit is enough.
+pub fn audit(ledger: &Ledger, cache: &Cache, repo: &Path, rev: &str) -> Result<Audit> {
+    let (records, problems) = ledger.records()?;
+    let commit = resolve(&records, repo, rev)?;
+    let records: Vec<Record> = records.into_iter().filter(|r| r.git.commit.as_ref() == Some(&commit)).collect();
+    let held = check_stages(&records, cache);
+    let runs = records.into_iter().map(|record| check(record, ledger, &held)).collect::<Result<_>>()?;
+    Ok(Audit { rev: rev.to_owned(), commit, runs, problems })
+}
+
+fn resolve(records: &[Record], repo: &Path, rev: &str) -> Result<String> {
+    if let Ok(repository) = Repository::discover(repo)
+        && let Ok(object) = repository.revparse_single(rev)
+    {
+        let commit = object.peel_to_commit().context(format!("`{rev}` is not a commit"))?;
+        return Ok(commit.id().to_string());
+    }
+    // A shallow clone, or a ledger without its repository, still has the commits that the records name.
+    let named = records.iter().filter_map(|record| record.git.commit.as_deref());
+    let mut found: Vec<&str> = named.filter(|commit| rev.len() >= 4 && commit.starts_with(rev)).collect();
+    found.sort_unstable();
+    found.dedup();
+    match found.as_slice() {
+        [commit] => Ok((*commit).to_owned()),
+        [] => Err(Error::new(format!("no commit `{rev}`, neither in the repository nor in a record"))
+            .hint("`sempair runs` shows the commit of each run")),
+        many => Err(Error::new(format!("`{rev}` is the start of {} commits", many.len()))
+            .hint(format!("give more of the hash: {}", many.join(", ")))),
+    }
+}
+
+type Distinct<'a> = HashMap<(&'a str, &'a str, String), &'a StageUse>;
+
+/// A stage that many runs share is read once. Runs that recorded different files for one key are checked apart.
+fn check_stages(records: &[Record], cache: &Cache) -> HashMap<(String, String), Held> {
+    let stages = records.iter().flat_map(|record| &record.stages);
+    let distinct: Distinct = stages.map(|s| ((s.name.as_str(), s.key.as_str(), files_of(s)), s)).collect();
+    let checked = distinct.into_par_iter();
+    checked.map(|((_, key, files), stage)| ((key.to_owned(), files), cache.check(stage))).collect()
+}
+
+fn files_of(stage: &StageUse) -> String {
+    stage.files.iter().map(|file| format!("{} {}\n", file.hash, file.name)).collect()
+}
+
+fn check(record: Record, ledger: &Ledger, held: &HashMap<(String, String), Held>) -> Result<AuditRun> {
+    let stage = |stage: &StageUse| AuditStage {
+        name: stage.name.clone(),
+        key: stage.key.clone(),
+        held: held[&(stage.key.clone(), files_of(stage))].clone(),
+    };
+    Ok(AuditRun {
+        intact: ledger.is_intact(&record.id)?,
+        stages: record.stages.iter().map(stage).collect(),
+        id: record.id,
+        experiment: record.experiment,
+        row: record.row,
+        column: record.column,
+        seed: record.seed,
+        status: record.status,
+        dirty: record.git.dirty,
+        diff_hash: record.git.diff_hash,
+    })
+}

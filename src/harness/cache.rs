@@ -1,0 +1,226 @@
+//! Folders of computed files, each named by the hash of everything that determines its content.
+//!
+//! A stage is computed in `<name>/<key>.partial/`, which survives a kill, so that whoever computes can resume from it.
+//! When whole, its files are hashed into `manifest.json`, synced, and the folder is renamed to `<name>/<key>/`.
+
+use crate::error::Context;
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::harness::files;
+use crate::harness::interrupt::Interrupt;
+use crate::harness::progress::Progress;
+use crate::harness::record::FileHash;
+use crate::harness::record::StageUse;
+use serde::Deserialize;
+use serde::Serialize;
+use std::fs::File;
+use std::fs::TryLockError;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+use std::time::Instant;
+
+const MANIFEST: &str = "manifest.json";
+const WAIT: Duration = Duration::from_millis(50);
+
+/// The cache folder, such as `.sempair/cache`. Deleting it costs time, never results.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// What is in a finished stage, and who put it there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    pub run: String,
+    pub seconds: f64,
+    pub files: Vec<FileHash>,
+}
+
+/// Whether a stage's files are those that a run recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "state", content = "files")]
+pub enum Held {
+    Ok,
+    /// Not in the cache, which says nothing against the run.
+    Missing,
+    /// These files are absent or differ.
+    Changed(Vec<String>),
+}
+
+/// Who asks for a stage, and what they see meanwhile.
+pub(super) struct Request<'a> {
+    pub name: &'a str,
+    pub key: &'a str,
+    pub run: &'a str,
+    /// Compute it even when it is there.
+    pub fresh: bool,
+    pub progress: &'a Progress,
+    pub interrupt: &'a Interrupt,
+}
+
+impl Cache {
+    /// Nothing is written before the first stage.
+    pub fn open(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of a stage, there or not.
+    pub fn folder(&self, name: &str, key: &str) -> PathBuf {
+        self.root.join(name).join(key)
+    }
+
+    /// Reads every file of the stage and compares it with what the run recorded.
+    pub fn check(&self, stage: &StageUse) -> Held {
+        let folder = self.folder(&stage.name, &stage.key);
+        if !folder.is_dir() {
+            return Held::Missing;
+        }
+        let differs = |file: &&FileHash| files::hash(&folder.join(&file.name)).ok().as_ref() != Some(&file.hash);
+        let changed: Vec<String> = stage.files.iter().filter(differs).map(|file| file.name.clone()).collect();
+        if changed.is_empty() { Held::Ok } else { Held::Changed(changed) }
+    }
+
+    /// The stage's manifest, and whether it was computed by this call.
+    pub(super) fn ensure(
+        &self,
+        request: &Request,
+        compute: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<(Manifest, bool)> {
+        let folder = self.folder(request.name, request.key);
+        if !request.fresh
+            && let Some(manifest) = sound(&folder)
+        {
+            return Ok((manifest, false));
+        }
+        let lock_path = folder.with_extension("lock");
+        let lock = self.lock(&lock_path, request)?;
+        // Another process may have finished it while this one waited.
+        if !request.fresh
+            && let Some(manifest) = sound(&folder)
+        {
+            return Ok((manifest, false));
+        }
+        let manifest = self.compute(&folder, request, compute).map_err(|error| explain(error, request, &folder))?;
+        drop(lock);
+        Ok((manifest, true))
+    }
+
+    fn compute(&self, folder: &Path, request: &Request, compute: impl FnOnce(&Path) -> Result<()>) -> Result<Manifest> {
+        let partial = folder.with_extension("partial");
+        if request.fresh {
+            remove(&partial)?;
+        }
+        std::fs::create_dir_all(&partial).context(format!("cannot create {}", partial.display()))?;
+        let start = Instant::now();
+        compute(&partial)?;
+        let seconds = (start.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+
+        let mut files = Vec::new();
+        seal(&partial, "", &mut files)?;
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        let manifest = Manifest { run: request.run.to_owned(), seconds, files };
+        let text = serde_json::to_vec_pretty(&manifest).context("manifest")?;
+        files::write_whole(&partial.join(MANIFEST), &text)?;
+        if folder.exists() {
+            if !request.fresh {
+                request.progress.line(&format!("stage {} was damaged and is computed again", request.name));
+            }
+            remove(folder)?;
+        }
+        let publish = || {
+            std::fs::rename(&partial, folder)?;
+            files::sync_folder(folder.parent().expect("a stage has a folder above it"))
+        };
+        publish().context(format!("cannot create {}", folder.display()))?;
+        Ok(manifest)
+    }
+
+    /// Waits for the stage's lock, and says so. The lock file stays: deleting it would let two processes each lock
+    /// a file of that name.
+    fn lock(&self, path: &Path, request: &Request) -> Result<File> {
+        let open = || {
+            std::fs::create_dir_all(path.parent().expect("a stage has a folder above it"))?;
+            File::options().create(true).append(true).open(path)
+        };
+        let file = open().context(format!("cannot lock {}", path.display()))?;
+        let mut said = false;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).context(format!("cannot lock {}", path.display()));
+                }
+            }
+            if !std::mem::replace(&mut said, true) {
+                request.progress.line(&format!("waiting for another process that computes stage {}", request.name));
+            }
+            request.interrupt.check()?;
+            std::thread::sleep(WAIT);
+        }
+    }
+}
+
+/// The manifest of a finished stage whose files are all there with the right size. Their hashes are for `audit`:
+/// reading a gigabyte at every start would cost what the cache saves.
+fn sound(folder: &Path) -> Option<Manifest> {
+    let text = std::fs::read_to_string(folder.join(MANIFEST)).ok()?;
+    let manifest: Manifest = serde_json::from_str(&text).ok()?;
+    let holds = |file: &FileHash| {
+        std::fs::metadata(folder.join(&file.name)).is_ok_and(|found| found.is_file() && found.len() == file.bytes)
+    };
+    manifest.files.iter().all(holds).then_some(manifest)
+}
+
+/// Hashes and syncs every file below `folder`. Hidden temporary files of an interrupted write are removed.
+fn seal(folder: &Path, prefix: &str, files: &mut Vec<FileHash>) -> Result<()> {
+    let place = || format!("cannot read {}", folder.display());
+    for entry in std::fs::read_dir(folder).context(place())? {
+        let entry = entry.context(place())?;
+        let kind = entry.file_type().context(place())?;
+        let Ok(name) = entry.file_name().into_string() else {
+            return Err(Error::new(format!("{} is not UTF-8", entry.path().display())));
+        };
+        let path = format!("{prefix}{name}");
+        if kind.is_dir() {
+            seal(&entry.path(), &format!("{path}/"), files)?;
+        } else if name.starts_with('.') && name.ends_with(".tmp") {
+            std::fs::remove_file(entry.path()).context(place())?;
+        } else if kind.is_file() && path != MANIFEST {
+            let file = File::open(entry.path()).context(place())?;
+            file.sync_all().context(format!("cannot sync {}", entry.path().display()))?;
+            let bytes = file.metadata().context(place())?.len();
+            files.push(FileHash { name: path, bytes, hash: files::hash(&entry.path())? });
+        }
+    }
+    files::sync_folder(folder).context(place())
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).context(format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A full disk is the failure that a user can mend, so it says where.
+fn explain(error: Error, request: &Request, folder: &Path) -> Error {
+    let full = std::io::Error::from_raw_os_error(28).to_string(); // ENOSPC
+    let is_full = error.kind() == Kind::Failure && error.what().contains(&full);
+    let error = error.context(format!("stage {}", request.name));
+    if is_full {
+        return error.hint(format!(
+            "free space on the disk of {}, then run the same command to go on",
+            folder.parent().unwrap_or(folder).display()
+        ));
+    }
+    error
+}

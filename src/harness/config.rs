@@ -1,0 +1,325 @@
+//! Settings in layers, each value with where it came from: embedded defaults, a profile, a file, the environment,
+//! `--set`. Later layers win. The defaults define which keys there are; anything else is an error that helps.
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::harness::toml;
+use crate::harness::toml::Leaf;
+use figment::Figment;
+use figment::error::Kind;
+use figment::providers::Serialized;
+use serde::Deserialize;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+
+const SEE_CONFIG: &str = "`sempair config` lists all keys";
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The layer, such as `defaults`, `profile quick`, `sempair.toml`, `environment`, `command line`.
+    pub layer: String,
+    /// The place in it: `sempair.toml:12`, `SEMPAIR_SEEDS`, `--set`.
+    pub place: Option<String>,
+}
+
+/// One setting.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Value {
+    pub key: String,
+    pub value: serde_json::Value,
+    pub origin: Origin,
+    /// The comment above the key in the defaults.
+    pub doc: String,
+    /// The origins of the values that this one replaced, the nearest first.
+    pub shadowed: Vec<Origin>,
+}
+
+/// The settings of a run, typed, and one by one with their origins in the order of the defaults.
+#[derive(Clone, Debug)]
+pub struct Resolved<S> {
+    pub settings: S,
+    pub values: Vec<Value>,
+}
+
+/// The layers, first to last. The first one is the defaults.
+#[derive(Default)]
+pub struct Layers {
+    layers: Vec<Layer>,
+    /// The first source that could not be read.
+    failed: Option<Error>,
+}
+
+#[derive(Default)]
+struct Layer {
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    leaf: Leaf,
+    origin: Origin,
+    /// The entry as the user wrote it, for messages.
+    shown: String,
+}
+
+impl Layers {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A layer compiled into the program: `defaults` or `profile quick`.
+    #[must_use]
+    pub fn embedded(self, name: &str, text: &'static str) -> Self {
+        let file = match name.split_once(' ') {
+            Some((folder, stem)) => format!("{folder}s/{stem}.toml"),
+            None => format!("{name}.toml"),
+        };
+        self.toml(name, &file, text)
+    }
+
+    /// A file; none is no layer.
+    #[must_use]
+    pub fn file(mut self, path: &Path) -> Self {
+        let name = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => self.toml(&name, &name, &text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => self,
+            Err(error) => {
+                self.fail(Error::new(format!("cannot read {name}: {error}")));
+                self
+            }
+        }
+    }
+
+    /// The process's variables that start with `prefix`: `SEMPAIR_PRETRAIN__EPOCHS=3` sets `pretrain.epochs`. Those
+    /// in `reserved` (without the prefix) have another meaning and are no settings.
+    #[must_use]
+    pub fn env(self, prefix: &str, reserved: &[&str]) -> Self {
+        let variables = std::env::vars_os()
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
+        self.variables(prefix, reserved, variables)
+    }
+
+    /// [`Layers::env`] on the given variables.
+    #[must_use]
+    pub fn variables(
+        mut self,
+        prefix: &str,
+        reserved: &[&str],
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Self {
+        let mut entries: Vec<Entry> = variables
+            .into_iter()
+            .filter_map(|(name, text)| {
+                let rest = name.strip_prefix(prefix).filter(|rest| !rest.is_empty() && !reserved.contains(rest))?;
+                Some(self.entry(&rest.to_lowercase().replace("__", "."), &text, "environment", &name, &name))
+            })
+            .collect();
+        entries.sort_by(|a, b| a.shown.cmp(&b.shown));
+        self.layers.push(Layer { entries });
+        self
+    }
+
+    /// Settings from the command line, each `KEY=VALUE`.
+    #[must_use]
+    pub fn set(mut self, assignments: &[String]) -> Self {
+        for assignment in assignments {
+            let Some((key, text)) = assignment.split_once('=') else {
+                let error = Error::new(format!("`--set {assignment}` has no `=`"));
+                self.fail(error.hint("write `--set KEY=VALUE`, such as `--set seeds=5`"));
+                continue;
+            };
+            let shown = format!("--set {assignment}");
+            let entry = self.entry(key.trim(), text, "command line", "--set", &shown);
+            self.layers.push(Layer { entries: vec![entry] });
+        }
+        self
+    }
+
+    /// The settings that these layers give.
+    pub fn resolve<S: Serialize + DeserializeOwned>(self) -> Result<Resolved<S>> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let (defaults, above) = self.layers.split_first().expect("the first layer is the defaults");
+        let known: Vec<&str> = defaults.entries.iter().map(|entry| entry.leaf.key.as_str()).collect();
+        for entry in above.iter().flat_map(|layer| &layer.entries) {
+            check_known(entry, &known)?;
+        }
+        let figment = self.layers.iter().fold(Figment::new(), |figment, layer| {
+            figment.merge(Serialized::defaults(nested(layer.entries.iter().filter(|entry| !is_heading(entry)))))
+        });
+        let settings: S = figment.extract().map_err(|error| self.explain(error))?;
+        let effective = serde_json::to_value(&settings).unwrap_or_default();
+        let values = defaults.entries.iter().map(|entry| self.value(entry, &effective)).collect();
+        Ok(Resolved { settings, values })
+    }
+
+    fn toml(mut self, name: &str, file: &str, text: &str) -> Self {
+        match toml::leaves(text) {
+            Ok(leaves) => {
+                let entry = |leaf: Leaf| {
+                    let place = format!("{file}:{}", leaf.line);
+                    let origin = Origin { layer: name.to_owned(), place: Some(place.clone()) };
+                    Entry { leaf, origin, shown: place }
+                };
+                self.layers.push(Layer { entries: leaves.into_iter().map(entry).collect() });
+            }
+            Err((line, why)) => self.fail(Error::new(format!("`{file}:{line}` is not TOML: {why}"))),
+        }
+        self
+    }
+
+    /// An entry from outside a TOML file. Where the defaults have a string, the text is one without quotes, too.
+    fn entry(&self, key: &str, text: &str, layer: &str, place: &str, shown: &str) -> Entry {
+        let default = self.layers.first().and_then(|defaults| defaults.find(key));
+        let value = match (toml::value(text), default) {
+            (value, Some(default)) if default.leaf.value.is_string() && !value.is_string() => text.into(),
+            (value, _) => value,
+        };
+        let leaf = Leaf { key: key.to_owned(), value, line: 0, doc: String::new() };
+        let origin = Origin { layer: layer.to_owned(), place: Some(place.to_owned()) };
+        Entry { leaf, origin, shown: shown.to_owned() }
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.failed.get_or_insert(error);
+    }
+
+    /// A setting with its origin: that of the last layer that has it.
+    fn value(&self, default: &Entry, effective: &serde_json::Value) -> Value {
+        let key = &default.leaf.key;
+        let mut holders = self.layers.iter().rev().filter_map(|layer| layer.find(key));
+        let winner = holders.next().unwrap_or(default);
+        let value = effective.pointer(&format!("/{}", key.replace('.', "/"))).unwrap_or(&winner.leaf.value);
+        Value {
+            key: key.clone(),
+            value: value.clone(),
+            origin: winner.origin.clone(),
+            doc: default.leaf.doc.clone(),
+            shadowed: holders.map(|entry| entry.origin.clone()).collect(),
+        }
+    }
+
+    /// A value of the wrong type or range, with its key and place.
+    fn explain(&self, error: figment::Error) -> Error {
+        let key = error.path.join(".");
+        let place = self.layers.iter().rev().find_map(|layer| layer.find(&key));
+        let place = place.map(|entry| format!(", in `{}`", entry.shown)).unwrap_or_default();
+        match &error.kind {
+            Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
+                Error::new(format!("`{key}` is {found}, but {} is expected{place}", article(expected)))
+                    .hint("`sempair config` shows what each key means")
+            }
+            Kind::UnknownVariant(found, variants) => {
+                let all = variants.iter().map(|variant| format!("`{variant}`")).collect::<Vec<_>>().join(", ");
+                let error = Error::new(format!("`{key}` is `{found}`, but one of {all} is expected{place}"));
+                match nearest(found, variants) {
+                    Some(variant) => error.hint(format!("did you mean `{variant}`?")),
+                    None => error,
+                }
+            }
+            kind => Error::new(format!("`{key}`: {kind}{place}")),
+        }
+    }
+}
+
+impl Layer {
+    fn find(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().rev().find(|entry| entry.leaf.key == key)
+    }
+}
+
+/// What is wrong with a defaults file in the eyes of a reader: keys without a comment, and keys that no field of the
+/// settings reads. Empty when all is well.
+pub fn complaints<S: Serialize + DeserializeOwned>(defaults: &'static str) -> Result<Vec<String>> {
+    let resolved = Layers::new().embedded("defaults", defaults).resolve::<S>()?;
+    let settings = serde_json::to_value(&resolved.settings).unwrap_or_default();
+    let mut complaints = Vec::new();
+    for value in &resolved.values {
+        if value.doc.is_empty() {
+            complaints.push(format!("`{}` has no comment above it", value.key));
+        }
+        if settings.pointer(&format!("/{}", value.key.replace('.', "/"))).is_none() {
+            complaints.push(format!("`{}` is read by no field", value.key));
+        }
+    }
+    Ok(complaints)
+}
+
+/// An empty table: its heading sets nothing.
+fn is_heading(entry: &Entry) -> bool {
+    entry.leaf.value.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+fn check_known(entry: &Entry, known: &[&str]) -> Result<()> {
+    let key = entry.leaf.key.as_str();
+    if known.contains(&key) {
+        return Ok(());
+    }
+    let members: Vec<&str> = known.iter().copied().filter(|k| k.starts_with(&format!("{key}."))).collect();
+    if let Some(first) = members.first() {
+        if is_heading(entry) {
+            return Ok(());
+        }
+        let error = Error::new(format!("`{key}` is a group of keys and has no value of its own, in `{}`", entry.shown));
+        return Err(error.hint(format!("set one of its keys, such as `{first}`; {SEE_CONFIG}")));
+    }
+    let error = Error::new(format!("unknown key `{key}` in `{}`", entry.shown));
+    let owner = known.iter().copied().find(|k| k.ends_with(&format!(".{key}")));
+    Err(match owner.or_else(|| nearest(key, known)) {
+        Some(near) => error.hint(format!("did you mean `{near}`? {SEE_CONFIG}")),
+        None => error.hint(SEE_CONFIG),
+    })
+}
+
+/// Flat keys as nested maps.
+fn nested<'a>(entries: impl Iterator<Item = &'a Entry>) -> serde_json::Value {
+    let mut root = serde_json::Value::Object(serde_json::Map::new());
+    for entry in entries {
+        let mut at = &mut root;
+        for part in entry.leaf.key.split('.') {
+            if !at.is_object() {
+                *at = serde_json::Value::Object(serde_json::Map::new());
+            }
+            at = &mut at[part];
+        }
+        *at = entry.leaf.value.clone();
+    }
+    root
+}
+
+/// The name nearest to `wrong`, when it is near enough to be meant.
+fn nearest<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
+    let (distance, name) = names.iter().map(|name| (distance(wrong, name), *name)).min()?;
+    (distance <= (wrong.chars().count() / 3).max(1)).then_some(name)
+}
+
+/// Insertions, deletions and replacements between two names (Levenshtein 1966).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// Rust's type names in plain words.
+fn article(expected: &str) -> String {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0 up".to_owned(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        "a boolean" => "`true` or `false`".to_owned(),
+        "a sequence" => "a list such as `[1, 2]`".to_owned(),
+        other => other.to_owned(),
+    }
+}

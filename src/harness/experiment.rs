@@ -1,0 +1,155 @@
+//! What an experiment is: a table described in advance, its cells, and how one cell is run.
+
+use crate::error::Result;
+use crate::harness::lab::Lab;
+use serde::Deserialize;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Names a row by its labels, in order, such as `[("method", "SimCLR"), ("pairs", "AP")]`.
+pub type Row = Vec<(String, String)>;
+
+/// A dataset (or another setting) that results are shown for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    /// Such as `synth-10`.
+    pub id: String,
+    pub title: String,
+    /// The paper's column id, such as `cifar-10`, when this is that column or a stand-in for it.
+    pub stands_for: Option<String>,
+    /// These are not the paper's data.
+    pub substitute: bool,
+}
+
+/// A quantity that a cell measures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricInfo {
+    /// Such as `top1`.
+    pub id: String,
+    /// Such as `linear`.
+    pub title: String,
+    /// Such as `%`.
+    pub unit: String,
+}
+
+/// A figure that the paper states, or leaves out (`value: None`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PaperFigure {
+    pub row: Row,
+    /// The paper's column id.
+    pub column: String,
+    pub metric: String,
+    pub value: Option<f64>,
+}
+
+/// A statement of the paper that measurements can support: `better` exceeds `worse` by at least `margin`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Claim {
+    pub text: String,
+    pub column: String,
+    pub metric: String,
+    pub better: Row,
+    pub worse: Row,
+    /// In the metric's unit.
+    pub margin: f64,
+}
+
+/// A small line of a figure. `x` and `y` have the same length.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    pub name: String,
+    pub x_title: String,
+    pub y_title: String,
+    pub x: Vec<f64>,
+    pub y: Vec<f64>,
+}
+
+impl Curve {
+    /// The most points that a record keeps of a curve; long series belong in the cache.
+    pub const MAX_POINTS: usize = 200;
+
+    /// At most [`Curve::MAX_POINTS`] evenly spaced points of this curve, with its first and its last.
+    #[must_use]
+    pub fn thinned(mut self) -> Self {
+        let last = self.x.len().saturating_sub(1);
+        if last >= Self::MAX_POINTS {
+            let kept = |values: &[f64]| -> Vec<f64> {
+                (0..Self::MAX_POINTS).map(|i| values[i * last / (Self::MAX_POINTS - 1)]).collect()
+            };
+            (self.x, self.y) = (kept(&self.x), kept(&self.y));
+        }
+        self
+    }
+}
+
+/// A table of the paper: what is measured, beside what the paper states.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    pub id: String,
+    pub title: String,
+    pub caption: String,
+    pub rows: Vec<Row>,
+    /// The rows among `rows` that the paper does not have.
+    pub baselines: Vec<Row>,
+    pub columns: Vec<Column>,
+    pub metrics: Vec<MetricInfo>,
+    pub paper: Vec<PaperFigure>,
+    pub claims: Vec<Claim>,
+    /// What a reader must know, the paper's own inconsistencies included.
+    pub notes: Vec<String>,
+    /// What varies between seeds, such as "initialisation, order of the data and augmentation".
+    pub varies: String,
+}
+
+/// One run of a table: a row, a column and a seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    pub row: Row,
+    /// A column's id.
+    pub column: String,
+    pub seed: u64,
+    /// Everything that determines the result besides code and device: settings and identities of data.
+    pub inputs: serde_json::Value,
+}
+
+/// Data that a run used.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DataRef {
+    pub name: String,
+    pub description: String,
+    pub hash: String,
+    pub images: u64,
+}
+
+/// What a cell measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// By the metric's id, in its unit.
+    pub metrics: BTreeMap<String, f64>,
+    pub curves: Vec<Curve>,
+    pub data: Vec<DataRef>,
+    /// Hash of the checkpoint that was evaluated.
+    pub checkpoint: Option<String>,
+    /// Hash of the file of per-item predictions in the cache; paired tests need it.
+    pub predictions: Option<String>,
+    /// What else a reader may ask for: a chosen penalty, the number of parameters.
+    pub facts: BTreeMap<String, serde_json::Value>,
+}
+
+/// A table of the paper as code. `S` is the type of the settings.
+pub trait Experiment<S>: Sync {
+    /// The table's id on the command line, such as `transfer`.
+    fn id(&self) -> &'static str;
+
+    /// One line for lists.
+    fn title(&self) -> &'static str;
+
+    /// The table as these settings fill it.
+    fn table(&self, settings: &S) -> Table;
+
+    /// The cells of the table, in the order in which they run.
+    fn cells(&self, settings: &S) -> Result<Vec<Cell>>;
+
+    /// Runs one cell. Work that other cells share, and work that must survive an interruption, goes into stages.
+    fn run(&self, cell: &Cell, settings: &S, lab: &mut Lab) -> Result<Outcome>;
+}

@@ -1,0 +1,209 @@
+//! The folder of all run records, one file each. A record is written whole, changes once, from running to its end, and
+//! is never deleted. Whether a run is alive is known by an advisory lock, which the system frees when a process dies.
+
+use crate::error::Context;
+use crate::error::Error;
+use crate::error::Result;
+use crate::harness::files;
+use crate::harness::record;
+use crate::harness::record::Record;
+use crate::harness::record::Status;
+use rayon::iter::IntoParallelRefIterator;
+use rayon::iter::ParallelIterator;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::fs::File;
+use std::fs::TryLockError;
+use std::path::Path;
+use std::path::PathBuf;
+
+/// No record comes near this; a larger file is something else.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// The records of one project.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    dir: PathBuf,
+    locks: PathBuf,
+}
+
+/// A file of the ledger that is no readable record, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    pub file: PathBuf,
+    pub what: String,
+}
+
+/// The right to finish a run; while it exists, the run is alive to every other process.
+#[derive(Debug)]
+pub struct Running {
+    _lock: File,
+    lock_path: PathBuf,
+}
+
+impl Ledger {
+    /// The ledger in `dir`, such as `reports/ledger`, whose locks live in `locks`, outside of it. Either need not
+    /// exist yet; nothing is written before the first run.
+    pub fn open(dir: impl Into<PathBuf>, locks: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), locks: locks.into() }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes the record of a run that starts now.
+    pub fn begin(&self, record: &Record) -> Result<Running> {
+        let lock_path = self.lock_path(&record.id);
+        let lock = || -> std::io::Result<File> {
+            std::fs::create_dir_all(&self.locks)?;
+            let file = File::create_new(&lock_path)?;
+            file.lock()?;
+            Ok(file)
+        };
+        let lock = lock().context(format!("cannot lock {}", lock_path.display()))?;
+        files::write_whole(&self.path(&record.id), record.to_text().as_bytes())?;
+        Ok(Running { _lock: lock, lock_path })
+    }
+
+    /// Replaces the record of a running run by that of its end.
+    pub fn finish(&self, running: Running, record: &Record) -> Result<()> {
+        files::write_whole(&self.path(&record.id), record.to_text().as_bytes())?;
+        // The lock file is this run's alone, and its record no longer says running: nobody looks for it again.
+        std::fs::remove_file(&running.lock_path).ok();
+        Ok(())
+    }
+
+    /// All records, oldest first, and the files that are none. A run that says it runs, but whose lock is free, was
+    /// killed and is shown so.
+    pub fn records(&self) -> Result<(Vec<Record>, Vec<Problem>)> {
+        let paths = self.paths()?;
+        let read: Vec<Result<Record, Problem>> = paths
+            .par_iter()
+            .map(|path| self.read(path).map_err(|error| Problem { file: path.clone(), what: error.what().to_owned() }))
+            .collect();
+        let (mut records, mut problems) = (Vec::new(), Vec::new());
+        for result in read {
+            match result {
+                Ok(record) => records.push(record),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        records.sort_by(|a, b| a.id.cmp(&b.id));
+        mark_superseded(&mut records);
+        Ok((records, problems))
+    }
+
+    /// The one run whose id starts or ends with `part`.
+    pub fn find(&self, part: &str) -> Result<Record> {
+        let paths = self.paths()?;
+        let matches = |path: &&PathBuf| {
+            let id = stem(path);
+            !part.is_empty() && (id.starts_with(part) || id.ends_with(part))
+        };
+        let found: Vec<&PathBuf> = paths.iter().filter(matches).collect();
+        match found.as_slice() {
+            [path] => self.read(path).map_err(|error| error.context(path.display())),
+            [] => {
+                Err(Error::new(format!("no run `{part}` in {}", self.dir.display())).hint("`sempair runs` lists all"))
+            }
+            many => {
+                let ids: Vec<String> = many.iter().take(8).map(|path| format!("`{}`", stem(path))).collect();
+                let more = if many.len() > ids.len() { " and others" } else { "" };
+                let error = Error::new(format!("{} runs match `{part}`", many.len()));
+                Err(error.hint(format!("give more of the id: {}{more}", ids.join(", "))))
+            }
+        }
+    }
+
+    /// Whether the record's own hash holds: nobody has edited the file since it was written.
+    pub fn is_intact(&self, id: &str) -> Result<bool> {
+        let path = self.path(id);
+        let text = std::fs::read_to_string(&path).context(format!("cannot read {}", path.display()))?;
+        Ok(serde_json::from_str::<Value>(&text).is_ok_and(|value| record::is_intact(&value)))
+    }
+
+    /// Writes down that this machine's dead runs were killed, and returns how many.
+    ///
+    /// Runs without a lock file here started elsewhere (in another clone) and are not ours to touch.
+    pub fn bury_killed(&self) -> Result<usize> {
+        let mut buried = 0;
+        let Ok(entries) = std::fs::read_dir(&self.locks) else { return Ok(0) };
+        for lock_path in entries.flatten().map(|entry| entry.path()) {
+            let Ok(lock) = File::open(&lock_path) else { continue };
+            if lock.try_lock().is_err() {
+                continue;
+            }
+            let path = self.path(stem(&lock_path));
+            if let Ok(text) = std::fs::read_to_string(&path)
+                && let Ok(mut value) = serde_json::from_str::<Value>(&text)
+                && value.get("status") == Some(&Value::from("running"))
+            {
+                value["status"] = Value::from("killed");
+                value["error"] = Value::from("the process ended without finishing the run");
+                files::write_whole(&path, record::text(value).as_bytes())?;
+                buried += 1;
+            }
+            std::fs::remove_file(&lock_path).ok();
+        }
+        Ok(buried)
+    }
+
+    /// The files that should be records, in order.
+    fn paths(&self) -> Result<Vec<PathBuf>> {
+        let entries = match std::fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).context(format!("cannot read {}", self.dir.display())),
+        };
+        let is_record = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_record).collect();
+        paths.sort();
+        Ok(paths)
+    }
+
+    fn read(&self, path: &Path) -> Result<Record> {
+        let kind = std::fs::symlink_metadata(path).context("cannot read it")?;
+        if !kind.is_file() || kind.len() > MAX_BYTES {
+            return Err(Error::new("not a plain file of a record's size"));
+        }
+        let mut record = Record::parse(&std::fs::read_to_string(path).context("cannot read it")?)?;
+        if record.id != stem(path) {
+            return Err(Error::new(format!("a copy: the record inside is `{}`", record.id)));
+        }
+        if record.status == Status::Running && !self.is_alive(&record.id) {
+            record.status = Status::Killed;
+        }
+        Ok(record)
+    }
+
+    /// A shared lock is enough to see an exclusive one, and readers do not take each other for the owner.
+    fn is_alive(&self, id: &str) -> bool {
+        let Ok(lock) = File::open(self.lock_path(id)) else { return false };
+        matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
+    }
+
+    fn path(&self, id: &str) -> PathBuf {
+        self.dir.join(format!("{id}.json"))
+    }
+
+    fn lock_path(&self, id: &str) -> PathBuf {
+        self.locks.join(format!("{id}.lock"))
+    }
+}
+
+fn stem(path: &Path) -> &str {
+    path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default()
+}
+
+/// `records` oldest first: of the completed ones with one key, all but the last are superseded by it.
+fn mark_superseded(records: &mut [Record]) {
+    let mut newest: HashMap<String, String> = HashMap::new();
+    for record in records.iter_mut().rev().filter(|record| record.status == Status::Completed) {
+        match newest.get(&record.key) {
+            Some(id) => record.superseded_by = Some(id.clone()),
+            None => drop(newest.insert(record.key.clone(), record.id.clone())),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Where a run comes from: the commit and its difference, the build, the machine.
+
+use crate::harness::files;
+use git2::DiffFormat;
+use git2::DiffOptions;
+use git2::ErrorCode;
+use git2::Repository;
+use serde::Deserialize;
+use serde::Serialize;
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::Duration;
+use std::time::Instant;
+
+/// Folders that hold outputs: a report or a cached file does not make a working tree dirty.
+const OUTPUTS: [&str; 2] = ["reports", ".sempair"];
+
+/// Larger or slower differences are not hashed: recording must never hold up a run.
+const MAX_DIFF_BYTES: usize = 16 << 20;
+const MAX_DIFF_TIME: Duration = Duration::from_secs(2);
+const MAX_UNTRACKED: usize = 100;
+
+/// The state of the working tree. Part of the record's format: fields are added, never renamed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Git {
+    pub commit: Option<String>,
+    pub branch: Option<String>,
+    /// Tracked files differ from the commit, or untracked ones lie about.
+    pub dirty: bool,
+    /// BLAKE3 of the difference of tracked files and of the list of untracked ones. None when clean or too large.
+    pub diff_hash: Option<String>,
+    /// Untracked files and folders, at most 100.
+    pub untracked: Vec<String>,
+    /// Why something above is unknown.
+    pub note: Option<String>,
+}
+
+impl Git {
+    /// The state of the repository around `path`. Never fails: what is unknown has a note.
+    pub fn read(path: &Path) -> Self {
+        let mut git = Self::default();
+        if let Err(error) = git.fill(path) {
+            let note = match error.code() {
+                ErrorCode::NotFound if git.commit.is_none() => "not a git repository".to_owned(),
+                ErrorCode::UnbornBranch => "no commit yet".to_owned(),
+                ErrorCode::BareRepo => "a repository without a working tree".to_owned(),
+                _ => error.message().to_owned(),
+            };
+            git.note.get_or_insert(note);
+        }
+        git
+    }
+
+    fn fill(&mut self, path: &Path) -> Result<(), git2::Error> {
+        let repository = Repository::discover(path)?;
+        let head = repository.head()?;
+        self.branch = head.is_branch().then(|| String::from_utf8_lossy(head.shorthand_bytes()).into_owned());
+        let commit = head.peel_to_commit()?;
+        self.commit = Some(commit.id().to_string());
+        if repository.is_bare() {
+            self.note = Some("a repository without a working tree".to_owned());
+            return Ok(());
+        }
+        let mut options = DiffOptions::new();
+        // Untracked folders are listed by name alone: walking into a folder of images could take minutes.
+        options.include_untracked(true).recurse_untracked_dirs(false).ignore_submodules(false);
+        let diff = repository.diff_tree_to_workdir_with_index(Some(&commit.tree()?), Some(&mut options))?;
+        self.describe(&diff)
+    }
+
+    fn describe(&mut self, diff: &git2::Diff) -> Result<(), git2::Error> {
+        let path_of = |delta: &git2::DiffDelta| {
+            let path = delta.new_file().path_bytes().or_else(|| delta.old_file().path_bytes());
+            String::from_utf8_lossy(path.unwrap_or_default()).into_owned()
+        };
+        let counts = |path: &str| !OUTPUTS.contains(&path.split('/').next().unwrap_or_default());
+        let changed = |delta: &git2::DiffDelta| counts(&path_of(delta));
+        self.dirty = diff.deltas().any(|delta| changed(&delta));
+        if !self.dirty {
+            return Ok(());
+        }
+        let untracked = diff.deltas().filter(|delta| delta.status() == git2::Delta::Untracked && changed(delta));
+        let untracked: Vec<String> = untracked.map(|delta| path_of(&delta)).collect();
+
+        let mut hasher = blake3::Hasher::new();
+        let (mut bytes, start) = (0, Instant::now());
+        let printed = diff.print(DiffFormat::Patch, |delta, _, line| {
+            if changed(&delta) {
+                bytes += line.content().len();
+                hasher.update(&[line.origin() as u8]).update(line.content());
+            }
+            bytes <= MAX_DIFF_BYTES && start.elapsed() <= MAX_DIFF_TIME
+        });
+        match printed {
+            Ok(()) => {
+                for path in &untracked {
+                    hasher.update(b"?").update(path.as_bytes()).update(b"\n");
+                }
+                self.diff_hash = Some(hasher.finalize().to_hex().to_string());
+            }
+            Err(error) if error.code() == ErrorCode::User => {
+                self.note = Some("the difference is too large to hash".to_owned());
+            }
+            Err(error) => return Err(error),
+        }
+        self.untracked = untracked.into_iter().take(MAX_UNTRACKED).collect();
+        Ok(())
+    }
+}
+
+/// What the program was built from. Part of the record's format.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Build {
+    pub version: String,
+    /// BLAKE3 of the sources that determine results, of the lock file and the compiler (see `build.rs`).
+    pub code: String,
+    pub rustc: String,
+    pub target: String,
+    /// `release` or `debug`.
+    pub profile: String,
+    /// BLAKE3 of `Cargo.lock`.
+    pub lock_hash: String,
+    /// BLAKE3 of the running program.
+    pub binary_hash: Option<String>,
+}
+
+impl Build {
+    /// This program. The binary is read once per process.
+    pub fn current() -> Self {
+        static BINARY: LazyLock<Option<String>> = LazyLock::new(|| {
+            // The link of the process is the program that runs, even when the file at its path was replaced since.
+            let link = Path::new("/proc/self/exe");
+            let path = if link.exists() { link.to_path_buf() } else { std::env::current_exe().ok()? };
+            files::hash(&path).ok()
+        });
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            code: env!("SEMPAIR_CODE").to_owned(),
+            rustc: env!("SEMPAIR_RUSTC").to_owned(),
+            target: env!("SEMPAIR_TARGET").to_owned(),
+            profile: env!("SEMPAIR_PROFILE").to_owned(),
+            lock_hash: env!("SEMPAIR_LOCK_HASH").to_owned(),
+            binary_hash: BINARY.clone(),
+        }
+    }
+}
+
+/// The machine. Part of the record's format. What the system does not tell is empty or 0.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Host {
+    pub hostname: String,
+    pub os: String,
+    pub cpu: String,
+    /// Cores that this process may use.
+    pub cores: usize,
+    pub memory_gib: f64,
+    /// Threads that the run used.
+    pub threads: usize,
+}
+
+impl Host {
+    /// This machine, with as many `threads` as the caller uses.
+    pub fn current(threads: usize) -> Self {
+        let kib: f64 = field("/proc/meminfo", "MemTotal").split(' ').next().unwrap_or_default().parse().unwrap_or(0.0);
+        let name = field("/etc/os-release", "PRETTY_NAME");
+        let kernel = line("/proc/sys/kernel/osrelease");
+        Self {
+            hostname: line("/proc/sys/kernel/hostname"),
+            os: if name.is_empty() { std::env::consts::OS.to_owned() } else { format!("{name}, kernel {kernel}") },
+            cpu: field("/proc/cpuinfo", "model name"),
+            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            memory_gib: (kib / (1 << 20) as f64 * 10.0).round() / 10.0,
+            threads,
+        }
+    }
+}
+
+/// What computes: handed in by the caller, and part of every key, since each part can change a result's bits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Compute {
+    /// `cpu`, or the GPU with its driver.
+    pub device: String,
+    /// The instruction set of the kernels.
+    pub isa: String,
+    /// `f32` or `bf16`.
+    pub precision: String,
+}
+
+fn line(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default().lines().next().unwrap_or_default().trim().to_owned()
+}
+
+/// The value of `name: value` or `name=value` in a file of such lines.
+fn field(path: &str, name: &str) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let value = text.lines().find_map(|line| {
+        let (key, value) = line.split_once([':', '='])?;
+        (key.trim() == name).then(|| value.trim().trim_matches('"').to_owned())
+    });
+    value.unwrap_or_default()
+}

@@ -1,0 +1,180 @@
+//! The record of one run: a small JSON file that is read for ever. Its fields are copied by hand from what they
+//! describe, so that renaming a setting cannot change history; fields are added, never renamed or given a new meaning.
+
+use crate::error::Context;
+use crate::error::Error;
+use crate::error::Result;
+use crate::harness::canonical;
+use crate::harness::experiment::Curve;
+use crate::harness::experiment::DataRef;
+use crate::harness::experiment::Row;
+use crate::harness::provenance::Build;
+use crate::harness::provenance::Compute;
+use crate::harness::provenance::Git;
+use crate::harness::provenance::Host;
+use serde::Deserialize;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The schema of [`RecordV1`].
+pub const SCHEMA: &str = "sempair.run/1";
+
+/// The record that this program writes.
+pub type Record = RecordV1;
+
+/// How a run stands or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Running,
+    Completed,
+    Failed,
+    /// Stopped by Ctrl-C; the same command goes on from where it was.
+    Interrupted,
+    /// The process ended without a word: SIGKILL, power, a crash.
+    Killed,
+}
+
+/// A setting and where it came from, such as `sempair.toml:12` or `--set`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    pub key: String,
+    pub value: Value,
+    pub origin: String,
+}
+
+/// A file of a stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileHash {
+    /// Path within the stage's folder, with `/`.
+    pub name: String,
+    pub bytes: u64,
+    /// BLAKE3.
+    pub hash: String,
+}
+
+/// A stage that the run computed or found in the cache.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageUse {
+    pub name: String,
+    pub key: String,
+    /// By this run; else it was in the cache.
+    pub computed: bool,
+    /// The run that computed it, when it was in the cache.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// What computing it took, whoever did.
+    #[serde(default)]
+    pub seconds: f64,
+    #[serde(default)]
+    pub files: Vec<FileHash>,
+}
+
+/// One run. Unknown fields are ignored; all but the first few may be absent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordV1 {
+    pub schema: String,
+    /// UUID, version 7: ordered by time. The name of the file, too.
+    pub id: String,
+    /// The table's id.
+    pub experiment: String,
+    /// BLAKE3 of everything that determines the result.
+    pub key: String,
+    pub status: Status,
+    /// RFC 3339, UTC.
+    pub started: String,
+    #[serde(default)]
+    pub ended: Option<String>,
+    #[serde(default)]
+    pub seconds: f64,
+    #[serde(default)]
+    pub error: Option<String>,
+    #[serde(default)]
+    pub title: Option<String>,
+    #[serde(default)]
+    pub profile: String,
+    #[serde(default)]
+    pub row: Row,
+    #[serde(default)]
+    pub column: String,
+    #[serde(default)]
+    pub seed: u64,
+    #[serde(default)]
+    pub settings: Vec<Setting>,
+    #[serde(default)]
+    pub inputs: Value,
+    #[serde(default)]
+    pub git: Git,
+    #[serde(default)]
+    pub build: Build,
+    #[serde(default)]
+    pub host: Host,
+    #[serde(default)]
+    pub compute: Compute,
+    /// The command line, without secrets.
+    #[serde(default)]
+    pub args: Vec<String>,
+    #[serde(default)]
+    pub data: Vec<DataRef>,
+    #[serde(default)]
+    pub metrics: BTreeMap<String, f64>,
+    #[serde(default)]
+    pub curves: Vec<Curve>,
+    #[serde(default)]
+    pub checkpoint: Option<String>,
+    #[serde(default)]
+    pub predictions: Option<String>,
+    #[serde(default)]
+    pub facts: BTreeMap<String, Value>,
+    #[serde(default)]
+    pub stages: Vec<StageUse>,
+    /// A later completed run with the same key. Found when the ledger is read, never written: records do not change.
+    #[serde(default, skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<String>,
+    /// BLAKE3 of the canonical JSON of all other fields.
+    #[serde(default)]
+    pub hash: String,
+}
+
+impl RecordV1 {
+    /// The end of the id, random and so distinct: what messages and tables show. The ledger finds a run by it.
+    pub fn short(&self) -> &str {
+        self.id.get(self.id.len().saturating_sub(8)..).unwrap_or(&self.id)
+    }
+
+    /// Reads a record from the text of its file.
+    pub fn parse(text: &str) -> Result<Self> {
+        let value: Value = serde_json::from_str(text).context("not JSON")?;
+        match value.get("schema").and_then(Value::as_str) {
+            Some(SCHEMA) => {}
+            Some(other) => return Err(Error::new(format!("of schema `{other}`, which this version cannot read"))),
+            None => return Err(Error::new("not a run record: it has no schema")),
+        }
+        serde_json::from_value(value).context("damaged")
+    }
+
+    /// The text of the record's file, with its hash.
+    pub(super) fn to_text(&self) -> String {
+        text(serde_json::to_value(self).expect("a record has a JSON form"))
+    }
+}
+
+/// A record's file: one line for each field, so that differences between records read well. Sets the hash.
+pub(super) fn text(mut record: Value) -> String {
+    let hash = Value::from(hash(&record));
+    let fields = record.as_object_mut().expect("a record is an object");
+    fields.insert("hash".to_owned(), hash);
+    let lines: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
+    format!("{{\n{}\n}}\n", lines.join(",\n"))
+}
+
+/// Whether the record still is what was written, fields unknown to this version included.
+pub(super) fn is_intact(record: &Value) -> bool {
+    record.get("hash").and_then(Value::as_str).is_some_and(|stored| stored == hash(record))
+}
+
+fn hash(record: &Value) -> String {
+    let fields = record.as_object().into_iter().flatten().filter(|(name, _)| *name != "hash");
+    canonical::key(&fields.map(|(name, value)| (name.clone(), value.clone())).collect::<serde_json::Map<_, _>>())
+}

@@ -1,0 +1,75 @@
+//! Keeps secrets out of records: values whose name looks like a secret, and credentials inside URLs.
+
+use serde_json::Value;
+
+/// What stands where a secret was.
+pub const REDACTED: &str = "[redacted]";
+
+/// Parts of names that announce a secret. Singular `token` only as a whole word: a number of `tokens` is a setting.
+const SECRET_WORDS: [&str; 9] =
+    ["password", "passwd", "passphrase", "secret", "token", "apikey", "credential", "credentials", "key"];
+
+/// Command-line arguments without their secrets: `--api-token X`, `--api-token=X`, `NAME_KEY=X`, `--set a.secret=X`.
+pub fn arguments(args: &[String]) -> Vec<String> {
+    let mut next_is_secret = false;
+    args.iter()
+        .map(|arg| {
+            let hide = std::mem::take(&mut next_is_secret);
+            match arg.split_once('=') {
+                Some((name, _)) if is_secret(name) => format!("{name}={REDACTED}"),
+                _ if hide && !arg.starts_with('-') => REDACTED.to_owned(),
+                _ => {
+                    next_is_secret = arg.starts_with('-') && !arg.contains('=') && is_secret(arg);
+                    text(arg)
+                }
+            }
+        })
+        .collect()
+}
+
+/// A named value without its secrets, at any depth.
+pub fn value(name: &str, value: &Value) -> Value {
+    match value {
+        Value::Object(map) => map.iter().map(|(key, inner)| (key.clone(), self::value(key, inner))).collect(),
+        Value::Null | Value::Bool(_) => value.clone(),
+        _ if is_secret(name) => Value::from(REDACTED),
+        Value::Array(items) => items.iter().map(|item| self::value(name, item)).collect(),
+        Value::String(string) => Value::String(text(string)),
+        Value::Number(_) => value.clone(),
+    }
+}
+
+/// Text with the user part of every URL replaced: `https://me:pass@host` becomes `https://[redacted]@host`.
+pub fn text(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("://").map(|at| at + 3) {
+        let (before, after) = rest.split_at(start);
+        out.push_str(before);
+        let authority = after.find(|c: char| "/?#".contains(c) || c.is_whitespace()).unwrap_or(after.len());
+        rest = match after[..authority].rfind('@') {
+            Some(at) => {
+                out.push_str(REDACTED);
+                &after[at..]
+            }
+            None => after,
+        };
+    }
+    out + rest
+}
+
+/// Whether a flag, a variable or a key announces a secret. Words are split at punctuation and changes of case.
+fn is_secret(name: &str) -> bool {
+    let mut words = vec![String::new()];
+    let mut previous_lower = false;
+    for c in name.chars() {
+        if !c.is_alphanumeric() || (c.is_uppercase() && previous_lower) {
+            words.push(String::new());
+        }
+        if c.is_alphanumeric() {
+            words.last_mut().expect("one word at least").extend(c.to_lowercase());
+        }
+        previous_lower = c.is_lowercase();
+    }
+    words.iter().any(|word| SECRET_WORDS.contains(&word.as_str()))
+}

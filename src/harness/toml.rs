@@ -1,0 +1,91 @@
+//! TOML as a flat list of keys with their values, lines and comments.
+
+use serde_json::Value;
+use toml_edit::Item;
+
+/// One key with a value that is no table.
+pub struct Leaf {
+    /// Such as `pretrain.epochs`.
+    pub key: String,
+    pub value: Value,
+    /// Counted from 1.
+    pub line: usize,
+    /// The comment lines right above the key.
+    pub doc: String,
+}
+
+/// All keys of `text` in their order there; or the line and the reason why it is not TOML.
+pub fn leaves(text: &str) -> Result<Vec<Leaf>, (usize, String)> {
+    let document = toml_edit::Document::parse(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| line_of(text, span.start));
+        (line, error.message().lines().collect::<Vec<_>>().join(", "))
+    })?;
+    let mut leaves = Vec::new();
+    flatten("", document.as_item(), 1, text, &mut leaves);
+    leaves.sort_by_key(|leaf| leaf.line); // dotted keys and reopened tables come out of order
+    Ok(leaves)
+}
+
+/// `text` as a TOML value, or as a string where it is none: `3`, `[1, 2]`, `true`, `adamw`.
+pub fn value(text: &str) -> Value {
+    let parsed = text.trim().parse::<toml_edit::Value>();
+    parsed.map_or_else(|_| Value::from(text), |value| json(&value))
+}
+
+/// Tables, inline or not, become dotted keys, so that a layer may set one of their keys. An empty one stays a leaf, so
+/// that a misspelt heading is noticed.
+fn flatten(prefix: &str, item: &Item, line: usize, text: &str, leaves: &mut Vec<Leaf>) {
+    match item.as_table_like() {
+        Some(table) if prefix.is_empty() || !table.is_empty() => {
+            for (name, _) in table.iter() {
+                let (key, item) = table.get_key_value(name).expect("iterated keys exist");
+                let line = key.span().map_or(line, |span| line_of(text, span.start));
+                let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
+                flatten(&path, item, line, text, leaves);
+            }
+        }
+        Some(_) => leaves.push(leaf(prefix, Value::Object(serde_json::Map::new()), line, text)),
+        None => leaves.push(leaf(prefix, json_item(item), line, text)),
+    }
+}
+
+fn leaf(key: &str, value: Value, line: usize, text: &str) -> Leaf {
+    Leaf { key: key.to_owned(), value, line, doc: comment_above(text, line) }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|&&byte| byte == b'\n').count()
+}
+
+fn comment_above(text: &str, line: usize) -> String {
+    let lines: Vec<&str> = text.lines().take(line - 1).map(str::trim).collect();
+    let comment = lines.iter().rev().take_while(|line| line.starts_with('#'));
+    let mut comment: Vec<&str> = comment.map(|line| line.trim_start_matches('#').trim()).collect();
+    comment.reverse();
+    comment.join("\n")
+}
+
+fn json_item(item: &Item) -> Value {
+    match item {
+        Item::None => Value::Null,
+        Item::Value(value) => json(value),
+        Item::Table(table) => object(table),
+        Item::ArrayOfTables(tables) => tables.iter().map(|table| object(table)).collect(),
+    }
+}
+
+fn object(table: &dyn toml_edit::TableLike) -> Value {
+    table.iter().map(|(key, item)| (key.to_owned(), json_item(item))).collect()
+}
+
+fn json(value: &toml_edit::Value) -> Value {
+    match value {
+        toml_edit::Value::String(string) => Value::from(string.value().as_str()),
+        toml_edit::Value::Integer(integer) => Value::from(*integer.value()),
+        toml_edit::Value::Float(float) => Value::from(*float.value()),
+        toml_edit::Value::Boolean(boolean) => Value::from(*boolean.value()),
+        toml_edit::Value::Datetime(datetime) => Value::from(datetime.value().to_string()),
+        toml_edit::Value::Array(array) => array.iter().map(json).collect(),
+        toml_edit::Value::InlineTable(table) => object(table),
+    }
+}
