@@ -127,17 +127,21 @@ impl Batches {
             self.pipeline.view(image, set.size, view, key.at(pair as u64).at(view as u64), out);
         };
         views.resize(2 * pairs * floats, 0.0);
-        // Jobs that are spawned from outside the pool wait in its common queue, which workers look at last: the
-        // training step's own jobs go first.
-        rayon::in_place_scope(|scope| {
-            for (job, out) in views.chunks_mut(JOB * floats).enumerate() {
-                let make = &make;
-                scope.spawn(move |_| {
-                    let views = out.chunks_exact_mut(floats).enumerate();
-                    views.take_while(|_| !stop.load(Ordering::Relaxed)).for_each(|(i, out)| make(job * JOB + i, out));
-                });
-            }
-        });
+        // One job for each worker at a time: what the training step asks of the pool meanwhile never finds more than
+        // these before it in the pool's queue.
+        let wave = rayon::current_num_threads() * JOB;
+        for (i, views) in views.chunks_mut(wave * floats).enumerate() {
+            rayon::in_place_scope(|scope| {
+                for (j, job) in views.chunks_mut(JOB * floats).enumerate() {
+                    let (first, make) = (i * wave + j * JOB, &make);
+                    scope.spawn(move |_| {
+                        let views = job.chunks_exact_mut(floats).enumerate();
+                        let wanted = views.take_while(|_| !stop.load(Ordering::Relaxed));
+                        wanted.for_each(|(k, out)| make(first + k, out));
+                    });
+                }
+            });
+        }
         let categories = chosen.iter().map(|&pair| set.labels[self.source.pairs[pair].0 as usize]).collect();
         Batch { step_in_epoch, views, pairs, categories }
     }
