@@ -459,10 +459,7 @@ fn too_few_pairs_are_an_error_with_the_numbers() {
         Batches::new(source, Arc::new(pipeline(1)), batch, 0).map(drop).unwrap_err().to_string()
     };
     let message = make(vec![(0, 0); 3], 4);
-    assert_eq!(
-        message,
-        "toy/train has 3 pairs, and a batch is 4 pairs\n\nhint: set the batch to between 1 and 3 pairs"
-    );
+    assert_eq!(message, "toy/train has 3 pairs, and a batch is 4 pairs\n\nhint: set the batch to 1 to 3 pairs");
     assert_eq!(make(vec![(0, 1)], 1), "toy/train has 1 images, and a pair is (0, 1)");
 }
 
@@ -479,9 +476,21 @@ fn an_epoch_that_is_dropped_early_ends_its_thread() {
 }
 
 #[test]
-fn speed() {
-    for t in [1, 2] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(t).build().unwrap();
-        println!("{t} {:?}", pool.install(|| augment::throughput(64, 5)));
+fn buffers_that_were_given_back_change_nothing() {
+    let batches = batches(1, pipeline(6));
+    let fresh: Vec<Batch> = batches.epoch(1, 0).collect();
+    let mut epoch = batches.epoch(1, 0);
+    for expected in fresh {
+        let batch = epoch.next().unwrap();
+        assert_eq!(batch, expected);
+        epoch.give_back(batch.views);
     }
+    assert!(epoch.next().is_none());
+}
+
+#[test]
+fn throughput_counts_each_round() {
+    let rounds = augment::throughput(8, 3);
+    assert_eq!(rounds.len(), 3);
+    assert!(rounds.iter().all(|&views| views > 0.0 && views.is_finite()));
 }

@@ -8,7 +8,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::Sender;
 use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::channel;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -68,8 +70,8 @@ impl Batches {
         let (pairs, images) = (source.pairs.len(), source.set.len());
         let name = &source.set.name;
         if batch_pairs == 0 || pairs < batch_pairs {
-            return Err(Error::new(format!("{name} has {pairs} pairs, and a batch is {batch_pairs} pairs"))
-                .hint(format!("set the batch to between 1 and {pairs} pairs")));
+            let error = Error::new(format!("{name} has {pairs} pairs, and a batch is {batch_pairs} pairs"));
+            return Err(if pairs == 0 { error } else { error.hint(format!("set the batch to 1 to {pairs} pairs")) });
         }
         if let Some(pair) = source.pairs.iter().find(|pair| pair.0.max(pair.1) as usize >= images) {
             return Err(Error::new(format!("{name} has {images} images, and a pair is {pair:?}")));
@@ -93,56 +95,94 @@ impl Batches {
         key.stream().permutation(self.source.pairs.len())
     }
 
-    /// Makes one batch of the pairs `chosen`; `None` when stopped meanwhile.
-    fn assemble(&self, epoch: usize, step_in_epoch: usize, chosen: &[usize], stop: &AtomicBool) -> Option<Batch> {
+    /// The background thread: an epoch's batches from a step on, until it ends or nobody wants them.
+    fn send_epoch(&self, epoch: usize, from_step: usize, maker: &Maker) {
+        let order = self.order(epoch);
+        for (step, chosen) in order.chunks_exact(self.batch_pairs).enumerate().skip(from_step) {
+            let views = maker.used.try_recv().unwrap_or_default();
+            let batch = self.assemble(epoch, step, chosen, views, &maker.stop);
+            if maker.stop.load(Ordering::Relaxed) || maker.ready.send(batch).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Makes one batch of the pairs `chosen`, in the memory of an earlier one's views. Once stopped, leaves views out.
+    fn assemble(
+        &self,
+        epoch: usize,
+        step_in_epoch: usize,
+        chosen: &[usize],
+        mut views: Vec<f32>,
+        stop: &AtomicBool,
+    ) -> Batch {
         let set = &self.source.set;
         let pairs = chosen.len();
         let floats = 3 * self.pipeline.size() * self.pipeline.size();
         let key = Key::root(self.seed).split("augment").at(epoch as u64);
-        let mut views = vec![0.0; 2 * pairs * floats];
         let make = |index: usize, out: &mut [f32]| {
             let (view, pair) = (index / pairs, chosen[index % pairs]);
             let images = self.source.pairs[pair];
             let image = set.image(if view == 0 { images.0 } else { images.1 } as usize);
             self.pipeline.view(image, set.size, view, key.at(pair as u64).at(view as u64), out);
         };
-        // Jobs that are spawned from outside the pool wait in its common queue, which workers look at last: the
-        // training step's own jobs go first.
-        rayon::in_place_scope(|scope| {
-            for (job, out) in views.chunks_mut(JOB * floats).enumerate() {
-                let make = &make;
-                scope.spawn(move |_| {
-                    let views = out.chunks_exact_mut(floats).enumerate();
-                    views.take_while(|_| !stop.load(Ordering::Relaxed)).for_each(|(i, out)| make(job * JOB + i, out));
-                });
-            }
-        });
+        views.resize(2 * pairs * floats, 0.0);
+        // One job for each worker at a time: what the training step asks of the pool meanwhile never finds more than
+        // these before it in the pool's queue.
+        let wave = rayon::current_num_threads() * JOB;
+        for (i, views) in views.chunks_mut(wave * floats).enumerate() {
+            rayon::in_place_scope(|scope| {
+                for (j, job) in views.chunks_mut(JOB * floats).enumerate() {
+                    let (first, make) = (i * wave + j * JOB, &make);
+                    scope.spawn(move |_| {
+                        let views = job.chunks_exact_mut(floats).enumerate();
+                        let wanted = views.take_while(|_| !stop.load(Ordering::Relaxed));
+                        wanted.for_each(|(k, out)| make(first + k, out));
+                    });
+                }
+            });
+        }
         let categories = chosen.iter().map(|&pair| set.labels[self.source.pairs[pair].0 as usize]).collect();
-        (!stop.load(Ordering::Relaxed)).then_some(Batch { step_in_epoch, views, pairs, categories })
+        Batch { step_in_epoch, views, pairs, categories }
     }
 }
 
-/// An epoch's batches, in order. Dropping it stops the background thread.
+/// An epoch's batches, in order. Dropping it ends the background thread.
 #[derive(Debug)]
 pub struct Epoch {
     /// `None` once the epoch is being dropped.
-    batches: Option<Receiver<Batch>>,
-    /// `None` once the thread was joined.
-    maker: Option<JoinHandle<()>>,
+    ready: Option<Receiver<Batch>>,
+    used: Sender<Vec<f32>>,
     stop: Arc<AtomicBool>,
+    /// `None` once the thread was joined.
+    thread: Option<JoinHandle<()>>,
     waited: Duration,
+}
+
+/// The background thread's side of an [`Epoch`].
+struct Maker {
+    ready: SyncSender<Batch>,
+    used: Receiver<Vec<f32>>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Epoch {
     fn start(batches: Batches, epoch: usize, from_step: usize) -> Self {
-        let (sender, receiver) = sync_channel(AHEAD - 1); // one more lies in the maker's hand
+        let (send_ready, ready) = sync_channel(AHEAD - 1); // one more lies in the thread's hand
+        let (used, receive_used) = channel();
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let maker = std::thread::Builder::new()
+        let maker = Maker { ready: send_ready, used: receive_used, stop: stop.clone() };
+        let thread = std::thread::Builder::new()
             .name("batches".into())
-            .spawn(move || batches.send_epoch(epoch, from_step, &sender, &stopped))
+            .spawn(move || batches.send_epoch(epoch, from_step, &maker))
             .expect("the system starts one more thread");
-        Self { batches: Some(receiver), maker: Some(maker), stop, waited: Duration::ZERO }
+        Self { ready: Some(ready), used, stop, thread: Some(thread), waited: Duration::ZERO }
+    }
+
+    /// Hands a batch's views back for a later batch to be made in: fresh memory costs a tenth of the making.
+    pub fn give_back(&self, views: Vec<f32>) {
+        // After the last batch nobody wants it.
+        let _ = self.used.send(views);
     }
 
     /// Seconds that the consumer has waited for batches so far.
@@ -153,42 +193,35 @@ impl Epoch {
     /// The next batch, `None` at the end. On a pool worker it runs the pool's jobs meanwhile: the batch's may be among
     /// them, with nobody else to run them.
     fn receive(&self) -> Option<Batch> {
-        let batches = self.batches.as_ref()?;
+        let ready = self.ready.as_ref()?;
+        let mut patience = Duration::ZERO;
         loop {
-            let patience = if rayon::current_thread_index().is_some() { NAP } else { Duration::MAX };
-            match batches.recv_timeout(patience) {
+            match ready.recv_timeout(patience) {
                 Ok(batch) => return Some(batch),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => while rayon::yield_now() == Some(rayon::Yield::Executed) {},
+                Err(RecvTimeoutError::Timeout) => {
+                    patience = match rayon::yield_now() {
+                        None => Duration::MAX,
+                        Some(rayon::Yield::Idle) => NAP,
+                        Some(rayon::Yield::Executed) => Duration::ZERO,
+                    }
+                }
             }
         }
     }
 
     /// Waits for the end of the thread; a panic in it goes on here.
     fn join(&mut self) {
-        let Some(maker) = self.maker.take() else { return };
-        while rayon::current_thread_index().is_some() && !maker.is_finished() {
+        let Some(thread) = self.thread.take() else { return };
+        while rayon::current_thread_index().is_some() && !thread.is_finished() {
             if rayon::yield_now() != Some(rayon::Yield::Executed) {
                 std::thread::sleep(NAP);
             }
         }
-        if let Err(panic) = maker.join()
+        if let Err(panic) = thread.join()
             && !std::thread::panicking()
         {
             std::panic::resume_unwind(panic);
-        }
-    }
-}
-
-impl Batches {
-    /// The background thread: an epoch's batches from a step on, until it ends or nobody wants them.
-    fn send_epoch(&self, epoch: usize, from_step: usize, sender: &SyncSender<Batch>, stop: &AtomicBool) {
-        let order = self.order(epoch);
-        for (step, chosen) in order.chunks_exact(self.batch_pairs).enumerate().skip(from_step) {
-            let Some(batch) = self.assemble(epoch, step, chosen, stop) else { return };
-            if sender.send(batch).is_err() {
-                return;
-            }
         }
     }
 }
@@ -210,7 +243,7 @@ impl Iterator for Epoch {
 impl Drop for Epoch {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.batches = None; // a thread that waits to send wakes up
+        self.ready = None; // a thread that waits to send wakes up
         self.join();
     }
 }

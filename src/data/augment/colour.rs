@@ -25,26 +25,24 @@ pub fn saturation(planes: &mut [f32], factor: f32) {
 
 /// Turns the hue by `shift` turns of the colour circle, |shift| <= 0.5; value and saturation stay.
 ///
-/// With V the greatest and C the range of a pixel's channels and H its hue in sixths of a turn, channel n (5, 3, 1 for
-/// red, green, blue) is V - C clamp(min(k, 4 - k), 0, 1), where k = (n + H) mod 6
-/// (<https://en.wikipedia.org/wiki/HSL_and_HSV#HSV_to_RGB_alternative>): no branch and one division.
+/// With V the greatest and C the range of a pixel's channels and H its turned hue in sixths of a turn, red is
+/// V - C (1 - s), where s = |H - 3| - 1, clamped to \[0, 1\]; green has 2 - |H - 2| and blue 2 - |H - 4|
+/// (<https://en.wikipedia.org/wiki/HSL_and_HSV>): no table of sectors, one division.
 pub fn hue(planes: &mut [f32], shift: f32) {
     each_pixel(planes, |[r, g, b]| {
         let value = greater(r, greater(g, b));
         let range = value - lesser(r, lesser(g, b));
-        let turn = if range == 0.0 { 0.0 } else { 1.0 / range };
+        let sixth = if range == 0.0 { 0.0 } else { 1.0 / range };
         let sixths = if value == r {
-            (g - b) * turn
+            (g - b) * sixth
         } else if value == g {
-            (b - r) * turn + 2.0
+            (b - r) * sixth + 2.0
         } else {
-            (r - g) * turn + 4.0
+            (r - g) * sixth + 4.0
         };
         let turned = wrap(sixths + 6.0 * shift); // [-1, 5] + [-3, 3] -> [0, 6]
-        [5.0, 3.0, 1.0].map(|n| {
-            let k = wrap(turned + n);
-            value - range * lesser(k, 4.0 - k).clamp(0.0, 1.0)
-        })
+        [(turned - 3.0).abs() - 1.0, 2.0 - (turned - 2.0).abs(), 2.0 - (turned - 4.0).abs()]
+            .map(|share| value - range * (1.0 - share.clamp(0.0, 1.0)))
     });
 }
 
@@ -104,7 +102,7 @@ fn each_pixel(planes: &mut [f32], map: impl Fn([f32; 3]) -> [f32; 3]) {
     }
 }
 
-/// x modulo 6 for x in \[-6, 12).
+/// x modulo 6 for x in \[-6, 12\].
 fn wrap(x: f32) -> f32 {
     let x = if x < 0.0 { x + 6.0 } else { x };
     if x >= 6.0 { x - 6.0 } else { x }

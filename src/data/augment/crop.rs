@@ -86,46 +86,51 @@ impl Resampler {
             top + height <= source_size && left + width <= source_size,
             "{window:?} in {source_size}x{source_size}"
         );
-        self.rows.set(height, size, 1.0 / 255.0);
-        self.columns.set(width, size, 1.0);
-        // One float more than the row, so that the last pixel too can be read as four.
-        self.row.resize(3 * width + 1, 0.0);
-        let line = |y: usize| &source[3 * ((top + y) * source_size + left)..][..3 * width];
-        for y in 0..size {
+        self.rows.set(height, size, 1.0 / 255.0, false);
+        self.columns.set(width, size, 1.0, flip);
+        self.row.resize(3 * width, 0.0);
+        let (red, rest) = planes.split_at_mut(size * size);
+        let (green, blue) = rest.split_at_mut(size * size);
+        let rows = red.chunks_exact_mut(size).zip(green.chunks_exact_mut(size)).zip(blue.chunks_exact_mut(size));
+        for (y, ((red, green), blue)) in rows.enumerate() {
             let (first, weights) = self.rows.at(y);
-            mix_lines(weights.iter().enumerate().map(|(i, &weight)| (weight, line(first + i))), &mut self.row);
-            spread_row(&self.row, &self.columns, flip, planes, y * size, size);
+            let line = |i: usize| &source[3 * ((top + first + i) * source_size + left)..][..3 * width];
+            mix_lines(weights, line, &mut self.row);
+            spread_row(&self.row, &self.columns, [red, green, blue]);
         }
     }
 }
 
 /// The weighted sum of byte rows.
-fn mix_lines<'a>(lines: impl Iterator<Item = (f32, &'a [u8])>, row: &mut [f32]) {
-    for (i, (weight, line)) in lines.enumerate() {
-        if i == 0 {
-            row.iter_mut().zip(line).for_each(|(sum, &byte)| *sum = weight * f32::from(byte));
-        } else {
-            row.iter_mut().zip(line).for_each(|(sum, &byte)| *sum += weight * f32::from(byte));
-        }
+fn mix_lines<'a>(weights: &[f32], line: impl Fn(usize) -> &'a [u8], row: &mut [f32]) {
+    // Enlarging always has two rows (one if the window has): both in one pass.
+    let (a, b) = (weights[0], *weights.get(1).unwrap_or(&0.0));
+    for ((sum, &x), &y) in row.iter_mut().zip(line(0)).zip(line(1.min(weights.len() - 1))) {
+        *sum = a * f32::from(x) + b * f32::from(y);
+    }
+    for (i, weight) in weights.iter().enumerate().skip(2) {
+        row.iter_mut().zip(line(i)).for_each(|(sum, &byte)| *sum += weight * f32::from(byte));
     }
 }
 
-/// Resamples one interleaved row along x into the row at `start` of each plane.
-fn spread_row(row: &[f32], columns: &Taps, flip: bool, planes: &mut [f32], start: usize, size: usize) {
-    let (red, rest) = planes.split_at_mut(size * size);
-    let (green, blue) = rest.split_at_mut(size * size);
-    let (red, green, blue) = (&mut red[start..][..size], &mut green[start..][..size], &mut blue[start..][..size]);
-    for x in 0..size {
-        let (first, weights) = columns.at(x);
-        let mut sum = [0.0; 4];
-        for (i, &weight) in weights.iter().enumerate() {
-            let pixel = &row[3 * (first + i)..][..4];
-            for (sum, &value) in sum.iter_mut().zip(pixel) {
-                *sum += weight * value;
-            }
-        }
-        let x = if flip { size - 1 - x } else { x };
-        (red[x], green[x], blue[x]) = (sum[0], sum[1], sum[2]);
+/// Resamples one interleaved row along x into a row of each plane.
+fn spread_row(row: &[f32], columns: &Taps, out: [&mut [f32]; 3]) {
+    match columns.each {
+        2 => spread_row_of(row, columns, 2, out), // enlarging: the compiler unrolls
+        each => spread_row_of(row, columns, each, out),
+    }
+}
+
+#[inline(always)]
+fn spread_row_of(row: &[f32], columns: &Taps, each: usize, [red, green, blue]: [&mut [f32]; 3]) {
+    let taps = columns.first.iter().zip(columns.weights.chunks_exact(each));
+    for (((red, green), blue), (first, weights)) in red.iter_mut().zip(green).zip(blue).zip(taps) {
+        let pixels = &row[3 * first..][..3 * each];
+        let sum = |channel: usize| {
+            let product = |i: usize| weights[i] * pixels[3 * i + channel];
+            (1..each).fold(product(0), |sum, i| sum + product(i))
+        };
+        (*red, *green, *blue) = (sum(0), sum(1), sum(2));
     }
 }
 
@@ -139,8 +144,8 @@ struct Taps {
 
 impl Taps {
     /// The triangle filter of PyTorch's antialiased bilinear interpolation from `input` to `output` positions, widened
-    /// when shrinking; the weights of a position sum to `total`.
-    fn set(&mut self, input: usize, output: usize, total: f32) {
+    /// when shrinking; the weights of a position sum to `total`. When mirrored, the outputs are in reverse order.
+    fn set(&mut self, input: usize, output: usize, total: f32, mirrored: bool) {
         let scale = input as f64 / output as f64;
         let reach = scale.max(1.0);
         // So many positions may lie within `reach` of a centre; one that has fewer is filled up with zero weights.
@@ -148,6 +153,7 @@ impl Taps {
         self.first.clear();
         self.weights.clear();
         for i in 0..output {
+            let i = if mirrored { output - 1 - i } else { i };
             let centre = scale * (i as f64 + 0.5);
             let first = (centre - reach + 0.5).max(0.0) as usize;
             let first = first.min(input - self.each);

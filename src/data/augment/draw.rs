@@ -1,6 +1,7 @@
 //! The random numbers of one view.
 
 use crate::rng::Key;
+use crate::rng::Stream;
 
 use super::colour;
 use super::config::Augmentation;
@@ -29,13 +30,13 @@ pub struct Draw {
 /// One change of colour.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Adjustment {
-    /// See [`colour::brightness`].
+    /// See [`super::brightness`].
     Brightness(f32),
-    /// See [`colour::contrast`].
+    /// See [`super::contrast`].
     Contrast(f32),
-    /// See [`colour::saturation`].
+    /// See [`super::saturation`].
     Saturation(f32),
-    /// See [`colour::hue`].
+    /// See [`super::hue`].
     Hue(f32),
 }
 
@@ -49,7 +50,7 @@ impl Augmentation {
             let mut stream = key.split(name).stream();
             stream.chance(probability).then_some(stream)
         };
-        let symmetric = |x: f32| move |mut stream: crate::rng::Stream| stream.range(-x, x);
+        let symmetric = |x: f32| move |mut stream: Stream| stream.range(-x, x);
         let [low, high] = self.blur.sigma;
         Draw {
             window: match self.crop.enabled {

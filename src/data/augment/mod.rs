@@ -119,7 +119,7 @@ impl Scratch {
             grayscale(&mut self.image);
         }
         if let Some((sigma, kernel)) = draw.blur {
-            self.gaussian.set(sigma, if kernel == 0 { size / 10 | 1 } else { kernel });
+            self.gaussian.set(sigma, if kernel == 0 { (size / 10) | 1 } else { kernel });
             self.gaussian.blur(&self.image, size, &mut self.spare);
             std::mem::swap(&mut self.image, &mut self.spare);
         }

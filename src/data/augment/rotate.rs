@@ -13,8 +13,9 @@ pub fn rotate(planes: &[f32], size: usize, degrees: f32, out: &mut [f32]) {
     let (sin, cos) = (libm::sin(angle) as f32, libm::cos(angle) as f32);
     let centre = (size as f32 - 1.0) / 2.0;
     for y in 0..size {
+        let dy = y as f32 - centre;
         for x in 0..size {
-            let (dx, dy) = (x as f32 - centre, y as f32 - centre);
+            let dx = x as f32 - centre;
             let corners = corners(cos * dx - sin * dy + centre, sin * dx + cos * dy + centre, size);
             for (plane, out) in planes.chunks_exact(size * size).zip(out.chunks_exact_mut(size * size)) {
                 out[y * size + x] = corners.iter().map(|&(place, weight)| weight * plane[place]).sum();
@@ -25,17 +26,18 @@ pub fn rotate(planes: &[f32], size: usize, degrees: f32, out: &mut [f32]) {
 
 /// The four pixels around (x, y) and their weights; one outside weighs nothing.
 fn corners(x: f32, y: f32, size: usize) -> [(usize, f32); 4] {
-    let (left, top) = (x.floor(), y.floor());
-    let (right, low) = (x - left, y - top);
-    let corner = |dx: f32, dy: f32, weight: f32| {
-        let (x, y) = (left + dx, top + dy);
-        let inside = 0.0 <= x && x < size as f32 && 0.0 <= y && y < size as f32;
-        if inside { (y as usize * size + x as usize, weight) } else { (0, 0.0) }
+    // A turned corner lies less than one size outside, so the sums are positive and `as` rounds down; `floor` would be
+    // a call on processors before SSE4.1.
+    let (left, top) = ((x + size as f32) as i32 - size as i32, (y + size as f32) as i32 - size as i32);
+    let (right, low) = (x - left as f32, y - top as f32);
+    let corner = |dx: i32, dy: i32, weight: f32| {
+        let (x, y) = ((left + dx) as u32 as usize, (top + dy) as u32 as usize); // negative ones become huge
+        if x < size && y < size { (y * size + x, weight) } else { (0, 0.0) }
     };
     [
-        corner(0.0, 0.0, (1.0 - right) * (1.0 - low)),
-        corner(1.0, 0.0, right * (1.0 - low)),
-        corner(0.0, 1.0, (1.0 - right) * low),
-        corner(1.0, 1.0, right * low),
+        corner(0, 0, (1.0 - right) * (1.0 - low)),
+        corner(1, 0, right * (1.0 - low)),
+        corner(0, 1, (1.0 - right) * low),
+        corner(1, 1, right * low),
     ]
 }
