@@ -61,7 +61,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         for entry in fs::read_dir(path)? {
             collect(&entry?.path(), files)?;
         }
-    } else if path.extension().is_none_or(|extension| extension != "toml") {
+    } else if path.is_file() && path.extension().is_none_or(|extension| extension != "toml") {
         files.push(path.to_path_buf());
     }
     Ok(())

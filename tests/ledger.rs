@@ -1,1 +1,495 @@
-//! ledger
+//! Records, cache, locks, configuration layers: what the harness promises when files are hostile, processes die and
+//! settings are misspelt.
+
+mod cache;
+mod settings;
+
+use proptest::prelude::Just;
+use proptest::prelude::Strategy;
+use proptest::prelude::any;
+use proptest::prelude::prop;
+use proptest::prelude::prop_oneof;
+use sempair::error::Error;
+use sempair::error::Kind;
+use sempair::error::Result;
+use sempair::harness::audit::audit;
+use sempair::harness::cache::Cache;
+use sempair::harness::cache::Held;
+use sempair::harness::config::Layers;
+use sempair::harness::config::Resolved;
+use sempair::harness::experiment::Cell;
+use sempair::harness::experiment::Column;
+use sempair::harness::experiment::Curve;
+use sempair::harness::experiment::Experiment;
+use sempair::harness::experiment::MetricInfo;
+use sempair::harness::experiment::Outcome;
+use sempair::harness::experiment::Table;
+use sempair::harness::interrupt::Interrupt;
+use sempair::harness::lab::Lab;
+use sempair::harness::ledger::Ledger;
+use sempair::harness::progress::Progress;
+use sempair::harness::provenance::Compute;
+use sempair::harness::provenance::Git;
+use sempair::harness::record::Record;
+use sempair::harness::record::Status;
+use sempair::harness::runner;
+use sempair::harness::runner::TableRun;
+use serde::Deserialize;
+use serde::Serialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Settings {
+    seeds: u64,
+    device: String,
+    pretrain: Pretrain,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Pretrain {
+    epochs: u32,
+    rate: f64,
+    optimiser: Optimiser,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Optimiser {
+    Sgd,
+    AdamW,
+}
+
+const DEFAULTS: &str = "\
+# Seeds per cell.
+seeds = 3
+# Where to compute:
+# a name.
+device = \"auto\"
+
+[pretrain]
+# Passes over the pairs.
+epochs = 100
+# The peak learning rate.
+rate = 0.5
+# The update rule.
+optimiser = \"sgd\"
+";
+
+fn layers() -> Layers {
+    Layers::new().embedded("defaults", DEFAULTS).embedded("profile quick", "seeds = 2\n\npretrain.epochs = 8\n")
+}
+
+fn resolve(layers: Layers) -> Result<Resolved<Settings>> {
+    layers.resolve()
+}
+
+/// A project in a temporary folder with one experiment, whose cells count how often they run.
+struct Project {
+    folder: tempfile::TempDir,
+    compute: Compute,
+    interrupt: Interrupt,
+    lines: Arc<Mutex<Vec<String>>>,
+    count: Count,
+}
+
+#[derive(Default)]
+struct Count {
+    cells: AtomicUsize,
+    stages: AtomicUsize,
+    /// What the next cell does instead of ending well.
+    trouble: Mutex<Option<&'static str>>,
+}
+
+impl Project {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            compute: Compute { device: "cpu".into(), isa: "avx2".into(), precision: "f32".into() },
+            interrupt: Interrupt::never(),
+            lines: Arc::default(),
+            count: Count::default(),
+        }
+    }
+
+    fn ledger(&self) -> Ledger {
+        Ledger::open(self.folder.path().join("reports/ledger"), self.folder.path().join("locks"))
+    }
+
+    fn cache(&self) -> Cache {
+        Cache::open(self.folder.path().join("cache"))
+    }
+
+    fn progress(&self) -> Progress {
+        let lines = self.lines.clone();
+        Progress::lines(move |line| lines.lock().unwrap().push(line.to_owned()))
+    }
+
+    fn lab_stage(&self, inputs: &serde_json::Value, compute: impl FnOnce(&Path) -> Result<()>) -> Result<String> {
+        let (cache, progress) = (self.cache(), self.progress());
+        let mut lab = Lab::new(&cache, &self.compute, &progress, &self.interrupt, "test");
+        Ok(fs::read_to_string(lab.stage("made", inputs, compute)?.dir.join("out")).unwrap())
+    }
+
+    fn run(&self, force: bool) -> Result<Vec<TableRun>> {
+        runner::run(
+            &[&self.count as &dyn Experiment<Settings>],
+            &resolve(layers()).unwrap(),
+            "quick",
+            &self.compute,
+            &self.ledger(),
+            &self.cache(),
+            &runner::Options { force, repo: self.folder.path().to_owned() },
+            &self.progress(),
+            &self.interrupt,
+            &["sempair".into(), "reproduce".into(), "--token=abc".into()],
+        )
+    }
+
+    fn records(&self) -> Vec<Record> {
+        let (records, problems) = self.ledger().records().unwrap();
+        assert_eq!(problems, []);
+        records
+    }
+
+    fn statuses(&self) -> Vec<Status> {
+        self.records().iter().map(|record| record.status).collect()
+    }
+}
+
+impl Experiment<Settings> for Count {
+    fn id(&self) -> &'static str {
+        "count"
+    }
+
+    fn title(&self) -> &'static str {
+        "Counting"
+    }
+
+    fn table(&self, _: &Settings) -> Table {
+        let metric = MetricInfo { id: "top1".into(), title: "linear".into(), unit: "%".into() };
+        let column = Column { id: "c".into(), title: "C".into(), stands_for: None, substitute: true };
+        Table {
+            id: "count".into(),
+            title: "Counting".into(),
+            caption: String::new(),
+            rows: vec![],
+            baselines: vec![],
+            columns: vec![column],
+            metrics: vec![metric],
+            paper: vec![],
+            claims: vec![],
+            notes: vec![],
+            varies: "nothing".into(),
+        }
+    }
+
+    fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
+        let row = vec![("method".to_owned(), "SimCLR".to_owned()), ("pairs".to_owned(), "SP".to_owned())];
+        let cell =
+            |seed| Cell { row: row.clone(), column: "c".into(), seed, inputs: json!({"rate": settings.pretrain.rate}) };
+        Ok((0..settings.seeds).map(cell).collect())
+    }
+
+    fn run(&self, cell: &Cell, _: &Settings, lab: &mut Lab) -> Result<Outcome> {
+        self.cells.fetch_add(1, Ordering::SeqCst);
+        lab.stage("shared", &json!({}), |folder| {
+            self.stages.fetch_add(1, Ordering::SeqCst);
+            fs::write(folder.join("out"), "shared").map_err(|error| Error::new(error.to_string()))
+        })?;
+        let mut metrics = BTreeMap::from([("top1".to_owned(), 54.2), ("knn".to_owned(), cell.seed as f64)]);
+        let trouble = self.trouble.lock().unwrap().take(); // the lock is free again before any panic
+        match trouble {
+            Some("fail") => return Err(Error::new("no data at https://me:pw@host")),
+            Some("interrupt") => lab.interrupt().request(),
+            Some("panic") => panic!("shapes differ"),
+            Some("nan") => drop(metrics.insert("top1".into(), f64::NAN)),
+            _ => {}
+        }
+        lab.interrupt().check()?;
+        let x: Vec<f64> = (0..1001).map(f64::from).collect();
+        let curve = Curve { name: "loss".into(), x_title: "step".into(), y_title: "loss".into(), y: x.clone(), x };
+        Ok(Outcome { metrics, curves: vec![curve], ..Outcome::default() })
+    }
+}
+
+#[test]
+fn a_second_run_finds_every_cell_and_force_runs_all_again() {
+    let project = Project::new();
+    let first = project.run(false).unwrap();
+    let second = project.run(false).unwrap();
+    assert_eq!(serde_json::to_value(&first).unwrap(), serde_json::to_value(&second).unwrap());
+    assert_eq!(project.count.cells.load(Ordering::SeqCst), 2);
+    assert_eq!(project.count.stages.load(Ordering::SeqCst), 1);
+    let mut lines = project.lines.lock().unwrap().clone();
+    lines.iter_mut().for_each(|line| *line = line.split(" (").next().unwrap().to_owned());
+    let cell = |i: u64| format!("[{}/2] count SimCLR SP c seed {i}: 54.2", i + 1);
+    assert_eq!(lines, [cell(0), cell(1), "2 of 2 cells were in the ledger".to_owned()]);
+
+    project.run(true).unwrap();
+    assert_eq!(project.count.cells.load(Ordering::SeqCst), 4);
+    assert_eq!(project.count.stages.load(Ordering::SeqCst), 2); // anew, but once for both cells
+    let records = project.records();
+    assert_eq!(records[0].superseded_by.as_ref(), Some(&records[2].id));
+    assert_eq!(records[2].superseded_by, None);
+}
+
+#[test]
+fn a_record_says_what_was_run() {
+    let project = Project::new();
+    let id = project.run(false).unwrap()[0].cells[1].1.clone();
+    let record = project.ledger().find(&id[28..]).unwrap();
+    assert_eq!(record.id, id);
+    assert_eq!((record.status, record.seed, record.column.as_str()), (Status::Completed, 1, "c"));
+    assert_eq!(record.args, ["sempair", "reproduce", "--token=[redacted]"]);
+    assert_eq!(record.git.note.as_deref(), Some("not a git repository"));
+    assert_eq!(record.build.code.len(), 64);
+    assert!(record.build.binary_hash.is_some());
+    assert!(record.build.rustc.starts_with("rustc 1."));
+    assert_eq!((record.curves[0].x.len(), record.curves[0].x[0], record.curves[0].y[199]), (200, 0.0, 1000.0));
+    let origins: Vec<&str> = record.settings.iter().map(|setting| setting.origin.as_str()).collect();
+    assert_eq!(origins[..2], ["profiles/quick.toml:1", "defaults.toml:5"]);
+    let stage = &record.stages[0];
+    assert_eq!((stage.name.as_str(), stage.computed, stage.files[0].bytes), ("shared", false, 6));
+    assert_eq!(stage.from.as_ref(), Some(&project.records()[0].id));
+}
+
+#[test]
+fn failures_and_interruptions_are_recorded_and_the_next_run_goes_on() {
+    let project = Project::new();
+    let fails = |trouble| {
+        *project.count.trouble.lock().unwrap() = Some(trouble);
+        project.run(false).expect_err(trouble)
+    };
+    let error = fails("fail");
+    assert!(error.to_string().contains("no data at https://me:pw@host\n\nhint: run the same command"), "{error}");
+    let error = fails("nan");
+    assert!(error.what().ends_with("metric `top1` came out as NaN"), "{error}");
+    assert_eq!(fails("interrupt").kind(), Kind::Interrupted);
+    let mut project = project;
+    project.interrupt = Interrupt::never();
+    *project.count.trouble.lock().unwrap() = Some("panic");
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| project.run(false))).is_err());
+
+    project.run(false).unwrap();
+    use Status::{Completed, Failed, Interrupted};
+    assert_eq!(project.statuses(), [Failed, Failed, Interrupted, Failed, Completed, Completed]);
+    let errors: Vec<Option<String>> = project.records().into_iter().map(|record| record.error).collect();
+    assert_eq!(errors[0].as_deref(), Some("no data at https://[redacted]@host"));
+    assert_eq!(errors[3].as_deref(), Some("panic: shapes differ"));
+    assert_eq!(project.count.stages.load(Ordering::SeqCst), 1);
+    assert_eq!(fs::read_dir(project.folder.path().join("locks")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_run_whose_lock_is_free_was_killed() {
+    let project = Project::new();
+    project.run(false).unwrap();
+    let mut record = project.records().remove(0);
+    record.id = "0197".to_owned();
+    record.status = Status::Running;
+    let running = project.ledger().begin(&record).unwrap();
+    assert_eq!(project.ledger().find("0197").unwrap().status, Status::Running);
+    assert_eq!(project.ledger().bury_killed().unwrap(), 0);
+    drop(running); // as the system does when the process dies
+    assert_eq!(project.ledger().find("0197").unwrap().status, Status::Killed);
+    let stored = project.ledger().dir().join("0197.json");
+    assert!(fs::read_to_string(&stored).unwrap().contains("\"status\": \"running\""));
+    assert_eq!(project.ledger().bury_killed().unwrap(), 1);
+    assert!(fs::read_to_string(&stored).unwrap().contains("\"status\": \"killed\""));
+    assert!(project.ledger().is_intact("0197").unwrap());
+}
+
+#[test]
+fn hostile_files_never_hide_the_other_records() {
+    let project = Project::new();
+    assert!(project.records().is_empty());
+    project.run(false).unwrap();
+    let dir = project.ledger().dir().to_owned();
+    let ids: Vec<String> = project.records().into_iter().map(|record| record.id).collect();
+    fs::write(dir.join("a-half.json"), "{\"schema\": \"sempair.run/1\", \"id\":").unwrap();
+    fs::write(dir.join("b-empty.json"), "").unwrap();
+    fs::write(dir.join("c-foreign.json"), "{\"name\": \"package\"}").unwrap();
+    fs::write(dir.join("d-future.json"), "{\"schema\": \"sempair.run/9\"}").unwrap();
+    fs::write(dir.join("e-bytes.json"), [0xff, 0x00]).unwrap();
+    fs::write(dir.join("f-fields.json"), "{\"schema\": \"sempair.run/1\", \"id\": \"f-fields\"}").unwrap();
+    fs::write(dir.join("g-deep.json"), "[".repeat(100_000)).unwrap();
+    fs::create_dir(dir.join("h-folder.json")).unwrap();
+    fs::copy(dir.join(format!("{}.json", ids[0])), dir.join("i-copy.json")).unwrap();
+    fs::write(dir.join(".j.tmp"), "half a write").unwrap();
+    let (records, problems) = project.ledger().records().unwrap();
+    assert_eq!(records.iter().map(|record| record.id.clone()).collect::<Vec<_>>(), ids);
+    let shown: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("{}: {}", problem.file.file_name().unwrap().display(), problem.what))
+        .collect();
+    let shown = shown.join("\n").replace(&ids[0], "ID");
+    insta::assert_snapshot!(shown, @r"
+    a-half.json: not JSON: EOF while parsing a value at line 1 column 33
+    b-empty.json: not JSON: EOF while parsing a value at line 1 column 0
+    c-foreign.json: not a run record: it has no schema
+    d-future.json: of schema `sempair.run/9`, which this version cannot read
+    e-bytes.json: cannot read it: stream did not contain valid UTF-8
+    f-fields.json: damaged: missing field `experiment`
+    g-deep.json: not JSON: recursion limit exceeded at line 1 column 128
+    h-folder.json: not a plain file of a record's size
+    i-copy.json: a copy: the record inside is `ID`
+    ");
+}
+
+#[test]
+fn a_part_of_an_id_names_one_run_or_the_candidates() {
+    let project = Project::new();
+    project.run(false).unwrap();
+    let ids: Vec<String> = project.records().into_iter().map(|record| record.id).collect();
+    let error = |part: &str| project.ledger().find(part).unwrap_err().to_string();
+    let both = format!("2 runs match `{}`\n\nhint: give more of the id: `{}`, `{}`", &ids[0][..6], ids[0], ids[1]);
+    assert_eq!(error(&ids[0][..6]), both);
+    let place = project.ledger().dir().display().to_string();
+    assert_eq!(error("nope"), format!("no run `nope` in {place}\n\nhint: `sempair runs` lists all"));
+    assert!(error("").starts_with("no run ``"));
+    assert_eq!(project.ledger().find(project.records()[1].short()).unwrap().id, ids[1]);
+}
+
+// A record as version 1 wrote it, with a field of a later version. It must be read for ever: never change this text.
+const VERSION_1: &str = r#"{"schema": "sempair.run/1", "id": "01936a2b", "experiment": "transfer", "key": "k",
+"status": "completed", "started": "2026-11-23T12:00:00.000Z", "ended": "2026-11-23T12:00:12.000Z", "seconds": 12.5,
+"row": [["method", "SimCLR"], ["pairs", "AP"]], "column": "synth-10", "seed": 4, "metrics": {"top1": 54.25},
+"settings": [{"key": "seeds", "value": 3, "origin": "defaults.toml:2"}], "inputs": {"epochs": 8},
+"git": {"commit": "abc", "branch": "main", "dirty": true, "diff_hash": "d", "untracked": ["x"], "note": null},
+"host": {"hostname": "h", "os": "Linux", "cpu": "c", "cores": 2, "memory_gib": 7.5, "threads": 2},
+"compute": {"device": "cpu", "isa": "avx512", "precision": "f32"}, "later": {"field": 1},
+"curves": [{"name": "loss", "x_title": "step", "y_title": "loss", "x": [0.0], "y": [5.5]}],
+"stages": [{"name": "world", "key": "w", "computed": false, "from": "r", "seconds": 1.0,
+"files": [{"name": "a", "bytes": 3, "hash": "f"}]}]}"#;
+
+#[test]
+fn a_record_of_version_1_is_read() {
+    let record = Record::parse(VERSION_1).unwrap();
+    assert_eq!((record.seed, record.metrics["top1"], record.host.memory_gib), (4, 54.25, 7.5));
+    assert_eq!((record.git.dirty, record.compute.isa.as_str(), record.stages[0].files[0].bytes), (true, "avx512", 3));
+}
+
+fn any_record() -> impl Strategy<Value = Record> {
+    let finite = any::<f64>().prop_filter("JSON has no infinities", |value| value.is_finite());
+    let metrics = prop::collection::btree_map(".*", finite.clone(), 0..4);
+    let status = prop_oneof![Just(Status::Completed), Just(Status::Failed), Just(Status::Killed)];
+    let parts = (metrics, status, any::<u64>(), ".*", prop::collection::vec((".*", ".*"), 0..3), finite);
+    parts.prop_map(|(metrics, status, seed, text, row, number)| Record {
+        metrics,
+        status,
+        seed,
+        row,
+        error: Some(text.clone()),
+        inputs: json!({ "text": text, "number": number, "none": null }),
+        ..Record::parse(VERSION_1).unwrap()
+    })
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    #[test]
+    fn a_record_comes_back_as_it_was_written(record in any_record()) {
+        let project = Project::new();
+        let running = project.ledger().begin(&record).unwrap();
+        project.ledger().finish(running, &record).unwrap();
+        let mut read = project.records().remove(0);
+        proptest::prop_assert!(project.ledger().is_intact(&record.id).unwrap());
+        read.hash = record.hash.clone();
+        proptest::prop_assert_eq!(read, record);
+    }
+}
+
+fn commit(repository: &git2::Repository) -> String {
+    let mut index = repository.index().unwrap();
+    index.add_all(["."], git2::IndexAddOption::DEFAULT, None).unwrap();
+    index.write().unwrap();
+    let tree = repository.find_tree(index.write_tree().unwrap()).unwrap();
+    let who = git2::Signature::now("a", "a@b").unwrap();
+    repository.commit(Some("HEAD"), &who, &who, "first", &tree, &[]).unwrap().to_string()
+}
+
+#[test]
+fn git_is_described_and_its_absence_too() {
+    let project = Project::new();
+    let root = project.folder.path();
+    let repository = git2::Repository::init(root).unwrap();
+    assert_eq!(Git::read(root).note.as_deref(), Some("no commit yet"));
+    fs::write(root.join("code.rs"), "one").unwrap();
+    let id = commit(&repository);
+    fs::create_dir_all(root.join("reports/ledger")).unwrap();
+    fs::write(root.join("reports/ledger/a.json"), "{}").unwrap();
+    let clean = Git::read(root);
+    assert_eq!((clean.commit, clean.dirty, clean.diff_hash), (Some(id.clone()), false, None));
+    fs::write(root.join("code.rs"), "two").unwrap();
+    let dirty = Git::read(root);
+    assert!(dirty.dirty && dirty.untracked.is_empty());
+    fs::write(root.join("new.rs"), "").unwrap();
+    let more = Git::read(root);
+    assert_eq!(more.untracked, ["new.rs"]);
+    assert_ne!(more.diff_hash, dirty.diff_hash);
+    let bare = root.join("bare");
+    let options = &mut git2::build::RepoBuilder::new();
+    options.bare(true).clone(root.to_str().unwrap(), &bare).unwrap();
+    let bare = Git::read(&bare);
+    assert_eq!((bare.commit, bare.note.as_deref()), (Some(id), Some("a repository without a working tree")));
+}
+
+#[test]
+fn an_audit_notices_edited_records_and_changed_files() {
+    let project = Project::new();
+    let root = project.folder.path();
+    let repository = git2::Repository::init(root).unwrap();
+    fs::write(root.join("code.rs"), "one").unwrap();
+    let id = commit(&repository);
+    fs::write(root.join("code.rs"), "two").unwrap();
+    project.run(false).unwrap();
+    let check = |rev: &str| audit(&project.ledger(), &project.cache(), root, rev);
+    let all = check("HEAD").unwrap();
+    assert!(all.holds());
+    assert_eq!((all.commit.as_str(), all.runs.len(), all.runs[0].dirty), (id.as_str(), 2, true));
+    assert_eq!(all.runs[0].stages[0].held, Held::Ok);
+    assert_eq!(check(&id[..7]).unwrap().runs.len(), 2);
+    let elsewhere = tempfile::tempdir().unwrap();
+    assert_eq!(audit(&project.ledger(), &project.cache(), elsewhere.path(), &id[..7]).unwrap().runs.len(), 2);
+    assert!(check("nope").unwrap_err().to_string().starts_with("no commit `nope`, neither in the repository nor"));
+
+    let stage = &project.records()[0].stages[0];
+    fs::write(project.cache().folder("shared", &stage.key).join("out"), "sharad").unwrap();
+    let held = check("HEAD").unwrap().runs[1].stages[0].held.clone();
+    assert_eq!(held, Held::Changed(vec!["out".to_owned()]));
+    fs::remove_dir_all(project.cache().root()).unwrap();
+    assert_eq!(check("HEAD").unwrap().runs[1].stages[0].held, Held::Missing);
+    assert!(check("HEAD").unwrap().holds());
+
+    let file = project.ledger().dir().join(format!("{}.json", all.runs[1].id));
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace("54.2", "64.2")).unwrap();
+    let after = check("HEAD").unwrap();
+    assert_eq!((after.runs[0].intact, after.runs[1].intact, after.holds()), (true, false, false));
+}
+
+#[test]
+fn ten_thousand_records_load_in_under_a_second() {
+    let project = Project::new();
+    project.run(false).unwrap();
+    let dir = project.ledger().dir().to_owned();
+    let id = project.records()[0].id.clone();
+    let text = fs::read_to_string(dir.join(format!("{id}.json"))).unwrap();
+    for i in 0..10_000 {
+        let other = format!("{i:08}{}", &id[8..]);
+        fs::write(dir.join(format!("{other}.json")), text.replace(&id, &other)).unwrap();
+    }
+    let start = Instant::now();
+    assert_eq!(project.records().len(), 10_002);
+    println!("10,002 records of {} bytes: {:?}", text.len(), start.elapsed());
+    // The machine may be shared: this fails on a change of kind, not of degree.
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}

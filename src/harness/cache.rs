@@ -192,7 +192,9 @@ fn seal(folder: &Path, prefix: &str, files: &mut Vec<FileHash>) -> Result<()> {
             seal(&entry.path(), &format!("{path}/"), files)?;
         } else if name.starts_with('.') && name.ends_with(".tmp") {
             std::fs::remove_file(entry.path()).context(place())?;
-        } else if kind.is_file() && path != MANIFEST {
+        } else if !kind.is_file() {
+            return Err(Error::new(format!("{} is neither a file nor a folder", entry.path().display())));
+        } else if path != MANIFEST {
             let file = File::open(entry.path()).context(place())?;
             file.sync_all().context(format!("cannot sync {}", entry.path().display()))?;
             let bytes = file.metadata().context(place())?.len();

@@ -37,7 +37,7 @@ pub struct Value {
 }
 
 /// The settings of a run, typed, and one by one with their origins in the order of the defaults.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Resolved<S> {
     pub settings: S,
     pub values: Vec<Value>,

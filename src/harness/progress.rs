@@ -125,3 +125,24 @@ fn style(unit: &str) -> ProgressStyle {
     let template = format!("{{prefix}} {{wide_bar}} {{pos}}/{{len}} {unit}, {{per_sec}}, {{eta}} left {{msg}}");
     ProgressStyle::with_template(&template).expect("the template is well formed")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_people_say_them() {
+        let said = [0.04, 9.46, 9.96, 200.0, 7500.0].map(duration);
+        assert_eq!(said, ["0.0 s", "9.5 s", "10 s", "3 min 20 s", "2 h 05 min"]);
+    }
+
+    #[test]
+    fn a_bar_in_words_has_count_rate_and_message() {
+        let progress = Progress::lines(|_| panic!("no line before ten seconds"));
+        let bar = progress.bar("pretraining", 300, "steps");
+        bar.advance(120);
+        bar.message("loss 5.1");
+        let text = bar.text();
+        assert!(text.starts_with("pretraining 120/300 steps, ") && text.ends_with(" left: loss 5.1"), "{text}");
+    }
+}
