@@ -1,1 +1,4 @@
 //! harness
+
+pub mod experiment;
+pub mod record;
