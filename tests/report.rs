@@ -1,1 +1,283 @@
-//! report
+//! A synthetic ledger, rendered: what is printed, that hostile names stay text, that order does not matter.
+
+use proptest::prelude::*;
+use sempair::harness::experiment::Row;
+use sempair::harness::experiment::Table;
+use sempair::harness::record::Record;
+use sempair::report::Input;
+use sempair::report::render;
+use sempair::report::results;
+use serde_json::Value;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const COLUMNS: [(&str, &str); 3] = [("synth-10", "cifar-10"), ("synth-100", "cifar-100"), ("synth-stl", "stl-10")];
+const HOSTILE: &str = "<script>alert('é')</script>|*_&%$#\\{} \u{1f984} \u{202e}שלום\u{0} ~^";
+
+fn row(labels: &[(&str, &str)]) -> Row {
+    labels.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect()
+}
+
+fn simclr(pairs: &str) -> Row {
+    row(&[("method", "SimCLR"), ("pairs", pairs)])
+}
+
+fn baseline(name: &str) -> Row {
+    row(&[("method", name)])
+}
+
+/// Table `transfer` on stand-ins: AP and SP, two baselines, two metrics, two claims.
+fn table() -> Table {
+    let column = |(id, paper): &(&str, &str)| json!({"id": id, "title": id, "stands_for": paper, "substitute": true});
+    let figure = |pairs: &str, column: &str, value: Value| {
+        json!({"row": simclr(pairs), "column": column, "metric": "top1", "value": value})
+    };
+    let claim = |text: &str, column: &str, margin: f64| {
+        json!({"text": text, "column": column, "metric": "top1", "better": simclr("SP"), "worse": simclr("AP"), "margin": margin})
+    };
+    serde_json::from_value(json!({
+        "id": "transfer", "title": "Linear evaluation",
+        "caption": "Top-1 accuracy of a linear classifier and of 20 nearest neighbours on frozen features.",
+        "rows": [simclr("AP"), simclr("SP")],
+        "baselines": [baseline("random initialisation"), baseline("raw pixels")],
+        "columns": COLUMNS.iter().map(column).collect::<Vec<_>>(),
+        "metrics": [{"id": "top1", "title": "linear", "unit": "%"}, {"id": "knn", "title": "k-NN", "unit": "%"}],
+        "paper": [
+            figure("AP", "cifar-10", json!(81.76)), figure("SP", "cifar-10", json!(83.6)),
+            figure("AP", "cifar-100", json!(null)), figure("SP", "cifar-100", json!(59.58)),
+            figure("AP", "stl-10", json!(81.76)), figure("SP", "stl-10", json!(85.59)),
+        ],
+        "claims": [
+            claim("SimCLR learns better features from SP than from AP on CIFAR-10", "cifar-10", 0.8),
+            claim("SimCLR learns better features from SP than from AP on STL-10", "synth-stl", 30.0),
+        ],
+        "notes": ["CIFAR-10: 83.60 - 81.76 = +1.84, but the paper states +0.8."],
+        "varies": "initialisation, order of the data and augmentation",
+    }))
+    .unwrap()
+}
+
+/// One completed run; later changes of a field go through `with`.
+fn record(row: &Row, column: &str, seed: u64) -> Record {
+    let c = COLUMNS.iter().position(|(id, _)| *id == column).unwrap_or(0);
+    let label = format!("{}{}", row[0].1, row.get(1).map_or("", |(_, v)| v));
+    let base = match label.as_str() {
+        "SimCLRAP" => 56.3,
+        "SimCLRSP" => 66.7,
+        "raw pixels" => 38.0,
+        _ => 46.7,
+    };
+    let top1 = base - 8.0 * c as f64 + [0.0, 0.9, -0.5][seed as usize % 3] + 0.1 * (seed * c as u64) as f64;
+    let steps: Vec<f64> = (0..=40).map(f64::from).collect();
+    let floor = if label == "SimCLRSP" { 4.2 } else { 3.1 };
+    let loss: Vec<f64> = steps.iter().map(|t| floor + 1.35 * (-t / 11.0).exp() + 0.02 * ((t + seed as f64) * 2.1).sin()).collect();
+    let curves = json!([{"name": "loss", "x_title": "epoch", "y_title": "NT-Xent loss", "x": steps, "y": loss}]);
+    let id = format!("0193-{label}-{column}-{seed}").replace(' ', "-");
+    serde_json::from_value(json!({
+        "schema": "sempair.run/1", "id": id, "experiment": "transfer", "key": "k", "status": "completed",
+        "profile": "quick", "row": row, "column": column, "seed": seed,
+        "started": format!("2026-11-23T10:0{seed}:00Z"), "ended": "2026-11-23T10:09:00Z", "seconds": 31.0 + seed as f64,
+        "metrics": {"top1": top1, "knn": top1 - 6.25},
+        "curves": if label.starts_with("SimCLR") { curves } else { json!([]) },
+        "data": [{"name": column, "description": "procedural, unseen categories", "hash": "4f1a".repeat(16), "images": 12000}],
+        "checkpoint": "c0ffee".repeat(10),
+        "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": false},
+        "build": {"rustc": "rustc 1.95.0"}, "host": {"cpu": "Xeon", "cores": 2, "threads": 2},
+        "compute": {"device": "cpu", "isa": "avx512", "precision": "f32"},
+        "settings": [
+            {"key": "epochs", "value": 40, "origin": "profiles/quick.toml:3"},
+            {"key": "method.temperature", "value": 0.2, "origin": "defaults.toml:9"},
+            {"key": "augment.crop", "value": "0.2 1", "origin": "--set"},
+        ],
+    }))
+    .unwrap()
+}
+
+fn records() -> Vec<Record> {
+    let mut records = Vec::new();
+    for (column, _) in COLUMNS {
+        for seed in 0..3 {
+            for row in [simclr("AP"), simclr("SP"), baseline("random initialisation")] {
+                records.push(record(&row, column, seed));
+            }
+        }
+        records.push(record(&baseline("raw pixels"), column, 0));
+    }
+    records
+}
+
+fn input(table: Table, records: Vec<Record>, all: &[Record]) -> Input<'_> {
+    Input {
+        profile: "quick".to_string(),
+        description_of_profile: "embedded data, two cores, minutes".to_string(),
+        tables: vec![(table, records)],
+        excluded: vec![],
+        all_records: all,
+        generated: "2026-11-23".to_string(),
+    }
+}
+
+/// Every file of the report by name, and the terminal's summary.
+fn rendered(table: Table, records: Vec<Record>, all: &[Record]) -> (BTreeMap<String, String>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let rendered = render(&input(table, records, all), dir.path()).unwrap();
+    let read = |name: &Path| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    let files = rendered.files.iter().map(|name| (name.display().to_string(), read(name))).collect();
+    (files, rendered.summary.replace(&dir.path().display().to_string(), "DIR"))
+}
+
+fn sample() -> (BTreeMap<String, String>, String) {
+    let all = records();
+    rendered(table(), all.clone(), &all)
+}
+
+/// The lines of a Markdown report from `from` up to, not including, `to`.
+fn part<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
+    let start = text.find(from).unwrap_or_else(|| panic!("no {from:?} in {text}"));
+    let end = text[start..].find(to).map_or(text.len(), |i| start + i);
+    &text[start..end]
+}
+
+#[test]
+fn a_report_has_every_file() {
+    let names: Vec<String> = sample().0.into_keys().collect();
+    assert_eq!(
+        names,
+        [
+            "figures/transfer-knn.svg",
+            "figures/transfer-loss.svg",
+            "figures/transfer-top1.svg",
+            "report.html",
+            "report.md",
+            "results.json",
+            "tables/transfer.csv",
+            "tables/transfer.tex",
+        ]
+    );
+}
+
+#[test]
+fn the_markdown_table_reads_as_a_paper() {
+    let (files, _) = sample();
+    insta::assert_snapshot!(part(&files["report.md"], "## The paper's claims", "<details>"), @"");
+}
+
+#[test]
+fn the_latex_table_is_whole() {
+    let (files, _) = sample();
+    insta::assert_snapshot!(files["tables/transfer.tex"], @"");
+}
+
+#[test]
+fn the_terminal_sees_a_short_summary() {
+    insta::assert_snapshot!(sample().1, @"");
+}
+
+#[test]
+fn results_json_has_the_published_shape() {
+    let all = records();
+    let value = serde_json::to_value(results(&input(table(), all.clone(), &all))).unwrap();
+    assert_eq!(value["schema"], "sempair.results/1");
+    insta::assert_snapshot!(serde_json::to_string_pretty(&value["tables"][0]["cells"][1]).unwrap(), @"");
+    insta::assert_snapshot!(serde_json::to_string_pretty(&value["tables"][0]["claims"]).unwrap(), @"");
+    insta::assert_snapshot!(serde_json::to_string_pretty(&value["compute"]).unwrap(), @"");
+    let keys = |v: &Value| v.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+    insta::assert_snapshot!(keys(&value), @"");
+    insta::assert_snapshot!(keys(&value["tables"][0]), @"");
+}
+
+#[test]
+fn tidy_values_carry_their_run() {
+    let (files, _) = sample();
+    let lines: Vec<&str> = files["tables/transfer.csv"].lines().collect();
+    assert_eq!(lines[0], "method,pairs,baseline,column,substitute,paper_column,metric,unit,seed,value,paper,run");
+    assert_eq!(lines[1], "SimCLR,AP,false,synth-10,true,cifar-10,top1,%,0,56.3,81.76,0193-SimCLRAP-synth-10-0");
+    assert_eq!(lines.len(), 1 + 2 * 3 * 10);
+}
+
+#[test]
+fn hostile_names_stay_text_in_every_format() {
+    let mut table = table();
+    let long = format!("{HOSTILE}{}", "x".repeat(300));
+    let evil = row(&[("method", &long), ("</style>", HOSTILE)]);
+    table.rows.push(evil.clone());
+    for text in [&mut table.title, &mut table.caption, &mut table.varies, &mut table.notes[0], &mut table.claims[0].text] {
+        *text = HOSTILE.to_string();
+    }
+    table.columns[0].title = HOSTILE.to_string();
+    table.metrics[0].title = HOSTILE.to_string();
+    table.id = "../<b>".to_string();
+    let mut all = records();
+    for seed in 0..3 {
+        let mut run = record(&evil, "synth-10", seed);
+        (run.id, run.data[0].name, run.data[0].description) = (format!("{HOSTILE}{seed}"), HOSTILE.into(), HOSTILE.into());
+        run.settings[0].origin = HOSTILE.to_string();
+        (run.host.cpu, run.curves[0].name, run.curves[0].y_title) = (HOSTILE.into(), HOSTILE.into(), HOSTILE.into());
+        all.push(run);
+    }
+    let (files, _) = rendered(table, all.clone(), &all);
+    for (name, text) in &files {
+        assert!(!name.contains(".."), "{name} leaves the folder");
+        let active = if name.ends_with(".json") || name.ends_with(".csv") { "\u{1}" } else { "<script" };
+        assert!(!text.contains(active), "{name} holds an active tag");
+        if !name.ends_with(".csv") {
+            assert!(!text.contains('\0'), "{name} holds a control character");
+        }
+    }
+    let tex = files.iter().find(|(name, _)| name.ends_with(".tex")).unwrap().1;
+    assert!(tex.contains(r"|*\_\&\%\$\#\textbackslash{}\{\}".trim_start_matches('|')), "{tex}");
+    let table_lines = part(&files["report.md"], "| method", "\n\n").lines();
+    let bars = |line: &str| line.replace("\\|", "").matches('|').count();
+    let counts: Vec<usize> = table_lines.map(bars).collect();
+    assert!(counts.windows(2).all(|w| w[0] == w[1]), "a cell broke the Markdown table: {counts:?}");
+    for svg in files.iter().filter(|(name, _)| name.ends_with(".svg")) {
+        assert_eq!(svg.1.matches("<svg").count(), svg.1.matches("</svg>").count());
+    }
+}
+
+#[test]
+fn a_table_without_runs_still_renders() {
+    let mut failed = record(&simclr("SP"), "synth-10", 1);
+    failed.status = serde_json::from_value(json!("failed")).unwrap();
+    failed.error = Some("the loss is not finite at step 12".to_string());
+    let all = [failed.clone()];
+    let (files, summary) = rendered(table(), vec![failed], &all);
+    let markdown = &files["report.md"];
+    assert!(markdown.contains("SimCLR (SP), synth-10: no completed run (seed 1 failed: the loss is not finite at step 12)."));
+    assert!(markdown.contains("No completed run yet."));
+    assert!(markdown.contains("1 run started (1 failed)"));
+    assert!(summary.contains("lack runs"));
+}
+
+#[test]
+fn a_missing_seed_is_named_and_a_newer_run_wins() {
+    let mut all = records();
+    all.retain(|r| !(r.row == simclr("SP") && r.column == "synth-10" && r.seed == 2));
+    let mut newer = record(&simclr("AP"), "synth-10", 0);
+    (newer.id, newer.started) = ("newer".to_string(), "2026-11-24T10:00:00Z".to_string());
+    newer.metrics.insert("top1".to_string(), 10.0);
+    newer.metrics.insert("knn".to_string(), f64::NAN);
+    all.push(newer);
+    let results = results(&input(table(), all.clone(), &all));
+    assert_eq!(results.tables[0].missing, ["SimCLR (SP), synth-10: no completed run for seed 2."]);
+    let cell = |row: &Row, metric: &str| {
+        let of = |c: &&sempair::report::Cell| c.row == *row && c.column == "synth-10" && c.metric == metric;
+        results.tables[0].cells.iter().find(of).unwrap().clone()
+    };
+    assert_eq!(cell(&simclr("AP"), "top1").values[0], 10.0);
+    assert_eq!(cell(&simclr("AP"), "knn").seeds, [1, 2]); // a value that is not a number is no value
+    assert_eq!(results.tables[0].claims[0].seeds, [0, 1]);
+    assert_eq!(results.excluded.len(), 1);
+    assert_eq!(results.excluded[0].reason, "superseded by the newer run newer");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+    #[test]
+    fn the_order_of_records_changes_no_byte(order in Just((0..30).collect::<Vec<usize>>()).prop_shuffle()) {
+        let all = records();
+        let shuffled: Vec<Record> = order.iter().map(|&i| all[i].clone()).collect();
+        prop_assert_eq!(rendered(table(), shuffled.clone(), &shuffled), rendered(table(), all.clone(), &all));
+    }
+}

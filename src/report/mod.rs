@@ -1,1 +1,26 @@
-//! report
+//! Records to a paper-ready report: statistics, figures, and one folder of pages and tables.
+//!
+//! `results` is a pure function of its input; `render` writes what it says. Neither needs a device or data, and
+//! the same input gives the same bytes in whatever order the records come.
+
+mod figures;
+mod pages;
+mod plot;
+mod results;
+mod select;
+pub mod stats;
+mod text;
+mod view;
+
+pub use pages::Rendered;
+pub use pages::render;
+pub use results::Cell;
+pub use results::ClaimResult;
+pub use results::ComputeSpent;
+pub use results::Excluded;
+pub use results::GitState;
+pub use results::Input;
+pub use results::Machine;
+pub use results::Results;
+pub use results::TableResults;
+pub use results::results;

@@ -1,0 +1,444 @@
+//! The facts of a report as data: cells, claims, compute. What `results.json` holds.
+
+use crate::harness::experiment::Claim;
+use crate::harness::experiment::Column;
+use crate::harness::experiment::DataRef;
+use crate::harness::experiment::MetricInfo;
+use crate::harness::experiment::Row;
+use crate::harness::experiment::Table;
+use crate::harness::record::Record;
+use crate::harness::record::Status;
+use crate::report::select;
+use crate::report::select::Selection;
+use crate::report::stats;
+use crate::report::stats::Verdict;
+use serde::Serialize;
+use serde::Serializer;
+use std::collections::BTreeMap;
+
+/// Everything a report is made of; see [`results`].
+pub struct Input<'a> {
+    pub profile: String,
+    /// What the profile means, in a sentence for the reader.
+    pub description_of_profile: String,
+    /// Each table with the completed runs chosen for it.
+    pub tables: Vec<(Table, Vec<Record>)>,
+    /// Runs left out by the caller, as (run id, reason).
+    pub excluded: Vec<(String, String)>,
+    /// Every run that the compute account covers, failed and killed ones included.
+    pub all_records: &'a [Record],
+    /// When, as it is to be printed: time is an argument here.
+    pub generated: String,
+}
+
+/// The content of `results.json`, schema `sempair.results/1`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Results {
+    pub schema: &'static str,
+    pub generated: String,
+    pub git: GitState,
+    pub profile: String,
+    pub profile_description: String,
+    /// How verdicts are reached, in words.
+    pub verdict_rule: &'static str,
+    pub tables: Vec<TableResults>,
+    /// Runs offered but not used, by id.
+    pub excluded: Vec<Excluded>,
+    pub compute: ComputeSpent,
+}
+
+/// The code behind the runs that are used.
+#[derive(Clone, Debug, Serialize)]
+pub struct GitState {
+    /// The commit of the newest run used.
+    pub commit: Option<String>,
+    /// Whether any run used came from a tree with uncommitted changes.
+    pub dirty: bool,
+    /// Every commit among the runs used, sorted.
+    pub commits: Vec<String>,
+}
+
+/// One table.
+#[derive(Clone, Debug, Serialize)]
+pub struct TableResults {
+    pub id: String,
+    pub title: String,
+    /// The whole caption: what is measured, what varies between seeds, n, what is bold, what is a stand-in.
+    pub caption: String,
+    pub varies: String,
+    pub columns: Vec<Column>,
+    pub metrics: Vec<MetricInfo>,
+    /// Every data set that the runs read, by name.
+    pub data: Vec<DataRef>,
+    pub cells: Vec<Cell>,
+    pub claims: Vec<ClaimResult>,
+    pub notes: Vec<String>,
+    /// One sentence for each hole in the table.
+    pub missing: Vec<String>,
+}
+
+/// One figure of a table: a metric of a row on a column, over seeds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cell {
+    #[serde(serialize_with = "as_object")]
+    pub row: Row,
+    pub baseline: bool,
+    pub column: String,
+    pub metric: String,
+    pub unit: String,
+    pub seeds: Vec<u64>,
+    /// One value per seed, in the order of `seeds`.
+    pub values: Vec<f64>,
+    pub mean: Option<f64>,
+    pub sd: Option<f64>,
+    /// 95 % t interval; for percentages cut at 0 and 100.
+    pub ci95: Option<(f64, f64)>,
+    /// Best of its column, or not significantly worse; see the caption.
+    pub best: bool,
+    /// The paper's figure; null where it is not stated.
+    pub paper: Option<f64>,
+    /// The paper's column that this one is or stands for.
+    pub paper_column: Option<String>,
+    /// The data are not the paper's, so this figure cannot be compared with the paper's.
+    pub substitute: bool,
+    /// Run ids, in the order of `seeds`.
+    pub runs: Vec<String>,
+}
+
+/// What the runs say about one claim of the paper; see [`stats::VERDICT_RULE`].
+#[derive(Clone, Debug, Serialize)]
+pub struct ClaimResult {
+    pub text: String,
+    pub column: String,
+    pub metric: String,
+    pub unit: String,
+    #[serde(serialize_with = "as_object")]
+    pub better: Row,
+    #[serde(serialize_with = "as_object")]
+    pub worse: Row,
+    pub margin: f64,
+    pub verdict: Verdict,
+    pub difference: Option<f64>,
+    pub ci95: Option<(f64, f64)>,
+    /// Two-sided p of the exact sign-flip test over common seeds; null above 20 seeds.
+    pub p: Option<f64>,
+    /// The smallest p that this number of seeds can give.
+    pub p_floor: Option<f64>,
+    /// The seeds that both rows have.
+    pub seeds: Vec<u64>,
+    /// Tested on data that are not the paper's.
+    pub substitute: bool,
+}
+
+/// A run that was not used.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Excluded {
+    pub run: String,
+    pub reason: String,
+}
+
+/// What the numbers cost.
+#[derive(Clone, Debug, Serialize)]
+pub struct ComputeSpent {
+    pub runs: usize,
+    /// Number of runs by status, for example `completed`.
+    pub by_status: BTreeMap<&'static str, usize>,
+    /// Runs behind the tables.
+    pub used: usize,
+    pub seconds_used: f64,
+    /// All runs: failed, killed and superseded ones too.
+    pub seconds: f64,
+    pub machines: Vec<Machine>,
+}
+
+/// A machine and how it computed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Machine {
+    pub cpu: String,
+    pub cores: u64,
+    pub device: String,
+    pub isa: String,
+    pub precision: String,
+    pub threads: u64,
+    pub rustc: String,
+}
+
+/// Computes the facts of a report. Pure: equal inputs give equal results in whatever order the records come.
+pub fn results(input: &Input) -> Results {
+    let selections: Vec<Selection> = input.tables.iter().map(|(table, runs)| Selection::new(table, runs)).collect();
+    let mut excluded: Vec<Excluded> =
+        input.excluded.iter().map(|(run, reason)| Excluded { run: run.clone(), reason: reason.clone() }).collect();
+    excluded.extend(selections.iter().flat_map(|s| s.excluded.iter().cloned()));
+    excluded.sort();
+    excluded.dedup();
+    let used = used(&selections);
+    Results {
+        schema: "sempair.results/1",
+        generated: input.generated.clone(),
+        git: git_state(&used),
+        profile: input.profile.clone(),
+        profile_description: input.description_of_profile.clone(),
+        verdict_rule: stats::VERDICT_RULE,
+        tables: selections.iter().map(|s| table_results(s, input.all_records)).collect(),
+        excluded,
+        compute: compute_spent(&used, input.all_records),
+    }
+}
+
+/// The runs behind all tables, each once, by start and id.
+pub(super) fn used<'a>(selections: &[Selection<'a>]) -> Vec<&'a Record> {
+    let mut used: Vec<&Record> = selections.iter().flat_map(|s| s.records.iter().copied()).collect();
+    by_start(&mut used);
+    used
+}
+
+/// The paper's column for one of ours: itself, or the one it stands for.
+pub(super) fn paper_column(column: &Column) -> Option<&str> {
+    column.stands_for.as_deref().or_else(|| (!column.substitute).then_some(column.id.as_str()))
+}
+
+fn by_start(records: &mut Vec<&Record>) {
+    records.sort_by(|a, b| (&a.started, &a.id).cmp(&(&b.started, &b.id)));
+    records.dedup_by(|a, b| a.id == b.id);
+}
+
+fn git_state(used: &[&Record]) -> GitState {
+    let mut commits: Vec<String> = used.iter().filter_map(|r| r.git.commit.clone()).collect();
+    let commit = commits.last().cloned();
+    commits.sort();
+    commits.dedup();
+    GitState { commit, dirty: used.iter().any(|r| r.git.dirty), commits }
+}
+
+fn table_results(selection: &Selection, all: &[Record]) -> TableResults {
+    let table = selection.table;
+    let mut cells = Vec::new();
+    for column in &table.columns {
+        for metric in &table.metrics {
+            let mut of_column: Vec<Cell> =
+                select::rows(table).map(|(row, baseline)| cell(selection, row, baseline, column, metric)).collect();
+            mark_best(&mut of_column);
+            cells.extend(of_column);
+        }
+    }
+    TableResults {
+        id: table.id.clone(),
+        title: table.title.clone(),
+        caption: caption(table, &cells),
+        varies: table.varies.clone(),
+        columns: table.columns.clone(),
+        metrics: table.metrics.clone(),
+        data: data(selection),
+        claims: table.claims.iter().map(|claim| claim_result(table, claim, &cells)).collect(),
+        notes: table.notes.clone(),
+        missing: selection.missing(all),
+        cells,
+    }
+}
+
+fn cell(selection: &Selection, row: &Row, baseline: bool, column: &Column, metric: &MetricInfo) -> Cell {
+    let mut cell = Cell {
+        row: row.clone(),
+        baseline,
+        column: column.id.clone(),
+        metric: metric.id.clone(),
+        unit: metric.unit.clone(),
+        seeds: Vec::new(),
+        values: Vec::new(),
+        mean: None,
+        sd: None,
+        ci95: None,
+        best: false,
+        paper: paper_figure(selection.table, row, column, metric),
+        paper_column: paper_column(column).map(str::to_string),
+        substitute: column.substitute,
+        runs: Vec::new(),
+    };
+    for record in selection.cell(row, &column.id) {
+        if let Some(value) = record.metrics.get(&metric.id).filter(|v| v.is_finite()) {
+            cell.seeds.push(record.seed);
+            cell.values.push(*value);
+            cell.runs.push(record.id.clone());
+        }
+    }
+    if let Some(summary) = stats::summary(&cell.values) {
+        cell.mean = Some(summary.mean);
+        cell.sd = summary.sd;
+        cell.ci95 = summary.ci95.map(|ends| within_range(ends, &metric.unit));
+    }
+    cell
+}
+
+fn paper_figure(table: &Table, row: &Row, column: &Column, metric: &MetricInfo) -> Option<f64> {
+    let theirs = paper_column(column)?;
+    table.paper.iter().find(|f| f.row == *row && f.column == theirs && f.metric == metric.id)?.value
+}
+
+/// An interval of a percentage does not reach beyond 0 and 100.
+fn within_range((low, high): (f64, f64), unit: &str) -> (f64, f64) {
+    if unit == "%" { (low.max(0.0), high.min(100.0)) } else { (low, high) }
+}
+
+/// Marks the best mean of a column and every row that is not significantly worse (paired t over common seeds,
+/// Holm over the rows of the column, 0.05). Rows with one seed are not compared: a mean alone earns nothing.
+/// Only percentages are marked, because only there is higher known to be better.
+fn mark_best(cells: &mut [Cell]) {
+    let compared: Vec<usize> = (0..cells.len()).filter(|&i| cells[i].values.len() > 1 && cells[i].unit == "%").collect();
+    let Some(&best) = compared.iter().max_by(|&&a, &&b| cells[a].mean.unwrap_or(f64::MIN).total_cmp(&cells[b].mean.unwrap_or(f64::MIN)))
+    else {
+        return;
+    };
+    let tests: Vec<(usize, f64)> = compared
+        .iter()
+        .filter(|&&i| i != best)
+        .filter_map(|&i| Some((i, stats::paired(&differences(&cells[best], &cells[i]).0)?.t_p?)))
+        .collect();
+    let adjusted = stats::holm(&tests.iter().map(|(_, p)| *p).collect::<Vec<_>>());
+    cells[best].best = true;
+    for ((i, _), p) in tests.iter().zip(adjusted) {
+        cells[*i].best = p >= 0.05;
+    }
+}
+
+/// Differences (a minus b) over the seeds that both cells have, with those seeds.
+fn differences(a: &Cell, b: &Cell) -> (Vec<f64>, Vec<u64>) {
+    let common = a.seeds.iter().zip(&a.values).filter_map(|(seed, value)| {
+        let other = b.seeds.iter().position(|s| s == seed)?;
+        Some((value - b.values[other], *seed))
+    });
+    common.unzip()
+}
+
+fn claim_result(table: &Table, claim: &Claim, cells: &[Cell]) -> ClaimResult {
+    let column = table
+        .columns
+        .iter()
+        .find(|c| c.id == claim.column)
+        .or_else(|| table.columns.iter().find(|c| c.stands_for.as_deref() == Some(&claim.column)));
+    let find = |row: &Row| {
+        let column = column?;
+        cells.iter().find(|c| c.row == *row && c.column == column.id && c.metric == claim.metric)
+    };
+    let (values, seeds) = match (find(&claim.better), find(&claim.worse)) {
+        (Some(better), Some(worse)) => differences(better, worse),
+        _ => (Vec::new(), Vec::new()),
+    };
+    let paired = stats::paired(&values);
+    let metric = table.metrics.iter().find(|m| m.id == claim.metric);
+    ClaimResult {
+        text: claim.text.clone(),
+        column: column.map_or_else(|| claim.column.clone(), |c| c.id.clone()),
+        metric: claim.metric.clone(),
+        unit: metric.map_or_else(String::new, |m| m.unit.clone()),
+        better: claim.better.clone(),
+        worse: claim.worse.clone(),
+        margin: claim.margin,
+        verdict: paired.map_or(Verdict::Inconclusive, |p| stats::verdict(&p.difference, claim.margin)),
+        difference: paired.map(|p| p.difference.mean),
+        ci95: paired.and_then(|p| p.difference.ci95),
+        p: paired.and_then(|p| p.sign_flip_p),
+        p_floor: paired.map(|p| p.sign_flip_floor),
+        seeds,
+        substitute: column.is_some_and(|c| c.substitute),
+    }
+}
+
+fn caption(table: &Table, cells: &[Cell]) -> String {
+    let mut parts = vec![table.caption.trim().to_string()];
+    let counts = cells.iter().filter(|c| !c.baseline && !c.values.is_empty()).map(|c| c.values.len());
+    match (counts.clone().min(), counts.max()) {
+        (Some(1), Some(1)) => parts.push("One seed: no interval can be given.".to_string()),
+        (Some(low), Some(high)) => {
+            let n = if low == high { format!("n = {low}") } else { format!("n = {low} to {high}") };
+            parts.push(format!("Mean ± half-width of the 95 % t interval over {n} seeds; between seeds vary: {}.", table.varies.trim_end_matches('.')));
+        }
+        _ => parts.push("No completed run yet.".to_string()),
+    }
+    if cells.iter().any(|c| c.best) {
+        parts.push(
+            "Bold: the best mean of a column and every row not significantly worse (paired t test on common seeds, \
+             Holm-adjusted p of at least 0.05; rows with one seed are not compared)."
+                .to_string(),
+        );
+    }
+    if !table.paper.is_empty() {
+        parts.push("Columns headed “paper” repeat the paper's figures; – there means not stated.".to_string());
+    }
+    parts.extend(stand_ins(table));
+    parts.retain(|part| !part.is_empty());
+    parts.join(" ")
+}
+
+/// What a reader must know before comparing a stand-in's figures with the paper's.
+fn stand_ins(table: &Table) -> Option<String> {
+    let names: Vec<String> = table
+        .columns
+        .iter()
+        .filter(|c| c.substitute)
+        .map(|c| match &c.stands_for {
+            Some(theirs) => format!("{} for {theirs}", c.title),
+            None => c.title.clone(),
+        })
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "† Stand-in data, not the paper's ({}): these accuracies are not comparable with the paper's; only which \
+             row is ahead can be.",
+            names.join("; ")
+        )
+    })
+}
+
+fn data(selection: &Selection) -> Vec<DataRef> {
+    let mut data: Vec<DataRef> = selection.records.iter().flat_map(|r| r.data.iter().cloned()).collect();
+    data.sort_by(|a, b| (&a.name, &a.hash, &a.description, a.images).cmp(&(&b.name, &b.hash, &b.description, b.images)));
+    data.dedup();
+    data
+}
+
+fn compute_spent(used: &[&Record], all: &[Record]) -> ComputeSpent {
+    // A run behind a table counts even where the caller's list of all runs lacks it.
+    let mut runs: Vec<&Record> = all.iter().chain(used.iter().copied()).collect();
+    by_start(&mut runs);
+    let mut by_status = BTreeMap::new();
+    for run in &runs {
+        *by_status.entry(status_word(run.status)).or_insert(0) += 1;
+    }
+    let mut machines: Vec<Machine> = runs.iter().map(|r| machine(r)).collect();
+    machines.sort();
+    machines.dedup();
+    ComputeSpent {
+        runs: runs.len(),
+        by_status,
+        used: used.len(),
+        seconds_used: used.iter().map(|r| r.seconds).sum(),
+        seconds: runs.iter().map(|r| r.seconds).sum(),
+        machines,
+    }
+}
+
+fn machine(record: &Record) -> Machine {
+    Machine {
+        cpu: record.host.cpu.clone(),
+        cores: record.host.cores as u64,
+        threads: record.host.threads as u64,
+        device: record.compute.device.clone(),
+        isa: record.compute.isa.clone(),
+        precision: record.compute.precision.clone(),
+        rustc: record.build.rustc.clone(),
+    }
+}
+
+fn status_word(status: Status) -> &'static str {
+    match status {
+        Status::Running => "running",
+        Status::Completed => "completed",
+        Status::Failed => "failed",
+        Status::Interrupted => "interrupted",
+        Status::Killed => "killed",
+    }
+}
+
+fn as_object<S: Serializer>(row: &Row, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(row.iter().map(|(key, value)| (key, value)))
+}

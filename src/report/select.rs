@@ -1,0 +1,112 @@
+//! Which runs stand behind a table: one per row, column and seed; the newest wins, the others are named.
+
+use crate::harness::experiment::Row;
+use crate::harness::experiment::Table;
+use crate::harness::record::Record;
+use crate::harness::record::Status;
+use crate::report::results::Excluded;
+use crate::report::text;
+
+/// The runs behind one table, sorted by row, column, seed; at most one for each.
+pub(super) struct Selection<'a> {
+    pub table: &'a Table,
+    pub records: Vec<&'a Record>,
+    pub excluded: Vec<Excluded>,
+}
+
+impl<'a> Selection<'a> {
+    /// Chooses among the records offered for `table`, in whatever order they come.
+    pub fn new(table: &'a Table, offered: &'a [Record]) -> Self {
+        let mut sorted: Vec<&Record> = offered.iter().collect();
+        // Newest first within a place, so that the first one met is the one kept.
+        sorted.sort_by(|a, b| place(table, a).cmp(&place(table, b)).then_with(|| age(b).cmp(&age(a))));
+        sorted.dedup_by(|a, b| a.id == b.id);
+        let mut records: Vec<&Record> = Vec::new();
+        let mut excluded = Vec::new();
+        for record in sorted {
+            let kept = records.last().filter(|kept| place(table, kept) == place(table, record));
+            match refusal(table, record, kept.copied()) {
+                Some(reason) => excluded.push(Excluded { run: record.id.clone(), reason }),
+                None => records.push(record),
+            }
+        }
+        Self { table, records, excluded }
+    }
+
+    /// The runs of one cell, by seed.
+    pub fn cell(&self, row: &Row, column: &str) -> impl Iterator<Item = &'a Record> {
+        self.records.iter().copied().filter(move |r| r.row == *row && r.column == column)
+    }
+
+    /// What the table lacks, one sentence per hole. A baseline may have fewer seeds than the rows: some need only one.
+    pub fn missing(&self, all: &[Record]) -> Vec<String> {
+        let mut seeds: Vec<u64> = self.records.iter().map(|r| r.seed).collect();
+        seeds.sort_unstable();
+        seeds.dedup();
+        let mut holes = Vec::new();
+        for (row, baseline) in rows(self.table) {
+            for column in &self.table.columns {
+                let have: Vec<u64> = self.cell(row, &column.id).map(|r| r.seed).collect();
+                let lacking: Vec<u64> = seeds.iter().copied().filter(|s| !have.contains(s)).collect();
+                if have.is_empty() || !lacking.is_empty() && !baseline {
+                    holes.push(self.hole(row, &column.id, &column.title, have.is_empty(), &lacking, all));
+                }
+            }
+        }
+        holes
+    }
+
+    fn hole(&self, row: &Row, column: &str, title: &str, empty: bool, lacking: &[u64], all: &[Record]) -> String {
+        let what = if empty { "no completed run".to_string() } else { format!("no completed run for seed {}", list(lacking)) };
+        let mut failures: Vec<&Record> = all
+            .iter()
+            .filter(|r| r.experiment == self.table.id && r.row == *row && r.column == column)
+            .filter(|r| r.status != Status::Completed && (lacking.is_empty() || lacking.contains(&r.seed)))
+            .collect();
+        failures.sort_by(|a, b| age(a).cmp(&age(b)));
+        failures.dedup_by(|a, b| a.id == b.id);
+        let why: Vec<String> = failures.iter().map(|r| failure(r)).collect();
+        let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join("; ")) };
+        format!("{}, {title}: {what}{why}.", text::label(row))
+    }
+}
+
+/// Every row of the table with whether it is a baseline: the baselines come last, whether or not `rows` lists them.
+pub(super) fn rows(table: &Table) -> impl Iterator<Item = (&Row, bool)> {
+    let rows = table.rows.iter().filter(|r| !table.baselines.contains(r));
+    rows.map(|r| (r, false)).chain(table.baselines.iter().map(|r| (r, true)))
+}
+
+fn failure(record: &Record) -> String {
+    let seed = record.seed;
+    match &record.error {
+        Some(error) => format!("seed {seed} {}: {error}", text::status(record.status)),
+        None => format!("seed {seed} {}", text::status(record.status)),
+    }
+}
+
+fn refusal(table: &Table, record: &Record, kept: Option<&Record>) -> Option<String> {
+    if record.status != Status::Completed {
+        return Some(format!("the run {}", text::status(record.status)));
+    }
+    if !rows(table).any(|(row, _)| *row == record.row) || !table.columns.iter().any(|c| c.id == record.column) {
+        return Some(format!("{} on {} is no cell of table {}", text::label(&record.row), record.column, table.id));
+    }
+    kept.map(|kept| format!("superseded by the newer run {}", kept.id))
+}
+
+/// Row, column and seed as positions in the table; runs that belong nowhere come last, and unfinished ones after
+/// the finished, so that a failed rerun never hides a completed run.
+fn place<'r>(table: &Table, record: &'r Record) -> (bool, usize, usize, u64, &'r Row, &'r str) {
+    let row = rows(table).position(|(row, _)| *row == record.row).unwrap_or(usize::MAX);
+    let column = table.columns.iter().position(|c| c.id == record.column).unwrap_or(usize::MAX);
+    (record.status != Status::Completed, row, column, record.seed, &record.row, &record.column)
+}
+
+fn age(record: &Record) -> (&str, &str) {
+    (&record.started, &record.id)
+}
+
+fn list(seeds: &[u64]) -> String {
+    seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,260 @@
+//! Words and numbers as a reader sees them, and the escapes of each format.
+
+use crate::harness::experiment::Row;
+use crate::harness::record::Status;
+
+/// What stands where there is no number.
+pub(super) const DASH: &str = "–";
+
+/// A row's name: its first value, the others in brackets, as in `SimCLR (SP)`.
+pub(super) fn label(row: &Row) -> String {
+    let mut values = row.iter().map(|(_, value)| value.as_str()).filter(|v| !v.is_empty());
+    let first = values.next().unwrap_or("(unnamed)");
+    let rest: Vec<&str> = values.collect();
+    if rest.is_empty() { first.to_string() } else { format!("{first} ({})", rest.join(", ")) }
+}
+
+/// A status as the end of a sentence that begins with `the run`.
+pub(super) fn status(status: Status) -> &'static str {
+    match status {
+        Status::Running => "is still running",
+        Status::Completed => "completed",
+        Status::Failed => "failed",
+        Status::Interrupted => "was interrupted",
+        Status::Killed => "was killed",
+    }
+}
+
+/// A mean with its interval, cut to the uncertainty: one decimal, none where the half-width is 10 or more, two
+/// where it is below 0.05. An interval that the valid range cuts short is given by its ends.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Measured {
+    pub mean: String,
+    pub plus_minus: Option<String>,
+    pub ends: Option<(String, String)>,
+}
+
+/// Formats a mean with its interval.
+pub(super) fn measured(mean: f64, ci95: Option<(f64, f64)>) -> Measured {
+    let Some((low, high)) = ci95 else {
+        return Measured { mean: fixed(mean, 1), plus_minus: None, ends: None };
+    };
+    let half = (mean - low).max(high - mean);
+    let digits = decimals(half);
+    let symmetric = ((mean - low) - (high - mean)).abs() <= 1e-9 * half.max(1.0);
+    Measured {
+        mean: fixed(mean, digits),
+        plus_minus: symmetric.then(|| fixed(half, digits)),
+        ends: (!symmetric).then(|| (fixed(low, digits), fixed(high, digits))),
+    }
+}
+
+impl Measured {
+    /// `54.2 ± 1.1`, `3.0 [0.0, 7.1]` or `54.2`.
+    pub fn plain(&self) -> String {
+        format!("{}{}", self.mean, self.spread())
+    }
+
+    /// What follows the mean, with a leading space; empty for one seed.
+    pub fn spread(&self) -> String {
+        match (&self.plus_minus, &self.ends) {
+            (Some(half), _) => format!(" ± {half}"),
+            (None, Some((low, high))) => format!(" [{low}, {high}]"),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+/// A signed difference with its interval, as in `+3.5, 95 % interval [+2.3, +4.6]`.
+pub(super) fn difference(mean: f64, ci95: Option<(f64, f64)>) -> String {
+    match ci95 {
+        None => signed(mean, 1),
+        Some((low, high)) => {
+            let digits = decimals((high - low) / 2.0);
+            format!("{}, 95 % interval [{}, {}]", signed(mean, digits), signed(low, digits), signed(high, digits))
+        }
+    }
+}
+
+/// A p value with two significant digits.
+pub(super) fn p_value(p: f64) -> String {
+    if p < 0.001 { "< 0.001".to_string() } else if p < 0.1 { fixed(p, 3) } else { fixed(p, 2) }
+}
+
+/// Seconds as `41 s`, `7 min 05 s` or `3 h 20 min`.
+pub(super) fn duration(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    match whole {
+        0..60 if seconds < 10.0 => format!("{} s", fixed(seconds.max(0.0), 1)),
+        0..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// `n` with narrow spaces between groups of three digits.
+pub(super) fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push('\u{202f}');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A fixed number of decimals with a real minus sign, and never a negative zero.
+pub(super) fn fixed(value: f64, digits: usize) -> String {
+    let text = format!("{value:.digits$}");
+    match text.strip_prefix('-') {
+        Some(rest) if rest.chars().all(|c| c == '0' || c == '.') => rest.to_string(),
+        Some(rest) => format!("−{rest}"),
+        None => text,
+    }
+}
+
+fn signed(value: f64, digits: usize) -> String {
+    let text = fixed(value, digits);
+    if text.starts_with('−') || text.chars().all(|c| c == '0' || c == '.') { text } else { format!("+{text}") }
+}
+
+fn decimals(half: f64) -> usize {
+    if half >= 9.95 {
+        0
+    } else if half < 0.05 && half > 0.0 {
+        2
+    } else {
+        1
+    }
+}
+
+/// The first `most` characters, with an ellipsis where some were cut.
+pub(super) fn shorten(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_string();
+    }
+    let kept: String = text.chars().take(most - 1).collect();
+    format!("{}…", kept.trim_end())
+}
+
+/// Text for XML and every page: control characters, which XML forbids and terminals obey, become visible.
+pub(super) fn clean(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\n' | '\t' | '\r' => ' ',
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+/// Text inside XML elements and attributes.
+pub(super) fn xml(text: &str) -> String {
+    let text = clean(text);
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// Text inside Markdown: also safe in a table cell and at the start of a line.
+pub(super) fn markdown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (i, c) in clean(text).chars().enumerate() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '$' => out.extend(['\\', c]),
+            '#' | '-' | '+' | '=' if i == 0 => out.extend(['\\', c]),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Text inside LaTeX. Characters beyond the engine's fonts stay as they are: LuaLaTeX and XeLaTeX set them.
+pub(super) fn latex(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in clean(text).chars() {
+        match c {
+            '\\' => out.push_str(r"\textbackslash{}"),
+            '{' | '}' | '$' | '&' | '#' | '%' | '_' => out.extend(['\\', c]),
+            '^' => out.push_str(r"\textasciicircum{}"),
+            '~' => out.push_str(r"\textasciitilde{}"),
+            '<' => out.push_str(r"\textless{}"),
+            '>' => out.push_str(r"\textgreater{}"),
+            '|' => out.push_str(r"\textbar{}"),
+            '"' => out.push_str("''"),
+            '±' => out.push_str(r"$\pm$"),
+            '−' => out.push_str(r"$-$"),
+            '†' => out.push_str(r"\dag{}"),
+            '–' => out.push_str("--"),
+            '\u{202f}' => out.push_str(r"\,"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// One field of a CSV line (RFC 4180).
+pub(super) fn csv(text: &str) -> String {
+    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_string() }
+}
+
+/// A name that is safe as a file name on every system and cannot leave its folder.
+pub(super) fn file_stem(text: &str) -> String {
+    let stem: String =
+        text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' }).take(80).collect();
+    if stem.is_empty() { "table".to_string() } else { stem }
+}
+
+/// One word of a shell command, quoted where it must be.
+pub(super) fn shell(word: &str) -> String {
+    let plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_=./:,@%+".contains(c));
+    if plain { word.to_string() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_cut_to_their_uncertainty() {
+        assert_eq!(measured(54.237, Some((53.1, 55.374))).plain(), "54.2 ± 1.1");
+        assert_eq!(measured(54.237, Some((34.2, 74.274))).plain(), "54 ± 20");
+        assert_eq!(measured(54.237, Some((54.217, 54.257))).plain(), "54.24 ± 0.02");
+        assert_eq!(measured(54.237, None).plain(), "54.2");
+        assert_eq!(measured(3.0, Some((0.0, 7.1))).plain(), "3.0 [0.0, 7.1]");
+        assert_eq!(measured(5.0, Some((5.0, 5.0))).plain(), "5.0 ± 0.0");
+        assert_eq!(fixed(-0.04, 1), "0.0");
+        assert_eq!(difference(-1.23, Some((-2.5, 0.04))), "−1.2, 95 % interval [−2.5, 0.0]");
+    }
+
+    #[test]
+    fn durations_and_counts_read_well() {
+        assert_eq!([3.14, 41.0, 425.0, 12000.0].map(duration), ["3.1 s", "41 s", "7 min 05 s", "3 h 20 min"]);
+        assert_eq!(count(1234567), "1\u{202f}234\u{202f}567");
+    }
+
+    #[test]
+    fn escapes_leave_nothing_active() {
+        let hostile = "<script>|`$x_1` & 100% \\input{a} \"é\"\u{0}";
+        assert_eq!(xml(hostile), "&lt;script&gt;|`$x_1` &amp; 100% \\input{a} &quot;é&quot;\u{fffd}");
+        assert_eq!(markdown(hostile), "&lt;script&gt;\\|\\`\\$x\\_1\\` &amp; 100% \\\\input{a} \"é\"\u{fffd}");
+        assert_eq!(
+            latex(hostile),
+            "\\textless{}script\\textgreater{}\\textbar{}`\\$x\\_1` \\& 100\\% \\textbackslash{}input\\{a\\} ''é''\u{fffd}"
+        );
+        assert_eq!(csv("a,\"b\""), "\"a,\"\"b\"\"\"");
+        assert_eq!(file_stem("../../etc"), "------etc");
+        assert_eq!(shell("a b'c"), r"'a b'\''c'");
+    }
+
+    #[test]
+    fn labels_read_as_in_the_paper() {
+        let row = |values: &[&str]| values.iter().map(|v| ("k".to_string(), v.to_string())).collect::<Row>();
+        assert_eq!(label(&row(&["SimCLR", "SP"])), "SimCLR (SP)");
+        assert_eq!(label(&row(&["raw pixels"])), "raw pixels");
+        assert_eq!(label(&row(&["", "x"])), "x");
+    }
+}
