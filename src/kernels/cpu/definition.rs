@@ -1,0 +1,70 @@
+//! Convolution and products as they are defined: naive loops with f64 sums. The fast kernels answer to these.
+//!
+//! x (N, H, W, I), w (O, K, K, I), y (N, OH, OW, O). Contract as in `cpu`: `dw` is added to, the rest is written.
+
+use super::conv2d::Conv2d;
+
+/// y(n, oy, ox, o) = sum over ky, kx, i of x(n, oy s + ky - p, ox s + kx - p, i) w(o, ky, kx, i).
+pub fn conv2d_forward(y: &mut [f32], x: &[f32], w: &[f32], shape: &Conv2d) {
+    let mut sums = vec![0.0f64; y.len()];
+    for_each_product(shape, |x_at, w_at, y_at| sums[y_at] += f64::from(x[x_at]) * f64::from(w[w_at]));
+    write(y, &sums);
+}
+
+/// dx(x_at) = sum of dy(y_at) w(w_at) over the products that x(x_at) takes part in.
+pub fn conv2d_input_gradient(dx: &mut [f32], dy: &[f32], w: &[f32], shape: &Conv2d) {
+    let mut sums = vec![0.0f64; dx.len()];
+    for_each_product(shape, |x_at, w_at, y_at| sums[x_at] += f64::from(dy[y_at]) * f64::from(w[w_at]));
+    write(dx, &sums);
+}
+
+/// dw(w_at) += sum of dy(y_at) x(x_at) over the products that w(w_at) takes part in.
+pub fn conv2d_weight_gradient(dw: &mut [f32], x: &[f32], dy: &[f32], shape: &Conv2d) {
+    let mut sums: Vec<f64> = dw.iter().map(|&value| f64::from(value)).collect();
+    for_each_product(shape, |x_at, w_at, y_at| sums[w_at] += f64::from(dy[y_at]) * f64::from(x[x_at]));
+    write(dw, &sums);
+}
+
+/// c (m, n) = sum over k of a(i, k) b(k, j), with `a_at(i, k)` and `b_at(k, j)` giving the places of the factors.
+pub fn product(
+    c: &mut [f32],
+    (a, a_at): (&[f32], impl Fn(usize, usize) -> usize),
+    (b, b_at): (&[f32], impl Fn(usize, usize) -> usize),
+    (m, k, n): (usize, usize, usize),
+) {
+    for i in 0..m {
+        for j in 0..n {
+            let terms = (0..k).map(|l| f64::from(a[a_at(i, l)]) * f64::from(b[b_at(l, j)]));
+            c[i * n + j] = terms.sum::<f64>() as f32;
+        }
+    }
+}
+
+/// Calls `each(x_at, w_at, y_at)` for every product of the convolution; padding takes part in none.
+fn for_each_product(shape: &Conv2d, mut each: impl FnMut(usize, usize, usize)) {
+    let &Conv2d { batch, height, width, in_channels, out_channels, kernel, stride, padding } = shape;
+    let (out_height, out_width) = (shape.out_height(), shape.out_width());
+    let pixels = (0..batch).flat_map(|n| (0..out_height).flat_map(move |oy| (0..out_width).map(move |ox| (n, oy, ox))));
+    for (n, oy, ox) in pixels {
+        for (ky, kx) in (0..kernel).flat_map(|ky| (0..kernel).map(move |kx| (ky, kx))) {
+            let (iy, ix) = (oy * stride + ky, ox * stride + kx);
+            if iy < padding || iy >= height + padding || ix < padding || ix >= width + padding {
+                continue;
+            }
+            let x_pixel = (n * height + iy - padding) * width + ix - padding;
+            let y_pixel = (n * out_height + oy) * out_width + ox;
+            for o in 0..out_channels {
+                let w_tap = (o * kernel + ky) * kernel + kx;
+                for i in 0..in_channels {
+                    each(x_pixel * in_channels + i, w_tap * in_channels + i, y_pixel * out_channels + o);
+                }
+            }
+        }
+    }
+}
+
+fn write(values: &mut [f32], sums: &[f64]) {
+    for (value, &sum) in values.iter_mut().zip(sums) {
+        *value = sum as f32;
+    }
+}

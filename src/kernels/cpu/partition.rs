@@ -1,0 +1,73 @@
+//! Fixed partitions: the pieces depend on sizes alone, never on the number of threads.
+
+use std::cell::Cell;
+
+use rayon::prelude::*;
+
+/// Elements of one piece of an element-wise operation: 64 KiB per slice, so that a piece stays in the cache.
+pub const PIECE: usize = 16 * 1024;
+
+/// Runs `body(index)` for every index below `count`, in parallel; a single one runs on the spot.
+pub fn for_each(count: usize, body: impl Fn(usize) + Sync + Send) {
+    match count {
+        0 => {}
+        1 => body(0),
+        _ => (0..count).into_par_iter().with_max_len(1).for_each(body),
+    }
+}
+
+/// `count` items in `parts` nearly equal ranges: the range of part `index`.
+pub fn part(count: usize, parts: usize, index: usize) -> std::ops::Range<usize> {
+    count * index / parts..count * (index + 1) / parts
+}
+
+/// A mutable slice that parallel tasks share, each writing elements of its own.
+pub struct Shared<T> {
+    start: *mut T,
+    len: usize,
+}
+
+// SAFETY: a `Shared` only hands out memory through its unsafe methods, whose callers promise that no two tasks touch
+// the same element.
+unsafe impl<T: Send> Sync for Shared<T> {}
+// SAFETY: as for `Sync`.
+unsafe impl<T: Send> Send for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// Shares `slice`; the borrow that the caller holds must outlive the tasks.
+    pub fn new(slice: &mut [T]) -> Self {
+        Self { start: slice.as_mut_ptr(), len: slice.len() }
+    }
+
+    /// A pointer to the element at `offset`.
+    pub fn pointer(&self, offset: usize) -> *mut T {
+        assert!(offset <= self.len, "a task reaches beyond its slice");
+        self.start.wrapping_add(offset)
+    }
+}
+
+/// One cache line, so that packed operands are aligned to the widest vector.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
+thread_local! {
+    static SCRATCH: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+}
+
+/// Lends `body` an aligned buffer of `len` floats with arbitrary contents, kept by the thread between calls.
+///
+/// The buffer is taken out of its place meanwhile: should `body` wait and this thread pick up another task, that task
+/// gets a buffer of its own.
+pub fn with_scratch<T>(len: usize, body: impl FnOnce(&mut [f32]) -> T) -> T {
+    let mut lines = SCRATCH.take();
+    let needed = len.div_ceil(16);
+    if lines.len() < needed {
+        lines.resize(needed, Line([0.0; 16]));
+    }
+    // SAFETY: `Line` is 16 floats without padding, and `len` floats fit in `needed` lines.
+    let floats = unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<f32>(), len) };
+    let result = body(floats);
+    SCRATCH.set(lines);
+    result
+}
