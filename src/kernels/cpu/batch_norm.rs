@@ -7,6 +7,7 @@
 use rayon::prelude::*;
 
 use super::check_len;
+use super::isa::with_wide_vectors;
 
 /// Floats of one block: 128 KiB, so that a second pass over a block does not go to memory.
 const BLOCK: usize = 32 * 1024;
@@ -25,7 +26,7 @@ pub fn statistics(mean: &mut [f32], var: &mut [f32], x: &[f32], rows: usize, cha
     let mut moments = vec![0.0f32; 2 * channels * x.len().div_ceil(block)];
     moments.par_chunks_mut(2 * channels).zip(x.par_chunks(block)).for_each(|(moments, x)| {
         let (mean, square) = moments.split_at_mut(channels);
-        block_moments(mean, square, x);
+        with_wide_vectors(|| block_moments(mean, square, x));
     });
     join_moments(mean, var, &moments, rows, block / channels);
 }
@@ -51,11 +52,14 @@ pub fn normalize(
     let scale: Vec<f32> = gamma.iter().zip(inv_std).map(|(g, s)| g * s).collect();
     let block = block_len(channels);
     y.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(y, x)| {
-        for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-            for (c, y) in y.iter_mut().enumerate() {
-                *y = (x[c] - mean[c]) * scale[c] + beta[c];
+        with_wide_vectors(|| {
+            for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+                for ((y, x), (mean, (scale, beta))) in y.iter_mut().zip(x).zip(mean.iter().zip(scale.iter().zip(beta)))
+                {
+                    *y = (x - mean) * scale + beta;
+                }
             }
-        }
+        });
     });
 }
 
@@ -99,12 +103,16 @@ pub fn backward(
         constant[c] = (-scale * sum_dy[c] / rows as f64) as f32;
     }
     dx.par_chunks_mut(block).zip(dy.par_chunks(block).zip(x.par_chunks(block))).for_each(|(dx, (dy, x))| {
-        let rows = dx.chunks_exact_mut(channels).zip(dy.chunks_exact(channels).zip(x.chunks_exact(channels)));
-        for (dx, (dy, x)) in rows {
-            for (c, dx) in dx.iter_mut().enumerate() {
-                *dx = by_dy[c] * dy[c] + (by_x[c] * (x[c] - mean[c]) + constant[c]);
+        with_wide_vectors(|| {
+            let rows = dx.chunks_exact_mut(channels).zip(dy.chunks_exact(channels).zip(x.chunks_exact(channels)));
+            for (dx, (dy, x)) in rows {
+                let terms = by_dy.iter().zip(&by_x).zip(mean.iter().zip(&constant));
+                for ((dx, (dy, x)), ((by_dy, by_x), (mean, constant))) in dx.iter_mut().zip(dy.iter().zip(x)).zip(terms)
+                {
+                    *dx = by_dy * dy + (by_x * (x - mean) + constant);
+                }
             }
-        }
+        });
     });
 }
 
@@ -114,12 +122,15 @@ fn gradient_sums(dy: &[f32], x: &[f32], mean: &[f32], channels: usize) -> (Vec<f
     let mut sums = vec![0.0f32; 2 * channels * x.len().div_ceil(block)];
     sums.par_chunks_mut(2 * channels).zip(dy.par_chunks(block).zip(x.par_chunks(block))).for_each(|(sums, (dy, x))| {
         let (sum_dy, sum_dy_x) = sums.split_at_mut(channels);
-        for (dy, x) in dy.chunks_exact(channels).zip(x.chunks_exact(channels)) {
-            for c in 0..channels {
-                sum_dy[c] += dy[c];
-                sum_dy_x[c] += dy[c] * (x[c] - mean[c]);
+        with_wide_vectors(|| {
+            for (dy, x) in dy.chunks_exact(channels).zip(x.chunks_exact(channels)) {
+                let sums = sum_dy.iter_mut().zip(sum_dy_x.iter_mut());
+                for ((sum_dy, sum_dy_x), (dy, (x, mean))) in sums.zip(dy.iter().zip(x.iter().zip(mean))) {
+                    *sum_dy += dy;
+                    *sum_dy_x += dy * (x - mean);
+                }
             }
-        }
+        });
     });
     let mut totals = (vec![0.0; channels], vec![0.0; channels]);
     for sums in sums.chunks_exact(2 * channels) {
@@ -132,22 +143,22 @@ fn gradient_sums(dy: &[f32], x: &[f32], mean: &[f32], channels: usize) -> (Vec<f
 }
 
 /// Mean and sum of squared deviations of one block; both arrive zeroed.
+#[inline(always)]
 fn block_moments(mean: &mut [f32], square: &mut [f32], x: &[f32]) {
     let channels = mean.len();
     let pivot = &x[..channels];
     for row in x.chunks_exact(channels) {
-        for c in 0..channels {
-            mean[c] += row[c] - pivot[c];
+        for (mean, (x, pivot)) in mean.iter_mut().zip(row.iter().zip(pivot)) {
+            *mean += x - pivot;
         }
     }
     let inverse = 1.0 / (x.len() / channels) as f32;
-    for c in 0..channels {
-        mean[c] = mean[c] * inverse + pivot[c];
+    for (mean, pivot) in mean.iter_mut().zip(pivot) {
+        *mean = *mean * inverse + pivot;
     }
     for row in x.chunks_exact(channels) {
-        for c in 0..channels {
-            let deviation = row[c] - mean[c];
-            square[c] += deviation * deviation;
+        for (square, (x, mean)) in square.iter_mut().zip(row.iter().zip(&*mean)) {
+            *square += (x - mean) * (x - mean);
         }
     }
 }

@@ -92,6 +92,23 @@ pub fn with_isa<T>(isa: Isa, body: impl FnOnce() -> T) -> T {
     body()
 }
 
+/// Runs `body`, a loop that the compiler vectorises, compiled for AVX2 where this processor has it. Multiplication and
+/// addition stay separate, so that the result has the same bits either way.
+pub(super) fn with_wide_vectors<T>(body: impl FnOnce() -> T) -> T {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2")]
+        fn with_avx2<T>(body: impl FnOnce() -> T) -> T {
+            body()
+        }
+        if Isa::Avx2.is_available() {
+            // SAFETY: the processor has AVX2, as just checked.
+            return unsafe { with_avx2(body) };
+        }
+    }
+    body()
+}
+
 fn best() -> Isa {
     Isa::ALL.into_iter().find(|isa| isa.is_available()).unwrap_or(Isa::Portable)
 }

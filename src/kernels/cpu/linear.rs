@@ -1,31 +1,41 @@
 //! The linear layer y = x wᵀ + bias: x (N, I), w (O, I), bias (O), y (N, O), with N `rows`, I `inputs`, O `outputs`.
 //! Contract: y and dx are written (=), dw and db are added to (+=).
 
+use rayon::prelude::*;
+
 use super::check_len;
 use super::matmul;
+use super::partition::PIECE;
 
 /// y = x wᵀ + bias.
 pub fn forward(y: &mut [f32], x: &[f32], w: &[f32], bias: Option<&[f32]>, rows: usize, inputs: usize, outputs: usize) {
+    let describe = || sizes("linear::forward", rows, inputs, outputs);
+    check_len(&describe(), "x", x, rows * inputs);
+    check_len(&describe(), "w", w, outputs * inputs);
+    check_len(&describe(), "y", y, rows * outputs);
     matmul::nt(y, x, w, rows, inputs, outputs);
     if let Some(bias) = bias {
-        check_len("linear::forward", "bias", bias, outputs);
-        for row in y.chunks_exact_mut(outputs.max(1)) {
-            row.iter_mut().zip(bias).for_each(|(y, &b)| *y += b);
-        }
+        check_len(&describe(), "bias", bias, outputs);
+        for_each_row(y, outputs, |row| row.iter_mut().zip(bias).for_each(|(y, &b)| *y += b));
     }
 }
 
 /// dx = dy w.
 pub fn input_gradient(dx: &mut [f32], dy: &[f32], w: &[f32], rows: usize, inputs: usize, outputs: usize) {
+    let describe = || sizes("linear::input_gradient", rows, inputs, outputs);
+    check_len(&describe(), "dy", dy, rows * outputs);
+    check_len(&describe(), "w", w, outputs * inputs);
+    check_len(&describe(), "dx", dx, rows * inputs);
     matmul::nn(dx, dy, w, rows, outputs, inputs);
 }
 
 /// dw += dyᵀ x.
 pub fn weight_gradient(dw: &mut [f32], x: &[f32], dy: &[f32], rows: usize, inputs: usize, outputs: usize) {
-    let mut sums = vec![0.0; outputs * inputs];
-    matmul::tn(&mut sums, dy, x, outputs, rows, inputs);
-    check_len("linear::weight_gradient", "dw", dw, outputs * inputs);
-    dw.iter_mut().zip(&sums).for_each(|(d, &s)| *d += s);
+    let describe = || sizes("linear::weight_gradient", rows, inputs, outputs);
+    check_len(&describe(), "x", x, rows * inputs);
+    check_len(&describe(), "dy", dy, rows * outputs);
+    check_len(&describe(), "dw", dw, outputs * inputs);
+    matmul::accumulate_tn(dw, dy, x, outputs, rows, inputs);
 }
 
 /// db += the sum of the rows of dy.
@@ -33,7 +43,20 @@ pub fn bias_gradient(db: &mut [f32], dy: &[f32], rows: usize, outputs: usize) {
     let describe = || format!("linear::bias_gradient (rows {rows}, outputs {outputs})");
     check_len(&describe(), "dy", dy, rows * outputs);
     check_len(&describe(), "db", db, outputs);
-    for (o, db) in db.iter_mut().enumerate() {
-        *db += (0..rows).map(|row| f64::from(dy[row * outputs + o])).sum::<f64>() as f32;
+    let mut sums = vec![0.0f64; outputs];
+    for row in dy.chunks_exact(outputs.max(1)) {
+        sums.iter_mut().zip(row).for_each(|(sum, &dy)| *sum += f64::from(dy));
     }
+    db.iter_mut().zip(&sums).for_each(|(db, &sum)| *db += sum as f32);
+}
+
+fn for_each_row(y: &mut [f32], outputs: usize, each: impl Fn(&mut [f32]) + Sync) {
+    if outputs > 0 {
+        let piece = (PIECE / outputs).max(1) * outputs;
+        y.par_chunks_mut(piece).for_each(|y| y.chunks_exact_mut(outputs).for_each(&each));
+    }
+}
+
+fn sizes(operation: &str, rows: usize, inputs: usize, outputs: usize) -> String {
+    format!("{operation} (rows {rows}, inputs {inputs}, outputs {outputs})")
 }

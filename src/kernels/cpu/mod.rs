@@ -17,6 +17,8 @@ pub mod update;
 
 mod isa;
 mod partition;
+mod product;
+mod tile;
 
 pub use isa::Isa;
 pub use isa::isa;

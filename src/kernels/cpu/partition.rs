@@ -39,17 +39,6 @@ impl<T> Shared<T> {
         Self { start: slice.as_mut_ptr(), len: slice.len() }
     }
 
-    /// `len` elements from `offset` on.
-    ///
-    /// # Safety
-    /// No other task may touch these elements while the returned slice lives.
-    #[allow(clippy::mut_from_ref)]
-    pub unsafe fn slice(&self, offset: usize, len: usize) -> &mut [T] {
-        assert!(offset <= self.len && len <= self.len - offset, "a task reaches beyond its slice");
-        // SAFETY: in bounds by the assertion; exclusive by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(offset), len) }
-    }
-
     /// A pointer to the element at `offset`.
     pub fn pointer(&self, offset: usize) -> *mut T {
         assert!(offset <= self.len, "a task reaches beyond its slice");

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::check_len;
+use super::isa::with_wide_vectors;
 
 /// The sizes of a max pooling, with the output's derived from them.
 struct Window {
@@ -81,10 +82,12 @@ pub fn max_forward(
     let rows = y.par_chunks_mut(window.row_len()).zip(argmax.par_chunks_mut(window.row_len()));
     rows.enumerate().for_each(|(row, (y, argmax))| {
         let image = &x[row / window.out_height * window.image_len()..][..window.image_len()];
-        let pixels = y.chunks_exact_mut(channels).zip(argmax.chunks_exact_mut(channels));
-        for (ox, (y, argmax)) in pixels.enumerate() {
-            max_pixel(y, argmax, image, &window, (row % window.out_height, ox));
-        }
+        with_wide_vectors(|| {
+            let pixels = y.chunks_exact_mut(channels).zip(argmax.chunks_exact_mut(channels));
+            for (ox, (y, argmax)) in pixels.enumerate() {
+                max_pixel(y, argmax, image, &window, (row % window.out_height, ox));
+            }
+        });
     });
 }
 
@@ -143,22 +146,41 @@ pub fn average_backward(dx: &mut [f32], dy: &[f32], batch: usize, pixels: usize,
     });
 }
 
-fn max_pixel(y: &mut [f32], argmax: &mut [u8], image: &[f32], window: &Window, (oy, ox): (usize, usize)) {
-    let mut first = true;
+/// One output pixel: channels in groups that stay in registers while the window passes.
+#[inline(always)]
+fn max_pixel(y: &mut [f32], argmax: &mut [u8], image: &[f32], window: &Window, place: (usize, usize)) {
+    const GROUP: usize = 16;
+    let grouped = window.channels / GROUP * GROUP;
+    for c in (0..grouped).step_by(GROUP) {
+        max_channels::<GROUP>(&mut y[c..c + GROUP], &mut argmax[c..c + GROUP], &image[c..], window, place);
+    }
+    for c in grouped..window.channels {
+        max_channels::<1>(&mut y[c..=c], &mut argmax[c..=c], &image[c..], window, place);
+    }
+}
+
+#[inline(always)]
+fn max_channels<const L: usize>(
+    y: &mut [f32],
+    argmax: &mut [u8],
+    image: &[f32],
+    window: &Window,
+    (oy, ox): (usize, usize),
+) {
+    let mut best = [f32::NEG_INFINITY; L];
+    let mut winner = [u32::MAX; L];
     for tap in 0..window.kernel * window.kernel {
         let Some(at) = window.tap(oy, ox, tap) else { continue };
-        let x = &image[at..at + window.channels];
-        if std::mem::take(&mut first) {
-            y.copy_from_slice(x);
-            argmax.fill(tap as u8);
-            continue;
-        }
-        for ((y, argmax), &x) in y.iter_mut().zip(argmax.iter_mut()).zip(x) {
-            let wins = x > *y || x.is_nan();
-            *y = if wins { x } else { *y };
-            *argmax = if wins { tap as u8 } else { *argmax };
+        let x: &[f32; L] = image[at..at + L].try_into().expect("L elements");
+        for lane in 0..L {
+            // The first tap wins whatever it holds; winner is MAX only before it.
+            let wins = (x[lane] > best[lane]) | x[lane].is_nan() | (winner[lane] == u32::MAX);
+            best[lane] = if wins { x[lane] } else { best[lane] };
+            winner[lane] = if wins { tap as u32 } else { winner[lane] };
         }
     }
+    y.copy_from_slice(&best);
+    argmax.iter_mut().zip(winner).for_each(|(argmax, winner)| *argmax = winner as u8);
 }
 
 fn check_average(operation: &str, x: &[f32], y: &[f32], (batch, pixels, channels): (usize, usize, usize)) {
