@@ -16,7 +16,7 @@ fn settings() -> ProbeSettings {
         iterations: 200,
         tolerance: 1e-5,
         neighbours: 5,
-        temperature: Some(0.07),
+        temperature: 0.07,
     }
 }
 

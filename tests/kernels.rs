@@ -301,7 +301,7 @@ fn everything_else_has_the_same_bits_on_any_number_of_threads() {
         pool::max_forward(&mut pooled, &mut argmax, &y, batch, size, size, channels, 3, 2, 1);
         pool::max_backward(&mut y, &pooled, &argmax, batch, size, size, channels, 3, 2, 1);
         let (mut p, mut v) = (x.clone(), dx.clone());
-        update::sgd(&mut p, &mut v, &dy, 0.1, 0.9, 1e-4, true);
+        update::sgd(&mut p, &mut v, &dy, 0.1, 0.9, 1e-4, true, 1.0);
         let norm = update::norm(&p) as f32;
         [mean, var, y, dx, pooled, dgamma, dbeta, p, v, vec![norm]].concat()
     });
@@ -389,7 +389,7 @@ fn average_pooling_spreads_its_gradient() {
 fn sgd_follows_its_definition() {
     for (nesterov, expected) in [(false, 0.76f32), (true, 0.724)] {
         let (mut p, mut v) = ([1.0], [2.0]);
-        update::sgd(&mut p, &mut v, &[0.5], 0.1, 0.9, 0.1, nesterov);
+        update::sgd(&mut p, &mut v, &[0.5], 0.1, 0.9, 0.1, nesterov, 1.0);
         assert!((p[0] - expected).abs() < 1e-6 && (v[0] - 2.4f32).abs() < 1e-6, "{p:?} {v:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod augment;
 pub mod batches;
+pub mod catalog;
 pub mod image_set;
 pub mod import;
 pub mod pairs;

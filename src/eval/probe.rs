@@ -35,8 +35,8 @@ pub struct ProbeSettings {
     pub tolerance: f64,
     /// k of k-NN.
     pub neighbours: usize,
-    /// Temperature of the votes of k-NN; left out, each neighbour has one vote.
-    pub temperature: Option<f64>,
+    /// Temperature of the votes of k-NN; 0 gives each neighbour one vote.
+    pub temperature: f64,
 }
 
 /// What the probe says.
@@ -318,7 +318,7 @@ mod tests {
 
     fn settings() -> ProbeSettings {
         let penalties = vec![0.05];
-        ProbeSettings { penalties, held_out: 0.2, iterations: 500, tolerance: 1e-6, neighbours: 5, temperature: None }
+        ProbeSettings { penalties, held_out: 0.2, iterations: 500, tolerance: 1e-6, neighbours: 5, temperature: 0.0 }
     }
 
     fn assert_close(ours: &[f64], theirs: &[f64], tolerance: f64) {

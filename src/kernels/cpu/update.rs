@@ -5,8 +5,9 @@ use rayon::prelude::*;
 use super::check_len;
 use super::partition::PIECE;
 
-/// Momentum SGD as PyTorch defines it: g = gradient + weight_decay p; v = momentum v + g; p -= lr (v, or g + momentum v
+/// Momentum SGD as PyTorch defines it: g = scale (gradient + weight_decay p); v = momentum v + g; p -= lr (v, or g + momentum v
 /// with Nesterov's look-ahead). `velocity` starts at zero.
+#[allow(clippy::too_many_arguments)]
 pub fn sgd(
     values: &mut [f32],
     velocity: &mut [f32],
@@ -15,13 +16,14 @@ pub fn sgd(
     momentum: f32,
     weight_decay: f32,
     nesterov: bool,
+    scale: f32,
 ) {
     check_len("update::sgd", "velocity", velocity, values.len());
     check_len("update::sgd", "gradients", gradients, values.len());
     let pieces = values.par_chunks_mut(PIECE).zip(velocity.par_chunks_mut(PIECE)).zip(gradients.par_chunks(PIECE));
     pieces.for_each(|((values, velocity), gradients)| {
         for ((p, v), &gradient) in values.iter_mut().zip(velocity).zip(gradients) {
-            let g = gradient + weight_decay * *p;
+            let g = scale * (gradient + weight_decay * *p);
             *v = momentum * *v + g;
             *p -= lr * if nesterov { g + momentum * *v } else { *v };
         }

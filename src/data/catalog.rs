@@ -1,0 +1,102 @@
+//! Datasets by name, the embedded and the imported ones behind one door.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+
+use super::image_set::{Dataset, ImageSet};
+use super::pairs::{self, PairList};
+use super::store;
+use super::world::{self, World};
+
+/// The name of the embedded set that pairs are made from.
+pub const SYNTH: &str = "synth";
+
+/// Which pairs pretraining sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairSettings {
+    /// The set that pairs are made from: `synth`, or an imported one.
+    pub from: String,
+    /// Number of categories.
+    pub categories: usize,
+    /// Pairs of each category.
+    pub per_category: usize,
+    /// Chooses categories and pairs.
+    pub seed: u64,
+    /// Whether an image may be in several pairs.
+    pub reuse: bool,
+}
+
+/// Where datasets come from: the embedded world, and the folder of imported ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Catalog<'a> {
+    /// The parameters of the embedded sets.
+    pub world: &'a World,
+    /// The folder of the imported sets.
+    pub folder: &'a Path,
+}
+
+impl Catalog<'_> {
+    /// A dataset for evaluation.
+    ///
+    /// # Errors
+    /// When there is none of that name, or its file is damaged.
+    pub fn open(&self, name: &str) -> Result<Dataset> {
+        match world::evaluation(self.world, name) {
+            Some(dataset) => Ok(dataset),
+            None => store::open(self.folder, name),
+        }
+    }
+
+    /// What determines a dataset's content, found without rendering or reading its pixels.
+    ///
+    /// # Errors
+    /// As [`Catalog::open`].
+    pub fn identity(&self, name: &str) -> Result<Value> {
+        if name == SYNTH || world::EVALUATION_SETS.contains(&name) {
+            return Ok(json!({ "name": name, "world": self.world, "version": world::VERSION }));
+        }
+        let dataset = store::open(self.folder, name)?;
+        let splits = dataset.splits.iter().map(|(split, set)| (split.clone(), Value::from(set.hash.clone())));
+        Ok(json!({ "name": name, "splits": splits.collect::<serde_json::Map<_, _>>() }))
+    }
+
+    /// One split of a dataset.
+    ///
+    /// # Errors
+    /// When the dataset or the split is not there.
+    pub fn split(&self, name: &str, split: &str) -> Result<ImageSet> {
+        let mut dataset = self.open(name)?;
+        dataset.splits.remove(split).ok_or_else(|| {
+            let there: Vec<&str> = dataset.splits.keys().map(String::as_str).collect();
+            Error::new(format!("`{name}` has no split `{split}`, but {}", there.join(", ")))
+                .hint("`sempair data list` shows the splits of each set")
+        })
+    }
+
+    /// The images that pairs are made from, and the pairs.
+    ///
+    /// # Errors
+    /// When the set is not there or has too few images.
+    pub fn pairs(&self, choice: &PairSettings) -> Result<(ImageSet, PairList)> {
+        let PairSettings { ref from, categories, per_category, seed, reuse } = *choice;
+        let set = if from == SYNTH {
+            if categories > world::PRETRAINING_CATEGORIES as usize {
+                return Err(Error::new(format!(
+                    "`pairs.categories` is {categories}; the embedded world has {}",
+                    world::PRETRAINING_CATEGORIES
+                ))
+                .hint("`--set pairs.categories=187`"));
+            }
+            world::pretraining(self.world, categories, 2 * per_category).0
+        } else {
+            self.split(from, "train")?
+        };
+        let list = pairs::build(&set, categories, per_category, seed, reuse)?;
+        Ok((set, list))
+    }
+}

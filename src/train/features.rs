@@ -1,0 +1,55 @@
+//! Frozen features of a set of images.
+
+use crate::data::augment::{Normalization, plain};
+use crate::data::image_set::ImageSet;
+use crate::eval::Features;
+use crate::error::Result;
+use crate::harness::interrupt::Interrupt;
+use crate::harness::progress::Progress;
+use crate::models::Network;
+use crate::tensor::Cpu;
+use rayon::prelude::*;
+
+/// The pixels themselves as features (N, 3072): images resized to 32x32 and normalised.
+///
+/// # Errors
+/// When there is no image.
+pub fn pixels(set: &ImageSet, normalization: &Normalization) -> Result<Features> {
+    const SIZE: usize = 32;
+    let dim = SIZE * SIZE * 3;
+    let mut values = vec![0.0; set.len() * dim];
+    values.par_chunks_mut(dim).enumerate().for_each(|(i, out)| {
+        plain(set.image(i), set.size, SIZE, normalization, out);
+    });
+    Features::new(values, set.labels.to_vec(), dim, set.classes.len())
+}
+
+/// Images of one forward pass.
+const BATCH: usize = 128;
+
+/// Features (N, F) in evaluation mode of all images, resized to the network's input and normalised.
+///
+/// # Errors
+/// The user's wish to stop, or non-finite features.
+pub fn features(
+    network: &dyn Network<Cpu>,
+    set: &ImageSet,
+    normalization: &Normalization,
+    progress: &Progress,
+    interrupt: &Interrupt,
+) -> Result<Features> {
+    let size = network.image();
+    let bar = progress.bar(&format!("features of {}", set.name), set.len() as u64, "images");
+    let mut values = Vec::with_capacity(set.len() * network.width());
+    for start in (0..set.len()).step_by(BATCH) {
+        interrupt.check()?;
+        let count = BATCH.min(set.len() - start);
+        let mut images = vec![0.0; count * size * size * 3];
+        images.par_chunks_mut(size * size * 3).enumerate().for_each(|(i, out)| {
+            plain(set.image(start + i), set.size, size, normalization, out);
+        });
+        values.extend(network.features(&images));
+        bar.advance(count as u64);
+    }
+    Features::new(values, set.labels.to_vec(), network.width(), set.classes.len())
+}

@@ -1,0 +1,142 @@
+//! The configuration, whole. Every value has its default and its comment in `experiments/defaults.toml`.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::augment::{Normalization, Views};
+use crate::data::catalog::{Catalog, PairSettings};
+use crate::data::world::World;
+use crate::error::{Error, Result};
+use crate::eval::ProbeSettings;
+use crate::methods::Method;
+use crate::models::ModelSpec;
+use crate::optim::{OptimizerSettings, ScheduleSettings};
+
+use super::{PretrainSettings, Pretraining};
+
+/// Everything that can be set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// How many seeds, from 0.
+    pub seeds: u64,
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// Number format of activations and products.
+    pub precision: Precision,
+    /// Folders.
+    pub paths: Paths,
+    /// What pretraining learns from.
+    pub pairs: PairSettings,
+    /// The embedded dataset.
+    pub world: World,
+    /// The network.
+    pub model: ModelSpec,
+    /// The self-supervised method.
+    pub method: Method,
+    /// Length and batch of pretraining.
+    pub pretrain: PretrainSettings,
+    /// The optimiser.
+    pub optimizer: OptimizerSettings,
+    /// The learning rate's course.
+    pub schedule: ScheduleSettings,
+    /// The transformations of both views.
+    pub augment: Views,
+    /// What is subtracted from and divided out of the channels.
+    pub normalization: Normalization,
+    /// The linear probe and k-NN.
+    pub probe: ProbeSettings,
+    /// The table `transfer`.
+    pub transfer: TransferSettings,
+}
+
+/// Where to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceChoice {
+    /// The fastest that is there.
+    Auto,
+    /// The processor.
+    Cpu,
+    /// A GPU of NVIDIA's.
+    Cuda,
+}
+
+/// Number format of activations and products; parameters and statistics are f32 always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// IEEE single.
+    F32,
+}
+
+/// Folders, relative to the current one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Paths {
+    /// Imported datasets and pair lists.
+    pub data: String,
+    /// Reports, and the ledger in them.
+    pub reports: String,
+    /// Checkpoints and features, by hash.
+    pub cache: String,
+}
+
+/// The table `transfer`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransferSettings {
+    /// The evaluation sets, in the paper's order: CIFAR-10, CIFAR-100, STL-10 or their stand-ins.
+    pub sets: Vec<String>,
+}
+
+impl Settings {
+    /// Refuses values with which no run makes sense.
+    ///
+    /// # Errors
+    /// Names the key, its value and what is possible.
+    pub fn validate(&self) -> Result<()> {
+        let positive = |key: &str, value: u64| {
+            if value > 0 {
+                return Ok(());
+            }
+            Err(Error::new(format!("`{key}` is 0")).hint(format!("set it to 1 or more: `--set {key}=1`")))
+        };
+        positive("seeds", self.seeds)?;
+        positive("pretrain.epochs", self.pretrain.epochs as u64)?;
+        positive("pretrain.batch", self.pretrain.batch as u64)?;
+        positive("pairs.categories", self.pairs.categories as u64)?;
+        positive("pairs.per_category", self.pairs.per_category as u64)?;
+        let Method::Simclr { temperature } = self.method;
+        if !(temperature > 0.0 && temperature.is_finite()) {
+            return Err(Error::new(format!("`method.temperature` is {temperature}; it must be above 0"))
+                .hint("`--set method.temperature=0.2`"));
+        }
+        if self.device == DeviceChoice::Cuda {
+            return Err(Error::new("this build has no CUDA kernels, so `device` cannot be `cuda`")
+                .hint("`--device cpu` runs on the processor; `--device auto` takes the fastest device that is there"));
+        }
+        self.world.check()?;
+        self.optimizer.validate("optimizer")?;
+        self.normalization.validate("normalization")?;
+        self.augment.validate("augment")
+    }
+
+    /// Where this configuration's datasets come from.
+    pub fn catalog(&self) -> Catalog<'_> {
+        Catalog { world: &self.world, folder: Path::new(&self.paths.data) }
+    }
+
+    /// The pretraining of one seed.
+    pub fn pretraining(&self, seed: u64) -> Pretraining {
+        Pretraining {
+            model: self.model,
+            method: self.method.clone(),
+            pretrain: self.pretrain.clone(),
+            optimizer: self.optimizer.clone(),
+            schedule: self.schedule.clone(),
+            seed,
+        }
+    }
+}

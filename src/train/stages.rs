@@ -1,0 +1,244 @@
+//! The stages that cells of several tables are built of: pretraining, features, probe. Each is computed once for
+//! everything that determines it.
+
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::data::augment::Pipeline;
+use crate::data::batches::Source;
+use crate::data::image_set::{Dataset, ImageSet};
+use crate::data::pairs::Kind;
+use crate::error::{Context, Result};
+use crate::eval::{self, Features};
+use crate::harness::experiment::{Curve, DataRef, Outcome};
+use crate::harness::lab::{Lab, Stage};
+use crate::rng::Key;
+
+use super::settings::Settings;
+use super::{ENCODER, HISTORY, History, checkpoint, features, initial, pixels, pretrain};
+
+/// What is evaluated: which map from images to vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Representation {
+    /// The pixels themselves, at 32x32.
+    Pixels,
+    /// The encoder as it is before its first step.
+    Random,
+    /// The encoder after pretraining on these pairs.
+    Pretrained(Kind),
+}
+
+const FEATURES: &str = "features.safetensors";
+const PROBE: &str = "probe.json";
+const PREDICTIONS: &str = "predictions.json";
+
+/// Accuracies of one representation on one set.
+#[derive(Serialize, Deserialize)]
+struct Probe {
+    linear: f64,
+    knn: f64,
+    penalty: f64,
+    held_out: Vec<(f64, f64)>,
+    converged: bool,
+    steps: usize,
+}
+
+/// Everything that determines [`evaluate`]'s result.
+///
+/// # Errors
+/// When a dataset is not there.
+pub fn inputs(settings: &Settings, what: Representation, set: &str, seed: u64) -> Result<Value> {
+    Ok(json!({
+        "representation": representation_inputs(settings, what, seed)?,
+        "set": settings.catalog().identity(set)?,
+        "probe": settings.probe,
+        "seed": seed,
+    }))
+}
+
+/// Trains or opens the representation, and measures it on a set's training and test split by linear probe (`top1`)
+/// and by k-NN (`knn`), in percent.
+///
+/// # Errors
+/// Missing data, a training that fails, or the user's wish to stop.
+pub fn evaluate(settings: &Settings, what: Representation, set: &str, seed: u64, lab: &mut Lab) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let encoder = match what {
+        Representation::Pretrained(kind) => {
+            let (stage, data) = pretrained(settings, kind, seed, lab)?;
+            describe_training(&stage, &mut outcome)?;
+            outcome.data.push(data);
+            Some(stage)
+        }
+        Representation::Random | Representation::Pixels => None,
+    };
+    let dataset = settings.catalog().open(set)?;
+    outcome.data.extend(dataset.splits.values().map(|split| data_ref(split, &dataset.description)));
+    let extracted = extracted(settings, what, set, &dataset, encoder.as_ref(), seed, lab)?;
+    let stage = lab.stage("probe", &inputs(settings, what, set, seed)?, |dir| {
+        let [train, test] = ["train", "test"].map(|split| read_features(&extracted.dir, split, &dataset));
+        probe(settings, &train?, &test?, seed, dir)
+    })?;
+    let result: Probe = read_json(&stage.dir.join(PROBE))?;
+    outcome.metrics.insert("top1".into(), result.linear);
+    outcome.metrics.insert("knn".into(), result.knn);
+    outcome.predictions = hash_of(&stage, PREDICTIONS);
+    outcome.facts.insert("penalty".into(), result.penalty.into());
+    outcome.facts.insert("probe converged".into(), result.converged.into());
+    Ok(outcome)
+}
+
+/// The stage of a pretraining, and its data.
+fn pretrained(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab) -> Result<(Stage, DataRef)> {
+    let (set, list) = settings.catalog().pairs(&settings.pairs)?;
+    let data = DataRef {
+        name: format!("{} pairs of {}", list.pairs.len(), set.name),
+        description: format!(
+            "{} pairs, {} categories; {}",
+            if kind == Kind::Semantic { "semantic" } else { "augmented" },
+            list.categories.len(),
+            match kind {
+                Kind::Semantic => "two different images of one category each",
+                Kind::Augmented => "the first image of each semantic pair, twice",
+            }
+        ),
+        hash: list.hash(kind),
+        images: set.len() as u64,
+    };
+    let (progress, interrupt) = (lab.progress(), lab.interrupt());
+    let stage = lab.stage("pretrain", &representation_inputs(settings, Representation::Pretrained(kind), seed)?, |dir| {
+        let source = Source { pairs: list.indices(kind), set };
+        let pipeline = Pipeline::new(settings.augment.clone(), settings.normalization.clone(), settings.model.image);
+        pretrain(&settings.pretraining(seed), source, pipeline, dir, progress, interrupt)
+    })?;
+    Ok((stage, data))
+}
+
+fn representation_inputs(settings: &Settings, what: Representation, seed: u64) -> Result<Value> {
+    Ok(match what {
+        Representation::Pixels => json!({ "representation": what, "normalization": settings.normalization }),
+        Representation::Random => json!({
+            "representation": what, "model": settings.model, "normalization": settings.normalization, "seed": seed,
+        }),
+        Representation::Pretrained(_) => json!({
+            "representation": what,
+            "pretraining": settings.pretraining(seed),
+            "augment": settings.augment,
+            "normalization": settings.normalization,
+            "pairs": settings.pairs,
+            "from": settings.catalog().identity(&settings.pairs.from)?,
+        }),
+    })
+}
+
+/// The stage of a set's features.
+fn extracted(
+    settings: &Settings,
+    what: Representation,
+    set: &str,
+    dataset: &Dataset,
+    encoder: Option<&Stage>,
+    seed: u64,
+    lab: &mut Lab,
+) -> Result<Stage> {
+    let determined = json!({
+        "representation": representation_inputs(settings, what, seed)?,
+        "set": settings.catalog().identity(set)?,
+    });
+    let (progress, interrupt) = (lab.progress(), lab.interrupt());
+    lab.stage("features", &determined, |dir| {
+        let network = match what {
+            Representation::Pixels => None,
+            Representation::Random | Representation::Pretrained(_) => Some(initial(&settings.model, seed)?),
+        };
+        if let (Some(network), Some(stage)) = (&network, encoder) {
+            checkpoint::load_weights(&stage.dir.join(ENCODER), &mut network.parameters())?;
+        }
+        let mut tensors = Vec::new();
+        for (name, split) in &dataset.splits {
+            if split.is_empty() || !["train", "test"].contains(&name.as_str()) {
+                continue;
+            }
+            let of_split = match &network {
+                Some(network) => features(network.as_ref(), split, &settings.normalization, progress, interrupt)?,
+                None => pixels(split, &settings.normalization)?,
+            };
+            tensors.push(checkpoint::Named::floats(name, vec![of_split.rows(), of_split.dim], &of_split.values));
+        }
+        checkpoint::write(&dir.join(FEATURES), &tensors, None)
+    })
+}
+
+fn read_features(dir: &Path, split: &str, dataset: &Dataset) -> Result<Features> {
+    let path = dir.join(FEATURES);
+    let bytes = std::fs::read(&path).context(format!("cannot read {}", path.display()))?;
+    let file = SafeTensors::deserialize(&bytes).context(path.display())?;
+    let set = dataset.splits.get(split).ok_or_else(|| {
+        crate::error::Error::new(format!("`{}` has no split `{split}`, which evaluation needs", dataset.name))
+            .hint("`sempair data list` shows the splits of each set")
+    })?;
+    let dim = file.tensor(split).context(path.display())?.shape()[1];
+    let values = checkpoint::floats(&file, &path, split, set.len() * dim)?;
+    Features::new(values, set.labels.to_vec(), dim, set.classes.len())
+}
+
+fn probe(settings: &Settings, train: &Features, test: &Features, seed: u64, dir: &Path) -> Result<()> {
+    let key = Key::root(seed).split("probe");
+    let linear = eval::linear_probe(train, test, &settings.probe, key)?;
+    let temperature = (settings.probe.temperature > 0.0).then_some(settings.probe.temperature);
+    let knn = eval::knn(train, test, settings.probe.neighbours, temperature)?;
+    let result = Probe {
+        linear: linear.accuracy,
+        knn: knn.accuracy,
+        penalty: linear.penalty,
+        held_out: linear.held_out_accuracy,
+        converged: linear.converged,
+        steps: linear.iterations,
+    };
+    write_json(&dir.join(PROBE), &result)?;
+    write_json(&dir.join(PREDICTIONS), &json!({ "linear": linear.predictions, "knn": knn.predictions }))
+}
+
+fn describe_training(stage: &Stage, outcome: &mut Outcome) -> Result<()> {
+    let history: History = read_json(&stage.dir.join(HISTORY))?;
+    outcome.checkpoint = hash_of(stage, ENCODER);
+    outcome.facts.insert("training seconds".into(), history.seconds.into());
+    outcome.facts.insert("waiting for data, part of training".into(), (history.waited / history.seconds).into());
+    let x = (1..=history.losses.len()).map(|epoch| epoch as f64).collect();
+    let curve = Curve {
+        name: "pretraining loss".into(),
+        x_title: "epoch".into(),
+        y_title: "loss".into(),
+        x,
+        y: history.losses,
+    };
+    outcome.curves.push(curve.thinned());
+    Ok(())
+}
+
+fn data_ref(set: &ImageSet, description: &str) -> DataRef {
+    DataRef {
+        name: set.name.clone(),
+        description: description.into(),
+        hash: set.hash.clone(),
+        images: set.len() as u64,
+    }
+}
+
+fn hash_of(stage: &Stage, name: &str) -> Option<String> {
+    stage.files.iter().find(|file| file.name == name).map(|file| file.hash.clone())
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let bytes = std::fs::read(path).context(format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&bytes).context(path.display())
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let bytes = serde_json::to_vec(value).context(path.display())?;
+    checkpoint::write_atomically(path, &bytes)
+}
