@@ -21,6 +21,7 @@ pub struct ImageSet {
     /// BLAKE3 of everything above and of the pixels, in hexadecimal: equal hashes mean equal sets.
     pub hash: String,
     pixels: Pixels,
+    names: Option<(Arc<Mmap>, Range<usize>)>,
 }
 
 /// A dataset: its splits by name (`train`, `test`, ..) and what it is.
@@ -67,11 +68,25 @@ impl ImageSet {
     }
 
     fn checked(name: &str, size: usize, classes: Vec<String>, labels: Vec<u32>, hash: String, pixels: Pixels) -> Self {
-        let set = Self { name: name.into(), size, classes: classes.into(), labels: labels.into(), hash, pixels };
+        let set =
+            Self { name: name.into(), size, classes: classes.into(), labels: labels.into(), hash, pixels, names: None };
         let (bytes, images) = (set.pixels().len(), set.labels.len());
         assert!(bytes == images * size * size * 3, "{name}: {bytes} bytes for {images} images of {size}x{size}");
         assert!(set.labels.iter().all(|&l| (l as usize) < set.classes.len()), "{name}: a label without a class");
         set
+    }
+
+    /// Adds the images' names in their source: a range of a memory map, joined by newlines, one for each image.
+    #[must_use]
+    pub fn with_names(mut self, map: Arc<Mmap>, range: Range<usize>) -> Self {
+        self.names = Some((map, range));
+        self
+    }
+
+    /// Each image's name in its source, such as `train/n02124075/images/n02124075_0.JPEG`, where names are known.
+    pub fn names(&self) -> Option<Vec<&str>> {
+        let (map, range) = self.names.as_ref()?;
+        Some(std::str::from_utf8(&map[range.clone()]).ok()?.split('\n').collect())
     }
 
     /// Number of images.
@@ -116,6 +131,16 @@ impl ImageSet {
 /// BLAKE3 over size, classes, labels and pixels; every part is preceded by its length. The images are hashed one by
 /// one on all cores and their hashes hashed in order.
 pub fn content_hash(size: usize, classes: &[String], labels: &[u32], pixels: &[u8]) -> String {
+    hash_of_hashes(size, classes, labels, &image_hashes(size, pixels))
+}
+
+/// BLAKE3 of each image of `pixels` (N, size, size, 3).
+pub fn image_hashes(size: usize, pixels: &[u8]) -> Vec<[u8; 32]> {
+    pixels.par_chunks((size * size * 3).max(1)).map(|image| *blake3::hash(image).as_bytes()).collect()
+}
+
+/// [`content_hash`] where the images' hashes are known already, as when a set is written image by image.
+pub fn hash_of_hashes(size: usize, classes: &[String], labels: &[u32], images: &[[u8; 32]]) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut part = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
@@ -123,9 +148,7 @@ pub fn content_hash(size: usize, classes: &[String], labels: &[u32], pixels: &[u
     part(&(size as u64).to_le_bytes());
     classes.iter().for_each(|class| part(class.as_bytes()));
     part(&labels.iter().flat_map(|label| label.to_le_bytes()).collect::<Vec<_>>());
-    let images: Vec<[u8; 32]> =
-        pixels.par_chunks((size * size * 3).max(1)).map(|image| *blake3::hash(image).as_bytes()).collect();
-    part(&images.concat());
+    part(images.as_flattened());
     hasher.finalize().to_hex().to_string()
 }
 

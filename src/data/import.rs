@@ -1,1 +1,234 @@
-//! import
+//! Importing image sets: CIFAR-10, CIFAR-100, STL-10, Tiny-ImageNet and folders, from directories and archives.
+//!
+//! A source is listed, its layout recognised by the names inside, every image given its place; then the source is
+//! read once more in its own order, images decoded on all cores in batches of bounded size and written to their
+//! places in a temporary file, which gets its name at the very end. So the result depends on the images alone, not
+//! on the kind of source or the order inside it, and nothing half-imported stays.
+
+mod cifar;
+mod folder;
+mod pixels;
+mod plan;
+mod source;
+mod stl;
+mod tiny;
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+
+use crate::data::image_set::Dataset;
+use crate::data::store;
+use crate::data::store::Facts;
+use crate::data::store::Writer;
+use crate::error::Error;
+use crate::error::Result;
+
+use plan::Plan;
+use plan::Records;
+use plan::Task;
+use source::Item;
+use source::Source;
+
+/// What is understood; the hint of every error about what is not.
+const UNDERSTOOD: &str = "`sempair data import PATH` reads CIFAR-10, CIFAR-100 and STL-10 (binary versions), \
+    Tiny-ImageNet, and any folder with one directory of JPEG or PNG images per category \
+    (`sempair data import PATH --size 64`), each as a directory, .tar, .tar.gz or .zip";
+
+/// An encoded image above this is not read.
+const FILE_LIMIT: u64 = 64 << 20;
+
+/// A batch is decoded when it has this many images or this many encoded bytes.
+const BATCH_IMAGES: usize = 1024;
+const BATCH_BYTES: usize = 32 << 20;
+
+/// The largest height and width that can be asked for.
+const SIZE_LIMIT: usize = 1024;
+
+/// What the user may choose.
+pub struct Options<'a> {
+    /// The dataset's name; by default the layout's (`cifar-10`) or the folder's.
+    pub name: Option<String>,
+    /// Height and width in pixels; by default the set's own, 64 for folders.
+    pub size: Option<usize>,
+    /// Whether a dataset of the same name may be replaced.
+    pub replace: bool,
+    /// Asked between batches; true stops the import and removes what it wrote.
+    pub cancelled: &'a dyn Fn() -> bool,
+}
+
+/// What an import made.
+#[derive(Debug)]
+pub struct Imported {
+    /// The dataset, opened from its file.
+    pub dataset: Dataset,
+    /// Its file.
+    pub path: PathBuf,
+    /// The recognised layout, for people.
+    pub layout: &'static str,
+}
+
+/// Imports the dataset at `path` into `data_dir`. `progress` is told how many images are done, and of how many; not
+/// before the source is listed, which for a gzipped archive takes one decompression.
+///
+/// # Errors
+/// Whatever is wrong with the source, naming it and the member; a dataset of the same name; a failed write;
+/// interruption. In all these cases `data_dir` is as it was.
+pub fn import(path: &Path, options: &Options, data_dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Imported> {
+    if let Some(size) = options.size.filter(|size| !(1..=SIZE_LIMIT).contains(size)) {
+        return Err(Error::new(format!("size {size} is not in 1..={SIZE_LIMIT}"))
+            .hint("64 is the paper's: `sempair data import PATH --size 64`"));
+    }
+    let source = Source::list(path, options.cancelled)?;
+    let plan = Plan::new(&source)?;
+    let name = options.name.clone().unwrap_or_else(|| plan.name.clone());
+    store::check_free(data_dir, &name, options.replace)?;
+    let size = options.size.unwrap_or(plan.size);
+    let facts = Facts {
+        name: name.clone(),
+        description: describe(&plan, size),
+        classes: plan.classes.clone(),
+        layout: plan.layout.into(),
+        size,
+        decoder: pixels::DECODER.into(),
+        resize: pixels::FILTER.into(),
+        source: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
+        source_blake3: source.hash(options.cancelled)?,
+    };
+    let splits = plan.splits.iter().map(|s| (s.name.clone(), s.names.clone(), s.labels.clone())).collect();
+    let mut transfer = Transfer {
+        source: &source,
+        plan: &plan,
+        size,
+        writer: Writer::create(data_dir, facts, splits)?,
+        jobs: Vec::new(),
+        bytes: 0,
+        done: 0,
+        cancelled: options.cancelled,
+        progress,
+    };
+    source.visit(&mut |item| transfer.take(item))?;
+    transfer.flush()?;
+    if transfer.done != plan.images() {
+        let what = format!("{} of {} images were there when they were read", transfer.done, plan.images());
+        return Err(Error::new(format!("{}: the source changed meanwhile: {what}", path.display())));
+    }
+    let file = transfer.writer.finish()?;
+    Ok(Imported { dataset: store::open(data_dir, &name)?, path: file, layout: plan.layout })
+}
+
+/// The second pass over a source.
+struct Transfer<'a> {
+    source: &'a Source,
+    plan: &'a Plan,
+    size: usize,
+    writer: Writer,
+    jobs: Vec<Job>,
+    bytes: usize,
+    done: usize,
+    cancelled: &'a dyn Fn() -> bool,
+    progress: &'a dyn Fn(u64, u64),
+}
+
+/// One encoded image, and where its pixels go. `place` names it in messages.
+struct Job {
+    bytes: Vec<u8>,
+    split: usize,
+    position: usize,
+    records: Option<Records>,
+    place: String,
+}
+
+/// One decoded image. The label is that of its record, where the record has one.
+struct Image {
+    pixels: Vec<u8>,
+    label: Option<u32>,
+    pixel_hash: [u8; 32],
+    file_hash: [u8; 32],
+}
+
+impl Transfer<'_> {
+    fn take(&mut self, item: Item) -> Result<()> {
+        match self.plan.tasks.get(&item.path) {
+            None => Ok(()),
+            Some(&Task::Image { split, position }) => self.take_image(item, split, position),
+            Some(&Task::Records(records)) => self.take_records(item, records),
+        }
+    }
+
+    fn take_image(&mut self, item: Item, split: usize, position: usize) -> Result<()> {
+        if item.bytes > FILE_LIMIT {
+            let what = format!("{} bytes are more than the {FILE_LIMIT} that are read", item.bytes);
+            return Err(self.source.member_error(&item.path, what));
+        }
+        let bytes = self.source.read(&item.path, item.bytes, item.reader)?;
+        self.push(Job { bytes, split, position, records: None, place: item.path })
+    }
+
+    fn take_records(&mut self, item: Item, records: Records) -> Result<()> {
+        for record in 0..records.count {
+            let mut bytes = vec![0; records.bytes()];
+            let place = format!("{}: record {record}", item.path);
+            item.reader.read_exact(&mut bytes).map_err(|error| self.source.member_error(&place, error))?;
+            let position = records.first + record;
+            self.push(Job { bytes, split: records.split, position, records: Some(records), place })?;
+        }
+        // Reading on to the end also makes a zip compare its checksum.
+        match item.reader.read(&mut [0]) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(self.source.member_error(&item.path, "longer than it was said to be")),
+            Err(error) => Err(self.source.member_error(&item.path, error)),
+        }
+    }
+
+    fn push(&mut self, job: Job) -> Result<()> {
+        self.bytes += job.bytes.len();
+        self.jobs.push(job);
+        if self.jobs.len() == BATCH_IMAGES || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Decodes the batch on all cores and writes it. The first bad image in the source's order is the one reported.
+    fn flush(&mut self) -> Result<()> {
+        if (self.cancelled)() {
+            return Err(stopped(&self.source.path));
+        }
+        let jobs = std::mem::take(&mut self.jobs);
+        self.bytes = 0;
+        let (size, classes) = (self.size, self.plan.classes.len());
+        let images: Vec<Result<Image, String>> = jobs.par_iter().map(|job| decode(job, size, classes)).collect();
+        for (job, image) in jobs.iter().zip(images) {
+            let image = image.map_err(|what| self.source.member_error(&job.place, what))?;
+            let hashes = (image.file_hash, image.pixel_hash);
+            self.writer.put(job.split, job.position, image.label, hashes, &image.pixels)?;
+        }
+        self.done += jobs.len();
+        (self.progress)(self.done as u64, self.plan.images() as u64);
+        Ok(())
+    }
+}
+
+fn decode(job: &Job, size: usize, classes: usize) -> Result<Image, String> {
+    let label = job.records.and_then(|records| records.label).map(|at| u32::from(job.bytes[at]));
+    if let Some(label) = label.filter(|&label| label as usize >= classes) {
+        return Err(format!("label {label}, but there are {classes} categories"));
+    }
+    let decoded = match &job.records {
+        None => pixels::image(&job.bytes, size)?,
+        Some(records) => pixels::record(&job.bytes, records, size)?,
+    };
+    let hash = |bytes: &[u8]| *blake3::hash(bytes).as_bytes();
+    Ok(Image { label, pixel_hash: hash(&decoded), file_hash: hash(&job.bytes), pixels: decoded })
+}
+
+fn describe(plan: &Plan, size: usize) -> String {
+    match size == plan.size {
+        true => plan.description.clone(),
+        false => format!("{}, at {size}x{size}", plan.description),
+    }
+}
+
+fn stopped(path: &Path) -> Error {
+    Error::interrupted(format!("{}: the import was stopped; nothing of it is kept", path.display()))
+        .hint(format!("start it again: `sempair data import {}`", path.display()))
+}

@@ -1,0 +1,94 @@
+//! One image's bytes to square RGB pixels of the wanted size.
+
+use std::io::Cursor;
+
+use fast_image_resize as resize;
+use image::DynamicImage;
+use image::ImageDecoder;
+use image::ImageFormat;
+use image::codecs::jpeg::JpegDecoder;
+use image::codecs::png::PngDecoder;
+
+use super::plan::Records;
+
+/// What made the pixels; recorded, since another decoder or filter gives other pixels. The build script of no crate
+/// tells its version to another, so these stand here and a test compares them with the lock file.
+pub const DECODER: &str = "image 0.25.10 (zune-jpeg 0.5.15), fast_image_resize 6.1.0";
+
+/// The filter: what torchvision's `Resize` does by default with antialiasing, on the centre square.
+pub const FILTER: &str = "antialiased bilinear, centre square";
+
+/// Larger images are refused before anything is allocated for them: about 8,192x8,192.
+const PIXEL_LIMIT: u64 = 1 << 26;
+
+type Decoded = Result<Vec<u8>, String>;
+
+/// A JPEG or PNG, told apart by its bytes, as (size, size, 3) bytes. Gray becomes RGB, transparency is dropped, CMYK
+/// is converted; orientation tags are ignored, as the loaders that published figures come from do.
+pub fn image(bytes: &[u8], size: usize) -> Decoded {
+    let text = |error: image::ImageError| error.to_string();
+    let rgb = match image::guess_format(bytes) {
+        Ok(ImageFormat::Jpeg) => {
+            let pixels = checked(JpegDecoder::new(Cursor::new(bytes)).map_err(text)?)?;
+            // The decoder fills what is missing at the end with gray, and says nothing.
+            ends_properly(bytes).then_some(pixels).ok_or("the JPEG is truncated")?
+        }
+        Ok(ImageFormat::Png) => checked(PngDecoder::new(Cursor::new(bytes)).map_err(text)?)?,
+        _ => return Err("neither a JPEG nor a PNG image".into()),
+    };
+    let (width, height) = (rgb.width() as usize, rgb.height() as usize);
+    square(rgb.into_rgb8().into_raw(), width, height, size)
+}
+
+/// One record of a binary set as (size, size, 3) bytes.
+pub fn record(bytes: &[u8], records: &Records, size: usize) -> Decoded {
+    let side = records.side;
+    let planes = &bytes[records.header..];
+    let mut pixels = vec![0; planes.len()];
+    for (i, pixel) in pixels.chunks_exact_mut(3).enumerate() {
+        let at = if records.column_major { i % side * side + i / side } else { i };
+        for (channel, value) in pixel.iter_mut().enumerate() {
+            *value = planes[channel * side * side + at];
+        }
+    }
+    square(pixels, side, side, size)
+}
+
+fn checked(decoder: impl ImageDecoder) -> Result<DynamicImage, String> {
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > PIXEL_LIMIT {
+        return Err(format!("{width}x{height} pixels are more than the {PIXEL_LIMIT} that are read"));
+    }
+    DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())
+}
+
+/// Whether an end-of-image marker follows the first scan. Inside a scan the byte FF is followed by 00 or a restart
+/// marker, so none is found by accident; one inside an embedded thumbnail comes before.
+fn ends_properly(jpeg: &[u8]) -> bool {
+    let mut at = 2;
+    while let Some(&[0xff, marker, high, low]) = jpeg.get(at..at + 4) {
+        if marker == 0xda {
+            return jpeg[at..].windows(2).any(|pair| pair == [0xff, 0xd9]);
+        }
+        // Any number of FF may come before a marker.
+        at += if marker == 0xff { 1 } else { 2 + usize::from(u16::from_be_bytes([high, low])) };
+    }
+    false
+}
+
+/// The centre square of `pixels` (height, width, 3), resized.
+fn square(pixels: Vec<u8>, width: usize, height: usize, size: usize) -> Decoded {
+    if (width, height) == (size, size) {
+        return Ok(pixels);
+    }
+    let side = width.min(height) as f64;
+    let (left, top) = ((width as f64 - side) / 2.0, (height as f64 - side) / 2.0);
+    let options = resize::ResizeOptions::new()
+        .resize_alg(resize::ResizeAlg::Convolution(resize::FilterType::Bilinear))
+        .crop(left, top, side, side);
+    let source = resize::images::Image::from_vec_u8(width as u32, height as u32, pixels, resize::PixelType::U8x3)
+        .map_err(|error| error.to_string())?;
+    let mut target = resize::images::Image::new(size as u32, size as u32, resize::PixelType::U8x3);
+    resize::Resizer::new().resize(&source, &mut target, &options).map_err(|error| error.to_string())?;
+    Ok(target.into_vec())
+}

@@ -1,0 +1,421 @@
+//! What is imported from: a directory, a tar archive (plain or gzipped) or a zip archive, told apart by their bytes.
+//!
+//! A source is walked twice: once to list its members, once to read the images. Nothing is unpacked to disk, and
+//! at most one member is in memory here.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fs;
+use std::fs::File;
+use std::io;
+use std::io::BufReader;
+use std::io::Read;
+use std::path::Path;
+use std::path::PathBuf;
+
+use flate2::read::MultiGzDecoder;
+
+use crate::error::Context;
+use crate::error::Error;
+use crate::error::Result;
+
+use super::UNDERSTOOD;
+use super::stopped;
+
+/// Files that layouts read whole to learn about the others: names of categories, annotations, label lists.
+const TEXTS: [&str; 8] = [
+    "batches.meta.txt",
+    "fine_label_names.txt",
+    "class_names.txt",
+    "train_y.bin",
+    "test_y.bin",
+    "wnids.txt",
+    "words.txt",
+    "val_annotations.txt",
+];
+
+/// The most that all of [`TEXTS`] of one source may hold together; the largest known set has 3 MB.
+const TEXT_LIMIT: u64 = 64 << 20;
+
+/// Directories nested deeper than this are taken for a link that leads back to its parent.
+const DEPTH_LIMIT: usize = 24;
+
+const BLOCK: u64 = 512;
+
+/// A listed source. Member paths are relative, with `/` between their parts, and each occurs once.
+pub struct Source {
+    /// As the user gave it.
+    pub path: PathBuf,
+    /// Size in bytes of each file.
+    pub files: BTreeMap<String, u64>,
+    /// The directories that the source names or that hold a file.
+    pub directories: BTreeSet<String>,
+    format: Format,
+    texts: BTreeMap<String, Vec<u8>>,
+}
+
+/// One file or directory on a walk.
+pub struct Item<'a> {
+    /// The checked, relative path.
+    pub path: String,
+    /// Size in bytes as the source states it.
+    pub bytes: u64,
+    kind: Kind,
+    /// The content.
+    pub reader: &'a mut dyn Read,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Format {
+    Directory,
+    Tar,
+    TarGz,
+    Zip,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    File,
+    Directory,
+}
+
+type Visit<'v> = &'v mut dyn FnMut(Item) -> Result<()>;
+
+impl Source {
+    /// Lists `path`, checking every member's name and kind and, for a gzipped archive, the whole stream.
+    pub fn list(path: &Path, cancelled: &dyn Fn() -> bool) -> Result<Self> {
+        let mut source = Self {
+            path: path.into(),
+            files: BTreeMap::new(),
+            directories: BTreeSet::new(),
+            format: recognise(path)?,
+            texts: BTreeMap::new(),
+        };
+        let (mut files, mut directories, mut texts) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let mut text_bytes = 0;
+        source.walk(&mut |item| {
+            if cancelled() {
+                return Err(stopped(path));
+            }
+            if item.kind == Kind::Directory {
+                directories.insert(item.path);
+                return Ok(());
+            }
+            directories.extend(ancestors(&item.path).map(String::from));
+            if TEXTS.contains(&basename(&item.path)) {
+                text_bytes += item.bytes;
+                if text_bytes > TEXT_LIMIT {
+                    let what = format!("{} bytes; at most {TEXT_LIMIT} are read of such files", item.bytes);
+                    return Err(source.member_error(&item.path, what));
+                }
+                texts.insert(item.path.clone(), source.read(&item.path, item.bytes, item.reader)?);
+            }
+            match files.insert(item.path.clone(), item.bytes) {
+                Some(_) => Err(source.member_error(&item.path, "the archive has this member twice")),
+                None => Ok(()),
+            }
+        })?;
+        if files.is_empty() {
+            return Err(Error::new(format!("{}: there is no file in it", path.display())).hint(UNDERSTOOD));
+        }
+        (source.files, source.directories, source.texts) = (files, directories, texts);
+        Ok(source)
+    }
+
+    /// Visits every file again, in the source's own order.
+    pub fn visit(&self, visit: Visit) -> Result<()> {
+        self.walk(&mut |item| if item.kind == Kind::File { visit(item) } else { Ok(()) })
+    }
+
+    /// The content of a member among those that layouts read whole, such as `wnids.txt`.
+    pub fn text(&self, path: &str) -> Option<&[u8]> {
+        self.texts.get(path).map(Vec::as_slice)
+    }
+
+    /// The lines of such a member, trimmed, without empty ones.
+    pub fn lines(&self, path: &str) -> Result<Option<Vec<&str>>> {
+        let Some(bytes) = self.text(path) else { return Ok(None) };
+        let text = std::str::from_utf8(bytes).map_err(|_| self.member_error(path, "is not UTF-8 text"))?;
+        Ok(Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).collect()))
+    }
+
+    /// The directory (with a final `/`, or empty) nearest to the top that holds a file of which `is_it` is true.
+    pub fn root_of(&self, is_it: impl Fn(&str) -> bool) -> Option<&str> {
+        let root = |path: &'_ String| path.len() - basename(path).len();
+        let found = self.files.keys().filter(|path| is_it(basename(path))).min_by_key(|path| path.matches('/').count());
+        found.map(|path| &path[..root(path)])
+    }
+
+    /// Reads one member whole; it must be as long as it was said to be.
+    pub fn read(&self, path: &str, bytes: u64, reader: &mut dyn Read) -> Result<Vec<u8>> {
+        let mut content = Vec::with_capacity(bytes.min(1 << 20) as usize);
+        reader.take(bytes + 1).read_to_end(&mut content).map_err(|error| self.member_error(path, error))?;
+        if content.len() as u64 != bytes {
+            let what = format!("{} bytes could be read of the {bytes} that it should have", content.len());
+            return Err(self.member_error(path, what));
+        }
+        Ok(content)
+    }
+
+    /// An error about one member, naming the source too.
+    pub fn member_error(&self, member: &str, what: impl std::fmt::Display) -> Error {
+        Error::new(format!("{}: {member}: {what}", self.path.display()))
+    }
+
+    /// BLAKE3 of the archive's own bytes in hexadecimal; a directory has none.
+    pub fn hash(&self, cancelled: &dyn Fn() -> bool) -> Result<Option<String>> {
+        if self.format == Format::Directory {
+            return Ok(None);
+        }
+        let mut file = File::open(&self.path).context(self.path.display())?;
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut buffer).context(self.path.display())? {
+                0 => return Ok(Some(hasher.finalize().to_hex().to_string())),
+                _ if cancelled() => return Err(stopped(&self.path)),
+                read => hasher.update(&buffer[..read]),
+            };
+        }
+    }
+
+    fn walk(&self, visit: Visit) -> Result<()> {
+        let open = || File::open(&self.path).context(self.path.display());
+        match self.format {
+            Format::Directory => self.walk_directory(&self.path, "", visit),
+            Format::Zip => self.walk_zip(open()?, visit),
+            Format::Tar => {
+                let length = open()?.metadata().context(self.path.display())?.len();
+                let mut archive = tar::Archive::new(open()?);
+                let entries = archive.entries_with_seek().context(self.path.display())?;
+                let end = self.walk_tar(entries, length, visit)?;
+                self.check_end(end, length)
+            }
+            Format::TarGz => {
+                let counted = Counted { inner: MultiGzDecoder::new(BufReader::new(open()?)), bytes: 0 };
+                let mut archive = tar::Archive::new(counted);
+                let end = self.walk_tar(archive.entries().context(self.path.display())?, u64::MAX, visit)?;
+                let mut counted = archive.into_inner();
+                io::copy(&mut counted, &mut io::sink()).map_err(|error| self.damaged(error))?;
+                self.check_end(end, counted.bytes)
+            }
+        }
+    }
+
+    /// Gives back the last member's path and where its data end.
+    fn walk_tar<R: Read>(
+        &self,
+        entries: tar::Entries<'_, R>,
+        length: u64,
+        visit: Visit,
+    ) -> Result<Option<(String, u64)>> {
+        let mut last = None;
+        for entry in entries {
+            let mut entry = entry.map_err(|error| match &last {
+                Some((path, _)) => self.damaged(format!("after {path}: {error}")),
+                None => self.damaged(error),
+            })?;
+            if entry.header().entry_type().is_pax_global_extensions() {
+                continue;
+            }
+            let raw = entry.path_bytes().into_owned();
+            let kind = self.tar_kind(&raw, entry.header().entry_type())?;
+            let Some(path) = self.checked(&raw)? else { continue };
+            let (bytes, end) = (entry.size(), entry.raw_file_position().saturating_add(entry.size()));
+            if end > length {
+                return Err(self.truncated(&path));
+            }
+            last = Some((path.clone(), end));
+            visit(Item { path, bytes, kind, reader: &mut entry })?;
+        }
+        Ok(last)
+    }
+
+    fn tar_kind(&self, raw: &[u8], kind: tar::EntryType) -> Result<Kind> {
+        let other = match kind {
+            tar::EntryType::Regular | tar::EntryType::Continuous => return Ok(Kind::File),
+            tar::EntryType::Directory => return Ok(Kind::Directory),
+            tar::EntryType::Symlink | tar::EntryType::Link => "a link",
+            _ => "neither a file nor a directory",
+        };
+        Err(self.refused(raw, other))
+    }
+
+    /// POSIX ends an archive with blocks of zeros; without them its end is missing, even where no member is cut.
+    fn check_end(&self, last: Option<(String, u64)>, length: u64) -> Result<()> {
+        match last {
+            Some((path, end)) if end.next_multiple_of(BLOCK) + BLOCK > length => Err(self.truncated(&path)),
+            _ => Ok(()),
+        }
+    }
+
+    fn walk_zip(&self, file: File, visit: Visit) -> Result<()> {
+        let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(|error| self.damaged(error))?;
+        if archive.has_duplicate_names() {
+            return Err(self.damaged("two members have the same name"));
+        }
+        for index in 0..archive.len() {
+            let raw = archive.by_index_data(index).map(|entry| entry.name_raw().to_vec()).unwrap_or_default();
+            let named = |error: zip::result::ZipError| self.member_error(&String::from_utf8_lossy(&raw), error);
+            let mut member = archive.by_index(index).map_err(named)?;
+            let raw = member.name().map_err(named)?.into_owned().into_bytes();
+            let entry = member.entry();
+            if entry.is_symlink() {
+                return Err(self.refused(&raw, "a link"));
+            }
+            let (bytes, kind) = (entry.size(), if entry.is_dir() { Kind::Directory } else { Kind::File });
+            let Some(path) = self.checked(&raw)? else { continue };
+            visit(Item { path, bytes, kind, reader: &mut member })?;
+        }
+        Ok(())
+    }
+
+    fn walk_directory(&self, directory: &Path, prefix: &str, visit: Visit) -> Result<()> {
+        if prefix.matches('/').count() > DEPTH_LIMIT {
+            let what = format!("more than {DEPTH_LIMIT} directories deep; does a link lead back to its parent?");
+            return Err(self.member_error(prefix, what));
+        }
+        let mut names = fs::read_dir(directory)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>())
+            .context(directory.display())?;
+        names.sort();
+        for name in names {
+            let raw = [prefix.as_bytes(), name.as_encoded_bytes()].concat();
+            let Some(path) = self.checked(&raw)? else { continue };
+            let place = directory.join(&name);
+            let facts = fs::metadata(&place).map_err(|error| self.member_error(&path, error))?;
+            let mut file = Unopened { path: &place, file: None };
+            if facts.is_dir() {
+                visit(Item { path: path.clone(), bytes: 0, kind: Kind::Directory, reader: &mut file })?;
+                self.walk_directory(&place, &format!("{path}/"), visit)?;
+            } else if facts.is_file() {
+                visit(Item { path, bytes: facts.len(), kind: Kind::File, reader: &mut file })?;
+            } else {
+                return Err(self.refused(&raw, "neither a file nor a directory"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The path in our form; `None` for the top itself and for what desktops leave behind (`.DS_Store`, `__MACOSX`).
+    fn checked(&self, raw: &[u8]) -> Result<Option<String>> {
+        let text = std::str::from_utf8(raw).map_err(|_| self.refused(raw, "not named in UTF-8"))?;
+        if text.chars().any(char::is_control) {
+            return Err(self.refused(raw, "named with a control character"));
+        }
+        let drive = text.as_bytes().get(1) == Some(&b':');
+        if text.starts_with('/') || text.starts_with('\\') || drive {
+            return Err(self.refused(raw, "an absolute path"));
+        }
+        if text.split(['/', '\\']).any(|part| part == "..") {
+            return Err(self.refused(raw, "a path that leaves the archive"));
+        }
+        let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        let hidden = parts.iter().any(|part| part.starts_with('.') || *part == "__MACOSX");
+        Ok((!parts.is_empty() && !hidden).then(|| parts.join("/")))
+    }
+
+    fn refused(&self, raw: &[u8], what: &str) -> Error {
+        let name = String::from_utf8_lossy(raw).escape_debug().to_string();
+        self.member_error(&name, format!("{what}; such members are not imported"))
+            .hint("unpack the source, remove what does not belong, and run `sempair data import DIRECTORY`")
+    }
+
+    fn damaged(&self, what: impl std::fmt::Display) -> Error {
+        Error::new(format!("{}: the archive is truncated or damaged: {what}", self.path.display()))
+            .hint("fetch the archive again and compare its size or checksum with the publisher's")
+    }
+
+    fn truncated(&self, member: &str) -> Error {
+        self.damaged(format!("it ends in or right after {member}"))
+    }
+}
+
+/// The part of a path after its last `/`.
+pub fn basename(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The directories above a path, longest first.
+fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(path.rsplit_once('/'), |(parent, _)| parent.rsplit_once('/')).map(|(parent, _)| parent)
+}
+
+fn recognise(path: &Path) -> Result<Format> {
+    let place = path.display();
+    let facts = fs::metadata(path).context(&place).map_err(|error| error.hint(UNDERSTOOD))?;
+    if facts.is_dir() {
+        return Ok(Format::Directory);
+    }
+    if !facts.is_file() {
+        return Err(Error::new(format!("{place}: neither a file nor a directory")));
+    }
+    let head = head(File::open(path).context(&place)?).context(&place)?;
+    let problem = match head.as_slice() {
+        [] => "the file is empty".to_string(),
+        [0x1f, 0x8b, ..] => {
+            let inside = head_of_gzip(path)
+                .map_err(|error| Error::new(format!("{place}: the archive is truncated or damaged: {error}")))?;
+            if is_tar(&inside) {
+                return Ok(Format::TarGz);
+            }
+            "gzipped, but what is inside is not a tar archive".to_string()
+        }
+        [b'P', b'K', 3 | 5, 4 | 6, ..] => return Ok(Format::Zip),
+        head if is_tar(head) => return Ok(Format::Tar),
+        head => {
+            let bytes: Vec<String> = head.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            format!("not a tar, gzipped tar or zip archive: it begins with the bytes {}", bytes.join(" "))
+        }
+    };
+    Err(Error::new(format!("{place}: {problem}")).hint(UNDERSTOOD))
+}
+
+fn head(reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    reader.take(BLOCK).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+fn head_of_gzip(path: &Path) -> io::Result<Vec<u8>> {
+    head(MultiGzDecoder::new(BufReader::new(File::open(path)?)))
+}
+
+/// A first block with a right checksum, or zeros alone (an archive without members).
+fn is_tar(block: &[u8]) -> bool {
+    let Ok(block) = <&[u8; BLOCK as usize]>::try_from(block) else { return false };
+    let sum = |bytes: &[u8]| bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>();
+    let expected = sum(&block[..148]) + 8 * 32 + sum(&block[156..]);
+    let header = tar::Header::from_byte_slice(block);
+    block.iter().all(|&byte| byte == 0) || header.cksum().is_ok_and(|stated| stated == expected)
+}
+
+/// Counts what is read through it.
+struct Counted<R> {
+    inner: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}
+
+/// A file that is opened when it is first read: a listing opens none but the few texts.
+struct Unopened<'a> {
+    path: &'a Path,
+    file: Option<File>,
+}
+
+impl Read for Unopened<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(File::open(self.path)?),
+        };
+        file.read(buffer)
+    }
+}

@@ -1,0 +1,274 @@
+//! Pair lists as text: facts as `# key: value` lines, then a table with a named column for each thing known.
+//!
+//! ```text
+//! # sempair.pairs/1
+//! # set: tiny-imagenet/train
+//! # set_hash: 5f0c..
+//! category  first  second  first_hash  second_hash  first_name  second_name
+//! ```
+//! A list made by hand needs the first line, `set_hash`, and the columns `category`, `first` and `second` (positions
+//! in the set); every other fact and column is checked where it is present. Columns are separated by tabs.
+
+use std::collections::BTreeMap;
+use std::collections::HashSet;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::data::image_set::ImageSet;
+use crate::error::Context;
+use crate::error::Error;
+use crate::error::Result;
+
+use super::Kind;
+use super::Pair;
+use super::PairList;
+
+const SCHEMA: &str = "sempair.pairs/1";
+const COLUMNS: [&str; 7] = ["category", "first", "second", "first_hash", "second_hash", "first_name", "second_name"];
+
+impl PairList {
+    /// Writes the list into `dir` under a name made of what it is, and gives back its path.
+    ///
+    /// # Errors
+    /// A failed write; then nothing of it is there.
+    ///
+    /// # Panics
+    /// When `set` is not the list's.
+    pub fn write_manifest(&self, set: &ImageSet, dir: &Path) -> Result<PathBuf> {
+        assert!(self.set_hash == set.hash, "write_manifest: {} is not the list's set {}", set.name, self.set);
+        let path = dir.join(self.file_name());
+        let failed = format!("cannot write {}", path.display());
+        fs::create_dir_all(dir).context(&failed)?;
+        let mut file = tempfile::Builder::new().prefix(".pairs-").tempfile_in(dir).context(&failed)?;
+        file.write_all(self.to_text(set).as_bytes()).context(&failed)?;
+        file.as_file().sync_all().context(&failed)?;
+        file.persist(&path).map_err(|error| error.error).context(&failed)?;
+        Ok(path)
+    }
+
+    fn file_name(&self) -> String {
+        let drawn = match self.seed {
+            Some(seed) => format!("seed{seed}{}", if self.reuse { "-reuse" } else { "" }),
+            None => self.hash(Kind::Semantic)[..8].to_string(),
+        };
+        let (set, categories) = (self.set.replace(['/', '\\'], "-"), self.categories.len());
+        format!("pairs-{set}-{categories}x{}-{drawn}.tsv", self.per_category())
+    }
+
+    fn to_text(&self, set: &ImageSet) -> String {
+        let seed = self.seed.map(|seed| format!("# seed: {seed}\n")).unwrap_or_default();
+        let mut text = format!(
+            "# {SCHEMA}\n# set: {}\n# set_hash: {}\n# categories: {}\n# per_category: {}\n{seed}# reuse: {}\n\
+             # sp_hash: {}\n# ap_hash: {}\n{}\n",
+            escape(&self.set),
+            self.set_hash,
+            self.categories.len(),
+            self.per_category(),
+            self.reuse,
+            self.hash(Kind::Semantic),
+            self.hash(Kind::Augmented),
+            COLUMNS.join("\t"),
+        );
+        let names = set.names();
+        let name = |image: u32| names.as_ref().map_or(String::new(), |names| escape(names[image as usize]));
+        for &Pair { category, first, second } in &self.pairs {
+            let category = escape(&self.categories[category as usize]);
+            let [a, b] = [first, second].map(|image| set.image_hash(image as usize));
+            text += &format!("{category}\t{first}\t{second}\t{a}\t{b}\t{}\t{}\n", name(first), name(second));
+        }
+        text
+    }
+}
+
+/// Reads a list and checks it against the set that it is for.
+///
+/// # Errors
+/// Another set's list; a row whose images are unknown, equal, of another category or used twice; facts, hashes or
+/// names that do not hold. Each error names the file and the line.
+pub fn read_manifest(path: &Path, set: &ImageSet) -> Result<PairList> {
+    let text = fs::read_to_string(path).context(path.display())?;
+    parse(&text, set).map_err(|error| {
+        error.context(path.display()).hint(format!(
+            "`sempair data pairs --from {} --categories 10 --per-category 50 --seed 0` writes a list that fits",
+            set.name
+        ))
+    })
+}
+
+fn parse(text: &str, set: &ImageSet) -> Result<PairList> {
+    let mut lines = text.lines().enumerate().map(|(i, line)| (i + 1, line)).filter(|(_, line)| !line.is_empty());
+    match lines.next() {
+        Some((_, line)) if line.strip_prefix("# ") == Some(SCHEMA) => {}
+        other => {
+            let first = other.map_or("", |(_, line)| line).chars().take(40).collect::<String>();
+            return Err(Error::new(format!("line 1: `{first}` is not `# {SCHEMA}`")));
+        }
+    }
+    let mut facts = BTreeMap::new();
+    let mut columns = None;
+    for (_, line) in lines.by_ref() {
+        let Some(fact) = line.strip_prefix('#') else {
+            columns = Some(line);
+            break;
+        };
+        facts.extend(fact.split_once(':').map(|(key, value)| (key.trim(), value.trim())));
+    }
+    check_set(&facts, set)?;
+    let columns = Columns::new(columns.unwrap_or_default(), set)?;
+    let rows = lines.map(|(number, line)| {
+        columns.row(line).map(|row| (number, row)).map_err(|error| error.context(format!("line {number}")))
+    });
+    assemble(&facts, set, rows.collect::<Result<_>>()?)
+}
+
+type Facts<'t> = BTreeMap<&'t str, &'t str>;
+
+fn check_set(facts: &Facts, set: &ImageSet) -> Result<()> {
+    match facts.get("set_hash") {
+        None => Err(Error::new("no line `# set_hash: ..` says which images the positions mean")
+            .hint(format!("for {} it is `# set_hash: {}`", set.name, set.hash))),
+        Some(&hash) if hash != set.hash => {
+            let of = facts.get("set").copied().unwrap_or("another set");
+            Err(Error::new(format!("the list is for {of} ({hash}), not for {} ({})", set.name, set.hash)))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Checks what concerns all rows together.
+fn assemble(facts: &Facts, set: &ImageSet, mut rows: Vec<(usize, (u32, u32))>) -> Result<PairList> {
+    let label = |(first, _): (u32, u32)| set.labels[first as usize];
+    let reuse = facts.get("reuse").is_some_and(|&value| value == "true");
+    let (mut images, mut pairs) = (HashSet::new(), HashSet::new());
+    for &(number, (first, second)) in &rows {
+        let again = [first, second].into_iter().find(|&image| !images.insert(image));
+        if let Some(image) = again.filter(|_| !reuse) {
+            return Err(Error::new(format!("line {number}: image {image} is in an earlier pair, too"))
+                .hint("a line `# reuse: true` at the top of the list allows this"));
+        }
+        if !pairs.insert((first.min(second), first.max(second))) {
+            return Err(Error::new(format!("line {number}: the pair {first}, {second} is there twice")));
+        }
+    }
+    if rows.is_empty() {
+        return Err(Error::new("the list has no pair"));
+    }
+    rows.sort_by_key(|&(_, pair)| label(pair));
+    let mut labels: Vec<u32> = rows.iter().map(|&(_, pair)| label(pair)).collect();
+    labels.dedup();
+    let category = |pair| labels.partition_point(|&other| other < label(pair)) as u32;
+    let pair = |(_, (first, second))| Pair { category: category((first, second)), first, second };
+    let seed = facts.get("seed").map(|seed| seed.parse().context(format!("seed `{seed}`"))).transpose()?;
+    let list = PairList {
+        set: set.name.clone(),
+        set_hash: set.hash.clone(),
+        categories: labels.iter().map(|&label| set.classes[label as usize].clone()).collect(),
+        seed,
+        reuse,
+        pairs: rows.into_iter().map(pair).collect(),
+    };
+    check_facts(facts, &list)?;
+    Ok(list)
+}
+
+fn check_facts(facts: &Facts, list: &PairList) -> Result<()> {
+    let found = [
+        ("categories", list.categories.len().to_string()),
+        ("per_category", list.per_category().to_string()),
+        ("sp_hash", list.hash(Kind::Semantic)),
+        ("ap_hash", list.hash(Kind::Augmented)),
+    ];
+    for (key, found) in found {
+        if let Some(stated) = facts.get(key).filter(|stated| **stated != found) {
+            return Err(Error::new(format!("the list says `{key}: {stated}`, but its rows give {found}"))
+                .hint("a list changed by hand should leave this line out, and `seed` too"));
+        }
+    }
+    Ok(())
+}
+
+/// Which column holds what, and the set to check rows against.
+struct Columns<'s> {
+    at: BTreeMap<String, usize>,
+    set: &'s ImageSet,
+    names: Option<Vec<&'s str>>,
+}
+
+impl<'s> Columns<'s> {
+    fn new(line: &str, set: &'s ImageSet) -> Result<Self> {
+        let at: BTreeMap<String, usize> =
+            line.split('\t').enumerate().map(|(i, name)| (name.trim().into(), i)).collect();
+        match COLUMNS[..3].iter().find(|name| !at.contains_key(**name)) {
+            Some(name) => Err(Error::new(format!("there is no column `{name}` (columns are separated by tabs)"))),
+            None => Ok(Self { at, set, names: set.names() }),
+        }
+    }
+
+    fn row(&self, line: &str) -> Result<(u32, u32)> {
+        let cells: Vec<String> = line.split('\t').map(unescape).collect();
+        let cell = |name: &str| self.at.get(name).and_then(|&at| cells.get(at)).map_or("", String::as_str);
+        let category = cell("category");
+        let [first, second] = ["first", "second"].map(|side| {
+            let image = self.image(cell(side), category)?;
+            self.check(image, cell(&format!("{side}_hash")), cell(&format!("{side}_name")))?;
+            Ok(image)
+        });
+        let (first, second) = (first?, second?);
+        if first == second {
+            return Err(Error::new(format!("image {first} is paired with itself")));
+        }
+        if self.set.labels[first as usize] != self.set.labels[second as usize] {
+            return Err(Error::new(format!("images {first} and {second} are of two categories named `{category}`")));
+        }
+        Ok((first, second))
+    }
+
+    fn image(&self, text: &str, category: &str) -> Result<u32> {
+        let image: u32 = text.trim().parse().map_err(|_| Error::new(format!("`{text}` is not an image's position")))?;
+        let Some(&label) = self.set.labels.get(image as usize) else {
+            return Err(Error::new(format!("{} has no image {image}, only {}", self.set.name, self.set.len())));
+        };
+        match self.set.classes[label as usize].as_str() {
+            class if class == category => Ok(image),
+            class => Err(Error::new(format!("image {image} is of category `{class}`, not `{category}`"))),
+        }
+    }
+
+    fn check(&self, image: u32, hash: &str, name: &str) -> Result<()> {
+        let found = self.set.image_hash(image as usize);
+        if !hash.is_empty() && hash != found {
+            return Err(Error::new(format!("image {image} has hash {found}, not {hash}")));
+        }
+        match self.names.as_ref().map(|names| names[image as usize]) {
+            Some(found) if !name.is_empty() && name != found => {
+                Err(Error::new(format!("image {image} is named `{found}`, not `{name}`")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Keeps what would end a cell or a line out of it.
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r")
+}
+
+fn unescape(text: &str) -> String {
+    let mut characters = text.chars();
+    let mut plain = String::with_capacity(text.len());
+    while let Some(character) = characters.next() {
+        plain.push(match character {
+            '\\' => match characters.next() {
+                Some('t') => '\t',
+                Some('n') => '\n',
+                Some('r') => '\r',
+                Some(other) => other,
+                None => '\\',
+            },
+            other => other,
+        });
+    }
+    plain
+}
