@@ -1,1 +1,41 @@
-fn main() {}
+//! The program: its tables, its embedded configuration, and the command line over them.
+
+mod transfer;
+
+use std::process::ExitCode;
+
+use sempair::cli::{App, Profile};
+use sempair::harness::experiment::Experiment;
+use sempair::train::settings::Settings;
+
+/// The tables, in the paper's order.
+const EXPERIMENTS: &[&dyn Experiment<Settings>] = &[&transfer::Transfer];
+
+const PROFILES: &[Profile] = &[
+    Profile {
+        name: "quick",
+        layer: "profile quick",
+        toml: include_str!("profiles/quick.toml"),
+        description: "Embedded procedural data and a small encoder, in minutes on two cores. These data stand in for \
+                      the paper's photographs, so the figures cannot be compared with the paper's; only whether \
+                      semantic pairs help can.",
+    },
+    Profile {
+        name: "standard",
+        layer: "profile standard",
+        toml: include_str!("profiles/standard.toml"),
+        description: "Imported photographs and a small encoder, trained briefly: not the paper's pairs, network or \
+                      number of epochs.",
+    },
+    Profile {
+        name: "paper",
+        layer: "profile paper",
+        toml: include_str!("profiles/paper.toml"),
+        description: "The paper's settings, as far as it states them.",
+    },
+];
+
+fn main() -> ExitCode {
+    let app = App { experiments: EXPERIMENTS, defaults: include_str!("defaults.toml"), profiles: PROFILES };
+    sempair::cli::main(&app)
+}

@@ -68,7 +68,7 @@ impl Experiment<Settings> for Transfer {
 
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
         // A set that is not imported leaves its column empty; the report says so. The pairs' set is needed.
-        settings.catalog().identity(&settings.pairs.from)?;
+        settings.catalog().pairs_identity(&settings.pairs)?;
         let (there, missing): (Vec<_>, Vec<_>) =
             settings.transfer.sets.iter().map(|set| (set, settings.catalog().identity(set))).partition(|(_, i)| i.is_ok());
         if let ([], Some((_, error))) = (&there[..], missing.into_iter().next()) {

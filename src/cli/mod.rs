@@ -1,1 +1,206 @@
-//! cli
+//! Arguments, messages and exit codes: 0 done, 1 a claim missed (only with `--strict`), 2 an error. Facts go to
+//! standard output, talk to standard error.
+
+mod bench;
+mod data;
+mod records;
+mod run;
+mod setup;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::error::Result;
+use crate::harness::experiment::Experiment;
+use crate::train::settings::Settings;
+
+/// What the binary hands in: its experiments and its embedded configuration.
+pub struct App<'a> {
+    /// The tables, in the paper's order.
+    pub experiments: &'a [&'a dyn Experiment<Settings>],
+    /// The defaults as TOML, every key with its comment.
+    pub defaults: &'static str,
+    /// The profiles.
+    pub profiles: &'a [Profile],
+}
+
+/// An embedded profile.
+pub struct Profile {
+    /// The name on the command line.
+    pub name: &'static str,
+    /// The layer's name, `profile <name>`.
+    pub layer: &'static str,
+    /// The values that differ from the defaults.
+    pub toml: &'static str,
+    /// What a reader of its report should know, in a sentence.
+    pub description: &'static str,
+}
+
+/// Reproduces the tables of "Enhancing Self-Supervised Learning with Semantic Pairs" (arXiv 2510.08722).
+#[derive(Parser)]
+#[command(name = "sempair", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Arguments {
+    /// Use N threads instead of one for each core; results do not depend on it
+    #[arg(long, global = true, value_name = "N")]
+    threads: Option<usize>,
+    /// Print no progress
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  sempair reproduce                            every table on embedded data, in minutes
+  sempair data import tiny-imagenet-200.zip    then: sempair reproduce --profile standard
+  sempair table transfer --set pretrain.epochs=10
+  sempair audit HEAD                           what was run at this commit";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run what is missing of all tables and render the report
+    Reproduce {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Only these tables
+        #[arg(long = "table", value_name = "ID")]
+        tables: Vec<String>,
+        #[command(flatten)]
+        how: RunArgs,
+    },
+    /// Run what is missing of one table and render the report
+    Table {
+        /// The table, as `sempair list` names it
+        id: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[command(flatten)]
+        how: RunArgs,
+    },
+    /// List the tables with their cells, done and missing
+    List {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print every setting with its value and where it came from
+    Config {
+        /// Only keys that start so; with their comments
+        prefix: Option<String>,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Render the report again from the ledger (needs no device and no data)
+    Report {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// List the recorded runs, the newest last
+    Runs {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Only the last N
+        #[arg(long, value_name = "N")]
+        last: Option<usize>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print one run's record: configuration, commit, data, results
+    Show {
+        /// The run's id, or enough of its start or end
+        run: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the runs recorded at a commit, and check that their records still hold
+    Audit {
+        /// A commit, branch or tag
+        rev: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Import, list, verify, pair and look at image sets
+    #[command(subcommand)]
+    Data(data::DataCommand),
+    /// Measure the speed of a training step or of the augmentation
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+}
+
+/// Where settings come from, besides `sempair.toml` and SEMPAIR_* variables.
+#[derive(Args, Clone)]
+struct ConfigArgs {
+    /// Start from this profile: quick (embedded data), standard (photographs) or paper (its settings, a GPU)
+    #[arg(long, default_value = "quick", value_name = "NAME")]
+    profile: String,
+    /// Set one value; `sempair config` lists the keys
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Run N seeds: short for `--set seeds=N`
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
+    /// Keep imported datasets there: short for `--set paths.data=DIR`
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Write reports and the ledger there: short for `--set paths.reports=DIR`
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Compute there: auto, cpu or cuda; short for `--set device=..`
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+}
+
+#[derive(Args, Clone, Copy)]
+struct RunArgs {
+    /// Run all cells again, though their results are recorded
+    #[arg(long)]
+    force: bool,
+    /// Exit with 1 unless every claim is reproduced
+    #[arg(long)]
+    strict: bool,
+}
+
+/// Parses the arguments, runs the command and says how it ended.
+pub fn main(app: &App) -> ExitCode {
+    let arguments = Arguments::parse();
+    match dispatch(app, arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(app: &App, arguments: Arguments) -> Result<ExitCode> {
+    setup::threads(arguments.threads)?;
+    setup::instruction_set()?;
+    let quiet = arguments.quiet;
+    match arguments.command {
+        Command::Reproduce { config, tables, how } => run::reproduce(app, &config, &tables, how, quiet),
+        Command::Table { id, config, how } => run::reproduce(app, &config, &[id], how, quiet),
+        Command::List { config, json } => run::list(app, &config, json),
+        Command::Config { prefix, config, json } => setup::print_config(app, &config, prefix.as_deref(), json),
+        Command::Report { config } => run::report(app, &config),
+        Command::Runs { config, last, json } => records::runs(app, &config, last, json),
+        Command::Show { run, config, json } => records::show(app, &config, &run, json),
+        Command::Audit { rev, config, json } => records::audit(app, &config, &rev, json),
+        Command::Data(command) => data::run(app, command, quiet),
+        Command::Bench(command) => bench::run(command),
+    }
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 
 use super::image_set::{Dataset, ImageSet};
 use super::pairs::{self, PairList};
@@ -29,6 +29,8 @@ pub struct PairSettings {
     pub seed: u64,
     /// Whether an image may be in several pairs.
     pub reuse: bool,
+    /// A list of pairs to use in place of drawing some, as `sempair data pairs` writes it; empty draws.
+    pub list: String,
 }
 
 /// Where datasets come from: the embedded world, and the folder of imported ones.
@@ -65,6 +67,19 @@ impl Catalog<'_> {
         Ok(json!({ "name": name, "splits": splits.collect::<serde_json::Map<_, _>>() }))
     }
 
+    /// What determines the pairs that [`Catalog::pairs`] gives, found without drawing them.
+    ///
+    /// # Errors
+    /// When the set or the list is not there.
+    pub fn pairs_identity(&self, choice: &PairSettings) -> Result<Value> {
+        let from = self.identity(&choice.from)?;
+        if choice.list.is_empty() {
+            return Ok(json!({ "choice": choice, "from": from }));
+        }
+        let bytes = std::fs::read(&choice.list).context(format!("cannot read the pairs in {}", choice.list))?;
+        Ok(json!({ "list": blake3::hash(&bytes).to_hex().as_str(), "from": from }))
+    }
+
     /// One split of a dataset.
     ///
     /// # Errors
@@ -83,7 +98,7 @@ impl Catalog<'_> {
     /// # Errors
     /// When the set is not there or has too few images.
     pub fn pairs(&self, choice: &PairSettings) -> Result<(ImageSet, PairList)> {
-        let PairSettings { ref from, categories, per_category, seed, reuse } = *choice;
+        let PairSettings { ref from, categories, per_category, seed, reuse, ref list } = *choice;
         let set = if from == SYNTH {
             if categories > world::PRETRAINING_CATEGORIES as usize {
                 return Err(Error::new(format!(
@@ -96,7 +111,11 @@ impl Catalog<'_> {
         } else {
             self.split(from, "train")?
         };
-        let list = pairs::build(&set, categories, per_category, seed, reuse)?;
+        let list = if list.is_empty() {
+            pairs::build(&set, categories, per_category, seed, reuse)?
+        } else {
+            pairs::read_manifest(Path::new(list), &set)?
+        };
         Ok((set, list))
     }
 }

@@ -87,6 +87,11 @@ impl Bar<'_> {
         }
     }
 
+    /// `done` are done in all.
+    pub fn reach(&self, done: u64) {
+        self.advance(done.saturating_sub(self.bar.position()));
+    }
+
     /// A few words on the present state, such as the loss.
     pub fn message(&self, message: &str) {
         self.bar.set_message(message.to_owned());

@@ -108,6 +108,14 @@ pub fn run<S: Serialize + Sync>(
     Ok(tables)
 }
 
+/// The key of a cell's result: a hash of everything that determines it.
+pub fn cell_key(experiment: &str, cell: &Cell, compute: &Compute) -> String {
+    canonical::key(&serde_json::json!({
+        "experiment": experiment, "row": cell.row, "column": cell.column, "seed": cell.seed,
+        "inputs": cell.inputs, "code": env!("SEMPAIR_CODE"), "compute": compute,
+    }))
+}
+
 /// What all cells of one command share.
 struct Bench<'a, S> {
     /// A record with everything that does not depend on the cell.
@@ -129,10 +137,7 @@ impl<S: Serialize + Sync> Bench<'_, S> {
     /// The id of the run that has the cell's result, run now or found.
     fn cell(&mut self, experiment: &dyn Experiment<S>, table: &Table, cell: &Cell) -> Result<String> {
         self.started += 1;
-        let key = canonical::key(&serde_json::json!({
-            "experiment": experiment.id(), "row": cell.row, "column": cell.column, "seed": cell.seed,
-            "inputs": cell.inputs, "code": self.template.build.code, "compute": self.template.compute,
-        }));
+        let key = cell_key(experiment.id(), cell, &self.template.compute);
         if let Some(id) = self.done.get(&key) {
             self.reused += 1;
             return Ok(id.clone());

@@ -129,8 +129,7 @@ fn representation_inputs(settings: &Settings, what: Representation, seed: u64) -
             "pretraining": settings.pretraining(seed),
             "augment": settings.augment,
             "normalization": settings.normalization,
-            "pairs": settings.pairs,
-            "from": settings.catalog().identity(&settings.pairs.from)?,
+            "pairs": settings.catalog().pairs_identity(&settings.pairs)?,
         }),
     })
 }

@@ -1,0 +1,142 @@
+//! `bench step` and `bench augment`: speed as JSON that a script can set beside a peer's.
+
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::json;
+
+use crate::data::augment::throughput;
+use crate::error::{Error, Result};
+use crate::kernels::cpu;
+use crate::models::{Encoder, HeadKind, ModelSpec, Stem};
+use crate::train::bench::step_seconds;
+
+use super::setup::print_json;
+
+#[derive(Subcommand)]
+pub(super) enum BenchCommand {
+    /// Time SimCLR training steps: encoder, head, loss, backward, SGD
+    Step {
+        /// The encoder
+        #[arg(long, value_enum, default_value_t = Model::Resnet18)]
+        model: Model,
+        /// Height and width of the images in pixels
+        #[arg(long, default_value_t = 64)]
+        image: usize,
+        /// Pairs of a step; it sees two images of each
+        #[arg(long, default_value_t = 32)]
+        pairs: usize,
+        /// Number format: f32
+        #[arg(long, default_value = "f32")]
+        precision: String,
+        /// Timed steps
+        #[arg(long, default_value_t = 8)]
+        steps: usize,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Time SimCLR's augmentation, from 64x64 bytes to normalised floats
+    Augment {
+        /// Height and width of the views in pixels
+        #[arg(long, default_value_t = 64)]
+        image: usize,
+        /// Timed rounds of 512 views
+        #[arg(long, default_value_t = 20)]
+        rounds: usize,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum Model {
+    /// ResNet-18 with ImageNet's stem
+    Resnet18,
+    /// ResNet-50 with ImageNet's stem
+    Resnet50,
+    /// ResNet-18 with the stem for small images
+    Resnet18Cifar,
+    /// The quick profile's network
+    ResnetSmall,
+}
+
+impl Model {
+    fn spec(self, image: usize) -> ModelSpec {
+        let (encoder, stem) = match self {
+            Self::Resnet18 => (Encoder::Resnet18, Stem::Imagenet),
+            Self::Resnet50 => (Encoder::Resnet50, Stem::Imagenet),
+            Self::Resnet18Cifar => (Encoder::Resnet18, Stem::Small),
+            Self::ResnetSmall => (Encoder::ResnetSmall, Stem::Half),
+        };
+        ModelSpec { encoder, stem, head: HeadKind::Mlp, image }
+    }
+}
+
+/// `sempair bench`.
+pub(super) fn run(command: BenchCommand) -> Result<ExitCode> {
+    match command {
+        BenchCommand::Step { model, image, pairs, precision, steps, json } => {
+            step(model, image, pairs, &precision, steps, json)
+        }
+        BenchCommand::Augment { image, rounds, json } => augment(image, rounds, json),
+    }
+}
+
+fn step(model: Model, image: usize, pairs: usize, precision: &str, steps: usize, json: bool) -> Result<ExitCode> {
+    if precision != "f32" {
+        return Err(Error::new(format!("`--precision {precision}` is not there; f32 is"))
+            .hint("`sempair bench step --precision f32`"));
+    }
+    at_least_one("pairs", pairs)?;
+    at_least_one("steps", steps)?;
+    let name = model.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default();
+    let seconds = step_seconds(&model.spec(image), pairs, steps)?;
+    let rates = seconds.iter().map(|seconds| 2.0 * pairs as f64 / seconds).collect::<Vec<_>>();
+    if json {
+        print_json(&json!({
+            "model": name, "image": image, "pairs": pairs, "precision": precision, "isa": cpu::isa().name(),
+            "threads": rayon::current_num_threads(), "step_seconds": seconds,
+            "images_per_second_median": median(&rates), "images_per_second_best": best(&rates),
+        }))?;
+    } else {
+        let (isa, threads) = (cpu::isa().name(), rayon::current_num_threads());
+        println!("{name} at {image}x{image}, {pairs} pairs, {precision}, {isa}, {threads} threads");
+        println!("{:.1} images/s median, {:.1} best of {steps} steps", median(&rates), best(&rates));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn augment(image: usize, rounds: usize, json: bool) -> Result<ExitCode> {
+    at_least_one("image", image)?;
+    at_least_one("rounds", rounds)?;
+    let rates = throughput(image, rounds);
+    if json {
+        print_json(&json!({
+            "image": image, "threads": rayon::current_num_threads(), "images_per_second": rates,
+            "images_per_second_median": median(&rates), "images_per_second_best": best(&rates),
+        }))?;
+    } else {
+        println!("{:.0} views/s median, {:.0} best of {rounds} rounds", median(&rates), best(&rates));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn at_least_one(name: &str, value: usize) -> Result<()> {
+    if value > 0 {
+        return Ok(());
+    }
+    Err(Error::new(format!("`--{name} 0` measures nothing")).hint(format!("`--{name} 32`")))
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) }
+}
+
+fn best(values: &[f64]) -> f64 {
+    values.iter().copied().fold(0.0, f64::max)
+}

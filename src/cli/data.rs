@@ -1,0 +1,274 @@
+//! `data import`, `list`, `verify`, `pairs` and `preview`.
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::data::augment::{Augmentation, Normalization, Pipeline, Views, plain};
+use crate::data::catalog::{PairSettings, SYNTH};
+use crate::data::image_set::ImageSet;
+use crate::data::import::{Options, import};
+use crate::data::pairs::{Kind, Pair, PairList};
+use crate::data::preview::{contact_sheet, write_png};
+use crate::data::store;
+use crate::error::{Context, Error, Result};
+use crate::harness::interrupt::Interrupt;
+use crate::harness::progress::{Bar, Progress};
+use crate::rng::Key;
+use crate::train::settings::Settings;
+
+use super::{App, ConfigArgs, setup};
+
+#[derive(Subcommand)]
+pub(super) enum DataCommand {
+    /// Import CIFAR-10, CIFAR-100, STL-10, Tiny-ImageNet, or a folder of one directory per category
+    Import {
+        /// A directory, .tar, .tar.gz or .zip; recognised by content
+        path: PathBuf,
+        /// The dataset's name; the layout's own by default
+        #[arg(long)]
+        name: Option<String>,
+        /// Resize to this height and width in pixels; the set's own by default, 64 for folders
+        #[arg(long)]
+        size: Option<usize>,
+        /// Put it in the place of a dataset of the same name
+        #[arg(long)]
+        replace: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the imported datasets
+    List {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read datasets whole and compare them with their recorded hashes
+    Verify {
+        /// The datasets; all by default
+        names: Vec<String>,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Draw semantic pairs and write them as a readable list with hashes
+    Pairs {
+        /// The set to draw from: `synth`, or an imported one
+        #[arg(long, value_name = "SET")]
+        from: String,
+        /// Number of categories
+        #[arg(long)]
+        categories: usize,
+        /// Pairs of each category
+        #[arg(long)]
+        per_category: usize,
+        /// Chooses categories and pairs
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// Let an image be in several pairs
+        #[arg(long)]
+        reuse: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Draw a picture of pairs and of their augmented views
+    Preview {
+        /// `synth`, an evaluation set, or an imported set
+        set: String,
+        /// Rows of the picture, a pair each
+        #[arg(long, default_value_t = 10)]
+        rows: usize,
+        /// The picture; `preview-SET.png` beside the datasets by default
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+/// `sempair data`.
+pub(super) fn run(app: &App, command: DataCommand, quiet: bool) -> Result<ExitCode> {
+    match command {
+        DataCommand::Import { path, name, size, replace, config, json } => {
+            let settings = setup::resolve(app, &config)?.settings;
+            import_set(&settings, &path, (name, size, replace), json, quiet)
+        }
+        DataCommand::List { config, json } => list(&setup::resolve(app, &config)?.settings, json),
+        DataCommand::Verify { names, config, json } => verify(&setup::resolve(app, &config)?.settings, names, json),
+        DataCommand::Pairs { from, categories, per_category, seed, reuse, config, json } => {
+            let choice = PairSettings { from, categories, per_category, seed, reuse, list: String::new() };
+            pairs(&setup::resolve(app, &config)?.settings, &choice, json)
+        }
+        DataCommand::Preview { set, rows, file, config } => {
+            preview(&setup::resolve(app, &config)?.settings, &set, rows, file)
+        }
+    }
+}
+
+fn folder(settings: &Settings) -> &Path {
+    Path::new(&settings.paths.data)
+}
+
+fn import_set(
+    settings: &Settings,
+    path: &Path,
+    (name, size, replace): (Option<String>, Option<usize>, bool),
+    json: bool,
+    quiet: bool,
+) -> Result<ExitCode> {
+    let progress = Progress::stderr(quiet);
+    let interrupt = Interrupt::install()?;
+    let bar: OnceCell<Bar> = OnceCell::new();
+    let advance = |done: u64, total: u64| {
+        let bar = bar.get_or_init(|| progress.bar("import", total, "images"));
+        bar.reach(done);
+    };
+    let options = Options { name, size, replace, cancelled: &|| interrupt.requested() };
+    let imported = import(path, &options, folder(settings), &advance)?;
+    drop(bar);
+    let dataset = &imported.dataset;
+    if json {
+        let splits: Vec<_> = dataset
+            .splits
+            .values()
+            .map(|set| json!({ "name": set.name, "images": set.len(), "size": set.size, "hash": set.hash }))
+            .collect();
+        setup::print_json(&json!({
+            "name": dataset.name, "description": dataset.description, "layout": imported.layout,
+            "file": imported.path, "splits": splits,
+        }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{}: {} ({})", dataset.name, dataset.description, imported.layout);
+    for set in dataset.splits.values() {
+        let size = set.size;
+        println!("  {}: {} images of {size}x{size}, {} categories, {}", set.name, set.len(), set.classes.len(), set.hash);
+    }
+    println!("  in {}", imported.path.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(settings: &Settings, json: bool) -> Result<ExitCode> {
+    let sets = store::list(folder(settings))?;
+    if json {
+        setup::print_json(&sets)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if sets.is_empty() {
+        println!(
+            "no imported datasets in {}; `sempair data import PATH` adds one (the embedded ones are always there)",
+            settings.paths.data
+        );
+    }
+    for set in sets {
+        println!("{}: {}", set.name, set.description);
+        set.splits.iter().for_each(|split| println!("  {}: {} images, {}", split.name, split.images, split.hash));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn verify(settings: &Settings, mut names: Vec<String>, json: bool) -> Result<ExitCode> {
+    if names.is_empty() {
+        names = store::list(folder(settings))?.into_iter().map(|set| set.name).collect();
+    }
+    let reports = names.iter().map(|name| store::verify(folder(settings), name)).collect::<Result<Vec<_>>>()?;
+    if json {
+        setup::print_json(&reports)?;
+    } else {
+        for report in &reports {
+            let verdict = if report.holds() { "holds" } else { "CHANGED since its import" };
+            println!("{}: {verdict}", report.name);
+            for split in report.splits.iter().filter(|split| !split.changed.is_empty()) {
+                let shown: Vec<String> = split.changed.iter().take(10).map(ToString::to_string).collect();
+                println!("  {}: {} images differ: {}", split.name, split.changed.len(), shown.join(", "));
+            }
+        }
+    }
+    match reports.iter().find(|report| !report.holds()) {
+        None => Ok(ExitCode::SUCCESS),
+        Some(report) => Err(Error::new(format!("dataset `{}` is not what was imported", report.name))
+            .hint("`sempair data import PATH --replace` imports it again")),
+    }
+}
+
+fn pairs(settings: &Settings, choice: &PairSettings, json: bool) -> Result<ExitCode> {
+    let (set, list) = settings.catalog().pairs(choice)?;
+    let path = list.write_manifest(&set, &folder(settings).join("pairs"))?;
+    let (sp, ap) = (list.hash(Kind::Semantic), list.hash(Kind::Augmented));
+    if json {
+        setup::print_json(&json!({
+            "file": path, "set": list.set, "set_hash": list.set_hash, "categories": list.categories.len(),
+            "pairs": list.pairs.len(), "sp_hash": sp, "ap_hash": ap,
+        }))?;
+    } else {
+        println!("{} semantic pairs of {} categories of {}", list.pairs.len(), list.categories.len(), list.set);
+        println!("  SP {sp}\n  AP {ap} (the first image of every pair)\n  in {}", path.display());
+        println!("train on them with `--set pairs.from={} --set pairs.list={:?}`", choice.from, path.display().to_string());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Views of each image beside it.
+const VIEWS: u64 = 3;
+
+fn preview(settings: &Settings, name: &str, rows: usize, file: Option<PathBuf>) -> Result<ExitCode> {
+    let (set, list) = pairs_to_show(settings, name, rows)?;
+    let identity = Normalization { mean: [0.0; 3], std: [1.0; 3] };
+    let Views { first, second } = &settings.augment;
+    let size = settings.model.image;
+    let pipelines = [first, second].map(|view: &Augmentation| {
+        Pipeline::new(Views { first: view.clone(), second: view.clone() }, identity.clone(), size)
+    });
+    let key = Key::root(0).split("preview");
+    let row = |pair: &Pair| {
+        let mut shown = Vec::new();
+        for (index, pipeline) in [pair.first, pair.second].into_iter().zip(&pipelines) {
+            let image = set.image(index as usize);
+            let mut view = vec![0.0; size * size * 3];
+            plain(image, set.size, size, &identity, &mut view);
+            shown.push((size, bytes(&view)));
+            for draw in 0..VIEWS {
+                pipeline.view(image, set.size, 0, key.at(u64::from(index)).at(draw), &mut view);
+                shown.push((size, bytes(&view)));
+            }
+        }
+        shown
+    };
+    let sheet: Vec<_> = list.pairs.iter().take(rows).map(row).collect();
+    let (width, height, rgb) = contact_sheet(&sheet, (96 / size).max(1));
+    let path = file.unwrap_or_else(|| folder(settings).join(format!("preview-{name}.png")));
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir).context(format!("cannot make the folder {}", dir.display()))?;
+    write_png(&path, width, height, &rgb)?;
+    println!("{} pairs of {}, each image with {VIEWS} views of it: {}", sheet.len(), set.name, path.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One pair from each of `rows` categories, or as many as there are.
+fn pairs_to_show(settings: &Settings, name: &str, rows: usize) -> Result<(ImageSet, PairList)> {
+    if rows == 0 {
+        return Err(Error::new("`--rows 0` shows nothing").hint("`--rows 10`"));
+    }
+    let catalog = settings.catalog();
+    let categories = if name == SYNTH { rows } else { rows.min(catalog.split(name, "train")?.classes.len()) };
+    let choice =
+        PairSettings { from: name.into(), categories, per_category: 1, seed: 0, reuse: false, list: String::new() };
+    catalog.pairs(&choice)
+}
+
+fn bytes(view: &[f32]) -> Vec<u8> {
+    view.iter().map(|value| (value * 255.0).round().clamp(0.0, 255.0) as u8).collect()
+}

@@ -1,0 +1,167 @@
+//! `runs`, `show` and `audit`: what the ledger says.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::error::{Error, Result};
+use crate::harness::audit::{self, Audit, AuditRun};
+use crate::harness::cache::Held;
+use crate::harness::experiment::Row;
+use crate::harness::progress::duration;
+use crate::harness::record::{Record, Status};
+
+use super::{App, ConfigArgs, setup};
+
+/// `sempair runs`.
+pub(super) fn runs(app: &App, args: &ConfigArgs, last: Option<usize>, json: bool) -> Result<ExitCode> {
+    let settings = setup::resolve(app, args)?.settings;
+    let (mut records, problems) = setup::ledger(&settings).records()?;
+    problems.iter().for_each(|problem| eprintln!("left out {}: {}", problem.file.display(), problem.what));
+    records.sort_by(|a, b| (&a.started, &a.id).cmp(&(&b.started, &b.id)));
+    let from = records.len() - last.unwrap_or(records.len()).min(records.len());
+    let shown = &records[from..];
+    if json {
+        setup::print_json(&shown)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if shown.is_empty() {
+        println!("no runs yet; `sempair reproduce` makes some");
+    }
+    for record in shown {
+        let commit = record.git.commit.as_deref().map_or("no commit", |commit| &commit[..8.min(commit.len())]);
+        println!(
+            "{}  {:11}  {}  {commit}{}  {:8}  {} {} {} seed {}  {}",
+            record.short(),
+            status(record.status),
+            record.started.get(..16).unwrap_or(&record.started).replace('T', " "),
+            if record.git.dirty { "*" } else { " " },
+            record.profile,
+            record.experiment,
+            labels(&record.row),
+            record.column,
+            record.seed,
+            metrics(&record.metrics),
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `sempair show`.
+pub(super) fn show(app: &App, args: &ConfigArgs, run: &str, json: bool) -> Result<ExitCode> {
+    let settings = setup::resolve(app, args)?.settings;
+    let record = setup::ledger(&settings).find(run)?;
+    if json {
+        setup::print_json(&record)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    facts(&record).into_iter().for_each(|(name, value)| println!("{name:12} {value}"));
+    println!("stages");
+    for stage in &record.stages {
+        let from = stage.from.as_ref().map_or("computed".into(), |run| format!("from run {run}"));
+        println!("  {:10} {} {from}, {}", stage.name, stage.key, duration(stage.seconds));
+        stage.files.iter().for_each(|file| println!("    {} {} ({} bytes)", file.hash, file.name, file.bytes));
+    }
+    println!("data");
+    record.data.iter().for_each(|data| println!("  {} {}: {}", data.hash, data.name, data.description));
+    println!("settings");
+    record.settings.iter().for_each(|s| println!("  {} = {}  ({})", s.key, s.value, s.origin));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `sempair audit`.
+pub(super) fn audit(app: &App, args: &ConfigArgs, rev: &str, json: bool) -> Result<ExitCode> {
+    let settings = setup::resolve(app, args)?.settings;
+    let audit = audit::audit(&setup::ledger(&settings), &setup::cache(&settings), Path::new("."), rev)?;
+    if json {
+        setup::print_json(&audit)?;
+    } else {
+        print_audit(&audit);
+    }
+    if audit.holds() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(Error::new(format!("the audit of {rev} found records or files that no longer are what was written"))
+        .hint("the lines above name them; `sempair reproduce --force` runs the cells again"))
+}
+
+fn print_audit(audit: &Audit) {
+    println!("{} runs recorded at commit {}", audit.runs.len(), audit.commit);
+    for run in &audit.runs {
+        println!(
+            "{}  {:11}  {} {} {} seed {}: record {}, tree {}, {}",
+            &run.id[run.id.len().saturating_sub(8)..],
+            status(run.status),
+            run.experiment,
+            labels(&run.row),
+            run.column,
+            run.seed,
+            if run.intact { "holds" } else { "CHANGED since it was written" },
+            if run.dirty { "dirty" } else { "clean" },
+            stages(run),
+        );
+    }
+    audit.problems.iter().for_each(|problem| println!("{}: {}", problem.file.display(), problem.what));
+}
+
+/// What became of a run's files, in a few words.
+fn stages(run: &AuditRun) -> String {
+    let changed: Vec<&str> =
+        run.stages.iter().filter(|s| matches!(s.held, Held::Changed(_))).map(|s| s.name.as_str()).collect();
+    let held = run.stages.iter().filter(|stage| matches!(stage.held, Held::Ok)).count();
+    match (changed.is_empty(), held) {
+        (false, _) => format!("files CHANGED in {}", changed.join(", ")),
+        (true, 0) if run.stages.is_empty() => "no files".into(),
+        (true, 0) => "files no longer in the cache".into(),
+        (true, held) => format!("files of {held} of {} stages hold", run.stages.len()),
+    }
+}
+
+fn facts(record: &Record) -> Vec<(&'static str, String)> {
+    let git = &record.git;
+    let commit = git.commit.clone().unwrap_or_else(|| git.note.clone().unwrap_or_else(|| "unknown".into()));
+    let tree = match (&git.diff_hash, git.dirty) {
+        (Some(hash), true) => format!(", dirty (difference {hash})"),
+        (None, true) => ", dirty".into(),
+        _ => ", clean".into(),
+    };
+    let mut facts = vec![
+        ("run", record.id.clone()),
+        ("status", status(record.status).to_string()),
+        ("cell", format!("{} {} {} seed {}", record.experiment, labels(&record.row), record.column, record.seed)),
+        ("result", metrics(&record.metrics)),
+        ("profile", record.profile.clone()),
+        ("started", record.started.clone()),
+        ("took", duration(record.seconds)),
+        ("commit", format!("{commit}{tree}")),
+        ("code", record.build.code.clone()),
+        ("compiler", record.build.rustc.clone()),
+        ("binary", record.build.binary_hash.clone().unwrap_or_default()),
+        ("host", format!("{}, {} ({} threads)", record.host.hostname, record.host.cpu, record.host.threads)),
+        ("compute", format!("{} {} {}", record.compute.device, record.compute.isa, record.compute.precision)),
+        ("checkpoint", record.checkpoint.clone().unwrap_or_default()),
+        ("predictions", record.predictions.clone().unwrap_or_default()),
+        ("arguments", record.args.join(" ")),
+    ];
+    facts.extend(record.error.iter().map(|error| ("error", error.clone())));
+    facts.retain(|(_, value)| !value.is_empty());
+    facts
+}
+
+fn labels(row: &Row) -> String {
+    row.iter().map(|(_, label)| label.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+fn metrics(metrics: &BTreeMap<String, f64>) -> String {
+    metrics.iter().map(|(name, value)| format!("{name} {value:.2}")).collect::<Vec<_>>().join(", ")
+}
+
+fn status(status: Status) -> &'static str {
+    match status {
+        Status::Running => "running",
+        Status::Completed => "completed",
+        Status::Failed => "failed",
+        Status::Interrupted => "interrupted",
+        Status::Killed => "killed",
+    }
+}

@@ -1,0 +1,208 @@
+//! `reproduce`, `table`, `list` and `report`.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::error::{Error, Result};
+use crate::harness::experiment::{Experiment, Table};
+use crate::harness::interrupt::Interrupt;
+use crate::harness::progress::Progress;
+use crate::harness::record::{Record, Status};
+use crate::harness::runner::{self, Options};
+use crate::report::stats::Verdict;
+use crate::report::{Input, Rendered, render, results};
+use crate::train::settings::Settings;
+
+use super::{App, ConfigArgs, RunArgs, setup};
+
+/// Runs what is missing of the chosen tables (all, when none is named) and renders the report.
+pub(super) fn reproduce(
+    app: &App,
+    args: &ConfigArgs,
+    tables: &[String],
+    how: RunArgs,
+    quiet: bool,
+) -> Result<ExitCode> {
+    let resolved = setup::resolve(app, args)?;
+    let experiments = chosen(app, tables)?;
+    let settings = &resolved.settings;
+    let (ledger, cache) = (setup::ledger(settings), setup::cache(settings));
+    let progress = Progress::stderr(quiet);
+    let interrupt = Interrupt::install()?;
+    say_what_is_missing(&experiments, settings, &progress)?;
+    let runs = runner::run(
+        &experiments,
+        &resolved,
+        &args.profile,
+        &setup::compute(settings),
+        &ledger,
+        &cache,
+        &Options { force: how.force, repo: PathBuf::from(".") },
+        &progress,
+        &interrupt,
+        &std::env::args().collect::<Vec<_>>(),
+    )?;
+    let (records, _) = ledger.records()?;
+    let tables = runs
+        .into_iter()
+        .map(|run| {
+            let wanted: HashSet<&str> = run.cells.iter().map(|(_, id)| id.as_str()).collect();
+            let of_table = records.iter().filter(|record| wanted.contains(record.id.as_str())).cloned().collect();
+            (run.table, of_table)
+        })
+        .collect();
+    finish(app, args, settings, tables, Vec::new(), &records, how.strict)
+}
+
+/// Renders the report again from the ledger alone.
+pub(super) fn report(app: &App, args: &ConfigArgs) -> Result<ExitCode> {
+    let resolved = setup::resolve(app, args)?;
+    let ledger = setup::ledger(&resolved.settings);
+    let (records, problems) = ledger.records()?;
+    let mut excluded: Vec<(String, String)> =
+        problems.iter().map(|problem| (problem.file.display().to_string(), problem.what.clone())).collect();
+    let mut tables = Vec::new();
+    for experiment in app.experiments {
+        let (offered, others) = comparable(&records, experiment.id(), &args.profile);
+        excluded.extend(others);
+        if !offered.is_empty() {
+            tables.push((experiment.table(&resolved.settings), offered));
+        }
+    }
+    if tables.is_empty() {
+        return Err(Error::new(format!(
+            "{} has no completed run of the profile `{}`",
+            ledger.dir().display(),
+            args.profile
+        ))
+        .hint(format!("`sempair reproduce --profile {}` runs them", args.profile)));
+    }
+    finish(app, args, &resolved.settings, tables, excluded, &records, false)
+}
+
+/// `sempair list`.
+pub(super) fn list(app: &App, args: &ConfigArgs, json: bool) -> Result<ExitCode> {
+    let resolved = setup::resolve(app, args)?;
+    let settings = &resolved.settings;
+    let (records, _) = setup::ledger(settings).records()?;
+    let mut rows = Vec::new();
+    for experiment in app.experiments {
+        let cells = experiment.cells(settings).map(|cells| {
+            let compute = setup::compute(settings);
+            let keys: HashSet<String> =
+                cells.iter().map(|cell| runner::cell_key(experiment.id(), cell, &compute)).collect();
+            let completed = records.iter().filter(|record| record.status == Status::Completed);
+            let done: HashSet<&String> = completed.map(|r| &r.key).filter(|key| keys.contains(*key)).collect();
+            (keys.len(), done.len())
+        });
+        rows.push((experiment, cells));
+    }
+    if json {
+        let facts: Vec<_> = rows.iter().map(|(experiment, cells)| match cells {
+            Ok((all, done)) => json!({
+                "id": experiment.id(), "title": experiment.title(), "cells": all, "done": done, "missing": all - done,
+            }),
+            Err(error) => json!({ "id": experiment.id(), "title": experiment.title(), "error": error.what() }),
+        });
+        setup::print_json(&facts.collect::<Vec<_>>())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (experiment, cells) in &rows {
+        let state = match cells {
+            Ok((all, done)) => format!("{done} of {all} cells done"),
+            Err(error) => error.what().to_string(),
+        };
+        println!("{:12} {} ({state})", experiment.id(), experiment.title());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn chosen<'a>(app: &App<'a>, tables: &[String]) -> Result<Vec<&'a dyn Experiment<Settings>>> {
+    if tables.is_empty() {
+        return Ok(app.experiments.to_vec());
+    }
+    let find = |id: &String| {
+        app.experiments.iter().copied().find(|experiment| experiment.id() == id).ok_or_else(|| {
+            let ids: Vec<&str> = app.experiments.iter().map(|experiment| experiment.id()).collect();
+            Error::new(format!("there is no table `{id}`; there are {}", ids.join(", ")))
+                .hint("`sempair list` shows all tables")
+        })
+    };
+    tables.iter().map(find).collect()
+}
+
+/// A column without cells is one whose data are not there.
+fn say_what_is_missing(
+    experiments: &[&dyn Experiment<Settings>],
+    settings: &Settings,
+    progress: &Progress,
+) -> Result<()> {
+    for experiment in experiments {
+        let cells = experiment.cells(settings)?;
+        for column in experiment.table(settings).columns {
+            if !cells.iter().any(|cell| cell.column == column.id) {
+                progress.line(&format!(
+                    "table {}: `{}` is not imported, so its column stays empty (`sempair data import PATH` adds it)",
+                    experiment.id(),
+                    column.id
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The completed runs of a table that may stand side by side: those with the code and the configuration of the newest.
+/// The rest is named with the reason.
+fn comparable(records: &[Record], table: &str, profile: &str) -> (Vec<Record>, Vec<(String, String)>) {
+    let mut of_table: Vec<&Record> = records
+        .iter()
+        .filter(|r| r.experiment == table && r.profile == profile && r.status == Status::Completed)
+        .collect();
+    of_table.sort_by_key(|record| (&record.started, &record.id));
+    let Some(newest) = of_table.last().map(|record| circumstances(record)) else { return Default::default() };
+    let (same, other): (Vec<&Record>, Vec<&Record>) =
+        of_table.into_iter().partition(|record| circumstances(record) == newest);
+    let reason = "run with other code or another configuration than the newest run of its table";
+    (same.into_iter().cloned().collect(), other.iter().map(|r| (r.id.clone(), reason.to_string())).collect())
+}
+
+/// What must be equal for two runs to stand in one table. How many seeds and which sets were asked for, and where
+/// files lie, may differ.
+fn circumstances(record: &Record) -> (&str, &str, &str, &str, BTreeMap<&str, String>) {
+    let free = |key: &str| key == "seeds" || key == "device" || key.starts_with("paths.") || key.ends_with(".sets");
+    let settings = record.settings.iter().filter(|s| !free(&s.key)).map(|s| (s.key.as_str(), s.value.to_string()));
+    let compute = &record.compute;
+    (&record.build.code, &compute.device, &compute.isa, &compute.precision, settings.collect())
+}
+
+fn finish(
+    app: &App,
+    args: &ConfigArgs,
+    settings: &Settings,
+    tables: Vec<(Table, Vec<Record>)>,
+    excluded: Vec<(String, String)>,
+    records: &[Record],
+    strict: bool,
+) -> Result<ExitCode> {
+    let profile = setup::profile(app, &args.profile)?;
+    let of_profile: Vec<Record> = records.iter().filter(|record| record.profile == profile.name).cloned().collect();
+    // The time of the newest run, not of the rendering: the same ledger gives the same bytes.
+    let ended = tables.iter().flat_map(|(_, runs)| runs.iter().filter_map(|run| run.ended.clone()));
+    let input = Input {
+        profile: profile.name.into(),
+        description_of_profile: profile.description.into(),
+        generated: ended.max().unwrap_or_default(),
+        tables,
+        excluded,
+        all_records: &of_profile,
+    };
+    let Rendered { dir, summary, .. } = render(&input, &Path::new(&settings.paths.reports).join(profile.name))?;
+    print!("{summary}");
+    println!("report: {}", dir.join("report.html").display());
+    let missed = results(&input).tables.iter().flat_map(|t| &t.claims).any(|c| c.verdict != Verdict::Reproduced);
+    Ok(if strict && missed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}

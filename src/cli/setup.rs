@@ -1,0 +1,115 @@
+//! What commands need before they start: threads, instruction set, configuration, ledger and cache.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::error::{Context, Error, Result};
+use crate::harness::cache::Cache;
+use crate::harness::config::{Layers, Origin, Resolved};
+use crate::harness::ledger::Ledger;
+use crate::harness::provenance::Compute;
+use crate::kernels::cpu;
+use crate::train::settings::{Precision, Settings};
+
+use super::{App, ConfigArgs, Profile};
+
+/// Sets the size of the pool that all work runs on.
+pub(super) fn threads(count: Option<usize>) -> Result<()> {
+    let Some(count) = count else { return Ok(()) };
+    if count == 0 {
+        return Err(Error::new("`--threads 0` leaves nobody to work")
+            .hint("leave it out to use every core, or give 1 or more: `--threads 1`"));
+    }
+    rayon::ThreadPoolBuilder::new().num_threads(count).build_global().context(format!("cannot start {count} threads"))
+}
+
+/// Selects the instruction set before the first kernel runs, so that a wrong SEMPAIR_ISA is an error at once.
+pub(super) fn instruction_set() -> Result<()> {
+    cpu::select_isa(None).map(|_| ())
+}
+
+/// The settings of a command, checked, with their origins.
+pub(super) fn resolve(app: &App, args: &ConfigArgs) -> Result<Resolved<Settings>> {
+    let profile = profile(app, &args.profile)?;
+    let mut sets = args.sets.clone();
+    let quoted = |path: &Path| format!("{:?}", path.display().to_string());
+    sets.extend(args.seeds.map(|seeds| format!("seeds={seeds}")));
+    sets.extend(args.data.as_deref().map(|dir| format!("paths.data={}", quoted(dir))));
+    sets.extend(args.out.as_deref().map(|dir| format!("paths.reports={}", quoted(dir))));
+    sets.extend(args.device.as_ref().map(|device| format!("device={device:?}")));
+    let resolved = Layers::new()
+        .embedded("defaults", app.defaults)
+        .embedded(profile.layer, profile.toml)
+        .file(Path::new("sempair.toml"))
+        .env("SEMPAIR_", &["ISA"])
+        .set(&sets)
+        .resolve::<Settings>()?;
+    resolved.settings.validate()?;
+    Ok(resolved)
+}
+
+/// The profile of that name.
+pub(super) fn profile<'a>(app: &'a App, name: &str) -> Result<&'a Profile> {
+    app.profiles.iter().find(|profile| profile.name == name).ok_or_else(|| {
+        let names: Vec<&str> = app.profiles.iter().map(|profile| profile.name).collect();
+        Error::new(format!("there is no profile `{name}`; there are {}", names.join(", ")))
+            .hint("`sempair config --profile standard` shows what a profile sets")
+    })
+}
+
+/// The ledger of these settings.
+pub(super) fn ledger(settings: &Settings) -> Ledger {
+    let locks = Path::new(&settings.paths.cache).join("locks");
+    Ledger::open(Path::new(&settings.paths.reports).join("ledger"), locks)
+}
+
+/// The cache of these settings.
+pub(super) fn cache(settings: &Settings) -> Cache {
+    Cache::open(&settings.paths.cache)
+}
+
+/// What computes, as records name it.
+pub(super) fn compute(settings: &Settings) -> Compute {
+    let Precision::F32 = settings.precision;
+    Compute { device: "cpu".into(), isa: cpu::isa().name().into(), precision: "f32".into() }
+}
+
+/// `sempair config`.
+pub(super) fn print_config(app: &App, args: &ConfigArgs, prefix: Option<&str>, json: bool) -> Result<ExitCode> {
+    let mut values = resolve(app, args)?.values;
+    if let Some(prefix) = prefix {
+        values.retain(|value| value.key.starts_with(prefix));
+        if values.is_empty() {
+            return Err(Error::new(format!("no key starts with `{prefix}`")).hint("`sempair config` lists all keys"));
+        }
+    }
+    if json {
+        print_json(&values)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let width = values.iter().map(|value| value.key.len() + value.value.to_string().len()).max().unwrap_or(0) + 3;
+    for value in &values {
+        if prefix.is_some() {
+            value.doc.lines().for_each(|line| println!("# {line}"));
+        }
+        let line = format!("{} = {}", value.key, value.value);
+        println!("{line:width$}  {}", origin(&value.origin));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn origin(origin: &Origin) -> String {
+    match &origin.place {
+        Some(place) if *place == origin.layer => place.clone(),
+        Some(place) => format!("{} ({place})", origin.layer),
+        None => origin.layer.clone(),
+    }
+}
+
+/// Prints facts as JSON on standard output.
+pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(value).context("not JSON")?);
+    Ok(())
+}
