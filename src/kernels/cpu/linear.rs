@@ -16,7 +16,10 @@ pub fn forward(y: &mut [f32], x: &[f32], w: &[f32], bias: Option<&[f32]>, rows: 
     matmul::nt(y, x, w, rows, inputs, outputs);
     if let Some(bias) = bias {
         check_len(&describe(), "bias", bias, outputs);
-        for_each_row(y, outputs, |row| row.iter_mut().zip(bias).for_each(|(y, &b)| *y += b));
+        let outputs = outputs.max(1);
+        y.par_chunks_mut(PIECE.next_multiple_of(outputs)).for_each(|rows| {
+            rows.chunks_exact_mut(outputs).for_each(|row| row.iter_mut().zip(bias).for_each(|(y, &b)| *y += b));
+        });
     }
 }
 
@@ -48,13 +51,6 @@ pub fn bias_gradient(db: &mut [f32], dy: &[f32], rows: usize, outputs: usize) {
         sums.iter_mut().zip(row).for_each(|(sum, &dy)| *sum += f64::from(dy));
     }
     db.iter_mut().zip(&sums).for_each(|(db, &sum)| *db += sum as f32);
-}
-
-fn for_each_row(y: &mut [f32], outputs: usize, each: impl Fn(&mut [f32]) + Sync) {
-    if outputs > 0 {
-        let piece = (PIECE / outputs).max(1) * outputs;
-        y.par_chunks_mut(piece).for_each(|y| y.chunks_exact_mut(outputs).for_each(&each));
-    }
 }
 
 fn sizes(operation: &str, rows: usize, inputs: usize, outputs: usize) -> String {

@@ -27,8 +27,8 @@ pub struct Shared<T> {
     len: usize,
 }
 
-// SAFETY: a `Shared` only hands out memory through its unsafe methods, whose callers promise that no two tasks touch
-// the same element.
+// SAFETY: a `Shared` only hands out raw pointers; who writes through them answers for no two tasks touching the same
+// element.
 unsafe impl<T: Send> Sync for Shared<T> {}
 // SAFETY: as for `Sync`.
 unsafe impl<T: Send> Send for Shared<T> {}

@@ -3,7 +3,10 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::Isa;
+use super::partition::PIECE;
 use super::partition::Shared;
 use super::partition::for_each;
 use super::partition::part;
@@ -50,6 +53,7 @@ pub fn gather(
     segments: impl Fn(usize, &mut Vec<Segment>) + Sync,
 ) {
     let &Gathered { images, positions, columns, image_len, depth } = sizes;
+    assert!(c.len() == images * positions * columns && a.len() == images * image_len, "gather: sizes do not fit");
     let groups = images.div_ceil(isa.rows());
     let tiles = groups * positions;
     let panels = columns.div_ceil(isa.columns());
@@ -118,13 +122,14 @@ pub fn accumulate(
     sizes: &Accumulated,
     spans: impl Fn(usize, Range<usize>, &mut Vec<Span>) + Sync,
 ) {
+    assert!(c.len() == sizes.rows * sizes.taps * sizes.columns, "accumulate: sizes do not fit");
     if c.is_empty() {
         return;
     }
     let lanes = sizes.lanes();
     let run = |c: &mut [f32]| {
         let panels = sizes.columns.div_ceil(isa.columns());
-        let len = sizes.rows * sizes.taps * sizes.columns;
+        let len = c.len() / lanes;
         let c = Shared::new(c);
         for_each(lanes * sizes.taps * panels, |task| {
             let (lane, tap, panel) = (task / (sizes.taps * panels), task / panels % sizes.taps, task % panels);
@@ -143,9 +148,12 @@ pub fn accumulate(
     with_scratch(lanes * c.len(), |partials| {
         partials.fill(0.0);
         run(partials);
-        for partial in partials.chunks_exact(c.len()) {
-            c.iter_mut().zip(partial).for_each(|(c, &p)| *c += p);
-        }
+        let len = c.len();
+        c.par_chunks_mut(PIECE).enumerate().for_each(|(piece, c)| {
+            for partial in partials.chunks_exact(len) {
+                c.iter_mut().zip(&partial[piece * PIECE..]).for_each(|(c, &p)| *c += p);
+            }
+        });
     });
 }
 

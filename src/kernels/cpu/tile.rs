@@ -140,23 +140,16 @@ unsafe fn gather_tile<V: Vector, const R: usize, const C: usize>(tile: &Gather) 
             let mut b = tile.packed.add(segment.b * C * V::LANES);
             for l in 0..segment.len {
                 let vectors: [V; C] = std::array::from_fn(|c| V::load(b.add(c * V::LANES)));
-                for r in 0..R {
-                    let factor = V::splat(*a[r].add(l));
-                    for c in 0..C {
-                        sums[r][c] = sums[r][c].add_product(factor, vectors[c]);
+                for (sums, a) in sums.iter_mut().zip(&a) {
+                    let factor = V::splat(*a.add(l));
+                    for (sum, vector) in sums.iter_mut().zip(vectors) {
+                        *sum = sum.add_product(factor, vector);
                     }
                 }
                 b = b.add(C * V::LANES);
             }
         }
-        let last = tile.columns - (C - 1) * V::LANES;
-        for (r, sums) in sums.iter().enumerate() {
-            let c = tile.c.add(r * tile.c_stride);
-            for (j, sum) in sums[..C - 1].iter().enumerate() {
-                sum.store(c.add(j * V::LANES));
-            }
-            sums[C - 1].store_first(c.add((C - 1) * V::LANES), last);
-        }
+        store_tile(&sums, tile.c, tile.c_stride, tile.columns);
     }
 }
 
@@ -178,19 +171,36 @@ unsafe fn accumulate_tile<V: Vector, const R: usize, const C: usize>(tile: &Accu
         for pair in tile.pairs {
             let (a, b) = (tile.a.add(pair.a), tile.b.add(pair.b));
             let vectors: [V; C] = std::array::from_fn(|c| load(b, c));
-            for r in 0..R {
+            for (r, sums) in sums.iter_mut().enumerate() {
                 let factor = V::splat(*a.add(r));
-                for c in 0..C {
-                    sums[r][c] = sums[r][c].add_product(factor, vectors[c]);
+                for (sum, vector) in sums.iter_mut().zip(vectors) {
+                    *sum = sum.add_product(factor, vector);
                 }
             }
         }
-        for (r, sums) in sums.iter().enumerate() {
-            let c = tile.c.add(r * tile.c_stride);
+        store_tile(&sums, tile.c, tile.c_stride, tile.columns);
+    }
+}
+
+/// Writes a tile of which the first `columns` columns exist.
+///
+/// # Safety
+/// Each row of c must be valid for `columns` writes, with the instruction set of V enabled in the caller.
+#[inline(always)]
+unsafe fn store_tile<V: Vector, const R: usize, const C: usize>(
+    sums: &[[V; C]; R],
+    c: *mut f32,
+    c_stride: usize,
+    columns: usize,
+) {
+    for (r, sums) in sums.iter().enumerate() {
+        // SAFETY: every address is one that the caller promised.
+        unsafe {
+            let c = c.add(r * c_stride);
             for (j, sum) in sums[..C - 1].iter().enumerate() {
                 sum.store(c.add(j * V::LANES));
             }
-            sums[C - 1].store_first(c.add((C - 1) * V::LANES), last);
+            sums[C - 1].store_first(c.add((C - 1) * V::LANES), columns - (C - 1) * V::LANES);
         }
     }
 }
