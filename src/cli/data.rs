@@ -192,7 +192,7 @@ fn verify(settings: &Settings, mut names: Vec<String>, json: bool) -> Result<Exi
             let verdict = if report.holds() { "holds" } else { "CHANGED since its import" };
             println!("{}: {verdict}", report.name);
             for split in report.splits.iter().filter(|split| !split.changed.is_empty()) {
-                let shown: Vec<String> = split.changed.iter().take(10).map(ToString::to_string).collect();
+                let shown: Vec<String> = split.changed.iter().take(10).map(|(_, name)| name.clone()).collect();
                 println!("  {}: {} images differ: {}", split.name, split.changed.len(), shown.join(", "));
             }
         }

@@ -101,7 +101,7 @@ pub(super) fn list(app: &App, args: &ConfigArgs, json: bool) -> Result<ExitCode>
         rows.push((experiment, cells));
     }
     if json {
-        let facts: Vec<_> = rows.iter().map(|(experiment, cells)| match cells {
+        let facts = rows.iter().map(|(experiment, cells)| match cells {
             Ok((all, done)) => json!({
                 "id": experiment.id(), "title": experiment.title(), "cells": all, "done": done, "missing": all - done,
             }),

@@ -19,7 +19,7 @@ pub const SYNTH: &str = "synth";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PairSettings {
-    /// The set that pairs are made from: `synth`, or an imported one.
+    /// The set that pairs are made from: `synth`, or an imported one's training split, or `set/split`.
     pub from: String,
     /// Number of categories.
     pub categories: usize,
@@ -72,7 +72,7 @@ impl Catalog<'_> {
     /// # Errors
     /// When the set or the list is not there.
     pub fn pairs_identity(&self, choice: &PairSettings) -> Result<Value> {
-        let from = self.identity(&choice.from)?;
+        let from = self.identity(choice.from.split('/').next().unwrap_or_default())?;
         if choice.list.is_empty() {
             return Ok(json!({ "choice": choice, "from": from }));
         }
@@ -109,7 +109,8 @@ impl Catalog<'_> {
             }
             world::pretraining(self.world, categories, 2 * per_category).0
         } else {
-            self.split(from, "train")?
+            let (name, split) = from.split_once('/').unwrap_or((from, "train"));
+            self.split(name, split)?
         };
         let list = if list.is_empty() {
             pairs::build(&set, categories, per_category, seed, reuse)?
