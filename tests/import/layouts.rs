@@ -143,7 +143,7 @@ fn resizing_averages_and_keeps_the_centre() {
     let dataset = place.import(&place.source(&sources::tar_bytes(&members)), Some(8)).unwrap().dataset;
     for row in dataset.splits["train"].pixels().chunks(8 * 3) {
         assert!(row[3..7 * 3].iter().all(|value| (126..=129).contains(value)), "{row:?}");
-        assert!(row[0] == row[7 * 3] && row[0] < 160, "{row:?}");
+        assert!(row[0].abs_diff(row[7 * 3]) <= 1 && row[0] < 160, "{row:?}");
     }
 }
 
