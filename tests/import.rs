@@ -1,1 +1,64 @@
-//! import
+//! Archives and folders of every supported layout, and hostile ones; the store; pair lists.
+
+#[path = "import/hostile.rs"]
+mod hostile;
+#[path = "import/layouts.rs"]
+mod layouts;
+#[path = "import/pairs.rs"]
+mod pairs;
+#[path = "import/real.rs"]
+mod real;
+#[path = "import/sources.rs"]
+mod sources;
+#[path = "import/store.rs"]
+mod store;
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+use sempair::data::import::Imported;
+use sempair::data::import::Options;
+use sempair::data::import::import;
+use sempair::error::Error;
+use tempfile::TempDir;
+
+/// A temporary directory with a source in it and a data directory beside it.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn source(&self, bytes: &[u8]) -> PathBuf {
+        let path = self.0.path().join("source.bin");
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn data(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
+
+    fn import(&self, path: &Path, size: Option<usize>) -> Result<Imported, Error> {
+        let options = Options { name: Some("set".into()), size, replace: true, cancelled: &|| false };
+        import(path, &options, &self.data(), &|_, _| ())
+    }
+
+    /// The error of importing these bytes, without its hint; and nothing may be left behind.
+    fn refusal(&self, bytes: &[u8]) -> String {
+        self.refusal_of(&self.source(bytes))
+    }
+
+    fn refusal_of(&self, path: &Path) -> String {
+        let error = self.import(path, None).expect_err("the import went through");
+        let left = fs::read_dir(self.data()).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "files are left in the data directory");
+        self.plain(error.what())
+    }
+
+    fn plain(&self, text: &str) -> String {
+        text.replace(&format!("{}/", self.0.path().display()), "")
+    }
+}

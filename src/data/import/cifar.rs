@@ -70,9 +70,8 @@ fn plan_variant(source: &Source, variant: &Variant, root: &str) -> Result<Plan> 
         return Err(source.member_error(&meta, what).hint("the binary version of the set has it; import it whole"));
     };
     let (mut splits, mut tasks) = (Vec::new(), HashMap::new());
-    let test = |name: &str| name == variant.test;
-    let kinds: [(&str, &dyn Fn(&str) -> bool); 2] = [("test", &test), ("train", &variant.is_train)];
-    for (split, is_member) in kinds {
+    for (split, is_train) in [("test", false), ("train", true)] {
+        let is_member = |name: &str| if is_train { (variant.is_train)(name) } else { name == variant.test };
         let members = source.files.keys().filter(|path| path.starts_with(root) && !path[root.len()..].contains('/'));
         let mut names = Vec::new();
         for member in members.filter(|path| is_member(basename(path))) {

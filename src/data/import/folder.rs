@@ -152,7 +152,7 @@ fn lay_out(source: &Source, root: &str, found: BTreeMap<&str, Vec<Placed>>) -> P
 
 /// The innermost directory that holds all and is no split, or else the source's own name.
 fn default_name(source: &Source, root: &str) -> String {
-    let inner = root.split('/').filter(|part| !part.is_empty() && split_named(part).is_none()).next_back();
+    let inner = root.split('/').rfind(|part| !part.is_empty() && split_named(part).is_none());
     let stem = source.path.file_name().map(|name| name.to_string_lossy().into_owned());
     let name = inner.map(String::from).or(stem).unwrap_or_default().to_lowercase();
     let name = [".zip", ".gz", ".tgz", ".tar"].iter().fold(name.as_str(), |n, end| n.strip_suffix(end).unwrap_or(n));

@@ -15,7 +15,7 @@ use super::plan::Records;
 /// tells its version to another, so these stand here and a test compares them with the lock file.
 pub const DECODER: &str = "image 0.25.10 (zune-jpeg 0.5.15), fast_image_resize 6.1.0";
 
-/// The filter: what torchvision's `Resize` does by default with antialiasing, on the centre square.
+/// The filter: what torchvision's `Resize` (of the shorter side, antialiased, bilinear) and `CenterCrop` do.
 pub const FILTER: &str = "antialiased bilinear, centre square";
 
 /// Larger images are refused before anything is allocated for them: about 8,192x8,192.
@@ -76,7 +76,8 @@ fn ends_properly(jpeg: &[u8]) -> bool {
     false
 }
 
-/// The centre square of `pixels` (height, width, 3), resized.
+/// The centre square of `pixels` (height, width, 3) after resizing its shorter side to `size`: pixels just outside the
+/// square take part in its outermost ones, as they do where the whole image is resized and then cropped.
 fn square(pixels: Vec<u8>, width: usize, height: usize, size: usize) -> Decoded {
     if (width, height) == (size, size) {
         return Ok(pixels);

@@ -25,7 +25,7 @@ pub struct Plan {
     pub size: usize,
     /// The categories by label.
     pub classes: Vec<String>,
-    /// The splits, in order of name.
+    /// The splits, in the order in which they are written.
     pub splits: Vec<Split>,
     /// What to do with each member.
     pub tasks: HashMap<String, Task>,

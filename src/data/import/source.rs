@@ -10,6 +10,8 @@ use std::fs::File;
 use std::io;
 use std::io::BufReader;
 use std::io::Read;
+use std::io::Seek;
+use std::io::SeekFrom;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -252,12 +254,14 @@ impl Source {
     fn walk_zip(&self, file: File, visit: Visit) -> Result<()> {
         let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(|error| self.damaged(error))?;
         if archive.has_duplicate_names() {
-            return Err(self.damaged("two members have the same name"));
+            return Err(self.damaged(format!("two members have the same name: {}", self.zip_duplicate(&archive))));
         }
         for index in 0..archive.len() {
+            // A zip says everything twice; where the two differ, other programs see other members than we do.
+            let options = zip::ZipReadOptions::new().enforce_header_consistency(true);
             let raw = archive.by_index_data(index).map(|entry| entry.name_raw().to_vec()).unwrap_or_default();
             let named = |error: zip::result::ZipError| self.member_error(&String::from_utf8_lossy(&raw), error);
-            let mut member = archive.by_index(index).map_err(named)?;
+            let mut member = archive.by_index_with_options(index, options).map_err(named)?;
             let raw = member.name().map_err(named)?.into_owned().into_bytes();
             let entry = member.entry();
             if entry.is_symlink() {
@@ -268,6 +272,27 @@ impl Source {
             visit(Item { path, bytes, kind, reader: &mut member })?;
         }
         Ok(())
+    }
+
+    /// The crate keeps one of two members of the same name and says only that there were two: the directory at the
+    /// archive's end (records of signature, 24 bytes, three lengths, 12 bytes, name) tells which.
+    fn zip_duplicate(&self, archive: &zip::ZipArchive<BufReader<File>>) -> String {
+        let mut records = Vec::new();
+        let read = File::open(&self.path).and_then(|mut file| {
+            file.seek(SeekFrom::Start(archive.offset() + archive.central_directory_start()))?;
+            file.take(TEXT_LIMIT).read_to_end(&mut records)
+        });
+        let (mut at, mut seen) = (0, BTreeSet::new());
+        while let Some(record) = records.get(at..at + 46).filter(|r| read.is_ok() && r.starts_with(b"PK\x01\x02")) {
+            let [name, extra, comment] =
+                [28, 30, 32].map(|i| usize::from(u16::from_le_bytes([record[i], record[i + 1]])));
+            let path = records.get(at + 46..at + 46 + name).unwrap_or_default();
+            if !seen.insert(path) {
+                return String::from_utf8_lossy(path).escape_debug().to_string();
+            }
+            at += 46 + name + extra + comment;
+        }
+        "which one could not be read".into()
     }
 
     fn walk_directory(&self, directory: &Path, prefix: &str, visit: Visit) -> Result<()> {

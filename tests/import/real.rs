@@ -1,0 +1,53 @@
+//! Photographs, where they are at hand.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use sempair::data::pairs::Kind;
+use sempair::data::pairs::build;
+use sempair::data::store;
+
+use super::Place;
+
+fn archive(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
+    if !path.is_file() {
+        println!("skipped: ../shared/data is not there");
+        return None;
+    }
+    Some(path)
+}
+
+#[test]
+fn real_tiny_imagenet_is_imported_and_gives_the_pairs() {
+    let Some(path) = archive("tiny-imagenet-200.tar") else { return };
+    let (place, start) = (Place::new(), Instant::now());
+    let dataset = place.import(&path, None).unwrap().dataset;
+    println!("{}: {:.2} s", path.display(), start.elapsed().as_secs_f64());
+    let (train, test) = (&dataset.splits["train"], &dataset.splits["test"]);
+    assert_eq!((train.len(), test.len(), train.classes.len(), train.size), (20_000, 2_000, 200, 64));
+    assert!(train.by_class().iter().all(|images| images.len() == 100));
+    assert_eq!(train.classes[0], "Egyptian cat");
+    let expected = "20,000 of Tiny-ImageNet's 100,000 training images, 2,000 of its 10,000 validation images";
+    assert_eq!(dataset.description, expected);
+    assert!(store::verify(&place.data(), "set").unwrap().holds());
+    let list = build(train, 187, 50, 0, false).unwrap();
+    assert_eq!(list.indices(Kind::Semantic).len(), 9_350);
+    assert!(build(train, 187, 157, 0, false).unwrap_err().what().contains("have 100 images, which allows 50"));
+}
+
+#[test]
+fn real_cifar_10_is_imported() {
+    let Some(path) = archive("cifar-10-binary.tar") else { return };
+    let (place, start) = (Place::new(), Instant::now());
+    let dataset = place.import(&path, None).unwrap().dataset;
+    println!("{}: {:.2} s", path.display(), start.elapsed().as_secs_f64());
+    let (train, test) = (&dataset.splits["train"], &dataset.splits["test"]);
+    assert_eq!((train.len(), test.len(), train.size), (10_000, 10_000, 32));
+    assert_eq!(*train.classes, CIFAR_10.map(String::from));
+    assert!(test.by_class().iter().all(|images| images.len() == 1_000));
+    let expected = "10,000 of CIFAR-10's 50,000 training images, all of its 10,000 test images";
+    assert_eq!(dataset.description, expected);
+}
+
+const CIFAR_10: [&str; 10] = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
