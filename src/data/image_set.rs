@@ -66,14 +66,7 @@ impl ImageSet {
         Self::checked(name, size, classes, labels, hash, Pixels::Mapped(map, range))
     }
 
-    fn checked(
-        name: &str,
-        size: usize,
-        classes: Vec<String>,
-        labels: Vec<u32>,
-        hash: String,
-        pixels: Pixels,
-    ) -> Self {
+    fn checked(name: &str, size: usize, classes: Vec<String>, labels: Vec<u32>, hash: String, pixels: Pixels) -> Self {
         let set = Self { name: name.into(), size, classes: classes.into(), labels: labels.into(), hash, pixels };
         let (bytes, images) = (set.pixels().len(), set.labels.len());
         assert!(bytes == images * size * size * 3, "{name}: {bytes} bytes for {images} images of {size}x{size}");

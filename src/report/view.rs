@@ -1,14 +1,17 @@
 //! What the templates are filled with: the results as words, in the order of the page.
 
 use crate::error::Result;
+use crate::harness::experiment::Column;
 use crate::harness::experiment::DataRef;
 use crate::harness::experiment::Row;
 use crate::harness::record::Record;
 use crate::harness::record::Setting;
 use crate::report::figures;
+use crate::report::results;
 use crate::report::results::Cell;
 use crate::report::results::ClaimResult;
 use crate::report::results::ComputeSpent;
+use crate::report::results::Excluded;
 use crate::report::results::Machine;
 use crate::report::results::Results;
 use crate::report::results::TableResults;
@@ -37,7 +40,7 @@ pub(super) struct ReportView {
     pub compute: ComputeView,
     pub runs: Vec<RunView>,
     pub settings: Vec<SettingsView>,
-    pub excluded: Vec<crate::report::results::Excluded>,
+    pub excluded: Vec<Excluded>,
 }
 
 #[derive(Serialize)]
@@ -96,6 +99,8 @@ pub(super) struct HeadView {
 #[derive(Serialize)]
 pub(super) struct RowView {
     pub label: String,
+    /// The label before it was shortened.
+    pub full: String,
     pub class: &'static str,
     /// A rule stands above the first baseline.
     pub rule: bool,
@@ -106,6 +111,8 @@ pub(super) struct RowView {
 pub(super) struct CellView {
     pub text: String,
     pub spread: String,
+    /// Room is kept for a spread, so that the means of a column stand under each other.
+    pub room: bool,
     pub best: bool,
     pub paper: bool,
     pub first: bool,
@@ -191,9 +198,15 @@ pub(super) struct SettingView {
 
 /// Words for everything in the results and the runs behind them.
 pub(super) fn view(results: &Results, selections: &[Selection]) -> Result<ReportView> {
-    let used = crate::report::results::used(selections);
+    let used = results::used(selections);
     let settings = shared_settings(&used);
-    let runs = used.iter().map(|r| run(r, &settings)).collect();
+    let mut runs: Vec<RunView> = Vec::new();
+    for record in selections.iter().flat_map(|s| &s.records) {
+        // Two tables may use one run; its line, and the id that links lead to, must stand once.
+        if !runs.iter().any(|r| r.id == record.id) {
+            runs.push(run(record, &settings));
+        }
+    }
     let tables: Result<Vec<TableView>> =
         results.tables.iter().zip(selections).map(|(table, selection)| table_view(results, table, selection)).collect();
     Ok(ReportView {
@@ -244,14 +257,20 @@ fn claim(table: &TableResults, claim: &ClaimResult) -> ClaimView {
             let plural = if seeds == 1 { "" } else { "s" };
             let p = match (claim.p, claim.p_floor) {
                 (Some(p), Some(floor)) => {
-                    format!("; p = {} (smallest possible {})", text::p_value(p), text::p_value(floor))
+                    format!(
+                        "; p {} (smallest possible {})",
+                        text::p_value(p),
+                        text::p_value(floor).trim_start_matches("= ")
+                    )
                 }
                 _ => String::new(),
             };
-            let words = text::difference(difference, claim.ci95);
-            let words = words.replacen(',', &format!("{unit},"), 1);
-            let words = if claim.ci95.is_none() { format!("{words}{unit}, no interval") } else { words };
-            format!("{} minus {}: {words}{margin}; {seeds} common seed{plural}{p}.", text::label(&claim.better), text::label(&claim.worse))
+            let words = text::difference(difference, claim.ci95, unit);
+            format!(
+                "{} minus {}: {words}{margin}; {seeds} common seed{plural}{p}.",
+                text::name(&claim.better),
+                text::name(&claim.worse)
+            )
         }
     };
     ClaimView {
@@ -277,10 +296,7 @@ fn table_view(results: &Results, table: &TableResults, selection: &Selection) ->
         heads,
         notes: table.notes.clone(),
         missing: table.missing.clone(),
-        figures: figures
-            .into_iter()
-            .map(|f| FigureView { name: f.name, caption: f.caption, svg: f.svg })
-            .collect(),
+        figures: figures.into_iter().map(|f| FigureView { name: f.name, caption: f.caption, svg: f.svg }).collect(),
         data: table.data.iter().map(data).collect(),
         rerun: rerun(results, table, selection),
         lineage: lineage(table, selection),
@@ -289,7 +305,8 @@ fn table_view(results: &Results, table: &TableResults, selection: &Selection) ->
 
 /// `method (pairs)`, from the keys of the first row.
 fn row_title(selection: &Selection) -> String {
-    let keys = selection.table.rows.first().map(|row| row.iter().map(|(key, _)| (String::new(), key.clone())).collect());
+    let keys =
+        selection.table.rows.first().map(|row| row.iter().map(|(key, _)| (String::new(), key.clone())).collect());
     keys.map_or_else(|| "row".to_string(), |keys: Row| text::label(&keys))
 }
 
@@ -299,9 +316,10 @@ fn heads(table: &TableResults) -> Vec<HeadView> {
     for column in &table.columns {
         for (i, metric) in table.metrics.iter().enumerate() {
             let unit = if metric.unit.is_empty() { String::new() } else { format!(", {}", metric.unit) };
+            let (name, dagger) = (text::brief(&metric.title), if column.substitute { " †" } else { "" });
             let ours = HeadView {
-                title: format!("{}{unit}", metric.title),
-                long: format!("{}{} {}{unit}", column.title, if column.substitute { " †" } else { "" }, metric.title),
+                title: format!("{name}{unit}"),
+                long: format!("{}{dagger} {name}{unit}", text::brief(&column.title)),
                 paper: false,
                 first: i == 0,
                 column: column.id.clone(),
@@ -310,10 +328,10 @@ fn heads(table: &TableResults) -> Vec<HeadView> {
             heads.push(ours.clone());
             let stated = |c: &Cell| c.column == column.id && c.metric == metric.id && c.paper.is_some();
             if table.cells.iter().any(stated) {
-                let theirs = crate::report::results::paper_column(column).unwrap_or(&column.id);
+                let theirs = results::paper_column(column).unwrap_or(&column.id);
                 heads.push(HeadView {
                     title: "paper".to_string(),
-                    long: format!("paper: {theirs} {}{unit}", metric.title),
+                    long: format!("paper: {theirs} {name}{unit}"),
                     paper: true,
                     first: false,
                     ..ours
@@ -326,14 +344,21 @@ fn heads(table: &TableResults) -> Vec<HeadView> {
 
 fn groups(table: &TableResults, heads: &[HeadView]) -> Vec<GroupView> {
     let mut from = 2;
-    let group = |column: &crate::harness::experiment::Column| {
+    let group = |column: &Column| {
         let span = heads.iter().filter(|h| h.column == column.id).count();
         let note = match (&column.stands_for, column.substitute) {
             (Some(theirs), true) => format!("in place of {theirs}"),
             _ => String::new(),
         };
         from += span;
-        GroupView { title: column.title.clone(), substitute: column.substitute, note, span, from: from - span, to: from - 1 }
+        GroupView {
+            title: text::brief(&column.title),
+            substitute: column.substitute,
+            note,
+            span,
+            from: from - span,
+            to: from - 1,
+        }
     };
     table.columns.iter().map(group).collect()
 }
@@ -351,7 +376,8 @@ fn rows(table: &TableResults, selection: &Selection, heads: &[HeadView]) -> Vec<
                 _ => "",
             };
             let cells = heads.iter().map(|head| cell(table, row, head, digits)).collect();
-            RowView { label: text::label(row), class, rule, cells }
+            let full = text::label(row);
+            RowView { label: text::brief(&full), full, class, rule, cells }
         })
         .collect()
 }
@@ -361,6 +387,7 @@ fn cell(table: &TableResults, row: &Row, head: &HeadView, paper_digits: usize) -
     let blank = |text: &str| CellView {
         text: text.to_string(),
         spread: String::new(),
+        room: !head.paper && table.cells.iter().any(|c| c.ci95.is_some()),
         best: false,
         paper: head.paper,
         first: head.first,
@@ -398,6 +425,12 @@ fn data(set: &DataRef) -> DataView {
 /// The commands that make the table again: same commit, profile, number of seeds and settings of the command line.
 fn rerun(results: &Results, table: &TableResults, selection: &Selection) -> Vec<String> {
     let mut lines = Vec::new();
+    if results.git.dirty {
+        lines.push("# Some runs came from a tree with uncommitted changes: a clean checkout may differ.".to_string());
+    }
+    if results.git.commits.len() > 1 {
+        lines.push("# The runs come from several commits (see the lineage); this is the newest.".to_string());
+    }
     if let Some(commit) = &results.git.commit {
         lines.push(format!("git checkout {}", text::shell(commit)));
     }
@@ -423,7 +456,7 @@ fn lineage(table: &TableResults, selection: &Selection) -> Vec<LineageView> {
                 .map(|r| RunLink { id: text::clean(&r.id), short: tail(&r.id), seed: r.seed })
                 .collect();
             if !runs.is_empty() {
-                lines.push(LineageView { row: text::label(row), column: column.title.clone(), runs });
+                lines.push(LineageView { row: text::name(row), column: text::brief(&column.title), runs });
             }
         }
     }
@@ -465,7 +498,7 @@ fn run(record: &Record, settings: &[(String, Vec<SettingView>, usize)]) -> RunVi
     let checkpoint = record.checkpoint.clone().unwrap_or_default();
     RunView {
         id: text::clean(&record.id),
-        row: text::label(&record.row),
+        row: text::name(&record.row),
         column: record.column.clone(),
         seed: record.seed,
         commit_short: short(&commit, 10),
@@ -473,7 +506,10 @@ fn run(record: &Record, settings: &[(String, Vec<SettingView>, usize)]) -> RunVi
         tree: if record.git.dirty { "changed" } else { "clean" },
         started: record.started.clone(),
         time: text::duration(record.seconds),
-        settings: settings.iter().find(|(_, values, _)| *values == own).map_or_else(String::new, |(name, ..)| name.clone()),
+        settings: settings
+            .iter()
+            .find(|(_, values, _)| *values == own)
+            .map_or_else(String::new, |(name, ..)| name.clone()),
         checkpoint_short: if checkpoint.is_empty() { text::DASH.to_string() } else { short(&checkpoint, 10) },
         checkpoint,
     }
