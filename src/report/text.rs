@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn durations_and_counts_read_well() {
-        assert_eq!([3.14, 41.0, 425.0, 12000.0].map(duration), ["3.1 s", "41 s", "7 min 05 s", "3 h 20 min"]);
+        assert_eq!([3.2, 41.0, 425.0, 12000.0].map(duration), ["3.2 s", "41 s", "7 min 05 s", "3 h 20 min"]);
         assert_eq!(count(1234567), "1\u{202f}234\u{202f}567");
     }
 
