@@ -11,11 +11,23 @@ use crate::report::plot::Axis;
 use crate::report::plot::Canvas;
 use crate::report::results::Cell;
 use crate::report::results::TableResults;
+use crate::report::select;
 use crate::report::select::Selection;
 use crate::report::text;
+use plotters::style::RGBColor;
 
 const WIDTH: f64 = 480.0;
 const LABEL_SIZE: f64 = 11.5;
+
+const LABEL_STEP: f64 = 14.0;
+
+/// The name of a line, where the line ends.
+struct EndLabel<'a> {
+    x: f64,
+    y: f64,
+    label: &'a str,
+    color: RGBColor,
+}
 
 /// A finished picture.
 pub(super) struct Figure {
@@ -31,7 +43,8 @@ pub(super) fn figures(selection: &Selection, results: &TableResults) -> Result<V
     for metric in &results.metrics {
         figures.extend(bars(results, metric)?);
     }
-    let mut names: Vec<&str> = selection.records.iter().flat_map(|r| r.curves.iter().map(|c| c.name.as_str())).collect();
+    let mut names: Vec<&str> =
+        selection.records.iter().flat_map(|r| r.curves.iter().map(|c| c.name.as_str())).collect();
     names.sort_unstable();
     names.dedup();
     for name in names {
@@ -43,7 +56,8 @@ pub(super) fn figures(selection: &Selection, results: &TableResults) -> Result<V
 /// Horizontal bars, one panel per column: mean, 95 % interval, baselines in grey, the paper's figures as diamonds.
 fn bars(table: &TableResults, metric: &MetricInfo) -> Result<Option<Figure>> {
     let cells: Vec<&Cell> = table.cells.iter().filter(|c| c.metric == metric.id && c.mean.is_some()).collect();
-    let highest = cells.iter().filter_map(|c| comparable_paper(c).into_iter().chain(top(c)).reduce(f64::max)).reduce(f64::max);
+    let highest =
+        cells.iter().filter_map(|c| comparable_paper(c).into_iter().chain(top(c)).reduce(f64::max)).reduce(f64::max);
     let lowest = cells.iter().filter_map(|c| c.mean).fold(0.0, f64::min);
     let Some(highest) = highest else { return Ok(None) };
     let (left, right, row_height, head) = (132.0, 96.0, 21.0, 34.0);
@@ -103,25 +117,22 @@ fn bar(canvas: &mut Canvas, axis: &Axis, cell: &Cell, color: Option<usize>, y: f
     let fill = color.map_or(plot::BASELINE, plot::series);
     let (a, b) = (zero.min(axis.at(mean)), zero.max(axis.at(mean)));
     canvas.rectangle((a, y - 6.5), (b, y + 6.5), fill, 0.5)?;
-    let mut end = axis.at(mean);
     if let Some((low, high)) = cell.ci95 {
         let (low, high) = (axis.at(low.max(axis.ticks[0])), axis.at(high));
         canvas.line(&[(low, y), (high, y)], plot::INK, 1.2, 1.0)?;
         for x in [low, high] {
             canvas.line(&[(x, y - 3.5), (x, y + 3.5)], plot::INK, 1.2, 1.0)?;
         }
-        end = end.max(high);
     }
     if let Some(paper) = comparable_paper(cell) {
         canvas.diamond((axis.at(paper), y), 4.0)?;
-        end = end.max(axis.at(paper) + 4.0);
     }
-    canvas.text(&text::measured(mean, cell.ci95).plain(), (end + 7.0, y), 10.5, plot::INK, Anchor::Left)
+    canvas.text(&text::measured(mean, cell.ci95).plain(), (WIDTH - 6.0, y), 10.5, plot::INK, Anchor::Right)
 }
 
 /// Curves of one name: a thin line per seed, a thick one for their mean, each row named at its end.
 fn curves(selection: &Selection, name: &str) -> Result<Option<Figure>> {
-    let rows: Vec<(usize, String, Vec<&Curve>)> = crate::report::select::rows(selection.table)
+    let rows: Vec<(usize, String, Vec<&Curve>)> = select::rows(selection.table)
         .enumerate()
         .map(|(i, (row, _))| (i, text::label(row), seeds_curves(selection, row, name)))
         .filter(|(_, _, curves)| !curves.is_empty())
@@ -144,10 +155,10 @@ fn curves(selection: &Selection, name: &str) -> Result<Option<Figure>> {
             let mean = finite(&mean(curves));
             canvas.line(&placed(&mean, &x, &y), color, 2.2, 1.0)?;
             if let Some((last_x, last_y)) = mean.last() {
-                ends.push((y.at(*last_y), x.at(*last_x), label, color));
+                ends.push(EndLabel { x: x.at(*last_x), y: y.at(*last_y), label, color });
             }
         }
-        end_labels(canvas, ends)
+        end_labels(canvas, height - 42.0, ends)
     })?;
     let caption = format!("{title}. Thick: mean over seeds; thin: each seed.");
     Ok(Some(Figure { name: stem, caption, svg }))
@@ -172,7 +183,9 @@ fn mean(curves: &[&Curve]) -> Curve {
     let first = curves[0];
     let shared = first.x.iter().enumerate().take_while(|(i, x)| curves.iter().all(|c| c.x.get(*i) == Some(x)));
     let (x, y) = shared
-        .map(|(i, x)| (*x, curves.iter().map(|c| c.y.get(i).copied().unwrap_or(f64::NAN)).sum::<f64>() / curves.len() as f64))
+        .map(|(i, x)| {
+            (*x, curves.iter().map(|c| c.y.get(i).copied().unwrap_or(f64::NAN)).sum::<f64>() / curves.len() as f64)
+        })
         .unzip();
     Curve { x, y, ..first.clone() }
 }
@@ -192,14 +205,21 @@ fn axes(canvas: &mut Canvas, x: &Axis, y: &Axis, titles: &Curve) -> Result<()> {
     canvas.text(&titles.y_title, (8.0, 14.0), LABEL_SIZE, plot::INK, Anchor::Left)
 }
 
-/// Names the lines at their ends, pushed apart where they would overlap.
-fn end_labels(canvas: &mut Canvas, mut ends: Vec<(f64, f64, &String, plotters::style::RGBColor)>) -> Result<()> {
-    ends.sort_by(|a, b| a.0.total_cmp(&b.0));
+/// Names the lines at their ends, pushed apart where they would overlap and back up where they would leave the picture.
+fn end_labels(canvas: &mut Canvas, lowest: f64, mut ends: Vec<EndLabel>) -> Result<()> {
+    ends.sort_by(|a, b| a.y.total_cmp(&b.y));
     let mut free = f64::MIN;
-    for (y, x, label, color) in ends {
-        let y = y.max(free);
-        canvas.text(&text::shorten(label, 18), (x + 7.0, y), LABEL_SIZE, color, Anchor::Left)?;
-        free = y + 14.0;
+    for end in &mut ends {
+        end.y = end.y.max(free);
+        free = end.y + LABEL_STEP;
+    }
+    let mut free = lowest;
+    for end in ends.iter_mut().rev() {
+        end.y = end.y.min(free);
+        free = end.y - LABEL_STEP;
+    }
+    for end in ends {
+        canvas.text(&text::shorten(end.label, 18), (end.x + 7.0, end.y), LABEL_SIZE, end.color, Anchor::Left)?;
     }
     Ok(())
 }
@@ -255,7 +275,12 @@ fn describe_curves(rows: &[(usize, String, Vec<&Curve>)]) -> String {
         let mean = finite(&mean(curves));
         match (mean.first(), mean.last()) {
             (Some(first), Some(last)) => {
-                format!("{label}: from {} to {} over {} seeds.", text::fixed(first.1, 2), text::fixed(last.1, 2), curves.len())
+                format!(
+                    "{label}: from {} to {} over {} seeds.",
+                    text::fixed(first.1, 2),
+                    text::fixed(last.1, 2),
+                    curves.len()
+                )
             }
             _ => format!("{label}: no common points."),
         }

@@ -8,6 +8,7 @@ mod pages;
 mod plot;
 mod results;
 mod select;
+mod sources;
 pub mod stats;
 mod text;
 mod view;

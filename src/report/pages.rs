@@ -42,7 +42,9 @@ pub fn render(input: &Input, out_dir: &Path) -> Result<Rendered> {
     let mut files = contents(&results, &view)?;
     // The page comes last: once it is new, everything it speaks of is.
     let page = files.remove(Path::new("report.html"));
-    for (name, text) in files.iter().map(|(n, t)| (n.as_path(), t)).chain(page.iter().map(|p| (Path::new("report.html"), p))) {
+    for (name, text) in
+        files.iter().map(|(n, t)| (n.as_path(), t)).chain(page.iter().map(|p| (Path::new("report.html"), p)))
+    {
         write_whole(&out_dir.join(name), text)?;
     }
     let names = files.into_keys().chain([PathBuf::from("report.html")]).collect();
@@ -79,6 +81,7 @@ fn contents(results: &Results, view: &ReportView) -> Result<BTreeMap<PathBuf, St
 /// Tera with the embedded templates: HTML escapes on its own, the other formats by the filters `md` and `tex`.
 fn templates() -> Result<Tera> {
     let mut tera = Tera::new();
+    tera.set_escape_fn(|words, out| out.write_all(text::xml(words).as_bytes()));
     tera.register_filter("md", |words: &str, _: Kwargs, _: &State| Value::safe_string(&text::markdown(words)));
     tera.register_filter("tex", |words: &str, _: Kwargs, _: &State| Value::safe_string(&text::latex(words)));
     tera.add_raw_templates([
@@ -110,7 +113,8 @@ fn csv(table: &TableResults) -> String {
         }
     }
     let fixed = ["baseline", "column", "substitute", "paper_column", "metric", "unit", "seed", "value", "paper", "run"];
-    let line = |fields: &mut dyn Iterator<Item = String>| fields.map(|f| text::csv(&f)).collect::<Vec<_>>().join(",") + "\n";
+    let line =
+        |fields: &mut dyn Iterator<Item = String>| fields.map(|f| text::csv(&f)).collect::<Vec<_>>().join(",") + "\n";
     let mut out = line(&mut keys.iter().chain(&fixed).map(|s| (*s).to_string()));
     for cell in &table.cells {
         let row = |key: &str| cell.row.iter().find(|(k, _)| k == key).map_or_else(String::new, |(_, v)| v.clone());
@@ -192,5 +196,7 @@ fn write_whole(path: &Path, text: &str) -> Result<()> {
         }
         written
     };
-    write().context(format!("cannot write {}", path.display())).map_err(|e| e.hint("choose another folder with `--out DIR`"))
+    write()
+        .context(format!("cannot write {}", path.display()))
+        .map_err(|e| e.hint("choose another folder with `--out DIR`"))
 }

@@ -81,11 +81,8 @@ pub(super) fn picture(
 impl Canvas<'_> {
     /// A line through points; the rows' colours bring their dash patterns with them.
     pub fn line(&mut self, points: &[(f64, f64)], color: RGBColor, width: f64, opacity: f64) -> Result<()> {
-        let style = ShapeStyle {
-            color: color.mix(opacity),
-            filled: false,
-            stroke_width: (width * GRID).round() as u32,
-        };
+        let style =
+            ShapeStyle { color: color.mix(opacity), filled: false, stroke_width: (width * GRID).round() as u32 };
         self.backend.draw_path(points.iter().map(grid), &style).context("drawing a line")
     }
 
@@ -170,7 +167,7 @@ mod tests {
         assert_eq!(axis.ticks, [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
         assert_eq!((axis.at(0.0), axis.at(50.0), axis.at(100.0)), (100.0, 250.0, 400.0));
         let small = Axis::new((4.93, 5.02), (0.0, 1.0), 4);
-        assert_eq!(small.ticks.iter().map(|t| small.label(*t)).collect::<Vec<_>>(), ["4.92", "4.94", "4.96", "4.98", "5.00", "5.02"]);
-        assert_eq!(Axis::new((3.0, 3.0), (0.0, 1.0), 4).ticks.len(), 6);
+        assert_eq!(small.ticks.iter().map(|t| small.label(*t)).collect::<Vec<_>>(), ["4.90", "4.95", "5.00", "5.05"]);
+        assert_eq!(Axis::new((3.0, 3.0), (0.0, 1.0), 4).ticks, [2.5, 3.0, 3.5]);
     }
 }

@@ -283,8 +283,11 @@ fn within_range((low, high): (f64, f64), unit: &str) -> (f64, f64) {
 /// Holm over the rows of the column, 0.05). Rows with one seed are not compared: a mean alone earns nothing.
 /// Only percentages are marked, because only there is higher known to be better.
 fn mark_best(cells: &mut [Cell]) {
-    let compared: Vec<usize> = (0..cells.len()).filter(|&i| cells[i].values.len() > 1 && cells[i].unit == "%").collect();
-    let Some(&best) = compared.iter().max_by(|&&a, &&b| cells[a].mean.unwrap_or(f64::MIN).total_cmp(&cells[b].mean.unwrap_or(f64::MIN)))
+    let compared: Vec<usize> =
+        (0..cells.len()).filter(|&i| cells[i].values.len() > 1 && cells[i].unit == "%").collect();
+    let Some(&best) = compared
+        .iter()
+        .max_by(|&&a, &&b| cells[a].mean.unwrap_or(f64::MIN).total_cmp(&cells[b].mean.unwrap_or(f64::MIN)))
     else {
         return;
     };
@@ -350,7 +353,10 @@ fn caption(table: &Table, cells: &[Cell]) -> String {
         (Some(1), Some(1)) => parts.push("One seed: no interval can be given.".to_string()),
         (Some(low), Some(high)) => {
             let n = if low == high { format!("n = {low}") } else { format!("n = {low} to {high}") };
-            parts.push(format!("Mean ± half-width of the 95 % t interval over {n} seeds; between seeds vary: {}.", table.varies.trim_end_matches('.')));
+            parts.push(format!(
+                "Mean ± half-width of the 95 % t interval over {n} seeds; between seeds vary: {}.",
+                table.varies.trim_end_matches('.')
+            ));
         }
         _ => parts.push("No completed run yet.".to_string()),
     }
@@ -382,8 +388,8 @@ fn stand_ins(table: &Table) -> Option<String> {
         .collect();
     (!names.is_empty()).then(|| {
         format!(
-            "† Stand-in data, not the paper's ({}): these accuracies are not comparable with the paper's; only which \
-             row is ahead can be.",
+            "† Stand-in data, not the paper's ({}): these accuracies are not comparable with the paper's; only the \
+             order of the rows is.",
             names.join("; ")
         )
     })
@@ -391,7 +397,9 @@ fn stand_ins(table: &Table) -> Option<String> {
 
 fn data(selection: &Selection) -> Vec<DataRef> {
     let mut data: Vec<DataRef> = selection.records.iter().flat_map(|r| r.data.iter().cloned()).collect();
-    data.sort_by(|a, b| (&a.name, &a.hash, &a.description, a.images).cmp(&(&b.name, &b.hash, &b.description, b.images)));
+    data.sort_by(|a, b| {
+        (&a.name, &a.hash, &a.description, a.images).cmp(&(&b.name, &b.hash, &b.description, b.images))
+    });
     data.dedup();
     data
 }

@@ -57,7 +57,8 @@ impl<'a> Selection<'a> {
     }
 
     fn hole(&self, row: &Row, column: &str, title: &str, empty: bool, lacking: &[u64], all: &[Record]) -> String {
-        let what = if empty { "no completed run".to_string() } else { format!("no completed run for seed {}", list(lacking)) };
+        let what =
+            if empty { "no completed run".to_string() } else { format!("no completed run for seed {}", list(lacking)) };
         let mut failures: Vec<&Record> = all
             .iter()
             .filter(|r| r.experiment == self.table.id && r.row == *row && r.column == column)
@@ -67,7 +68,7 @@ impl<'a> Selection<'a> {
         failures.dedup_by(|a, b| a.id == b.id);
         let why: Vec<String> = failures.iter().map(|r| failure(r)).collect();
         let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join("; ")) };
-        format!("{}, {title}: {what}{why}.", text::label(row))
+        format!("{}, {}: {what}{why}.", text::name(row), text::brief(title))
     }
 }
 
@@ -90,7 +91,7 @@ fn refusal(table: &Table, record: &Record, kept: Option<&Record>) -> Option<Stri
         return Some(format!("the run {}", text::status(record.status)));
     }
     if !rows(table).any(|(row, _)| *row == record.row) || !table.columns.iter().any(|c| c.id == record.column) {
-        return Some(format!("{} on {} is no cell of table {}", text::label(&record.row), record.column, table.id));
+        return Some(format!("{} on {} is no cell of table {}", text::name(&record.row), record.column, table.id));
     }
     kept.map(|kept| format!("superseded by the newer run {}", kept.id))
 }

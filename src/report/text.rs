@@ -14,6 +14,19 @@ pub(super) fn label(row: &Row) -> String {
     if rest.is_empty() { first.to_string() } else { format!("{first} ({})", rest.join(", ")) }
 }
 
+/// Longer names of rows and columns are cut on pages; `results.json` and the CSV have them whole.
+const LONGEST_NAME: usize = 60;
+
+/// A row's name, cut where it would break a page.
+pub(super) fn name(row: &Row) -> String {
+    brief(&label(row))
+}
+
+/// A name of anything, cut where it would break a page.
+pub(super) fn brief(name: &str) -> String {
+    shorten(name, LONGEST_NAME)
+}
+
 /// A status as the end of a sentence that begins with `the run`.
 pub(super) fn status(status: Status) -> &'static str {
     match status {
@@ -50,7 +63,7 @@ pub(super) fn measured(mean: f64, ci95: Option<(f64, f64)>) -> Measured {
 }
 
 impl Measured {
-    /// `54.2 ± 1.1`, `3.0 [0.0, 7.1]` or `54.2`.
+    /// `54.2 ± 1.1`, `3.0 (0.0 to 7.1)` or `54.2`.
     pub fn plain(&self) -> String {
         format!("{}{}", self.mean, self.spread())
     }
@@ -59,26 +72,27 @@ impl Measured {
     pub fn spread(&self) -> String {
         match (&self.plus_minus, &self.ends) {
             (Some(half), _) => format!(" ± {half}"),
-            (None, Some((low, high))) => format!(" [{low}, {high}]"),
+            (None, Some((low, high))) => format!(" ({low} to {high})"),
             (None, None) => String::new(),
         }
     }
 }
 
-/// A signed difference with its interval, as in `+3.5, 95 % interval [+2.3, +4.6]`.
-pub(super) fn difference(mean: f64, ci95: Option<(f64, f64)>) -> String {
+/// A signed difference with its interval, as in `+3.5 points, 95 % interval +2.3 to +4.6`.
+pub(super) fn difference(mean: f64, ci95: Option<(f64, f64)>, unit: &str) -> String {
     match ci95 {
-        None => signed(mean, 1),
+        None => format!("{}{unit}, no interval", signed(mean, 1)),
         Some((low, high)) => {
             let digits = decimals((high - low) / 2.0);
-            format!("{}, 95 % interval [{}, {}]", signed(mean, digits), signed(low, digits), signed(high, digits))
+            let [mean, low, high] = [mean, low, high].map(|v| signed(v, digits));
+            format!("{mean}{unit}, 95 % interval {low} to {high}")
         }
     }
 }
 
-/// A p value with two significant digits.
+/// A p value as `= 0.25`, or `< 0.001` below that.
 pub(super) fn p_value(p: f64) -> String {
-    if p < 0.001 { "< 0.001".to_string() } else if p < 0.1 { fixed(p, 3) } else { fixed(p, 2) }
+    if p < 0.001 { "< 0.001".to_string() } else { format!("= {}", fixed(p, if p < 0.1 { 3 } else { 2 })) }
 }
 
 /// Seconds as `41 s`, `7 min 05 s` or `3 h 20 min`.
@@ -123,7 +137,7 @@ fn signed(value: f64, digits: usize) -> String {
 fn decimals(half: f64) -> usize {
     if half >= 9.95 {
         0
-    } else if half < 0.05 && half > 0.0 {
+    } else if (1e-9..0.05).contains(&half) {
         2
     } else {
         1
@@ -139,21 +153,23 @@ pub(super) fn shorten(text: &str, most: usize) -> String {
     format!("{}…", kept.trim_end())
 }
 
-/// Text for XML and every page: control characters, which XML forbids and terminals obey, become visible.
+/// Text for every format: control characters, which XML forbids and terminals obey, and the marks that reorder the
+/// text around them become visible. Right-to-left letters need no marks and stay.
 pub(super) fn clean(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '\n' | '\t' | '\r' => ' ',
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => '\u{fffd}',
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
+            c if c.is_control() => '\u{fffd}',
             c => c,
         })
         .collect()
 }
 
-/// Text inside XML elements and attributes.
+/// Text inside HTML and XML elements and quoted attributes.
 pub(super) fn xml(text: &str) -> String {
     let text = clean(text);
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 /// Text inside Markdown: also safe in a table cell and at the start of a line.
@@ -203,8 +219,11 @@ pub(super) fn csv(text: &str) -> String {
 
 /// A name that is safe as a file name on every system and cannot leave its folder.
 pub(super) fn file_stem(text: &str) -> String {
-    let stem: String =
-        text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' }).take(80).collect();
+    let stem: String = text
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' })
+        .take(80)
+        .collect();
     if stem.is_empty() { "table".to_string() } else { stem }
 }
 
@@ -224,15 +243,15 @@ mod tests {
         assert_eq!(measured(54.237, Some((34.2, 74.274))).plain(), "54 ± 20");
         assert_eq!(measured(54.237, Some((54.217, 54.257))).plain(), "54.24 ± 0.02");
         assert_eq!(measured(54.237, None).plain(), "54.2");
-        assert_eq!(measured(3.0, Some((0.0, 7.1))).plain(), "3.0 [0.0, 7.1]");
+        assert_eq!(measured(3.0, Some((0.0, 7.1))).plain(), "3.0 (0.0 to 7.1)");
         assert_eq!(measured(5.0, Some((5.0, 5.0))).plain(), "5.0 ± 0.0");
         assert_eq!(fixed(-0.04, 1), "0.0");
-        assert_eq!(difference(-1.23, Some((-2.5, 0.04))), "−1.2, 95 % interval [−2.5, 0.0]");
+        assert_eq!(difference(-1.23, Some((-2.5, 0.04)), " points"), "−1.2 points, 95 % interval −2.5 to 0.0");
     }
 
     #[test]
     fn durations_and_counts_read_well() {
-        assert_eq!([3.14, 41.0, 425.0, 12000.0].map(duration), ["3.1 s", "41 s", "7 min 05 s", "3 h 20 min"]);
+        assert_eq!([3.2, 41.0, 425.0, 12000.0].map(duration), ["3.2 s", "41 s", "7 min 05 s", "3 h 20 min"]);
         assert_eq!(count(1234567), "1\u{202f}234\u{202f}567");
     }
 

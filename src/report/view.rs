@@ -1,27 +1,26 @@
 //! What the templates are filled with: the results as words, in the order of the page.
 
 use crate::error::Result;
-use crate::harness::experiment::DataRef;
+use crate::harness::experiment::Column;
 use crate::harness::experiment::Row;
-use crate::harness::record::Record;
-use crate::harness::record::Setting;
 use crate::report::figures;
+use crate::report::results;
 use crate::report::results::Cell;
 use crate::report::results::ClaimResult;
-use crate::report::results::ComputeSpent;
-use crate::report::results::Machine;
+use crate::report::results::Excluded;
 use crate::report::results::Results;
 use crate::report::results::TableResults;
 use crate::report::select;
 use crate::report::select::Selection;
+use crate::report::sources;
+use crate::report::sources::ComputeView;
+use crate::report::sources::DataView;
+use crate::report::sources::LineageView;
+use crate::report::sources::RunView;
+use crate::report::sources::SettingsView;
 use crate::report::stats::Verdict;
 use crate::report::text;
 use serde::Serialize;
-
-/// The origin of a setting that was not touched starts with this (`defaults.toml:12`).
-const DEFAULTS: &str = "default";
-/// The origin of a setting given on the command line.
-const COMMAND_LINE: &str = "--set";
 
 #[derive(Serialize)]
 pub(super) struct ReportView {
@@ -37,7 +36,7 @@ pub(super) struct ReportView {
     pub compute: ComputeView,
     pub runs: Vec<RunView>,
     pub settings: Vec<SettingsView>,
-    pub excluded: Vec<crate::report::results::Excluded>,
+    pub excluded: Vec<Excluded>,
 }
 
 #[derive(Serialize)]
@@ -96,6 +95,8 @@ pub(super) struct HeadView {
 #[derive(Serialize)]
 pub(super) struct RowView {
     pub label: String,
+    /// The label before it was shortened.
+    pub full: String,
     pub class: &'static str,
     /// A rule stands above the first baseline.
     pub rule: bool,
@@ -106,6 +107,8 @@ pub(super) struct RowView {
 pub(super) struct CellView {
     pub text: String,
     pub spread: String,
+    /// Room is kept for a spread, so that the means of a column stand under each other.
+    pub room: bool,
     pub best: bool,
     pub paper: bool,
     pub first: bool,
@@ -118,82 +121,9 @@ pub(super) struct FigureView {
     pub svg: String,
 }
 
-#[derive(Serialize)]
-pub(super) struct DataView {
-    pub name: String,
-    pub description: String,
-    pub images: String,
-    pub hash: String,
-    pub short: String,
-}
-
-#[derive(Serialize)]
-pub(super) struct LineageView {
-    pub row: String,
-    pub column: String,
-    pub runs: Vec<RunLink>,
-}
-
-#[derive(Serialize)]
-pub(super) struct RunLink {
-    pub id: String,
-    pub short: String,
-    pub seed: u64,
-}
-
-#[derive(Serialize)]
-pub(super) struct ComputeView {
-    pub sentence: String,
-    pub machines: Vec<MachineView>,
-}
-
-#[derive(Serialize)]
-pub(super) struct MachineView {
-    pub cpu: String,
-    pub cores: String,
-    pub threads: String,
-    pub device: String,
-    pub isa: String,
-    pub precision: String,
-    pub rustc: String,
-}
-
-#[derive(Serialize)]
-pub(super) struct RunView {
-    pub id: String,
-    pub row: String,
-    pub column: String,
-    pub seed: u64,
-    pub commit: String,
-    pub commit_short: String,
-    pub tree: &'static str,
-    pub started: String,
-    pub time: String,
-    pub settings: String,
-    pub checkpoint: String,
-    pub checkpoint_short: String,
-}
-
-/// A set of settings that several runs share.
-#[derive(Serialize)]
-pub(super) struct SettingsView {
-    pub name: String,
-    pub runs: usize,
-    pub values: Vec<SettingView>,
-}
-
-#[derive(Clone, PartialEq, Serialize)]
-pub(super) struct SettingView {
-    pub key: String,
-    pub value: String,
-    pub origin: String,
-}
-
 /// Words for everything in the results and the runs behind them.
 pub(super) fn view(results: &Results, selections: &[Selection]) -> Result<ReportView> {
-    let used = crate::report::results::used(selections);
-    let settings = shared_settings(&used);
-    let runs = used.iter().map(|r| run(r, &settings)).collect();
+    let (runs, settings) = sources::runs(selections);
     let tables: Result<Vec<TableView>> =
         results.tables.iter().zip(selections).map(|(table, selection)| table_view(results, table, selection)).collect();
     Ok(ReportView {
@@ -201,33 +131,24 @@ pub(super) fn view(results: &Results, selections: &[Selection]) -> Result<Report
         profile: results.profile.clone(),
         profile_description: sentence(&results.profile_description),
         generated: results.generated.clone(),
-        provenance: provenance(results),
+        provenance: sources::provenance(results),
         stand_ins: results.tables.iter().any(|t| t.columns.iter().any(|c| c.substitute)),
         verdict_rule: results.verdict_rule,
         claims: results.tables.iter().flat_map(|t| t.claims.iter().map(|c| claim(t, c))).collect(),
         tables: tables?,
-        compute: compute(&results.compute),
+        compute: sources::compute(&results.compute),
         runs,
-        settings: settings.into_iter().map(|(name, values, runs)| SettingsView { name, values, runs }).collect(),
+        settings,
         excluded: results.excluded.clone(),
     })
 }
 
 /// The verdict as a word, a class and a mark.
-pub(super) fn verdict(verdict: Verdict) -> (&'static str, &'static str, &'static str) {
+fn verdict(verdict: Verdict) -> (&'static str, &'static str, &'static str) {
     match verdict {
         Verdict::Reproduced => ("Reproduced", "reproduced", "✓"),
         Verdict::NotReproduced => ("Not reproduced", "not-reproduced", "✗"),
         Verdict::Inconclusive => ("Inconclusive", "inconclusive", "?"),
-    }
-}
-
-fn provenance(results: &Results) -> String {
-    let dirty = if results.git.dirty { ", with uncommitted changes" } else { "" };
-    match (&results.git.commit, results.git.commits.len()) {
-        (None, _) => "an unknown commit".to_string(),
-        (Some(commit), 0 | 1) => format!("commit {}{dirty}", short(commit, 12)),
-        (Some(commit), n) => format!("{n} commits, the newest run at {}{dirty}", short(commit, 12)),
     }
 }
 
@@ -244,14 +165,20 @@ fn claim(table: &TableResults, claim: &ClaimResult) -> ClaimView {
             let plural = if seeds == 1 { "" } else { "s" };
             let p = match (claim.p, claim.p_floor) {
                 (Some(p), Some(floor)) => {
-                    format!("; p = {} (smallest possible {})", text::p_value(p), text::p_value(floor))
+                    format!(
+                        "; p {} (smallest possible {})",
+                        text::p_value(p),
+                        text::p_value(floor).trim_start_matches("= ")
+                    )
                 }
                 _ => String::new(),
             };
-            let words = text::difference(difference, claim.ci95);
-            let words = words.replacen(',', &format!("{unit},"), 1);
-            let words = if claim.ci95.is_none() { format!("{words}{unit}, no interval") } else { words };
-            format!("{} minus {}: {words}{margin}; {seeds} common seed{plural}{p}.", text::label(&claim.better), text::label(&claim.worse))
+            let words = text::difference(difference, claim.ci95, unit);
+            format!(
+                "{} minus {}: {words}{margin}; {seeds} common seed{plural}{p}.",
+                text::name(&claim.better),
+                text::name(&claim.worse)
+            )
         }
     };
     ClaimView {
@@ -277,19 +204,17 @@ fn table_view(results: &Results, table: &TableResults, selection: &Selection) ->
         heads,
         notes: table.notes.clone(),
         missing: table.missing.clone(),
-        figures: figures
-            .into_iter()
-            .map(|f| FigureView { name: f.name, caption: f.caption, svg: f.svg })
-            .collect(),
-        data: table.data.iter().map(data).collect(),
-        rerun: rerun(results, table, selection),
-        lineage: lineage(table, selection),
+        figures: figures.into_iter().map(|f| FigureView { name: f.name, caption: f.caption, svg: f.svg }).collect(),
+        data: table.data.iter().map(sources::data).collect(),
+        rerun: sources::rerun(results, table, selection),
+        lineage: sources::lineage(table, selection),
     })
 }
 
 /// `method (pairs)`, from the keys of the first row.
 fn row_title(selection: &Selection) -> String {
-    let keys = selection.table.rows.first().map(|row| row.iter().map(|(key, _)| (String::new(), key.clone())).collect());
+    let keys =
+        selection.table.rows.first().map(|row| row.iter().map(|(key, _)| (String::new(), key.clone())).collect());
     keys.map_or_else(|| "row".to_string(), |keys: Row| text::label(&keys))
 }
 
@@ -299,9 +224,10 @@ fn heads(table: &TableResults) -> Vec<HeadView> {
     for column in &table.columns {
         for (i, metric) in table.metrics.iter().enumerate() {
             let unit = if metric.unit.is_empty() { String::new() } else { format!(", {}", metric.unit) };
+            let (name, dagger) = (text::brief(&metric.title), if column.substitute { " †" } else { "" });
             let ours = HeadView {
-                title: format!("{}{unit}", metric.title),
-                long: format!("{}{} {}{unit}", column.title, if column.substitute { " †" } else { "" }, metric.title),
+                title: format!("{name}{unit}"),
+                long: format!("{}{dagger} {name}{unit}", text::brief(&column.title)),
                 paper: false,
                 first: i == 0,
                 column: column.id.clone(),
@@ -310,10 +236,10 @@ fn heads(table: &TableResults) -> Vec<HeadView> {
             heads.push(ours.clone());
             let stated = |c: &Cell| c.column == column.id && c.metric == metric.id && c.paper.is_some();
             if table.cells.iter().any(stated) {
-                let theirs = crate::report::results::paper_column(column).unwrap_or(&column.id);
+                let theirs = results::paper_column(column).unwrap_or(&column.id);
                 heads.push(HeadView {
                     title: "paper".to_string(),
-                    long: format!("paper: {theirs} {}{unit}", metric.title),
+                    long: format!("paper: {theirs} {name}{unit}"),
                     paper: true,
                     first: false,
                     ..ours
@@ -326,14 +252,21 @@ fn heads(table: &TableResults) -> Vec<HeadView> {
 
 fn groups(table: &TableResults, heads: &[HeadView]) -> Vec<GroupView> {
     let mut from = 2;
-    let group = |column: &crate::harness::experiment::Column| {
+    let group = |column: &Column| {
         let span = heads.iter().filter(|h| h.column == column.id).count();
         let note = match (&column.stands_for, column.substitute) {
             (Some(theirs), true) => format!("in place of {theirs}"),
             _ => String::new(),
         };
         from += span;
-        GroupView { title: column.title.clone(), substitute: column.substitute, note, span, from: from - span, to: from - 1 }
+        GroupView {
+            title: text::brief(&column.title),
+            substitute: column.substitute,
+            note,
+            span,
+            from: from - span,
+            to: from - 1,
+        }
     };
     table.columns.iter().map(group).collect()
 }
@@ -351,7 +284,8 @@ fn rows(table: &TableResults, selection: &Selection, heads: &[HeadView]) -> Vec<
                 _ => "",
             };
             let cells = heads.iter().map(|head| cell(table, row, head, digits)).collect();
-            RowView { label: text::label(row), class, rule, cells }
+            let full = text::label(row);
+            RowView { label: text::brief(&full), full, class, rule, cells }
         })
         .collect()
 }
@@ -361,6 +295,7 @@ fn cell(table: &TableResults, row: &Row, head: &HeadView, paper_digits: usize) -
     let blank = |text: &str| CellView {
         text: text.to_string(),
         spread: String::new(),
+        room: !head.paper && table.cells.iter().any(|c| c.ci95.is_some()),
         best: false,
         paper: head.paper,
         first: head.first,
@@ -383,146 +318,6 @@ fn cell(table: &TableResults, row: &Row, head: &HeadView, paper_digits: usize) -
 fn paper_digits(table: &TableResults) -> usize {
     let digits = |value: f64| exact(value).split_once('.').map_or(0, |(_, digits)| digits.len());
     table.cells.iter().filter_map(|c| c.paper).map(digits).max().unwrap_or(1)
-}
-
-fn data(set: &DataRef) -> DataView {
-    DataView {
-        name: set.name.clone(),
-        description: set.description.clone(),
-        images: text::count(set.images),
-        hash: set.hash.clone(),
-        short: short(&set.hash, 16),
-    }
-}
-
-/// The commands that make the table again: same commit, profile, number of seeds and settings of the command line.
-fn rerun(results: &Results, table: &TableResults, selection: &Selection) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let Some(commit) = &results.git.commit {
-        lines.push(format!("git checkout {}", text::shell(commit)));
-    }
-    let seeds = table.cells.iter().map(|c| c.seeds.len()).max().unwrap_or(0);
-    let mut command = format!("sempair table {} --profile {}", text::shell(&table.id), text::shell(&results.profile));
-    if seeds > 0 {
-        command += &format!(" --seeds {seeds}");
-    }
-    let newest = selection.records.iter().max_by(|a, b| (&a.started, &a.id).cmp(&(&b.started, &b.id)));
-    for setting in newest.iter().flat_map(|r| &r.settings).filter(|s| s.origin.contains(COMMAND_LINE)) {
-        command += &format!(" --set {}", text::shell(&format!("{}={}", setting.key, plain(setting))));
-    }
-    lines.push(text::clean(&command));
-    lines
-}
-
-fn lineage(table: &TableResults, selection: &Selection) -> Vec<LineageView> {
-    let mut lines = Vec::new();
-    for (row, _) in select::rows(selection.table) {
-        for column in &table.columns {
-            let runs: Vec<RunLink> = selection
-                .cell(row, &column.id)
-                .map(|r| RunLink { id: text::clean(&r.id), short: tail(&r.id), seed: r.seed })
-                .collect();
-            if !runs.is_empty() {
-                lines.push(LineageView { row: text::label(row), column: column.title.clone(), runs });
-            }
-        }
-    }
-    lines
-}
-
-fn compute(spent: &ComputeSpent) -> ComputeView {
-    let counts: Vec<String> = spent.by_status.iter().map(|(status, n)| format!("{n} {status}")).collect();
-    let runs = if spent.runs == 1 { "run" } else { "runs" };
-    let sentence = format!(
-        "{} {runs} started ({}), {} in all, failed and killed ones included; {} of it in the {} behind these tables. \
-         Work that runs share is done once and counted in the run that did it.",
-        spent.runs,
-        if counts.is_empty() { "none".to_string() } else { counts.join(", ") },
-        text::duration(spent.seconds),
-        text::duration(spent.seconds_used),
-        spent.used,
-    );
-    ComputeView { sentence, machines: spent.machines.iter().map(machine).collect() }
-}
-
-fn machine(m: &Machine) -> MachineView {
-    let known = |text: &str| if text.is_empty() { text::DASH.to_string() } else { text.to_string() };
-    let number = |n: u64| if n == 0 { text::DASH.to_string() } else { n.to_string() };
-    MachineView {
-        cpu: known(&m.cpu),
-        cores: number(m.cores),
-        threads: number(m.threads),
-        device: known(&m.device),
-        isa: known(&m.isa),
-        precision: known(&m.precision),
-        rustc: known(&m.rustc),
-    }
-}
-
-fn run(record: &Record, settings: &[(String, Vec<SettingView>, usize)]) -> RunView {
-    let own = overrides(record);
-    let commit = record.git.commit.clone().unwrap_or_else(|| "unknown".to_string());
-    let checkpoint = record.checkpoint.clone().unwrap_or_default();
-    RunView {
-        id: text::clean(&record.id),
-        row: text::label(&record.row),
-        column: record.column.clone(),
-        seed: record.seed,
-        commit_short: short(&commit, 10),
-        commit,
-        tree: if record.git.dirty { "changed" } else { "clean" },
-        started: record.started.clone(),
-        time: text::duration(record.seconds),
-        settings: settings.iter().find(|(_, values, _)| *values == own).map_or_else(String::new, |(name, ..)| name.clone()),
-        checkpoint_short: if checkpoint.is_empty() { text::DASH.to_string() } else { short(&checkpoint, 10) },
-        checkpoint,
-    }
-}
-
-/// The distinct sets of changed settings, named A, B, .., with how many runs have each.
-fn shared_settings(runs: &[&Record]) -> Vec<(String, Vec<SettingView>, usize)> {
-    let mut sets: Vec<(String, Vec<SettingView>, usize)> = Vec::new();
-    for record in runs {
-        let own = overrides(record);
-        match sets.iter_mut().find(|(_, values, _)| *values == own) {
-            Some((_, _, n)) => *n += 1,
-            None => sets.push((letters(sets.len()), own, 1)),
-        }
-    }
-    sets
-}
-
-fn overrides(record: &Record) -> Vec<SettingView> {
-    let changed = record.settings.iter().filter(|s| !s.origin.starts_with(DEFAULTS));
-    changed.map(|s| SettingView { key: s.key.clone(), value: plain(s), origin: s.origin.clone() }).collect()
-}
-
-/// A value as it is typed: strings without their quotes.
-fn plain(setting: &Setting) -> String {
-    setting.value.as_str().map_or_else(|| setting.value.to_string(), str::to_string)
-}
-
-/// A, B, .., Z, AA, ..
-fn letters(mut n: usize) -> String {
-    let mut name = String::new();
-    loop {
-        name.insert(0, char::from(b'A' + (n % 26) as u8));
-        if n < 26 {
-            return name;
-        }
-        n = n / 26 - 1;
-    }
-}
-
-fn short(text: &str, most: usize) -> String {
-    text.chars().take(most).collect()
-}
-
-/// The end of a run's id, which is random and so distinct; the ledger finds a run by it.
-fn tail(id: &str) -> String {
-    let id = text::clean(id);
-    let from = id.chars().count().saturating_sub(8);
-    id.chars().skip(from).collect()
 }
 
 /// A number in its shortest exact form.
