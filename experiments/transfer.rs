@@ -7,9 +7,7 @@ use sempair::data::catalog::SYNTH;
 use sempair::data::pairs::Kind;
 use sempair::data::world;
 use sempair::error::{Error, Result};
-use sempair::harness::experiment::{
-    Cell, Claim, Column, Experiment, MetricInfo, Outcome, PaperFigure, Row, Table,
-};
+use sempair::harness::experiment::{Cell, Claim, Column, Experiment, MetricInfo, Outcome, PaperFigure, Row, Table};
 use sempair::harness::lab::Lab;
 use sempair::train::settings::Settings;
 use sempair::train::stages::{self, Representation};
@@ -69,8 +67,12 @@ impl Experiment<Settings> for Transfer {
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
         // A set that is not imported leaves its column empty; the report says so. The pairs' set is needed.
         settings.catalog().pairs_identity(&settings.pairs)?;
-        let (there, missing): (Vec<_>, Vec<_>) =
-            settings.transfer.sets.iter().map(|set| (set, settings.catalog().identity(set))).partition(|(_, i)| i.is_ok());
+        let (there, missing): (Vec<_>, Vec<_>) = settings
+            .transfer
+            .sets
+            .iter()
+            .map(|set| (set, settings.catalog().identity(set)))
+            .partition(|(_, i)| i.is_ok());
         if let ([], Some((_, error))) = (&there[..], missing.into_iter().next()) {
             return error.and(Ok(Vec::new()));
         }
@@ -109,7 +111,7 @@ fn column(set: &str) -> Column {
         id: set.into(),
         title: of_paper.filter(|(id, ..)| set == *id).map_or(set, |(_, title, _)| title).into(),
         stands_for: of_paper.map(|(id, ..)| (*id).into()),
-        substitute: !of_paper.is_some_and(|(id, ..)| set == *id),
+        substitute: of_paper.is_none_or(|(id, ..)| set != *id),
     }
 }
 
@@ -163,7 +165,10 @@ fn notes() -> Vec<String> {
 fn caption(settings: &Settings) -> String {
     let pairs = &settings.pairs;
     let source = if pairs.from == SYNTH {
-        format!("the embedded procedural world (version {}), which stands in for the paper's photographs", world::VERSION)
+        format!(
+            "the embedded procedural world (version {}), which stands in for the paper's photographs",
+            world::VERSION
+        )
     } else {
         format!("`{}`, which is not the paper's hand-made set of pairs", pairs.from)
     };

@@ -9,17 +9,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("kernels", &[]),
     ("tensor", &["kernels"]),
-    ("nn", &["tensor"]),
-    ("models", &["nn", "tensor"]),
-    ("optim", &["nn", "tensor", "kernels"]),
+    ("nn", &["tensor", "rng"]),
+    ("models", &["nn", "tensor", "rng"]),
+    ("optim", &["nn", "tensor", "rng"]),
     ("rng", &[]),
     ("data", &["rng"]),
-    ("methods", &["models", "nn", "tensor", "rng"]),
-    ("eval", &["models", "optim", "data", "kernels", "tensor", "rng", "nn"]),
+    ("methods", &["models", "tensor"]),
+    ("eval", &["kernels", "rng"]),
     ("harness", &[]),
     ("train", &["kernels", "tensor", "nn", "models", "optim", "rng", "data", "methods", "eval", "harness"]),
     ("report", &["harness"]),
-    ("cli", &["harness", "report", "data", "train", "kernels", "models", "eval"]),
+    ("cli", &["harness", "report", "data", "train", "kernels", "models", "rng"]),
 ];
 
 /// Where `unsafe` may stand: the kernels, and the memory map of imported images.

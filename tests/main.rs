@@ -2,6 +2,7 @@
 
 mod architecture; // the rules that the sources themselves must keep
 mod augment; // the augmentation operations against torchvision's reference arithmetic
+mod commands; // whole commands: what they print, write and refuse; threads, kills and resumption
 mod eval; // probe and k-NN
 mod gradients; // layers and losses against f64 and finite differences
 mod import; // archives and folders of every supported layout, and hostile ones

@@ -102,8 +102,8 @@ fn step(model: Model, image: usize, pairs: usize, precision: &str, steps: usize,
         }))?;
     } else {
         let (isa, threads) = (cpu::isa().name(), rayon::current_num_threads());
-        println!("{name} at {image}x{image}, {pairs} pairs, {precision}, {isa}, {threads} threads");
-        println!("{:.1} images/s median, {:.1} best of {steps} steps", median(&rates), best(&rates));
+        say!("{name} at {image}x{image}, {pairs} pairs, {precision}, {isa}, {threads} threads");
+        say!("{:.1} images/s median, {:.1} best of {steps} steps", median(&rates), best(&rates));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -118,7 +118,7 @@ fn augment(image: usize, rounds: usize, json: bool) -> Result<ExitCode> {
             "images_per_second_median": median(&rates), "images_per_second_best": best(&rates),
         }))?;
     } else {
-        println!("{:.0} views/s median, {:.0} best of {rounds} rounds", median(&rates), best(&rates));
+        say!("{:.0} views/s median, {:.0} best of {rounds} rounds", median(&rates), best(&rates));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -152,12 +152,12 @@ fn import_set(
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{}: {} ({})", dataset.name, dataset.description, imported.layout);
+    say!("{}: {} ({})", dataset.name, dataset.description, imported.layout);
     for set in dataset.splits.values() {
         let size = set.size;
-        println!("  {}: {} images of {size}x{size}, {} categories, {}", set.name, set.len(), set.classes.len(), set.hash);
+        say!("  {}: {} images of {size}x{size}, {} categories, {}", set.name, set.len(), set.classes.len(), set.hash);
     }
-    println!("  in {}", imported.path.display());
+    say!("  in {}", imported.path.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -168,14 +168,14 @@ fn list(settings: &Settings, json: bool) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if sets.is_empty() {
-        println!(
+        say!(
             "no imported datasets in {}; `sempair data import PATH` adds one (the embedded ones are always there)",
             settings.paths.data
         );
     }
     for set in sets {
-        println!("{}: {}", set.name, set.description);
-        set.splits.iter().for_each(|split| println!("  {}: {} images, {}", split.name, split.images, split.hash));
+        say!("{}: {}", set.name, set.description);
+        set.splits.iter().for_each(|split| say!("  {}: {} images, {}", split.name, split.images, split.hash));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -190,10 +190,10 @@ fn verify(settings: &Settings, mut names: Vec<String>, json: bool) -> Result<Exi
     } else {
         for report in &reports {
             let verdict = if report.holds() { "holds" } else { "CHANGED since its import" };
-            println!("{}: {verdict}", report.name);
+            say!("{}: {verdict}", report.name);
             for split in report.splits.iter().filter(|split| !split.changed.is_empty()) {
                 let shown: Vec<String> = split.changed.iter().take(10).map(|(_, name)| name.clone()).collect();
-                println!("  {}: {} images differ: {}", split.name, split.changed.len(), shown.join(", "));
+                say!("  {}: {} images differ: {}", split.name, split.changed.len(), shown.join(", "));
             }
         }
     }
@@ -214,9 +214,9 @@ fn pairs(settings: &Settings, choice: &PairSettings, json: bool) -> Result<ExitC
             "pairs": list.pairs.len(), "sp_hash": sp, "ap_hash": ap,
         }))?;
     } else {
-        println!("{} semantic pairs of {} categories of {}", list.pairs.len(), list.categories.len(), list.set);
-        println!("  SP {sp}\n  AP {ap} (the first image of every pair)\n  in {}", path.display());
-        println!("train on them with `--set pairs.from={} --set pairs.list={:?}`", choice.from, path.display().to_string());
+        say!("{} semantic pairs of {} categories of {}", list.pairs.len(), list.categories.len(), list.set);
+        say!("  SP {sp}\n  AP {ap} (the first image of every pair)\n  in {}", path.display());
+        say!("train on them with `--set pairs.from={} --set pairs.list={:?}`", choice.from, path.display().to_string());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -253,7 +253,7 @@ fn preview(settings: &Settings, name: &str, rows: usize, file: Option<PathBuf>) 
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir).context(format!("cannot make the folder {}", dir.display()))?;
     write_png(&path, width, height, &rgb)?;
-    println!("{} pairs of {}, each image with {VIEWS} views of it: {}", sheet.len(), set.name, path.display());
+    say!("{} pairs of {}, each image with {VIEWS} views of it: {}", sheet.len(), set.name, path.display());
     Ok(ExitCode::SUCCESS)
 }
 

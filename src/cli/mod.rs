@@ -1,6 +1,13 @@
 //! Arguments, messages and exit codes: 0 done, 1 a claim missed (only with `--strict`), 2 an error. Facts go to
 //! standard output, talk to standard error.
 
+/// `println!` that ends the program quietly when nobody reads any longer, as in `sempair runs | head`.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::cli::setup::print_line(format_args!($($text)*))
+    };
+}
+
 mod bench;
 mod data;
 mod records;

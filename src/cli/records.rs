@@ -26,11 +26,11 @@ pub(super) fn runs(app: &App, args: &ConfigArgs, last: Option<usize>, json: bool
         return Ok(ExitCode::SUCCESS);
     }
     if shown.is_empty() {
-        println!("no runs yet; `sempair reproduce` makes some");
+        say!("no runs yet; `sempair reproduce` makes some");
     }
     for record in shown {
         let commit = record.git.commit.as_deref().map_or("no commit", |commit| &commit[..8.min(commit.len())]);
-        println!(
+        say!(
             "{}  {:11}  {}  {commit}{}  {:8}  {} {} {} seed {}  {}",
             record.short(),
             status(record.status),
@@ -55,17 +55,17 @@ pub(super) fn show(app: &App, args: &ConfigArgs, run: &str, json: bool) -> Resul
         setup::print_json(&record)?;
         return Ok(ExitCode::SUCCESS);
     }
-    facts(&record).into_iter().for_each(|(name, value)| println!("{name:12} {value}"));
-    println!("stages");
+    facts(&record).into_iter().for_each(|(name, value)| say!("{name:12} {value}"));
+    say!("stages");
     for stage in &record.stages {
         let from = stage.from.as_ref().map_or("computed".into(), |run| format!("from run {run}"));
-        println!("  {:10} {} {from}, {}", stage.name, stage.key, duration(stage.seconds));
-        stage.files.iter().for_each(|file| println!("    {} {} ({} bytes)", file.hash, file.name, file.bytes));
+        say!("  {:10} {} {from}, {}", stage.name, stage.key, duration(stage.seconds));
+        stage.files.iter().for_each(|file| say!("    {} {} ({} bytes)", file.hash, file.name, file.bytes));
     }
-    println!("data");
-    record.data.iter().for_each(|data| println!("  {} {}: {}", data.hash, data.name, data.description));
-    println!("settings");
-    record.settings.iter().for_each(|s| println!("  {} = {}  ({})", s.key, s.value, s.origin));
+    say!("data");
+    record.data.iter().for_each(|data| say!("  {} {}: {}", data.hash, data.name, data.description));
+    say!("settings");
+    record.settings.iter().for_each(|s| say!("  {} = {}  ({})", s.key, s.value, s.origin));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -86,9 +86,9 @@ pub(super) fn audit(app: &App, args: &ConfigArgs, rev: &str, json: bool) -> Resu
 }
 
 fn print_audit(audit: &Audit) {
-    println!("{} runs recorded at commit {}", audit.runs.len(), audit.commit);
+    say!("{} runs recorded at commit {}", audit.runs.len(), audit.commit);
     for run in &audit.runs {
-        println!(
+        say!(
             "{}  {:11}  {} {} {} seed {}: record {}, tree {}, {}",
             &run.id[run.id.len().saturating_sub(8)..],
             status(run.status),
@@ -101,7 +101,7 @@ fn print_audit(audit: &Audit) {
             stages(run),
         );
     }
-    audit.problems.iter().for_each(|problem| println!("{}: {}", problem.file.display(), problem.what));
+    audit.problems.iter().for_each(|problem| say!("{}: {}", problem.file.display(), problem.what));
 }
 
 /// What became of a run's files, in a few words.

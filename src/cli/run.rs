@@ -115,7 +115,7 @@ pub(super) fn list(app: &App, args: &ConfigArgs, json: bool) -> Result<ExitCode>
             Ok((all, done)) => format!("{done} of {all} cells done"),
             Err(error) => error.what().to_string(),
         };
-        println!("{:12} {} ({state})", experiment.id(), experiment.title());
+        say!("{:12} {} ({state})", experiment.id(), experiment.title());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -201,8 +201,8 @@ fn finish(
         all_records: &of_profile,
     };
     let Rendered { dir, summary, .. } = render(&input, &Path::new(&settings.paths.reports).join(profile.name))?;
-    print!("{summary}");
-    println!("report: {}", dir.join("report.html").display());
+    say!("{}", summary.trim_end());
+    say!("report: {}", dir.join("report.html").display());
     let missed = results(&input).tables.iter().flat_map(|t| &t.claims).any(|c| c.verdict != Verdict::Reproduced);
     Ok(if strict && missed { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }

@@ -1,5 +1,6 @@
 //! What commands need before they start: threads, instruction set, configuration, ledger and cache.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -92,10 +93,10 @@ pub(super) fn print_config(app: &App, args: &ConfigArgs, prefix: Option<&str>, j
     let width = values.iter().map(|value| value.key.len() + value.value.to_string().len()).max().unwrap_or(0) + 3;
     for value in &values {
         if prefix.is_some() {
-            value.doc.lines().for_each(|line| println!("# {line}"));
+            value.doc.lines().for_each(|line| say!("# {line}"));
         }
         let line = format!("{} = {}", value.key, value.value);
-        println!("{line:width$}  {}", origin(&value.origin));
+        say!("{line:width$}  {}", origin(&value.origin));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -108,8 +109,15 @@ fn origin(origin: &Origin) -> String {
     }
 }
 
+/// Prints a line of facts on standard output. A reader who has gone (a closed pipe) is no error.
+pub(super) fn print_line(text: std::fmt::Arguments<'_>) {
+    if writeln!(std::io::stdout(), "{text}").is_err() {
+        std::process::exit(0);
+    }
+}
+
 /// Prints facts as JSON on standard output.
 pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value).context("not JSON")?);
+    say!("{}", serde_json::to_string_pretty(value).context("not JSON")?);
     Ok(())
 }

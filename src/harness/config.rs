@@ -151,8 +151,7 @@ impl Layers {
             figment.merge(Serialized::defaults(nested(layer.entries.iter().filter(|entry| !is_heading(entry)))))
         });
         let settings: S = figment.extract().map_err(|error| self.explain(error))?;
-        let effective = serde_json::to_value(&settings).unwrap_or_default();
-        let values = defaults.entries.iter().map(|entry| self.value(entry, &effective)).collect();
+        let values = defaults.entries.iter().map(|entry| self.value(entry)).collect();
         Ok(Resolved { settings, values })
     }
 
@@ -188,14 +187,13 @@ impl Layers {
     }
 
     /// A setting with its origin: that of the last layer that has it.
-    fn value(&self, default: &Entry, effective: &serde_json::Value) -> Value {
+    fn value(&self, default: &Entry) -> Value {
         let key = &default.leaf.key;
         let mut holders = self.layers.iter().rev().filter_map(|layer| layer.find(key));
         let winner = holders.next().unwrap_or(default);
-        let value = effective.pointer(&format!("/{}", key.replace('.', "/"))).unwrap_or(&winner.leaf.value);
         Value {
             key: key.clone(),
-            value: value.clone(),
+            value: winner.leaf.value.clone(),
             origin: winner.origin.clone(),
             doc: default.leaf.doc.clone(),
             shadowed: holders.map(|entry| entry.origin.clone()).collect(),

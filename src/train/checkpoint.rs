@@ -111,7 +111,9 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Names the file and what the system said.
 pub fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).context(format!("cannot remove {}", path.display())),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).context(format!("cannot remove {}", path.display()))
+        }
         _ => Ok(()),
     }
 }

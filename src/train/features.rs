@@ -2,8 +2,8 @@
 
 use crate::data::augment::{Normalization, plain};
 use crate::data::image_set::ImageSet;
-use crate::eval::Features;
 use crate::error::Result;
+use crate::eval::Features;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
 use crate::models::Network;

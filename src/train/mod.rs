@@ -86,7 +86,8 @@ pub fn initial(model: &ModelSpec, seed: u64) -> Result<Box<dyn Network<Cpu>>> {
     models::open(model, &Cpu, key(seed).split("initialisation"))
 }
 
-/// Trains in `dir`: resumes from its checkpoint where there is one, and leaves [`ENCODER`] and [`HISTORY`].
+/// Trains in `dir`: resumes from its checkpoint where there is one, writes one every `checkpoint_seconds`, and leaves
+/// [`ENCODER`] and [`HISTORY`].
 ///
 /// # Errors
 /// Non-finite loss, a checkpoint of another run, no space for one; or the user's wish to stop, with the checkpoint
@@ -96,6 +97,7 @@ pub fn pretrain(
     source: Source,
     pipeline: Pipeline,
     dir: &Path,
+    checkpoint_seconds: f64,
     progress: &Progress,
     interrupt: &Interrupt,
 ) -> Result<()> {
@@ -120,15 +122,14 @@ pub fn pretrain(
                 return Err(Error::interrupted(format!("stopped in epoch {} of the pretraining", epoch + 1))
                     .hint("run the same command to go on from here"));
             }
-            training.save_if_due()?;
+            if training.saved.elapsed().as_secs_f64() >= checkpoint_seconds {
+                training.save()?;
+            }
         }
         training.end_epoch(iterator.waited(), steps);
     }
     training.finish()
 }
-
-/// Seconds between checkpoints: a kill loses no more than that.
-const CHECKPOINT_SECONDS: f64 = 20.0;
 
 struct Training<'a> {
     run: &'a Pretraining,
@@ -199,13 +200,6 @@ impl<'a> Training<'a> {
         self.position.epoch += 1;
         self.position.step = 0;
         self.position.loss_sum = 0.0;
-    }
-
-    fn save_if_due(&mut self) -> Result<()> {
-        if self.saved.elapsed().as_secs_f64() < CHECKPOINT_SECONDS {
-            return Ok(());
-        }
-        self.save()
     }
 
     fn save(&mut self) -> Result<()> {

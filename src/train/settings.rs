@@ -37,6 +37,8 @@ pub struct Settings {
     pub method: Method,
     /// Length and batch of pretraining.
     pub pretrain: PretrainSettings,
+    /// Seconds of training after which a checkpoint is written; a kill loses no more than that. Not part of any key.
+    pub checkpoint_seconds: f64,
     /// The optimiser.
     pub optimizer: OptimizerSettings,
     /// The learning rate's course.

@@ -110,11 +110,14 @@ fn pretrained(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab) -> Resu
         images: set.len() as u64,
     };
     let (progress, interrupt) = (lab.progress(), lab.interrupt());
-    let stage = lab.stage("pretrain", &representation_inputs(settings, Representation::Pretrained(kind), seed)?, |dir| {
-        let source = Source { pairs: list.indices(kind), set };
-        let pipeline = Pipeline::new(settings.augment.clone(), settings.normalization.clone(), settings.model.image);
-        pretrain(&settings.pretraining(seed), source, pipeline, dir, progress, interrupt)
-    })?;
+    let stage =
+        lab.stage("pretrain", &representation_inputs(settings, Representation::Pretrained(kind), seed)?, |dir| {
+            let source = Source { pairs: list.indices(kind), set };
+            let pipeline =
+                Pipeline::new(settings.augment.clone(), settings.normalization.clone(), settings.model.image);
+            let run = settings.pretraining(seed);
+            pretrain(&run, source, pipeline, dir, settings.checkpoint_seconds, progress, interrupt)
+        })?;
     Ok((stage, data))
 }
 

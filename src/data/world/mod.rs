@@ -4,8 +4,11 @@
 //! hue, surface pattern and, more weakly, background. An instance draws everything else (`scene`): pose, colours,
 //! pattern, background with clutter, illumination and occlusion. `render` turns a scene into bytes.
 //!
-//! The strengths of [`World::STANDARD`] were chosen once, so that categories are neither trivial nor impossible to
-//! tell apart, before anything was trained with pairs.
+//! How [`World::STANDARD`] was chosen, version 2: the design wants objects that fill most of the picture and an untrained
+//! encoder's probe near 47 % on ten unseen categories. Version 1 (objects of 22 % of the picture, clutter 0.5, occlusion
+//! 0.4, illumination 0.5) had 26 %, and semantic pairs hardly moved the loss below that of chance (5.44 of 5.54 after 40
+//! epochs; in PyTorch as here): unsound by the design's own measure. Version 2 has objects of 34 % and milder nuisances,
+//! and 40 to 44 %. Only the untrained probe was looked at in choosing them, not which pairs win.
 
 mod factors;
 mod render;
@@ -32,7 +35,7 @@ pub use surface::Background;
 pub use surface::Pattern;
 
 /// The renderer's version: part of the key of every stage that depends on it. It goes up whenever a byte changes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Pretraining categories have ids below this; those of the evaluation sets start here.
 pub const PRETRAINING_CATEGORIES: u32 = 10_000;
@@ -69,9 +72,9 @@ impl World {
         size: 32,
         habit: 0.7,
         background_habit: 0.35,
-        clutter: 0.5,
-        occlusion: 0.4,
-        illumination: 0.5,
+        clutter: 0.2,
+        occlusion: 0.15,
+        illumination: 0.2,
         seed: 0,
     };
 

@@ -104,7 +104,7 @@ const PRETRAINING: Domain = Domain {
     clutter: [0.0, 8.0],
     gain: [0.0, 0.5],
     slope: 0.7,
-    scale: [0.7, 0.95],
+    scale: [0.8, 1.1],
 };
 
 const EVALUATION: Domain = Domain {
@@ -119,7 +119,7 @@ const EVALUATION: Domain = Domain {
     clutter: [2.0, 8.0],
     gain: [-0.1, 0.4],
     slope: 0.9,
-    scale: [0.65, 0.95],
+    scale: [0.8, 1.1],
 };
 
 const STL: Domain = Domain {
@@ -133,7 +133,7 @@ const STL: Domain = Domain {
     clutter: [0.0, 5.0],
     gain: [0.15, 0.6],
     slope: 0.5,
-    scale: [0.75, 0.95],
+    scale: [0.85, 1.1],
 };
 
 fn domain(category: u32) -> &'static Domain {
@@ -226,7 +226,7 @@ fn draw_pose(shape: &Shape, domain: &Domain, stream: &mut Stream) -> (Vec<Part>,
     let rotation = stream.range(-ROTATION, ROTATION);
     let mirror = if stream.chance(0.5) { -1.0 } else { 1.0 };
     let half = stream.range(domain.scale[0], domain.scale[1]);
-    let room = 1.0 - half;
+    let room = (1.0 - half).max(0.08);
     let at = [stream.range(-room, room), stream.range(-room, room)];
     let by = unit(rotation);
     let mut parts = shape.assemble(LOOSENESS, stream);
@@ -235,7 +235,9 @@ fn draw_pose(shape: &Shape, domain: &Domain, stream: &mut Stream) -> (Vec<Part>,
         (part.at, part.dir) = (place(part.at), place(part.dir));
     }
     let (low, high) = bounds(&parts);
-    let zoom = 2.0 * half / (high[0] - low[0]).max(high[1] - low[1]);
+    // By the geometric mean of the extents, so that slender objects fill the picture, too; their ends may leave it.
+    let [width, height] = [high[0] - low[0], high[1] - low[1]];
+    let zoom = 2.0 * half / (width * height).sqrt().max(width.max(height) / 1.25);
     for part in &mut parts {
         part.at = std::array::from_fn(|i| at[i] + zoom * (part.at[i] - 0.5 * (low[i] + high[i])));
         part.half = part.half.map(|h| zoom * h);

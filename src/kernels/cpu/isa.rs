@@ -68,6 +68,7 @@ pub fn isa() -> Isa {
 ///
 /// # Errors
 /// An unknown name, or a set that this processor lacks.
+#[expect(clippy::disallowed_methods, reason = "no setting: every record says which set was used")]
 pub fn select_isa(force: Option<&str>) -> Result<Isa> {
     let variable = std::env::var("SEMPAIR_ISA").ok();
     match force.or(variable.as_deref()) {

@@ -1,0 +1,355 @@
+//! Whole commands as a user types them: what they print, write and refuse.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A pretraining of seconds.
+const TINY: &[&str] = &[
+    "--set",
+    "pairs.categories=4",
+    "--set",
+    "pairs.per_category=16",
+    "--set",
+    "pretrain.epochs=6",
+    "--set",
+    "pretrain.batch=16",
+    "--set",
+    "transfer.sets=[\"synth-10\"]",
+    "--set",
+    "probe.iterations=20",
+    "--seeds",
+    "1",
+];
+
+#[expect(clippy::disallowed_methods, reason = "signals and repositories are made by other programs")]
+fn program(name: &str) -> Command {
+    Command::new(name)
+}
+
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "these tests are about the program")]
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sempair"));
+        command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Standard output of a command that must succeed.
+    fn stdout(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.stdout(arguments)).unwrap()
+    }
+
+    /// Standard error of a command that must end with code 2.
+    fn error(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn reproduce(&self, more: &[&str]) -> String {
+        self.stdout(&[&["reproduce", "--quiet"], TINY, more].concat())
+    }
+
+    /// The checkpoint hash of each completed cell that has one, by row.
+    fn checkpoints(&self) -> Vec<(String, String)> {
+        let runs = self.json(&["runs", "--json"]);
+        let mut found: Vec<(String, String)> = runs
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|run| run["status"] == "completed")
+            .filter_map(|run| Some((run["row"].to_string(), run["checkpoint"].as_str()?.to_string())))
+            .collect();
+        found.sort();
+        found
+    }
+}
+
+#[test]
+fn reproduce_writes_a_whole_report_and_the_second_time_runs_nothing() {
+    let place = Place::new();
+    let first = place.reproduce(&[]);
+    assert!(first.contains("reports/quick/report.html"), "{first}");
+    let report = place.path().join("reports/quick");
+    for file in ["report.html", "report.md", "results.json", "tables/transfer.tex", "tables/transfer.csv"] {
+        assert!(fs::metadata(report.join(file)).unwrap().len() > 0, "{file}");
+    }
+    let figures = fs::read_dir(report.join("figures")).unwrap().count();
+    assert!(figures >= 2, "{figures} figures");
+
+    let results: Value = serde_json::from_slice(&fs::read(report.join("results.json")).unwrap()).unwrap();
+    assert_eq!(results["schema"], "sempair.results/1");
+    let cells = results["tables"][0]["cells"].as_array().unwrap();
+    let measured = cells.iter().filter(|cell| cell["metric"] == "top1" && !cell["runs"].as_array().unwrap().is_empty());
+    assert_eq!(measured.count(), 4, "pixels, random, AP and SP");
+    let sp = cells.iter().find(|cell| cell["row"]["pairs"] == "SP" && cell["metric"] == "top1").unwrap();
+    assert_eq!((&sp["paper"], &sp["paper_column"]), (&Value::from(83.6), &Value::from("cifar-10")));
+    let html = fs::read_to_string(report.join("report.html")).unwrap();
+    assert!(html.contains("do not agree") && !html.contains("<script") && !html.contains("http://"));
+
+    let before = place.json(&["runs", "--json"]).as_array().unwrap().len();
+    assert_eq!(before, 4);
+    let bytes = |name: &str| fs::read(report.join(name)).unwrap();
+    let old = bytes("report.html");
+    place.reproduce(&[]);
+    assert_eq!(place.json(&["runs", "--json"]).as_array().unwrap().len(), before);
+    assert_eq!(bytes("report.html"), old, "the same ledger gives the same bytes");
+    place.stdout(&["report"]);
+    let again: Value = serde_json::from_slice(&bytes("results.json")).unwrap();
+    assert_eq!(again["tables"][0]["cells"], results["tables"][0]["cells"]);
+    let list = place.json(&[&["list", "--json"], TINY].concat());
+    assert_eq!((&list[0]["cells"], &list[0]["missing"]), (&Value::from(4), &Value::from(0)));
+
+    place.reproduce(&["--force"]);
+    assert_eq!(place.json(&["runs", "--json"]).as_array().unwrap().len(), 2 * before);
+    let checkpoints = place.checkpoints();
+    assert_eq!(checkpoints.len(), 4);
+    assert_eq!(
+        (&checkpoints[0], &checkpoints[2]),
+        (&checkpoints[1], &checkpoints[3]),
+        "forced runs give the same bits"
+    );
+    assert_ne!(checkpoints[0].1, checkpoints[2].1, "AP and SP differ");
+}
+
+#[test]
+fn threads_and_kills_do_not_change_a_bit() {
+    let whole = Place::new();
+    whole.reproduce(&["--threads", "1"]);
+    let expected = whole.checkpoints();
+    assert_eq!(expected.len(), 2);
+
+    let killed = Place::new();
+    let mut kills = 0;
+    let often: &[&str] = &["--threads", "2", "--set", "checkpoint_seconds=0"];
+    // Each round gets a little further before it is killed, at whatever step it is in then.
+    for patience in [0, 10, 40, 90] {
+        let mut child = killed
+            .command(&[&["reproduce", "--quiet"], TINY, often].concat())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        if wait_for_checkpoint(&killed.path().join(".sempair/cache/pretrain"), &mut child) {
+            std::thread::sleep(Duration::from_millis(patience));
+            child.kill().unwrap();
+            kills += 1;
+        }
+        child.wait().unwrap();
+    }
+    assert!(kills > 0, "no run was caught in its pretraining");
+    killed.reproduce(often);
+    assert_eq!(killed.checkpoints(), expected);
+    let statuses = killed.stdout(&["runs"]);
+    assert!(statuses.contains("killed"), "{statuses}");
+}
+
+/// Waits until a training has written its checkpoint; false when the process ended before.
+fn wait_for_checkpoint(dir: &Path, child: &mut Child) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(60) {
+        let there = fs::read_dir(dir).into_iter().flatten().flatten();
+        if there.map(|entry| entry.path().join("checkpoint.safetensors")).any(|path| path.exists()) {
+            return true;
+        }
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    panic!("no checkpoint after a minute");
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupted_run_says_how_to_go_on() {
+    let place = Place::new();
+    let slow: &[&str] = &["--set", "pretrain.epochs=100000", "--set", "checkpoint_seconds=0"];
+    let mut child = place
+        .command(&[&["reproduce"], TINY, slow].concat())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert!(wait_for_checkpoint(&place.path().join(".sempair/cache/pretrain"), &mut child));
+    assert!(program("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("hint: run the same command to go on"), "{text}");
+    assert!(place.stdout(&["runs"]).contains("interrupted"));
+}
+
+#[test]
+fn audit_tells_kept_from_changed() {
+    let place = Place::new();
+    let git = |arguments: &[&str]| {
+        let identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"];
+        let status = program("git").args(identity).args(arguments).current_dir(place.path()).output().unwrap();
+        assert!(status.status.success(), "{status:?}");
+    };
+    git(&["init", "-q"]);
+    fs::write(place.path().join(".gitignore"), ".sempair\n").unwrap();
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "start"]);
+    place.reproduce(&[]);
+    let audit = place.json(&["audit", "HEAD", "--json"]);
+    let runs = audit["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 4);
+    assert!(runs.iter().all(|run| run["intact"] == true && run["dirty"] == false), "{audit}");
+    assert!(place.stdout(&["audit", "HEAD"]).contains("4 runs recorded at commit"));
+
+    let record = fs::read_dir(place.path().join("reports/ledger")).unwrap().next().unwrap().unwrap().path();
+    let text = fs::read_to_string(&record).unwrap();
+    fs::write(&record, text.replacen("\"top1\":", "\"top1\":1", 1)).unwrap();
+    assert!(place.error(&["audit", "HEAD"]).contains("no longer are what was written"));
+    assert!(place.error(&["audit", "nowhere"]).starts_with("error: "));
+}
+
+#[test]
+fn settings_say_where_they_come_from_and_mistakes_what_is_near() {
+    let place = Place::new();
+    fs::write(place.path().join("sempair.toml"), "# mine\n[pretrain]\nepochs = 7\n").unwrap();
+    let line = |text: &str, key: &str| text.lines().find(|line| line.starts_with(key)).unwrap().to_string();
+    let text = place.stdout(&["config", "--profile", "standard", "--set", "seeds=4"]);
+    assert!(line(&text, "pretrain.epochs").ends_with("sempair.toml:3"), "{}", line(&text, "pretrain.epochs"));
+    assert!(line(&text, "pretrain.batch").contains("profiles/standard.toml:"), "{text}");
+    assert!(line(&text, "seeds = 4").contains("--set"), "{text}");
+    let mistakes = [
+        (["config", "--set", "pretrain.epoch=3"], "did you mean `pretrain.epochs`?"),
+        (["config", "--set", "pretrain.epochs=many"], "`pretrain.epochs`"),
+        (["config", "--set", "model.encoder=resnet19"], "did you mean `resnet18`?"),
+        (["config", "--profile", "fast"], "there are quick, standard, paper"),
+        (["config", "--device", "cuda"], "no CUDA kernels"),
+        (["table", "tranfer", "--quiet"], "there is no table `tranfer`; there are transfer"),
+        (["config", "--threads", "0"], "leaves nobody to work"),
+        (["data", "verify", "cifar-10"], "cifar-10"),
+    ];
+    for (arguments, expected) in mistakes {
+        let error = place.error(&arguments);
+        assert!(error.starts_with("error: ") && error.contains(expected) && error.contains("hint: "), "{error}");
+    }
+    let output = place.command(&["config"]).env("SEMPAIR_ISA", "mmx").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let output = place.command(&["config"]).env("SEMPAIR_PRETRAIN__EPOCS", "1").output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("pretrain.epochs"));
+}
+
+#[test]
+fn every_default_has_a_comment_and_a_reader() {
+    let defaults = include_str!("../experiments/defaults.toml");
+    let complaints = sempair::harness::config::complaints::<sempair::train::settings::Settings>(defaults).unwrap();
+    assert!(complaints.is_empty(), "{complaints:?}");
+    for profile in ["quick", "standard", "paper"] {
+        Place::new().stdout(&["config", "--profile", profile]);
+    }
+}
+
+#[test]
+fn pairs_and_previews_of_the_embedded_world() {
+    let place = Place::new();
+    let pairs = place.json(&["data", "pairs", "--from", "synth", "--categories", "5", "--per-category", "3", "--json"]);
+    assert_eq!((&pairs["pairs"], &pairs["categories"]), (&Value::from(15), &Value::from(5)));
+    let list = pairs["file"].as_str().unwrap();
+    assert_eq!(
+        fs::read_to_string(place.path().join(list)).unwrap().lines().filter(|l| !l.starts_with('#')).count(),
+        16
+    );
+    place.stdout(&["data", "preview", "synth", "--rows", "2", "--file", "out/world.png"]);
+    let png = fs::read(place.path().join("out/world.png")).unwrap();
+    assert_eq!(&png[1..4], b"PNG");
+    assert!(place.stdout(&["data", "list"]).contains("no imported datasets"));
+}
+
+#[test]
+fn benchmarks_print_their_facts() {
+    let place = Place::new();
+    let step = place.json(&[
+        "bench",
+        "step",
+        "--model",
+        "resnet18",
+        "--image",
+        "32",
+        "--pairs",
+        "2",
+        "--precision",
+        "f32",
+        "--threads",
+        "2",
+        "--steps",
+        "2",
+        "--json",
+    ]);
+    for key in ["model", "image", "pairs", "precision", "isa", "threads", "images_per_second_median"] {
+        assert!(!step[key].is_null(), "{key}");
+    }
+    assert_eq!(step["step_seconds"].as_array().unwrap().len(), 2);
+    let augment = place.json(&["bench", "augment", "--image", "32", "--threads", "2", "--rounds", "1", "--json"]);
+    assert!(augment["images_per_second_median"].as_f64().unwrap() > 0.0);
+}
+
+/// The real archives, where they are.
+fn shared(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
+    if !path.exists() {
+        println!("skipped: ../shared/data/{name} is not there");
+    }
+    path.exists().then_some(path)
+}
+
+#[test]
+fn real_photographs_go_through_the_same_commands() {
+    let (Some(tiny), Some(cifar)) = (shared("tiny-imagenet-200.tar"), shared("cifar-10-binary.tar")) else { return };
+    let place = Place::new();
+    for archive in [&tiny, &cifar] {
+        place.stdout(&["data", "import", "--quiet", archive.to_str().unwrap()]);
+    }
+    let verified = place.stdout(&["data", "verify"]);
+    assert_eq!(verified, "cifar-10: holds\ntiny-imagenet: holds\n");
+    let settings: Vec<&str> = [
+        "model.encoder=resnet-small",
+        "model.image=32",
+        "pairs.categories=10",
+        "pairs.per_category=5",
+        "pretrain.epochs=1",
+        "pretrain.batch=25",
+        "probe.iterations=5",
+        "probe.penalties=[0.1]",
+    ]
+    .iter()
+    .flat_map(|set| ["--set", set])
+    .collect();
+    let base = ["reproduce", "--profile", "standard", "--table", "transfer", "--seeds", "1"];
+    let output = place.run(&[&base[..], &settings[..]].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("`stl-10` is not imported"), "{said}");
+    let html = fs::read_to_string(place.path().join("reports/standard/report.html")).unwrap();
+    assert!(html.contains("not the paper's hand-made set"), "the caption says what the pairs are");
+}
