@@ -1,4 +1,4 @@
-//! Tells the program what it was built from: `SEMPAIR_CODE` is the hash of everything in the sources that can change a
+//! Tells the program what it was built from: `BUILD_CODE` is the hash of everything in the sources that can change a
 //! result. Sources of pages, messages and records are left out, so that a new sentence does not invalidate a result.
 
 #![expect(clippy::disallowed_methods, reason = "cargo speaks to a build script through the environment")]
@@ -49,11 +49,11 @@ fn main() -> io::Result<()> {
     add(&mut code, target.as_bytes());
 
     let lock = fs::read(root.join("Cargo.lock"))?;
-    println!("cargo:rustc-env=SEMPAIR_CODE={}", code.finalize());
-    println!("cargo:rustc-env=SEMPAIR_LOCK_HASH={}", blake3::hash(&lock));
-    println!("cargo:rustc-env=SEMPAIR_RUSTC={rustc}");
-    println!("cargo:rustc-env=SEMPAIR_TARGET={target}");
-    println!("cargo:rustc-env=SEMPAIR_PROFILE={}", env::var("PROFILE").unwrap_or_default());
+    println!("cargo:rustc-env=BUILD_CODE={}", code.finalize());
+    println!("cargo:rustc-env=BUILD_LOCK_HASH={}", blake3::hash(&lock));
+    println!("cargo:rustc-env=BUILD_RUSTC={rustc}");
+    println!("cargo:rustc-env=BUILD_TARGET={target}");
+    println!("cargo:rustc-env=BUILD_PROFILE={}", env::var("PROFILE").unwrap_or_default());
     Ok(())
 }
 

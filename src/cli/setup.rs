@@ -103,7 +103,7 @@ pub(super) fn print_config(app: &App, args: &ConfigArgs, prefix: Option<&str>, j
 
 fn origin(origin: &Origin) -> String {
     match &origin.place {
-        Some(place) if *place == origin.layer => place.clone(),
+        Some(place) if place.starts_with(&origin.layer) => place.clone(),
         Some(place) => format!("{} ({place})", origin.layer),
         None => origin.layer.clone(),
     }

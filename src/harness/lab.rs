@@ -68,7 +68,7 @@ impl<'a> Lab<'a> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         assert!(!name.is_empty() && name.chars().all(plain), "not a stage name: `{name}`");
         let key = canonical::key(&serde_json::json!({
-            "name": name, "code": env!("SEMPAIR_CODE"), "compute": self.compute, "inputs": inputs,
+            "name": name, "code": env!("BUILD_CODE"), "compute": self.compute, "inputs": inputs,
         }));
         let fresh = self.renewed.as_ref().is_some_and(|renewed| !renewed.contains(&key));
         let request =

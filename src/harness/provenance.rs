@@ -137,11 +137,11 @@ impl Build {
         });
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            code: env!("SEMPAIR_CODE").to_owned(),
-            rustc: env!("SEMPAIR_RUSTC").to_owned(),
-            target: env!("SEMPAIR_TARGET").to_owned(),
-            profile: env!("SEMPAIR_PROFILE").to_owned(),
-            lock_hash: env!("SEMPAIR_LOCK_HASH").to_owned(),
+            code: env!("BUILD_CODE").to_owned(),
+            rustc: env!("BUILD_RUSTC").to_owned(),
+            target: env!("BUILD_TARGET").to_owned(),
+            profile: env!("BUILD_PROFILE").to_owned(),
+            lock_hash: env!("BUILD_LOCK_HASH").to_owned(),
             binary_hash: BINARY.clone(),
         }
     }

@@ -112,7 +112,7 @@ pub fn run<S: Serialize + Sync>(
 pub fn cell_key(experiment: &str, cell: &Cell, compute: &Compute) -> String {
     canonical::key(&serde_json::json!({
         "experiment": experiment, "row": cell.row, "column": cell.column, "seed": cell.seed,
-        "inputs": cell.inputs, "code": env!("SEMPAIR_CODE"), "compute": compute,
+        "inputs": cell.inputs, "code": env!("BUILD_CODE"), "compute": compute,
     }))
 }
 

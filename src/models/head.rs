@@ -1,7 +1,7 @@
 //! Projection heads: the part of the network that the loss sees and evaluation drops.
 
+use crate::nn::sequence;
 use crate::nn::{BatchNorm, Linear, Relu};
-use crate::sequence;
 
 /// Linear, ReLU, linear: the head of SimCLR's paper (Chen et al. 2020, section 2.1,
 /// <https://arxiv.org/abs/2002.05709>). (N, F) to (N, P), the hidden width being F.

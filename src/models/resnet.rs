@@ -3,10 +3,10 @@
 //! A network is a type; image sizes follow from its input. Bottlenecks carry their stride on the 3x3 convolution, as
 //! torchvision's do ("V1.5").
 
+use crate::nn::sequence;
 use crate::nn::{
     BatchNorm, Build, Builder, Conv2d, GlobalAveragePool, Identity, Layer, MaxPool, Parameters, Relu, Residual,
 };
-use crate::sequence;
 use crate::tensor::{Device, Shape, Tensor};
 
 /// 7x7 convolution of stride 2, then 3x3 max pooling of stride 2: an image of 64 becomes 16.

@@ -101,11 +101,12 @@ impl<D: Device, S: Shape, F: Layer<D, S>, G: Layer<D, S, Output = F::Output>> La
 }
 
 /// The type of layers in sequence: `sequence!(A, B, C)` is `(A, (B, C))`, and a pair is a layer.
-#[macro_export]
 macro_rules! sequence {
     ($last:ty) => { $last };
-    ($first:ty, $($rest:ty),+ $(,)?) => { ($first, $crate::sequence!($($rest),+)) };
+    ($first:ty, $($rest:ty),+ $(,)?) => { ($first, $crate::nn::sequence!($($rest),+)) };
 }
+
+pub(crate) use sequence;
 
 impl<A: Build, B: Build> Build for (A, B) {
     fn build(builder: &mut Builder<'_>) -> Self {

@@ -11,6 +11,7 @@ mod norm;
 mod parameters;
 mod pool;
 
+pub(crate) use compose::sequence;
 pub use compose::{Identity, Relu, Residual};
 pub use conv::Conv2d;
 pub use linear::Linear;

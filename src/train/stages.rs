@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 
 use crate::data::augment::Pipeline;
 use crate::data::batches::Source;
+use crate::data::catalog::SYNTH;
 use crate::data::image_set::{Dataset, ImageSet};
 use crate::data::pairs::Kind;
+use crate::data::world;
 use crate::error::{Context, Result};
 use crate::eval::{self, Features};
 use crate::harness::experiment::{Curve, DataRef, Outcome};
@@ -76,6 +78,7 @@ pub fn evaluate(settings: &Settings, what: Representation, set: &str, seed: u64,
         }
         Representation::Random | Representation::Pixels => None,
     };
+    record_factors(settings, set, lab)?;
     let dataset = settings.catalog().open(set)?;
     outcome.data.extend(dataset.splits.values().map(|split| data_ref(split, &dataset.description)));
     let extracted = extracted(settings, what, set, &dataset, encoder.as_ref(), seed, lab)?;
@@ -92,9 +95,29 @@ pub fn evaluate(settings: &Settings, what: Representation, set: &str, seed: u64,
     Ok(outcome)
 }
 
+/// The stage of an embedded set's nuisance factors: one table for each split, a row for each image.
+fn record_factors(settings: &Settings, set: &str, lab: &mut Lab) -> Result<()> {
+    let world = &settings.world;
+    if set == SYNTH {
+        let (categories, images) = (settings.pairs.categories, 2 * settings.pairs.per_category);
+        let inputs = json!({ "set": settings.catalog().identity(set)?, "categories": categories, "images": images });
+        lab.stage("factors", &inputs, |dir| {
+            let (_, factors) = world::pretraining(world, categories, images);
+            world::write_factors(&dir.join("train.tsv"), &factors)
+        })?;
+    } else if world::EVALUATION_SETS.contains(&set) {
+        lab.stage("factors", &json!({ "set": settings.catalog().identity(set)? }), |dir| {
+            let factors = world::evaluation_with_factors(world, set).map(|(_, factors)| factors).unwrap_or_default();
+            factors.iter().try_for_each(|(split, rows)| world::write_factors(&dir.join(format!("{split}.tsv")), rows))
+        })?;
+    }
+    Ok(())
+}
+
 /// The stage of a pretraining, and its data.
 fn pretrained(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab) -> Result<(Stage, DataRef)> {
     let (set, list) = settings.catalog().pairs(&settings.pairs)?;
+    record_factors(settings, &settings.pairs.from, lab)?;
     let data = DataRef {
         name: format!("{} pairs of {}", list.pairs.len(), set.name),
         description: format!(

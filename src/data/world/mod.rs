@@ -152,21 +152,27 @@ pub fn pretraining(world: &World, categories: usize, per_category_images: usize)
 
 /// An evaluation set by name, with the splits `train` and `test`; `None` for a name not in [`EVALUATION_SETS`].
 pub fn evaluation(world: &World, name: &str) -> Option<Dataset> {
+    evaluation_with_factors(world, name).map(|(dataset, _)| dataset)
+}
+
+/// As [`evaluation`], with what was drawn for each image of each split.
+pub fn evaluation_with_factors(world: &World, name: &str) -> Option<(Dataset, BTreeMap<String, Vec<Factors>>)> {
     let (first, categories, train, test, what) = match name {
         "synth-10" => (PRETRAINING_CATEGORIES, 10, 100, 100, "a procedural stand-in for CIFAR-10"),
         "synth-100" => (PRETRAINING_CATEGORIES + 1_000, 100, 40, 20, "a procedural stand-in for CIFAR-100"),
         "synth-stl" => (STL_CATEGORIES, 10, 100, 80, "a procedural stand-in for STL-10"),
         _ => return None,
     };
-    let split =
-        |split: &str, instances| world.image_set(&format!("{name}/{split}"), first..first + categories, instances).0;
-    let splits = BTreeMap::from([
-        ("train".to_string(), split("train", 0..train)),
-        ("test".to_string(), split("test", train..train + test)),
-    ]);
+    let mut splits = BTreeMap::new();
+    let mut factors = BTreeMap::new();
+    for (split, instances) in [("train", 0..train), ("test", train..train + test)] {
+        let (set, drawn) = world.image_set(&format!("{name}/{split}"), first..first + categories, instances);
+        splits.insert(split.to_string(), set);
+        factors.insert(split.to_string(), drawn);
+    }
     let description = format!(
         "{name} is {what}, not the real set: {categories} rendered shape categories that pretraining never saw, with \
          {train} training and {test} test images each and other backgrounds, clutter and light than in pretraining."
     );
-    Some(Dataset { name: name.into(), description, splits })
+    Some((Dataset { name: name.into(), description, splits }, factors))
 }
