@@ -56,7 +56,7 @@ fn later_layers_win_and_every_value_knows_where_it_came_from() {
         r#"seeds = 2 (profile quick: profiles/quick.toml:1) over ["defaults.toml:2"]
 device = "7" (environment: SEMPAIR_DEVICE) over ["defaults.toml:5"]
 pretrain.epochs = 10 (environment: SEMPAIR_PRETRAIN__EPOCHS) over ["/sempair.toml:3", "profiles/quick.toml:3", "defaults.toml:9"]
-pretrain.rate = 1.0 (/sempair.toml: /sempair.toml:4) over ["defaults.toml:11"]
+pretrain.rate = 1 (/sempair.toml: /sempair.toml:4) over ["defaults.toml:11"]
 pretrain.optimiser = "adamw" (command line: --set) over ["defaults.toml:13"]"#
     );
     assert_eq!(resolved.values[1].doc, "Where to compute:\na name.");

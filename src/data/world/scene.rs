@@ -88,7 +88,7 @@ struct Domain {
     gain: [f32; 2],
     /// The steepest gradient of brightness at strength 1.
     slope: f32,
-    /// The range of the object's larger extent, as a fraction of the picture's side.
+    /// The range of the object's extent (the geometric mean of width and height), as a fraction of the picture's side.
     scale: [f32; 2],
 }
 
@@ -219,7 +219,7 @@ impl Pose {
     }
 }
 
-/// The parts in place: bent, turned, perhaps mirrored, and scaled so that the whole object lies in the picture.
+/// The parts in place: bent, turned, perhaps mirrored, and scaled so that the object fills the picture.
 fn draw_pose(shape: &Shape, domain: &Domain, stream: &mut Stream) -> (Vec<Part>, Pose, f32) {
     const LOOSENESS: f32 = 0.07;
     const ROTATION: f32 = 0.45; // about 26 degrees either way: most things have an upright
