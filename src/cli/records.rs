@@ -9,7 +9,7 @@ use crate::harness::audit::{self, Audit, AuditRun};
 use crate::harness::cache::Held;
 use crate::harness::experiment::Row;
 use crate::harness::progress::duration;
-use crate::harness::record::{Record, Status};
+use crate::harness::record::Record;
 
 use super::{App, ConfigArgs, setup};
 
@@ -33,7 +33,7 @@ pub(super) fn runs(app: &App, args: &ConfigArgs, last: Option<usize>, json: bool
         say!(
             "{}  {:11}  {}  {commit}{}  {:8}  {} {} {} seed {}  {}",
             record.short(),
-            status(record.status),
+            record.status.name(),
             record.started.get(..16).unwrap_or(&record.started).replace('T', " "),
             if record.git.dirty { "*" } else { " " },
             record.profile,
@@ -91,7 +91,7 @@ fn print_audit(audit: &Audit) {
         say!(
             "{}  {:11}  {} {} {} seed {}: record {}, tree {}, {}",
             &run.id[run.id.len().saturating_sub(8)..],
-            status(run.status),
+            run.status.name(),
             run.experiment,
             labels(&run.row),
             run.column,
@@ -127,7 +127,7 @@ fn facts(record: &Record) -> Vec<(&'static str, String)> {
     };
     let mut facts = vec![
         ("run", record.id.clone()),
-        ("status", status(record.status).to_string()),
+        ("status", record.status.name().to_string()),
         ("cell", format!("{} {} {} seed {}", record.experiment, labels(&record.row), record.column, record.seed)),
         ("result", metrics(&record.metrics)),
         ("profile", record.profile.clone()),
@@ -154,14 +154,4 @@ fn labels(row: &Row) -> String {
 
 fn metrics(metrics: &BTreeMap<String, f64>) -> String {
     metrics.iter().map(|(name, value)| format!("{name} {value:.2}")).collect::<Vec<_>>().join(", ")
-}
-
-fn status(status: Status) -> &'static str {
-    match status {
-        Status::Running => "running",
-        Status::Completed => "completed",
-        Status::Failed => "failed",
-        Status::Interrupted => "interrupted",
-        Status::Killed => "killed",
-    }
 }

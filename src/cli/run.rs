@@ -200,9 +200,8 @@ fn finish(
         excluded,
         all_records: &of_profile,
     };
-    let Rendered { dir, summary, .. } = render(&input, &Path::new(&settings.paths.reports).join(profile.name))?;
+    let Rendered { summary, .. } = render(&input, &Path::new(&settings.paths.reports).join(profile.name))?;
     say!("{}", summary.trim_end());
-    say!("report: {}", dir.join("report.html").display());
     let missed = results(&input).tables.iter().flat_map(|t| &t.claims).any(|c| c.verdict != Verdict::Reproduced);
     Ok(if strict && missed { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }

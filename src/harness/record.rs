@@ -36,6 +36,19 @@ pub enum Status {
     Killed,
 }
 
+impl Status {
+    /// The word for it in lists.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+            Self::Killed => "killed",
+        }
+    }
+}
+
 /// A setting and where it came from, such as `sempair.toml:12` or `--set`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Setting {

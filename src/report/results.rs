@@ -7,7 +7,6 @@ use crate::harness::experiment::MetricInfo;
 use crate::harness::experiment::Row;
 use crate::harness::experiment::Table;
 use crate::harness::record::Record;
-use crate::harness::record::Status;
 use crate::report::select;
 use crate::report::select::Selection;
 use crate::report::stats;
@@ -410,7 +409,7 @@ fn compute_spent(used: &[&Record], all: &[Record]) -> ComputeSpent {
     by_start(&mut runs);
     let mut by_status = BTreeMap::new();
     for run in &runs {
-        *by_status.entry(status_word(run.status)).or_insert(0) += 1;
+        *by_status.entry(run.status.name()).or_insert(0) += 1;
     }
     let mut machines: Vec<Machine> = runs.iter().map(|r| machine(r)).collect();
     machines.sort();
@@ -434,16 +433,6 @@ fn machine(record: &Record) -> Machine {
         isa: record.compute.isa.clone(),
         precision: record.compute.precision.clone(),
         rustc: record.build.rustc.clone(),
-    }
-}
-
-fn status_word(status: Status) -> &'static str {
-    match status {
-        Status::Running => "running",
-        Status::Completed => "completed",
-        Status::Failed => "failed",
-        Status::Interrupted => "interrupted",
-        Status::Killed => "killed",
     }
 }
 

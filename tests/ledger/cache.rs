@@ -1,5 +1,7 @@
 //! Stages: resumed, damaged, shared, killed.
 
+#![expect(clippy::disallowed_methods, reason = "a kill needs another process, which is told its folder")]
+
 use super::Project;
 use sempair::error::Error;
 use sempair::error::Kind;
