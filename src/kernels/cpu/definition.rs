@@ -1,27 +1,29 @@
 //! Convolution and products as they are defined: naive loops with f64 sums. The fast kernels answer to these.
 //!
-//! x (N, H, W, I), w (O, K, K, I), y (N, OH, OW, O). Contract as in `cpu`: `dw` is added to, the rest is written.
+//! Weights are f32, and rounded to the format of the activations before they are multiplied. Contract as in `cpu`:
+//! `dw` is added to, the rest is written.
 
 use super::conv2d::Conv2d;
+use super::vector::Element;
 
-/// y(n, oy, ox, o) = sum over ky, kx, i of x(n, oy s + ky - p, ox s + kx - p, i) w(o, ky, kx, i).
-pub fn conv2d_forward(y: &mut [f32], x: &[f32], w: &[f32], shape: &Conv2d) {
+/// y(oy, ox, n, o) = sum over ky, kx, i of x(oy s + ky - p, ox s + kx - p, n, i) w(o, ky, kx, i).
+pub fn conv2d_forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &Conv2d) {
     let mut sums = vec![0.0f64; y.len()];
-    for_each_product(shape, |x_at, w_at, y_at| sums[y_at] += f64::from(x[x_at]) * f64::from(w[w_at]));
+    for_each_product(shape, |x_at, w_at, y_at| sums[y_at] += wide(x[x_at]) * wide(E::from_f32(w[w_at])));
     write(y, &sums);
 }
 
-/// dx(x_at) = sum of dy(y_at) w(w_at) over the products that x(x_at) takes part in.
-pub fn conv2d_input_gradient(dx: &mut [f32], dy: &[f32], w: &[f32], shape: &Conv2d) {
-    let mut sums = vec![0.0f64; dx.len()];
-    for_each_product(shape, |x_at, w_at, y_at| sums[x_at] += f64::from(dy[y_at]) * f64::from(w[w_at]));
+/// dx(x_at) = onto(x_at) + sum of dy(y_at) w(w_at) over the products that x(x_at) takes part in.
+pub fn conv2d_input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Option<&[E]>, shape: &Conv2d) {
+    let mut sums = onto.map_or_else(|| vec![0.0f64; dx.len()], |onto| onto.iter().map(|&value| wide(value)).collect());
+    for_each_product(shape, |x_at, w_at, y_at| sums[x_at] += wide(dy[y_at]) * wide(E::from_f32(w[w_at])));
     write(dx, &sums);
 }
 
 /// dw(w_at) += sum of dy(y_at) x(x_at) over the products that w(w_at) takes part in.
-pub fn conv2d_weight_gradient(dw: &mut [f32], x: &[f32], dy: &[f32], shape: &Conv2d) {
+pub fn conv2d_weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &Conv2d) {
     let mut sums: Vec<f64> = dw.iter().map(|&value| f64::from(value)).collect();
-    for_each_product(shape, |x_at, w_at, y_at| sums[w_at] += f64::from(dy[y_at]) * f64::from(x[x_at]));
+    for_each_product(shape, |x_at, w_at, y_at| sums[w_at] += wide(dy[y_at]) * wide(x[x_at]));
     write(dw, &sums);
 }
 
@@ -42,17 +44,17 @@ pub fn product(
 
 /// Calls `each(x_at, w_at, y_at)` for every product of the convolution; padding takes part in none.
 fn for_each_product(shape: &Conv2d, mut each: impl FnMut(usize, usize, usize)) {
-    let &Conv2d { batch, height, width, in_channels, out_channels, kernel, stride, padding } = shape;
+    let &Conv2d { batch, height, width, in_channels, out_channels, kernel, stride, padding, .. } = shape;
     let (out_height, out_width) = (shape.out_height(), shape.out_width());
-    let pixels = (0..batch).flat_map(|n| (0..out_height).flat_map(move |oy| (0..out_width).map(move |ox| (n, oy, ox))));
+    let pixels = (0..out_height).flat_map(|oy| (0..out_width).flat_map(move |ox| (0..batch).map(move |n| (n, oy, ox))));
     for (n, oy, ox) in pixels {
         for (ky, kx) in (0..kernel).flat_map(|ky| (0..kernel).map(move |kx| (ky, kx))) {
             let (iy, ix) = (oy * stride + ky, ox * stride + kx);
             if iy < padding || iy >= height + padding || ix < padding || ix >= width + padding {
                 continue;
             }
-            let x_pixel = (n * height + iy - padding) * width + ix - padding;
-            let y_pixel = (n * out_height + oy) * out_width + ox;
+            let x_pixel = shape.input_pixel(n, iy - padding, ix - padding);
+            let y_pixel = (oy * out_width + ox) * batch + n;
             for o in 0..out_channels {
                 let w_tap = (o * kernel + ky) * kernel + kx;
                 for i in 0..in_channels {
@@ -63,8 +65,12 @@ fn for_each_product(shape: &Conv2d, mut each: impl FnMut(usize, usize, usize)) {
     }
 }
 
-fn write(values: &mut [f32], sums: &[f64]) {
+fn wide<E: Element>(value: E) -> f64 {
+    f64::from(value.to_f32())
+}
+
+fn write<E: Element>(values: &mut [E], sums: &[f64]) {
     for (value, &sum) in values.iter_mut().zip(sums) {
-        *value = sum as f32;
+        *value = E::from_f32(sum as f32);
     }
 }

@@ -10,7 +10,9 @@ use crate::error::Result;
 /// An instruction set that the kernels are written for. Results differ between sets in the last bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
-    /// AVX-512F, 16 lanes.
+    /// AVX-512 with products of bf16 pairs, 16 lanes.
+    Avx512Bf16,
+    /// AVX-512 (F, BW, VL, DQ), 16 lanes.
     Avx512,
     /// AVX2 with FMA, 8 lanes.
     Avx2,
@@ -27,11 +29,12 @@ thread_local! {
 
 impl Isa {
     /// Every set, the fastest first.
-    pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
+    pub const ALL: [Self; 4] = [Self::Avx512Bf16, Self::Avx512, Self::Avx2, Self::Portable];
 
     /// The name in records and messages.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Avx512Bf16 => "avx512bf16",
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2+fma",
             Self::Portable => "portable",
@@ -42,11 +45,19 @@ impl Isa {
     pub fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => is_x86_feature_detected!("avx512f") && Self::Avx2.is_available(),
+            Self::Avx512Bf16 => is_x86_feature_detected!("avx512bf16") && Self::Avx512.is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512dq")
+                    && Self::Avx2.is_available()
+            }
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx512 | Self::Avx2 => false,
+            Self::Avx512Bf16 | Self::Avx512 | Self::Avx2 => false,
             Self::Portable => true,
         }
     }
@@ -63,7 +74,7 @@ pub fn isa() -> Isa {
     }
 }
 
-/// Selects the instruction set for the whole process, before the first kernel runs: `avx512`, `avx2` or `portable` by
+/// Selects the instruction set for the whole process, before the first kernel runs: `avx512bf16`, `avx512`, `avx2` or `portable` by
 /// `force`, else by the environment variable `SEMPAIR_ISA`, else the best that this processor has.
 ///
 /// # Errors
@@ -121,12 +132,13 @@ fn select(isa: Isa) -> Isa {
 
 fn parse(name: &str) -> Result<Isa> {
     let isa = match name {
+        "avx512bf16" => Isa::Avx512Bf16,
         "avx512" => Isa::Avx512,
         "avx2" | "avx2+fma" => Isa::Avx2,
         "portable" => Isa::Portable,
         _ => {
             return Err(Error::new(format!("unknown instruction set: `{name}`"))
-                .hint("set `SEMPAIR_ISA` to `avx512`, `avx2` or `portable`, or leave it unset"));
+                .hint("set `SEMPAIR_ISA` to `avx512bf16`, `avx512`, `avx2` or `portable`, or leave it unset"));
         }
     };
     if isa.is_available() {

@@ -19,11 +19,13 @@ mod isa;
 mod partition;
 mod product;
 mod tile;
+mod vector;
 
 pub use isa::Isa;
 pub use isa::isa;
 pub use isa::select_isa;
 pub use isa::with_isa;
+pub use vector::Element;
 
 /// Panics, naming operation, argument and sizes, unless `slice` has `expected` elements.
 #[track_caller]

@@ -49,7 +49,7 @@ impl Isa {
     /// Rows of the largest tile: as many as the registers hold next to b's two vectors.
     pub(super) fn rows(self) -> usize {
         match self {
-            Self::Avx512 => 12,
+            Self::Avx512Bf16 | Self::Avx512 => 12,
             Self::Avx2 => 6,
             Self::Portable => 4,
         }
@@ -58,7 +58,7 @@ impl Isa {
     /// Floats of a vector.
     pub(super) fn lanes(self) -> usize {
         match self {
-            Self::Avx512 => 16,
+            Self::Avx512Bf16 | Self::Avx512 => 16,
             Self::Avx2 => 8,
             Self::Portable => 4,
         }
@@ -85,7 +85,7 @@ pub unsafe fn gather(isa: Isa, tile: &Gather) {
     // SAFETY: the caller's promise is the callees'.
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { avx512::gather(tile) },
+        Isa::Avx512Bf16 | Isa::Avx512 => unsafe { avx512::gather(tile) },
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { avx2::gather(tile) },
         _ => unsafe { portable::gather(tile) },
@@ -102,7 +102,7 @@ pub unsafe fn accumulate(isa: Isa, tile: &Accumulate) {
     // SAFETY: the caller's promise is the callees'.
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { avx512::accumulate(tile) },
+        Isa::Avx512Bf16 | Isa::Avx512 => unsafe { avx512::accumulate(tile) },
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { avx2::accumulate(tile) },
         _ => unsafe { portable::accumulate(tile) },

@@ -1,0 +1,505 @@
+//! What kernels are written in: number formats (`Element`), vector registers of f32 lanes (`Vector`), and `run`, which
+//! compiles a `Kernel` once for each instruction set.
+//!
+//! Arithmetic is in f32 whatever the format in memory: a bf16 is widened when it is loaded, and rounded to nearest even
+//! when it is stored.
+
+use half::bf16;
+
+use super::Isa;
+
+/// A number format of activations in memory.
+pub trait Element: Copy + Default + std::fmt::Debug + PartialEq + Send + Sync + 'static {
+    /// The name in messages and settings.
+    const NAME: &'static str;
+    /// The nearest number of this format, ties to even.
+    fn from_f32(value: f32) -> Self;
+    /// The same number.
+    fn to_f32(self) -> f32;
+    /// # Safety
+    /// `from` must be valid for `V::LANES` reads, with the instruction set of V enabled in the caller.
+    unsafe fn load<V: Vector>(from: *const Self) -> V;
+    /// The first `count` elements, 1 to LANES; the other lanes are zero and not read.
+    ///
+    /// # Safety
+    /// `from` must be valid for `count` reads, with the instruction set of V enabled in the caller.
+    unsafe fn load_first<V: Vector>(from: *const Self, count: usize) -> V;
+    /// # Safety
+    /// `to` must be valid for `V::LANES` writes, with the instruction set of V enabled in the caller.
+    unsafe fn store<V: Vector>(to: *mut Self, vector: V);
+    /// # Safety
+    /// `to` must be valid for `count` writes, with the instruction set of V enabled in the caller.
+    unsafe fn store_first<V: Vector>(to: *mut Self, vector: V, count: usize);
+}
+
+/// A vector register of f32 lanes.
+///
+/// # Safety
+/// The methods need the vector's instruction set, and valid memory for the elements that they name.
+pub trait Vector: Copy {
+    /// Lanes of a register.
+    const LANES: usize;
+    unsafe fn splat(value: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    /// The first `count` floats, 1 to LANES; the other lanes are zero and not read.
+    unsafe fn load_first(from: *const f32, count: usize) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    unsafe fn store_first(self, to: *mut f32, count: usize);
+    unsafe fn load_bf16(from: *const bf16) -> Self;
+    unsafe fn load_bf16_first(from: *const bf16, count: usize) -> Self;
+    unsafe fn store_bf16(self, to: *mut bf16);
+    unsafe fn store_bf16_first(self, to: *mut bf16, count: usize);
+    unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    unsafe fn div(self, other: Self) -> Self;
+    unsafe fn sqrt(self) -> Self;
+    /// self + a b, rounded once where the set has it.
+    unsafe fn add_product(self, a: Self, b: Self) -> Self;
+    /// The larger of both; `other` where one of them is NaN.
+    unsafe fn max(self, other: Self) -> Self;
+    /// self where gate > 0, else 0.
+    unsafe fn where_positive(self, gate: Self) -> Self;
+    /// The nearest integer, ties to even.
+    unsafe fn round(self) -> Self;
+    /// 2^self for integers in [-126, 127].
+    unsafe fn power_of_two(self) -> Self;
+}
+
+/// Work that is compiled for each instruction set. Mark `run`, and all that it calls, `#[inline(always)]`.
+pub trait Kernel {
+    type Output;
+    /// # Safety
+    /// The instruction set of V must be enabled in the caller.
+    unsafe fn run<V: Vector>(self) -> Self::Output;
+}
+
+/// Runs a kernel on the vectors of an instruction set.
+///
+/// # Panics
+/// Where this processor lacks `isa`.
+pub fn run<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    assert!(isa.is_available(), "this processor has no {}", isa.name());
+    // SAFETY: the processor has the set, as just checked.
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Bf16 => unsafe { x86::run_avx512bf16(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { x86::run_avx512(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { x86::run_avx2(kernel) },
+        _ => unsafe { kernel.run::<[f32; 4]>() },
+    }
+}
+
+impl Element for f32 {
+    const NAME: &'static str = "f32";
+    fn from_f32(value: f32) -> Self {
+        value
+    }
+    fn to_f32(self) -> f32 {
+        self
+    }
+    #[inline(always)]
+    unsafe fn load<V: Vector>(from: *const Self) -> V {
+        unsafe { V::load(from) }
+    }
+    #[inline(always)]
+    unsafe fn load_first<V: Vector>(from: *const Self, count: usize) -> V {
+        unsafe { V::load_first(from, count) }
+    }
+    #[inline(always)]
+    unsafe fn store<V: Vector>(to: *mut Self, vector: V) {
+        unsafe { vector.store(to) }
+    }
+    #[inline(always)]
+    unsafe fn store_first<V: Vector>(to: *mut Self, vector: V, count: usize) {
+        unsafe { vector.store_first(to, count) }
+    }
+}
+
+impl Element for bf16 {
+    const NAME: &'static str = "bf16";
+    fn from_f32(value: f32) -> Self {
+        Self::from_f32(value)
+    }
+    fn to_f32(self) -> f32 {
+        Self::to_f32(self)
+    }
+    #[inline(always)]
+    unsafe fn load<V: Vector>(from: *const Self) -> V {
+        unsafe { V::load_bf16(from) }
+    }
+    #[inline(always)]
+    unsafe fn load_first<V: Vector>(from: *const Self, count: usize) -> V {
+        unsafe { V::load_bf16_first(from, count) }
+    }
+    #[inline(always)]
+    unsafe fn store<V: Vector>(to: *mut Self, vector: V) {
+        unsafe { vector.store_bf16(to) }
+    }
+    #[inline(always)]
+    unsafe fn store_first<V: Vector>(to: *mut Self, vector: V, count: usize) {
+        unsafe { vector.store_bf16_first(to, count) }
+    }
+}
+
+/// Four lanes of plain Rust.
+// SAFETY of all blocks: the trait's contract.
+impl Vector for [f32; 4] {
+    const LANES: usize = 4;
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        [value; 4]
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        unsafe { from.cast::<Self>().read() }
+    }
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize) -> Self {
+        std::array::from_fn(|lane| if lane < count { unsafe { *from.add(lane) } } else { 0.0 })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { to.cast::<Self>().write(self) }
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, count: usize) {
+        self.into_iter().take(count).enumerate().for_each(|(lane, value)| unsafe { *to.add(lane) = value });
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const bf16) -> Self {
+        std::array::from_fn(|lane| unsafe { *from.add(lane) }.to_f32())
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_first(from: *const bf16, count: usize) -> Self {
+        std::array::from_fn(|lane| if lane < count { unsafe { *from.add(lane) }.to_f32() } else { 0.0 })
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut bf16) {
+        unsafe { self.store_bf16_first(to, 4) }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16_first(self, to: *mut bf16, count: usize) {
+        let values = self.into_iter().take(count).enumerate();
+        values.for_each(|(lane, value)| unsafe { *to.add(lane) = bf16::from_f32(value) });
+    }
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        std::array::from_fn(|lane| self[lane] + other[lane])
+    }
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        std::array::from_fn(|lane| self[lane] - other[lane])
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        std::array::from_fn(|lane| self[lane] * other[lane])
+    }
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        std::array::from_fn(|lane| self[lane] / other[lane])
+    }
+    #[inline(always)]
+    unsafe fn sqrt(self) -> Self {
+        self.map(f32::sqrt)
+    }
+    #[inline(always)]
+    unsafe fn add_product(self, a: Self, b: Self) -> Self {
+        std::array::from_fn(|lane| self[lane] + a[lane] * b[lane])
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        std::array::from_fn(|lane| if self[lane] > other[lane] { self[lane] } else { other[lane] })
+    }
+    #[inline(always)]
+    unsafe fn where_positive(self, gate: Self) -> Self {
+        std::array::from_fn(|lane| if gate[lane] > 0.0 { self[lane] } else { 0.0 })
+    }
+    #[inline(always)]
+    unsafe fn round(self) -> Self {
+        self.map(f32::round_ties_even)
+    }
+    #[inline(always)]
+    unsafe fn power_of_two(self) -> Self {
+        self.map(|exponent| f32::from_bits(((exponent as i32 + 127) as u32) << 23))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub use x86::{Avx2, Avx512, Avx512Bf16};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use half::bf16;
+
+    use super::{Kernel, Vector};
+
+    /// Sixteen lanes.
+    #[derive(Clone, Copy)]
+    pub struct Avx512(pub __m512);
+    /// Sixteen lanes, with the processor's own rounding to bf16.
+    #[derive(Clone, Copy)]
+    pub struct Avx512Bf16(pub __m512);
+    /// Eight lanes.
+    #[derive(Clone, Copy)]
+    pub struct Avx2(pub __m256);
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")]
+    pub fn run_avx512bf16<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: the set is enabled here.
+        unsafe { kernel.run::<Avx512Bf16>() }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")]
+    pub fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: the set is enabled here.
+        unsafe { kernel.run::<Avx512>() }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: the set is enabled here.
+        unsafe { kernel.run::<Avx2>() }
+    }
+
+    /// The sixteen halves that round a register to bf16 by integer arithmetic: half of what is cut off is added, less
+    /// one where the kept part is even. NaN stays NaN.
+    #[inline(always)]
+    unsafe fn rounded(vector: __m512) -> __m256i {
+        unsafe {
+            let bits = _mm512_castps_si512(vector);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let sum = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(vector, vector);
+            let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x0040_0000));
+            _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(_mm512_mask_mov_epi32(sum, nan, quiet)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn rounded_by_the_processor(vector: __m512) -> __m256i {
+        unsafe { std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(vector)) }
+    }
+
+    #[inline(always)]
+    fn first(count: usize) -> __mmask16 {
+        ((1u32 << count) - 1) as __mmask16
+    }
+
+    macro_rules! sixteen_lanes {
+        ($vector:ident, $rounded:path) => {
+            // SAFETY of all blocks: the trait's contract.
+            impl Vector for $vector {
+                const LANES: usize = 16;
+                #[inline(always)]
+                unsafe fn splat(value: f32) -> Self {
+                    unsafe { Self(_mm512_set1_ps(value)) }
+                }
+                #[inline(always)]
+                unsafe fn load(from: *const f32) -> Self {
+                    unsafe { Self(_mm512_loadu_ps(from)) }
+                }
+                #[inline(always)]
+                unsafe fn load_first(from: *const f32, count: usize) -> Self {
+                    unsafe { Self(_mm512_maskz_loadu_ps(first(count), from)) }
+                }
+                #[inline(always)]
+                unsafe fn store(self, to: *mut f32) {
+                    unsafe { _mm512_storeu_ps(to, self.0) }
+                }
+                #[inline(always)]
+                unsafe fn store_first(self, to: *mut f32, count: usize) {
+                    unsafe { _mm512_mask_storeu_ps(to, first(count), self.0) }
+                }
+                #[inline(always)]
+                unsafe fn load_bf16(from: *const bf16) -> Self {
+                    unsafe {
+                        let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+                        Self(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide)))
+                    }
+                }
+                #[inline(always)]
+                unsafe fn load_bf16_first(from: *const bf16, count: usize) -> Self {
+                    unsafe {
+                        let wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(first(count), from.cast()));
+                        Self(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide)))
+                    }
+                }
+                #[inline(always)]
+                unsafe fn store_bf16(self, to: *mut bf16) {
+                    unsafe { _mm256_storeu_si256(to.cast(), $rounded(self.0)) }
+                }
+                #[inline(always)]
+                unsafe fn store_bf16_first(self, to: *mut bf16, count: usize) {
+                    unsafe { _mm256_mask_storeu_epi16(to.cast(), first(count), $rounded(self.0)) }
+                }
+                #[inline(always)]
+                unsafe fn add(self, other: Self) -> Self {
+                    unsafe { Self(_mm512_add_ps(self.0, other.0)) }
+                }
+                #[inline(always)]
+                unsafe fn sub(self, other: Self) -> Self {
+                    unsafe { Self(_mm512_sub_ps(self.0, other.0)) }
+                }
+                #[inline(always)]
+                unsafe fn mul(self, other: Self) -> Self {
+                    unsafe { Self(_mm512_mul_ps(self.0, other.0)) }
+                }
+                #[inline(always)]
+                unsafe fn div(self, other: Self) -> Self {
+                    unsafe { Self(_mm512_div_ps(self.0, other.0)) }
+                }
+                #[inline(always)]
+                unsafe fn sqrt(self) -> Self {
+                    unsafe { Self(_mm512_sqrt_ps(self.0)) }
+                }
+                #[inline(always)]
+                unsafe fn add_product(self, a: Self, b: Self) -> Self {
+                    unsafe { Self(_mm512_fmadd_ps(a.0, b.0, self.0)) }
+                }
+                #[inline(always)]
+                unsafe fn max(self, other: Self) -> Self {
+                    unsafe { Self(_mm512_max_ps(self.0, other.0)) }
+                }
+                #[inline(always)]
+                unsafe fn where_positive(self, gate: Self) -> Self {
+                    unsafe {
+                        let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(gate.0, _mm512_setzero_ps());
+                        Self(_mm512_maskz_mov_ps(positive, self.0))
+                    }
+                }
+                #[inline(always)]
+                unsafe fn round(self) -> Self {
+                    unsafe { Self(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT }>(self.0)) }
+                }
+                #[inline(always)]
+                unsafe fn power_of_two(self) -> Self {
+                    unsafe {
+                        let biased = _mm512_add_epi32(_mm512_cvtps_epi32(self.0), _mm512_set1_epi32(127));
+                        Self(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased)))
+                    }
+                }
+            }
+        };
+    }
+    sixteen_lanes!(Avx512, rounded);
+    sixteen_lanes!(Avx512Bf16, rounded_by_the_processor);
+
+    /// Eight set words and then eight clear ones: a mask of `count` lanes starts `count` words before the middle.
+    static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    #[inline(always)]
+    unsafe fn mask(count: usize) -> __m256i {
+        debug_assert!(count <= 8);
+        // SAFETY: a count of 0 to 8 leaves 8 words behind its start.
+        unsafe { _mm256_loadu_si256(MASKS.as_ptr().add(8 - count).cast()) }
+    }
+
+    // SAFETY of all blocks: the trait's contract.
+    impl Vector for Avx2 {
+        const LANES: usize = 8;
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> Self {
+            unsafe { Self(_mm256_set1_ps(value)) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            unsafe { Self(_mm256_loadu_ps(from)) }
+        }
+        #[inline(always)]
+        unsafe fn load_first(from: *const f32, count: usize) -> Self {
+            unsafe { Self(_mm256_maskload_ps(from, mask(count))) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            unsafe { _mm256_storeu_ps(to, self.0) }
+        }
+        #[inline(always)]
+        unsafe fn store_first(self, to: *mut f32, count: usize) {
+            unsafe { _mm256_maskstore_ps(to, mask(count), self.0) }
+        }
+        #[inline(always)]
+        unsafe fn load_bf16(from: *const bf16) -> Self {
+            unsafe {
+                let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+                Self(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_bf16_first(from: *const bf16, count: usize) -> Self {
+            let mut all = [bf16::ZERO; 8];
+            unsafe {
+                std::ptr::copy_nonoverlapping(from, all.as_mut_ptr(), count);
+                Self::load_bf16(all.as_ptr())
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_bf16(self, to: *mut bf16) {
+            unsafe {
+                let bits = _mm256_castps_si256(self.0);
+                let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+                let sum = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+                let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0));
+                let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x0040_0000));
+                let words = _mm256_srli_epi32::<16>(_mm256_blendv_epi8(sum, quiet, nan));
+                let packed = _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+                _mm_storeu_si128(to.cast(), packed);
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_bf16_first(self, to: *mut bf16, count: usize) {
+            let mut all = [bf16::ZERO; 8];
+            unsafe {
+                self.store_bf16(all.as_mut_ptr());
+                std::ptr::copy_nonoverlapping(all.as_ptr(), to, count);
+            }
+        }
+        #[inline(always)]
+        unsafe fn add(self, other: Self) -> Self {
+            unsafe { Self(_mm256_add_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            unsafe { Self(_mm256_sub_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            unsafe { Self(_mm256_mul_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn div(self, other: Self) -> Self {
+            unsafe { Self(_mm256_div_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn sqrt(self) -> Self {
+            unsafe { Self(_mm256_sqrt_ps(self.0)) }
+        }
+        #[inline(always)]
+        unsafe fn add_product(self, a: Self, b: Self) -> Self {
+            unsafe { Self(_mm256_fmadd_ps(a.0, b.0, self.0)) }
+        }
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            unsafe { Self(_mm256_max_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn where_positive(self, gate: Self) -> Self {
+            unsafe { Self(_mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_GT_OQ>(gate.0, _mm256_setzero_ps()))) }
+        }
+        #[inline(always)]
+        unsafe fn round(self) -> Self {
+            unsafe { Self(_mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0)) }
+        }
+        #[inline(always)]
+        unsafe fn power_of_two(self) -> Self {
+            unsafe {
+                let biased = _mm256_add_epi32(_mm256_cvtps_epi32(self.0), _mm256_set1_epi32(127));
+                Self(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased)))
+            }
+        }
+    }
+}
