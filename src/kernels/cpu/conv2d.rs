@@ -3,6 +3,13 @@
 
 use super::check_len;
 use super::definition;
+use super::isa;
+use super::product;
+use super::product::Accumulated;
+use super::product::Added;
+use super::product::Gathered;
+use super::product::NoMaker;
+use super::product::Rows;
 use super::vector::Element;
 
 /// How the images of a batch lie in memory.
@@ -64,6 +71,60 @@ impl Conv2d {
         (padded - self.kernel) / self.stride + 1
     }
 
+    fn out_positions(&self) -> usize {
+        self.out_height() * self.out_width()
+    }
+
+    /// The same convolution with fewer positions: where windows are single pixels, every pixel is an image of its own.
+    fn flattened(&self) -> Self {
+        match (self.kernel, self.stride, self.padding) {
+            (1, 1, 0) => {
+                let batch = self.batch * self.height * self.width;
+                Self { layout: Layout::Maps, batch, height: 1, width: 1, ..*self }
+            }
+            _ => *self,
+        }
+    }
+
+    /// The position of x that a tap of the window at an output position meets; none in the padding.
+    fn source(&self, tap: usize, position: usize) -> Option<usize> {
+        let (oy, ox) = (position / self.out_width(), position % self.out_width());
+        let y = (oy * self.stride + tap / self.kernel).checked_sub(self.padding)?;
+        let x = (ox * self.stride + tap % self.kernel).checked_sub(self.padding)?;
+        (y < self.height && x < self.width).then(|| y * self.width + x)
+    }
+
+    /// The output position whose window meets a position of x with `tap`, if there is one.
+    fn target(&self, tap: usize, position: usize) -> Option<usize> {
+        let place = |input: usize, tap: usize, count: usize| {
+            let start = (input + self.padding).checked_sub(tap)?;
+            (start % self.stride == 0 && start / self.stride < count).then_some(start / self.stride)
+        };
+        let oy = place(position / self.width, tap / self.kernel, self.out_height())?;
+        let ox = place(position % self.width, tap % self.kernel, self.out_width())?;
+        Some(oy * self.out_width() + ox)
+    }
+
+    /// Copies the window at an output position of image n, (K, K, I), with zeros for the padding.
+    fn copy_window<E: Element>(&self, x: &[E], position: usize, n: usize, window: &mut [E]) {
+        let &Self { height, width, in_channels, kernel, stride, padding, .. } = self;
+        let (oy, ox) = (position / self.out_width(), position % self.out_width());
+        let first = padding.saturating_sub(ox * stride);
+        let taps = first..(width + padding).saturating_sub(ox * stride).min(kernel).max(first);
+        for (ky, line) in window.chunks_exact_mut(kernel * in_channels).enumerate() {
+            let y = oy * stride + ky;
+            if y < padding || y >= height + padding || taps.is_empty() {
+                line.fill(E::default());
+                continue;
+            }
+            let pixel = self.input_pixel(n, y - padding, ox * stride + taps.start - padding);
+            line[..taps.start * in_channels].fill(E::default());
+            line[taps.end * in_channels..].fill(E::default());
+            line[taps.start * in_channels..taps.end * in_channels]
+                .copy_from_slice(&x[pixel * in_channels..][..taps.len() * in_channels]);
+        }
+    }
+
     /// The place of a pixel among the pixels of x.
     pub(super) fn input_pixel(&self, n: usize, y: usize, x: usize) -> usize {
         match self.layout {
@@ -84,17 +145,61 @@ impl Conv2d {
 /// y = x * w.
 pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &Conv2d) {
     shape.check("conv2d::forward", x, y, w);
-    definition::conv2d_forward(y, x, w, shape);
+    let shape = &shape.flattened();
+    let &Conv2d { batch, kernel, in_channels, out_channels, .. } = shape;
+    let added = Added { onto: None, bias: None };
+    let taps = kernel * kernel;
+    let mut sizes =
+        Gathered { images: batch, positions: shape.out_positions(), columns: out_channels, taps, inner: in_channels };
+    if shape.layout == Layout::Images {
+        // The whole window is one run of terms, in the order of the weights.
+        (sizes.taps, sizes.inner) = (1, taps * in_channels);
+        let rows = Rows::Made(|position, n, row: &mut [E]| shape.copy_window(x, position, n, row));
+        let weights = product::transposed_weights::<E>(w, 1, taps * in_channels);
+        product::gather(isa(), y, added, &rows, &sizes, weights, product::one_source);
+    } else {
+        let rows = Rows::<E, NoMaker<E>>::InPlace(x);
+        let sources = |position: usize, list: &mut Vec<(usize, usize)>| {
+            list.extend((0..taps).filter_map(|tap| Some((tap, shape.source(tap, position)?))));
+        };
+        product::gather(isa(), y, added, &rows, &sizes, product::transposed_weights::<E>(w, taps, in_channels), sources);
+    }
 }
 
 /// dx = the gradient of x, added to `onto` where it is given.
 pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Option<&[E]>, shape: &Conv2d) {
     shape.check("conv2d::input_gradient", dx, dy, w);
-    definition::conv2d_input_gradient(dx, dy, w, onto, shape);
+    if shape.layout == Layout::Images {
+        // Nobody trains by the gradient of pixels: the definition serves.
+        return definition::conv2d_input_gradient(dx, dy, w, onto, shape);
+    }
+    let shape = &shape.flattened();
+    let &Conv2d { batch, height, width, in_channels, out_channels, kernel, .. } = shape;
+    let taps = kernel * kernel;
+    let positions = height * width;
+    let sizes = Gathered { images: batch, positions, columns: in_channels, taps, inner: out_channels };
+    let weights = product::weights::<E>(w, taps, out_channels, in_channels);
+    let sources = |position: usize, list: &mut Vec<(usize, usize)>| {
+        list.extend((0..taps).filter_map(|tap| Some((tap, shape.target(tap, position)?))));
+    };
+    let rows = Rows::<E, NoMaker<E>>::InPlace(dy);
+    product::gather(isa(), dx, Added { onto, bias: None }, &rows, &sizes, weights, sources);
 }
 
 /// dw += the gradient of w.
 pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &Conv2d) {
     shape.check("conv2d::weight_gradient", x, dy, dw);
-    definition::conv2d_weight_gradient(dw, x, dy, shape);
+    let shape = &shape.flattened();
+    let &Conv2d { batch, kernel, in_channels, out_channels, .. } = shape;
+    let taps = kernel * kernel;
+    let (positions, line) = (shape.out_positions(), shape.out_width());
+    let mut sizes = Accumulated { rows: out_channels, taps, columns: in_channels, images: batch, positions, line };
+    if shape.layout == Layout::Images {
+        (sizes.taps, sizes.columns) = (1, taps * in_channels);
+        let rows = Rows::Made(|position, n, row: &mut [E]| shape.copy_window(x, position, n, row));
+        product::accumulate(isa(), dw, dy, &rows, &sizes, |_, position| Some(position));
+    } else {
+        let rows = Rows::<E, NoMaker<E>>::InPlace(x);
+        product::accumulate(isa(), dw, dy, &rows, &sizes, |tap, position| shape.source(tap, position));
+    }
 }

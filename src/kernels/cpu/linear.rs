@@ -2,6 +2,13 @@
 //! w and bias are f32. Contract: y and dx are written (=), dw and db are added to (+=).
 
 use super::check_len;
+use super::isa;
+use super::product;
+use super::product::Accumulated;
+use super::product::Added;
+use super::product::Gathered;
+use super::product::NoMaker;
+use super::product::Rows;
 use super::vector::Element;
 
 /// y = x wᵀ + bias.
@@ -18,13 +25,10 @@ pub fn forward<E: Element>(
     check_len(&describe(), "x", x, rows * inputs);
     check_len(&describe(), "w", w, outputs * inputs);
     check_len(&describe(), "y", y, rows * outputs);
-    for r in 0..rows {
-        for o in 0..outputs {
-            let sum: f32 =
-                (0..inputs).map(|i| x[r * inputs + i].to_f32() * E::from_f32(w[o * inputs + i]).to_f32()).sum();
-            y[r * outputs + o] = E::from_f32(sum + bias.map_or(0.0, |bias| bias[o]));
-        }
-    }
+    let sizes = Gathered { images: rows, positions: 1, columns: outputs, taps: 1, inner: inputs };
+    let added = Added { onto: None, bias };
+    let x = Rows::<E, NoMaker<E>>::InPlace(x);
+    product::gather(isa(), y, added, &x, &sizes, product::transposed_weights::<E>(w, 1, inputs), product::one_source);
 }
 
 /// dx = dy w, added to `onto` where it is given.
@@ -41,14 +45,10 @@ pub fn input_gradient<E: Element>(
     check_len(&describe(), "dy", dy, rows * outputs);
     check_len(&describe(), "w", w, outputs * inputs);
     check_len(&describe(), "dx", dx, rows * inputs);
-    for r in 0..rows {
-        for i in 0..inputs {
-            let at = r * inputs + i;
-            let sum: f32 =
-                (0..outputs).map(|o| dy[r * outputs + o].to_f32() * E::from_f32(w[o * inputs + i]).to_f32()).sum();
-            dx[at] = E::from_f32(sum + onto.map_or(0.0, |onto| onto[at].to_f32()));
-        }
-    }
+    let sizes = Gathered { images: rows, positions: 1, columns: inputs, taps: 1, inner: outputs };
+    let dy = Rows::<E, NoMaker<E>>::InPlace(dy);
+    let weights = product::weights::<E>(w, 1, outputs, inputs);
+    product::gather(isa(), dx, Added { onto, bias: None }, &dy, &sizes, weights, product::one_source);
 }
 
 /// dw += dyᵀ x.
@@ -57,13 +57,8 @@ pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], rows: usiz
     check_len(&describe(), "x", x, rows * inputs);
     check_len(&describe(), "dy", dy, rows * outputs);
     check_len(&describe(), "dw", dw, outputs * inputs);
-    for r in 0..rows {
-        for o in 0..outputs {
-            for i in 0..inputs {
-                dw[o * inputs + i] += dy[r * outputs + o].to_f32() * x[r * inputs + i].to_f32();
-            }
-        }
-    }
+    let sizes = Accumulated { rows: outputs, taps: 1, columns: inputs, images: rows, positions: 1, line: 1 };
+    product::accumulate(isa(), dw, dy, &Rows::<E, NoMaker<E>>::InPlace(x), &sizes, |_, position| Some(position));
 }
 
 /// db += the sum of the rows of dy.

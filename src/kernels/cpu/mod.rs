@@ -16,6 +16,7 @@ pub mod pool;
 pub mod update;
 
 mod isa;
+mod pack;
 mod partition;
 mod product;
 mod tile;

@@ -1,151 +1,341 @@
 //! Whole products from register tiles: how the work is cut, packed and put together. Convolution, linear layers and
 //! matrix products differ only in what they pass here.
+//!
+//! The batch is inside (`Layout::Maps`), so at one position a map is a dense matrix (images, channels), and a convolution
+//! is a sum of dense products, one for each tap of the kernel that meets the image: padding is never multiplied.
+//!
+//! - `gather`: outputs and input gradients. Rows of c are images at a position. Activations are read in place, weights
+//!   are packed by the task that uses them.
+//! - `accumulate`: weight gradients. The inner dimension runs over images and positions. Both operands are packed in
+//!   blocks that stay in the second-level cache.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::Isa;
+use super::isa;
+use super::pack;
 use super::partition::PIECE;
 use super::partition::Shared;
 use super::partition::for_each;
 use super::partition::part;
 use super::partition::with_scratch;
 use super::tile;
-use super::tile::Accumulate;
-use super::tile::Gather;
-use super::tile::Pair;
+use super::tile::MOST_COLUMNS;
+use super::tile::PANEL;
 use super::tile::Segment;
+use super::tile::Tile;
+use super::vector::Element;
 
-/// Multiplications that make a parallel task worth its start (some 20 microseconds).
-const TASK: usize = 1 << 20;
-/// Tasks of one product at most: enough for many cores, few enough to pack b only a few times.
-const TASKS: usize = 256;
-/// Tiles of a task at least, so that packing b costs a few percent of using it.
-const TILES: usize = 32;
-/// Floats of both factors that a block of terms may span: half of a common second-level cache.
-const TERM_BLOCK: usize = 128 * 1024;
-/// Partial sums of one product at most, in floats.
-const PARTIALS: usize = 512 * 1024;
+/// Multiplications that make a parallel task worth its start (some 20 to 40 microseconds).
+const TASK: usize = 4 << 20;
+/// Tasks of one product at most: enough for many cores, few enough to pack weights only a few times.
+const TASKS: usize = 64;
+/// Tiles of a task at least, so that packing weights costs a few percent of using them.
+const TILES: usize = 48;
+/// Units that a task packs at a time: half of a common second-level cache of 1 MiB.
+const BLOCK: usize = 128 * 1024;
+/// Rows of this many bytes, or a multiple, all fall into the same few places of a first-level cache.
+const ALIAS: usize = 4096;
 
-/// The sizes of c (images, positions, columns) = a b, where each position draws on its own segments of an image of a.
-/// A matrix is the case of one position.
+/// The rows of an operand: element runs of `inner`, one for each image at each position.
+pub enum Rows<'a, E, F> {
+    /// (positions, images, inner) in memory.
+    InPlace(&'a [E]),
+    /// Written by `make(position, image, row)`, `inner` elements each.
+    Made(F),
+}
+
+/// No rows are made.
+pub type NoMaker<E> = fn(usize, usize, &mut [E]);
+
+/// The sizes of c (positions, images, columns) = a b.
 pub struct Gathered {
     pub images: usize,
     pub positions: usize,
     pub columns: usize,
-    /// Elements of one image of a.
-    pub image_len: usize,
-    /// Rows of b.
-    pub depth: usize,
+    /// Pieces of the inner dimension, each of `inner` terms.
+    pub taps: usize,
+    pub inner: usize,
 }
 
-/// c = a b. A tile is one position of several images, so that padding never enters: a position lists the segments it has.
+/// What is added to c.
+#[derive(Clone, Copy)]
+pub struct Added<'a, E> {
+    /// Of the layout of c.
+    pub onto: Option<&'a [E]>,
+    /// A float for each column.
+    pub bias: Option<&'a [f32]>,
+}
+
+/// c = a b + what is added. A tile is some images at one position.
 ///
-/// `pack(columns, width, packed)` writes those columns of b as rows of `width` floats, the missing columns as zeros;
-/// `segments(position, list)` appends the segments of a position.
-pub fn gather(
+/// `weights(tap, columns, width, packed)` packs the columns of one tap; `sources(position, list)` appends the taps that a
+/// position has, each with the position of a that it meets.
+pub fn gather<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(
     isa: Isa,
-    c: &mut [f32],
-    a: &[f32],
+    c: &mut [E],
+    added: Added<E>,
+    a: &Rows<E, F>,
     sizes: &Gathered,
-    pack: impl Fn(Range<usize>, usize, &mut [f32]) + Sync,
-    segments: impl Fn(usize, &mut Vec<Segment>) + Sync,
+    weights: impl Fn(usize, Range<usize>, usize, &mut [f32]) + Sync,
+    sources: impl Fn(usize, &mut Vec<(usize, usize)>) + Sync,
 ) {
-    let &Gathered { images, positions, columns, image_len, depth } = sizes;
-    assert!(c.len() == images * positions * columns && a.len() == images * image_len, "gather: sizes do not fit");
-    let groups = images.div_ceil(isa.rows());
-    let tiles = groups * positions;
-    let panels = columns.div_ceil(isa.columns());
-    let wanted = (images * positions * columns).saturating_mul(depth) / TASK;
-    let panel_parts = panels.min(wanted.clamp(1, TASKS));
-    let tile_parts = (wanted.min(TASKS) / panel_parts.max(1)).clamp(1, tiles.div_ceil(TILES).max(1));
+    let &Gathered { images, positions, columns, taps, inner } = sizes;
+    assert!(c.len() == images * positions * columns, "gather: sizes do not fit");
+    assert!(added.onto.is_none_or(|onto| onto.len() == c.len()), "gather: sizes do not fit");
+    assert!(added.bias.is_none_or(|bias| bias.len() == columns), "gather: sizes do not fit");
+    if c.is_empty() {
+        return;
+    }
+    let cut = Cut::new(isa, sizes, pack::units::<E>(inner));
     let c = Shared::new(c);
-    for_each(panel_parts * tile_parts, |task| {
-        let mut list = Vec::new();
-        for panel in part(panels, panel_parts, task % panel_parts) {
-            let first = panel * isa.columns();
-            let last = (first + isa.columns()).min(columns);
-            let width = isa.width(last - first);
-            with_scratch(depth * width, |packed| {
-                pack(first..last, width, packed);
-                for tile in part(tiles, tile_parts, task / panel_parts) {
-                    let (group, position) = (tile / positions, tile % positions);
-                    let images = part(images, groups, group);
-                    list.clear();
-                    segments(position, &mut list);
-                    check_segments(&list, image_len, depth);
-                    let tile = Gather {
-                        c: c.pointer((images.start * positions + position) * columns + first),
-                        c_stride: positions * columns,
-                        a: a[images.start * image_len..images.end * image_len].as_ptr(),
-                        a_stride: image_len,
-                        packed: packed.as_ptr(),
-                        segments: &list,
-                        rows: images.len(),
-                        columns: last - first,
-                    };
-                    // SAFETY: segments lie inside an image and inside the packed rows, as just checked; tasks differ in
-                    // their panel or in their (group, position), so no two write the same element.
-                    unsafe { tile::gather(isa, &tile) };
+    for_each(cut.groups * cut.tile_parts, |task| {
+        let panels = part(cut.panels, cut.groups, task % cut.groups);
+        let tiles = part(cut.tiles, cut.tile_parts, task / cut.groups);
+        with_scratch(cut.weight_units(&panels) + cut.copy_units(), |scratch| {
+            let (packed, copy) = scratch.split_at_mut(cut.weight_units(&panels));
+            for (panel, packed) in panels.clone().zip(packed.chunks_mut(cut.panel_units)) {
+                let range = cut.columns(panel);
+                let width = isa.width(range.len());
+                for (tap, packed) in packed.chunks_mut(cut.tap_units * width).enumerate().take(taps) {
+                    weights(tap, range.clone(), width, packed);
                 }
-            });
-        }
+            }
+            let mut reader = Reader { a, cut: &cut, list: Vec::new(), segments: Vec::new(), copy };
+            for index in tiles {
+                let (group, position) = (index / positions, index % positions);
+                let rows = part(images, cut.image_groups, group);
+                let (a, a_stride) = reader.read(position, &rows, &sources);
+                for (panel, packed) in panels.clone().zip(packed.chunks(cut.panel_units)) {
+                    let range = cut.columns(panel);
+                    let at = (position * images + rows.start) * columns + range.start;
+                    let tile = Tile {
+                        c: c.pointer(at),
+                        c_stride: columns,
+                        onto: added.onto.map_or(std::ptr::null(), |onto| onto[at..].as_ptr()),
+                        bias: added.bias.map_or(std::ptr::null(), |bias| bias[range.start..].as_ptr()),
+                        a,
+                        a_stride,
+                        b: packed.as_ptr(),
+                        segments: &reader.segments,
+                        rows: rows.len(),
+                        columns: range.len(),
+                    };
+                    // SAFETY: `read` checked the rows of a, and its segments name packed rows only; tasks differ in
+                    // their panels or their (group, position), so no two write the same element.
+                    unsafe { tile::tile::<E, E>(isa, &tile) };
+                }
+            }
+        });
     });
 }
 
-/// The sizes of c (rows, taps, columns) += a b over terms that come in `lines`.
+/// How `gather` packs weights (columns, taps, inner).
+pub fn transposed_weights<E: Element>(
+    w: &[f32],
+    taps: usize,
+    inner: usize,
+) -> impl Fn(usize, Range<usize>, usize, &mut [f32]) + Sync {
+    let isa = isa();
+    move |tap, columns, width, packed| {
+        let mut of_columns = [&w[..0]; MOST_COLUMNS];
+        let count = columns.len();
+        for (of_column, column) in of_columns.iter_mut().zip(columns) {
+            *of_column = &w[(column * taps + tap) * inner..][..inner];
+        }
+        pack::columns::<E>(isa, packed, width, &of_columns[..count]);
+    }
+}
+
+/// How `gather` packs weights (inner, taps, columns).
+pub fn weights<E: Element>(
+    w: &[f32],
+    taps: usize,
+    inner: usize,
+    all: usize,
+) -> impl Fn(usize, Range<usize>, usize, &mut [f32]) + Sync {
+    let isa = isa();
+    move |tap, columns, width, packed| {
+        pack::rows::<E, f32>(isa, packed, width, inner, columns.len(), |l| {
+            &w[(l * taps + tap) * all..][columns.clone()]
+        });
+    }
+}
+
+/// The sources of a product with one tap and one position.
+pub fn one_source(_: usize, list: &mut Vec<(usize, usize)>) {
+    list.push((0, 0));
+}
+
+/// How a `gather` is cut: depends on the sizes alone.
+struct Cut {
+    isa: Isa,
+    columns: usize,
+    images: usize,
+    inner: usize,
+    taps: usize,
+    /// Units of one tap.
+    tap_units: usize,
+    panels: usize,
+    panel_units: usize,
+    /// Parts of the panels.
+    groups: usize,
+    image_groups: usize,
+    tiles: usize,
+    tile_parts: usize,
+    rows: usize,
+}
+
+impl Cut {
+    fn new(isa: Isa, sizes: &Gathered, tap_units: usize) -> Self {
+        let &Gathered { images, positions, columns, taps, inner } = sizes;
+        let panels = columns.div_ceil(isa.columns());
+        let panel_units = taps * tap_units * isa.columns();
+        let image_groups = images.div_ceil(isa.rows());
+        let tiles = image_groups * positions;
+        let wanted = ((images * positions * columns).saturating_mul(taps * inner) / TASK).clamp(1, TASKS);
+        // Panels that fit the cache are used together on each tile, which then is read from afar only once.
+        let fitting = panels.div_ceil((BLOCK / panel_units.max(1)).max(1));
+        let tile_parts = wanted.div_ceil(fitting).clamp(1, (tiles / TILES).max(1));
+        let groups = (wanted / tile_parts).clamp(fitting, panels);
+        let rows = images.div_ceil(image_groups);
+        Self { isa, columns, images, inner, taps, tap_units, panels, panel_units, groups, image_groups, tiles, tile_parts, rows }
+    }
+
+    fn columns(&self, panel: usize) -> Range<usize> {
+        let first = panel * self.isa.columns();
+        first..(first + self.isa.columns()).min(self.columns)
+    }
+
+    fn weight_units(&self, panels: &Range<usize>) -> usize {
+        panels.len() * self.panel_units
+    }
+
+    /// Units from one copied row to the next: a cache line more than the row, so that rows do not alias.
+    fn copy_stride(&self) -> usize {
+        (self.taps * self.tap_units).next_multiple_of(16) + 16
+    }
+
+    fn copy_units(&self) -> usize {
+        self.rows * self.copy_stride()
+    }
+}
+
+/// Finds the rows of a for one tile: in place where they can be used so, else copied side by side.
+struct Reader<'r, E, F> {
+    a: &'r Rows<'r, E, F>,
+    cut: &'r Cut,
+    list: Vec<(usize, usize)>,
+    segments: Vec<Segment>,
+    copy: &'r mut [f32],
+}
+
+impl<E: Element, F: Fn(usize, usize, &mut [E])> Reader<'_, E, F> {
+    /// Where the rows of `images` at `position` begin, and their stride, in units; `segments` then says what they hold.
+    fn read(
+        &mut self,
+        position: usize,
+        images: &Range<usize>,
+        sources: &impl Fn(usize, &mut Vec<(usize, usize)>),
+    ) -> (*const f32, usize) {
+        let Cut { inner, taps, tap_units, images: all, .. } = *self.cut;
+        self.list.clear();
+        sources(position, &mut self.list);
+        assert!(self.list.iter().all(|&(tap, _)| tap < taps), "gather: no such tap: {:?}", self.list);
+        self.segments.clear();
+        match self.a {
+            Rows::InPlace(a) if inner % E::TERMS == 0 && (inner * size_of::<E>()) % ALIAS != 0 => {
+                let start = images.start * inner;
+                for &(tap, source) in &self.list {
+                    let end = (source * all + images.end) * inner;
+                    assert!(end <= a.len(), "gather: position {source} lies outside a");
+                    let a = source * all * inner / E::TERMS;
+                    self.segments.push(Segment { a, b: tap * tap_units, len: tap_units });
+                }
+                (a[start..].as_ptr().cast(), inner / E::TERMS)
+            }
+            Rows::InPlace(a) => {
+                let stride = self.cut.copy_stride();
+                for (place, &(tap, source)) in self.list.iter().enumerate() {
+                    for (copy, image) in self.copy.chunks_mut(stride).zip(images.clone()) {
+                        let row = &a[(source * all + image) * inner..][..inner];
+                        copy_units(&mut copy[place * tap_units..][..tap_units], row);
+                    }
+                    self.segments.push(Segment { a: place * tap_units, b: tap * tap_units, len: tap_units });
+                }
+                (self.copy.as_ptr(), stride)
+            }
+            Rows::Made(make) => {
+                let stride = self.cut.copy_stride();
+                for (copy, image) in self.copy.chunks_mut(stride).zip(images.clone()) {
+                    copy[tap_units - 1] = 0.0;
+                    make(position, image, &mut elements_mut(&mut copy[..tap_units])[..inner]);
+                }
+                self.segments.push(Segment { a: 0, b: 0, len: tap_units });
+                (self.copy.as_ptr(), stride)
+            }
+        }
+    }
+}
+
+/// Units as the elements that they hold.
+fn elements_mut<E: Element>(units: &mut [f32]) -> &mut [E] {
+    // SAFETY: an f32 has the size of TERMS elements of E, at least their alignment, and any bits are an element.
+    unsafe { std::slice::from_raw_parts_mut(units.as_mut_ptr().cast(), units.len() * E::TERMS) }
+}
+
+fn copy_units<E: Element>(units: &mut [f32], row: &[E]) {
+    if let Some(last) = units.last_mut() {
+        *last = 0.0;
+    }
+    elements_mut(units)[..row.len()].copy_from_slice(row);
+}
+
+/// The sizes of c (rows, taps, columns) += aᵀ b, where a has a row for each image at each position, and b one for each
+/// image at each of its own positions.
 pub struct Accumulated {
     pub rows: usize,
     pub taps: usize,
     pub columns: usize,
-    pub lines: usize,
-    /// Terms of a line.
-    pub line_len: usize,
+    pub images: usize,
+    pub positions: usize,
+    /// Positions that are neighbours in a line, and meet neighbours in b.
+    pub line: usize,
 }
 
-/// Terms that all touch the same columns, with the pairs' b at the first of them.
-pub struct Span {
-    pub columns: Range<usize>,
-    pub pairs: Vec<Pair>,
-}
-
-/// c += aᵀ b.
+/// c += aᵀ b, where `source(tap, position)` is the position of b that a tap meets, if any.
 ///
-/// `spans(tap, lines, list)` fills `list` with the terms of some lines for one tap; it may reuse what `list` holds.
-/// Where c is small, the lines are cut into lanes, each with partial sums of its own, which are then added in order.
-pub fn accumulate(
+/// Where c is small, the terms are cut into lanes, each with sums of its own, which are then added in order.
+pub fn accumulate<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(
     isa: Isa,
     c: &mut [f32],
-    a: &[f32],
-    b: &[f32],
+    a: &[E],
+    b: &Rows<E, F>,
     sizes: &Accumulated,
-    spans: impl Fn(usize, Range<usize>, &mut Vec<Span>) + Sync,
+    source: impl Fn(usize, usize) -> Option<usize> + Sync,
 ) {
     assert!(c.len() == sizes.rows * sizes.taps * sizes.columns, "accumulate: sizes do not fit");
+    assert!(a.len() == sizes.positions * sizes.images * sizes.rows, "accumulate: sizes do not fit");
     if c.is_empty() {
         return;
     }
-    let lanes = sizes.lanes();
+    let work = Work::new(isa, sizes, E::TERMS);
     let run = |c: &mut [f32]| {
-        let panels = sizes.columns.div_ceil(isa.columns());
-        let len = c.len() / lanes;
+        let len = c.len() / work.lanes;
         let c = Shared::new(c);
-        for_each(lanes * sizes.taps * panels, |task| {
-            let (lane, tap, panel) = (task / (sizes.taps * panels), task / panels % sizes.taps, task % panels);
-            let first = panel * isa.columns();
-            let unit = Unit {
-                tap,
-                columns: first..(first + isa.columns()).min(sizes.columns),
-                lines: part(sizes.lines, lanes, lane),
-            };
-            accumulate_unit(isa, c.pointer(lane * len), a, b, sizes, &unit, &spans);
+        for_each(work.lanes * work.parts, |task| {
+            let (lane, panels) = (task / work.parts, part(work.panels, work.parts, task % work.parts));
+            for block in part(work.blocks(), work.lanes, lane) {
+                accumulate_block(&work, c.pointer(lane * len), a, b, &panels, block, &source);
+            }
         });
     };
-    if lanes == 1 {
+    if work.lanes == 1 {
         return run(c);
     }
-    with_scratch(lanes * c.len(), |partials| {
+    with_scratch(work.lanes * c.len(), |partials| {
         partials.fill(0.0);
         run(partials);
         let len = c.len();
@@ -157,97 +347,155 @@ pub fn accumulate(
     });
 }
 
-/// What one task of `accumulate` does: some columns of one tap, over some lines.
-struct Unit {
-    tap: usize,
-    columns: Range<usize>,
-    lines: Range<usize>,
+/// How an `accumulate` is cut: depends on the sizes alone.
+struct Work<'s> {
+    isa: Isa,
+    sizes: &'s Accumulated,
+    panels: usize,
+    /// Parts of the panels.
+    parts: usize,
+    lanes: usize,
+    row_tiles: usize,
+    /// A block is some images at some positions.
+    image_blocks: usize,
+    position_blocks: usize,
 }
 
-fn accumulate_unit(
-    isa: Isa,
+impl<'s> Work<'s> {
+    fn new(isa: Isa, sizes: &'s Accumulated, unit_terms: usize) -> Self {
+        let &Accumulated { rows, taps, columns, images, positions, line } = sizes;
+        let panels = columns.div_ceil(isa.columns());
+        let terms = images * positions;
+        let wanted = ((rows * taps * columns).saturating_mul(terms) / TASK).clamp(1, TASKS);
+        // Each part packs a again, and each lane has sums of its own: as many as cost a few percent of the product.
+        let parts = (taps * columns / 96).clamp(1, panels).min(wanted);
+        let lanes = (terms / 1024).clamp(1, wanted.div_ceil(parts));
+        let row_tiles = rows.div_ceil(isa.rows());
+        let of_task = rows + columns.div_ceil(parts) * if taps > 1 { 2 } else { 1 };
+        let block_terms = (BLOCK * unit_terms / of_task).clamp(64, 4096);
+        let image_blocks = if positions == 1 { images.div_ceil(block_terms) } else { images.div_ceil(128) };
+        let block_positions = (block_terms / images.div_ceil(image_blocks)).max(1);
+        let whole_lines = (block_positions / line * line).max(1);
+        let position_blocks = positions.div_ceil(if block_positions < line { block_positions } else { whole_lines });
+        let lanes = lanes.min(image_blocks * position_blocks);
+        Self { isa, sizes, panels, parts, lanes, row_tiles, image_blocks, position_blocks }
+    }
+
+    fn blocks(&self) -> usize {
+        self.image_blocks * self.position_blocks
+    }
+
+    fn columns(&self, panel: usize) -> Range<usize> {
+        let first = panel * self.isa.columns();
+        first..(first + self.isa.columns()).min(self.sizes.columns)
+    }
+}
+
+/// Adds the terms of one block to some panels of c.
+fn accumulate_block<E: Element, F: Fn(usize, usize, &mut [E])>(
+    work: &Work,
     c: *mut f32,
-    a: &[f32],
-    b: &[f32],
-    sizes: &Accumulated,
-    unit: &Unit,
-    spans: &(impl Fn(usize, Range<usize>, &mut Vec<Span>) + Sync),
+    a: &[E],
+    b: &Rows<E, F>,
+    panels: &Range<usize>,
+    block: usize,
+    source: &impl Fn(usize, usize) -> Option<usize>,
 ) {
-    let row_tiles = sizes.rows.div_ceil(isa.rows());
-    let blocks = unit.lines.len().div_ceil(sizes.block_lines());
-    let c_stride = sizes.taps * sizes.columns;
-    let mut list = Vec::new();
-    for block in 0..blocks {
-        let lines = part(unit.lines.len(), blocks, block);
-        spans(unit.tap, unit.lines.start + lines.start..unit.lines.start + lines.end, &mut list);
-        for span in list.iter().filter(|span| !span.pairs.is_empty()) {
-            let columns = span.columns.start.max(unit.columns.start)..span.columns.end.min(unit.columns.end);
-            if columns.is_empty() {
+    let isa = work.isa;
+    let &Accumulated { rows, taps, columns, images: all, positions, .. } = work.sizes;
+    let images = part(all, work.image_blocks, block / work.position_blocks);
+    let positions = part(positions, work.position_blocks, block % work.position_blocks);
+    let meets = |tap: usize| positions.clone().filter_map(move |p| source(tap, p).map(|source| (p, source)));
+    let mut slots: Vec<usize> = (0..taps).flat_map(|tap| meets(tap).map(|(_, source)| source)).collect();
+    slots.sort_unstable();
+    slots.dedup();
+    let len = pack::units::<E>(images.len());
+    let a_panel = positions.len() * len * isa.rows();
+    let b_panel = slots.len() * len * isa.columns();
+    with_scratch(work.row_tiles * a_panel + panels.len() * b_panel, |scratch| {
+        let (packed_a, packed_b) = scratch.split_at_mut(work.row_tiles * a_panel);
+        for (tile, packed) in packed_a.chunks_exact_mut(a_panel).enumerate() {
+            let range = part(rows, work.row_tiles, tile);
+            for (position, packed) in positions.clone().zip(packed.chunks_exact_mut(len * isa.rows())) {
+                pack::rows::<E, E>(isa, packed, isa.rows(), images.len(), range.len(), |r| {
+                    &a[(position * all + images.start + r) * rows..][range.clone()]
+                });
+            }
+        }
+        pack_b(work, packed_b, b, panels, &images, &slots);
+        let mut segments = Vec::new();
+        for tap in 0..taps {
+            segments.clear();
+            for (position, source) in meets(tap) {
+                let slot = slots.binary_search(&source).expect("every source has its slot");
+                let segment = Segment { a: (position - positions.start) * len, b: slot * len, len };
+                push_joined(&mut segments, segment);
+            }
+            if segments.is_empty() {
                 continue;
             }
-            check_pairs(span, sizes.rows, a.len(), b.len());
-            for tile in 0..row_tiles {
-                let rows = part(sizes.rows, row_tiles, tile);
-                let tile = Accumulate {
-                    c: c.wrapping_add(rows.start * c_stride + unit.tap * sizes.columns + columns.start),
-                    c_stride,
-                    a: a[rows.start..].as_ptr(),
-                    b: b[columns.start - span.columns.start..].as_ptr(),
-                    pairs: &span.pairs,
-                    rows: rows.len(),
-                    columns: columns.len(),
-                };
-                // SAFETY: a row of a and the span of b fit behind every pair, as just checked; units differ in lane,
-                // tap or columns, so no two write the same element.
-                unsafe { tile::accumulate(isa, &tile) };
+            for (panel, packed_b) in panels.clone().zip(packed_b.chunks_exact(b_panel)) {
+                let range = work.columns(panel);
+                for (tile, packed_a) in packed_a.chunks_exact(a_panel).enumerate() {
+                    let rows = part(rows, work.row_tiles, tile);
+                    let c = c.wrapping_add((rows.start * taps + tap) * columns + range.start);
+                    let tile = Tile {
+                        c,
+                        c_stride: taps * columns,
+                        onto: c.cast_const(),
+                        bias: std::ptr::null(),
+                        a: packed_a.as_ptr(),
+                        a_stride: PANEL,
+                        b: packed_b.as_ptr(),
+                        segments: &segments,
+                        rows: rows.len(),
+                        columns: range.len(),
+                    };
+                    // SAFETY: the segments name rows that were packed above; tasks differ in their lane or their
+                    // panels, so no two write the same element.
+                    unsafe { tile::tile::<E, f32>(isa, &tile) };
+                }
             }
+        }
+    });
+}
+
+/// Packs the rows of b at `slots`, panel by panel.
+fn pack_b<E: Element, F: Fn(usize, usize, &mut [E])>(
+    work: &Work,
+    packed: &mut [f32],
+    b: &Rows<E, F>,
+    panels: &Range<usize>,
+    images: &Range<usize>,
+    slots: &[usize],
+) {
+    let isa = work.isa;
+    let &Accumulated { columns, images: all, .. } = work.sizes;
+    let len = pack::units::<E>(images.len());
+    let panel_units = slots.len() * len * isa.columns();
+    let mut made = Vec::new();
+    for (place, &slot) in slots.iter().enumerate() {
+        let rows = match b {
+            Rows::InPlace(b) => &b[(slot * all + images.start) * columns..][..images.len() * columns],
+            Rows::Made(make) => {
+                made.resize(images.len() * columns, E::default());
+                made.chunks_exact_mut(columns).zip(images.clone()).for_each(|(row, image)| make(slot, image, row));
+                &made
+            }
+        };
+        for (panel, packed) in panels.clone().zip(packed.chunks_exact_mut(panel_units)) {
+            let range = work.columns(panel);
+            let width = isa.width(range.len());
+            let packed = &mut packed[place * len * width..][..len * width];
+            pack::rows::<E, E>(isa, packed, width, images.len(), range.len(), |r| &rows[r * columns..][range.clone()]);
         }
     }
 }
 
-impl Accumulated {
-    fn lanes(&self) -> usize {
-        let len = (self.rows * self.taps * self.columns).max(1);
-        let floats = self.lines * self.line_len * (self.rows + self.columns);
-        (floats / TERM_BLOCK).min(PARTIALS / len).min(self.lines).clamp(1, 32)
+/// Appends a segment, as part of the last one where it goes on from there.
+fn push_joined(segments: &mut Vec<Segment>, next: Segment) {
+    match segments.last_mut() {
+        Some(last) if last.a + last.len == next.a && last.b + last.len == next.b => last.len += next.len,
+        _ => segments.push(next),
     }
-
-    fn block_lines(&self) -> usize {
-        let terms = (TERM_BLOCK / (self.rows + self.columns).max(1)).clamp(64, 512);
-        (terms / self.line_len.max(1)).max(1)
-    }
-}
-
-/// Packs rows of b: `row(depth)` is the slice of the wanted columns.
-pub fn pack_rows<'s>(packed: &mut [f32], width: usize, row: impl Fn(usize) -> &'s [f32]) {
-    for (depth, packed) in packed.chunks_exact_mut(width).enumerate() {
-        let row = row(depth);
-        packed[..row.len()].copy_from_slice(row);
-        packed[row.len()..].fill(0.0);
-    }
-}
-
-/// Packs rows of bᵀ, where b is given by its `columns` of `depth` consecutive floats each.
-pub fn pack_columns(packed: &mut [f32], width: usize, columns: &[f32], depth: usize) {
-    packed.fill(0.0);
-    // Sixteen rows at a time: the written block stays in the first-level cache while each column gives a cache line.
-    for (block, packed) in packed.chunks_mut(16 * width).enumerate() {
-        for (column, values) in columns.chunks_exact(depth).enumerate() {
-            let values = &values[16 * block..];
-            for (row, &value) in packed.chunks_exact_mut(width).zip(values) {
-                row[column] = value;
-            }
-        }
-    }
-}
-
-fn check_segments(segments: &[Segment], image_len: usize, depth: usize) {
-    let fits = |s: &Segment| s.a + s.len <= image_len && s.b + s.len <= depth;
-    assert!(segments.iter().all(fits), "gather: a segment lies outside its operands: {segments:?}");
-}
-
-fn check_pairs(span: &Span, rows: usize, a_len: usize, b_len: usize) {
-    let a_end = span.pairs.iter().map(|pair| pair.a + rows).max().unwrap_or(0);
-    let b_end = span.pairs.iter().map(|pair| pair.b + span.columns.len()).max().unwrap_or(0);
-    assert!(a_end <= a_len && b_end <= b_len, "accumulate: a term lies outside its operands");
 }

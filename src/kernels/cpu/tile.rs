@@ -1,58 +1,63 @@
-//! The register tiles that every product is made of. A tile of c, a few rows by one or two vectors, stays in registers
+//! The register tile that every product is made of: a few rows of c by one or two vectors of columns stay in registers
 //! while the inner dimension runs; elements of a are broadcast, elements of b are loaded as vectors.
 //!
-//! - `gather`: c(r, j) = sum over segments and l of a(r stride + segment + l) b(segment row + l, j), with b packed;
-//! - `accumulate`: c(r, j) += sum over pairs of a(pair + r) b(pair + j), with both factors in place.
+//! Operands are made of 32-bit units. A unit is one f32, or two bf16 that are neighbours in the inner dimension, which
+//! AVX-512 multiplies and adds in one instruction (`vdpbf16ps`); other sets widen them in registers. So one tile serves
+//! both formats:
+//!
+//!   c(r, j) = onto(r, j) + bias(j) + sum over segments and l of a(r, segment.a + l) b(segment.b + l, j)
+//!
+//! b is packed: rows of whole vectors. a lies in place, its rows `a_stride` units apart, or is packed as a panel, the
+//! rows of one l side by side.
+
+use std::marker::PhantomData;
 
 use super::Isa;
+use super::vector;
+use super::vector::Element;
+use super::vector::Kernel;
+use super::vector::Vector;
 
-/// A run of the inner dimension: `len` consecutive elements of each row of a, from offset `a` on, meet `len`
-/// consecutive rows of the packed b, from row `b` on.
-#[derive(Clone, Copy, Debug)]
+/// A run of the inner dimension, in units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
+    /// Where it begins in each row of a.
     pub a: usize,
+    /// Its first row of b.
     pub b: usize,
+    /// Its length.
     pub len: usize,
 }
 
-/// One term of `accumulate`: where its row of a and its row of b start.
-#[derive(Clone, Copy, Debug)]
-pub struct Pair {
-    pub a: usize,
-    pub b: usize,
-}
-
-/// The operands of `gather`. `packed` has rows of whole vectors: `Isa::vectors(columns) * Isa::lanes()` floats.
-pub struct Gather<'s> {
-    pub c: *mut f32,
+/// The operands of a tile. A pointer to units is one to f32, whatever the bits mean.
+pub struct Tile<'s, E> {
+    pub c: *mut E,
+    /// Elements from one row of c, and of `onto`, to the next.
     pub c_stride: usize,
+    /// What is added, of the layout of c, or null. It may be c itself.
+    pub onto: *const E,
+    /// What is added to each row, or null.
+    pub bias: *const f32,
     pub a: *const f32,
+    /// Units from one row of a to the next, or `PANEL`.
     pub a_stride: usize,
-    pub packed: *const f32,
+    /// Rows of `Isa::width(columns)` units.
+    pub b: *const f32,
     pub segments: &'s [Segment],
     pub rows: usize,
     pub columns: usize,
 }
 
-/// The operands of `accumulate`.
-pub struct Accumulate<'s> {
-    pub c: *mut f32,
-    pub c_stride: usize,
-    pub a: *const f32,
-    pub b: *const f32,
-    pub pairs: &'s [Pair],
-    pub rows: usize,
-    pub columns: usize,
-}
+/// As `a_stride`: a is packed, `Isa::rows` units for each l, of which the tile uses the first `rows`.
+pub const PANEL: usize = 0;
+
+/// Columns of the largest tile of any instruction set.
+pub const MOST_COLUMNS: usize = 32;
 
 impl Isa {
     /// Rows of the largest tile: as many as the registers hold next to b's two vectors.
     pub(super) fn rows(self) -> usize {
-        match self {
-            Self::Avx512Bf16 | Self::Avx512 => 12,
-            Self::Avx2 => 6,
-            Self::Portable => 4,
-        }
+        rows_of(self.lanes())
     }
 
     /// Floats of a vector.
@@ -69,316 +74,167 @@ impl Isa {
         2 * self.lanes()
     }
 
-    /// Floats of a packed row that holds `columns` columns of one tile.
+    /// Units of a packed row of b that holds `columns` columns of one tile.
     pub(super) fn width(self, columns: usize) -> usize {
         columns.next_multiple_of(self.lanes())
     }
 }
 
-/// c = a b over the segments.
-///
-/// # Safety
-/// For every row r < `rows` and segment, `a + r a_stride + segment.a` must be valid for `segment.len` reads, the packed
-/// rows for whole rows, and `c + r c_stride` for `columns` writes that nobody else makes; `rows` and `columns` are at
-/// least 1 and at most the tile's, and the processor has `isa`.
-pub unsafe fn gather(isa: Isa, tile: &Gather) {
-    // SAFETY: the caller's promise is the callees'.
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Bf16 | Isa::Avx512 => unsafe { avx512::gather(tile) },
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { avx2::gather(tile) },
-        _ => unsafe { portable::gather(tile) },
+const fn rows_of(lanes: usize) -> usize {
+    match lanes {
+        16 => 12,
+        8 => 6,
+        _ => 4,
     }
 }
 
-/// c += aᵀ b over the pairs.
+/// Computes a tile whose operands hold elements of U.
 ///
 /// # Safety
-/// For every pair, `a + pair.a` must be valid for `rows` reads and `b + pair.b` for `columns` reads, and `c + r c_stride`
-/// for `columns` reads and writes that nobody else makes; `rows` and `columns` are at least 1 and at most the tile's,
-/// and the processor has `isa`.
-pub unsafe fn accumulate(isa: Isa, tile: &Accumulate) {
-    // SAFETY: the caller's promise is the callees'.
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Bf16 | Isa::Avx512 => unsafe { avx512::accumulate(tile) },
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { avx2::accumulate(tile) },
-        _ => unsafe { portable::accumulate(tile) },
+/// For every row r < `rows` and segment, `a + r a_stride + segment.a` (for `PANEL`: `a + (segment.a + l) isa.rows() + r`)
+/// must be valid for reads of `segment.len` units, b for whole rows, `c + r c_stride` (and `onto`, alike) for `columns`
+/// writes that nobody else makes, `bias` for `columns` reads; `rows` and `columns` are at least 1 and at most the
+/// tile's; the processor has `isa`.
+pub unsafe fn tile<U: Element, E: Element>(isa: Isa, tile: &Tile<E>) {
+    // Each size is a function of its own, so that the compiler keeps its sums in registers.
+    macro_rules! of_size {
+        ($run:path, $($rows:literal)*) => {
+            match (tile.rows, tile.columns.div_ceil(isa.lanes()), tile.a_stride == PANEL) {
+                $(
+                    ($rows, 1, false) => $run(Sized::<U, E, $rows, 1, false>(tile, PhantomData)),
+                    ($rows, 2, false) => $run(Sized::<U, E, $rows, 2, false>(tile, PhantomData)),
+                    ($rows, 1, true) => $run(Sized::<U, E, $rows, 1, true>(tile, PhantomData)),
+                    ($rows, 2, true) => $run(Sized::<U, E, $rows, 2, true>(tile, PhantomData)),
+                )*
+                (rows, vectors, _) => unreachable!("no tile of {rows} rows by {vectors} vectors"),
+            }
+        };
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 if U::TERMS == 2 => of_size!(vector::run_avx512bf16, 1 2 3 4 5 6 7 8 9 10 11 12),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 | Isa::Avx512 => of_size!(vector::run_avx512, 1 2 3 4 5 6 7 8 9 10 11 12),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => of_size!(vector::run_avx2, 1 2 3 4 5 6),
+            _ => of_size!(vector::run_portable, 1 2 3 4),
+        }
     }
 }
 
-/// A vector register of floats.
-///
-/// # Safety
-/// The methods need the vector's instruction set, and valid memory for the floats that they name.
-trait Vector: Copy {
-    const LANES: usize;
-    unsafe fn zero() -> Self;
-    unsafe fn splat(value: f32) -> Self;
-    unsafe fn load(from: *const f32) -> Self;
-    /// The first `count` floats, 1 to LANES; the other lanes are zero and not read.
-    unsafe fn load_first(from: *const f32, count: usize) -> Self;
-    unsafe fn store(self, to: *mut f32);
-    unsafe fn store_first(self, to: *mut f32, count: usize);
-    /// self + a b.
-    unsafe fn add_product(self, a: Self, b: Self) -> Self;
+/// A tile of R rows by C vectors; its a is a panel or lies in place.
+struct Sized<'t, 's, U, E, const R: usize, const C: usize, const IN_PANEL: bool>(&'t Tile<'s, E>, PhantomData<U>);
+
+impl<U: Element, E: Element, const R: usize, const C: usize, const IN_PANEL: bool> Kernel
+    for Sized<'_, '_, U, E, R, C, IN_PANEL>
+{
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        // SAFETY: the caller of `tile` promised every address, and the instruction set of V.
+        unsafe {
+            let mut sums = [[V::splat(0.0); C]; R];
+            for segment in self.0.segments {
+                add_segment::<V, U, E, R, C, IN_PANEL>(&mut sums, self.0, segment);
+            }
+            finish(&sums, self.0);
+        }
+    }
 }
 
-/// `gather` for R rows by C vectors.
-///
 /// # Safety
-/// As for `gather`, with the instruction set of V enabled in the caller.
+/// As for `tile`, with the instruction set of V enabled in the caller.
 #[inline(always)]
-unsafe fn gather_tile<V: Vector, const R: usize, const C: usize>(tile: &Gather) {
+unsafe fn add_segment<V: Vector, U: Element, E: Element, const R: usize, const C: usize, const IN_PANEL: bool>(
+    sums: &mut [[V; C]; R],
+    tile: &Tile<E>,
+    segment: &Segment,
+) {
     // SAFETY: every address is one that the caller promised.
     unsafe {
-        let mut sums = [[V::zero(); C]; R];
-        for segment in tile.segments {
+        let mut b = tile.b.add(segment.b * C * V::LANES);
+        if IN_PANEL {
+            let pitch = rows_of(V::LANES);
+            let mut a = tile.a.add(segment.a * pitch);
+            for _ in 0..segment.len {
+                add_outer::<V, U, R, C>(sums, std::array::from_fn(|r| a.add(r)), b);
+                a = a.add(pitch);
+                b = b.add(C * V::LANES);
+            }
+        } else {
             let a: [*const f32; R] = std::array::from_fn(|r| tile.a.add(segment.a + r * tile.a_stride));
-            let mut b = tile.packed.add(segment.b * C * V::LANES);
             for l in 0..segment.len {
-                let vectors: [V; C] = std::array::from_fn(|c| V::load(b.add(c * V::LANES)));
-                for (sums, a) in sums.iter_mut().zip(&a) {
-                    let factor = V::splat(*a.add(l));
-                    for (sum, vector) in sums.iter_mut().zip(vectors) {
-                        *sum = sum.add_product(factor, vector);
-                    }
-                }
+                add_outer::<V, U, R, C>(sums, a.map(|a| a.add(l)), b);
                 b = b.add(C * V::LANES);
             }
         }
-        store_tile(&sums, tile.c, tile.c_stride, tile.columns);
     }
 }
 
-/// `accumulate` for R rows by C vectors.
+/// Adds one unit of each row times the vectors of one row of b.
 ///
 /// # Safety
-/// As for `accumulate`, with the instruction set of V enabled in the caller.
+/// As for `tile`, with the instruction set of V enabled in the caller.
 #[inline(always)]
-unsafe fn accumulate_tile<V: Vector, const R: usize, const C: usize>(tile: &Accumulate) {
+unsafe fn add_outer<V: Vector, U: Element, const R: usize, const C: usize>(
+    sums: &mut [[V; C]; R],
+    a: [*const f32; R],
+    b: *const f32,
+) {
     // SAFETY: every address is one that the caller promised.
     unsafe {
-        let last = tile.columns - (C - 1) * V::LANES;
-        let load = |from: *const f32, c: usize| match c {
-            c if c == C - 1 => V::load_first(from.add(c * V::LANES), last),
-            c => V::load(from.add(c * V::LANES)),
-        };
-        let mut sums: [[V; C]; R] =
-            std::array::from_fn(|r| std::array::from_fn(|c| load(tile.c.add(r * tile.c_stride), c)));
-        for pair in tile.pairs {
-            let (a, b) = (tile.a.add(pair.a), tile.b.add(pair.b));
-            let vectors: [V; C] = std::array::from_fn(|c| load(b, c));
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let factor = V::splat(*a.add(r));
-                for (sum, vector) in sums.iter_mut().zip(vectors) {
-                    *sum = sum.add_product(factor, vector);
-                }
+        let vectors: [V; C] = std::array::from_fn(|c| V::load(b.add(c * V::LANES)));
+        for (sums, a) in sums.iter_mut().zip(a) {
+            let factor = V::splat(a.read_unaligned());
+            for (sum, vector) in sums.iter_mut().zip(vectors) {
+                *sum = U::add_units(*sum, factor, vector);
             }
         }
-        store_tile(&sums, tile.c, tile.c_stride, tile.columns);
     }
 }
 
-/// Writes a tile of which the first `columns` columns exist.
+/// Adds what is to be added, and writes c.
 ///
 /// # Safety
-/// Each row of c must be valid for `columns` writes, with the instruction set of V enabled in the caller.
+/// As for `tile`, with the instruction set of V enabled in the caller.
 #[inline(always)]
-unsafe fn store_tile<V: Vector, const R: usize, const C: usize>(
-    sums: &[[V; C]; R],
-    c: *mut f32,
-    c_stride: usize,
-    columns: usize,
-) {
-    for (r, sums) in sums.iter().enumerate() {
+unsafe fn finish<V: Vector, E: Element, const R: usize, const C: usize>(sums: &[[V; C]; R], tile: &Tile<E>) {
+    let last = tile.columns - (C - 1) * V::LANES;
+    for c in 0..C {
+        let count = if c == C - 1 { last } else { V::LANES };
         // SAFETY: every address is one that the caller promised.
         unsafe {
-            let c = c.add(r * c_stride);
-            for (j, sum) in sums[..C - 1].iter().enumerate() {
-                sum.store(c.add(j * V::LANES));
-            }
-            sums[C - 1].store_first(c.add((C - 1) * V::LANES), columns - (C - 1) * V::LANES);
-        }
-    }
-}
-
-/// Compiles both tiles for one instruction set, for each number of rows and for one and two vectors.
-macro_rules! tiles {
-    ($vector:ty, $(#[$features:meta])?, $($rows:literal)*) => {
-        use super::*;
-
-        /// # Safety
-        /// As for `super::gather`.
-        pub unsafe fn gather(tile: &Gather) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                match (tile.rows, tile.columns.div_ceil(<$vector>::LANES)) {
-                    $(($rows, 1) => gather_rows::<$rows, 1>(tile), ($rows, 2) => gather_rows::<$rows, 2>(tile),)*
-                    (rows, vectors) => unreachable!("no tile of {rows} rows by {vectors} vectors"),
+            let bias = match tile.bias.is_null() {
+                true => V::splat(0.0),
+                false => V::load_first(tile.bias.add(c * V::LANES), count),
+            };
+            for (r, sums) in sums.iter().enumerate() {
+                let at = r * tile.c_stride + c * V::LANES;
+                let mut sum = sums[c].add(bias);
+                if !tile.onto.is_null() {
+                    sum = sum.add(load_some::<V, E>(tile.onto.add(at), count));
                 }
+                store_some(tile.c.add(at), sum, count);
             }
-        }
-
-        /// # Safety
-        /// As for `super::accumulate`.
-        pub unsafe fn accumulate(tile: &Accumulate) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                match (tile.rows, tile.columns.div_ceil(<$vector>::LANES)) {
-                    $(($rows, 1) => accumulate_rows::<$rows, 1>(tile), ($rows, 2) => accumulate_rows::<$rows, 2>(tile),)*
-                    (rows, vectors) => unreachable!("no tile of {rows} rows by {vectors} vectors"),
-                }
-            }
-        }
-
-        /// # Safety
-        /// As for `super::gather`.
-        $(#[$features])?
-        unsafe fn gather_rows<const R: usize, const C: usize>(tile: &Gather) {
-            // SAFETY: the caller's promise; the instruction set is enabled here.
-            unsafe { gather_tile::<$vector, R, C>(tile) }
-        }
-
-        /// # Safety
-        /// As for `super::accumulate`.
-        $(#[$features])?
-        unsafe fn accumulate_rows<const R: usize, const C: usize>(tile: &Accumulate) {
-            // SAFETY: the caller's promise; the instruction set is enabled here.
-            unsafe { accumulate_tile::<$vector, R, C>(tile) }
-        }
-    };
-}
-
-#[cfg(target_arch = "x86_64")]
-mod avx512 {
-    use std::arch::x86_64::*;
-    tiles!(__m512, #[target_feature(enable = "avx512f,avx2,fma")], 1 2 3 4 5 6 7 8 9 10 11 12);
-
-    // SAFETY of all blocks: the trait's contract.
-    impl Vector for __m512 {
-        const LANES: usize = 16;
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            unsafe { _mm512_setzero_ps() }
-        }
-        #[inline(always)]
-        unsafe fn splat(value: f32) -> Self {
-            unsafe { _mm512_set1_ps(value) }
-        }
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self {
-            unsafe { _mm512_loadu_ps(from) }
-        }
-        #[inline(always)]
-        unsafe fn load_first(from: *const f32, count: usize) -> Self {
-            unsafe { _mm512_maskz_loadu_ps(((1u32 << count) - 1) as __mmask16, from) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32) {
-            unsafe { _mm512_storeu_ps(to, self) }
-        }
-        #[inline(always)]
-        unsafe fn store_first(self, to: *mut f32, count: usize) {
-            unsafe { _mm512_mask_storeu_ps(to, ((1u32 << count) - 1) as __mmask16, self) }
-        }
-        #[inline(always)]
-        unsafe fn add_product(self, a: Self, b: Self) -> Self {
-            unsafe { _mm512_fmadd_ps(a, b, self) }
         }
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-mod avx2 {
-    use std::arch::x86_64::*;
-    tiles!(__m256, #[target_feature(enable = "avx2,fma")], 1 2 3 4 5 6);
-
-    /// Eight set words and then eight clear ones: a mask of `count` lanes starts `count` words before the middle.
-    static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
-
-    // SAFETY of all blocks: the trait's contract; `mask` reads 8 of the 16 words for a count of 0 to 8.
-    impl Vector for __m256 {
-        const LANES: usize = 8;
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            unsafe { _mm256_setzero_ps() }
-        }
-        #[inline(always)]
-        unsafe fn splat(value: f32) -> Self {
-            unsafe { _mm256_set1_ps(value) }
-        }
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self {
-            unsafe { _mm256_loadu_ps(from) }
-        }
-        #[inline(always)]
-        unsafe fn load_first(from: *const f32, count: usize) -> Self {
-            unsafe { _mm256_maskload_ps(from, mask(count)) }
-        }
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32) {
-            unsafe { _mm256_storeu_ps(to, self) }
-        }
-        #[inline(always)]
-        unsafe fn store_first(self, to: *mut f32, count: usize) {
-            match count {
-                Self::LANES => unsafe { _mm256_storeu_ps(to, self) },
-                _ => unsafe { _mm256_maskstore_ps(to, mask(count), self) },
-            }
-        }
-        #[inline(always)]
-        unsafe fn add_product(self, a: Self, b: Self) -> Self {
-            unsafe { _mm256_fmadd_ps(a, b, self) }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn mask(count: usize) -> __m256i {
-        unsafe { _mm256_loadu_si256(MASKS.as_ptr().add(8 - count).cast()) }
-    }
+/// # Safety
+/// As for `Element::load_first`.
+#[inline(always)]
+unsafe fn load_some<V: Vector, E: Element>(from: *const E, count: usize) -> V {
+    // SAFETY: the caller's promise.
+    unsafe { if count == V::LANES { E::load(from) } else { E::load_first(from, count) } }
 }
 
-mod portable {
-    tiles!([f32; 4], , 1 2 3 4);
-
-    // SAFETY of all blocks: the trait's contract.
-    impl Vector for [f32; 4] {
-        const LANES: usize = 4;
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            [0.0; 4]
-        }
-        #[inline(always)]
-        unsafe fn splat(value: f32) -> Self {
-            [value; 4]
-        }
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self {
-            unsafe { from.cast::<Self>().read() }
-        }
-        #[inline(always)]
-        unsafe fn load_first(from: *const f32, count: usize) -> Self {
-            match count {
-                Self::LANES => unsafe { Self::load(from) },
-                _ => std::array::from_fn(|lane| if lane < count { unsafe { *from.add(lane) } } else { 0.0 }),
-            }
-        }
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32) {
-            unsafe { to.cast::<Self>().write(self) }
-        }
-        #[inline(always)]
-        unsafe fn store_first(self, to: *mut f32, count: usize) {
-            for (lane, value) in self.into_iter().enumerate().take(count) {
-                unsafe { *to.add(lane) = value }
-            }
-        }
-        #[inline(always)]
-        unsafe fn add_product(self, a: Self, b: Self) -> Self {
-            std::array::from_fn(|lane| self[lane] + a[lane] * b[lane])
-        }
-    }
+/// # Safety
+/// As for `Element::store_first`.
+#[inline(always)]
+unsafe fn store_some<V: Vector, E: Element>(to: *mut E, vector: V, count: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { if count == V::LANES { E::store(to, vector) } else { E::store_first(to, vector, count) } }
 }

@@ -12,6 +12,8 @@ use super::Isa;
 pub trait Element: Copy + Default + std::fmt::Debug + PartialEq + Send + Sync + 'static {
     /// The name in messages and settings.
     const NAME: &'static str;
+    /// Elements of a unit, 32 bits of a product's operand: neighbours in the inner dimension.
+    const TERMS: usize = size_of::<f32>() / size_of::<Self>();
     /// The nearest number of this format, ties to even.
     fn from_f32(value: f32) -> Self;
     /// The same number.
@@ -30,6 +32,42 @@ pub trait Element: Copy + Default + std::fmt::Debug + PartialEq + Send + Sync + 
     /// # Safety
     /// `to` must be valid for `count` writes, with the instruction set of V enabled in the caller.
     unsafe fn store_first<V: Vector>(to: *mut Self, vector: V, count: usize);
+    /// sum + the products of the elements in each lane's units.
+    ///
+    /// # Safety
+    /// The instruction set of V must be enabled in the caller.
+    unsafe fn add_units<V: Vector>(sum: V, a: V, b: V) -> V;
+    /// Units whose terms are the lanes of `low` and `high`; for a single term, `low`.
+    ///
+    /// # Safety
+    /// The instruction set of V must be enabled in the caller.
+    unsafe fn units<V: Vector>(low: V, high: V) -> V;
+    /// As f32 lanes, rounded to this format.
+    ///
+    /// # Safety
+    /// The instruction set of V must be enabled in the caller.
+    unsafe fn rounded<V: Vector>(vector: V) -> V;
+    /// LANES units of floats in a row, of which `count` are there; the rest are zero.
+    ///
+    /// # Safety
+    /// `from` must be valid for `count` reads, with the instruction set of V enabled in the caller.
+    unsafe fn units_in_row<V: Vector>(from: *const f32, count: usize) -> V;
+}
+
+/// Up to LANES floats; zeros where `count` ends before.
+///
+/// # Safety
+/// `from` must be valid for `count` reads, with the instruction set of V enabled in the caller.
+#[inline(always)]
+unsafe fn load_up_to<V: Vector>(from: *const f32, count: usize) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match count {
+            0 => V::splat(0.0),
+            count if count < V::LANES => V::load_first(from, count),
+            _ => V::load(from),
+        }
+    }
 }
 
 /// A vector register of f32 lanes.
@@ -56,6 +94,16 @@ pub trait Vector: Copy {
     unsafe fn sqrt(self) -> Self;
     /// self + a b, rounded once where the set has it.
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
+    /// self + the products of the two bf16 that the bits of each lane of a and b hold.
+    unsafe fn add_pairs(self, a: Self, b: Self) -> Self;
+    /// Each lane rounded to bf16.
+    unsafe fn rounded(self) -> Self;
+    /// Lanes whose bits are a bf16 of `low` and, above it, one of `high`; both hold bf16 values.
+    unsafe fn pair(low: Self, high: Self) -> Self;
+    /// 2 LANES bf16 in a row, as bits: `first` and then `second`, rounded.
+    unsafe fn narrow(first: Self, second: Self) -> Self;
+    /// Writes the first `rows` rows of the square block whose columns are `columns` (LANES of them), `stride` floats apart.
+    unsafe fn store_columns(columns: &[Self; 16], to: *mut f32, stride: usize, rows: usize);
     /// The larger of both; `other` where one of them is NaN.
     unsafe fn max(self, other: Self) -> Self;
     /// self where gate > 0, else 0.
@@ -88,8 +136,15 @@ pub fn run<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         Isa::Avx512 => unsafe { x86::run_avx512(kernel) },
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { x86::run_avx2(kernel) },
-        _ => unsafe { kernel.run::<[f32; 4]>() },
+        _ => unsafe { run_portable(kernel) },
     }
+}
+
+/// # Safety
+/// None beyond the kernel's own.
+pub unsafe fn run_portable<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: plain Rust needs no instruction set.
+    unsafe { kernel.run::<[f32; 4]>() }
 }
 
 impl Element for f32 {
@@ -116,6 +171,22 @@ impl Element for f32 {
     unsafe fn store_first<V: Vector>(to: *mut Self, vector: V, count: usize) {
         unsafe { vector.store_first(to, count) }
     }
+    #[inline(always)]
+    unsafe fn add_units<V: Vector>(sum: V, a: V, b: V) -> V {
+        unsafe { sum.add_product(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn units<V: Vector>(low: V, _: V) -> V {
+        low
+    }
+    #[inline(always)]
+    unsafe fn rounded<V: Vector>(vector: V) -> V {
+        vector
+    }
+    #[inline(always)]
+    unsafe fn units_in_row<V: Vector>(from: *const f32, count: usize) -> V {
+        unsafe { load_up_to(from, count) }
+    }
 }
 
 impl Element for bf16 {
@@ -141,6 +212,25 @@ impl Element for bf16 {
     #[inline(always)]
     unsafe fn store_first<V: Vector>(to: *mut Self, vector: V, count: usize) {
         unsafe { vector.store_bf16_first(to, count) }
+    }
+    #[inline(always)]
+    unsafe fn add_units<V: Vector>(sum: V, a: V, b: V) -> V {
+        unsafe { sum.add_pairs(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn units<V: Vector>(low: V, high: V) -> V {
+        unsafe { V::pair(low, high) }
+    }
+    #[inline(always)]
+    unsafe fn rounded<V: Vector>(vector: V) -> V {
+        unsafe { vector.rounded() }
+    }
+    #[inline(always)]
+    unsafe fn units_in_row<V: Vector>(from: *const f32, count: usize) -> V {
+        unsafe {
+            let rest = count.saturating_sub(V::LANES);
+            V::narrow(load_up_to(from, count), load_up_to(from.wrapping_add(V::LANES), rest))
+        }
     }
 }
 
@@ -210,6 +300,31 @@ impl Vector for [f32; 4] {
         std::array::from_fn(|lane| self[lane] + a[lane] * b[lane])
     }
     #[inline(always)]
+    unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
+        let low = |x: f32| f32::from_bits(x.to_bits() << 16);
+        let high = |x: f32| f32::from_bits(x.to_bits() & 0xffff_0000);
+        std::array::from_fn(|lane| self[lane] + high(a[lane]) * high(b[lane]) + low(a[lane]) * low(b[lane]))
+    }
+    #[inline(always)]
+    unsafe fn rounded(self) -> Self {
+        self.map(|value| bf16::from_f32(value).to_f32())
+    }
+    #[inline(always)]
+    unsafe fn pair(low: Self, high: Self) -> Self {
+        std::array::from_fn(|lane| f32::from_bits(low[lane].to_bits() >> 16 | high[lane].to_bits() & 0xffff_0000))
+    }
+    #[inline(always)]
+    unsafe fn narrow(first: Self, second: Self) -> Self {
+        let half = |at: usize| u32::from(bf16::from_f32(if at < 4 { first[at] } else { second[at - 4] }).to_bits());
+        std::array::from_fn(|lane| f32::from_bits(half(2 * lane) | half(2 * lane + 1) << 16))
+    }
+    #[inline(always)]
+    unsafe fn store_columns(columns: &[Self; 16], to: *mut f32, stride: usize, rows: usize) {
+        for row in 0..rows {
+            unsafe { to.add(row * stride).cast::<Self>().write(std::array::from_fn(|lane| columns[lane][row])) }
+        }
+    }
+    #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
         std::array::from_fn(|lane| if self[lane] > other[lane] { self[lane] } else { other[lane] })
     }
@@ -228,7 +343,7 @@ impl Vector for [f32; 4] {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub use x86::{Avx2, Avx512, Avx512Bf16};
+pub use x86::{run_avx2, run_avx512, run_avx512bf16};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -285,13 +400,63 @@ mod x86 {
         unsafe { std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(vector)) }
     }
 
+    /// Rows to columns: pairs of lanes, then pairs of those, then the quarters of the registers change places.
+    #[inline(always)]
+    unsafe fn transposed(rows: [__m512; 16]) -> [__m512; 16] {
+        unsafe {
+            let zero = _mm512_setzero_ps();
+            let (mut twos, mut fours, mut out) = ([zero; 16], [zero; 16], [zero; 16]);
+            for i in 0..8 {
+                twos[2 * i] = _mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+                twos[2 * i + 1] = _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+            }
+            let doubles = |x| _mm512_castps_pd(x);
+            for i in 0..4 {
+                for half in 0..2 {
+                    let (upper, lower) = (doubles(twos[4 * i + half]), doubles(twos[4 * i + 2 + half]));
+                    fours[4 * i + 2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(upper, lower));
+                    fours[4 * i + 2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(upper, lower));
+                }
+            }
+            // fours[4 i + j] holds columns j, 4 + j, 8 + j, 12 + j of rows 4 i .. 4 i + 4, a quarter each.
+            for j in 0..4 {
+                let low = _mm512_shuffle_f32x4::<0x88>(fours[j], fours[4 + j]);
+                let high = _mm512_shuffle_f32x4::<0x88>(fours[8 + j], fours[12 + j]);
+                out[j] = _mm512_shuffle_f32x4::<0x88>(low, high);
+                out[8 + j] = _mm512_shuffle_f32x4::<0xdd>(low, high);
+                let low = _mm512_shuffle_f32x4::<0xdd>(fours[j], fours[4 + j]);
+                let high = _mm512_shuffle_f32x4::<0xdd>(fours[8 + j], fours[12 + j]);
+                out[4 + j] = _mm512_shuffle_f32x4::<0x88>(low, high);
+                out[12 + j] = _mm512_shuffle_f32x4::<0xdd>(low, high);
+            }
+            out
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_pairs(sum: __m512, a: __m512, b: __m512) -> __m512 {
+        unsafe {
+            let low = |x| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(x)));
+            let high = |x| _mm512_and_ps(x, _mm512_castsi512_ps(_mm512_set1_epi32(0xffff_0000u32 as i32)));
+            _mm512_fmadd_ps(low(a), low(b), _mm512_fmadd_ps(high(a), high(b), sum))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn add_pairs_by_the_processor(sum: __m512, a: __m512, b: __m512) -> __m512 {
+        unsafe {
+            let pairs = |x| std::mem::transmute::<__m512, __m512bh>(x);
+            _mm512_dpbf16_ps(sum, pairs(a), pairs(b))
+        }
+    }
+
     #[inline(always)]
     fn first(count: usize) -> __mmask16 {
         ((1u32 << count) - 1) as __mmask16
     }
 
     macro_rules! sixteen_lanes {
-        ($vector:ident, $rounded:path) => {
+        ($vector:ident, $rounded:path, $add_pairs:path) => {
             // SAFETY of all blocks: the trait's contract.
             impl Vector for $vector {
                 const LANES: usize = 16;
@@ -362,6 +527,43 @@ mod x86 {
                     unsafe { Self(_mm512_fmadd_ps(a.0, b.0, self.0)) }
                 }
                 #[inline(always)]
+                unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
+                    unsafe { Self($add_pairs(self.0, a.0, b.0)) }
+                }
+                #[inline(always)]
+                unsafe fn rounded(self) -> Self {
+                    unsafe {
+                        let wide = _mm512_cvtepu16_epi32($rounded(self.0));
+                        Self(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide)))
+                    }
+                }
+                #[inline(always)]
+                unsafe fn pair(low: Self, high: Self) -> Self {
+                    unsafe {
+                        let low = _mm512_srli_epi32::<16>(_mm512_castps_si512(low.0));
+                        let high = _mm512_castps_si512(high.0);
+                        // 0xAC: the bit of `high` where the mask is set, else that of `low`.
+                        let mask = _mm512_set1_epi32(0xffff_0000u32 as i32);
+                        Self(_mm512_castsi512_ps(_mm512_ternarylogic_epi32::<0xAC>(mask, low, high)))
+                    }
+                }
+                #[inline(always)]
+                unsafe fn narrow(first: Self, second: Self) -> Self {
+                    unsafe {
+                        let first = _mm512_castsi256_si512($rounded(first.0));
+                        Self(_mm512_castsi512_ps(_mm512_inserti64x4::<1>(first, $rounded(second.0))))
+                    }
+                }
+                #[inline(always)]
+                unsafe fn store_columns(columns: &[Self; 16], to: *mut f32, stride: usize, rows: usize) {
+                    unsafe {
+                        let transposed = transposed(columns.map(|column| column.0));
+                        for (row, vector) in transposed.into_iter().enumerate().take(rows) {
+                            _mm512_storeu_ps(to.add(row * stride), vector);
+                        }
+                    }
+                }
+                #[inline(always)]
                 unsafe fn max(self, other: Self) -> Self {
                     unsafe { Self(_mm512_max_ps(self.0, other.0)) }
                 }
@@ -386,8 +588,8 @@ mod x86 {
             }
         };
     }
-    sixteen_lanes!(Avx512, rounded);
-    sixteen_lanes!(Avx512Bf16, rounded_by_the_processor);
+    sixteen_lanes!(Avx512, rounded, add_pairs);
+    sixteen_lanes!(Avx512Bf16, rounded_by_the_processor, add_pairs_by_the_processor);
 
     /// Eight set words and then eight clear ones: a mask of `count` lanes starts `count` words before the middle.
     static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -481,6 +683,53 @@ mod x86 {
         #[inline(always)]
         unsafe fn add_product(self, a: Self, b: Self) -> Self {
             unsafe { Self(_mm256_fmadd_ps(a.0, b.0, self.0)) }
+        }
+        #[inline(always)]
+        unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
+            unsafe {
+                let low = |x| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(x)));
+                let high = |x| _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(0xffff_0000u32 as i32)));
+                let sum = _mm256_fmadd_ps(high(a.0), high(b.0), self.0);
+                Self(_mm256_fmadd_ps(low(a.0), low(b.0), sum))
+            }
+        }
+        #[inline(always)]
+        unsafe fn rounded(self) -> Self {
+            unsafe {
+                let mut all = [bf16::ZERO; 8];
+                self.store_bf16(all.as_mut_ptr());
+                Self::load_bf16(all.as_ptr())
+            }
+        }
+        #[inline(always)]
+        unsafe fn pair(low: Self, high: Self) -> Self {
+            unsafe {
+                let low = _mm256_srli_epi32::<16>(_mm256_castps_si256(low.0));
+                let halves = _mm256_blend_epi16::<0xaa>(low, _mm256_castps_si256(high.0));
+                Self(_mm256_castsi256_ps(halves))
+            }
+        }
+        #[inline(always)]
+        unsafe fn narrow(first: Self, second: Self) -> Self {
+            let mut all = [bf16::ZERO; 16];
+            unsafe {
+                first.store_bf16(all.as_mut_ptr());
+                second.store_bf16(all.as_mut_ptr().add(8));
+                Self(_mm256_loadu_ps(all.as_ptr().cast()))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_columns(columns: &[Self; 16], to: *mut f32, stride: usize, rows: usize) {
+            unsafe {
+                let mut block = [[0.0f32; 8]; 8];
+                for (column, vector) in columns.iter().take(8).enumerate() {
+                    _mm256_storeu_ps(block[column].as_mut_ptr(), vector.0);
+                }
+                for row in 0..rows {
+                    let values: [f32; 8] = std::array::from_fn(|column| block[column][row]);
+                    _mm256_storeu_ps(to.add(row * stride), _mm256_loadu_ps(values.as_ptr()));
+                }
+            }
         }
         #[inline(always)]
         unsafe fn max(self, other: Self) -> Self {
