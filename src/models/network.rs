@@ -101,16 +101,16 @@ where
         Self { encoder, head, side: S::default(), parameters: Rc::new(RefCell::new(builder.finish(device))) }
     }
 
-    fn upload(&self, images: &[f32]) -> Tensor<Images<3, S>, D> {
+    fn upload(&self, images: &[f32]) -> Tensor<Images<S>, D> {
         let batch = images.len() / (3 * S::SIZE * S::SIZE);
         let device = self.parameters.borrow().device.clone();
-        Tensor::upload(&device, (batch, Const, self.side, self.side), images)
+        Tensor::upload(&device, (batch, self.side, self.side, Const), images)
     }
 }
 
 impl<E, H, S, D, const F: usize> Network<D> for Typed<E, H, S, D, F>
 where
-    E: Build + Layer<D, Images<3, S>, Output = Vectors<F>> + Clone + 'static,
+    E: Build + Layer<D, Images<S>, Output = Vectors<F>> + Clone + 'static,
     H: Build + Layer<D, Vectors<F>, Output = Vectors<PROJECTION>> + Clone + 'static,
     S: Side,
     D: Device,

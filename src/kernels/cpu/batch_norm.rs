@@ -42,13 +42,7 @@ pub fn statistics<E: Element>(mean: &mut [f32], var: &mut [f32], x: &[E], rows: 
 }
 
 /// y = [max(0, ] gamma (x - mean) inv_std + beta [+ shortcut] [)].
-pub fn normalize<E: Element>(
-    y: &mut [E],
-    x: &[E],
-    norm: &Normalization<'_>,
-    shortcut: Option<&[E]>,
-    rectify: bool,
-) {
+pub fn normalize<E: Element>(y: &mut [E], x: &[E], norm: &Normalization<'_>, shortcut: Option<&[E]>, rectify: bool) {
     let channels = norm.mean.len();
     check_len("batch_norm::normalize", "y", y, x.len());
     for (at, y) in y.iter_mut().enumerate() {
