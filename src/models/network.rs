@@ -191,3 +191,28 @@ fn with_side<S: Side, D: Device>(spec: &ModelSpec, device: &D, key: Key) -> Box<
         (Encoder::Resnet50, Stem::Small) => network!(ResNet50<SmallStem<64, 1>>, 2048),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::{Cpu, Precision, fresh};
+    use dfdx::prelude::{Backward, MeanTo, Rank0};
+
+    #[test]
+    fn a_step_in_the_steady_state_asks_for_no_fresh_memory() {
+        let spec =
+            ModelSpec { encoder: Encoder::ResnetSmall, stem: Stem::Imagenet, head: HeadKind::MlpNorm, image: 32 };
+        for precision in [Precision::F32, Precision::Bf16] {
+            let network = open(&spec, &Cpu { precision }, Key::root(0)).unwrap();
+            let batch = 5; // of no other test, so that none takes what is freed here
+            let images = vec![0.5; batch * 32 * 32 * 3];
+            let step = || network.embed(&images).square().mean::<Rank0, _>().backward();
+            step();
+            let warm = fresh();
+            assert!(warm > 0);
+            step();
+            step();
+            assert_eq!(fresh(), warm, "{precision:?}");
+        }
+    }
+}
