@@ -8,11 +8,15 @@ use sempair::models::{
     Stem, open,
 };
 use sempair::nn::{
-    BatchNorm, Build, Builder, Conv2d, GlobalAveragePool, Identity, Layer, Linear, MaxPool, Parameters, Relu, Residual,
+    BatchNorm, BatchNormRelu, Block, Build, Builder, Conv2d, GlobalAveragePool, Identity, Layer, Linear, MaxPool,
+    Parameters, PixelConv2d, Relu,
 };
 use sempair::optim::{Optimizer, OptimizerSettings, Rule};
 use sempair::rng::{Key, Stream};
-use sempair::tensor::{Const, Cpu, Images, Shape, Tensor, Vectors};
+use sempair::tensor::{Const, Cpu, Images, Maps, Precision, Shape, Tensor, Vectors};
+
+const F32: Cpu = Cpu { precision: Precision::F32 };
+const BF16: Cpu = Cpu { precision: Precision::Bf16 };
 
 fn normals(stream: &mut Stream, len: usize) -> Vec<f32> {
     (0..len).map(|_| stream.normal()).collect()
@@ -26,6 +30,16 @@ fn moved(x: &[f32], direction: &[f32], h: f32) -> Vec<f32> {
     x.iter().zip(direction).map(|(x, d)| x + h * d).collect()
 }
 
+/// A layer with parameters that are no longer those of its start, so that scales differ from 1 and shifts from 0.
+fn built<L: Build>(device: &Cpu, stream: &mut Stream) -> (L, Parameters<Cpu>) {
+    let key = Key::root(7);
+    let mut builder = Builder::new(&key);
+    let layer = L::build(&mut builder);
+    let mut parameters = builder.finish(device);
+    parameters.values.iter_mut().for_each(|value| *value += 0.1 * stream.normal());
+    (layer, parameters)
+}
+
 /// For L = sum(y * weight), the derivative along random directions of input and parameters, by `backward` and by
 /// central differences. Directions are scaled to length 1, so that a step of `h` moves L by about `h`; the difference
 /// of two sums in f32 is then good to a few 1e-4 of the gradient's length, kinks and curvature included.
@@ -34,21 +48,23 @@ where
     L: Build + Layer<Cpu, S>,
     S: Shape,
 {
-    let key = Key::root(7);
-    let mut builder = Builder::new(&key);
-    let layer = L::build(&mut builder);
-    let mut parameters = builder.finish(&Cpu);
-    let mut stream = key.split("check").stream();
-    for value in &mut parameters.values {
-        *value += 0.1 * stream.normal(); // so that scales differ from 1 and shifts from 0
-    }
+    let mut stream = Key::root(7).split("check").stream();
+    let (layer, mut parameters) = built::<L>(&F32, &mut stream);
     let x = normals(&mut stream, shape.num_elements());
-    let run = |x: &[f32], p: &mut Parameters<Cpu>| layer.forward(Tensor::upload(&Cpu, shape, x), p);
+    let run = |x: &[f32], p: &mut Parameters<Cpu>| layer.forward(Tensor::upload(&F32, shape, x), p);
     let (y, saved) = run(&x, &mut parameters);
     let weight = normals(&mut stream, y.shape().num_elements());
-    let dy = Tensor::upload(&Cpu, y.shape(), &weight);
+    let dy = Tensor::upload(&F32, y.shape(), &weight);
     let dx = layer.backward(saved, dy.clone(), &mut parameters).download();
     let gradients = parameters.gradients.clone();
+
+    // The input's gradient added to another one.
+    let onto = normals(&mut stream, x.len());
+    let (_, saved) = run(&x, &mut parameters.clone());
+    let sum = layer.backward_onto(saved, dy.clone(), Tensor::upload(&F32, shape, &onto), &mut parameters.clone());
+    for (sum, (dx, onto)) in sum.download().iter().zip(dx.iter().zip(&onto)) {
+        assert!((sum - dx - onto).abs() <= 1e-5 * (1.0 + dx.abs()), "{sum} is not {dx} + {onto}");
+    }
 
     // Gradients of parameters are added to: a second backward doubles them; without the input they are the same.
     let (_, saved) = run(&x, &mut parameters);
@@ -86,45 +102,126 @@ where
     }
 }
 
-type Maps<const C: usize, const S: usize> = Images<C, Const<S>>;
+/// In bf16 the result and all gradients agree with those in f32: the length of the difference is at most `tolerance` of
+/// the length. A number has 8 bits, so each rounding moves it by up to 1 / 512 of itself. What goes in is rounded for
+/// both, so that a layer's own ReLU or maximum falls the same way.
+fn check_bf16<L, S>(shape: S, tolerance: f64)
+where
+    L: Build + Layer<Cpu, S>,
+    S: Shape,
+{
+    fn rounded<S: Shape>(device: &Cpu, shape: S, stream: &mut Stream) -> Tensor<S, Cpu> {
+        let values = normals(stream, shape.num_elements());
+        Tensor::upload(device, shape, &Tensor::upload(&BF16, shape, &values).download())
+    }
+    let run = |device: Cpu| {
+        let mut stream = Key::root(8).split("bf16").stream();
+        let (layer, mut parameters) = built::<L>(&device, &mut stream);
+        let x = rounded(&device, shape, &mut stream);
+        let (y, saved) = layer.forward(x.clone(), &mut parameters);
+        let dx = layer.backward(saved, rounded(&device, y.shape(), &mut stream), &mut parameters).download();
+        let evaluated = layer.infer(x, &parameters).download();
+        [y.download(), dx, parameters.gradients, evaluated]
+    };
+    for (what, (rounded, exact)) in
+        ["result", "input", "parameters", "evaluation"].iter().zip(run(BF16).iter().zip(&run(F32)))
+    {
+        let difference = moved(rounded, exact, -1.0);
+        let (error, length) = (dot(&difference, &difference).sqrt(), dot(exact, exact).sqrt());
+        assert!(error <= tolerance * length, "{what}: {error:.3e} of {length:.3e}");
+    }
+}
 
-fn maps<const C: usize, const S: usize>(batch: usize) -> Maps<C, S> {
+fn images<const S: usize>(batch: usize) -> Images<Const<S>> {
     (batch, Const, Const, Const)
+}
+
+fn maps<const C: usize, const S: usize>(batch: usize) -> Maps<C, Const<S>> {
+    (batch, Const, Const, Const)
+}
+
+fn vectors<const C: usize>(batch: usize) -> Vectors<C> {
+    (batch, Const)
 }
 
 #[test]
 fn convolutions() {
-    check::<Conv2d<3, 5, 3, 1>, Maps<3, 7>>(maps(2), 1e-3);
-    check::<Conv2d<4, 6, 3, 2>, Maps<4, 7>>(maps(3), 1e-3);
-    check::<Conv2d<3, 8, 7, 2>, Maps<3, 16>>(maps(2), 1e-3);
-    check::<Conv2d<16, 32, 1, 1>, Maps<16, 4>>(maps(2), 1e-3);
-    check::<Conv2d<17, 33, 1, 2>, Maps<17, 4>>(maps(2), 1e-3);
-    check::<Conv2d<32, 32, 3, 1>, Maps<32, 2>>(maps(5), 1e-3);
+    check::<PixelConv2d<5, 3, 1>, _>(images::<7>(2), 1e-3);
+    check::<PixelConv2d<8, 7, 2>, _>(images::<16>(2), 1e-3);
+    check::<Conv2d<3, 5, 3, 1>, _>(maps::<3, 7>(2), 1e-3);
+    check::<Conv2d<4, 6, 3, 2>, _>(maps::<4, 7>(3), 1e-3);
+    check::<Conv2d<16, 32, 1, 1>, _>(maps::<16, 4>(2), 1e-3);
+    check::<Conv2d<17, 33, 1, 2>, _>(maps::<17, 4>(2), 1e-3);
+    check::<Conv2d<32, 32, 3, 1>, _>(maps::<32, 2>(5), 1e-3);
 }
 
 #[test]
 fn linear_and_normalisation() {
-    check::<Linear<13, 7>, Vectors<13>>((5, Const), 1e-3);
-    check::<BatchNorm<6>, Vectors<6>>((9, Const), 2e-3);
-    check::<BatchNorm<5>, Maps<5, 3>>(maps(4), 2e-3);
+    check::<Linear<13, 7>, _>(vectors::<13>(5), 1e-3);
+    check::<BatchNorm<6>, _>(vectors::<6>(9), 2e-3);
+    check::<BatchNorm<5>, _>(maps::<5, 3>(4), 2e-3);
+    check::<BatchNormRelu<6>, _>(vectors::<6>(9), 1e-2);
+    check::<BatchNormRelu<5>, _>(maps::<5, 3>(4), 1e-2);
 }
 
 #[test]
 fn activations_and_pooling() {
     // A step of 0.01 along a unit direction crosses few of the kinks.
-    check::<Relu, Vectors<40>>((8, Const), 1e-2);
-    check::<MaxPool, Maps<3, 7>>(maps(2), 1e-2);
-    check::<GlobalAveragePool, Maps<4, 3>>(maps(3), 1e-3);
-    check::<Identity, Vectors<3>>((2, Const), 1e-3);
+    check::<Relu, _>(vectors::<40>(8), 1e-2);
+    check::<MaxPool, _>(maps::<3, 7>(2), 1e-2);
+    check::<GlobalAveragePool, _>(maps::<4, 3>(3), 1e-3);
+    check::<Identity, _>(vectors::<3>(2), 1e-3);
 }
 
 #[test]
 fn blocks_and_networks() {
-    check::<Residual<Conv2d<4, 4, 3, 1>, Identity>, Maps<4, 6>>(maps(2), 1e-3);
-    check::<BasicBlock<8>, Maps<8, 4>>(maps(4), 1e-2);
-    check::<Bottleneck<4, 16>, Maps<16, 4>>(maps(4), 1e-2);
-    check::<ImageNetStem<8>, Maps<3, 16>>(maps(4), 2e-2);
-    check::<ResNetSmall<SmallStem<32, 2>>, Maps<3, 16>>(maps(4), 2e-2);
+    check::<Block<Conv2d<4, 4, 3, 1>, Identity, 4>, _>(maps::<4, 6>(2), 1e-2);
+    check::<Block<Conv2d<4, 6, 3, 2>, (Conv2d<4, 6, 1, 2>, BatchNorm<6>), 6>, _>(maps::<4, 6>(2), 1e-2);
+    check::<BasicBlock<8>, _>(maps::<8, 4>(4), 1e-2);
+    check::<Bottleneck<4, 16>, _>(maps::<16, 4>(4), 1e-2);
+    check::<ImageNetStem<8>, _>(images::<16>(4), 2e-2);
+    check::<ResNetSmall<SmallStem<32, 2>>, _>(images::<16>(4), 2e-2);
+}
+
+#[test]
+fn layers_in_bf16_agree_with_f32() {
+    check_bf16::<PixelConv2d<8, 3, 2>, _>(images::<16>(2), 1e-2);
+    check_bf16::<Conv2d<16, 32, 1, 2>, _>(maps::<16, 4>(2), 1e-2);
+    check_bf16::<Conv2d<32, 32, 3, 1>, _>(maps::<32, 4>(3), 1e-2);
+    check_bf16::<Linear<33, 17>, _>(vectors::<33>(9), 1e-2);
+    check_bf16::<BatchNorm<6>, _>(maps::<6, 4>(8), 1e-2);
+    check_bf16::<BatchNormRelu<6>, _>(vectors::<6>(64), 2e-2);
+    check_bf16::<Relu, _>(vectors::<40>(8), 1e-2);
+    check_bf16::<MaxPool, _>(maps::<3, 7>(2), 1e-2);
+    check_bf16::<GlobalAveragePool, _>(maps::<4, 3>(3), 1e-2);
+    // Here a convolution's rounding comes before the ReLU, and turns a few of its decisions.
+    check_bf16::<Block<Conv2d<8, 8, 3, 1>, Identity, 8>, _>(maps::<8, 6>(4), 6e-2);
+}
+
+/// Maps lie position by position, images one after the other: a convolution of the same pixels gives the same, and what
+/// one image of a batch becomes does not depend on the others.
+#[test]
+fn layouts_keep_images_apart() {
+    const SIDE: usize = 16;
+    const BATCH: usize = 3;
+    let mut stream = Key::root(9).stream();
+    let (first, p) = built::<PixelConv2d<8, 7, 2>>(&F32, &mut stream);
+    let (conv, q) = built::<Conv2d<3, 8, 7, 2>>(&F32, &mut Key::root(9).stream());
+    assert_eq!(p.values, q.values);
+    let pixels = normals(&mut stream, BATCH * SIDE * SIDE * 3);
+    let positions = (0..SIDE * SIDE).flat_map(|position| (0..BATCH).map(move |n| n * SIDE * SIDE + position));
+    let as_maps: Vec<f32> = positions.flat_map(|pixel| pixels[3 * pixel..][..3].to_vec()).collect();
+    let y = first.infer(Tensor::upload(&F32, images::<SIDE>(BATCH), &pixels), &p).download();
+    let expected = conv.infer(Tensor::upload(&F32, maps::<3, SIDE>(BATCH), &as_maps), &q).download();
+    assert_eq!(y, expected);
+
+    let (network, p) = built::<ResNetSmall<ImageNetStem<32>>>(&F32, &mut stream);
+    let features =
+        |pixels: &[f32], batch| network.infer(Tensor::upload(&F32, images::<SIDE>(batch), pixels), &p).download();
+    let apart: Vec<f32> = pixels.chunks(SIDE * SIDE * 3).flat_map(|image| features(image, 1)).collect();
+    for (together, apart) in features(&pixels, BATCH).iter().zip(&apart) {
+        assert!((together - apart).abs() <= 1e-4 * (1.0 + apart.abs()), "{together} in a batch, {apart} alone");
+    }
 }
 
 /// The head in dfdx's f64: linear, batch normalisation, ReLU, linear, from the same parameters.
@@ -137,7 +234,7 @@ fn the_projection_head_agrees_with_dfdx_in_f64() {
     let key = Key::root(3);
     let mut builder = Builder::new(&key);
     let head = ProjectionHeadNorm::<F, P>::build(&mut builder);
-    let mut parameters = builder.finish(&sempair::tensor::Cpu);
+    let mut parameters = builder.finish(&F32);
     let mut stream = key.split("x").stream();
     let x = normals(&mut stream, N * F);
     let device = DfdxCpu::default();
@@ -170,10 +267,9 @@ fn the_projection_head_agrees_with_dfdx_in_f64() {
     let expected_dx = gradients.get(&input).as_vec();
 
     let shape = (N, dfdx::shapes::Const);
-    let (ours, saved) =
-        head.forward(sempair::tensor::Tensor::upload(&sempair::tensor::Cpu, shape, &x), &mut parameters);
+    let (ours, saved) = head.forward(sempair::tensor::Tensor::upload(&F32, shape, &x), &mut parameters);
     let dz: Vec<f32> = ours.download().iter().map(|z| 2.0 * z).collect();
-    let dz = sempair::tensor::Tensor::upload(&sempair::tensor::Cpu, (N, dfdx::shapes::Const), &dz);
+    let dz = sempair::tensor::Tensor::upload(&F32, (N, dfdx::shapes::Const), &dz);
     let dx = head.backward(saved, dz, &mut parameters).download();
     assert_close(&wide(&ours.download()), &expected, 1e-5);
     assert_close(&wide(&dx), &expected_dx, 1e-4);
@@ -295,7 +391,7 @@ fn nt_xent_bears_ties_and_tiny_rows() {
 fn a_network_learns_its_batch_through_the_tape() {
     let spec = ModelSpec { encoder: Encoder::ResnetSmall, stem: Stem::Half, head: HeadKind::Mlp, image: 32 };
     for rule in [Rule::Sgd, Rule::Lars, Rule::Adamw] {
-        let network = open(&spec, &Cpu, Key::root(1)).unwrap();
+        let network = open(&spec, &F32, Key::root(1)).unwrap();
         let settings = OptimizerSettings {
             rule,
             learning_rate: 0.0,
@@ -337,7 +433,7 @@ fn optimisers_agree_with_torch() {
         let mut builder = Builder::new(&key);
         let mut next = [1.0, -2.0].into_iter();
         builder.parameter("w", &[2, 1], sempair::nn::Kind::Weight, |_| next.next().unwrap());
-        let mut parameters = builder.finish(&Cpu);
+        let mut parameters = builder.finish(&F32);
         let settings = OptimizerSettings {
             rule,
             learning_rate: 0.1,

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::kernels::cpu;
 use crate::models::{Encoder, HeadKind, ModelSpec, Stem};
 use crate::train::bench::step_seconds;
+use crate::train::settings::PrecisionChoice;
 
 use super::setup::print_json;
 
@@ -26,9 +27,9 @@ pub(super) enum BenchCommand {
         /// Pairs of a step; it sees two images of each
         #[arg(long, default_value_t = 32)]
         pairs: usize,
-        /// Number format: f32
-        #[arg(long, default_value = "f32")]
-        precision: String,
+        /// Number format of activations and products; auto is bf16 where the processor multiplies it
+        #[arg(long, value_enum, default_value_t = Format::Auto)]
+        precision: Format,
         /// Timed steps
         #[arg(long, default_value_t = 8)]
         steps: usize,
@@ -62,6 +63,23 @@ pub(super) enum Model {
     ResnetSmall,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum Format {
+    Auto,
+    F32,
+    Bf16,
+}
+
+impl Format {
+    fn choice(self) -> PrecisionChoice {
+        match self {
+            Self::Auto => PrecisionChoice::Auto,
+            Self::F32 => PrecisionChoice::F32,
+            Self::Bf16 => PrecisionChoice::Bf16,
+        }
+    }
+}
+
 impl Model {
     fn spec(self, image: usize) -> ModelSpec {
         let (encoder, stem) = match self {
@@ -78,34 +96,49 @@ impl Model {
 pub(super) fn run(command: BenchCommand) -> Result<ExitCode> {
     match command {
         BenchCommand::Step { model, image, pairs, precision, steps, json } => {
-            step(model, image, pairs, &precision, steps, json)
+            step(model, image, pairs, precision.choice(), steps, json)
         }
         BenchCommand::Augment { image, rounds, json } => augment(image, rounds, json),
     }
 }
 
-fn step(model: Model, image: usize, pairs: usize, precision: &str, steps: usize, json: bool) -> Result<ExitCode> {
-    if precision != "f32" {
-        return Err(Error::new(format!("`--precision {precision}` is not there; f32 is"))
-            .hint("`sempair bench step --precision f32`"));
-    }
+fn step(
+    model: Model,
+    image: usize,
+    pairs: usize,
+    choice: PrecisionChoice,
+    steps: usize,
+    json: bool,
+) -> Result<ExitCode> {
     at_least_one("pairs", pairs)?;
     at_least_one("steps", steps)?;
     let name = model.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default();
-    let seconds = step_seconds(&model.spec(image), pairs, steps)?;
+    let precision = choice.resolve();
+    let seconds = step_seconds(&model.spec(image), precision, pairs, steps)?;
     let rates = seconds.iter().map(|seconds| 2.0 * pairs as f64 / seconds).collect::<Vec<_>>();
+    let (precision, isa, threads) = (precision.name(), cpu::isa().name(), rayon::current_num_threads());
+    let memory = peak_memory();
     if json {
         print_json(&json!({
-            "model": name, "image": image, "pairs": pairs, "precision": precision, "isa": cpu::isa().name(),
-            "threads": rayon::current_num_threads(), "step_seconds": seconds,
-            "images_per_second_median": median(&rates), "images_per_second_best": best(&rates),
+            "model": name, "image": image, "pairs": pairs, "precision": precision, "isa": isa,
+            "threads": threads, "step_seconds": seconds, "images_per_second_median": median(&rates),
+            "images_per_second_best": best(&rates), "peak_memory_bytes": memory,
         }))?;
     } else {
-        let (isa, threads) = (cpu::isa().name(), rayon::current_num_threads());
         say!("{name} at {image}x{image}, {pairs} pairs, {precision}, {isa}, {threads} threads");
         say!("{:.1} images/s median, {:.1} best of {steps} steps", median(&rates), best(&rates));
+        if let Some(bytes) = memory {
+            say!("{:.0} MiB of memory at the peak", bytes as f64 / f64::from(1 << 20));
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The most memory that this process has held at once, in bytes, where the system tells it (Linux).
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| 1024 * kib)
 }
 
 fn augment(image: usize, rounds: usize, json: bool) -> Result<ExitCode> {

@@ -12,7 +12,7 @@ use crate::harness::config::{Layers, Origin, Resolved};
 use crate::harness::ledger::Ledger;
 use crate::harness::provenance::Compute;
 use crate::kernels::cpu;
-use crate::train::settings::{Precision, Settings};
+use crate::train::settings::Settings;
 
 use super::{App, ConfigArgs, Profile};
 
@@ -71,10 +71,10 @@ pub(super) fn cache(settings: &Settings) -> Cache {
     Cache::open(&settings.paths.cache)
 }
 
-/// What computes, as records name it.
+/// What computes, as records name it: the precision that was chosen, not the wish for `auto`.
 pub(super) fn compute(settings: &Settings) -> Compute {
-    let Precision::F32 = settings.precision;
-    Compute { device: "cpu".into(), isa: cpu::isa().name().into(), precision: "f32".into() }
+    let precision = settings.precision.resolve().name().into();
+    Compute { device: "cpu".into(), isa: cpu::isa().name().into(), precision }
 }
 
 /// `sempair config`.

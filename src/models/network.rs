@@ -101,16 +101,16 @@ where
         Self { encoder, head, side: S::default(), parameters: Rc::new(RefCell::new(builder.finish(device))) }
     }
 
-    fn upload(&self, images: &[f32]) -> Tensor<Images<3, S>, D> {
+    fn upload(&self, images: &[f32]) -> Tensor<Images<S>, D> {
         let batch = images.len() / (3 * S::SIZE * S::SIZE);
         let device = self.parameters.borrow().device.clone();
-        Tensor::upload(&device, (batch, Const, self.side, self.side), images)
+        Tensor::upload(&device, (batch, self.side, self.side, Const), images)
     }
 }
 
 impl<E, H, S, D, const F: usize> Network<D> for Typed<E, H, S, D, F>
 where
-    E: Build + Layer<D, Images<3, S>, Output = Vectors<F>> + Clone + 'static,
+    E: Build + Layer<D, Images<S>, Output = Vectors<F>> + Clone + 'static,
     H: Build + Layer<D, Vectors<F>, Output = Vectors<PROJECTION>> + Clone + 'static,
     S: Side,
     D: Device,
@@ -189,5 +189,30 @@ fn with_side<S: Side, D: Device>(spec: &ModelSpec, device: &D, key: Key) -> Box<
         (Encoder::Resnet50, Stem::Imagenet) => network!(ResNet50<ImageNetStem<64>>, 2048),
         (Encoder::Resnet50, Stem::Half) => network!(ResNet50<SmallStem<64, 2>>, 2048),
         (Encoder::Resnet50, Stem::Small) => network!(ResNet50<SmallStem<64, 1>>, 2048),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::{Cpu, Precision, fresh};
+    use dfdx::prelude::{Backward, MeanTo, Rank0};
+
+    #[test]
+    fn a_step_in_the_steady_state_asks_for_no_fresh_memory() {
+        let spec =
+            ModelSpec { encoder: Encoder::ResnetSmall, stem: Stem::Imagenet, head: HeadKind::MlpNorm, image: 32 };
+        for precision in [Precision::F32, Precision::Bf16] {
+            let network = open(&spec, &Cpu { precision }, Key::root(0)).unwrap();
+            let batch = 5; // of no other test, so that none takes what is freed here
+            let images = vec![0.5; batch * 32 * 32 * 3];
+            let step = || network.embed(&images).square().mean::<Rank0, _>().backward();
+            step();
+            let warm = fresh();
+            assert!(warm > 0);
+            step();
+            step();
+            assert_eq!(fresh(), warm, "{precision:?}");
+        }
     }
 }

@@ -5,31 +5,32 @@
 
 use crate::nn::sequence;
 use crate::nn::{
-    BatchNorm, Build, Builder, Conv2d, GlobalAveragePool, Identity, Layer, MaxPool, Parameters, Relu, Residual,
+    BatchNorm, BatchNormRelu, Block, Build, Builder, Conv2d, GlobalAveragePool, Identity, Layer, MaxPool, Parameters,
+    PixelConv2d,
 };
 use crate::tensor::{Device, Shape, Tensor};
 
 /// 7x7 convolution of stride 2, then 3x3 max pooling of stride 2: an image of 64 becomes 16.
-pub type ImageNetStem<const C: usize> = sequence!(Conv2d<3, C, 7, 2>, BatchNorm<C>, Relu, MaxPool);
+pub type ImageNetStem<const C: usize> = sequence!(PixelConv2d<C, 7, 2>, BatchNormRelu<C>, MaxPool);
 /// 3x3 convolution of stride `STRIDE`: for images of 32, as in CIFAR's ResNets (stride 1), or cheaper (stride 2).
-pub type SmallStem<const C: usize, const STRIDE: usize> = sequence!(Conv2d<3, C, 3, STRIDE>, BatchNorm<C>, Relu);
+pub type SmallStem<const C: usize, const STRIDE: usize> = sequence!(PixelConv2d<C, 3, STRIDE>, BatchNormRelu<C>);
 
 type BasicBranch<const I: usize, const O: usize, const STRIDE: usize> =
-    sequence!(Conv2d<I, O, 3, STRIDE>, BatchNorm<O>, Relu, Conv2d<O, O, 3, 1>, BatchNorm<O>);
+    sequence!(Conv2d<I, O, 3, STRIDE>, BatchNormRelu<O>, Conv2d<O, O, 3, 1>);
 type BottleneckBranch<const I: usize, const M: usize, const O: usize, const STRIDE: usize> = sequence!(
-    Conv2d<I, M, 1, 1>, BatchNorm<M>, Relu,
-    Conv2d<M, M, 3, STRIDE>, BatchNorm<M>, Relu,
-    Conv2d<M, O, 1, 1>, BatchNorm<O>
+    Conv2d<I, M, 1, 1>, BatchNormRelu<M>,
+    Conv2d<M, M, 3, STRIDE>, BatchNormRelu<M>,
+    Conv2d<M, O, 1, 1>
 );
 type Downsample<const I: usize, const O: usize, const STRIDE: usize> = sequence!(Conv2d<I, O, 1, STRIDE>, BatchNorm<O>);
 
-/// Two 3x3 convolutions around a shortcut; then ReLU.
-pub type BasicBlock<const C: usize> = Block<BasicBranch<C, C, 1>, Identity>;
-type BasicDown<const I: usize, const O: usize> = Block<BasicBranch<I, O, 2>, Downsample<I, O, 2>>;
-/// 1x1, 3x3, 1x1 convolutions around a shortcut; then ReLU. `O` is four times `M`.
-pub type Bottleneck<const M: usize, const O: usize> = Block<BottleneckBranch<O, M, O, 1>, Identity>;
+/// Two 3x3 convolutions beside a shortcut.
+pub type BasicBlock<const C: usize> = Block<BasicBranch<C, C, 1>, Identity, C>;
+type BasicDown<const I: usize, const O: usize> = Block<BasicBranch<I, O, 2>, Downsample<I, O, 2>, O>;
+/// 1x1, 3x3, 1x1 convolutions beside a shortcut. `O` is four times `M`.
+pub type Bottleneck<const M: usize, const O: usize> = Block<BottleneckBranch<O, M, O, 1>, Identity, O>;
 type BottleneckDown<const I: usize, const M: usize, const O: usize, const STRIDE: usize> =
-    Block<BottleneckBranch<I, M, O, STRIDE>, Downsample<I, O, STRIDE>>;
+    Block<BottleneckBranch<I, M, O, STRIDE>, Downsample<I, O, STRIDE>, O>;
 
 /// 11.2 million parameters, 512 features.
 pub type ResNet18<Stem> = ResNet<
@@ -55,17 +56,6 @@ pub type ResNet50<Stem> = ResNet<
 /// One basic block each of 32, 64 and 128 channels: 0.31 million parameters, 128 features, for the quick profile.
 pub type ResNetSmall<Stem> = ResNet<Stem, BasicBlock<32>, BasicDown<32, 64>, BasicDown<64, 128>, Identity>;
 
-/// A residual branch and its shortcut, added, then ReLU.
-#[derive(Clone, Copy, Debug)]
-pub struct Block<F, G>((Residual<F, G>, Relu));
-
-impl<F: Build, G: Build> Build for Block<F, G> {
-    fn build(builder: &mut Builder<'_>) -> Self {
-        let index = builder.next_index();
-        builder.scope(&index, |builder| Self(Build::build(builder)))
-    }
-}
-
 /// A stem, four stages and the mean over the pixels that are left.
 #[derive(Clone, Copy, Debug)]
 pub struct ResNet<Stem, L1, L2, L3, L4>(Whole<Stem, L1, L2, L3, L4>);
@@ -90,33 +80,31 @@ impl<Stem: Build, L1: Build, L2: Build, L3: Build, L4: Build> Build for ResNet<S
     }
 }
 
-/// A named structure is the layer that it holds.
-macro_rules! layer_of_inner {
-    ($outer:ident<$($part:ident),+>, $inner:ty) => {
-        impl<D: Device, S: Shape, $($part),+> Layer<D, S> for $outer<$($part),+>
-        where
-            $inner: Layer<D, S>,
-        {
-            type Output = <$inner as Layer<D, S>>::Output;
-            type Saved = <$inner as Layer<D, S>>::Saved;
+impl<D: Device, S: Shape, Stem, L1, L2, L3, L4> Layer<D, S> for ResNet<Stem, L1, L2, L3, L4>
+where
+    Whole<Stem, L1, L2, L3, L4>: Layer<D, S>,
+{
+    type Output = <Whole<Stem, L1, L2, L3, L4> as Layer<D, S>>::Output;
+    type Saved = <Whole<Stem, L1, L2, L3, L4> as Layer<D, S>>::Saved;
 
-            fn forward(&self, x: Tensor<S, D>, p: &mut Parameters<D>) -> (Tensor<Self::Output, D>, Self::Saved) {
-                self.0.forward(x, p)
-            }
+    fn forward(&self, x: Tensor<S, D>, parameters: &mut Parameters<D>) -> (Tensor<Self::Output, D>, Self::Saved) {
+        self.0.forward(x, parameters)
+    }
 
-            fn backward(&self, saved: Self::Saved, dy: Tensor<Self::Output, D>, p: &mut Parameters<D>) -> Tensor<S, D> {
-                self.0.backward(saved, dy, p)
-            }
+    fn backward(
+        &self,
+        saved: Self::Saved,
+        dy: Tensor<Self::Output, D>,
+        parameters: &mut Parameters<D>,
+    ) -> Tensor<S, D> {
+        self.0.backward(saved, dy, parameters)
+    }
 
-            fn backward_parameters(&self, saved: Self::Saved, dy: Tensor<Self::Output, D>, p: &mut Parameters<D>) {
-                self.0.backward_parameters(saved, dy, p);
-            }
+    fn backward_parameters(&self, saved: Self::Saved, dy: Tensor<Self::Output, D>, parameters: &mut Parameters<D>) {
+        self.0.backward_parameters(saved, dy, parameters);
+    }
 
-            fn infer(&self, x: Tensor<S, D>, p: &Parameters<D>) -> Tensor<Self::Output, D> {
-                self.0.infer(x, p)
-            }
-        }
-    };
+    fn infer(&self, x: Tensor<S, D>, parameters: &Parameters<D>) -> Tensor<Self::Output, D> {
+        self.0.infer(x, parameters)
+    }
 }
-layer_of_inner!(Block<F, G>, (Residual<F, G>, Relu));
-layer_of_inner!(ResNet<Stem, L1, L2, L3, L4>, Whole<Stem, L1, L2, L3, L4>);

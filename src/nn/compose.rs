@@ -1,4 +1,4 @@
-//! What makes networks of layers: sequences (pairs), residuals, and the layers without parameters.
+//! Sequences (pairs) of layers, and the layers without parameters.
 
 use crate::tensor::{Device, Shape, Tensor};
 
@@ -12,13 +12,6 @@ pub struct Relu;
 #[derive(Clone, Copy, Debug)]
 pub struct Identity;
 
-/// branch(x) + shortcut(x).
-#[derive(Clone, Copy, Debug)]
-pub struct Residual<F, G> {
-    branch: F,
-    shortcut: G,
-}
-
 impl Build for Relu {
     fn build(_: &mut Builder<'_>) -> Self {
         Self
@@ -28,12 +21,6 @@ impl Build for Relu {
 impl Build for Identity {
     fn build(_: &mut Builder<'_>) -> Self {
         Self
-    }
-}
-
-impl<F: Build, G: Build> Build for Residual<F, G> {
-    fn build(builder: &mut Builder<'_>) -> Self {
-        Self { branch: F::build(builder), shortcut: builder.indexed_scope("downsample", G::build) }
     }
 }
 
@@ -72,34 +59,6 @@ impl<D: Device, S: Shape> Layer<D, S> for Identity {
     }
 }
 
-impl<D: Device, S: Shape, F: Layer<D, S>, G: Layer<D, S, Output = F::Output>> Layer<D, S> for Residual<F, G> {
-    type Output = F::Output;
-    type Saved = (F::Saved, G::Saved);
-
-    fn forward(&self, x: Tensor<S, D>, parameters: &mut Parameters<D>) -> (Tensor<F::Output, D>, Self::Saved) {
-        let (a, branch) = self.branch.forward(x.clone(), parameters);
-        let (b, shortcut) = self.shortcut.forward(x, parameters);
-        (a.with(a.shape(), a.device().add(a.data(), b.data())), (branch, shortcut))
-    }
-
-    fn backward(
-        &self,
-        (branch, shortcut): Self::Saved,
-        dy: Tensor<F::Output, D>,
-        parameters: &mut Parameters<D>,
-    ) -> Tensor<S, D> {
-        let a = self.branch.backward(branch, dy.clone(), parameters);
-        let b = self.shortcut.backward(shortcut, dy, parameters);
-        a.with(a.shape(), a.device().add(a.data(), b.data()))
-    }
-
-    fn infer(&self, x: Tensor<S, D>, parameters: &Parameters<D>) -> Tensor<F::Output, D> {
-        let a = self.branch.infer(x.clone(), parameters);
-        let b = self.shortcut.infer(x, parameters);
-        a.with(a.shape(), a.device().add(a.data(), b.data()))
-    }
-}
-
 /// The type of layers in sequence: `sequence!(A, B, C)` is `(A, (B, C))`, and a pair is a layer.
 macro_rules! sequence {
     ($last:ty) => { $last };
@@ -132,6 +91,17 @@ impl<D: Device, S: Shape, A: Layer<D, S>, B: Layer<D, A::Output>> Layer<D, S> fo
     ) -> Tensor<S, D> {
         let dy = self.1.backward(second, dy, parameters);
         self.0.backward(first, dy, parameters)
+    }
+
+    fn backward_onto(
+        &self,
+        (first, second): Self::Saved,
+        dy: Tensor<B::Output, D>,
+        onto: Tensor<S, D>,
+        parameters: &mut Parameters<D>,
+    ) -> Tensor<S, D> {
+        let dy = self.1.backward(second, dy, parameters);
+        self.0.backward_onto(first, dy, onto, parameters)
     }
 
     fn backward_parameters(

@@ -1,12 +1,18 @@
-//! Convolution with square kernels and padding `K / 2`.
+//! Convolution with square kernels and padding `K / 2`, without bias.
 
-use crate::tensor::{Const, ConvShape, Device, Images, Side, Slot, Tensor};
+use crate::tensor::{Const, ConvShape, Device, Images, Layout, Maps, Side, Slot, Strided, Tensor};
 
 use super::{Build, Builder, Kind, Layer, Parameters};
 
-/// (N, I, S, S) to (N, O, S / STRIDE rounded up, ..); kernel (O, I, K, K), padding K / 2, no bias.
+/// Maps (N, I, S, S) to (N, O, S / STRIDE rounded up, ..); kernel (O, I, K, K).
 #[derive(Clone, Copy, Debug)]
 pub struct Conv2d<const I: usize, const O: usize, const K: usize, const STRIDE: usize> {
+    weight: Slot,
+}
+
+/// The first convolution: reads images (N, S, S, 3) as they come and gives maps (N, O, S / STRIDE rounded up, ..).
+#[derive(Clone, Copy, Debug)]
+pub struct PixelConv2d<const O: usize, const K: usize, const STRIDE: usize> {
     weight: Slot,
 }
 
@@ -14,20 +20,32 @@ impl<const I: usize, const O: usize, const K: usize, const STRIDE: usize> Build 
     /// Normal with variance 2 / (O K K): He et al. 2015, fan-out, as ResNets start (<https://arxiv.org/abs/1502.01852>).
     fn build(builder: &mut Builder<'_>) -> Self {
         const { assert!(K % 2 == 1, "a kernel's side must be odd") }
-        let deviation = (2.0 / (O * K * K) as f32).sqrt();
-        let name = builder.next("conv");
-        let shape = [O, I, K, K];
-        let weight = builder.parameter(&format!("{name}.weight"), &shape, Kind::Weight, |s| deviation * s.normal());
-        Self { weight }
+        Self { weight: kernel(builder, [O, I, K, K]) }
     }
 }
 
+impl<const O: usize, const K: usize, const STRIDE: usize> Build for PixelConv2d<O, K, STRIDE> {
+    /// As for [`Conv2d`].
+    fn build(builder: &mut Builder<'_>) -> Self {
+        const { assert!(K % 2 == 1, "a kernel's side must be odd") }
+        Self { weight: kernel(builder, [O, 3, K, K]) }
+    }
+}
+
+fn kernel(builder: &mut Builder<'_>, shape: [usize; 4]) -> Slot {
+    let [outputs, _, height, width] = shape;
+    let deviation = (2.0 / (outputs * height * width) as f32).sqrt();
+    let name = builder.next("conv");
+    builder.parameter(&format!("{name}.weight"), &shape, Kind::Weight, |stream| deviation * stream.normal())
+}
+
 impl<const I: usize, const O: usize, const K: usize, const STRIDE: usize> Conv2d<I, O, K, STRIDE> {
-    fn shape(batch: usize, side: usize) -> ConvShape {
+    fn shape<S: Side>((batch, ..): Maps<I, S>) -> ConvShape {
         ConvShape {
+            layout: Layout::Maps,
             batch,
-            height: side,
-            width: side,
+            height: S::SIZE,
+            width: S::SIZE,
             in_channels: I,
             out_channels: O,
             kernel: K,
@@ -37,17 +55,23 @@ impl<const I: usize, const O: usize, const K: usize, const STRIDE: usize> Conv2d
     }
 }
 
+impl<const O: usize, const K: usize, const STRIDE: usize> PixelConv2d<O, K, STRIDE> {
+    fn shape<S: Side>((batch, ..): Images<S>) -> ConvShape {
+        let maps = (batch, Const, S::default(), S::default());
+        ConvShape { layout: Layout::Images, ..Conv2d::<3, O, K, STRIDE>::shape(maps) }
+    }
+}
+
+/// The layer of both: `$input` is the shape that they read.
 macro_rules! conv_layer {
-    ($stride:literal, $output:ty) => {
-        impl<D: Device, S: Side, const I: usize, const O: usize, const K: usize> Layer<D, Images<I, S>>
-            for Conv2d<I, O, K, $stride>
-        {
-            type Output = Images<O, $output>;
-            type Saved = Tensor<Images<I, S>, D>;
+    ($conv:ty, $input:ty, $($constants:tt)*) => {
+        impl<D: Device, S: Side + Strided<STRIDE>, $($constants)*> Layer<D, $input> for $conv {
+            type Output = Maps<O, S::Output>;
+            type Saved = Tensor<$input, D>;
 
             fn forward(
                 &self,
-                x: Tensor<Images<I, S>, D>,
+                x: Tensor<$input, D>,
                 parameters: &mut Parameters<D>,
             ) -> (Tensor<Self::Output, D>, Self::Saved) {
                 (self.infer(x.clone(), parameters), x)
@@ -58,26 +82,40 @@ macro_rules! conv_layer {
                 x: Self::Saved,
                 dy: Tensor<Self::Output, D>,
                 parameters: &mut Parameters<D>,
-            ) -> Tensor<Images<I, S>, D> {
-                let shape = Self::shape(x.shape().0, S::SIZE);
-                let device = x.device();
-                device.conv2d_weight(&shape, x.data(), dy.data(), &mut parameters.gradients, self.weight);
-                x.with(x.shape(), device.conv2d_input(&shape, dy.data(), &parameters.values, self.weight))
+            ) -> Tensor<$input, D> {
+                let shape = x.shape();
+                self.backward_parameters(x, dy.clone(), parameters);
+                let (device, values) = (dy.device(), &parameters.values);
+                dy.with(shape, device.conv2d_input(&Self::shape(shape), dy.data(), values, self.weight, None))
+            }
+
+            fn backward_onto(
+                &self,
+                x: Self::Saved,
+                dy: Tensor<Self::Output, D>,
+                onto: Tensor<$input, D>,
+                parameters: &mut Parameters<D>,
+            ) -> Tensor<$input, D> {
+                let shape = x.shape();
+                self.backward_parameters(x, dy.clone(), parameters);
+                let (device, values, onto) = (dy.device(), &parameters.values, Some(onto.data()));
+                dy.with(shape, device.conv2d_input(&Self::shape(shape), dy.data(), values, self.weight, onto))
             }
 
             fn backward_parameters(&self, x: Self::Saved, dy: Tensor<Self::Output, D>, parameters: &mut Parameters<D>) {
-                let shape = Self::shape(x.shape().0, S::SIZE);
+                let shape = Self::shape(x.shape());
                 x.device().conv2d_weight(&shape, x.data(), dy.data(), &mut parameters.gradients, self.weight);
             }
 
-            fn infer(&self, x: Tensor<Images<I, S>, D>, parameters: &Parameters<D>) -> Tensor<Self::Output, D> {
-                let batch = x.shape().0;
-                let shape = Self::shape(batch, S::SIZE);
+            fn infer(&self, x: Tensor<$input, D>, parameters: &Parameters<D>) -> Tensor<Self::Output, D> {
+                let shape = Self::shape(x.shape());
                 let y = x.device().conv2d(&shape, x.data(), &parameters.values, self.weight);
-                x.with((batch, Const, Default::default(), Default::default()), y)
+                x.with((shape.batch, Const, Default::default(), Default::default()), y)
             }
         }
     };
 }
-conv_layer!(1, S);
-conv_layer!(2, S::Half);
+conv_layer!(
+    Conv2d<I, O, K, STRIDE>, Maps<I, S>, const I: usize, const O: usize, const K: usize, const STRIDE: usize
+);
+conv_layer!(PixelConv2d<O, K, STRIDE>, Images<S>, const O: usize, const K: usize, const STRIDE: usize);

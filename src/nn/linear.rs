@@ -40,9 +40,27 @@ impl<D: Device, const I: usize, const O: usize> Layer<D, Vectors<I>> for Linear<
         dy: Tensor<Vectors<O>, D>,
         parameters: &mut Parameters<D>,
     ) -> Tensor<Vectors<I>, D> {
-        let Parameters { values, gradients, device, .. } = parameters;
+        let shape = x.shape();
+        self.backward_parameters(x, dy.clone(), parameters);
+        dy.with(shape, dy.device().linear_input(dy.data(), &parameters.values, self.weight, None, O))
+    }
+
+    fn backward_onto(
+        &self,
+        x: Self::Saved,
+        dy: Tensor<Vectors<O>, D>,
+        onto: Tensor<Vectors<I>, D>,
+        parameters: &mut Parameters<D>,
+    ) -> Tensor<Vectors<I>, D> {
+        let shape = x.shape();
+        self.backward_parameters(x, dy.clone(), parameters);
+        let onto = Some(onto.data());
+        dy.with(shape, dy.device().linear_input(dy.data(), &parameters.values, self.weight, onto, O))
+    }
+
+    fn backward_parameters(&self, x: Self::Saved, dy: Tensor<Vectors<O>, D>, parameters: &mut Parameters<D>) {
+        let Parameters { gradients, device, .. } = parameters;
         device.linear_weight(x.data(), dy.data(), gradients, self.weight, Some(self.bias), O);
-        x.with(x.shape(), device.linear_input(dy.data(), values, self.weight, O))
     }
 
     fn infer(&self, x: Tensor<Vectors<I>, D>, parameters: &Parameters<D>) -> Tensor<Vectors<O>, D> {

@@ -4,6 +4,7 @@
 //! [`Parameters`] of its layout: a momentum encoder is a second `Parameters`, a checkpoint is its three arenas, an
 //! optimiser walks them in one pass.
 
+mod block;
 mod compose;
 mod conv;
 mod linear;
@@ -11,11 +12,12 @@ mod norm;
 mod parameters;
 mod pool;
 
+pub use block::{Block, SavedBlock};
 pub(crate) use compose::sequence;
-pub use compose::{Identity, Relu, Residual};
-pub use conv::Conv2d;
+pub use compose::{Identity, Relu};
+pub use conv::{Conv2d, PixelConv2d};
 pub use linear::Linear;
-pub use norm::BatchNorm;
+pub use norm::{BatchNorm, BatchNormRelu, Channels};
 pub use parameters::{Builder, Entry, Kind, Layout, Parameters};
 pub use pool::{GlobalAveragePool, MaxPool};
 
@@ -25,24 +27,31 @@ use crate::tensor::{Device, Shape, Tensor};
 ///
 /// Shapes are checked when the program is built. Two convolutions that fit:
 /// ```
-/// use sempair::nn::{Conv2d, Layer};
+/// use sempair::nn::{Conv2d, Layer, PixelConv2d};
 /// use sempair::tensor::{Const, Cpu, Images};
-/// fn is_layer<L: Layer<Cpu, Images<3, Const<32>>>>() {}
-/// is_layer::<(Conv2d<3, 16, 3, 2>, Conv2d<16, 32, 3, 1>)>();
+/// fn is_layer<L: Layer<Cpu, Images<Const<32>>>>() {}
+/// is_layer::<(PixelConv2d<16, 3, 2>, Conv2d<16, 32, 3, 1>)>();
 /// ```
 /// One channel too many does not compile:
 /// ```compile_fail
+/// use sempair::nn::{Conv2d, Layer, PixelConv2d};
+/// use sempair::tensor::{Const, Cpu, Images};
+/// fn is_layer<L: Layer<Cpu, Images<Const<32>>>>() {}
+/// is_layer::<(PixelConv2d<16, 3, 2>, Conv2d<17, 32, 3, 1>)>();
+/// ```
+/// Images lie otherwise than maps, so a convolution of maps does not read them:
+/// ```compile_fail
 /// use sempair::nn::{Conv2d, Layer};
 /// use sempair::tensor::{Const, Cpu, Images};
-/// fn is_layer<L: Layer<Cpu, Images<3, Const<32>>>>() {}
-/// is_layer::<(Conv2d<3, 16, 3, 2>, Conv2d<17, 32, 3, 1>)>();
+/// fn is_layer<L: Layer<Cpu, Images<Const<32>>>>() {}
+/// is_layer::<Conv2d<3, 16, 3, 2>>();
 /// ```
-/// Neither does a residual whose branch halves the image while its shortcut does not:
+/// Neither does a block compile whose branch halves the map while its shortcut does not:
 /// ```compile_fail
-/// use sempair::nn::{Conv2d, Identity, Layer, Residual};
-/// use sempair::tensor::{Const, Cpu, Images};
-/// fn is_layer<L: Layer<Cpu, Images<16, Const<32>>>>() {}
-/// is_layer::<Residual<Conv2d<16, 16, 3, 2>, Identity>>();
+/// use sempair::nn::{Block, Conv2d, Identity, Layer};
+/// use sempair::tensor::{Const, Cpu, Maps};
+/// fn is_layer<L: Layer<Cpu, Maps<16, Const<32>>>>() {}
+/// is_layer::<Block<Conv2d<16, 16, 3, 2>, Identity, 16>>();
 /// ```
 pub trait Layer<D: Device, S: Shape> {
     /// The shape of the result.
@@ -56,6 +65,18 @@ pub trait Layer<D: Device, S: Shape> {
     /// Adds the parameters' gradients and gives the input's.
     fn backward(&self, saved: Self::Saved, dy: Tensor<Self::Output, D>, parameters: &mut Parameters<D>)
     -> Tensor<S, D>;
+
+    /// As `backward`, with the input's gradient added to `onto`: another path's gradient of the same input.
+    fn backward_onto(
+        &self,
+        saved: Self::Saved,
+        dy: Tensor<Self::Output, D>,
+        onto: Tensor<S, D>,
+        parameters: &mut Parameters<D>,
+    ) -> Tensor<S, D> {
+        let dx = self.backward(saved, dy, parameters);
+        dx.with(dx.shape(), dx.device().add(dx.data(), onto.data()))
+    }
 
     /// Adds the parameters' gradients where nobody needs the input's, as in the layer that sees the pixels.
     fn backward_parameters(&self, saved: Self::Saved, dy: Tensor<Self::Output, D>, parameters: &mut Parameters<D>) {

@@ -1,19 +1,20 @@
-//! Batch normalisation over images and vectors (Ioffe & Szegedy 2015, <https://arxiv.org/abs/1502.03167>).
+//! Batch normalisation over maps and vectors (Ioffe & Szegedy 2015, <https://arxiv.org/abs/1502.03167>).
 
-use crate::tensor::{Affine, Const, Device, Dim, Moments, NormSettings, Shape, Slot, Tensor};
+use crate::tensor::{Const, Device, Dim, Moments, NormOptions, Shape, Slot, Tensor};
 
 use super::{Build, Builder, Kind, Layer, Parameters};
 
-/// y = gamma (x - mean) / sqrt(var + 1e-5) + beta per channel, over batch and pixels; torchvision's constants.
+/// y = gamma (x - mean) / sqrt(var + 1e-5) + beta per channel, over batch and positions, with torchvision's constants;
+/// then ReLU in the same pass where `RELU`.
 #[derive(Clone, Copy, Debug)]
-pub struct BatchNorm<const C: usize> {
-    affine: Affine,
-    running: Slot,
+pub struct BatchNorm<const C: usize, const RELU: bool = false> {
+    options: NormOptions,
 }
 
-const SETTINGS: NormSettings = NormSettings { epsilon: 1e-5, momentum: 0.1 };
+/// Batch normalisation, then ReLU.
+pub type BatchNormRelu<const C: usize> = BatchNorm<C, true>;
 
-impl<const C: usize> Build for BatchNorm<C> {
+impl<const C: usize, const RELU: bool> Build for BatchNorm<C, RELU> {
     fn build(builder: &mut Builder<'_>) -> Self {
         let name = builder.next("bn");
         let gamma = builder.parameter(&format!("{name}.weight"), &[C], Kind::Vector, |_| 1.0);
@@ -21,7 +22,8 @@ impl<const C: usize> Build for BatchNorm<C> {
         let mean = builder.statistic(&format!("{name}.running_mean"), C, 0.0);
         builder.statistic(&format!("{name}.running_var"), C, 1.0);
         // The two running moments are neighbours, so one slot names both.
-        Self { affine: Affine { gamma, beta }, running: Slot { start: mean.start, len: 2 * C } }
+        let running = Slot { start: mean.start, len: 2 * C };
+        Self { options: NormOptions { gamma, beta, running, rectify: RELU, epsilon: 1e-5, momentum: 0.1 } }
     }
 }
 
@@ -30,24 +32,62 @@ pub trait Channels<const C: usize>: Shape {}
 impl<const C: usize> Channels<C> for (usize, Const<C>) {}
 impl<const C: usize, S: Dim> Channels<C> for (usize, Const<C>, S, S) {}
 
-impl<D: Device, X: Channels<C>, const C: usize> Layer<D, X> for BatchNorm<C> {
+impl<const C: usize, const RELU: bool> BatchNorm<C, RELU> {
+    /// The normalisation of `x`, plus `shortcut` before the ReLU; with the batch's moments.
+    pub(super) fn normalize<D: Device, X: Channels<C>>(
+        &self,
+        x: &Tensor<X, D>,
+        shortcut: Option<&Tensor<X, D>>,
+        parameters: &mut Parameters<D>,
+    ) -> (Tensor<X, D>, Moments<D>) {
+        let Parameters { values, statistics, device, .. } = parameters;
+        let (y, moments) = device.batch_norm(&self.options, x.data(), shortcut.map(Tensor::data), values, statistics);
+        (x.with(x.shape(), y), moments)
+    }
+
+    /// As `normalize`, by the running moments.
+    pub(super) fn normalize_running<D: Device, X: Channels<C>>(
+        &self,
+        x: &Tensor<X, D>,
+        shortcut: Option<&Tensor<X, D>>,
+        parameters: &Parameters<D>,
+    ) -> Tensor<X, D> {
+        let Parameters { values, statistics, device, .. } = parameters;
+        let shortcut = shortcut.map(Tensor::data);
+        x.with(x.shape(), device.batch_norm_running(&self.options, x.data(), shortcut, values, statistics))
+    }
+
+    /// The gradients of x and of the shortcut, `y` being the result.
+    pub(super) fn backward_with_shortcut<D: Device, X: Channels<C>>(
+        &self,
+        (x, moments, y): (Tensor<X, D>, Moments<D>, Tensor<X, D>),
+        dy: Tensor<X, D>,
+        parameters: &mut Parameters<D>,
+    ) -> (Tensor<X, D>, Tensor<X, D>) {
+        let Parameters { values, gradients, device, .. } = parameters;
+        let (dy, data) = (dy.data(), x.data());
+        let (dx, dz) =
+            device.batch_norm_shortcut_backward(&self.options, dy, data, y.data(), &moments, values, gradients);
+        (x.with(x.shape(), dx), x.with(x.shape(), dz))
+    }
+}
+
+impl<D: Device, X: Channels<C>, const C: usize, const RELU: bool> Layer<D, X> for BatchNorm<C, RELU> {
     type Output = X;
     type Saved = (Tensor<X, D>, Moments<D>);
 
     fn forward(&self, x: Tensor<X, D>, parameters: &mut Parameters<D>) -> (Tensor<X, D>, Self::Saved) {
-        let Parameters { values, statistics, device, .. } = parameters;
-        let (y, moments) = device.batch_norm(x.data(), values, self.affine, statistics, self.running, SETTINGS);
-        (x.with(x.shape(), y), (x, moments))
+        let (y, moments) = self.normalize(&x, None, parameters);
+        (y, (x, moments))
     }
 
     fn backward(&self, (x, moments): Self::Saved, dy: Tensor<X, D>, parameters: &mut Parameters<D>) -> Tensor<X, D> {
         let Parameters { values, gradients, device, .. } = parameters;
-        x.with(x.shape(), device.batch_norm_backward(dy.data(), x.data(), &moments, values, gradients, self.affine))
+        let dx = device.batch_norm_backward(&self.options, dy.data(), x.data(), &moments, values, gradients);
+        x.with(x.shape(), dx)
     }
 
     fn infer(&self, x: Tensor<X, D>, parameters: &Parameters<D>) -> Tensor<X, D> {
-        let Parameters { values, statistics, device, .. } = parameters;
-        let y = device.batch_norm_running(x.data(), values, self.affine, statistics, self.running, SETTINGS);
-        x.with(x.shape(), y)
+        self.normalize_running(&x, None, parameters)
     }
 }

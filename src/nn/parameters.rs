@@ -19,7 +19,7 @@ pub enum Kind {
 pub struct Entry {
     /// Dotted name, such as `layer1.0.conv1.weight`.
     pub name: String,
-    /// Logical shape; images and kernels are (O, I, K, K) here and channels-last in memory.
+    /// Logical shape; kernels are (O, I, K, K) here and (O, K, K, I) in memory.
     pub shape: Vec<usize>,
     /// Which arena, and how it is treated.
     pub kind: Kind,

@@ -1,6 +1,6 @@
 //! Pooling.
 
-use crate::tensor::{Const, Device, Images, PoolShape, Side, Tensor, Vectors};
+use crate::tensor::{Const, Device, Maps, PoolShape, Side, Tensor, Vectors};
 
 use super::{Build, Builder, Layer, Parameters};
 
@@ -8,7 +8,7 @@ use super::{Build, Builder, Layer, Parameters};
 #[derive(Clone, Copy, Debug)]
 pub struct MaxPool;
 
-/// The mean over all pixels: (N, C, S, S) to (N, C).
+/// The mean over all positions: (N, C, S, S) to (N, C).
 #[derive(Clone, Copy, Debug)]
 pub struct GlobalAveragePool;
 
@@ -25,16 +25,16 @@ impl Build for GlobalAveragePool {
 }
 
 impl MaxPool {
-    fn shape<const C: usize, S: Side>((batch, ..): Images<C, S>) -> PoolShape {
+    fn shape<const C: usize, S: Side>((batch, ..): Maps<C, S>) -> PoolShape {
         PoolShape { batch, side: S::SIZE, channels: C, kernel: 3, stride: 2, padding: 1 }
     }
 }
 
-impl<D: Device, S: Side, const C: usize> Layer<D, Images<C, S>> for MaxPool {
-    type Output = Images<C, S::Half>;
-    type Saved = (usize, Vec<u8>);
+impl<D: Device, S: Side, const C: usize> Layer<D, Maps<C, S>> for MaxPool {
+    type Output = Maps<C, S::Half>;
+    type Saved = (usize, D::Places);
 
-    fn forward(&self, x: Tensor<Images<C, S>, D>, _: &mut Parameters<D>) -> (Tensor<Self::Output, D>, Self::Saved) {
+    fn forward(&self, x: Tensor<Maps<C, S>, D>, _: &mut Parameters<D>) -> (Tensor<Self::Output, D>, Self::Saved) {
         let batch = x.shape().0;
         let (y, places) = x.device().max_pool(&Self::shape(x.shape()), x.data());
         (x.with((batch, Const, Default::default(), Default::default()), y), (batch, places))
@@ -45,32 +45,32 @@ impl<D: Device, S: Side, const C: usize> Layer<D, Images<C, S>> for MaxPool {
         (batch, places): Self::Saved,
         dy: Tensor<Self::Output, D>,
         _: &mut Parameters<D>,
-    ) -> Tensor<Images<C, S>, D> {
+    ) -> Tensor<Maps<C, S>, D> {
         let shape = (batch, Const, S::default(), S::default());
         dy.with(shape, dy.device().max_pool_backward(&Self::shape(shape), dy.data(), &places))
     }
 
-    fn infer(&self, x: Tensor<Images<C, S>, D>, _: &Parameters<D>) -> Tensor<Self::Output, D> {
+    fn infer(&self, x: Tensor<Maps<C, S>, D>, _: &Parameters<D>) -> Tensor<Self::Output, D> {
         let (y, _) = x.device().max_pool(&Self::shape(x.shape()), x.data());
         x.with((x.shape().0, Const, Default::default(), Default::default()), y)
     }
 }
 
-impl<D: Device, S: Side, const C: usize> Layer<D, Images<C, S>> for GlobalAveragePool {
+impl<D: Device, S: Side, const C: usize> Layer<D, Maps<C, S>> for GlobalAveragePool {
     type Output = Vectors<C>;
     type Saved = ();
 
-    fn forward(&self, x: Tensor<Images<C, S>, D>, parameters: &mut Parameters<D>) -> (Tensor<Vectors<C>, D>, ()) {
+    fn forward(&self, x: Tensor<Maps<C, S>, D>, parameters: &mut Parameters<D>) -> (Tensor<Vectors<C>, D>, ()) {
         (self.infer(x, parameters), ())
     }
 
-    fn backward(&self, (): (), dy: Tensor<Vectors<C>, D>, _: &mut Parameters<D>) -> Tensor<Images<C, S>, D> {
+    fn backward(&self, (): (), dy: Tensor<Vectors<C>, D>, _: &mut Parameters<D>) -> Tensor<Maps<C, S>, D> {
         let batch = dy.shape().0;
         let dx = dy.device().average_pool_backward(dy.data(), S::SIZE * S::SIZE, batch, C);
         dy.with((batch, Const, S::default(), S::default()), dx)
     }
 
-    fn infer(&self, x: Tensor<Images<C, S>, D>, _: &Parameters<D>) -> Tensor<Vectors<C>, D> {
+    fn infer(&self, x: Tensor<Maps<C, S>, D>, _: &Parameters<D>) -> Tensor<Vectors<C>, D> {
         let batch = x.shape().0;
         x.with((batch, Const), x.device().average_pool(x.data(), batch, C))
     }

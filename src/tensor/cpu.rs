@@ -1,63 +1,17 @@
 //! The CPU as a device: buffers from a pool, arithmetic from `kernels::cpu`.
 
-use std::collections::HashMap;
-use std::ops::{Deref, DerefMut};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use crate::kernels::cpu::Element;
+use crate::kernels::cpu::batch_norm::{self, Gate, NormGradients, Normalization};
+use crate::kernels::cpu::{conv2d, elementwise, linear, pool, update};
 
-use crate::kernels::cpu::{batch_norm, conv2d, elementwise, linear, pool, update};
-
-use super::{Affine, ConvShape, Device, Moments, NormSettings, PoolShape, Slot, Update};
+use super::buffer::{Buffer, Format, Pooled, filled, with_format};
+use super::{ConvShape, Device, Moments, NormOptions, PoolShape, Precision, Slot, Update};
 
 /// The processor and its memory.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Cpu;
-
-/// Activations in host memory. Dropped buffers are kept for the next one of their length: a training step asks for
-/// the same sizes again and again, and fresh pages cost more than the arithmetic on them.
-#[derive(Debug)]
-pub struct Buffer(Vec<f32>);
-
-static FREE: LazyLock<Mutex<HashMap<usize, Vec<Vec<f32>>>>> = LazyLock::new(Mutex::default);
-
-impl Buffer {
-    /// A buffer of unspecified content.
-    fn new(len: usize) -> Self {
-        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-        Self(free.get_mut(&len).and_then(Vec::pop).unwrap_or_else(|| vec![0.0; len]))
-    }
-
-    /// A buffer that `fill` writes whole.
-    fn filled(len: usize, fill: impl FnOnce(&mut [f32])) -> Self {
-        let mut buffer = Self::new(len);
-        fill(&mut buffer.0);
-        buffer
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        let vec = std::mem::take(&mut self.0);
-        FREE.lock().unwrap_or_else(PoisonError::into_inner).entry(vec.len()).or_default().push(vec);
-    }
-}
-
-impl Clone for Buffer {
-    fn clone(&self) -> Self {
-        Self::filled(self.len(), |copy| copy.copy_from_slice(self))
-    }
-}
-
-impl Deref for Buffer {
-    type Target = [f32];
-    fn deref(&self) -> &[f32] {
-        &self.0
-    }
-}
-
-impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.0
-    }
+pub struct Cpu {
+    /// Number format of all buffers.
+    pub precision: Precision,
 }
 
 fn of(arena: &[f32], slot: Slot) -> &[f32] {
@@ -71,13 +25,16 @@ fn of_mut(arena: &mut [f32], slot: Slot) -> &mut [f32] {
 impl Device for Cpu {
     type Buffer = Buffer;
     type Arena = Vec<f32>;
+    type Places = Pooled<u8>;
 
     fn upload(&self, host: &[f32]) -> Buffer {
-        Buffer::filled(host.len(), |buffer| buffer.copy_from_slice(host))
+        with_format!(self.precision, E => filled(host.len(), |buffer: &mut [E]| {
+            buffer.iter_mut().zip(host).for_each(|(value, &host)| *value = E::from_f32(host));
+        }))
     }
 
     fn download(&self, buffer: &Buffer) -> Vec<f32> {
-        buffer.to_vec()
+        with_format!(buffer.precision(), E => E::values(buffer).iter().map(|value| value.to_f32()).collect())
     }
 
     fn arena(&self, host: Vec<f32>) -> Vec<f32> {
@@ -93,29 +50,45 @@ impl Device for Cpu {
     }
 
     fn conv2d(&self, shape: &ConvShape, x: &Buffer, values: &Vec<f32>, w: Slot) -> Buffer {
-        Buffer::filled(shape.output_len(), |y| conv2d::forward(y, x, of(values, w), shape))
+        with_format!(x.precision(), E => filled(shape.output_len(), |y| {
+            conv2d::forward(y, E::values(x), of(values, w), shape);
+        }))
     }
 
-    fn conv2d_input(&self, shape: &ConvShape, dy: &Buffer, values: &Vec<f32>, w: Slot) -> Buffer {
-        Buffer::filled(shape.input_len(), |dx| conv2d::input_gradient(dx, dy, of(values, w), shape))
+    fn conv2d_input(
+        &self,
+        shape: &ConvShape,
+        dy: &Buffer,
+        values: &Vec<f32>,
+        w: Slot,
+        onto: Option<&Buffer>,
+    ) -> Buffer {
+        with_format!(dy.precision(), E => filled(shape.input_len(), |dx| {
+            conv2d::input_gradient(dx, E::values(dy), of(values, w), onto.map(E::values), shape);
+        }))
     }
 
     fn conv2d_weight(&self, shape: &ConvShape, x: &Buffer, dy: &Buffer, gradients: &mut Vec<f32>, w: Slot) {
-        conv2d::weight_gradient(of_mut(gradients, w), x, dy, shape);
+        with_format!(x.precision(), E => {
+            conv2d::weight_gradient(of_mut(gradients, w), E::values(x), E::values(dy), shape);
+        });
     }
 
     fn linear(&self, x: &Buffer, values: &Vec<f32>, w: Slot, bias: Option<Slot>, outputs: usize) -> Buffer {
         let inputs = w.len / outputs;
         let rows = x.len() / inputs;
-        Buffer::filled(rows * outputs, |y| {
-            linear::forward(y, x, of(values, w), bias.map(|b| of(values, b)), rows, inputs, outputs);
-        })
+        let bias = bias.map(|bias| of(values, bias));
+        with_format!(x.precision(), E => filled(rows * outputs, |y| {
+            linear::forward(y, E::values(x), of(values, w), bias, rows, inputs, outputs);
+        }))
     }
 
-    fn linear_input(&self, dy: &Buffer, values: &Vec<f32>, w: Slot, outputs: usize) -> Buffer {
+    fn linear_input(&self, dy: &Buffer, values: &Vec<f32>, w: Slot, onto: Option<&Buffer>, outputs: usize) -> Buffer {
         let inputs = w.len / outputs;
         let rows = dy.len() / outputs;
-        Buffer::filled(rows * inputs, |dx| linear::input_gradient(dx, dy, of(values, w), rows, inputs, outputs))
+        with_format!(dy.precision(), E => filled(rows * inputs, |dx| {
+            linear::input_gradient(dx, E::values(dy), of(values, w), onto.map(E::values), rows, inputs, outputs);
+        }))
     }
 
     fn linear_weight(
@@ -127,115 +100,138 @@ impl Device for Cpu {
         bias: Option<Slot>,
         outputs: usize,
     ) {
+        let inputs = w.len / outputs;
         let rows = dy.len() / outputs;
-        linear::weight_gradient(of_mut(gradients, w), x, dy, rows, w.len / outputs, outputs);
-        if let Some(bias) = bias {
-            linear::bias_gradient(of_mut(gradients, bias), dy, rows, outputs);
-        }
+        with_format!(dy.precision(), E => {
+            let (x, dy) = (E::values(x), E::values(dy));
+            linear::weight_gradient(of_mut(gradients, w), x, dy, rows, inputs, outputs);
+            if let Some(bias) = bias {
+                linear::bias_gradient(of_mut(gradients, bias), dy, rows, outputs);
+            }
+        });
     }
 
     fn batch_norm(
         &self,
+        norm: &NormOptions,
         x: &Buffer,
+        shortcut: Option<&Buffer>,
         values: &Vec<f32>,
-        affine: Affine,
-        running: &mut Vec<f32>,
-        at: Slot,
-        settings: NormSettings,
+        statistics: &mut Vec<f32>,
     ) -> (Buffer, Moments<Self>) {
-        let channels = affine.gamma.len;
+        let channels = norm.gamma.len;
         let rows = x.len() / channels;
-        let mut mean = Buffer::new(channels);
-        let mut variance = Buffer::new(channels);
-        batch_norm::statistics(&mut mean, &mut variance, x, rows, channels);
-        let unbiased = rows as f32 / (rows.max(2) - 1) as f32;
-        let (running_mean, running_variance) = of_mut(running, at).split_at_mut(channels);
-        for c in 0..channels {
-            running_mean[c] += settings.momentum * (mean[c] - running_mean[c]);
-            running_variance[c] += settings.momentum * (variance[c] * unbiased - running_variance[c]);
-        }
-        let inv_std = inverse_deviation(&variance, settings.epsilon);
-        let y = Buffer::filled(x.len(), |y| {
-            let (gamma, beta) = (of(values, affine.gamma), of(values, affine.beta));
-            batch_norm::normalize(y, x, &mean, &inv_std, gamma, beta, rows, channels);
+        let (mut mean, mut variance) = (vec![0.0; channels], vec![0.0; channels]);
+        with_format!(x.precision(), E => {
+            batch_norm::statistics(&mut mean, &mut variance, E::values(x), rows, channels);
         });
+        let unbiased = rows as f32 / (rows.max(2) - 1) as f32;
+        let (running_mean, running_variance) = of_mut(statistics, norm.running).split_at_mut(channels);
+        for c in 0..channels {
+            running_mean[c] += norm.momentum * (mean[c] - running_mean[c]);
+            running_variance[c] += norm.momentum * (variance[c] * unbiased - running_variance[c]);
+        }
+        let inv_std = inverse_deviation(&variance, norm.epsilon);
+        let y = normalized(norm, x, shortcut, &normalization(norm, &mean, &inv_std, values));
         (y, Moments { mean, inv_std })
     }
 
     fn batch_norm_running(
         &self,
+        norm: &NormOptions,
         x: &Buffer,
+        shortcut: Option<&Buffer>,
         values: &Vec<f32>,
-        affine: Affine,
-        running: &Vec<f32>,
-        at: Slot,
-        settings: NormSettings,
+        statistics: &Vec<f32>,
     ) -> Buffer {
-        let channels = affine.gamma.len;
-        let (mean, variance) = of(running, at).split_at(channels);
-        let inv_std = inverse_deviation(variance, settings.epsilon);
-        Buffer::filled(x.len(), |y| {
-            let (gamma, beta) = (of(values, affine.gamma), of(values, affine.beta));
-            batch_norm::normalize(y, x, mean, &inv_std, gamma, beta, x.len() / channels, channels);
-        })
+        let (mean, variance) = of(statistics, norm.running).split_at(norm.gamma.len);
+        let inv_std = inverse_deviation(variance, norm.epsilon);
+        normalized(norm, x, shortcut, &normalization(norm, mean, &inv_std, values))
     }
 
     fn batch_norm_backward(
         &self,
+        norm: &NormOptions,
         dy: &Buffer,
         x: &Buffer,
         moments: &Moments<Self>,
         values: &Vec<f32>,
         gradients: &mut Vec<f32>,
-        affine: Affine,
     ) -> Buffer {
-        let channels = affine.gamma.len;
-        // Scale and shift are neighbours in the arena, so that one split gives both.
-        assert!(affine.beta.start == affine.gamma.start + channels, "batch_norm: beta does not follow gamma");
-        let (dgamma, dbeta) = gradients[affine.gamma.start..][..2 * channels].split_at_mut(channels);
-        Buffer::filled(x.len(), |dx| {
-            let gamma = of(values, affine.gamma);
-            let rows = x.len() / channels;
-            batch_norm::backward(dx, dgamma, dbeta, dy, x, &moments.mean, &moments.inv_std, gamma, rows, channels);
+        let affine = normalization(norm, &moments.mean, &moments.inv_std, values);
+        with_format!(x.precision(), E => filled(x.len(), |dx| {
+            let gate = if norm.rectify { Gate::Recomputed } else { Gate::Open };
+            let gradients = norm_gradients(norm, gradients);
+            batch_norm::backward(dx, None, gradients, E::values(dy), E::values(x), &affine, gate);
+        }))
+    }
+
+    fn batch_norm_shortcut_backward(
+        &self,
+        norm: &NormOptions,
+        dy: &Buffer,
+        x: &Buffer,
+        y: &Buffer,
+        moments: &Moments<Self>,
+        values: &Vec<f32>,
+        gradients: &mut Vec<f32>,
+    ) -> (Buffer, Buffer) {
+        let affine = normalization(norm, &moments.mean, &moments.inv_std, values);
+        with_format!(x.precision(), E => {
+            let gate = if norm.rectify { Gate::Output(E::values(y)) } else { Gate::Open };
+            let mut dz = Pooled::<E>::new(x.len());
+            let dx = filled(x.len(), |dx| {
+                let gradients = norm_gradients(norm, gradients);
+                batch_norm::backward(dx, Some(&mut dz), gradients, E::values(dy), E::values(x), &affine, gate);
+            });
+            (dx, E::buffer(dz))
         })
     }
 
     fn relu(&self, x: &Buffer) -> Buffer {
-        Buffer::filled(x.len(), |y| elementwise::relu(y, x))
+        with_format!(x.precision(), E => filled(x.len(), |y| elementwise::relu(y, E::values(x))))
     }
 
     fn relu_backward(&self, dy: &Buffer, y: &Buffer) -> Buffer {
-        Buffer::filled(y.len(), |dx| elementwise::relu_backward(dx, dy, y))
+        with_format!(y.precision(), E => filled(y.len(), |dx| {
+            elementwise::relu_backward(dx, E::values(dy), E::values(y));
+        }))
     }
 
     fn add(&self, a: &Buffer, b: &Buffer) -> Buffer {
-        Buffer::filled(a.len(), |y| elementwise::add(y, a, b))
+        with_format!(a.precision(), E => filled(a.len(), |y| elementwise::add(y, E::values(a), E::values(b))))
     }
 
-    fn max_pool(&self, shape: &PoolShape, x: &Buffer) -> (Buffer, Vec<u8>) {
+    fn max_pool(&self, shape: &PoolShape, x: &Buffer) -> (Buffer, Pooled<u8>) {
         let PoolShape { batch, side, channels, kernel, stride, padding } = *shape;
         let len = batch * shape.out_side() * shape.out_side() * channels;
-        let mut places = vec![0; len];
-        let y = Buffer::filled(len, |y| {
+        let mut places = Pooled::new(len);
+        let y = with_format!(x.precision(), E => filled(len, |y| {
+            let x = E::values(x);
             pool::max_forward(y, &mut places, x, batch, side, side, channels, kernel, stride, padding);
-        });
+        }));
         (y, places)
     }
 
-    fn max_pool_backward(&self, shape: &PoolShape, dy: &Buffer, places: &[u8]) -> Buffer {
+    fn max_pool_backward(&self, shape: &PoolShape, dy: &Buffer, places: &Pooled<u8>) -> Buffer {
         let PoolShape { batch, side, channels, kernel, stride, padding } = *shape;
-        Buffer::filled(batch * side * side * channels, |dx| {
+        with_format!(dy.precision(), E => filled(batch * side * side * channels, |dx| {
+            let dy = E::values(dy);
             pool::max_backward(dx, dy, places, batch, side, side, channels, kernel, stride, padding);
-        })
+        }))
     }
 
     fn average_pool(&self, x: &Buffer, batch: usize, channels: usize) -> Buffer {
         let pixels = x.len() / (batch * channels);
-        Buffer::filled(batch * channels, |y| pool::average_forward(y, x, batch, pixels, channels))
+        with_format!(x.precision(), E => filled(batch * channels, |y| {
+            pool::average_forward(y, E::values(x), batch, pixels, channels);
+        }))
     }
 
     fn average_pool_backward(&self, dy: &Buffer, pixels: usize, batch: usize, channels: usize) -> Buffer {
-        Buffer::filled(batch * pixels * channels, |dx| pool::average_backward(dx, dy, batch, pixels, channels))
+        with_format!(dy.precision(), E => filled(batch * pixels * channels, |dx| {
+            pool::average_backward(dx, E::values(dy), batch, pixels, channels);
+        }))
     }
 
     fn update(&self, update: &Update, at: Slot, values: &mut Vec<f32>, gradients: &Vec<f32>, state: &mut [Vec<f32>]) {
@@ -258,10 +254,24 @@ impl Device for Cpu {
     }
 }
 
-fn inverse_deviation(variance: &[f32], epsilon: f32) -> Buffer {
-    Buffer::filled(variance.len(), |inv_std| {
-        for (inv, var) in inv_std.iter_mut().zip(variance) {
-            *inv = 1.0 / (var + epsilon).sqrt();
-        }
-    })
+fn inverse_deviation(variance: &[f32], epsilon: f32) -> Vec<f32> {
+    variance.iter().map(|variance| 1.0 / (variance + epsilon).sqrt()).collect()
+}
+
+fn normalization<'a>(norm: &NormOptions, mean: &'a [f32], inv_std: &'a [f32], values: &'a [f32]) -> Normalization<'a> {
+    Normalization { mean, inv_std, gamma: of(values, norm.gamma), beta: of(values, norm.beta) }
+}
+
+fn normalized(norm: &NormOptions, x: &Buffer, shortcut: Option<&Buffer>, affine: &Normalization<'_>) -> Buffer {
+    with_format!(x.precision(), E => filled(x.len(), |y| {
+        batch_norm::normalize(y, E::values(x), affine, shortcut.map(E::values), norm.rectify);
+    }))
+}
+
+fn norm_gradients<'a>(norm: &NormOptions, gradients: &'a mut [f32]) -> NormGradients<'a> {
+    let channels = norm.gamma.len;
+    // Scale and shift are neighbours in the arena, so that one split gives both.
+    assert!(norm.beta.start == norm.gamma.start + channels, "batch_norm: beta does not follow gamma");
+    let (dgamma, dbeta) = gradients[norm.gamma.start..][..2 * channels].split_at_mut(channels);
+    NormGradients { dgamma, dbeta }
 }

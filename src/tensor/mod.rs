@@ -1,20 +1,31 @@
-//! Typed tensors on a device. Shapes are dfdx's: constants in the type, the batch a `usize`. Images are NCHW in the
-//! type and channels-last in memory. `bridge` puts an operation of ours on dfdx's tape.
+//! Typed tensors on a device. Shapes are dfdx's: constants in the type, the batch a `usize`. Feature maps are NCHW in
+//! the type and (H, W, N, C) in memory; images are (N, H, W, 3) in both. `bridge` puts an operation of ours on dfdx's
+//! tape.
 
 pub mod bridge;
+mod buffer;
 mod cpu;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
 pub use dfdx::shapes::{Const, ConstDim, Dim, Shape};
+use serde::{Deserialize, Serialize};
 
 pub use cpu::Cpu;
 
-pub use crate::kernels::cpu::conv2d::Conv2d as ConvShape;
+#[cfg(test)]
+pub(crate) use buffer::fresh;
 
-/// `batch` square feature maps of `C` channels and side `S` (a `Const`).
-pub type Images<const C: usize, S> = (usize, Const<C>, S, S);
+pub use crate::kernels::cpu::conv2d::Conv2d as ConvShape;
+pub use crate::kernels::cpu::conv2d::Layout;
+
+/// `batch` square RGB images of side `S` (a `Const`), one after the other as they come from the disk: what a network's
+/// first layer reads.
+pub type Images<S> = (usize, S, S, Const<3>);
+/// `batch` square feature maps of `C` channels and side `S`. In memory the position comes first: (S, S, batch, C), so
+/// that the batch at one position is a dense matrix.
+pub type Maps<const C: usize, S> = (usize, Const<C>, S, S);
 /// `batch` vectors of width `C`.
 pub type Vectors<const C: usize> = (usize, Const<C>);
 
@@ -35,6 +46,41 @@ sides!(
     48 -> 24, 56 -> 28, 64 -> 32, 96 -> 48, 112 -> 56, 224 -> 112,
 );
 
+/// What a stride makes of a side, where the padding is half the kernel.
+pub trait Strided<const STRIDE: usize> {
+    /// The side divided by the stride, rounded up.
+    type Output: Side;
+}
+
+impl<S: Side> Strided<1> for S {
+    type Output = S;
+}
+
+impl<S: Side> Strided<2> for S {
+    type Output = S::Half;
+}
+
+/// Number format of activations and products; parameters, their gradients, statistics and sums are f32 always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// IEEE single.
+    #[default]
+    F32,
+    /// The upper half of a single: its range, 8 bits of significand.
+    Bf16,
+}
+
+impl Precision {
+    /// The name in settings and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
+
 /// Where one parameter lies in a flat arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
@@ -44,10 +90,10 @@ pub struct Slot {
     pub len: usize,
 }
 
-/// Sizes of a max pooling over channels-last images.
+/// Sizes of a max pooling over square maps.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolShape {
-    /// Number of images.
+    /// Number of maps.
     pub batch: usize,
     /// Height and width of the input.
     pub side: usize,
@@ -57,7 +103,7 @@ pub struct PoolShape {
     pub kernel: usize,
     /// Distance between windows.
     pub stride: usize,
-    /// Rows and columns outside the image, never chosen.
+    /// Rows and columns outside the map, never chosen.
     pub padding: usize,
 }
 
@@ -72,9 +118,9 @@ impl PoolShape {
 #[derive(Clone, Debug)]
 pub struct Moments<D: Device> {
     /// Mean of each channel.
-    pub mean: D::Buffer,
+    pub mean: D::Arena,
     /// 1 / sqrt(variance + epsilon) of each channel.
-    pub inv_std: D::Buffer,
+    pub inv_std: D::Arena,
 }
 
 /// Hyperparameters of one step of an optimiser over a range of the arenas.
@@ -98,13 +144,15 @@ pub enum Update {
 /// running statistics and optimiser state lie in flat f32 `Arena`s and are named by their [`Slot`].
 ///
 /// Outputs and activation gradients are written; parameter gradients are added to.
-pub trait Device: Clone + Debug + Default + Send + Sync + 'static {
-    /// Activations.
+pub trait Device: Clone + Debug + Send + Sync + 'static {
+    /// Activations, in the device's number format.
     type Buffer: Clone + Debug + Send + Sync;
     /// Parameters and what goes with them, in f32.
     type Arena: Clone + Debug + Send;
+    /// What a max pooling remembers of its forward pass.
+    type Places: Debug + Send;
 
-    /// Activations from host memory.
+    /// Activations from host memory, rounded to the device's format.
     fn upload(&self, host: &[f32]) -> Self::Buffer;
     /// Activations to host memory.
     fn download(&self, buffer: &Self::Buffer) -> Vec<f32>;
@@ -117,8 +165,15 @@ pub trait Device: Clone + Debug + Default + Send + Sync + 'static {
 
     /// y = x * w; weights (O, K, K, I).
     fn conv2d(&self, shape: &ConvShape, x: &Self::Buffer, values: &Self::Arena, w: Slot) -> Self::Buffer;
-    /// The gradient of the convolution's input.
-    fn conv2d_input(&self, shape: &ConvShape, dy: &Self::Buffer, values: &Self::Arena, w: Slot) -> Self::Buffer;
+    /// The gradient of the convolution's input, added to `onto` where it is given.
+    fn conv2d_input(
+        &self,
+        shape: &ConvShape,
+        dy: &Self::Buffer,
+        values: &Self::Arena,
+        w: Slot,
+        onto: Option<&Self::Buffer>,
+    ) -> Self::Buffer;
     /// Adds the gradient of the convolution's weights.
     fn conv2d_weight(
         &self,
@@ -138,8 +193,15 @@ pub trait Device: Clone + Debug + Default + Send + Sync + 'static {
         bias: Option<Slot>,
         outputs: usize,
     ) -> Self::Buffer;
-    /// The gradient of the linear map's input.
-    fn linear_input(&self, dy: &Self::Buffer, values: &Self::Arena, w: Slot, outputs: usize) -> Self::Buffer;
+    /// The gradient of the linear map's input, added to `onto` where it is given.
+    fn linear_input(
+        &self,
+        dy: &Self::Buffer,
+        values: &Self::Arena,
+        w: Slot,
+        onto: Option<&Self::Buffer>,
+        outputs: usize,
+    ) -> Self::Buffer;
     /// Adds the gradients of the linear map's weights and bias.
     fn linear_weight(
         &self,
@@ -151,37 +213,48 @@ pub trait Device: Clone + Debug + Default + Send + Sync + 'static {
         outputs: usize,
     );
 
-    /// Batch normalisation by the batch's own moments; moves `running` (means, then variances) towards them by
-    /// `momentum`, with the unbiased variance as PyTorch does.
+    /// Batch normalisation by the batch's own moments, plus `shortcut` where it is given, then ReLU where the options
+    /// say so: one pass. Moves the running moments in `statistics` towards the batch's by `momentum`, with the unbiased
+    /// variance as PyTorch does.
     fn batch_norm(
         &self,
+        norm: &NormOptions,
         x: &Self::Buffer,
+        shortcut: Option<&Self::Buffer>,
         values: &Self::Arena,
-        affine: Affine,
-        running: &mut Self::Arena,
-        at: Slot,
-        settings: NormSettings,
+        statistics: &mut Self::Arena,
     ) -> (Self::Buffer, Moments<Self>);
-    /// Batch normalisation by the running moments.
+    /// The same by the running moments.
     fn batch_norm_running(
         &self,
+        norm: &NormOptions,
         x: &Self::Buffer,
+        shortcut: Option<&Self::Buffer>,
         values: &Self::Arena,
-        affine: Affine,
-        running: &Self::Arena,
-        at: Slot,
-        settings: NormSettings,
+        statistics: &Self::Arena,
     ) -> Self::Buffer;
-    /// The gradient of batch normalisation's input; adds those of gamma and beta.
+    /// The gradient of x where there was no shortcut: the ReLU's mask follows from x. Adds those of gamma and beta.
     fn batch_norm_backward(
         &self,
+        norm: &NormOptions,
         dy: &Self::Buffer,
         x: &Self::Buffer,
         moments: &Moments<Self>,
         values: &Self::Arena,
         gradients: &mut Self::Arena,
-        affine: Affine,
     ) -> Self::Buffer;
+    /// The gradients of x and of the shortcut; `y` is what [`Self::batch_norm`] gave. Adds those of gamma and beta.
+    #[expect(clippy::too_many_arguments, reason = "x and y, their gradients, and the arenas")]
+    fn batch_norm_shortcut_backward(
+        &self,
+        norm: &NormOptions,
+        dy: &Self::Buffer,
+        x: &Self::Buffer,
+        y: &Self::Buffer,
+        moments: &Moments<Self>,
+        values: &Self::Arena,
+        gradients: &mut Self::Arena,
+    ) -> (Self::Buffer, Self::Buffer);
 
     /// max(x, 0).
     fn relu(&self, x: &Self::Buffer) -> Self::Buffer;
@@ -191,12 +264,12 @@ pub trait Device: Clone + Debug + Default + Send + Sync + 'static {
     fn add(&self, a: &Self::Buffer, b: &Self::Buffer) -> Self::Buffer;
 
     /// The largest of each window and its place in it.
-    fn max_pool(&self, shape: &PoolShape, x: &Self::Buffer) -> (Self::Buffer, Vec<u8>);
+    fn max_pool(&self, shape: &PoolShape, x: &Self::Buffer) -> (Self::Buffer, Self::Places);
     /// dy at the place of each window's largest.
-    fn max_pool_backward(&self, shape: &PoolShape, dy: &Self::Buffer, places: &[u8]) -> Self::Buffer;
-    /// The mean over the pixels of each image.
+    fn max_pool_backward(&self, shape: &PoolShape, dy: &Self::Buffer, places: &Self::Places) -> Self::Buffer;
+    /// The mean over the positions of each map.
     fn average_pool(&self, x: &Self::Buffer, batch: usize, channels: usize) -> Self::Buffer;
-    /// dy / pixels at each pixel.
+    /// dy / pixels at each of `pixels` positions.
     fn average_pool_backward(&self, dy: &Self::Buffer, pixels: usize, batch: usize, channels: usize) -> Self::Buffer;
 
     /// One optimiser step over `at`; `state` are the optimiser's own arenas (velocity, or the two moments).
@@ -212,18 +285,17 @@ pub trait Device: Clone + Debug + Default + Send + Sync + 'static {
     fn norm(&self, arena: &Self::Arena, at: Slot) -> f64;
 }
 
-/// Where batch normalisation's scale and shift lie.
+/// Batch normalisation: where its parameters lie, its constants, and what follows in the same pass.
 #[derive(Clone, Copy, Debug)]
-pub struct Affine {
+pub struct NormOptions {
     /// Scale.
     pub gamma: Slot,
-    /// Shift.
+    /// Shift; lies right after the scale.
     pub beta: Slot,
-}
-
-/// Batch normalisation's constants.
-#[derive(Clone, Copy, Debug)]
-pub struct NormSettings {
+    /// Running moments: means, then variances.
+    pub running: Slot,
+    /// Whether a ReLU follows.
+    pub rectify: bool,
     /// Added to the variance.
     pub epsilon: f32,
     /// How far the running moments move towards the batch's.
@@ -239,7 +311,7 @@ pub struct Tensor<S: Shape, D: Device> {
 }
 
 impl<S: Shape, D: Device> Tensor<S, D> {
-    /// Copies host memory, channels-last where `S` is an image shape.
+    /// Copies host memory, which lies as the tensor's will.
     ///
     /// # Panics
     /// When the length is not that of the shape.
@@ -248,7 +320,7 @@ impl<S: Shape, D: Device> Tensor<S, D> {
         Self::new(device.clone(), shape, device.upload(host))
     }
 
-    /// Copies to host memory, channels-last where `S` is an image shape.
+    /// Copies to host memory, as the tensor lies.
     pub fn download(&self) -> Vec<f32> {
         self.device.download(&self.data)
     }

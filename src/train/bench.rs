@@ -9,7 +9,7 @@ use crate::methods::Method;
 use crate::models::{self, ModelSpec};
 use crate::optim::{Optimizer, OptimizerSettings, Rule};
 use crate::rng::Key;
-use crate::tensor::Cpu;
+use crate::tensor::{Cpu, Precision};
 
 /// Steps before the first that counts: memory is warm after them.
 const WARM_UP: usize = 3;
@@ -19,8 +19,8 @@ const WARM_UP: usize = 3;
 ///
 /// # Errors
 /// When no network was built for the image size.
-pub fn step_seconds(model: &ModelSpec, pairs: usize, steps: usize) -> Result<Vec<f64>> {
-    let network = models::open(model, &Cpu, Key::root(0))?;
+pub fn step_seconds(model: &ModelSpec, precision: Precision, pairs: usize, steps: usize) -> Result<Vec<f64>> {
+    let network = models::open(model, &Cpu { precision }, Key::root(0))?;
     let settings = OptimizerSettings {
         rule: Rule::Sgd,
         learning_rate: 0.03,

@@ -24,7 +24,7 @@ use crate::methods::Method;
 use crate::models::{self, ModelSpec, Network};
 use crate::optim::{Optimizer, OptimizerSettings, Schedule, ScheduleSettings};
 use crate::rng::Key;
-use crate::tensor::Cpu;
+use crate::tensor::{Cpu, Precision};
 
 use checkpoint::Position;
 
@@ -45,7 +45,8 @@ pub struct PretrainSettings {
     pub batch: usize,
 }
 
-/// One pretraining, whole: with the pairs' hash it determines the encoder.
+/// One pretraining, whole: with the pairs' hash and what computes (device, instruction set, precision) it determines
+/// the encoder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pretraining {
     /// The network.
@@ -78,12 +79,12 @@ fn key(seed: u64) -> Key {
     Key::root(seed)
 }
 
-/// The network of a run before its first step: the random baseline, too.
+/// The network of a run before its first step: the random baseline, too. Its parameters do not depend on `precision`.
 ///
 /// # Errors
 /// When no network was built for the image size.
-pub fn initial(model: &ModelSpec, seed: u64) -> Result<Box<dyn Network<Cpu>>> {
-    models::open(model, &Cpu, key(seed).split("initialisation"))
+pub fn initial(model: &ModelSpec, precision: Precision, seed: u64) -> Result<Box<dyn Network<Cpu>>> {
+    models::open(model, &Cpu { precision }, key(seed).split("initialisation"))
 }
 
 /// Trains in `dir`: resumes from its checkpoint where there is one, writes one every `checkpoint_seconds`, and leaves
@@ -92,8 +93,10 @@ pub fn initial(model: &ModelSpec, seed: u64) -> Result<Box<dyn Network<Cpu>>> {
 /// # Errors
 /// Non-finite loss, a checkpoint of another run, no space for one; or the user's wish to stop, with the checkpoint
 /// written.
+#[expect(clippy::too_many_arguments, reason = "what is trained, on what, where, and who watches")]
 pub fn pretrain(
     run: &Pretraining,
+    precision: Precision,
     source: Source,
     pipeline: Pipeline,
     dir: &Path,
@@ -102,7 +105,7 @@ pub fn pretrain(
     interrupt: &Interrupt,
 ) -> Result<()> {
     let batches = Batches::new(Arc::new(source), Arc::new(pipeline), run.pretrain.batch, run.seed)?;
-    let mut training = Training::start(run, &batches, dir)?;
+    let mut training = Training::start(run, precision, &batches, dir)?;
     let steps = batches.steps_per_epoch();
     let total = run.pretrain.epochs * steps;
     let pairs = run.pretrain.batch as u64;
@@ -145,8 +148,8 @@ struct Training<'a> {
 }
 
 impl<'a> Training<'a> {
-    fn start(run: &'a Pretraining, batches: &Batches, dir: &'a Path) -> Result<Self> {
-        let network = initial(&run.model, run.seed)?;
+    fn start(run: &'a Pretraining, precision: Precision, batches: &Batches, dir: &'a Path) -> Result<Self> {
+        let network = initial(&run.model, precision, run.seed)?;
         let mut optimizer = Optimizer::new(&run.optimizer, &network.parameters());
         let path = dir.join(CHECKPOINT);
         let position = if path.exists() {

@@ -9,9 +9,11 @@ use crate::data::catalog::{Catalog, PairSettings};
 use crate::data::world::World;
 use crate::error::{Error, Result};
 use crate::eval::ProbeSettings;
+use crate::kernels::cpu::{self, Isa};
 use crate::methods::Method;
 use crate::models::ModelSpec;
 use crate::optim::{OptimizerSettings, ScheduleSettings};
+use crate::tensor::Precision;
 
 use super::{PretrainSettings, Pretraining};
 
@@ -24,7 +26,7 @@ pub struct Settings {
     /// Where to compute.
     pub device: DeviceChoice,
     /// Number format of activations and products.
-    pub precision: Precision,
+    pub precision: PrecisionChoice,
     /// Folders.
     pub paths: Paths,
     /// What pretraining learns from.
@@ -68,9 +70,24 @@ pub enum DeviceChoice {
 /// Number format of activations and products; parameters and statistics are f32 always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Precision {
+pub enum PrecisionChoice {
+    /// bf16 where the instruction set has products of it, else f32.
+    Auto,
     /// IEEE single.
     F32,
+    /// The upper half of a single.
+    Bf16,
+}
+
+impl PrecisionChoice {
+    /// What is computed in, on the instruction set in use.
+    pub fn resolve(self) -> Precision {
+        match self {
+            Self::Auto if cpu::isa() == Isa::Avx512Bf16 => Precision::Bf16,
+            Self::Auto | Self::F32 => Precision::F32,
+            Self::Bf16 => Precision::Bf16,
+        }
+    }
 }
 
 /// Folders, relative to the current one.
@@ -139,6 +156,20 @@ impl Settings {
             optimizer: self.optimizer.clone(),
             schedule: self.schedule.clone(),
             seed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_choice_follows_the_instruction_set() {
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            let expected = if isa == Isa::Avx512Bf16 { Precision::Bf16 } else { Precision::F32 };
+            assert_eq!(cpu::with_isa(isa, || PrecisionChoice::Auto.resolve()), expected);
+            assert_eq!(cpu::with_isa(isa, || PrecisionChoice::Bf16.resolve()), Precision::Bf16);
         }
     }
 }

@@ -139,7 +139,16 @@ fn pretrained(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab) -> Resu
             let pipeline =
                 Pipeline::new(settings.augment.clone(), settings.normalization.clone(), settings.model.image);
             let run = settings.pretraining(seed);
-            pretrain(&run, source, pipeline, dir, settings.checkpoint_seconds, progress, interrupt)
+            pretrain(
+                &run,
+                settings.precision.resolve(),
+                source,
+                pipeline,
+                dir,
+                settings.checkpoint_seconds,
+                progress,
+                interrupt,
+            )
         })?;
     Ok((stage, data))
 }
@@ -178,7 +187,9 @@ fn extracted(
     lab.stage("features", &determined, |dir| {
         let network = match what {
             Representation::Pixels => None,
-            Representation::Random | Representation::Pretrained(_) => Some(initial(&settings.model, seed)?),
+            Representation::Random | Representation::Pretrained(_) => {
+                Some(initial(&settings.model, settings.precision.resolve(), seed)?)
+            }
         };
         if let (Some(network), Some(stage)) = (&network, encoder) {
             checkpoint::load_weights(&stage.dir.join(ENCODER), &mut network.parameters())?;

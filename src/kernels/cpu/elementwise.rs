@@ -1,44 +1,25 @@
-//! Element by element: the rectifier and sums. All slices of a call have one length; results are written (=), but for
-//! `add_assign`.
-
-use rayon::prelude::*;
+//! Element by element; plain loops that stand in for the fast kernels. Results are written (=).
 
 use super::check_len;
-use super::partition::PIECE;
+use super::vector::Element;
 
-/// y = max(x, 0); NaN stays NaN.
-pub fn relu(y: &mut [f32], x: &[f32]) {
-    map(y, x, "elementwise::relu", |x| if x <= 0.0 { 0.0 } else { x });
+/// y = max(x, 0).
+pub fn relu<E: Element>(y: &mut [E], x: &[E]) {
+    map2(y, x, x, |x, _| x.max(0.0));
 }
 
 /// dx = dy where y > 0, else 0, with y the output of `relu`.
-pub fn relu_backward(dx: &mut [f32], dy: &[f32], y: &[f32]) {
-    map2(dx, dy, y, "elementwise::relu_backward", |dy, y| if y > 0.0 { dy } else { 0.0 });
+pub fn relu_backward<E: Element>(dx: &mut [E], dy: &[E], y: &[E]) {
+    map2(dx, dy, y, |dy, y| if y > 0.0 { dy } else { 0.0 });
 }
 
 /// y = a + b.
-pub fn add(y: &mut [f32], a: &[f32], b: &[f32]) {
-    map2(y, a, b, "elementwise::add", |a, b| a + b);
+pub fn add<E: Element>(y: &mut [E], a: &[E], b: &[E]) {
+    map2(y, a, b, |a, b| a + b);
 }
 
-/// y += x.
-pub fn add_assign(y: &mut [f32], x: &[f32]) {
-    check_len("elementwise::add_assign", "x", x, y.len());
-    let piece = |(y, x): (&mut [f32], &[f32])| y.iter_mut().zip(x).for_each(|(y, &x)| *y += x);
-    y.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(piece);
-}
-
-fn map(y: &mut [f32], x: &[f32], operation: &str, f: impl Fn(f32) -> f32 + Sync) {
-    check_len(operation, "x", x, y.len());
-    let piece = |(y, x): (&mut [f32], &[f32])| y.iter_mut().zip(x).for_each(|(y, &x)| *y = f(x));
-    y.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(piece);
-}
-
-fn map2(y: &mut [f32], a: &[f32], b: &[f32], operation: &str, f: impl Fn(f32, f32) -> f32 + Sync) {
-    check_len(operation, "first", a, y.len());
-    check_len(operation, "second", b, y.len());
-    let piece = |((y, a), b): ((&mut [f32], &[f32]), &[f32])| {
-        y.iter_mut().zip(a.iter().zip(b)).for_each(|(y, (&a, &b))| *y = f(a, b));
-    };
-    y.par_chunks_mut(PIECE).zip(a.par_chunks(PIECE)).zip(b.par_chunks(PIECE)).for_each(piece);
+fn map2<E: Element>(y: &mut [E], a: &[E], b: &[E], f: impl Fn(f32, f32) -> f32) {
+    check_len("elementwise", "first", a, y.len());
+    check_len("elementwise", "second", b, y.len());
+    y.iter_mut().zip(a.iter().zip(b)).for_each(|(y, (a, b))| *y = E::from_f32(f(a.to_f32(), b.to_f32())));
 }
