@@ -1,5 +1,8 @@
 //! Packing: operands of products rewritten as rows of units that tiles stream through.
 
+use std::marker::PhantomData;
+use std::ops::Range;
+
 use super::Isa;
 use super::vector::Element;
 use super::vector::Kernel;
@@ -17,14 +20,14 @@ pub fn columns<U: Element>(isa: Isa, packed: &mut [f32], width: usize, columns: 
     let terms = columns.first().map_or(0, |column| column.len());
     assert!(packed.len() == units::<U>(terms) * width && columns.len() <= width, "pack: sizes do not fit");
     assert!(columns.iter().all(|column| column.len() == terms), "pack: columns of different lengths");
-    run(isa, Columns::<U> { packed, width, columns, format: std::marker::PhantomData });
+    run(isa, Columns::<U> { packed, width, columns, format: PhantomData });
 }
 
 struct Columns<'a, U> {
     packed: &'a mut [f32],
     width: usize,
     columns: &'a [&'a [f32]],
-    format: std::marker::PhantomData<U>,
+    format: PhantomData<U>,
 }
 
 impl<U: Element> Kernel for Columns<'_, U> {
@@ -52,28 +55,40 @@ impl<U: Element> Kernel for Columns<'_, U> {
     }
 }
 
-/// Packs rows that are given as elements of E, their columns in a row: the terms of a unit come from neighbouring rows.
-/// packed(u, j) holds column j of rows TERMS u, .. rounded to U; a missing row, and columns up to `pitch`, are zero.
-/// `row(r)` is row r, of `count` elements, for r below `rows`.
+/// Where some columns go: `pitch` units for each packed row, from `start` on. Units beyond the columns are zero.
+#[derive(Clone, Debug)]
+pub struct Panel {
+    pub columns: Range<usize>,
+    pub start: usize,
+    pub pitch: usize,
+}
+
+/// Packs rows that are given as elements of E, their columns in a row, into panels: the terms of a unit come from
+/// neighbouring rows. Unit u of column j holds rows TERMS u, .. rounded to U; a missing row is zero. `row(r)` is row r,
+/// for r below `rows`. Each row is read once, from left to right.
 pub fn rows<'a, U: Element, E: Element>(
     isa: Isa,
     packed: &mut [f32],
-    pitch: usize,
+    panels: &[Panel],
     rows: usize,
-    count: usize,
     row: impl Fn(usize) -> &'a [E],
 ) {
-    assert!(packed.len() == units::<U>(rows) * pitch && count <= pitch, "pack: sizes do not fit");
-    run(isa, Rows::<U, E, _> { packed, pitch, rows, count, row, formats: std::marker::PhantomData });
+    let units = units::<U>(rows);
+    let fits = |panel: &Panel| {
+        panel.start + units * panel.pitch <= packed.len() && panel.columns.len() <= panel.pitch && panel.pitch > 0
+    };
+    assert!(panels.iter().all(fits), "pack: a panel does not fit: {panels:?}");
+    let columns = panels.iter().map(|panel| panel.columns.end).max().unwrap_or(0);
+    run(isa, Rows::<U, E, _> { packed, panels, rows, columns, row, formats: PhantomData });
 }
 
 struct Rows<'p, U, E, F> {
     packed: &'p mut [f32],
-    pitch: usize,
+    panels: &'p [Panel],
     rows: usize,
-    count: usize,
+    columns: usize,
     row: F,
-    formats: std::marker::PhantomData<(U, E)>,
+    formats: PhantomData<(U, E)>,
 }
 
 impl<'a, U: Element, E: Element, F: Fn(usize) -> &'a [E]> Kernel for Rows<'_, U, E, F> {
@@ -81,29 +96,47 @@ impl<'a, U: Element, E: Element, F: Fn(usize) -> &'a [E]> Kernel for Rows<'_, U,
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        for (unit, packed) in self.packed.chunks_exact_mut(self.pitch).enumerate() {
+        for unit in 0..units::<U>(self.rows) {
             let low = (self.row)(unit * U::TERMS);
             let high = if U::TERMS == 2 && unit * 2 + 1 < self.rows { Some((self.row)(unit * 2 + 1)) } else { None };
-            assert!(low.len() == self.count && high.is_none_or(|high| high.len() == self.count), "pack: a row's length");
-            for at in (0..self.pitch).step_by(V::LANES) {
-                let there = self.count.saturating_sub(at).min(V::LANES);
-                let written = (self.pitch - at).min(V::LANES);
-                // SAFETY: `there` elements of the rows lie behind `at`, and `written` units of this packed row.
-                unsafe {
-                    let load = |row: &[E]| match there {
-                        0 => V::splat(0.0),
-                        there if there < V::LANES => E::load_first::<V>(row.as_ptr().add(at), there),
-                        _ => E::load::<V>(row.as_ptr().add(at)),
-                    };
-                    let [low, high] = [Some(low), high].map(|row| row.map_or(V::splat(0.0), load));
-                    // What is a U already needs no rounding.
-                    let same = size_of::<U>() == size_of::<E>();
-                    let [low, high] = [low, high].map(|row| if same { row } else { U::rounded(row) });
-                    let units = U::units(low, high);
-                    let to = packed.as_mut_ptr().add(at);
-                    if written == V::LANES { units.store(to) } else { units.store_first(to, written) }
+            let enough = low.len() >= self.columns && high.is_none_or(|high| high.len() >= self.columns);
+            assert!(enough, "pack: a row is too short");
+            for panel in self.panels {
+                for at in (0..panel.pitch).step_by(V::LANES) {
+                    let there = panel.columns.len().saturating_sub(at).min(V::LANES);
+                    let written = (panel.pitch - at).min(V::LANES);
+                    // SAFETY: `there` elements of the rows lie behind this place of the panel's columns, and `written`
+                    // units of this packed row, as `rows` checked.
+                    unsafe {
+                        let low = load_rounded::<V, U, E>(low, panel.columns.start + at, there);
+                        let high = match high {
+                            Some(high) => load_rounded::<V, U, E>(high, panel.columns.start + at, there),
+                            None => V::splat(0.0),
+                        };
+                        let to = self.packed.as_mut_ptr().add(panel.start + unit * panel.pitch + at);
+                        let units = U::units(low, high);
+                        if written == V::LANES { units.store(to) } else { units.store_first(to, written) }
+                    }
                 }
             }
         }
+    }
+}
+
+/// `there` elements of a row behind `at`, rounded to U; the other lanes are zero.
+///
+/// # Safety
+/// The row must have them, with the instruction set of V enabled in the caller.
+#[inline(always)]
+unsafe fn load_rounded<V: Vector, U: Element, E: Element>(row: &[E], at: usize, there: usize) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let vector: V = match there {
+            0 => V::splat(0.0),
+            there if there < V::LANES => E::load_first(row.as_ptr().add(at), there),
+            _ => E::load(row.as_ptr().add(at)),
+        };
+        // What is a U already needs no rounding.
+        if size_of::<U>() == size_of::<E>() { vector } else { U::rounded(vector) }
     }
 }

@@ -21,6 +21,24 @@ pub fn part(count: usize, parts: usize, index: usize) -> std::ops::Range<usize> 
     count * index / parts..count * (index + 1) / parts
 }
 
+/// `count` rows in tiles of at most `most`: the range of tile `index` of `count.div_ceil(most)`.
+///
+/// All are full but the last two, which share what is left where the last would be small. None has `most - 2` rows where
+/// that can be avoided: the compiler makes a slow loop of ten rows by two vectors.
+pub fn tile_rows(count: usize, most: usize, index: usize) -> std::ops::Range<usize> {
+    let tiles = count.div_ceil(most);
+    let last = count - (tiles - 1) * most;
+    let split = match tiles {
+        2.. if last <= most / 2 || last + 2 == most => count - (most + last) / 2,
+        _ => count - last,
+    };
+    match index + 1 {
+        next if next == tiles => split..count,
+        next if next + 1 == tiles => index * most..split,
+        next => index * most..next * most,
+    }
+}
+
 /// A mutable slice that parallel tasks share, each writing elements of its own.
 pub struct Shared<T> {
     start: *mut T,
@@ -70,4 +88,22 @@ pub fn with_scratch<T>(len: usize, body: impl FnOnce(&mut [f32]) -> T) -> T {
     let result = body(floats);
     SCRATCH.set(lines);
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_of_rows_follow_each_other_and_share_what_is_left() {
+        for (count, most) in (1..100).flat_map(|count| [4, 6, 12].map(|most| (count, most))) {
+            let tiles: Vec<_> = (0..count.div_ceil(most)).map(|index| tile_rows(count, most, index)).collect();
+            assert!(tiles.iter().all(|tile| (1..=most).contains(&tile.len())), "{count} in tiles of {most}: {tiles:?}");
+            assert!(tiles[0].start == 0 && tiles[tiles.len() - 1].end == count);
+            assert!(tiles.windows(2).all(|two| two[0].end == two[1].start), "{count} in tiles of {most}: {tiles:?}");
+        }
+        let lens = |count| (0..6).map(|index| tile_rows(count, 12, index).len()).collect::<Vec<_>>();
+        assert_eq!(lens(64), [12, 12, 12, 12, 8, 8]);
+        assert_eq!(lens(70), [12, 12, 12, 12, 11, 11]);
+    }
 }

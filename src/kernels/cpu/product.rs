@@ -16,10 +16,12 @@ use rayon::prelude::*;
 use super::Isa;
 use super::isa;
 use super::pack;
+use super::pack::Panel;
 use super::partition::PIECE;
 use super::partition::Shared;
 use super::partition::for_each;
 use super::partition::part;
+use super::partition::tile_rows;
 use super::partition::with_scratch;
 use super::tile;
 use super::tile::MOST_COLUMNS;
@@ -106,7 +108,7 @@ pub fn gather<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(
             let mut reader = Reader { a, cut: &cut, list: Vec::new(), segments: Vec::new(), copy };
             for index in tiles {
                 let (group, position) = (index / positions, index % positions);
-                let rows = part(images, cut.image_groups, group);
+                let rows = tile_rows(images, isa.rows(), group);
                 let (a, a_stride) = reader.read(position, &rows, &sources);
                 for (panel, packed) in panels.clone().zip(packed.chunks(cut.panel_units)) {
                     let range = cut.columns(panel);
@@ -158,9 +160,8 @@ pub fn weights<E: Element>(
 ) -> impl Fn(usize, Range<usize>, usize, &mut [f32]) + Sync {
     let isa = isa();
     move |tap, columns, width, packed| {
-        pack::rows::<E, f32>(isa, packed, width, inner, columns.len(), |l| {
-            &w[(l * taps + tap) * all..][columns.clone()]
-        });
+        let panel = Panel { columns, start: 0, pitch: width };
+        pack::rows::<E, f32>(isa, packed, &[panel], inner, |l| &w[(l * taps + tap) * all..][..all]);
     }
 }
 
@@ -182,10 +183,8 @@ struct Cut {
     panel_units: usize,
     /// Parts of the panels.
     groups: usize,
-    image_groups: usize,
     tiles: usize,
     tile_parts: usize,
-    rows: usize,
 }
 
 impl Cut {
@@ -200,8 +199,7 @@ impl Cut {
         let fitting = panels.div_ceil((BLOCK / panel_units.max(1)).max(1));
         let tile_parts = wanted.div_ceil(fitting).clamp(1, (tiles / TILES).max(1));
         let groups = (wanted / tile_parts).clamp(fitting, panels);
-        let rows = images.div_ceil(image_groups);
-        Self { isa, columns, images, inner, taps, tap_units, panels, panel_units, groups, image_groups, tiles, tile_parts, rows }
+        Self { isa, columns, images, inner, taps, tap_units, panels, panel_units, groups, tiles, tile_parts }
     }
 
     fn columns(&self, panel: usize) -> Range<usize> {
@@ -219,7 +217,7 @@ impl Cut {
     }
 
     fn copy_units(&self) -> usize {
-        self.rows * self.copy_stride()
+        self.isa.rows() * self.copy_stride()
     }
 }
 
@@ -414,13 +412,16 @@ fn accumulate_block<E: Element, F: Fn(usize, usize, &mut [E])>(
     let b_panel = slots.len() * len * isa.columns();
     with_scratch(work.row_tiles * a_panel + panels.len() * b_panel, |scratch| {
         let (packed_a, packed_b) = scratch.split_at_mut(work.row_tiles * a_panel);
-        for (tile, packed) in packed_a.chunks_exact_mut(a_panel).enumerate() {
-            let range = part(rows, work.row_tiles, tile);
-            for (position, packed) in positions.clone().zip(packed.chunks_exact_mut(len * isa.rows())) {
-                pack::rows::<E, E>(isa, packed, isa.rows(), images.len(), range.len(), |r| {
-                    &a[(position * all + images.start + r) * rows..][range.clone()]
-                });
-            }
+        for (place, position) in positions.clone().enumerate() {
+            let panels: Vec<Panel> = (0..work.row_tiles)
+                .map(|tile| Panel {
+                    columns: tile_rows(rows, isa.rows(), tile),
+                    start: tile * a_panel + place * len * isa.rows(),
+                    pitch: isa.rows(),
+                })
+                .collect();
+            let first = position * all + images.start;
+            pack::rows::<E, E>(isa, packed_a, &panels, images.len(), |r| &a[(first + r) * rows..][..rows]);
         }
         pack_b(work, packed_b, b, panels, &images, &slots);
         let mut segments = Vec::new();
@@ -437,7 +438,7 @@ fn accumulate_block<E: Element, F: Fn(usize, usize, &mut [E])>(
             for (panel, packed_b) in panels.clone().zip(packed_b.chunks_exact(b_panel)) {
                 let range = work.columns(panel);
                 for (tile, packed_a) in packed_a.chunks_exact(a_panel).enumerate() {
-                    let rows = part(rows, work.row_tiles, tile);
+                    let rows = tile_rows(rows, isa.rows(), tile);
                     let c = c.wrapping_add((rows.start * taps + tap) * columns + range.start);
                     let tile = Tile {
                         c,
@@ -483,12 +484,14 @@ fn pack_b<E: Element, F: Fn(usize, usize, &mut [E])>(
                 &made
             }
         };
-        for (panel, packed) in panels.clone().zip(packed.chunks_exact_mut(panel_units)) {
-            let range = work.columns(panel);
-            let width = isa.width(range.len());
-            let packed = &mut packed[place * len * width..][..len * width];
-            pack::rows::<E, E>(isa, packed, width, images.len(), range.len(), |r| &rows[r * columns..][range.clone()]);
-        }
+        let of_slot: Vec<Panel> = (panels.clone().enumerate())
+            .map(|(index, panel)| {
+                let columns = work.columns(panel);
+                let pitch = isa.width(columns.len());
+                Panel { columns, start: index * panel_units + place * len * pitch, pitch }
+            })
+            .collect();
+        pack::rows::<E, E>(isa, packed, &of_slot, images.len(), |r| &rows[r * columns..][..columns]);
     }
 }
 

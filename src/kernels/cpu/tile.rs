@@ -198,10 +198,47 @@ unsafe fn add_outer<V: Vector, U: Element, const R: usize, const C: usize>(
 
 /// Adds what is to be added, and writes c.
 ///
+/// The loops over the sums are so small that the compiler unrolls them: an index that it does not know would put the
+/// sums into memory, and slow the product itself to less than half.
+///
 /// # Safety
 /// As for `tile`, with the instruction set of V enabled in the caller.
 #[inline(always)]
 unsafe fn finish<V: Vector, E: Element, const R: usize, const C: usize>(sums: &[[V; C]; R], tile: &Tile<E>) {
+    let &Tile { c, c_stride, onto, bias, columns, .. } = tile;
+    // SAFETY: every address is one that the caller promised.
+    unsafe {
+        if columns == C * V::LANES && bias.is_null() && onto.is_null() {
+            for (r, sums) in sums.iter().enumerate() {
+                for (j, &sum) in sums.iter().enumerate() {
+                    E::store(c.add(r * c_stride + j * V::LANES), sum);
+                }
+            }
+        } else if columns == C * V::LANES && bias.is_null() {
+            for (r, sums) in sums.iter().enumerate() {
+                for (j, &sum) in sums.iter().enumerate() {
+                    let at = r * c_stride + j * V::LANES;
+                    E::store(c.add(at), sum.add(E::load(onto.add(at))));
+                }
+            }
+        } else {
+            let mut spilled = [[V::splat(0.0); C]; R];
+            for (spilled, sums) in spilled.iter_mut().zip(sums) {
+                for (spilled, sum) in spilled.iter_mut().zip(sums) {
+                    std::ptr::write_volatile(spilled, *sum);
+                }
+            }
+            finish_any(&spilled, tile);
+        }
+    }
+}
+
+/// As `finish`, of sums in memory, for any columns.
+///
+/// # Safety
+/// As for `tile`, with the instruction set of V enabled in the caller.
+#[inline(always)]
+unsafe fn finish_any<V: Vector, E: Element, const R: usize, const C: usize>(sums: &[[V; C]; R], tile: &Tile<E>) {
     let last = tile.columns - (C - 1) * V::LANES;
     for c in 0..C {
         let count = if c == C - 1 { last } else { V::LANES };

@@ -410,10 +410,10 @@ mod x86 {
                 twos[2 * i] = _mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
                 twos[2 * i + 1] = _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
             }
-            let doubles = |x| _mm512_castps_pd(x);
             for i in 0..4 {
                 for half in 0..2 {
-                    let (upper, lower) = (doubles(twos[4 * i + half]), doubles(twos[4 * i + 2 + half]));
+                    let upper = _mm512_castps_pd(twos[4 * i + half]);
+                    let lower = _mm512_castps_pd(twos[4 * i + 2 + half]);
                     fours[4 * i + 2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(upper, lower));
                     fours[4 * i + 2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(upper, lower));
                 }
@@ -436,17 +436,20 @@ mod x86 {
     #[inline(always)]
     unsafe fn add_pairs(sum: __m512, a: __m512, b: __m512) -> __m512 {
         unsafe {
-            let low = |x| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(x)));
-            let high = |x| _mm512_and_ps(x, _mm512_castsi512_ps(_mm512_set1_epi32(0xffff_0000u32 as i32)));
-            _mm512_fmadd_ps(low(a), low(b), _mm512_fmadd_ps(high(a), high(b), sum))
+            let mask = _mm512_castsi512_ps(_mm512_set1_epi32(0xffff_0000u32 as i32));
+            let sum = _mm512_fmadd_ps(_mm512_and_ps(a, mask), _mm512_and_ps(b, mask), sum);
+            let a = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(a)));
+            let b = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(b)));
+            _mm512_fmadd_ps(a, b, sum)
         }
     }
 
     #[inline(always)]
     unsafe fn add_pairs_by_the_processor(sum: __m512, a: __m512, b: __m512) -> __m512 {
         unsafe {
-            let pairs = |x| std::mem::transmute::<__m512, __m512bh>(x);
-            _mm512_dpbf16_ps(sum, pairs(a), pairs(b))
+            let a = std::mem::transmute::<__m512, __m512bh>(a);
+            let b = std::mem::transmute::<__m512, __m512bh>(b);
+            _mm512_dpbf16_ps(sum, a, b)
         }
     }
 
@@ -551,14 +554,18 @@ mod x86 {
                 unsafe fn narrow(first: Self, second: Self) -> Self {
                     unsafe {
                         let first = _mm512_castsi256_si512($rounded(first.0));
-                        Self(_mm512_castsi512_ps(_mm512_inserti64x4::<1>(first, $rounded(second.0))))
+                        let second = $rounded(second.0);
+                        Self(_mm512_castsi512_ps(_mm512_inserti64x4::<1>(first, second)))
                     }
                 }
                 #[inline(always)]
                 unsafe fn store_columns(columns: &[Self; 16], to: *mut f32, stride: usize, rows: usize) {
                     unsafe {
-                        let transposed = transposed(columns.map(|column| column.0));
-                        for (row, vector) in transposed.into_iter().enumerate().take(rows) {
+                        let mut raw = [_mm512_setzero_ps(); 16];
+                        for (raw, column) in raw.iter_mut().zip(columns) {
+                            *raw = column.0;
+                        }
+                        for (row, vector) in transposed(raw).into_iter().enumerate().take(rows) {
                             _mm512_storeu_ps(to.add(row * stride), vector);
                         }
                     }
@@ -687,10 +694,11 @@ mod x86 {
         #[inline(always)]
         unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
             unsafe {
-                let low = |x| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(x)));
-                let high = |x| _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(0xffff_0000u32 as i32)));
-                let sum = _mm256_fmadd_ps(high(a.0), high(b.0), self.0);
-                Self(_mm256_fmadd_ps(low(a.0), low(b.0), sum))
+                let mask = _mm256_castsi256_ps(_mm256_set1_epi32(0xffff_0000u32 as i32));
+                let sum = _mm256_fmadd_ps(_mm256_and_ps(a.0, mask), _mm256_and_ps(b.0, mask), self.0);
+                let a = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(a.0)));
+                let b = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(b.0)));
+                Self(_mm256_fmadd_ps(a, b, sum))
             }
         }
         #[inline(always)]
