@@ -1,188 +1,376 @@
-//! Batch normalisation over rows: x, y, dx, dy (rows, channels) with rows = N H W; the rest (channels).
-//! Contract: dgamma and dbeta are added to (+=), the rest is written (=).
-//!
-//! Rows are cut into blocks of a size that the number of channels fixes. A block is summed in f32 while it lies in the
-//! cache; the blocks' results are joined in f64, in order.
+//! Batch normalisation over rows, with what follows it in a network: x, y, dx, dy (rows, channels) with rows = H W N;
+//! the rest (channels). Contract: dgamma and dbeta are added to (+=), the rest is written (=).
 
-use rayon::prelude::*;
+use std::ops::Range;
 
 use super::check_len;
-use super::isa::with_wide_vectors;
+use super::partition::Shared;
+use super::rows::Span;
+use super::rows::Summand;
+use super::rows::Tiled;
+use super::rows::column_sums;
+use super::rows::sweep_all;
+use super::vector::Element;
+use super::vector::Vector;
 
-/// Floats of one block: 128 KiB, so that a second pass over a block does not go to memory.
-const BLOCK: usize = 32 * 1024;
+/// What normalises: y = gamma (x - mean) inv_std + beta.
+#[derive(Clone, Copy, Debug)]
+pub struct Normalization<'a> {
+    pub mean: &'a [f32],
+    /// 1 / sqrt(var + epsilon).
+    pub inv_std: &'a [f32],
+    pub gamma: &'a [f32],
+    pub beta: &'a [f32],
+}
+
+/// Where the gradients of gamma and beta are added.
+#[derive(Debug)]
+pub struct NormGradients<'a> {
+    pub dgamma: &'a mut [f32],
+    pub dbeta: &'a mut [f32],
+}
+
+/// Which elements of dy the rectifier after the normalisation let through.
+#[derive(Clone, Copy, Debug)]
+pub enum Gate<'a, E> {
+    /// All: there was none.
+    Open,
+    /// Those where the normalised x, recomputed, is positive: for a rectifier without a shortcut.
+    Recomputed,
+    /// Those where the output is positive.
+    Output(&'a [E]),
+}
 
 /// mean and var (biased) of each channel.
 ///
-/// Each block takes two passes, the first relative to the block's first row, so that a large common offset costs no
-/// digits. Blocks are joined by Chan, Golub and LeVeque 1979, "Updating formulae and a pairwise algorithm".
-pub fn statistics(mean: &mut [f32], var: &mut [f32], x: &[f32], rows: usize, channels: usize) {
+/// The sums are of differences from a row in the middle of the data, so that a large common offset costs no digits.
+pub fn statistics<E: Element>(mean: &mut [f32], var: &mut [f32], x: &[E], rows: usize, channels: usize) {
     let describe = || sizes("batch_norm::statistics", rows, channels);
     check_len(&describe(), "x", x, rows * channels);
     check_len(&describe(), "mean", mean, channels);
     check_len(&describe(), "var", var, channels);
     assert!(rows > 0, "{}: no rows", describe());
-    let block = block_len(channels);
-    let mut moments = vec![0.0f32; 2 * channels * x.len().div_ceil(block)];
-    moments.par_chunks_mut(2 * channels).zip(x.par_chunks(block)).for_each(|(moments, x)| {
-        let (mean, square) = moments.split_at_mut(channels);
-        with_wide_vectors(|| block_moments(mean, square, x));
-    });
-    join_moments(mean, var, &moments, rows, block / channels);
+    let pivot = pivot(x, rows, channels);
+    // SAFETY: x is (rows, channels).
+    let [sums, squares] = unsafe { column_sums(&Moments { x, pivot: &pivot }, rows, channels, false) };
+    let count = rows as f64;
+    for c in 0..channels {
+        let shift = sums[c] / count;
+        mean[c] = (f64::from(pivot[c]) + shift) as f32;
+        // A constant channel's difference of squares may round below 0; NaN must stay.
+        let variance = squares[c] / count - shift * shift;
+        var[c] = if variance < 0.0 { 0.0 } else { variance as f32 };
+    }
 }
 
-/// y = gamma (x - mean) inv_std + beta, in training (with the batch's statistics) and in evaluation (with the running ones).
-#[allow(clippy::too_many_arguments)]
-pub fn normalize(
-    y: &mut [f32],
-    x: &[f32],
-    mean: &[f32],
-    inv_std: &[f32],
-    gamma: &[f32],
-    beta: &[f32],
-    rows: usize,
-    channels: usize,
+/// y = gamma (x - mean) inv_std + beta [+ shortcut], and where `rectify` is set its maximum with 0; in training (with the
+/// batch's statistics) and in evaluation (with the running ones).
+pub fn normalize<E: Element>(
+    y: &mut [E],
+    x: &[E],
+    norm: &Normalization,
+    shortcut: Option<&[E]>,
+    rectify: bool,
 ) {
+    let (rows, channels) = norm.check("batch_norm::normalize", x);
     let describe = || sizes("batch_norm::normalize", rows, channels);
-    check_len(&describe(), "y", y, rows * channels);
-    check_len(&describe(), "x", x, rows * channels);
-    for (name, slice) in [("mean", mean), ("inv_std", inv_std), ("gamma", gamma), ("beta", beta)] {
-        check_len(&describe(), name, slice, channels);
-    }
-    let scale: Vec<f32> = gamma.iter().zip(inv_std).map(|(g, s)| g * s).collect();
-    let block = block_len(channels);
-    y.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(y, x)| {
-        with_wide_vectors(|| {
-            for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-                for ((y, x), (mean, (scale, beta))) in y.iter_mut().zip(x).zip(mean.iter().zip(scale.iter().zip(beta)))
-                {
-                    *y = (x - mean) * scale + beta;
+    check_len(&describe(), "y", y, x.len());
+    let y = Shared::new(y);
+    let affine = &Affine::new(norm);
+    // SAFETY: all matrices are (rows, channels), and y is borrowed.
+    unsafe {
+        match (shortcut, rectify) {
+            (None, false) => sweep_all(&Normalize::<E, false, false> { y, x, shortcut: x, affine }, rows, channels),
+            (None, true) => sweep_all(&Normalize::<E, false, true> { y, x, shortcut: x, affine }, rows, channels),
+            (Some(shortcut), rectify) => {
+                check_len(&describe(), "shortcut", shortcut, x.len());
+                if rectify {
+                    sweep_all(&Normalize::<E, true, true> { y, x, shortcut, affine }, rows, channels);
+                } else {
+                    sweep_all(&Normalize::<E, true, false> { y, x, shortcut, affine }, rows, channels);
                 }
             }
-        });
-    });
+        }
+    }
 }
 
-/// The gradients in training, where mean and var depend on x:
-/// dbeta += sum dy, dgamma += sum dy x̂, dx = gamma inv_std (dy - mean(dy) - x̂ mean(dy x̂)) with x̂ = (x - mean) inv_std.
-#[allow(clippy::too_many_arguments)]
-pub fn backward(
-    dx: &mut [f32],
-    dgamma: &mut [f32],
-    dbeta: &mut [f32],
-    dy: &[f32],
-    x: &[f32],
-    mean: &[f32],
-    inv_std: &[f32],
-    gamma: &[f32],
-    rows: usize,
-    channels: usize,
+/// The gradients in training, where mean and var depend on x. With dz = dy where the gate is open, else 0:
+/// dbeta += sum dz, dgamma += sum dz x̂, dx = gamma inv_std (dz - mean(dz) - x̂ mean(dz x̂)) with x̂ = (x - mean) inv_std.
+/// dz is written where it is asked for: it is the gradient of the shortcut.
+pub fn backward<E: Element>(
+    dx: &mut [E],
+    dz: Option<&mut [E]>,
+    gradients: NormGradients,
+    dy: &[E],
+    x: &[E],
+    norm: &Normalization,
+    gate: Gate<E>,
 ) {
+    let (rows, channels) = norm.check("batch_norm::backward", x);
     let describe = || sizes("batch_norm::backward", rows, channels);
-    check_len(&describe(), "dx", dx, rows * channels);
-    check_len(&describe(), "dy", dy, rows * channels);
-    check_len(&describe(), "x", x, rows * channels);
-    let parameters = [("dgamma", &*dgamma), ("dbeta", &*dbeta), ("mean", mean), ("inv_std", inv_std), ("gamma", gamma)];
-    for (name, slice) in parameters {
-        check_len(&describe(), name, slice, channels);
+    check_len(&describe(), "dx", dx, x.len());
+    check_len(&describe(), "dy", dy, x.len());
+    check_len(&describe(), "dgamma", gradients.dgamma, channels);
+    check_len(&describe(), "dbeta", gradients.dbeta, channels);
+    if let Some(dz) = &dz {
+        check_len(&describe(), "dz", dz, x.len());
     }
-    let block = block_len(channels);
-    let (sum_dy, sum_dy_x) = gradient_sums(dy, x, mean, channels);
-    let mut by_dy = vec![0.0; channels];
+    if let Gate::Output(y) = gate {
+        check_len(&describe(), "the gate's output", y, x.len());
+    }
+    let affine = &Affine::new(norm);
+    let outputs = (Shared::new(dx), dz.map(Shared::new));
+    match gate {
+        Gate::Open => backward_gated(outputs, gradients, &Gated::<E, OPEN> { dy, x, y: dy, affine }, norm),
+        Gate::Recomputed => backward_gated(outputs, gradients, &Gated::<E, RECOMPUTED> { dy, x, y: dy, affine }, norm),
+        Gate::Output(y) => backward_gated(outputs, gradients, &Gated::<E, OUTPUT> { dy, x, y, affine }, norm),
+    }
+}
+
+fn backward_gated<E: Element, const GATE: u8>(
+    (dx, dz): (Shared<E>, Option<Shared<E>>),
+    NormGradients { dgamma, dbeta }: NormGradients,
+    gated: &Gated<E, GATE>,
+    norm: &Normalization,
+) {
+    let channels = norm.mean.len();
+    let rows = gated.x.len() / channels;
+    // SAFETY: all matrices are (rows, channels).
+    let [sum_dz, sum_dz_x] = unsafe { column_sums(gated, rows, channels, false) };
     let mut by_x = vec![0.0; channels];
     let mut constant = vec![0.0; channels];
     for c in 0..channels {
-        let inv_std = f64::from(inv_std[c]);
-        let sum_dy_xhat = sum_dy_x[c] * inv_std;
-        dbeta[c] += sum_dy[c] as f32;
-        dgamma[c] += sum_dy_xhat as f32;
-        // dx = by_dy dy + by_x (x - mean) + constant
-        let scale = f64::from(gamma[c]) * inv_std;
-        by_dy[c] = scale as f32;
-        by_x[c] = (-scale * inv_std * sum_dy_xhat / rows as f64) as f32;
-        constant[c] = (-scale * sum_dy[c] / rows as f64) as f32;
+        let inv_std = f64::from(norm.inv_std[c]);
+        let sum_dz_xhat = sum_dz_x[c] * inv_std;
+        dbeta[c] += sum_dz[c] as f32;
+        dgamma[c] += sum_dz_xhat as f32;
+        // dx = scale dz + by_x (x - mean) + constant
+        let scale = f64::from(norm.gamma[c]) * inv_std;
+        by_x[c] = (-scale * inv_std * sum_dz_xhat / rows as f64) as f32;
+        constant[c] = (-scale * sum_dz[c] / rows as f64) as f32;
     }
-    dx.par_chunks_mut(block).zip(dy.par_chunks(block).zip(x.par_chunks(block))).for_each(|(dx, (dy, x))| {
-        with_wide_vectors(|| {
-            let rows = dx.chunks_exact_mut(channels).zip(dy.chunks_exact(channels).zip(x.chunks_exact(channels)));
-            for (dx, (dy, x)) in rows {
-                let terms = by_dy.iter().zip(&by_x).zip(mean.iter().zip(&constant));
-                for ((dx, (dy, x)), ((by_dy, by_x), (mean, constant))) in dx.iter_mut().zip(dy.iter().zip(x)).zip(terms)
-                {
-                    *dx = by_dy * dy + (by_x * (x - mean) + constant);
-                }
+    let (by_x, constant) = (&by_x, &constant);
+    // SAFETY: all matrices are (rows, channels), and dx and dz are borrowed.
+    unsafe {
+        match dz {
+            None => sweep_all(&InputGradient::<_, GATE, false> { dz: &dx, dx: &dx, gated, by_x, constant }, rows, channels),
+            Some(dz) => {
+                sweep_all(&InputGradient::<_, GATE, true> { dz: &dz, dx: &dx, gated, by_x, constant }, rows, channels);
             }
-        });
-    });
+        }
+    }
 }
 
-/// sum dy and sum dy (x - mean), per channel.
-fn gradient_sums(dy: &[f32], x: &[f32], mean: &[f32], channels: usize) -> (Vec<f64>, Vec<f64>) {
-    let block = block_len(channels);
-    let mut sums = vec![0.0f32; 2 * channels * x.len().div_ceil(block)];
-    sums.par_chunks_mut(2 * channels).zip(dy.par_chunks(block).zip(x.par_chunks(block))).for_each(|(sums, (dy, x))| {
-        let (sum_dy, sum_dy_x) = sums.split_at_mut(channels);
-        with_wide_vectors(|| {
-            for (dy, x) in dy.chunks_exact(channels).zip(x.chunks_exact(channels)) {
-                let sums = sum_dy.iter_mut().zip(sum_dy_x.iter_mut());
-                for ((sum_dy, sum_dy_x), (dy, (x, mean))) in sums.zip(dy.iter().zip(x.iter().zip(mean))) {
-                    *sum_dy += dy;
-                    *sum_dy_x += dy * (x - mean);
-                }
+impl Normalization<'_> {
+    /// Panics unless the lengths fit together and x has whole rows; returns rows and channels.
+    fn check<E>(&self, operation: &str, x: &[E]) -> (usize, usize) {
+        let channels = self.mean.len();
+        assert!(channels > 0 && x.len().is_multiple_of(channels), "{operation}: {} elements of {channels} channels", x.len());
+        for (name, slice) in [("inv_std", self.inv_std), ("gamma", self.gamma), ("beta", self.beta)] {
+            check_len(operation, name, slice, channels);
+        }
+        (x.len() / channels, channels)
+    }
+}
+
+/// The mean of some rows spread over the data.
+fn pivot<E: Element>(x: &[E], rows: usize, channels: usize) -> Vec<f32> {
+    const SAMPLES: usize = 8;
+    let mut pivot = vec![0.0; channels];
+    for sample in 0..SAMPLES {
+        let row = &x[rows * sample / SAMPLES * channels..][..channels];
+        pivot.iter_mut().zip(row).for_each(|(pivot, x)| *pivot += x.to_f32() / SAMPLES as f32);
+    }
+    pivot
+}
+
+/// The sums of differences from the pivot, and of their squares.
+struct Moments<'a, E> {
+    x: &'a [E],
+    pivot: &'a [f32],
+}
+
+impl<E: Element> Summand<2> for Moments<'_, E> {
+    #[inline(always)]
+    unsafe fn sums<V: Vector>(&self, rows: Range<usize>, span: Span) -> [V; 2] {
+        // SAFETY: the caller's: the tile lies in x.
+        unsafe {
+            let pivot: V = span.load(self.pivot.as_ptr());
+            let (mut sum, mut square) = (V::splat(0.0), V::splat(0.0));
+            for row in rows {
+                let x: V = span.load(self.x.as_ptr().add(row * self.pivot.len()));
+                let difference = x.sub(pivot);
+                sum = sum.add(difference);
+                square = square.add_product(difference, difference);
             }
-        });
-    });
-    let mut totals = (vec![0.0; channels], vec![0.0; channels]);
-    for sums in sums.chunks_exact(2 * channels) {
-        for c in 0..channels {
-            totals.0[c] += f64::from(sums[c]);
-            totals.1[c] += f64::from(sums[channels + c]);
-        }
-    }
-    totals
-}
-
-/// Mean and sum of squared deviations of one block; both arrive zeroed.
-#[inline(always)]
-fn block_moments(mean: &mut [f32], square: &mut [f32], x: &[f32]) {
-    let channels = mean.len();
-    let pivot = &x[..channels];
-    for row in x.chunks_exact(channels) {
-        for (mean, (x, pivot)) in mean.iter_mut().zip(row.iter().zip(pivot)) {
-            *mean += x - pivot;
-        }
-    }
-    let inverse = 1.0 / (x.len() / channels) as f32;
-    for (mean, pivot) in mean.iter_mut().zip(pivot) {
-        *mean = *mean * inverse + pivot;
-    }
-    for row in x.chunks_exact(channels) {
-        for (square, (x, mean)) in square.iter_mut().zip(row.iter().zip(&*mean)) {
-            *square += (x - mean) * (x - mean);
+            [sum, square]
         }
     }
 }
 
-fn join_moments(mean: &mut [f32], var: &mut [f32], moments: &[f32], rows: usize, block_rows: usize) {
-    let channels = mean.len();
-    for c in 0..channels {
-        let (mut count, mut joint, mut squares) = (0.0, 0.0, 0.0);
-        for (index, moments) in moments.chunks_exact(2 * channels).enumerate() {
-            let added = (rows - index * block_rows).min(block_rows) as f64;
-            let delta = f64::from(moments[c]) - joint;
-            let total = count + added;
-            joint += delta * added / total;
-            squares += f64::from(moments[channels + c]) + delta * delta * count * added / total;
-            count = total;
+/// (x - mean) scale + beta, with scale = gamma inv_std.
+struct Affine<'a> {
+    mean: &'a [f32],
+    scale: Vec<f32>,
+    beta: &'a [f32],
+}
+
+/// The affine map of one span.
+#[derive(Clone, Copy)]
+struct AffineSpan<V> {
+    mean: V,
+    scale: V,
+    beta: V,
+}
+
+impl<'a> Affine<'a> {
+    fn new(norm: &Normalization<'a>) -> Self {
+        let scale = norm.gamma.iter().zip(norm.inv_std).map(|(gamma, inv_std)| gamma * inv_std).collect();
+        Self { mean: norm.mean, scale, beta: norm.beta }
+    }
+
+    fn channels(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// # Safety
+    /// As for `Tiled::tile`.
+    #[inline(always)]
+    unsafe fn span<V: Vector>(&self, span: Span) -> AffineSpan<V> {
+        // SAFETY: the caller's: the span lies in the channels.
+        unsafe {
+            AffineSpan {
+                mean: span.load(self.mean.as_ptr()),
+                scale: span.load(self.scale.as_ptr()),
+                beta: span.load(self.beta.as_ptr()),
+            }
         }
-        mean[c] = joint as f32;
-        var[c] = (squares / count) as f32;
     }
 }
 
-fn block_len(channels: usize) -> usize {
-    assert!(channels > 0, "batch_norm: no channels");
-    (BLOCK / channels).max(1) * channels
+impl<V: Vector> AffineSpan<V> {
+    /// The one expression that both directions use, so that a recomputed gate has the bits of the rectifier's decision.
+    #[inline(always)]
+    unsafe fn of_centred(&self, x: V) -> V {
+        // SAFETY: the caller's.
+        unsafe { self.beta.add_product(x, self.scale) }
+    }
+}
+
+struct Normalize<'a, E, const SHORTCUT: bool, const RECTIFY: bool> {
+    y: Shared<E>,
+    x: &'a [E],
+    shortcut: &'a [E],
+    affine: &'a Affine<'a>,
+}
+
+impl<E: Element, const SHORTCUT: bool, const RECTIFY: bool> Tiled for Normalize<'_, E, SHORTCUT, RECTIFY> {
+    const HEIGHT: usize = 4;
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {
+        // SAFETY: the caller's: the tile lies in the matrices.
+        unsafe {
+            let affine = self.affine.span::<V>(span);
+            for row in rows {
+                let at = row * self.affine.channels();
+                let x: V = span.load(self.x.as_ptr().add(at));
+                let mut z = affine.of_centred(x.sub(affine.mean));
+                if SHORTCUT {
+                    z = z.add(span.load(self.shortcut.as_ptr().add(at)));
+                }
+                if RECTIFY {
+                    z = V::splat(0.0).max(z);
+                }
+                span.store(self.y.pointer(at), z);
+            }
+        }
+    }
+}
+
+const OPEN: u8 = 0;
+const RECOMPUTED: u8 = 1;
+const OUTPUT: u8 = 2;
+
+/// dy with the rectifier's gate before it.
+struct Gated<'a, E, const GATE: u8> {
+    dy: &'a [E],
+    x: &'a [E],
+    /// The output, where the gate reads it.
+    y: &'a [E],
+    affine: &'a Affine<'a>,
+}
+
+impl<E: Element, const GATE: u8> Gated<'_, E, GATE> {
+    /// dz, and x - mean.
+    ///
+    /// # Safety
+    /// As for `Tiled::tile`.
+    #[inline(always)]
+    unsafe fn load<V: Vector>(&self, affine: &AffineSpan<V>, row: usize, span: Span) -> (V, V) {
+        // SAFETY: the caller's: the row and the span lie in the matrices.
+        unsafe {
+            let at = row * self.affine.channels();
+            let x: V = span.load(self.x.as_ptr().add(at));
+            let dy: V = span.load(self.dy.as_ptr().add(at));
+            let centred = x.sub(affine.mean);
+            let dz = match GATE {
+                OPEN => dy,
+                RECOMPUTED => dy.where_positive(affine.of_centred(centred)),
+                _ => dy.where_positive(span.load(self.y.as_ptr().add(at))),
+            };
+            (dz, centred)
+        }
+    }
+}
+
+/// sum dz and sum dz (x - mean).
+impl<E: Element, const GATE: u8> Summand<2> for Gated<'_, E, GATE> {
+    #[inline(always)]
+    unsafe fn sums<V: Vector>(&self, rows: Range<usize>, span: Span) -> [V; 2] {
+        // SAFETY: the caller's.
+        unsafe {
+            let affine = self.affine.span::<V>(span);
+            let (mut sum, mut sum_x) = (V::splat(0.0), V::splat(0.0));
+            for row in rows {
+                let (dz, centred) = self.load(&affine, row, span);
+                sum = sum.add(dz);
+                sum_x = sum_x.add_product(dz, centred);
+            }
+            [sum, sum_x]
+        }
+    }
+}
+
+/// dx = scale dz + by_x (x - mean) + constant, and dz.
+struct InputGradient<'a, E, const GATE: u8, const DZ: bool> {
+    dx: &'a Shared<E>,
+    dz: &'a Shared<E>,
+    gated: &'a Gated<'a, E, GATE>,
+    by_x: &'a [f32],
+    constant: &'a [f32],
+}
+
+impl<E: Element, const GATE: u8, const DZ: bool> Tiled for InputGradient<'_, E, GATE, DZ> {
+    const HEIGHT: usize = 4;
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {
+        // SAFETY: the caller's: the tile lies in the matrices.
+        unsafe {
+            let affine = self.gated.affine.span::<V>(span);
+            let by_x: V = span.load(self.by_x.as_ptr());
+            let constant: V = span.load(self.constant.as_ptr());
+            for row in rows {
+                let at = row * self.gated.affine.channels();
+                let (dz, centred) = self.gated.load(&affine, row, span);
+                if DZ {
+                    span.store(self.dz.pointer(at), dz);
+                }
+                span.store(self.dx.pointer(at), constant.add_product(by_x, centred).add_product(affine.scale, dz));
+            }
+        }
+    }
 }
 
 fn sizes(operation: &str, rows: usize, channels: usize) -> String {

@@ -1,15 +1,29 @@
-//! Pooling over channels-last images: x (N, H, W, C). All results are written (=).
+//! Pooling over maps: x (H, W, N, C), position by position, so that a window's elements are whole rows of N C numbers.
+//! All results are written (=).
 
-use rayon::prelude::*;
+use std::ops::Range;
 
 use super::check_len;
-use super::isa::with_wide_vectors;
+use super::isa::isa;
+use super::partition::Shared;
+use super::partition::for_each;
+use super::rows::Span;
+use super::rows::Tiled;
+use super::rows::sweep;
+use super::rows::sweep_all;
+use super::vector::Element;
+use super::vector::Vector;
+
+/// Elements of a row that are pooled together: the rows of a window's lines then fit the second-level cache, where
+/// the next window finds them.
+const CHUNK: usize = 1024;
 
 /// The sizes of a max pooling, with the output's derived from them.
 struct Window {
     height: usize,
     width: usize,
-    channels: usize,
+    /// N C.
+    row: usize,
     kernel: usize,
     stride: usize,
     padding: usize,
@@ -17,8 +31,16 @@ struct Window {
     out_width: usize,
 }
 
+/// A tap of a window: its index within the window, and the row that it meets.
+type Tap = (u8, usize);
+
 impl Window {
-    fn new(height: usize, width: usize, channels: usize, kernel: usize, stride: usize, padding: usize) -> Self {
+    fn new(
+        (batch, height, width, channels): (usize, usize, usize, usize),
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    ) -> Self {
         assert!(
             (1..=16).contains(&kernel)
                 && stride > 0
@@ -29,46 +51,66 @@ impl Window {
         );
         let out = |size: usize| (size + 2 * padding - kernel) / stride + 1;
         let (out_height, out_width) = (out(height), out(width));
-        Self { height, width, channels, kernel, stride, padding, out_height, out_width }
+        Self { height, width, row: batch * channels, kernel, stride, padding, out_height, out_width }
     }
 
-    fn check(&self, operation: &str, x: &[f32], y: &[f32], argmax: &[u8], batch: usize) {
-        let Self { height, width, channels, kernel, stride, padding, .. } = self;
+    fn check<E>(&self, operation: &str, x: &[E], y: &[E], argmax: &[u8]) {
+        let Self { height, width, row, kernel, stride, padding, .. } = self;
         let describe = || {
             format!(
-                "{operation} (batch {batch}, height {height}, width {width}, channels {channels}, kernel {kernel}, \
-                 stride {stride}, padding {padding})"
+                "{operation} (height {height}, width {width}, N C {row}, kernel {kernel}, stride {stride}, \
+                 padding {padding})"
             )
         };
-        check_len(&describe(), "x", x, batch * self.image_len());
-        check_len(&describe(), "y", y, batch * self.out_height * self.row_len());
-        check_len(&describe(), "argmax", argmax, batch * self.out_height * self.row_len());
+        check_len(&describe(), "x", x, height * width * row);
+        check_len(&describe(), "y", y, self.out_height * self.out_width * row);
+        check_len(&describe(), "argmax", argmax, self.out_height * self.out_width * row);
     }
 
-    fn image_len(&self) -> usize {
-        self.height * self.width * self.channels
+    /// The taps of the window at output position (oy, ox) that meet the image, each with its position.
+    fn inputs(&self, taps: &mut Vec<Tap>, oy: usize, ox: usize) {
+        let inside = |at: usize, size: usize| at.checked_sub(self.padding).filter(|&at| at < size);
+        taps.clear();
+        for (ky, kx) in (0..self.kernel).flat_map(|ky| (0..self.kernel).map(move |kx| (ky, kx))) {
+            let (y, x) = (inside(oy * self.stride + ky, self.height), inside(ox * self.stride + kx, self.width));
+            if let (Some(y), Some(x)) = (y, x) {
+                taps.push(((ky * self.kernel + kx) as u8, y * self.width + x));
+            }
+        }
     }
 
-    /// Elements of one row of output pixels.
-    fn row_len(&self) -> usize {
-        self.out_width * self.channels
+    /// The windows that input position (y, x) lies in, in order: each one's tap, and its output position.
+    fn outputs(&self, taps: &mut Vec<Tap>, y: usize, x: usize) {
+        let windows = |at: usize, count: usize| {
+            let at = at + self.padding;
+            let first = (at + 1).saturating_sub(self.kernel).div_ceil(self.stride);
+            (first..count.min(at / self.stride + 1)).map(move |o| (o, at - o * self.stride))
+        };
+        taps.clear();
+        for (oy, ky) in windows(y, self.out_height) {
+            for (ox, kx) in windows(x, self.out_width) {
+                taps.push(((ky * self.kernel + kx) as u8, oy * self.out_width + ox));
+            }
+        }
     }
 
-    /// Where tap `tap` of the window at (oy, ox) lies in its image; none in the padding.
-    fn tap(&self, oy: usize, ox: usize, tap: usize) -> Option<usize> {
-        let y = (oy * self.stride + tap / self.kernel).checked_sub(self.padding)?;
-        let x = (ox * self.stride + tap % self.kernel).checked_sub(self.padding)?;
-        (y < self.height && x < self.width).then(|| (y * self.width + x) * self.channels)
+    /// Calls `body(line, columns)` for every line of positions and chunk of their rows, in parallel.
+    fn for_each_line(&self, lines: usize, body: impl Fn(usize, Range<usize>) + Sync + Send) {
+        let chunk = if lines * self.width * self.row <= 16 * CHUNK { self.row } else { CHUNK };
+        for_each(lines * self.row.div_ceil(chunk.max(1)), |index| {
+            let (chunk_at, line) = (index / lines * chunk, index % lines);
+            body(line, chunk_at..self.row.min(chunk_at + chunk));
+        });
     }
 }
 
 /// y = the maximum of each window, and argmax = its index ky K + kx within the window: the first maximum, as in PyTorch.
 /// NaN counts as larger than any number. Padding never wins. The kernel is at most 16.
 #[allow(clippy::too_many_arguments)]
-pub fn max_forward(
-    y: &mut [f32],
+pub fn max_forward<E: Element>(
+    y: &mut [E],
     argmax: &mut [u8],
-    x: &[f32],
+    x: &[E],
     batch: usize,
     height: usize,
     width: usize,
@@ -77,25 +119,26 @@ pub fn max_forward(
     stride: usize,
     padding: usize,
 ) {
-    let window = Window::new(height, width, channels, kernel, stride, padding);
-    window.check("pool::max_forward", x, y, argmax, batch);
-    let rows = y.par_chunks_mut(window.row_len()).zip(argmax.par_chunks_mut(window.row_len()));
-    rows.enumerate().for_each(|(row, (y, argmax))| {
-        let image = &x[row / window.out_height * window.image_len()..][..window.image_len()];
-        with_wide_vectors(|| {
-            let pixels = y.chunks_exact_mut(channels).zip(argmax.chunks_exact_mut(channels));
-            for (ox, (y, argmax)) in pixels.enumerate() {
-                max_pixel(y, argmax, image, &window, (row % window.out_height, ox));
-            }
-        });
+    let window = Window::new((batch, height, width, channels), kernel, stride, padding);
+    window.check("pool::max_forward", x, y, argmax);
+    let (y, argmax, isa) = (Shared::new(y), Shared::new(argmax), isa());
+    window.for_each_line(window.out_height, |oy, columns| {
+        let mut taps = Vec::new();
+        for ox in 0..window.out_width {
+            window.inputs(&mut taps, oy, ox);
+            let at = (oy * window.out_width + ox) * window.row;
+            let work = Max { y: &y, argmax: &argmax, at, x, row: window.row, taps: &taps };
+            // SAFETY: the taps lie in x, and this task alone has this output row's columns.
+            unsafe { sweep(isa, &work, 0..1, columns.clone()) };
+        }
     });
 }
 
 /// dx = dy of the windows that each element of x won, summed in the order of the windows.
 #[allow(clippy::too_many_arguments)]
-pub fn max_backward(
-    dx: &mut [f32],
-    dy: &[f32],
+pub fn max_backward<E: Element>(
+    dx: &mut [E],
+    dy: &[E],
     argmax: &[u8],
     batch: usize,
     height: usize,
@@ -105,85 +148,145 @@ pub fn max_backward(
     stride: usize,
     padding: usize,
 ) {
-    let window = Window::new(height, width, channels, kernel, stride, padding);
-    window.check("pool::max_backward", dx, dy, argmax, batch);
-    let out_len = window.out_height * window.row_len();
-    let images = dx.par_chunks_mut(window.image_len()).zip(dy.par_chunks(out_len).zip(argmax.par_chunks(out_len)));
-    images.for_each(|(dx, (dy, argmax))| {
-        dx.fill(0.0);
-        let pixels = dy.chunks_exact(channels).zip(argmax.chunks_exact(channels));
-        for (pixel, (dy, argmax)) in pixels.enumerate() {
-            let (oy, ox) = (pixel / window.out_width, pixel % window.out_width);
-            for (c, (&dy, &tap)) in dy.iter().zip(argmax).enumerate() {
-                let at = window.tap(oy, ox, usize::from(tap)).expect("max_backward: argmax points into the padding");
-                dx[at + c] += dy;
-            }
+    let window = Window::new((batch, height, width, channels), kernel, stride, padding);
+    window.check("pool::max_backward", dx, dy, argmax);
+    let (dx, isa) = (Shared::new(dx), isa());
+    window.for_each_line(height, |iy, columns| {
+        let mut taps = Vec::new();
+        for ix in 0..width {
+            window.outputs(&mut taps, iy, ix);
+            let at = (iy * width + ix) * window.row;
+            let work = MaxGradient { dx: &dx, at, dy, argmax, row: window.row, taps: &taps };
+            // SAFETY: the taps lie in dy, and this task alone has this input row's columns.
+            unsafe { sweep(isa, &work, 0..1, columns.clone()) };
         }
     });
 }
 
-/// y (N, C) = the mean of x (N, pixels, C) over pixels.
-pub fn average_forward(y: &mut [f32], x: &[f32], batch: usize, pixels: usize, channels: usize) {
+/// y (N, C) = the mean of x (pixels, N, C) over pixels.
+pub fn average_forward<E: Element>(y: &mut [E], x: &[E], batch: usize, pixels: usize, channels: usize) {
     check_average("pool::average_forward", x, y, (batch, pixels, channels));
-    let scale = 1.0 / pixels as f32;
-    y.par_chunks_mut(channels).zip(x.par_chunks(pixels * channels)).for_each(|(y, x)| {
-        y.fill(0.0);
-        for pixel in x.chunks_exact(channels) {
-            y.iter_mut().zip(pixel).for_each(|(y, &x)| *y += x);
-        }
-        y.iter_mut().for_each(|y| *y *= scale);
+    let (y, isa, row) = (Shared::new(y), isa(), batch * channels);
+    let work = Mean { y: &y, x, pixels, row };
+    for_each(row.div_ceil(CHUNK), |chunk| {
+        // SAFETY: x is (pixels, N C), and this task alone has these columns of y.
+        unsafe { sweep(isa, &work, 0..1, chunk * CHUNK..row.min((chunk + 1) * CHUNK)) };
     });
 }
 
-/// dx (N, pixels, C) = dy (N, C) / pixels.
-pub fn average_backward(dx: &mut [f32], dy: &[f32], batch: usize, pixels: usize, channels: usize) {
+/// dx (pixels, N, C) = dy (N, C) / pixels.
+pub fn average_backward<E: Element>(dx: &mut [E], dy: &[E], batch: usize, pixels: usize, channels: usize) {
     check_average("pool::average_backward", dx, dy, (batch, pixels, channels));
-    let scale = 1.0 / pixels as f32;
-    dx.par_chunks_mut(pixels * channels).zip(dy.par_chunks(channels)).for_each(|(dx, dy)| {
-        for pixel in dx.chunks_exact_mut(channels) {
-            pixel.iter_mut().zip(dy).for_each(|(dx, &dy)| *dx = dy * scale);
-        }
-    });
+    let work = Spread { dx: Shared::new(dx), dy, scale: 1.0 / pixels as f32 };
+    // SAFETY: dx is (pixels, N C).
+    unsafe { sweep_all(&work, pixels, dy.len()) };
 }
 
-/// One output pixel: channels in groups that stay in registers while the window passes.
-#[inline(always)]
-fn max_pixel(y: &mut [f32], argmax: &mut [u8], image: &[f32], window: &Window, place: (usize, usize)) {
-    const GROUP: usize = 16;
-    let grouped = window.channels / GROUP * GROUP;
-    for c in (0..grouped).step_by(GROUP) {
-        max_channels::<GROUP>(&mut y[c..c + GROUP], &mut argmax[c..c + GROUP], &image[c..], window, place);
-    }
-    for c in grouped..window.channels {
-        max_channels::<1>(&mut y[c..=c], &mut argmax[c..=c], &image[c..], window, place);
-    }
+/// One output position: the first maximum over its taps.
+struct Max<'a, E> {
+    y: &'a Shared<E>,
+    argmax: &'a Shared<u8>,
+    at: usize,
+    x: &'a [E],
+    row: usize,
+    taps: &'a [Tap],
 }
 
-#[inline(always)]
-fn max_channels<const L: usize>(
-    y: &mut [f32],
-    argmax: &mut [u8],
-    image: &[f32],
-    window: &Window,
-    (oy, ox): (usize, usize),
-) {
-    let mut best = [f32::NEG_INFINITY; L];
-    let mut winner = [u32::MAX; L];
-    for tap in 0..window.kernel * window.kernel {
-        let Some(at) = window.tap(oy, ox, tap) else { continue };
-        let x: &[f32; L] = image[at..at + L].try_into().expect("L elements");
-        for lane in 0..L {
-            // The first tap wins whatever it holds; winner is MAX only before it.
-            let wins = (x[lane] > best[lane]) | x[lane].is_nan() | (winner[lane] == u32::MAX);
-            best[lane] = if wins { x[lane] } else { best[lane] };
-            winner[lane] = if wins { tap as u32 } else { winner[lane] };
+impl<E: Element> Tiled for Max<'_, E> {
+    const HEIGHT: usize = 1;
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
+        // SAFETY: the caller's: the taps' rows lie in x.
+        unsafe {
+            // The first tap wins whatever it holds, so that a window of -infinity has a winner.
+            let (tap, position) = self.taps[0];
+            let mut winner = V::splat(f32::from(tap));
+            let mut best: V = span.load(self.x.as_ptr().add(position * self.row));
+            for &(tap, position) in &self.taps[1..] {
+                let x: V = span.load(self.x.as_ptr().add(position * self.row));
+                winner = x.choose_if_larger(best, V::splat(f32::from(tap)), winner);
+                best = x.choose_if_larger(best, x, best);
+            }
+            span.store(self.y.pointer(self.at), best);
+            span.store_bytes(self.argmax.pointer(self.at), winner);
         }
     }
-    y.copy_from_slice(&best);
-    argmax.iter_mut().zip(winner).for_each(|(argmax, winner)| *argmax = winner as u8);
 }
 
-fn check_average(operation: &str, x: &[f32], y: &[f32], (batch, pixels, channels): (usize, usize, usize)) {
+/// One input position: the gradients of the windows that it won.
+struct MaxGradient<'a, E> {
+    dx: &'a Shared<E>,
+    at: usize,
+    dy: &'a [E],
+    argmax: &'a [u8],
+    row: usize,
+    taps: &'a [Tap],
+}
+
+impl<E: Element> Tiled for MaxGradient<'_, E> {
+    const HEIGHT: usize = 1;
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
+        // SAFETY: the caller's: the taps' rows lie in dy and argmax.
+        unsafe {
+            let mut sum = V::splat(0.0);
+            for &(tap, position) in self.taps {
+                let dy: V = span.load(self.dy.as_ptr().add(position * self.row));
+                let winner: V = span.load_bytes(self.argmax.as_ptr().add(position * self.row));
+                sum = sum.add(dy.where_equal(winner, V::splat(f32::from(tap))));
+            }
+            span.store(self.dx.pointer(self.at), sum);
+        }
+    }
+}
+
+/// y = the mean of x over its rows.
+struct Mean<'a, E> {
+    y: &'a Shared<E>,
+    x: &'a [E],
+    pixels: usize,
+    row: usize,
+}
+
+impl<E: Element> Tiled for Mean<'_, E> {
+    const HEIGHT: usize = 1;
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
+        // SAFETY: the caller's: the span lies in the rows.
+        unsafe {
+            let mut sum = V::splat(0.0);
+            for pixel in 0..self.pixels {
+                sum = sum.add(span.load(self.x.as_ptr().add(pixel * self.row)));
+            }
+            span.store(self.y.pointer(0), sum.mul(V::splat(1.0 / self.pixels as f32)));
+        }
+    }
+}
+
+/// Each row of dx = dy scale.
+struct Spread<'a, E> {
+    dx: Shared<E>,
+    dy: &'a [E],
+    scale: f32,
+}
+
+impl<E: Element> Tiled for Spread<'_, E> {
+    const HEIGHT: usize = 1;
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {
+        // SAFETY: the caller's: the span lies in the rows.
+        unsafe {
+            let dy: V = span.load(self.dy.as_ptr());
+            span.store(self.dx.pointer(rows.start * self.dy.len()), dy.mul(V::splat(self.scale)));
+        }
+    }
+}
+
+fn check_average<E>(operation: &str, x: &[E], y: &[E], (batch, pixels, channels): (usize, usize, usize)) {
     let describe = || format!("{operation} (batch {batch}, pixels {pixels}, channels {channels})");
     assert!(pixels > 0 && channels > 0, "{}: empty images", describe());
     check_len(&describe(), "x", x, batch * pixels * channels);
