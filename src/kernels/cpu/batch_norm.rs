@@ -65,13 +65,7 @@ pub fn statistics<E: Element>(mean: &mut [f32], var: &mut [f32], x: &[E], rows: 
 
 /// y = gamma (x - mean) inv_std + beta [+ shortcut], and where `rectify` is set its maximum with 0; in training (with the
 /// batch's statistics) and in evaluation (with the running ones).
-pub fn normalize<E: Element>(
-    y: &mut [E],
-    x: &[E],
-    norm: &Normalization,
-    shortcut: Option<&[E]>,
-    rectify: bool,
-) {
+pub fn normalize<E: Element>(y: &mut [E], x: &[E], norm: &Normalization, shortcut: Option<&[E]>, rectify: bool) {
     let (rows, channels) = norm.check("batch_norm::normalize", x);
     let describe = || sizes("batch_norm::normalize", rows, channels);
     check_len(&describe(), "y", y, x.len());
@@ -153,7 +147,9 @@ fn backward_gated<E: Element, const GATE: u8>(
     // SAFETY: all matrices are (rows, channels), and dx and dz are borrowed.
     unsafe {
         match dz {
-            None => sweep_all(&InputGradient::<_, GATE, false> { dz: &dx, dx: &dx, gated, by_x, constant }, rows, channels),
+            None => {
+                sweep_all(&InputGradient::<_, GATE, false> { dz: &dx, dx: &dx, gated, by_x, constant }, rows, channels)
+            }
             Some(dz) => {
                 sweep_all(&InputGradient::<_, GATE, true> { dz: &dz, dx: &dx, gated, by_x, constant }, rows, channels);
             }
@@ -165,7 +161,11 @@ impl Normalization<'_> {
     /// Panics unless the lengths fit together and x has whole rows; returns rows and channels.
     fn check<E>(&self, operation: &str, x: &[E]) -> (usize, usize) {
         let channels = self.mean.len();
-        assert!(channels > 0 && x.len().is_multiple_of(channels), "{operation}: {} elements of {channels} channels", x.len());
+        assert!(
+            channels > 0 && x.len().is_multiple_of(channels),
+            "{operation}: {} elements of {channels} channels",
+            x.len()
+        );
         for (name, slice) in [("inv_std", self.inv_std), ("gamma", self.gamma), ("beta", self.beta)] {
             check_len(operation, name, slice, channels);
         }

@@ -10,8 +10,7 @@ use super::vector::Vector;
 /// The instruction set of V must be enabled in the caller.
 #[inline(always)]
 pub unsafe fn exp<V: Vector>(x: V) -> V {
-    const POLYNOMIAL: [f32; 7] =
-        [0.001_394_110_9, 0.008_375_126, 0.041_666_35, 0.166_664_15, 0.5, 1.0, 1.0];
+    const POLYNOMIAL: [f32; 7] = [0.001_394_110_9, 0.008_375_126, 0.041_666_35, 0.166_664_15, 0.5, 1.0, 1.0];
     // ln 2 in two parts, the first with so few digits that its product with an exponent is exact.
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
