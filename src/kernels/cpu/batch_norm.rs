@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::check_len;
-use super::partition::Shared;
+use super::rows::Output;
 use super::rows::Span;
 use super::rows::Summand;
 use super::rows::Tiled;
@@ -52,7 +52,7 @@ pub fn statistics<E: Element>(mean: &mut [f32], var: &mut [f32], x: &[E], rows: 
     assert!(rows > 0, "{}: no rows", describe());
     let pivot = pivot(x, rows, channels);
     // SAFETY: x is (rows, channels).
-    let [sums, squares] = unsafe { column_sums(&Moments { x, pivot: &pivot }, rows, channels, false) };
+    let [sums, squares] = unsafe { column_sums(Moments { x, pivot: &pivot }, rows, channels, false) };
     let count = rows as f64;
     for c in 0..channels {
         let shift = sums[c] / count;
@@ -69,19 +69,20 @@ pub fn normalize<E: Element>(y: &mut [E], x: &[E], norm: &Normalization, shortcu
     let (rows, channels) = norm.check("batch_norm::normalize", x);
     let describe = || sizes("batch_norm::normalize", rows, channels);
     check_len(&describe(), "y", y, x.len());
-    let y = Shared::new(y);
-    let affine = &Affine::new(norm);
+    let y = Output::new(y);
+    let scale = scales(norm);
+    let affine = Affine { mean: norm.mean, scale: &scale, beta: norm.beta };
     // SAFETY: all matrices are (rows, channels), and y is borrowed.
     unsafe {
         match (shortcut, rectify) {
-            (None, false) => sweep_all(&Normalize::<E, false, false> { y, x, shortcut: x, affine }, rows, channels),
-            (None, true) => sweep_all(&Normalize::<E, false, true> { y, x, shortcut: x, affine }, rows, channels),
+            (None, false) => sweep_all(Normalize::<E, false, false> { y, x, shortcut: x, affine }, rows, channels),
+            (None, true) => sweep_all(Normalize::<E, false, true> { y, x, shortcut: x, affine }, rows, channels),
             (Some(shortcut), rectify) => {
                 check_len(&describe(), "shortcut", shortcut, x.len());
                 if rectify {
-                    sweep_all(&Normalize::<E, true, true> { y, x, shortcut, affine }, rows, channels);
+                    sweep_all(Normalize::<E, true, true> { y, x, shortcut, affine }, rows, channels);
                 } else {
-                    sweep_all(&Normalize::<E, true, false> { y, x, shortcut, affine }, rows, channels);
+                    sweep_all(Normalize::<E, true, false> { y, x, shortcut, affine }, rows, channels);
                 }
             }
         }
@@ -112,19 +113,20 @@ pub fn backward<E: Element>(
     if let Gate::Output(y) = gate {
         check_len(&describe(), "the gate's output", y, x.len());
     }
-    let affine = &Affine::new(norm);
-    let outputs = (Shared::new(dx), dz.map(Shared::new));
+    let scale = scales(norm);
+    let affine = Affine { mean: norm.mean, scale: &scale, beta: norm.beta };
+    let outputs = (Output::new(dx), dz.map(Output::new));
     match gate {
-        Gate::Open => backward_gated(outputs, gradients, &Gated::<E, OPEN> { dy, x, y: dy, affine }, norm),
-        Gate::Recomputed => backward_gated(outputs, gradients, &Gated::<E, RECOMPUTED> { dy, x, y: dy, affine }, norm),
-        Gate::Output(y) => backward_gated(outputs, gradients, &Gated::<E, OUTPUT> { dy, x, y, affine }, norm),
+        Gate::Open => backward_gated(outputs, gradients, Gated::<E, OPEN> { dy, x, y: dy, affine }, norm),
+        Gate::Recomputed => backward_gated(outputs, gradients, Gated::<E, RECOMPUTED> { dy, x, y: dy, affine }, norm),
+        Gate::Output(y) => backward_gated(outputs, gradients, Gated::<E, OUTPUT> { dy, x, y, affine }, norm),
     }
 }
 
 fn backward_gated<E: Element, const GATE: u8>(
-    (dx, dz): (Shared<E>, Option<Shared<E>>),
+    (dx, dz): (Output<E>, Option<Output<E>>),
     NormGradients { dgamma, dbeta }: NormGradients,
-    gated: &Gated<E, GATE>,
+    gated: Gated<E, GATE>,
     norm: &Normalization,
 ) {
     let channels = norm.mean.len();
@@ -147,11 +149,9 @@ fn backward_gated<E: Element, const GATE: u8>(
     // SAFETY: all matrices are (rows, channels), and dx and dz are borrowed.
     unsafe {
         match dz {
-            None => {
-                sweep_all(&InputGradient::<_, GATE, false> { dz: &dx, dx: &dx, gated, by_x, constant }, rows, channels)
-            }
+            None => sweep_all(InputGradient::<_, GATE, false> { dz: dx, dx, gated, by_x, constant }, rows, channels),
             Some(dz) => {
-                sweep_all(&InputGradient::<_, GATE, true> { dz: &dz, dx: &dx, gated, by_x, constant }, rows, channels);
+                sweep_all(InputGradient::<_, GATE, true> { dz, dx, gated, by_x, constant }, rows, channels);
             }
         }
     }
@@ -185,6 +185,7 @@ fn pivot<E: Element>(x: &[E], rows: usize, channels: usize) -> Vec<f32> {
 }
 
 /// The sums of differences from the pivot, and of their squares.
+#[derive(Clone, Copy)]
 struct Moments<'a, E> {
     x: &'a [E],
     pivot: &'a [f32],
@@ -208,10 +209,16 @@ impl<E: Element> Summand<2> for Moments<'_, E> {
     }
 }
 
+/// gamma inv_std.
+fn scales(norm: &Normalization) -> Vec<f32> {
+    norm.gamma.iter().zip(norm.inv_std).map(|(gamma, inv_std)| gamma * inv_std).collect()
+}
+
 /// (x - mean) scale + beta, with scale = gamma inv_std.
+#[derive(Clone, Copy)]
 struct Affine<'a> {
     mean: &'a [f32],
-    scale: Vec<f32>,
+    scale: &'a [f32],
     beta: &'a [f32],
 }
 
@@ -223,12 +230,7 @@ struct AffineSpan<V> {
     beta: V,
 }
 
-impl<'a> Affine<'a> {
-    fn new(norm: &Normalization<'a>) -> Self {
-        let scale = norm.gamma.iter().zip(norm.inv_std).map(|(gamma, inv_std)| gamma * inv_std).collect();
-        Self { mean: norm.mean, scale, beta: norm.beta }
-    }
-
+impl Affine<'_> {
     fn channels(&self) -> usize {
         self.mean.len()
     }
@@ -257,11 +259,12 @@ impl<V: Vector> AffineSpan<V> {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Normalize<'a, E, const SHORTCUT: bool, const RECTIFY: bool> {
-    y: Shared<E>,
+    y: Output<E>,
     x: &'a [E],
     shortcut: &'a [E],
-    affine: &'a Affine<'a>,
+    affine: Affine<'a>,
 }
 
 impl<E: Element, const SHORTCUT: bool, const RECTIFY: bool> Tiled for Normalize<'_, E, SHORTCUT, RECTIFY> {
@@ -282,7 +285,7 @@ impl<E: Element, const SHORTCUT: bool, const RECTIFY: bool> Tiled for Normalize<
                 if RECTIFY {
                     z = V::splat(0.0).max(z);
                 }
-                span.store(self.y.pointer(at), z);
+                span.store(self.y.at(at), z);
             }
         }
     }
@@ -293,12 +296,13 @@ const RECOMPUTED: u8 = 1;
 const OUTPUT: u8 = 2;
 
 /// dy with the rectifier's gate before it.
+#[derive(Clone, Copy)]
 struct Gated<'a, E, const GATE: u8> {
     dy: &'a [E],
     x: &'a [E],
     /// The output, where the gate reads it.
     y: &'a [E],
-    affine: &'a Affine<'a>,
+    affine: Affine<'a>,
 }
 
 impl<E: Element, const GATE: u8> Gated<'_, E, GATE> {
@@ -343,10 +347,11 @@ impl<E: Element, const GATE: u8> Summand<2> for Gated<'_, E, GATE> {
 }
 
 /// dx = scale dz + by_x (x - mean) + constant, and dz.
+#[derive(Clone, Copy)]
 struct InputGradient<'a, E, const GATE: u8, const DZ: bool> {
-    dx: &'a Shared<E>,
-    dz: &'a Shared<E>,
-    gated: &'a Gated<'a, E, GATE>,
+    dx: Output<E>,
+    dz: Output<E>,
+    gated: Gated<'a, E, GATE>,
     by_x: &'a [f32],
     constant: &'a [f32],
 }
@@ -365,9 +370,9 @@ impl<E: Element, const GATE: u8, const DZ: bool> Tiled for InputGradient<'_, E, 
                 let at = row * self.gated.affine.channels();
                 let (dz, centred) = self.gated.load(&affine, row, span);
                 if DZ {
-                    span.store(self.dz.pointer(at), dz);
+                    span.store(self.dz.at(at), dz);
                 }
-                span.store(self.dx.pointer(at), constant.add_product(by_x, centred).add_product(affine.scale, dz));
+                span.store(self.dx.at(at), constant.add_product(by_x, centred).add_product(affine.scale, dz));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::check_len;
 use super::functions::normal_tail;
-use super::partition::Shared;
+use super::rows::Output;
 use super::rows::Span;
 use super::rows::Summand;
 use super::rows::Tiled;
@@ -44,11 +44,12 @@ pub fn add_column_sums<E: Element>(sums: &mut [f32], x: &[E], rows: usize, colum
     check_len(&describe(), "x", x, rows * columns);
     check_len(&describe(), "sums", sums, columns);
     // SAFETY: x is (rows, columns).
-    let [totals] = unsafe { column_sums(&Rows { x, columns }, rows, columns, false) };
+    let [totals] = unsafe { column_sums(Rows { x, columns }, rows, columns, false) };
     sums.iter_mut().zip(&totals).for_each(|(sum, &total)| *sum += total as f32);
 }
 
 /// The elements of x (rows, columns) as what is summed.
+#[derive(Clone, Copy)]
 struct Rows<'a, E> {
     x: &'a [E],
     columns: usize,
@@ -69,16 +70,21 @@ impl<E: Element> Summand<1> for Rows<'_, E> {
 }
 
 /// A function of N numbers, lane by lane.
-trait Function<const N: usize>: Sync {
+trait Function<const N: usize>: Copy + Sync {
     /// # Safety
     /// The instruction set of V must be enabled in the caller.
     unsafe fn of<V: Vector>(&self, inputs: [V; N]) -> V;
 }
 
+#[derive(Clone, Copy)]
 struct Relu;
+#[derive(Clone, Copy)]
 struct ReluBackward;
+#[derive(Clone, Copy)]
 struct Add;
+#[derive(Clone, Copy)]
 struct Gelu;
+#[derive(Clone, Copy)]
 struct GeluBackward;
 
 // SAFETY of all blocks: the trait's contract.
@@ -137,15 +143,16 @@ fn map<E: Element, const N: usize, F: Function<N>>(
     for (name, input) in inputs {
         check_len(operation, name, input, len);
     }
-    let work = Map { function, inputs: inputs.map(|(_, input)| input), y: Shared::new(y) };
+    let work = Map { function, inputs: inputs.map(|(_, input)| input), y: Output::new(y) };
     // SAFETY: all slices have `len` elements, and y is borrowed.
-    unsafe { sweep_vector(&work, len) };
+    unsafe { sweep_vector(work, len) };
 }
 
+#[derive(Clone, Copy)]
 struct Map<'a, E, F, const N: usize> {
     function: F,
     inputs: [&'a [E]; N],
-    y: Shared<E>,
+    y: Output<E>,
 }
 
 impl<E: Element, F: Function<N>, const N: usize> Tiled for Map<'_, E, F, N> {
@@ -159,7 +166,7 @@ impl<E: Element, F: Function<N>, const N: usize> Tiled for Map<'_, E, F, N> {
             for (vector, input) in inputs.iter_mut().zip(&self.inputs) {
                 *vector = span.load(input.as_ptr());
             }
-            span.store(self.y.pointer(0), self.function.of(inputs));
+            span.store(self.y.at(0), self.function.of(inputs));
         }
     }
 }

@@ -8,8 +8,8 @@ use super::batch_norm::Normalization;
 use super::check_len;
 use super::isa::Isa;
 use super::isa::isa;
-use super::partition::Shared;
 use super::partition::for_each;
+use super::rows::Output;
 use super::rows::PIECE;
 use super::rows::Span;
 use super::rows::Summand;
@@ -39,7 +39,7 @@ pub fn forward<E: Element>(
     check_len(&describe(), "y", y, rows * channels);
     check_len(&describe(), "inv_std", inv_std, rows);
     check_len(&describe(), "beta", beta, channels);
-    let (y, mean, inv_std) = (&Shared::new(y), &Shared::new(mean), &Shared::new(inv_std));
+    let (y, mean, inv_std) = (Output::new(y), Output::new(mean), Output::new(inv_std));
     let (isa, height) = (isa(), (PIECE / channels).max(1));
     for_each(rows.div_ceil(height), |piece| {
         let rows = piece * height..rows.min((piece + 1) * height);
@@ -61,15 +61,16 @@ pub fn backward<E: Element>(dx: &mut [E], gradients: NormGradients, dy: &[E], x:
     check_len(&describe(), "dgamma", dgamma, channels);
     check_len(&describe(), "dbeta", dbeta, channels);
     // SAFETY: all matrices are (rows, channels), and dx is borrowed.
-    let [sum_xhat, sum] = unsafe { column_sums(&Backward { dx: Shared::new(dx), dy, x, norm }, rows, channels, true) };
+    let [sum_xhat, sum] =
+        unsafe { column_sums(Backward { dx: Output::new(dx), dy, x, norm: *norm }, rows, channels, true) };
     dgamma.iter_mut().zip(&sum_xhat).for_each(|(dgamma, &sum)| *dgamma += sum as f32);
     dbeta.iter_mut().zip(&sum).for_each(|(dbeta, &sum)| *dbeta += sum as f32);
 }
 
 struct Forward<'a, E> {
-    y: &'a Shared<E>,
-    mean: &'a Shared<f32>,
-    inv_std: &'a Shared<f32>,
+    y: Output<E>,
+    mean: Output<f32>,
+    inv_std: Output<f32>,
     x: &'a [E],
     gamma: &'a [f32],
     beta: &'a [f32],
@@ -92,9 +93,9 @@ impl<E: Element> Kernel for Forward<'_, E> {
                 let centred = Centred { x, mean: V::splat(mean) };
                 let [square] = row_sums::<V, 1, _>(&Squared(centred), channels);
                 let inv_std = 1.0 / (square / channels as f32 + self.epsilon).sqrt();
-                self.mean.pointer(row).write(mean);
-                self.inv_std.pointer(row).write(inv_std);
-                let (y, scale) = (self.y.pointer(row * channels), V::splat(inv_std));
+                self.mean.at(row).write(mean);
+                self.inv_std.at(row).write(inv_std);
+                let (y, scale) = (self.y.at(row * channels), V::splat(inv_std));
                 for span in spans::<V>(0..channels) {
                     let x = span.load::<E, V>(x.as_ptr()).sub(centred.mean).mul(scale);
                     let beta: V = span.load(self.beta.as_ptr());
@@ -134,11 +135,12 @@ impl<E: Element, V: Vector> Terms<V, 1> for Squared<'_, E, V> {
 }
 
 /// Writes dx, and gives dy x̂ and dy to the sums over rows.
+#[derive(Clone, Copy)]
 struct Backward<'a, E> {
-    dx: Shared<E>,
+    dx: Output<E>,
     dy: &'a [E],
     x: &'a [E],
-    norm: &'a Normalization<'a>,
+    norm: Normalization<'a>,
 }
 
 impl<E: Element> Summand<2> for Backward<'_, E> {
@@ -160,12 +162,12 @@ impl<E: Element> Summand<2> for Backward<'_, E> {
     }
 
     unsafe fn prepare(&self, isa: Isa, rows: Range<usize>) {
-        run(isa, InputGradient { of: self, rows });
+        run(isa, InputGradient { of: *self, rows });
     }
 }
 
 struct InputGradient<'a, E> {
-    of: &'a Backward<'a, E>,
+    of: Backward<'a, E>,
     rows: Range<usize>,
 }
 
@@ -185,7 +187,7 @@ impl<E: Element> Kernel for InputGradient<'_, E> {
                 let terms = RowGradient { dy, x, gamma: norm.gamma, mean, scale };
                 let [sum, sum_x] = row_sums::<V, 2, _>(&terms, channels);
                 let (mean, mean_x) = (V::splat(sum / channels as f32), V::splat(sum_x / channels as f32));
-                let dx = dx.pointer(row * channels);
+                let dx = dx.at(row * channels);
                 for span in spans::<V>(0..channels) {
                     let (dy, xhat) = terms.load(span);
                     span.store(dx, dy.sub(mean).sub(xhat.mul(mean_x)).mul(scale));

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use super::check_len;
 use super::isa::isa;
-use super::partition::Shared;
 use super::partition::for_each;
+use super::rows::Output;
 use super::rows::Span;
 use super::rows::Tiled;
 use super::rows::sweep;
@@ -121,15 +121,15 @@ pub fn max_forward<E: Element>(
 ) {
     let window = Window::new((batch, height, width, channels), kernel, stride, padding);
     window.check("pool::max_forward", x, y, argmax);
-    let (y, argmax, isa) = (Shared::new(y), Shared::new(argmax), isa());
+    let (y, argmax, isa) = (Output::new(y), Output::new(argmax), isa());
     window.for_each_line(window.out_height, |oy, columns| {
         let mut taps = Vec::new();
         for ox in 0..window.out_width {
             window.inputs(&mut taps, oy, ox);
             let at = (oy * window.out_width + ox) * window.row;
-            let work = Max { y: &y, argmax: &argmax, at, x, row: window.row, taps: &taps };
+            let work = Max { y, argmax, at, x, row: window.row, taps: &taps };
             // SAFETY: the taps lie in x, and this task alone has this output row's columns.
-            unsafe { sweep(isa, &work, 0..1, columns.clone()) };
+            unsafe { sweep(isa, work, 0..1, columns.clone()) };
         }
     });
 }
@@ -150,15 +150,15 @@ pub fn max_backward<E: Element>(
 ) {
     let window = Window::new((batch, height, width, channels), kernel, stride, padding);
     window.check("pool::max_backward", dx, dy, argmax);
-    let (dx, isa) = (Shared::new(dx), isa());
+    let (dx, isa) = (Output::new(dx), isa());
     window.for_each_line(height, |iy, columns| {
         let mut taps = Vec::new();
         for ix in 0..width {
             window.outputs(&mut taps, iy, ix);
             let at = (iy * width + ix) * window.row;
-            let work = MaxGradient { dx: &dx, at, dy, argmax, row: window.row, taps: &taps };
+            let work = MaxGradient { dx, at, dy, argmax, row: window.row, taps: &taps };
             // SAFETY: the taps lie in dy, and this task alone has this input row's columns.
-            unsafe { sweep(isa, &work, 0..1, columns.clone()) };
+            unsafe { sweep(isa, work, 0..1, columns.clone()) };
         }
     });
 }
@@ -166,26 +166,27 @@ pub fn max_backward<E: Element>(
 /// y (N, C) = the mean of x (pixels, N, C) over pixels.
 pub fn average_forward<E: Element>(y: &mut [E], x: &[E], batch: usize, pixels: usize, channels: usize) {
     check_average("pool::average_forward", x, y, (batch, pixels, channels));
-    let (y, isa, row) = (Shared::new(y), isa(), batch * channels);
-    let work = Mean { y: &y, x, pixels, row };
+    let (y, isa, row) = (Output::new(y), isa(), batch * channels);
+    let work = Mean { y, x, pixels, row };
     for_each(row.div_ceil(CHUNK), |chunk| {
         // SAFETY: x is (pixels, N C), and this task alone has these columns of y.
-        unsafe { sweep(isa, &work, 0..1, chunk * CHUNK..row.min((chunk + 1) * CHUNK)) };
+        unsafe { sweep(isa, work, 0..1, chunk * CHUNK..row.min((chunk + 1) * CHUNK)) };
     });
 }
 
 /// dx (pixels, N, C) = dy (N, C) / pixels.
 pub fn average_backward<E: Element>(dx: &mut [E], dy: &[E], batch: usize, pixels: usize, channels: usize) {
     check_average("pool::average_backward", dx, dy, (batch, pixels, channels));
-    let work = Spread { dx: Shared::new(dx), dy, scale: 1.0 / pixels as f32 };
+    let work = Spread { dx: Output::new(dx), dy, scale: 1.0 / pixels as f32 };
     // SAFETY: dx is (pixels, N C).
-    unsafe { sweep_all(&work, pixels, dy.len()) };
+    unsafe { sweep_all(work, pixels, dy.len()) };
 }
 
 /// One output position: the first maximum over its taps.
+#[derive(Clone, Copy)]
 struct Max<'a, E> {
-    y: &'a Shared<E>,
-    argmax: &'a Shared<u8>,
+    y: Output<E>,
+    argmax: Output<u8>,
     at: usize,
     x: &'a [E],
     row: usize,
@@ -208,15 +209,16 @@ impl<E: Element> Tiled for Max<'_, E> {
                 winner = x.choose_if_larger(best, V::splat(f32::from(tap)), winner);
                 best = x.choose_if_larger(best, x, best);
             }
-            span.store(self.y.pointer(self.at), best);
-            span.store_bytes(self.argmax.pointer(self.at), winner);
+            span.store(self.y.at(self.at), best);
+            span.store_bytes(self.argmax.at(self.at), winner);
         }
     }
 }
 
 /// One input position: the gradients of the windows that it won.
+#[derive(Clone, Copy)]
 struct MaxGradient<'a, E> {
-    dx: &'a Shared<E>,
+    dx: Output<E>,
     at: usize,
     dy: &'a [E],
     argmax: &'a [u8],
@@ -237,14 +239,15 @@ impl<E: Element> Tiled for MaxGradient<'_, E> {
                 let winner: V = span.load_bytes(self.argmax.as_ptr().add(position * self.row));
                 sum = sum.add(dy.where_equal(winner, V::splat(f32::from(tap))));
             }
-            span.store(self.dx.pointer(self.at), sum);
+            span.store(self.dx.at(self.at), sum);
         }
     }
 }
 
 /// y = the mean of x over its rows.
+#[derive(Clone, Copy)]
 struct Mean<'a, E> {
-    y: &'a Shared<E>,
+    y: Output<E>,
     x: &'a [E],
     pixels: usize,
     row: usize,
@@ -261,14 +264,15 @@ impl<E: Element> Tiled for Mean<'_, E> {
             for pixel in 0..self.pixels {
                 sum = sum.add(span.load(self.x.as_ptr().add(pixel * self.row)));
             }
-            span.store(self.y.pointer(0), sum.mul(V::splat(1.0 / self.pixels as f32)));
+            span.store(self.y.at(0), sum.mul(V::splat(1.0 / self.pixels as f32)));
         }
     }
 }
 
 /// Each row of dx = dy scale.
+#[derive(Clone, Copy)]
 struct Spread<'a, E> {
-    dx: Shared<E>,
+    dx: Output<E>,
     dy: &'a [E],
     scale: f32,
 }
@@ -281,7 +285,7 @@ impl<E: Element> Tiled for Spread<'_, E> {
         // SAFETY: the caller's: the span lies in the rows.
         unsafe {
             let dy: V = span.load(self.dy.as_ptr());
-            span.store(self.dx.pointer(rows.start * self.dy.len()), dy.mul(V::splat(self.scale)));
+            span.store(self.dx.at(rows.start * self.dy.len()), dy.mul(V::splat(self.scale)));
         }
     }
 }

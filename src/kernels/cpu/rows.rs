@@ -30,6 +30,37 @@ pub struct Span {
     fewer: Option<usize>,
 }
 
+/// The start of a borrowed slice that tiles write to, each its own elements.
+#[derive(Debug)]
+pub struct Output<E>(*mut E);
+
+// SAFETY: an `Output` only hands out raw pointers; who writes through them answers for no two tasks touching the same
+// element.
+unsafe impl<E: Send> Sync for Output<E> {}
+// SAFETY: as for `Sync`.
+unsafe impl<E: Send> Send for Output<E> {}
+
+impl<E> Clone for Output<E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Output<E> {}
+
+impl<E> Output<E> {
+    /// The borrow that the caller holds must outlive the tasks.
+    pub fn new(slice: &mut [E]) -> Self {
+        Self(slice.as_mut_ptr())
+    }
+
+    /// A pointer to the element at `offset`.
+    #[inline(always)]
+    pub fn at(self, offset: usize) -> *mut E {
+        self.0.wrapping_add(offset)
+    }
+}
+
 static ONES: [f32; 16] = [1.0; 16];
 
 impl Span {
@@ -108,8 +139,9 @@ pub fn spans<V: Vector>(columns: Range<usize>) -> impl Iterator<Item = Span> {
     spans.chain((rest > 0).then_some(Span { start: end, fewer: Some(rest) }))
 }
 
-/// Work on a matrix, tile by tile. Mark `tile`, and all that it calls, `#[inline(always)]`.
-pub trait Tiled: Sync {
+/// Work on a matrix, tile by tile: the slices and numbers that it needs, as a value, so that they stay in registers while
+/// tiles are written. Mark `tile`, and all that it calls, `#[inline(always)]`.
+pub trait Tiled: Copy + Sync {
     /// Rows of a tile: what does not change from row to row is then loaded once.
     const HEIGHT: usize;
 
@@ -123,7 +155,7 @@ pub trait Tiled: Sync {
 ///
 /// # Safety
 /// The part must lie in the matrix, and no other task may write to it.
-pub unsafe fn sweep<T: Tiled>(isa: Isa, work: &T, rows: Range<usize>, columns: Range<usize>) {
+pub unsafe fn sweep<T: Tiled>(isa: Isa, work: T, rows: Range<usize>, columns: Range<usize>) {
     run(isa, Sweep { work, rows, columns });
 }
 
@@ -131,7 +163,7 @@ pub unsafe fn sweep<T: Tiled>(isa: Isa, work: &T, rows: Range<usize>, columns: R
 ///
 /// # Safety
 /// The matrix must be `rows` by `columns`, and only `work` may write to it.
-pub unsafe fn sweep_all<T: Tiled>(work: &T, rows: usize, columns: usize) {
+pub unsafe fn sweep_all<T: Tiled>(work: T, rows: usize, columns: usize) {
     let isa = isa();
     let height = (PIECE / columns.max(1)).next_multiple_of(T::HEIGHT).max(T::HEIGHT);
     for_each(rows.div_ceil(height), |piece| {
@@ -145,7 +177,7 @@ pub unsafe fn sweep_all<T: Tiled>(work: &T, rows: usize, columns: usize) {
 ///
 /// # Safety
 /// The vector must be of length `len`, and only `work` may write to it.
-pub unsafe fn sweep_vector<T: Tiled>(work: &T, len: usize) {
+pub unsafe fn sweep_vector<T: Tiled>(work: T, len: usize) {
     let isa = isa();
     for_each(len.div_ceil(PIECE), |piece| {
         // SAFETY: the pieces are disjoint parts of the vector.
@@ -153,13 +185,13 @@ pub unsafe fn sweep_vector<T: Tiled>(work: &T, len: usize) {
     });
 }
 
-struct Sweep<'a, T> {
-    work: &'a T,
+struct Sweep<T> {
+    work: T,
     rows: Range<usize>,
     columns: Range<usize>,
 }
 
-impl<T: Tiled> Kernel for Sweep<'_, T> {
+impl<T: Tiled> Kernel for Sweep<T> {
     type Output = ();
 
     #[inline(always)]
@@ -182,7 +214,7 @@ impl<T: Tiled> Kernel for Sweep<'_, T> {
 
 /// One tile after another, in the order of the columns.
 #[inline(always)]
-unsafe fn strip<V: Vector, T: Tiled>(work: &T, row: usize, height: usize, columns: Range<usize>) {
+unsafe fn strip<V: Vector, T: Tiled>(work: T, row: usize, height: usize, columns: Range<usize>) {
     let mut column = columns.start;
     // SAFETY: `sweep`'s contract.
     unsafe {
@@ -198,7 +230,7 @@ unsafe fn strip<V: Vector, T: Tiled>(work: &T, row: usize, height: usize, column
 }
 
 /// What the elements of a matrix add to the K sums of their column.
-pub trait Summand<const K: usize>: Sync {
+pub trait Summand<const K: usize>: Copy + Sync {
     /// The sums over a tile; lanes beyond the span may hold anything.
     ///
     /// # Safety
@@ -219,7 +251,7 @@ pub trait Summand<const K: usize>: Sync {
 /// # Safety
 /// The matrix of `summand` must be `rows` by `columns`.
 pub unsafe fn column_sums<const K: usize, S: Summand<K>>(
-    summand: &S,
+    summand: S,
     rows: usize,
     columns: usize,
     whole: bool,
@@ -242,11 +274,11 @@ pub unsafe fn column_sums<const K: usize, S: Summand<K>>(
             for block in part(blocks, tasks, task) {
                 let rows = block * height..rows.min((block + 1) * height);
                 sums.fill(0.0);
-                let work = Accumulate { summand, sums: Shared::new(sums), columns: columns_of.clone() };
+                let work = Accumulate { summand, sums: Output::new(sums), start: columns_of.start, width };
                 // SAFETY: the block lies in the matrix, and its sums are this task's own.
                 unsafe {
                     summand.prepare(isa, rows.clone());
-                    sweep(isa, &work, rows, columns_of.clone());
+                    sweep(isa, work, rows, columns_of.clone());
                 }
                 for (totals, sums) in totals.iter_mut().zip(sums.chunks_exact(width)) {
                     totals.iter_mut().zip(sums).for_each(|(total, &sum)| *total += f64::from(sum));
@@ -267,24 +299,26 @@ pub unsafe fn column_sums<const K: usize, S: Summand<K>>(
     totals
 }
 
-/// Adds the sums over tiles to `sums` (K, width of `columns`).
-struct Accumulate<'a, S, const K: usize> {
-    summand: &'a S,
-    sums: Shared<f32>,
-    columns: Range<usize>,
+/// Adds the sums over tiles to `sums` (K, width), those of the columns from `start` on.
+#[derive(Clone, Copy)]
+struct Accumulate<S, const K: usize> {
+    summand: S,
+    sums: Output<f32>,
+    start: usize,
+    width: usize,
 }
 
-impl<const K: usize, S: Summand<K>> Tiled for Accumulate<'_, S, K> {
+impl<const K: usize, S: Summand<K>> Tiled for Accumulate<S, K> {
     const HEIGHT: usize = 8;
 
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {
-        // SAFETY: the tile lies in `columns`, and its sums are this task's own.
+        // SAFETY: the tile lies in the columns, and its sums are this task's own.
         unsafe {
             let added = self.summand.sums::<V>(rows, span);
-            let place = Span { start: span.start - self.columns.start, fewer: span.fewer };
+            let place = Span { start: span.start - self.start, fewer: span.fewer };
             for (k, added) in added.into_iter().enumerate() {
-                let sums = self.sums.pointer(k * self.columns.len());
+                let sums = self.sums.at(k * self.width);
                 place.store(sums, place.load::<f32, V>(sums).add(added));
             }
         }
@@ -330,7 +364,7 @@ pub unsafe fn row_sums<V: Vector, const K: usize, T: Terms<V, K>>(terms: &T, col
         }
         let mut totals = [0.0; K];
         for k in 0..K {
-            totals[k] = sum_lanes(sums[0][k].add(sums[1][k]).add(sums[2][k].add(sums[3][k])));
+            totals[k] = sums[0][k].add(sums[1][k]).add(sums[2][k].add(sums[3][k])).sum_lanes();
         }
         totals
     }
@@ -349,29 +383,6 @@ pub unsafe fn row_max<V: Vector, T: Terms<V, 1>>(terms: &T, columns: usize) -> f
             let [term] = terms.of(span);
             largest = span.or(term, f32::NEG_INFINITY).max(largest);
         }
-        lanes(largest)[..V::LANES].iter().copied().fold(f32::NEG_INFINITY, f32::max)
+        largest.max_lanes()
     }
-}
-
-/// The sum of a register's lanes, by halves.
-#[inline(always)]
-unsafe fn sum_lanes<V: Vector>(vector: V) -> f32 {
-    // SAFETY: the caller's.
-    let mut lanes = unsafe { lanes(vector) };
-    let mut half = V::LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] += lanes[lane + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
-}
-
-#[inline(always)]
-unsafe fn lanes<V: Vector>(vector: V) -> [f32; 16] {
-    let mut lanes = [0.0; 16];
-    // SAFETY: no vector has more than 16 lanes.
-    unsafe { vector.store(lanes.as_mut_ptr()) };
-    lanes
 }

@@ -5,9 +5,9 @@ use std::ops::Range;
 use super::check_len;
 use super::functions::exp;
 use super::isa::isa;
-use super::partition::Shared;
 use super::partition::for_each;
 use super::partition::with_scratch;
+use super::rows::Output;
 use super::rows::PIECE;
 use super::rows::Span;
 use super::rows::Terms;
@@ -22,7 +22,7 @@ use super::vector::run;
 /// y = softmax(scale x) of each row. A row with a NaN is NaN.
 pub fn softmax_rows<E: Element>(y: &mut [E], x: &[E], columns: usize, scale: f32) {
     let rows = check("softmax::softmax_rows", y, [("x", x)], columns);
-    let (y, isa, height) = (&Shared::new(y), isa(), (PIECE / columns).max(1));
+    let (y, isa, height) = (Output::new(y), isa(), (PIECE / columns).max(1));
     for_each(rows.div_ceil(height), |piece| {
         let rows = piece * height..rows.min((piece + 1) * height);
         with_scratch(columns, |powers| run(isa, Forward { y, x, powers, scale, rows }));
@@ -32,7 +32,7 @@ pub fn softmax_rows<E: Element>(y: &mut [E], x: &[E], columns: usize, scale: f32
 /// dx = scale y (dy - sum(dy y)), the sum over the row, with y the output of `softmax_rows`.
 pub fn softmax_rows_backward<E: Element>(dx: &mut [E], dy: &[E], y: &[E], columns: usize, scale: f32) {
     let rows = check("softmax::softmax_rows_backward", dx, [("dy", dy), ("y", y)], columns);
-    let (dx, isa, height) = (&Shared::new(dx), isa(), (PIECE / columns).max(1));
+    let (dx, isa, height) = (Output::new(dx), isa(), (PIECE / columns).max(1));
     for_each(rows.div_ceil(height), |piece| {
         let rows = piece * height..rows.min((piece + 1) * height);
         run(isa, Backward { dx, dy, y, columns, scale, rows });
@@ -50,7 +50,7 @@ fn check<E, const N: usize>(operation: &str, output: &[E], inputs: [(&str, &[E])
 }
 
 struct Forward<'a, E> {
-    y: &'a Shared<E>,
+    y: Output<E>,
     x: &'a [E],
     /// Of one row: e^(scale x - maximum).
     powers: &'a mut [f32],
@@ -72,7 +72,7 @@ impl<E: Element> Kernel for Forward<'_, E> {
                 let scale = V::splat(self.scale);
                 let largest = V::splat(row_max::<V, _>(&Scaled { x, scale }, columns));
                 let [sum] = row_sums::<V, 1, _>(&Powers { x, scale, largest, powers }, columns);
-                let (y, share) = (self.y.pointer(row * columns), V::splat(1.0 / sum));
+                let (y, share) = (self.y.at(row * columns), V::splat(1.0 / sum));
                 for span in spans::<V>(0..columns) {
                     span.store(y, span.load::<f32, V>(powers).mul(share));
                 }
@@ -115,7 +115,7 @@ impl<E: Element, V: Vector> Terms<V, 1> for Powers<E, V> {
 }
 
 struct Backward<'a, E> {
-    dx: &'a Shared<E>,
+    dx: Output<E>,
     dy: &'a [E],
     y: &'a [E],
     columns: usize,
@@ -137,7 +137,7 @@ impl<E: Element> Kernel for Backward<'_, E> {
                 let (sum, scale) = (V::splat(sum), V::splat(self.scale));
                 for span in spans::<V>(0..self.columns) {
                     let dy = span.load::<E, V>(terms.a).sub(sum);
-                    span.store(self.dx.pointer(at), dy.mul(span.load(terms.b)).mul(scale));
+                    span.store(self.dx.at(at), dy.mul(span.load(terms.b)).mul(scale));
                 }
             }
         }

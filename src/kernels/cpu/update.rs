@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::check_len;
-use super::partition::Shared;
+use super::rows::Output;
 use super::rows::PIECE;
 use super::rows::Span;
 use super::rows::Tiled;
@@ -28,10 +28,10 @@ pub fn sgd(
     let len = values.len();
     check_len("update::sgd", "velocity", velocity, len);
     check_len("update::sgd", "gradients", gradients, len);
-    let (values, velocity) = (Shared::new(values), Shared::new(velocity));
+    let (values, velocity) = (Output::new(values), Output::new(velocity));
     let work = Sgd { values, velocity, gradients, lr, momentum, weight_decay, nesterov, scale };
     // SAFETY: all slices have `len` elements, and those written are borrowed.
-    unsafe { sweep_vector(&work, len) };
+    unsafe { sweep_vector(work, len) };
 }
 
 /// AdamW (Loshchilov and Hutter 2019, <https://arxiv.org/abs/1711.05101>) as PyTorch defines it: decay is decoupled,
@@ -55,9 +55,9 @@ pub fn adamw(
     assert!(step > 0, "update::adamw: step counts from 1");
     let correction = |beta: f32| 1.0 - libm::pow(f64::from(beta), step as f64);
     let work = AdamW {
-        values: Shared::new(values),
-        first: Shared::new(first),
-        second: Shared::new(second),
+        values: Output::new(values),
+        first: Output::new(first),
+        second: Output::new(second),
         gradients,
         betas,
         step_size: (f64::from(lr) / correction(betas.0)) as f32,
@@ -66,7 +66,7 @@ pub fn adamw(
         keep: 1.0 - lr * weight_decay,
     };
     // SAFETY: all slices have `len` elements, and those written are borrowed.
-    unsafe { sweep_vector(&work, len) };
+    unsafe { sweep_vector(work, len) };
 }
 
 /// The Euclidean norm of `x`: f64 sums by fixed pieces, joined in order.
@@ -85,9 +85,10 @@ pub fn norm(x: &[f32]) -> f64 {
     sums.iter().sum::<f64>().sqrt()
 }
 
+#[derive(Clone, Copy)]
 struct Sgd<'a> {
-    values: Shared<f32>,
-    velocity: Shared<f32>,
+    values: Output<f32>,
+    velocity: Output<f32>,
     gradients: &'a [f32],
     lr: f32,
     momentum: f32,
@@ -101,7 +102,7 @@ impl Tiled for Sgd<'_> {
 
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
-        let (values, velocity) = (self.values.pointer(0), self.velocity.pointer(0));
+        let (values, velocity) = (self.values.at(0), self.velocity.at(0));
         // SAFETY: the caller's: the span lies in the slices.
         unsafe {
             let p: V = span.load(values);
@@ -116,10 +117,11 @@ impl Tiled for Sgd<'_> {
     }
 }
 
+#[derive(Clone, Copy)]
 struct AdamW<'a> {
-    values: Shared<f32>,
-    first: Shared<f32>,
-    second: Shared<f32>,
+    values: Output<f32>,
+    first: Output<f32>,
+    second: Output<f32>,
     gradients: &'a [f32],
     betas: (f32, f32),
     /// The learning rate over the first moment's correction.
@@ -135,7 +137,7 @@ impl Tiled for AdamW<'_> {
 
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
-        let (values, first, second) = (self.values.pointer(0), self.first.pointer(0), self.second.pointer(0));
+        let (values, first, second) = (self.values.at(0), self.first.at(0), self.second.at(0));
         // SAFETY: the caller's: the span lies in the slices.
         unsafe {
             let g: V = span.load(self.gradients.as_ptr());

@@ -70,6 +70,10 @@ pub trait Vector: Copy {
     /// Whole numbers in [0, 255] as bytes.
     unsafe fn store_bytes(self, to: *mut u8);
     unsafe fn store_bytes_first(self, to: *mut u8, count: usize);
+    /// The sum of the lanes, by halves.
+    unsafe fn sum_lanes(self) -> f32;
+    /// The largest lane, where none is NaN.
+    unsafe fn max_lanes(self) -> f32;
     /// The nearest integer, ties to even.
     unsafe fn round(self) -> Self;
     /// 2^self for integers in [-126, 127].
@@ -251,6 +255,14 @@ impl Vector for [f32; 4] {
     #[inline(always)]
     unsafe fn store_bytes_first(self, to: *mut u8, count: usize) {
         self.into_iter().take(count).enumerate().for_each(|(lane, value)| unsafe { *to.add(lane) = value as u8 });
+    }
+    #[inline(always)]
+    unsafe fn sum_lanes(self) -> f32 {
+        (self[0] + self[2]) + (self[1] + self[3])
+    }
+    #[inline(always)]
+    unsafe fn max_lanes(self) -> f32 {
+        self[0].max(self[2]).max(self[1].max(self[3]))
     }
     #[inline(always)]
     unsafe fn round(self) -> Self {
@@ -442,6 +454,14 @@ mod x86 {
                     }
                 }
                 #[inline(always)]
+                unsafe fn sum_lanes(self) -> f32 {
+                    unsafe { _mm512_reduce_add_ps(self.0) }
+                }
+                #[inline(always)]
+                unsafe fn max_lanes(self) -> f32 {
+                    unsafe { _mm512_reduce_max_ps(self.0) }
+                }
+                #[inline(always)]
                 unsafe fn round(self) -> Self {
                     unsafe { Self(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT }>(self.0)) }
                 }
@@ -597,6 +617,22 @@ mod x86 {
             unsafe {
                 self.store_bytes(all.as_mut_ptr());
                 std::ptr::copy_nonoverlapping(all.as_ptr(), to, count);
+            }
+        }
+        #[inline(always)]
+        unsafe fn sum_lanes(self) -> f32 {
+            unsafe {
+                let four = _mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn max_lanes(self) -> f32 {
+            unsafe {
+                let four = _mm_max_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
+                let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
             }
         }
         #[inline(always)]
