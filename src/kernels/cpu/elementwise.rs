@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::check_len;
 use super::functions::normal_tail;
 use super::rows::Output;
+use super::rows::Rows;
 use super::rows::Span;
-use super::rows::Summand;
 use super::rows::Tiled;
 use super::rows::column_sums;
 use super::rows::sweep_vector;
@@ -46,27 +46,6 @@ pub fn add_column_sums<E: Element>(sums: &mut [f32], x: &[E], rows: usize, colum
     // SAFETY: x is (rows, columns).
     let [totals] = unsafe { column_sums(Rows { x, columns }, rows, columns, false) };
     sums.iter_mut().zip(&totals).for_each(|(sum, &total)| *sum += total as f32);
-}
-
-/// The elements of x (rows, columns) as what is summed.
-#[derive(Clone, Copy)]
-struct Rows<'a, E> {
-    x: &'a [E],
-    columns: usize,
-}
-
-impl<E: Element> Summand<1> for Rows<'_, E> {
-    #[inline(always)]
-    unsafe fn sums<V: Vector>(&self, rows: Range<usize>, span: Span) -> [V; 1] {
-        // SAFETY: the caller's: the tile lies in x.
-        unsafe {
-            let mut sum = V::splat(0.0);
-            for row in rows {
-                sum = sum.add(span.load(self.x.as_ptr().add(row * self.columns)));
-            }
-            [sum]
-        }
-    }
 }
 
 /// A function of N numbers, lane by lane.

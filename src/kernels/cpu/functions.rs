@@ -38,12 +38,12 @@ pub unsafe fn normal_tail<V: Vector>(a: V) -> (V, V) {
         -0.260_032_9,
         0.164_063_5,
         -0.026_422_694,
-        0.106_876_463,
+        0.106_876_46,
         0.119_498_14,
         0.139_905_97,
         0.139_619_02,
     ];
-    const DENSITY_AT_0: f32 = 0.398_942_28;
+    const DENSITY_AT_0: f32 = 0.398_942_3;
     // SAFETY: the caller's.
     unsafe {
         let decay = exp(a.mul(a).mul(V::splat(-0.5)));

@@ -6,9 +6,12 @@ use std::ops::Range;
 use super::check_len;
 use super::isa::isa;
 use super::partition::for_each;
+use super::partition::with_scratch;
 use super::rows::Output;
+use super::rows::Rows;
 use super::rows::Span;
 use super::rows::Tiled;
+use super::rows::block_sums;
 use super::rows::sweep;
 use super::rows::sweep_all;
 use super::vector::Element;
@@ -31,8 +34,8 @@ struct Window {
     out_width: usize,
 }
 
-/// A tap of a window: its index within the window, and the row that it meets.
-type Tap = (u8, usize);
+/// A tap of a window: its index within the window, as the lanes hold it, and the row that it meets.
+type Tap = (f32, usize);
 
 impl Window {
     fn new(
@@ -74,7 +77,7 @@ impl Window {
         for (ky, kx) in (0..self.kernel).flat_map(|ky| (0..self.kernel).map(move |kx| (ky, kx))) {
             let (y, x) = (inside(oy * self.stride + ky, self.height), inside(ox * self.stride + kx, self.width));
             if let (Some(y), Some(x)) = (y, x) {
-                taps.push(((ky * self.kernel + kx) as u8, y * self.width + x));
+                taps.push(((ky * self.kernel + kx) as f32, y * self.width + x));
             }
         }
     }
@@ -89,7 +92,7 @@ impl Window {
         taps.clear();
         for (oy, ky) in windows(y, self.out_height) {
             for (ox, kx) in windows(x, self.out_width) {
-                taps.push(((ky * self.kernel + kx) as u8, oy * self.out_width + ox));
+                taps.push(((ky * self.kernel + kx) as f32, oy * self.out_width + ox));
             }
         }
     }
@@ -167,17 +170,24 @@ pub fn max_backward<E: Element>(
 pub fn average_forward<E: Element>(y: &mut [E], x: &[E], batch: usize, pixels: usize, channels: usize) {
     check_average("pool::average_forward", x, y, (batch, pixels, channels));
     let (y, isa, row) = (Output::new(y), isa(), batch * channels);
-    let work = Mean { y, x, pixels, row };
+    let (rows, scale) = (Rows { x, columns: row }, 1.0 / pixels as f32);
     for_each(row.div_ceil(CHUNK), |chunk| {
-        // SAFETY: x is (pixels, N C), and this task alone has these columns of y.
-        unsafe { sweep(isa, work, 0..1, chunk * CHUNK..row.min((chunk + 1) * CHUNK)) };
+        let columns = chunk * CHUNK..row.min((chunk + 1) * CHUNK);
+        with_scratch(columns.len(), |sums| {
+            // SAFETY: x is (pixels, N C), and this task alone has these columns of y.
+            unsafe {
+                block_sums(isa, rows, sums, 0..pixels, columns.clone());
+                let work = Scaled { y: y.from(columns.start), x: sums, scale };
+                sweep(isa, work, 0..1, 0..columns.len());
+            }
+        });
     });
 }
 
 /// dx (pixels, N, C) = dy (N, C) / pixels.
 pub fn average_backward<E: Element>(dx: &mut [E], dy: &[E], batch: usize, pixels: usize, channels: usize) {
     check_average("pool::average_backward", dx, dy, (batch, pixels, channels));
-    let work = Spread { dx: Output::new(dx), dy, scale: 1.0 / pixels as f32 };
+    let work = Scaled { y: Output::new(dx), x: dy, scale: 1.0 / pixels as f32 };
     // SAFETY: dx is (pixels, N C).
     unsafe { sweep_all(work, pixels, dy.len()) };
 }
@@ -202,11 +212,11 @@ impl<E: Element> Tiled for Max<'_, E> {
         unsafe {
             // The first tap wins whatever it holds, so that a window of -infinity has a winner.
             let (tap, position) = self.taps[0];
-            let mut winner = V::splat(f32::from(tap));
+            let mut winner = V::splat(tap);
             let mut best: V = span.load(self.x.as_ptr().add(position * self.row));
             for &(tap, position) in &self.taps[1..] {
                 let x: V = span.load(self.x.as_ptr().add(position * self.row));
-                winner = x.choose_if_larger(best, V::splat(f32::from(tap)), winner);
+                winner = x.choose_if_larger(best, V::splat(tap), winner);
                 best = x.choose_if_larger(best, x, best);
             }
             span.store(self.y.at(self.at), best);
@@ -237,55 +247,30 @@ impl<E: Element> Tiled for MaxGradient<'_, E> {
             for &(tap, position) in self.taps {
                 let dy: V = span.load(self.dy.as_ptr().add(position * self.row));
                 let winner: V = span.load_bytes(self.argmax.as_ptr().add(position * self.row));
-                sum = sum.add(dy.where_equal(winner, V::splat(f32::from(tap))));
+                sum = sum.add(dy.where_equal(winner, V::splat(tap)));
             }
             span.store(self.dx.at(self.at), sum);
         }
     }
 }
 
-/// y = the mean of x over its rows.
+/// Each row of y = x scale.
 #[derive(Clone, Copy)]
-struct Mean<'a, E> {
+struct Scaled<'a, A, E> {
     y: Output<E>,
-    x: &'a [E],
-    pixels: usize,
-    row: usize,
-}
-
-impl<E: Element> Tiled for Mean<'_, E> {
-    const HEIGHT: usize = 1;
-
-    #[inline(always)]
-    unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
-        // SAFETY: the caller's: the span lies in the rows.
-        unsafe {
-            let mut sum = V::splat(0.0);
-            for pixel in 0..self.pixels {
-                sum = sum.add(span.load(self.x.as_ptr().add(pixel * self.row)));
-            }
-            span.store(self.y.at(0), sum.mul(V::splat(1.0 / self.pixels as f32)));
-        }
-    }
-}
-
-/// Each row of dx = dy scale.
-#[derive(Clone, Copy)]
-struct Spread<'a, E> {
-    dx: Output<E>,
-    dy: &'a [E],
+    x: &'a [A],
     scale: f32,
 }
 
-impl<E: Element> Tiled for Spread<'_, E> {
+impl<A: Element, E: Element> Tiled for Scaled<'_, A, E> {
     const HEIGHT: usize = 1;
 
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {
         // SAFETY: the caller's: the span lies in the rows.
         unsafe {
-            let dy: V = span.load(self.dy.as_ptr());
-            span.store(self.dx.at(rows.start * self.dy.len()), dy.mul(V::splat(self.scale)));
+            let x: V = span.load(self.x.as_ptr());
+            span.store(self.y.at(rows.start * self.x.len()), x.mul(V::splat(self.scale)));
         }
     }
 }

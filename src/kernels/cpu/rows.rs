@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::isa::Isa;
 use super::isa::isa;
+use super::isa::with_wide_vectors;
 use super::partition::Shared;
 use super::partition::for_each;
 use super::partition::part;
@@ -52,6 +53,11 @@ impl<E> Output<E> {
     /// The borrow that the caller holds must outlive the tasks.
     pub fn new(slice: &mut [E]) -> Self {
         Self(slice.as_mut_ptr())
+    }
+
+    /// The same slice from the element at `offset` on.
+    pub fn from(self, offset: usize) -> Self {
+        Self(self.0.wrapping_add(offset))
     }
 
     /// A pointer to the element at `offset`.
@@ -244,6 +250,27 @@ pub trait Summand<const K: usize>: Copy + Sync {
     unsafe fn prepare(&self, _isa: Isa, _rows: Range<usize>) {}
 }
 
+/// The elements of x (rows, columns) as what is summed.
+#[derive(Clone, Copy)]
+pub struct Rows<'a, E> {
+    pub x: &'a [E],
+    pub columns: usize,
+}
+
+impl<E: Element> Summand<1> for Rows<'_, E> {
+    #[inline(always)]
+    unsafe fn sums<V: Vector>(&self, rows: Range<usize>, span: Span) -> [V; 1] {
+        // SAFETY: the caller's: the tile lies in x.
+        unsafe {
+            let mut sum = V::splat(0.0);
+            for row in rows {
+                sum = sum.add(span.load(self.x.as_ptr().add(row * self.columns)));
+            }
+            [sum]
+        }
+    }
+}
+
 /// The K sums of each column, over whole rows at a time or, without `whole`, over parts of long rows.
 ///
 /// A block is summed in f32; blocks are joined in f64, in order.
@@ -273,16 +300,16 @@ pub unsafe fn column_sums<const K: usize, S: Summand<K>>(
         with_scratch(K * width, |sums| {
             for block in part(blocks, tasks, task) {
                 let rows = block * height..rows.min((block + 1) * height);
-                sums.fill(0.0);
-                let work = Accumulate { summand, sums: Output::new(sums), start: columns_of.start, width };
-                // SAFETY: the block lies in the matrix, and its sums are this task's own.
+                // SAFETY: the block lies in the matrix, and no other task has its rows where the block is whole.
                 unsafe {
                     summand.prepare(isa, rows.clone());
-                    sweep(isa, work, rows, columns_of.clone());
+                    block_sums(isa, summand, sums, rows, columns_of.clone());
                 }
-                for (totals, sums) in totals.iter_mut().zip(sums.chunks_exact(width)) {
-                    totals.iter_mut().zip(sums).for_each(|(total, &sum)| *total += f64::from(sum));
-                }
+                with_wide_vectors(|| {
+                    for (totals, sums) in totals.iter_mut().zip(sums.chunks_exact(width)) {
+                        totals.iter_mut().zip(sums).for_each(|(total, &sum)| *total += f64::from(sum));
+                    }
+                });
             }
         });
         for (k, totals) in totals.iter().enumerate() {
@@ -297,6 +324,25 @@ pub unsafe fn column_sums<const K: usize, S: Summand<K>>(
         totals[at % K].iter_mut().zip(partial).for_each(|(total, &sum)| *total += sum);
     }
     totals
+}
+
+/// sums (K, columns' number) = the sums over a block, in f32, on this thread.
+///
+/// # Safety
+/// The block must lie in the matrix of `summand`.
+pub unsafe fn block_sums<const K: usize, S: Summand<K>>(
+    isa: Isa,
+    summand: S,
+    sums: &mut [f32],
+    rows: Range<usize>,
+    columns: Range<usize>,
+) {
+    let width = columns.len();
+    assert!(sums.len() == K * width, "block_sums: {} sums of {width} columns", sums.len());
+    sums.fill(0.0);
+    let work = Accumulate { summand, sums: Output::new(sums), start: columns.start, width };
+    // SAFETY: the caller's, and the sums are borrowed.
+    unsafe { sweep(isa, work, rows, columns) };
 }
 
 /// Adds the sums over tiles to `sums` (K, width), those of the columns from `start` on.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::check_len;
+use super::isa::with_wide_vectors;
 use super::rows::Output;
 use super::rows::PIECE;
 use super::rows::Span;
@@ -81,7 +82,7 @@ pub fn norm(x: &[f32]) -> f64 {
         sums.iter_mut().zip(eights.remainder()).for_each(|(sum, &x)| *sum += f64::from(x) * f64::from(x));
         sums.iter().sum::<f64>()
     };
-    let sums: Vec<f64> = x.par_chunks(PIECE).map(squares).collect();
+    let sums: Vec<f64> = x.par_chunks(PIECE).map(|x| with_wide_vectors(|| squares(x))).collect();
     sums.iter().sum::<f64>().sqrt()
 }
 
