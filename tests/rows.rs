@@ -477,14 +477,18 @@ fn all_have_the_same_bits_on_any_number_of_threads() {
 
 #[test]
 fn the_recomputed_gate_is_the_rectifier_s() {
-    // Values close to the kink, where another rounding would decide otherwise.
-    let x: Vec<f32> = (0..4096).map(|i| 0.3 + (i as f32 - 2048.0) * 1e-8).collect();
+    // Each first row meets its kink: the rounded product cancels beta, so that only the very same rounding decides alike.
+    let channels = 1000;
+    let (x, gamma) = (numbers::<f32>(2 * channels, 1), numbers::<f32>(channels, 2));
+    let (mean, inv_std) = (numbers::<f32>(channels, 3), vec![1.7; channels]);
+    let beta: Vec<f32> = (0..channels).map(|c| -((x[c] - mean[c]) * (gamma[c] * inv_std[c]))).collect();
+    let norm = Normalization { mean: &mean, inv_std: &inv_std, gamma: &gamma, beta: &beta };
     on_each_set(|set| {
-        let norm = Normalization { mean: &[0.1], inv_std: &[1.7], gamma: &[0.9], beta: &[-0.2 * 1.7 * 0.9] };
-        let (mut y, mut dx, mut dz) = (vec![0.0; 4096], vec![0.0; 4096], vec![0.0; 4096]);
+        let [mut y, mut dx, mut dz] = [(); 3].map(|()| vec![0.0; x.len()]);
+        let (mut dgamma, mut dbeta) = (vec![0.0; channels], vec![0.0; channels]);
         batch_norm::normalize(&mut y, &x, &norm, None, true);
-        let gradients = NormGradients { dgamma: &mut [0.0], dbeta: &mut [0.0] };
-        batch_norm::backward(&mut dx, Some(&mut dz), gradients, &vec![1.0; 4096], &x, &norm, Gate::Recomputed);
+        let gradients = NormGradients { dgamma: &mut dgamma, dbeta: &mut dbeta };
+        batch_norm::backward(&mut dx, Some(&mut dz), gradients, &vec![1.0; x.len()], &x, &norm, Gate::Recomputed);
         assert!(y.iter().zip(&dz).all(|(&y, &dz)| (y > 0.0) == (dz > 0.0)), "{set}");
         assert!(y.iter().any(|&y| y > 0.0) && y.contains(&0.0), "{set}");
     });
