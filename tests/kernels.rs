@@ -3,15 +3,11 @@
 
 use proptest::prelude::*;
 use sempair::kernels::cpu::Isa;
-use sempair::kernels::cpu::batch_norm;
 use sempair::kernels::cpu::conv2d;
 use sempair::kernels::cpu::conv2d::Conv2d;
 use sempair::kernels::cpu::definition;
-use sempair::kernels::cpu::elementwise;
 use sempair::kernels::cpu::linear;
 use sempair::kernels::cpu::matmul;
-use sempair::kernels::cpu::pool;
-use sempair::kernels::cpu::update;
 use sempair::kernels::cpu::with_isa;
 use sempair::rng::Key;
 
@@ -124,59 +120,6 @@ proptest! {
             }
         }
     }
-
-    #[test]
-    fn max_pooling_agrees_with_its_definition(
-        (batch, height, width, channels) in (1..4usize, 3..10usize, 3..10usize, 1..20usize),
-        (kernel, stride, padding) in (2..4usize, 1..3usize, 0..2usize),
-    ) {
-        // Few different values, so that ties are common.
-        let x: Vec<f32> = numbers(batch * height * width * channels, 1).iter().map(|x| (x * 3.0).round()).collect();
-        let out = |size: usize| (size + 2 * padding - kernel) / stride + 1;
-        let (out_height, out_width) = (out(height), out(width));
-        let len = batch * out_height * out_width * channels;
-        let (mut y, mut argmax, dy) = (vec![0.0; len], vec![0; len], numbers(len, 2));
-        pool::max_forward(&mut y, &mut argmax, &x, batch, height, width, channels, kernel, stride, padding);
-        let mut dx = vec![f32::NAN; x.len()];
-        pool::max_backward(&mut dx, &dy, &argmax, batch, height, width, channels, kernel, stride, padding);
-        let mut expected_dx = vec![0.0; x.len()];
-        for at in 0..len {
-            let (c, pixel) = (at % channels, at / channels);
-            let (ox, oy, n) = (pixel % out_width, pixel / out_width % out_height, pixel / out_width / out_height);
-            let mut best: Option<(usize, usize)> = None;
-            for tap in 0..kernel * kernel {
-                let (iy, ix) = (oy * stride + tap / kernel, ox * stride + tap % kernel);
-                if (padding..height + padding).contains(&iy) && (padding..width + padding).contains(&ix) {
-                    let place = ((n * height + iy - padding) * width + ix - padding) * channels + c;
-                    if best.is_none_or(|(_, best)| x[place] > x[best]) {
-                        best = Some((tap, place));
-                    }
-                }
-            }
-            let (tap, place) = best.unwrap();
-            prop_assert_eq!((usize::from(argmax[at]), y[at]), (tap, x[place]));
-            expected_dx[place] += dy[at];
-        }
-        prop_assert_eq!(dx, expected_dx);
-    }
-
-    #[test]
-    fn batch_statistics_agree_with_their_definition(rows in 1..3000usize, channels in 1..40usize, offset in -1e3..1e3f32) {
-        let x: Vec<f32> = numbers(rows * channels, 1).iter().map(|x| x + offset).collect();
-        let (mut mean, mut var) = (vec![0.0; channels], vec![0.0; channels]);
-        batch_norm::statistics(&mut mean, &mut var, &x, rows, channels);
-        for c in 0..channels {
-            let column = || (0..rows).map(|row| f64::from(x[row * channels + c]));
-            let true_mean = column().sum::<f64>() / rows as f64;
-            let true_var = column().map(|x| (x - true_mean).powi(2)).sum::<f64>() / rows as f64;
-            // A block holds at most 32768 rows of one channel; its f32 sums have random rounding errors, hence the root.
-            let eps = f64::from(f32::EPSILON);
-            let tolerance = eps * (true_mean.abs() + (rows as f64).sqrt());
-            prop_assert!((f64::from(mean[c]) - true_mean).abs() <= tolerance, "mean {} for {true_mean}", mean[c]);
-            let tolerance = 4.0 * eps * (rows as f64).sqrt() + tolerance * tolerance;
-            prop_assert!((f64::from(var[c]) - true_var).abs() <= tolerance, "var {} for {true_var}", var[c]);
-        }
-    }
 }
 
 #[test]
@@ -283,134 +226,6 @@ fn matrix_products_have_the_same_bits_on_any_number_of_threads() {
             c
         });
     }
-}
-
-#[test]
-fn everything_else_has_the_same_bits_on_any_number_of_threads() {
-    let (batch, size, channels) = (9, 16, 30);
-    let rows = batch * size * size;
-    let (x, dy) = (numbers(rows * channels, 1), numbers(rows * channels, 2));
-    same_bits_on_any_threads(|| {
-        let [mut mean, mut var, mut dgamma, mut dbeta] = [(); 4].map(|()| vec![0.0; channels]);
-        batch_norm::statistics(&mut mean, &mut var, &x, rows, channels);
-        let (mut y, mut dx) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-        batch_norm::normalize(&mut y, &x, &mean, &var, &mean, &var, rows, channels);
-        batch_norm::backward(&mut dx, &mut dgamma, &mut dbeta, &dy, &x, &mean, &var, &mean, rows, channels);
-        let len = batch * 64 * channels;
-        let (mut pooled, mut argmax) = (vec![0.0; len], vec![0; len]);
-        pool::max_forward(&mut pooled, &mut argmax, &y, batch, size, size, channels, 3, 2, 1);
-        pool::max_backward(&mut y, &pooled, &argmax, batch, size, size, channels, 3, 2, 1);
-        let (mut p, mut v) = (x.clone(), dx.clone());
-        update::sgd(&mut p, &mut v, &dy, 0.1, 0.9, 1e-4, true, 1.0);
-        let norm = update::norm(&p) as f32;
-        [mean, var, y, dx, pooled, dgamma, dbeta, p, v, vec![norm]].concat()
-    });
-}
-
-// The exact gradients of sum(weight * y), with f64 differences of the definition in place of autograd.
-#[test]
-fn batch_norm_backward_agrees_with_finite_differences() {
-    let (rows, channels) = (7, 3);
-    let (x, weight) = (numbers(rows * channels, 1), numbers(rows * channels, 2));
-    let (gamma, beta) = ([0.5f32, -1.5, 2.0], [0.1f32, 0.2, 0.3]);
-    let [mut mean, mut var, mut dgamma, mut dbeta] = [(); 4].map(|()| vec![0.0f32; channels]);
-    batch_norm::statistics(&mut mean, &mut var, &x, rows, channels);
-    let inv_std: Vec<f32> = var.iter().map(|v| 1.0 / (v + 1e-5).sqrt()).collect();
-    let mut dx = vec![f32::NAN; x.len()];
-    batch_norm::backward(&mut dx, &mut dgamma, &mut dbeta, &weight, &x, &mean, &inv_std, &gamma, rows, channels);
-
-    let objective = |x: &[f64], gamma: &[f64], beta: &[f64]| {
-        let mut total = 0.0;
-        for c in 0..channels {
-            let column: Vec<f64> = (0..rows).map(|row| x[row * channels + c]).collect();
-            let mean = column.iter().sum::<f64>() / rows as f64;
-            let var = column.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / rows as f64;
-            for (row, x) in column.iter().enumerate() {
-                let y = gamma[c] * (x - mean) / (var + 1e-5).sqrt() + beta[c];
-                total += f64::from(weight[row * channels + c]) * y;
-            }
-        }
-        total
-    };
-    let wide = |values: &[f32]| values.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
-    let point = [wide(&x), wide(&gamma), wide(&beta)];
-    for (which, gradient) in [&dx, &dgamma, &dbeta].into_iter().enumerate() {
-        for at in 0..gradient.len() {
-            let value = |step: f64| {
-                let mut moved = point.clone();
-                moved[which][at] += step;
-                objective(&moved[0], &moved[1], &moved[2])
-            };
-            // The central difference is off by some step², far below f32's eps times the gradient's dozen terms.
-            let slope = (value(1e-5) - value(-1e-5)) / 2e-5;
-            let tolerance = 64.0 * f64::from(f32::EPSILON) * (1.0 + slope.abs());
-            assert!((f64::from(gradient[at]) - slope).abs() < tolerance, "{which}/{at}: {} for {slope}", gradient[at]);
-        }
-    }
-}
-
-#[test]
-fn normalize_and_the_elementwise_kernels_do_what_they_say() {
-    let mut y = [0.0; 4];
-    batch_norm::normalize(&mut y, &[1.0, 2.0, 3.0, 4.0], &[1.0, 2.0], &[0.5, 2.0], &[4.0, 3.0], &[0.0, 1.0], 2, 2);
-    assert_eq!(y, [0.0, 1.0, 4.0, 13.0]);
-    elementwise::relu(&mut y, &[-1.0, 0.0, 2.0, f32::NAN]);
-    assert!(y[..3] == [0.0, 0.0, 2.0] && y[3].is_nan());
-    let mut dx = [9.0; 4];
-    elementwise::relu_backward(&mut dx, &[1.0, 2.0, 3.0, 4.0], &[0.0, -1.0, 0.5, 1.0]);
-    assert_eq!(dx, [0.0, 0.0, 3.0, 4.0]);
-    elementwise::add(&mut y, &dx, &[1.0; 4]);
-    elementwise::add_assign(&mut y, &[1.0; 4]);
-    assert_eq!(y, [2.0, 2.0, 5.0, 6.0]);
-}
-
-#[test]
-fn max_pooling_lets_nan_through_and_takes_the_first_maximum() {
-    let (mut y, mut argmax) = ([0.0; 2], [9; 2]);
-    // Two channels of a 2x2 image: the first has a NaN, the second ties.
-    let x = [1.0, 5.0, f32::NAN, 5.0, 3.0, 2.0, 2.0, 5.0];
-    pool::max_forward(&mut y, &mut argmax, &x, 1, 2, 2, 2, 2, 2, 0);
-    assert!(y[0].is_nan() && y[1] == 5.0);
-    assert_eq!(argmax, [1, 0]);
-}
-
-#[test]
-fn average_pooling_spreads_its_gradient() {
-    let (mut y, mut dx) = ([0.0; 2], [0.0; 4]);
-    pool::average_forward(&mut y, &[1.0, 2.0, 3.0, 6.0], 1, 2, 2);
-    assert_eq!(y, [2.0, 4.0]);
-    pool::average_backward(&mut dx, &y, 1, 2, 2);
-    assert_eq!(dx, [1.0, 2.0, 1.0, 2.0]);
-}
-
-// By hand, after torch.optim.SGD's pseudocode: g = 0.5 + 0.1 * 1; v = 0.9 * 2 + 0.6; p = 1 - 0.1 * v,
-// or with Nesterov p = 1 - 0.1 * (0.6 + 0.9 * 2.4).
-#[test]
-fn sgd_follows_its_definition() {
-    for (nesterov, expected) in [(false, 0.76f32), (true, 0.724)] {
-        let (mut p, mut v) = ([1.0], [2.0]);
-        update::sgd(&mut p, &mut v, &[0.5], 0.1, 0.9, 0.1, nesterov, 1.0);
-        assert!((p[0] - expected).abs() < 1e-6 && (v[0] - 2.4f32).abs() < 1e-6, "{p:?} {v:?}");
-    }
-}
-
-// By hand, after torch.optim.AdamW's pseudocode: at step 1 from zero moments, m̂ = g and v̂ = g², so that
-// p = 1 (1 - 0.1 * 0.01) - 0.1 * 0.5 / (0.5 + 1e-8) = 0.899; with the same gradient again, m̂ and v̂ stay:
-// p = 0.899 * 0.999 - 0.1 = 0.798101.
-#[test]
-fn adamw_follows_its_definition() {
-    let (mut p, mut m, mut v) = ([1.0], [0.0], [0.0]);
-    for (step, expected) in [(1, 0.899f32), (2, 0.798_101)] {
-        update::adamw(&mut p, &mut m, &mut v, &[0.5], 0.1, (0.9, 0.999), 1e-8, 0.01, step);
-        assert!((p[0] - expected).abs() < 1e-5, "step {step}: {p:?}");
-    }
-}
-
-#[test]
-fn the_norm_is_euclidean() {
-    let mut x = vec![0.0; 40_000];
-    (x[0], x[39_999]) = (3.0, 4.0);
-    assert_eq!(update::norm(&x), 5.0);
 }
 
 #[test]

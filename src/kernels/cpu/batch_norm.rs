@@ -1,95 +1,383 @@
-//! Batch normalisation over rows: x, y, dx, dy (rows, channels); plain loops that stand in for the fast kernels.
+//! Batch normalisation over rows, with what follows it in a network: x, y, dx, dy (rows, channels) with rows = H W N;
+//! the rest (channels). Contract: dgamma and dbeta are added to (+=), the rest is written (=).
+
+use std::ops::Range;
 
 use super::check_len;
+use super::rows::Output;
+use super::rows::Span;
+use super::rows::Summand;
+use super::rows::Tiled;
+use super::rows::column_sums;
+use super::rows::sweep_all;
 use super::vector::Element;
+use super::vector::Vector;
 
-/// A batch's moments and the scale and shift, per channel.
+/// What normalises: y = gamma (x - mean) inv_std + beta.
 #[derive(Clone, Copy, Debug)]
 pub struct Normalization<'a> {
     pub mean: &'a [f32],
+    /// 1 / sqrt(var + epsilon).
     pub inv_std: &'a [f32],
     pub gamma: &'a [f32],
     pub beta: &'a [f32],
 }
 
-/// Where the gradients of scale and shift are added.
+/// Where the gradients of gamma and beta are added.
 #[derive(Debug)]
 pub struct NormGradients<'a> {
     pub dgamma: &'a mut [f32],
     pub dbeta: &'a mut [f32],
 }
 
-/// What the gradient passes through before it reaches the normalisation.
+/// Which elements of dy the rectifier after the normalisation let through.
 #[derive(Clone, Copy, Debug)]
 pub enum Gate<'a, E> {
-    /// No ReLU.
+    /// All: there was none.
     Open,
-    /// A ReLU whose mask is recomputed from x.
+    /// Those where the normalised x, recomputed, is positive: for a rectifier without a shortcut.
     Recomputed,
-    /// A ReLU with this output.
+    /// Those where the output is positive.
     Output(&'a [E]),
 }
 
 /// mean and var (biased) of each channel.
+///
+/// The sums are of differences from a row in the middle of the data, so that a large common offset costs no digits.
 pub fn statistics<E: Element>(mean: &mut [f32], var: &mut [f32], x: &[E], rows: usize, channels: usize) {
-    check_len("batch_norm::statistics", "x", x, rows * channels);
+    let describe = || sizes("batch_norm::statistics", rows, channels);
+    check_len(&describe(), "x", x, rows * channels);
+    check_len(&describe(), "mean", mean, channels);
+    check_len(&describe(), "var", var, channels);
+    assert!(rows > 0, "{}: no rows", describe());
+    let pivot = pivot(x, rows, channels);
+    // SAFETY: x is (rows, channels).
+    let [sums, squares] = unsafe { column_sums(Moments { x, pivot: &pivot }, rows, channels, false) };
+    let count = rows as f64;
     for c in 0..channels {
-        let column = || x[c..].iter().step_by(channels).map(|x| f64::from(x.to_f32()));
-        let average = column().sum::<f64>() / rows as f64;
-        mean[c] = average as f32;
-        var[c] = (column().map(|x| (x - average) * (x - average)).sum::<f64>() / rows as f64) as f32;
+        let shift = sums[c] / count;
+        mean[c] = (f64::from(pivot[c]) + shift) as f32;
+        // A constant channel's difference of squares may round below 0; NaN must stay.
+        let variance = squares[c] / count - shift * shift;
+        var[c] = if variance < 0.0 { 0.0 } else { variance as f32 };
     }
 }
 
-/// y = [max(0, ] gamma (x - mean) inv_std + beta [+ shortcut] [)].
-pub fn normalize<E: Element>(y: &mut [E], x: &[E], norm: &Normalization<'_>, shortcut: Option<&[E]>, rectify: bool) {
-    let channels = norm.mean.len();
-    check_len("batch_norm::normalize", "y", y, x.len());
-    for (at, y) in y.iter_mut().enumerate() {
-        let value = norm.at(x[at].to_f32(), at % channels) + shortcut.map_or(0.0, |shortcut| shortcut[at].to_f32());
-        *y = E::from_f32(if rectify { value.max(0.0) } else { value });
+/// y = gamma (x - mean) inv_std + beta [+ shortcut], and where `rectify` is set its maximum with 0; in training (with the
+/// batch's statistics) and in evaluation (with the running ones).
+pub fn normalize<E: Element>(y: &mut [E], x: &[E], norm: &Normalization, shortcut: Option<&[E]>, rectify: bool) {
+    let (rows, channels) = norm.check("batch_norm::normalize", x);
+    let describe = || sizes("batch_norm::normalize", rows, channels);
+    check_len(&describe(), "y", y, x.len());
+    let y = Output::new(y);
+    let scale = scales(norm);
+    let affine = Affine { mean: norm.mean, scale: &scale, beta: norm.beta };
+    // SAFETY: all matrices are (rows, channels), and y is borrowed.
+    unsafe {
+        match (shortcut, rectify) {
+            (None, false) => sweep_all(Normalize::<E, false, false> { y, x, shortcut: x, affine }, rows, channels),
+            (None, true) => sweep_all(Normalize::<E, false, true> { y, x, shortcut: x, affine }, rows, channels),
+            (Some(shortcut), rectify) => {
+                check_len(&describe(), "shortcut", shortcut, x.len());
+                if rectify {
+                    sweep_all(Normalize::<E, true, true> { y, x, shortcut, affine }, rows, channels);
+                } else {
+                    sweep_all(Normalize::<E, true, false> { y, x, shortcut, affine }, rows, channels);
+                }
+            }
+        }
     }
 }
 
-/// dbeta += sum dz, dgamma += sum dz x̂, dx = gamma inv_std (dz - mean(dz) - x̂ mean(dz x̂)), dz being dy after the gate.
+/// The gradients in training, where mean and var depend on x. With dz = dy where the gate is open, else 0:
+/// dbeta += sum dz, dgamma += sum dz x̂, dx = gamma inv_std (dz - mean(dz) - x̂ mean(dz x̂)) with x̂ = (x - mean) inv_std.
+/// dz is written where it is asked for: it is the gradient of the shortcut.
 pub fn backward<E: Element>(
     dx: &mut [E],
-    mut dz: Option<&mut [E]>,
-    gradients: NormGradients<'_>,
+    dz: Option<&mut [E]>,
+    gradients: NormGradients,
     dy: &[E],
     x: &[E],
-    norm: &Normalization<'_>,
-    gate: Gate<'_, E>,
+    norm: &Normalization,
+    gate: Gate<E>,
+) {
+    let (rows, channels) = norm.check("batch_norm::backward", x);
+    let describe = || sizes("batch_norm::backward", rows, channels);
+    check_len(&describe(), "dx", dx, x.len());
+    check_len(&describe(), "dy", dy, x.len());
+    check_len(&describe(), "dgamma", gradients.dgamma, channels);
+    check_len(&describe(), "dbeta", gradients.dbeta, channels);
+    if let Some(dz) = &dz {
+        check_len(&describe(), "dz", dz, x.len());
+    }
+    if let Gate::Output(y) = gate {
+        check_len(&describe(), "the gate's output", y, x.len());
+    }
+    let scale = scales(norm);
+    let affine = Affine { mean: norm.mean, scale: &scale, beta: norm.beta };
+    let outputs = (Output::new(dx), dz.map(Output::new));
+    match gate {
+        Gate::Open => backward_gated(outputs, gradients, Gated::<E, OPEN> { dy, x, y: dy, affine }, norm),
+        Gate::Recomputed => backward_gated(outputs, gradients, Gated::<E, RECOMPUTED> { dy, x, y: dy, affine }, norm),
+        Gate::Output(y) => backward_gated(outputs, gradients, Gated::<E, OUTPUT> { dy, x, y, affine }, norm),
+    }
+}
+
+fn backward_gated<E: Element, const GATE: u8>(
+    (dx, dz): (Output<E>, Option<Output<E>>),
+    NormGradients { dgamma, dbeta }: NormGradients,
+    gated: Gated<E, GATE>,
+    norm: &Normalization,
 ) {
     let channels = norm.mean.len();
-    let rows = (x.len() / channels) as f64;
-    let gated = |at: usize| match gate {
-        Gate::Open => true,
-        Gate::Recomputed => norm.at(x[at].to_f32(), at % channels) > 0.0,
-        Gate::Output(y) => y[at].to_f32() > 0.0,
-    };
-    let of = |at: usize| if gated(at) { f64::from(dy[at].to_f32()) } else { 0.0 };
-    let unit = |at: usize| {
-        (f64::from(x[at].to_f32()) - f64::from(norm.mean[at % channels])) * f64::from(norm.inv_std[at % channels])
-    };
+    let rows = gated.x.len() / channels;
+    // SAFETY: all matrices are (rows, channels).
+    let [sum_dz, sum_dz_x] = unsafe { column_sums(gated, rows, channels, false) };
+    let mut by_x = vec![0.0; channels];
+    let mut constant = vec![0.0; channels];
     for c in 0..channels {
-        let places = || (c..x.len()).step_by(channels);
-        let sum: f64 = places().map(of).sum();
-        let product: f64 = places().map(|at| of(at) * unit(at)).sum();
-        gradients.dbeta[c] += sum as f32;
-        gradients.dgamma[c] += product as f32;
-        let scale = f64::from(norm.gamma[c]) * f64::from(norm.inv_std[c]);
-        for at in places() {
-            dx[at] = E::from_f32((scale * (of(at) - sum / rows - unit(at) * product / rows)) as f32);
-            if let Some(dz) = &mut dz {
-                dz[at] = E::from_f32(of(at) as f32);
+        let inv_std = f64::from(norm.inv_std[c]);
+        let sum_dz_xhat = sum_dz_x[c] * inv_std;
+        dbeta[c] += sum_dz[c] as f32;
+        dgamma[c] += sum_dz_xhat as f32;
+        // dx = scale dz + by_x (x - mean) + constant
+        let scale = f64::from(norm.gamma[c]) * inv_std;
+        by_x[c] = (-scale * inv_std * sum_dz_xhat / rows as f64) as f32;
+        constant[c] = (-scale * sum_dz[c] / rows as f64) as f32;
+    }
+    let (by_x, constant) = (&by_x, &constant);
+    // SAFETY: all matrices are (rows, channels), and dx and dz are borrowed.
+    unsafe {
+        match dz {
+            None => sweep_all(InputGradient::<_, GATE, false> { dz: dx, dx, gated, by_x, constant }, rows, channels),
+            Some(dz) => {
+                sweep_all(InputGradient::<_, GATE, true> { dz, dx, gated, by_x, constant }, rows, channels);
             }
         }
     }
 }
 
 impl Normalization<'_> {
-    fn at(&self, x: f32, c: usize) -> f32 {
-        self.gamma[c] * (x - self.mean[c]) * self.inv_std[c] + self.beta[c]
+    /// Panics unless the lengths fit together and x has whole rows; returns rows and channels.
+    fn check<E>(&self, operation: &str, x: &[E]) -> (usize, usize) {
+        let channels = self.mean.len();
+        assert!(
+            channels > 0 && x.len().is_multiple_of(channels),
+            "{operation}: {} elements of {channels} channels",
+            x.len()
+        );
+        for (name, slice) in [("inv_std", self.inv_std), ("gamma", self.gamma), ("beta", self.beta)] {
+            check_len(operation, name, slice, channels);
+        }
+        (x.len() / channels, channels)
     }
+}
+
+/// The mean of some rows spread over the data.
+fn pivot<E: Element>(x: &[E], rows: usize, channels: usize) -> Vec<f32> {
+    const SAMPLES: usize = 8;
+    let mut pivot = vec![0.0; channels];
+    for sample in 0..SAMPLES {
+        let row = &x[rows * sample / SAMPLES * channels..][..channels];
+        pivot.iter_mut().zip(row).for_each(|(pivot, x)| *pivot += x.to_f32() / SAMPLES as f32);
+    }
+    pivot
+}
+
+/// The sums of differences from the pivot, and of their squares.
+#[derive(Clone, Copy)]
+struct Moments<'a, E> {
+    x: &'a [E],
+    pivot: &'a [f32],
+}
+
+impl<E: Element> Summand<2> for Moments<'_, E> {
+    #[inline(always)]
+    unsafe fn sums<V: Vector>(&self, rows: Range<usize>, span: Span) -> [V; 2] {
+        // SAFETY: the caller's: the tile lies in x.
+        unsafe {
+            let pivot: V = span.load(self.pivot.as_ptr());
+            let (mut sum, mut square) = (V::splat(0.0), V::splat(0.0));
+            for row in rows {
+                let x: V = span.load(self.x.as_ptr().add(row * self.pivot.len()));
+                let difference = x.sub(pivot);
+                sum = sum.add(difference);
+                square = square.add_product(difference, difference);
+            }
+            [sum, square]
+        }
+    }
+}
+
+/// gamma inv_std.
+fn scales(norm: &Normalization) -> Vec<f32> {
+    norm.gamma.iter().zip(norm.inv_std).map(|(gamma, inv_std)| gamma * inv_std).collect()
+}
+
+/// (x - mean) scale + beta, with scale = gamma inv_std.
+#[derive(Clone, Copy)]
+struct Affine<'a> {
+    mean: &'a [f32],
+    scale: &'a [f32],
+    beta: &'a [f32],
+}
+
+/// The affine map of one span.
+#[derive(Clone, Copy)]
+struct AffineSpan<V> {
+    mean: V,
+    scale: V,
+    beta: V,
+}
+
+impl Affine<'_> {
+    fn channels(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// # Safety
+    /// As for `Tiled::tile`.
+    #[inline(always)]
+    unsafe fn span<V: Vector>(&self, span: Span) -> AffineSpan<V> {
+        // SAFETY: the caller's: the span lies in the channels.
+        unsafe {
+            AffineSpan {
+                mean: span.load(self.mean.as_ptr()),
+                scale: span.load(self.scale.as_ptr()),
+                beta: span.load(self.beta.as_ptr()),
+            }
+        }
+    }
+}
+
+impl<V: Vector> AffineSpan<V> {
+    /// The one expression that both directions use, so that a recomputed gate has the bits of the rectifier's decision.
+    #[inline(always)]
+    unsafe fn of_centred(&self, x: V) -> V {
+        // SAFETY: the caller's.
+        unsafe { self.beta.add_product(x, self.scale) }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Normalize<'a, E, const SHORTCUT: bool, const RECTIFY: bool> {
+    y: Output<E>,
+    x: &'a [E],
+    shortcut: &'a [E],
+    affine: Affine<'a>,
+}
+
+impl<E: Element, const SHORTCUT: bool, const RECTIFY: bool> Tiled for Normalize<'_, E, SHORTCUT, RECTIFY> {
+    const HEIGHT: usize = 4;
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {
+        // SAFETY: the caller's: the tile lies in the matrices.
+        unsafe {
+            let affine = self.affine.span::<V>(span);
+            for row in rows {
+                let at = row * self.affine.channels();
+                let x: V = span.load(self.x.as_ptr().add(at));
+                let mut z = affine.of_centred(x.sub(affine.mean));
+                if SHORTCUT {
+                    z = z.add(span.load(self.shortcut.as_ptr().add(at)));
+                }
+                if RECTIFY {
+                    z = V::splat(0.0).max(z);
+                }
+                span.store(self.y.at(at), z);
+            }
+        }
+    }
+}
+
+const OPEN: u8 = 0;
+const RECOMPUTED: u8 = 1;
+const OUTPUT: u8 = 2;
+
+/// dy with the rectifier's gate before it.
+#[derive(Clone, Copy)]
+struct Gated<'a, E, const GATE: u8> {
+    dy: &'a [E],
+    x: &'a [E],
+    /// The output, where the gate reads it.
+    y: &'a [E],
+    affine: Affine<'a>,
+}
+
+impl<E: Element, const GATE: u8> Gated<'_, E, GATE> {
+    /// dz, and x - mean.
+    ///
+    /// # Safety
+    /// As for `Tiled::tile`.
+    #[inline(always)]
+    unsafe fn load<V: Vector>(&self, affine: &AffineSpan<V>, row: usize, span: Span) -> (V, V) {
+        // SAFETY: the caller's: the row and the span lie in the matrices.
+        unsafe {
+            let at = row * self.affine.channels();
+            let x: V = span.load(self.x.as_ptr().add(at));
+            let dy: V = span.load(self.dy.as_ptr().add(at));
+            let centred = x.sub(affine.mean);
+            let dz = match GATE {
+                OPEN => dy,
+                RECOMPUTED => dy.where_positive(affine.of_centred(centred)),
+                _ => dy.where_positive(span.load(self.y.as_ptr().add(at))),
+            };
+            (dz, centred)
+        }
+    }
+}
+
+/// sum dz and sum dz (x - mean).
+impl<E: Element, const GATE: u8> Summand<2> for Gated<'_, E, GATE> {
+    #[inline(always)]
+    unsafe fn sums<V: Vector>(&self, rows: Range<usize>, span: Span) -> [V; 2] {
+        // SAFETY: the caller's.
+        unsafe {
+            let affine = self.affine.span::<V>(span);
+            let (mut sum, mut sum_x) = (V::splat(0.0), V::splat(0.0));
+            for row in rows {
+                let (dz, centred) = self.load(&affine, row, span);
+                sum = sum.add(dz);
+                sum_x = sum_x.add_product(dz, centred);
+            }
+            [sum, sum_x]
+        }
+    }
+}
+
+/// dx = scale dz + by_x (x - mean) + constant, and dz.
+#[derive(Clone, Copy)]
+struct InputGradient<'a, E, const GATE: u8, const DZ: bool> {
+    dx: Output<E>,
+    dz: Output<E>,
+    gated: Gated<'a, E, GATE>,
+    by_x: &'a [f32],
+    constant: &'a [f32],
+}
+
+impl<E: Element, const GATE: u8, const DZ: bool> Tiled for InputGradient<'_, E, GATE, DZ> {
+    const HEIGHT: usize = 4;
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {
+        // SAFETY: the caller's: the tile lies in the matrices.
+        unsafe {
+            let affine = self.gated.affine.span::<V>(span);
+            let by_x: V = span.load(self.by_x.as_ptr());
+            let constant: V = span.load(self.constant.as_ptr());
+            for row in rows {
+                let at = row * self.gated.affine.channels();
+                let (dz, centred) = self.gated.load(&affine, row, span);
+                if DZ {
+                    span.store(self.dz.at(at), dz);
+                }
+                span.store(self.dx.at(at), constant.add_product(by_x, centred).add_product(affine.scale, dz));
+            }
+        }
+    }
+}
+
+fn sizes(operation: &str, rows: usize, channels: usize) -> String {
+    format!("{operation} (rows {rows}, channels {channels})")
 }

@@ -2,6 +2,7 @@
 //! w and bias are f32. Contract: y and dx are written (=), dw and db are added to (+=).
 
 use super::check_len;
+use super::elementwise;
 use super::isa;
 use super::product;
 use super::product::Accumulated;
@@ -66,11 +67,7 @@ pub fn bias_gradient<E: Element>(db: &mut [f32], dy: &[E], rows: usize, outputs:
     let describe = || format!("linear::bias_gradient (rows {rows}, outputs {outputs})");
     check_len(&describe(), "dy", dy, rows * outputs);
     check_len(&describe(), "db", db, outputs);
-    let mut sums = vec![0.0f64; outputs];
-    for row in dy.chunks_exact(outputs.max(1)) {
-        sums.iter_mut().zip(row).for_each(|(sum, &dy)| *sum += f64::from(dy.to_f32()));
-    }
-    db.iter_mut().zip(&sums).for_each(|(db, &sum)| *db += sum as f32);
+    elementwise::add_column_sums(db, dy, rows, outputs);
 }
 
 fn sizes(operation: &str, rows: usize, inputs: usize, outputs: usize) -> String {

@@ -10,15 +10,19 @@ pub mod batch_norm;
 pub mod conv2d;
 pub mod definition;
 pub mod elementwise;
+pub mod layer_norm;
 pub mod linear;
 pub mod matmul;
 pub mod pool;
+pub mod softmax;
 pub mod update;
 
+mod functions;
 mod isa;
 mod pack;
 mod partition;
 mod product;
+mod rows;
 mod tile;
 mod vector;
 

@@ -1,9 +1,114 @@
-//! Pooling over maps: x (H, W, N, C); plain loops that stand in for the fast kernels. All results are written (=).
+//! Pooling over maps: x (H, W, N, C), position by position, so that a window's elements are whole rows of N C numbers.
+//! All results are written (=).
+
+use std::ops::Range;
 
 use super::check_len;
+use super::isa::isa;
+use super::partition::for_each;
+use super::partition::with_scratch;
+use super::rows::Output;
+use super::rows::Rows;
+use super::rows::Span;
+use super::rows::Tiled;
+use super::rows::block_sums;
+use super::rows::sweep;
+use super::rows::sweep_all;
 use super::vector::Element;
+use super::vector::Vector;
 
-/// y = the maximum of each window, and argmax = its index ky K + kx within the window.
+/// Elements of a row that are pooled together: the rows of a window's lines then fit the second-level cache, where
+/// the next window finds them.
+const CHUNK: usize = 1024;
+
+/// The sizes of a max pooling, with the output's derived from them.
+struct Window {
+    height: usize,
+    width: usize,
+    /// N C.
+    row: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    out_height: usize,
+    out_width: usize,
+}
+
+/// A tap of a window: its index within the window, as the lanes hold it, and the row that it meets.
+type Tap = (f32, usize);
+
+impl Window {
+    fn new(
+        (batch, height, width, channels): (usize, usize, usize, usize),
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    ) -> Self {
+        assert!(
+            (1..=16).contains(&kernel)
+                && stride > 0
+                && 2 * padding <= kernel
+                && height.min(width) + 2 * padding >= kernel
+                && channels > 0,
+            "max pool: kernel {kernel}, stride {stride}, padding {padding} do not fit ({height}, {width}, {channels})"
+        );
+        let out = |size: usize| (size + 2 * padding - kernel) / stride + 1;
+        let (out_height, out_width) = (out(height), out(width));
+        Self { height, width, row: batch * channels, kernel, stride, padding, out_height, out_width }
+    }
+
+    fn check<E>(&self, operation: &str, x: &[E], y: &[E], argmax: &[u8]) {
+        let Self { height, width, row, kernel, stride, padding, .. } = self;
+        let describe = || {
+            format!(
+                "{operation} (height {height}, width {width}, N C {row}, kernel {kernel}, stride {stride}, \
+                 padding {padding})"
+            )
+        };
+        check_len(&describe(), "x", x, height * width * row);
+        check_len(&describe(), "y", y, self.out_height * self.out_width * row);
+        check_len(&describe(), "argmax", argmax, self.out_height * self.out_width * row);
+    }
+
+    /// The taps of the window at output position (oy, ox) that meet the image, each with its position.
+    fn inputs(&self, taps: &mut Vec<Tap>, oy: usize, ox: usize) {
+        let inside = |at: usize, size: usize| at.checked_sub(self.padding).filter(|&at| at < size);
+        taps.clear();
+        for (ky, kx) in (0..self.kernel).flat_map(|ky| (0..self.kernel).map(move |kx| (ky, kx))) {
+            let (y, x) = (inside(oy * self.stride + ky, self.height), inside(ox * self.stride + kx, self.width));
+            if let (Some(y), Some(x)) = (y, x) {
+                taps.push(((ky * self.kernel + kx) as f32, y * self.width + x));
+            }
+        }
+    }
+
+    /// The windows that input position (y, x) lies in, in order: each one's tap, and its output position.
+    fn outputs(&self, taps: &mut Vec<Tap>, y: usize, x: usize) {
+        let windows = |at: usize, count: usize| {
+            let at = at + self.padding;
+            let first = (at + 1).saturating_sub(self.kernel).div_ceil(self.stride);
+            (first..count.min(at / self.stride + 1)).map(move |o| (o, at - o * self.stride))
+        };
+        taps.clear();
+        for (oy, ky) in windows(y, self.out_height) {
+            for (ox, kx) in windows(x, self.out_width) {
+                taps.push(((ky * self.kernel + kx) as f32, oy * self.out_width + ox));
+            }
+        }
+    }
+
+    /// Calls `body(line, columns)` for every line of positions and chunk of their rows, in parallel.
+    fn for_each_line(&self, lines: usize, body: impl Fn(usize, Range<usize>) + Sync + Send) {
+        let chunk = if lines * self.width * self.row <= 16 * CHUNK { self.row } else { CHUNK };
+        for_each(lines * self.row.div_ceil(chunk.max(1)), |index| {
+            let (chunk_at, line) = (index / lines * chunk, index % lines);
+            body(line, chunk_at..self.row.min(chunk_at + chunk));
+        });
+    }
+}
+
+/// y = the maximum of each window, and argmax = its index ky K + kx within the window: the first maximum, as in PyTorch.
+/// NaN counts as larger than any number. Padding never wins. The kernel is at most 16.
 #[allow(clippy::too_many_arguments)]
 pub fn max_forward<E: Element>(
     y: &mut [E],
@@ -17,28 +122,22 @@ pub fn max_forward<E: Element>(
     stride: usize,
     padding: usize,
 ) {
-    let out = |size: usize| (size + 2 * padding - kernel) / stride + 1;
-    let (row, line) = (batch * channels, out(width));
-    check_len("pool::max_forward", "y", y, out(height) * line * row);
-    for at in 0..y.len() {
-        let (oy, ox, lane) = (at / row / line, at / row % line, at % row);
-        let mut best: Option<(f32, usize)> = None;
-        for tap in 0..kernel * kernel {
-            let (iy, ix) = (oy * stride + tap / kernel, ox * stride + tap % kernel);
-            if iy < padding || ix < padding || iy >= height + padding || ix >= width + padding {
-                continue;
-            }
-            let value = x[((iy - padding) * width + ix - padding) * row + lane].to_f32();
-            if best.is_none_or(|(best, _)| value > best || value.is_nan()) {
-                best = Some((value, tap));
-            }
+    let window = Window::new((batch, height, width, channels), kernel, stride, padding);
+    window.check("pool::max_forward", x, y, argmax);
+    let (y, argmax, isa) = (Output::new(y), Output::new(argmax), isa());
+    window.for_each_line(window.out_height, |oy, columns| {
+        let mut taps = Vec::new();
+        for ox in 0..window.out_width {
+            window.inputs(&mut taps, oy, ox);
+            let at = (oy * window.out_width + ox) * window.row;
+            let work = Max { y, argmax, at, x, row: window.row, taps: &taps };
+            // SAFETY: the taps lie in x, and this task alone has this output row's columns.
+            unsafe { sweep(isa, work, 0..1, columns.clone()) };
         }
-        let (value, tap) = best.expect("a window holds a pixel");
-        (y[at], argmax[at]) = (E::from_f32(value), tap as u8);
-    }
+    });
 }
 
-/// dx = dy of the windows that each element of x won.
+/// dx = dy of the windows that each element of x won, summed in the order of the windows.
 #[allow(clippy::too_many_arguments)]
 pub fn max_backward<E: Element>(
     dx: &mut [E],
@@ -52,31 +151,133 @@ pub fn max_backward<E: Element>(
     stride: usize,
     padding: usize,
 ) {
-    let (row, line) = (batch * channels, (width + 2 * padding - kernel) / stride + 1);
-    check_len("pool::max_backward", "dx", dx, height * width * row);
-    let mut sums = vec![0.0f32; dx.len()];
-    for (at, dy) in dy.iter().enumerate() {
-        let (oy, ox, lane) = (at / row / line, at / row % line, at % row);
-        let tap = usize::from(argmax[at]);
-        let (iy, ix) = (oy * stride + tap / kernel - padding, ox * stride + tap % kernel - padding);
-        sums[(iy * width + ix) * row + lane] += dy.to_f32();
-    }
-    dx.iter_mut().zip(sums).for_each(|(dx, sum)| *dx = E::from_f32(sum));
+    let window = Window::new((batch, height, width, channels), kernel, stride, padding);
+    window.check("pool::max_backward", dx, dy, argmax);
+    let (dx, isa) = (Output::new(dx), isa());
+    window.for_each_line(height, |iy, columns| {
+        let mut taps = Vec::new();
+        for ix in 0..width {
+            window.outputs(&mut taps, iy, ix);
+            let at = (iy * width + ix) * window.row;
+            let work = MaxGradient { dx, at, dy, argmax, row: window.row, taps: &taps };
+            // SAFETY: the taps lie in dy, and this task alone has this input row's columns.
+            unsafe { sweep(isa, work, 0..1, columns.clone()) };
+        }
+    });
 }
 
 /// y (N, C) = the mean of x (pixels, N, C) over pixels.
 pub fn average_forward<E: Element>(y: &mut [E], x: &[E], batch: usize, pixels: usize, channels: usize) {
-    check_len("pool::average_forward", "x", x, batch * pixels * channels);
-    for (at, y) in y.iter_mut().enumerate() {
-        let sum: f32 = x[at..].iter().step_by(batch * channels).map(|x| x.to_f32()).sum();
-        *y = E::from_f32(sum / pixels as f32);
-    }
+    check_average("pool::average_forward", x, y, (batch, pixels, channels));
+    let (y, isa, row) = (Output::new(y), isa(), batch * channels);
+    let (rows, scale) = (Rows { x, columns: row }, 1.0 / pixels as f32);
+    for_each(row.div_ceil(CHUNK), |chunk| {
+        let columns = chunk * CHUNK..row.min((chunk + 1) * CHUNK);
+        with_scratch(columns.len(), |sums| {
+            // SAFETY: x is (pixels, N C), and this task alone has these columns of y.
+            unsafe {
+                block_sums(isa, rows, sums, 0..pixels, columns.clone());
+                let work = Scaled { y: y.from(columns.start), x: sums, scale };
+                sweep(isa, work, 0..1, 0..columns.len());
+            }
+        });
+    });
 }
 
 /// dx (pixels, N, C) = dy (N, C) / pixels.
 pub fn average_backward<E: Element>(dx: &mut [E], dy: &[E], batch: usize, pixels: usize, channels: usize) {
-    check_len("pool::average_backward", "dx", dx, batch * pixels * channels);
-    for (dx, dy) in dx.iter_mut().zip(dy.iter().cycle()) {
-        *dx = E::from_f32(dy.to_f32() / pixels as f32);
+    check_average("pool::average_backward", dx, dy, (batch, pixels, channels));
+    let work = Scaled { y: Output::new(dx), x: dy, scale: 1.0 / pixels as f32 };
+    // SAFETY: dx is (pixels, N C).
+    unsafe { sweep_all(work, pixels, dy.len()) };
+}
+
+/// One output position: the first maximum over its taps.
+#[derive(Clone, Copy)]
+struct Max<'a, E> {
+    y: Output<E>,
+    argmax: Output<u8>,
+    at: usize,
+    x: &'a [E],
+    row: usize,
+    taps: &'a [Tap],
+}
+
+impl<E: Element> Tiled for Max<'_, E> {
+    const HEIGHT: usize = 1;
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
+        // SAFETY: the caller's: the taps' rows lie in x.
+        unsafe {
+            // The first tap wins whatever it holds, so that a window of -infinity has a winner.
+            let (tap, position) = self.taps[0];
+            let mut winner = V::splat(tap);
+            let mut best: V = span.load(self.x.as_ptr().add(position * self.row));
+            for &(tap, position) in &self.taps[1..] {
+                let x: V = span.load(self.x.as_ptr().add(position * self.row));
+                winner = x.choose_if_larger(best, V::splat(tap), winner);
+                best = x.choose_if_larger(best, x, best);
+            }
+            span.store(self.y.at(self.at), best);
+            span.store_bytes(self.argmax.at(self.at), winner);
+        }
     }
+}
+
+/// One input position: the gradients of the windows that it won.
+#[derive(Clone, Copy)]
+struct MaxGradient<'a, E> {
+    dx: Output<E>,
+    at: usize,
+    dy: &'a [E],
+    argmax: &'a [u8],
+    row: usize,
+    taps: &'a [Tap],
+}
+
+impl<E: Element> Tiled for MaxGradient<'_, E> {
+    const HEIGHT: usize = 1;
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
+        // SAFETY: the caller's: the taps' rows lie in dy and argmax.
+        unsafe {
+            let mut sum = V::splat(0.0);
+            for &(tap, position) in self.taps {
+                let dy: V = span.load(self.dy.as_ptr().add(position * self.row));
+                let winner: V = span.load_bytes(self.argmax.as_ptr().add(position * self.row));
+                sum = sum.add(dy.where_equal(winner, V::splat(tap)));
+            }
+            span.store(self.dx.at(self.at), sum);
+        }
+    }
+}
+
+/// Each row of y = x scale.
+#[derive(Clone, Copy)]
+struct Scaled<'a, A, E> {
+    y: Output<E>,
+    x: &'a [A],
+    scale: f32,
+}
+
+impl<A: Element, E: Element> Tiled for Scaled<'_, A, E> {
+    const HEIGHT: usize = 1;
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {
+        // SAFETY: the caller's: the span lies in the rows.
+        unsafe {
+            let x: V = span.load(self.x.as_ptr());
+            span.store(self.y.at(rows.start * self.x.len()), x.mul(V::splat(self.scale)));
+        }
+    }
+}
+
+fn check_average<E>(operation: &str, x: &[E], y: &[E], (batch, pixels, channels): (usize, usize, usize)) {
+    let describe = || format!("{operation} (batch {batch}, pixels {pixels}, channels {channels})");
+    assert!(pixels > 0 && channels > 0, "{}: empty images", describe());
+    check_len(&describe(), "x", x, batch * pixels * channels);
+    check_len(&describe(), "y", y, batch * channels);
 }

@@ -1,9 +1,17 @@
 //! The optimisers' arithmetic over flat slices of one length. Values and moments are updated in place.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::check_len;
-use super::partition::PIECE;
+use super::isa::with_wide_vectors;
+use super::rows::Output;
+use super::rows::PIECE;
+use super::rows::Span;
+use super::rows::Tiled;
+use super::rows::sweep_vector;
+use super::vector::Vector;
 
 /// Momentum SGD as PyTorch defines it: g = scale (gradient + weight_decay p); v = momentum v + g; p -= lr (v, or g + momentum v
 /// with Nesterov's look-ahead). `velocity` starts at zero.
@@ -18,16 +26,13 @@ pub fn sgd(
     nesterov: bool,
     scale: f32,
 ) {
-    check_len("update::sgd", "velocity", velocity, values.len());
-    check_len("update::sgd", "gradients", gradients, values.len());
-    let pieces = values.par_chunks_mut(PIECE).zip(velocity.par_chunks_mut(PIECE)).zip(gradients.par_chunks(PIECE));
-    pieces.for_each(|((values, velocity), gradients)| {
-        for ((p, v), &gradient) in values.iter_mut().zip(velocity).zip(gradients) {
-            let g = scale * (gradient + weight_decay * *p);
-            *v = momentum * *v + g;
-            *p -= lr * if nesterov { g + momentum * *v } else { *v };
-        }
-    });
+    let len = values.len();
+    check_len("update::sgd", "velocity", velocity, len);
+    check_len("update::sgd", "gradients", gradients, len);
+    let (values, velocity) = (Output::new(values), Output::new(velocity));
+    let work = Sgd { values, velocity, gradients, lr, momentum, weight_decay, nesterov, scale };
+    // SAFETY: all slices have `len` elements, and those written are borrowed.
+    unsafe { sweep_vector(work, len) };
 }
 
 /// AdamW (Loshchilov and Hutter 2019, <https://arxiv.org/abs/1711.05101>) as PyTorch defines it: decay is decoupled,
@@ -44,28 +49,107 @@ pub fn adamw(
     weight_decay: f32,
     step: u64,
 ) {
-    check_len("update::adamw", "first", first, values.len());
-    check_len("update::adamw", "second", second, values.len());
-    check_len("update::adamw", "gradients", gradients, values.len());
+    let len = values.len();
+    check_len("update::adamw", "first", first, len);
+    check_len("update::adamw", "second", second, len);
+    check_len("update::adamw", "gradients", gradients, len);
     assert!(step > 0, "update::adamw: step counts from 1");
     let correction = |beta: f32| 1.0 - libm::pow(f64::from(beta), step as f64);
-    let step_size = (f64::from(lr) / correction(betas.0)) as f32;
-    let root_correction = correction(betas.1).sqrt() as f32;
-    let keep = 1.0 - lr * weight_decay;
-    let moments = first.par_chunks_mut(PIECE).zip(second.par_chunks_mut(PIECE));
-    let pieces = values.par_chunks_mut(PIECE).zip(moments).zip(gradients.par_chunks(PIECE));
-    pieces.for_each(|((values, (first, second)), gradients)| {
-        for ((p, (m, v)), &g) in values.iter_mut().zip(first.iter_mut().zip(second)).zip(gradients) {
-            *m += (1.0 - betas.0) * (g - *m);
-            *v = betas.1 * *v + (1.0 - betas.1) * g * g;
-            *p = *p * keep - step_size * *m / (v.sqrt() / root_correction + eps);
-        }
-    });
+    let work = AdamW {
+        values: Output::new(values),
+        first: Output::new(first),
+        second: Output::new(second),
+        gradients,
+        betas,
+        step_size: (f64::from(lr) / correction(betas.0)) as f32,
+        root_correction: (1.0 / correction(betas.1).sqrt()) as f32,
+        eps,
+        keep: 1.0 - lr * weight_decay,
+    };
+    // SAFETY: all slices have `len` elements, and those written are borrowed.
+    unsafe { sweep_vector(work, len) };
 }
 
 /// The Euclidean norm of `x`: f64 sums by fixed pieces, joined in order.
 pub fn norm(x: &[f32]) -> f64 {
-    let square = |x: &f32| f64::from(*x) * f64::from(*x);
-    let sums: Vec<f64> = x.par_chunks(PIECE).map(|x| x.iter().map(square).sum()).collect();
+    // Eight sums at once: one alone would wait for each addition.
+    let squares = |x: &[f32]| {
+        let mut sums = [0.0f64; 8];
+        let mut eights = x.chunks_exact(8);
+        for eight in &mut eights {
+            sums.iter_mut().zip(eight).for_each(|(sum, &x)| *sum += f64::from(x) * f64::from(x));
+        }
+        sums.iter_mut().zip(eights.remainder()).for_each(|(sum, &x)| *sum += f64::from(x) * f64::from(x));
+        sums.iter().sum::<f64>()
+    };
+    let sums: Vec<f64> = x.par_chunks(PIECE).map(|x| with_wide_vectors(|| squares(x))).collect();
     sums.iter().sum::<f64>().sqrt()
+}
+
+#[derive(Clone, Copy)]
+struct Sgd<'a> {
+    values: Output<f32>,
+    velocity: Output<f32>,
+    gradients: &'a [f32],
+    lr: f32,
+    momentum: f32,
+    weight_decay: f32,
+    nesterov: bool,
+    scale: f32,
+}
+
+impl Tiled for Sgd<'_> {
+    const HEIGHT: usize = 1;
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
+        let (values, velocity) = (self.values.at(0), self.velocity.at(0));
+        // SAFETY: the caller's: the span lies in the slices.
+        unsafe {
+            let p: V = span.load(values);
+            let gradient: V = span.load(self.gradients.as_ptr());
+            let momentum = V::splat(self.momentum);
+            let g = gradient.add_product(V::splat(self.weight_decay), p).mul(V::splat(self.scale));
+            let v = g.add_product(momentum, span.load(velocity));
+            let direction = if self.nesterov { g.add_product(momentum, v) } else { v };
+            span.store(velocity, v);
+            span.store(values, p.add_product(V::splat(-self.lr), direction));
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct AdamW<'a> {
+    values: Output<f32>,
+    first: Output<f32>,
+    second: Output<f32>,
+    gradients: &'a [f32],
+    betas: (f32, f32),
+    /// The learning rate over the first moment's correction.
+    step_size: f32,
+    /// What corrects the root of the second moment.
+    root_correction: f32,
+    eps: f32,
+    keep: f32,
+}
+
+impl Tiled for AdamW<'_> {
+    const HEIGHT: usize = 1;
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
+        let (values, first, second) = (self.values.at(0), self.first.at(0), self.second.at(0));
+        // SAFETY: the caller's: the span lies in the slices.
+        unsafe {
+            let g: V = span.load(self.gradients.as_ptr());
+            let (m, v, p): (V, V, V) = (span.load(first), span.load(second), span.load(values));
+            let m = m.add_product(V::splat(1.0 - self.betas.0), g.sub(m));
+            let v = v.mul(V::splat(self.betas.1)).add_product(V::splat(1.0 - self.betas.1).mul(g), g);
+            let root = V::splat(self.eps).add_product(v.sqrt(), V::splat(self.root_correction));
+            let step = V::splat(self.step_size).mul(m).div(root);
+            span.store(first, m);
+            span.store(second, v);
+            span.store(values, p.mul(V::splat(self.keep)).sub(step));
+        }
+    }
 }

@@ -108,6 +108,20 @@ pub trait Vector: Copy {
     unsafe fn max(self, other: Self) -> Self;
     /// self where gate > 0, else 0.
     unsafe fn where_positive(self, gate: Self) -> Self;
+    /// self where a = b, else 0.
+    unsafe fn where_equal(self, a: Self, b: Self) -> Self;
+    /// `yes` where self > best or self is NaN, else `no`.
+    unsafe fn choose_if_larger(self, best: Self, yes: Self, no: Self) -> Self;
+    /// Bytes as numbers.
+    unsafe fn load_bytes(from: *const u8) -> Self;
+    unsafe fn load_bytes_first(from: *const u8, count: usize) -> Self;
+    /// Whole numbers in [0, 255] as bytes.
+    unsafe fn store_bytes(self, to: *mut u8);
+    unsafe fn store_bytes_first(self, to: *mut u8, count: usize);
+    /// The sum of the lanes, by halves.
+    unsafe fn sum_lanes(self) -> f32;
+    /// The largest lane, where none is NaN.
+    unsafe fn max_lanes(self) -> f32;
     /// The nearest integer, ties to even.
     unsafe fn round(self) -> Self;
     /// 2^self for integers in [-126, 127].
@@ -331,6 +345,39 @@ impl Vector for [f32; 4] {
     #[inline(always)]
     unsafe fn where_positive(self, gate: Self) -> Self {
         std::array::from_fn(|lane| if gate[lane] > 0.0 { self[lane] } else { 0.0 })
+    }
+    #[inline(always)]
+    unsafe fn where_equal(self, a: Self, b: Self) -> Self {
+        std::array::from_fn(|lane| if a[lane] == b[lane] { self[lane] } else { 0.0 })
+    }
+    #[inline(always)]
+    unsafe fn choose_if_larger(self, best: Self, yes: Self, no: Self) -> Self {
+        let larger = |lane: usize| self[lane] > best[lane] || self[lane].is_nan();
+        std::array::from_fn(|lane| if larger(lane) { yes[lane] } else { no[lane] })
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(from: *const u8) -> Self {
+        std::array::from_fn(|lane| f32::from(unsafe { *from.add(lane) }))
+    }
+    #[inline(always)]
+    unsafe fn load_bytes_first(from: *const u8, count: usize) -> Self {
+        std::array::from_fn(|lane| if lane < count { f32::from(unsafe { *from.add(lane) }) } else { 0.0 })
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8) {
+        unsafe { self.store_bytes_first(to, 4) }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes_first(self, to: *mut u8, count: usize) {
+        self.into_iter().take(count).enumerate().for_each(|(lane, value)| unsafe { *to.add(lane) = value as u8 });
+    }
+    #[inline(always)]
+    unsafe fn sum_lanes(self) -> f32 {
+        (self[0] + self[2]) + (self[1] + self[3])
+    }
+    #[inline(always)]
+    unsafe fn max_lanes(self) -> f32 {
+        self[0].max(self[2]).max(self[1].max(self[3]))
     }
     #[inline(always)]
     unsafe fn round(self) -> Self {
@@ -582,6 +629,48 @@ mod x86 {
                     }
                 }
                 #[inline(always)]
+                unsafe fn where_equal(self, a: Self, b: Self) -> Self {
+                    unsafe { Self(_mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a.0, b.0), self.0)) }
+                }
+                #[inline(always)]
+                unsafe fn choose_if_larger(self, best: Self, yes: Self, no: Self) -> Self {
+                    unsafe {
+                        let larger = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, best.0);
+                        let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
+                        Self(_mm512_mask_mov_ps(no.0, larger | nan, yes.0))
+                    }
+                }
+                #[inline(always)]
+                unsafe fn load_bytes(from: *const u8) -> Self {
+                    unsafe { Self(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())))) }
+                }
+                #[inline(always)]
+                unsafe fn load_bytes_first(from: *const u8, count: usize) -> Self {
+                    unsafe {
+                        let bytes = _mm_maskz_loadu_epi8(first(count), from.cast());
+                        Self(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)))
+                    }
+                }
+                #[inline(always)]
+                unsafe fn store_bytes(self, to: *mut u8) {
+                    unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(self.0))) }
+                }
+                #[inline(always)]
+                unsafe fn store_bytes_first(self, to: *mut u8, count: usize) {
+                    unsafe {
+                        let bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(self.0));
+                        _mm_mask_storeu_epi8(to.cast(), first(count), bytes);
+                    }
+                }
+                #[inline(always)]
+                unsafe fn sum_lanes(self) -> f32 {
+                    unsafe { _mm512_reduce_add_ps(self.0) }
+                }
+                #[inline(always)]
+                unsafe fn max_lanes(self) -> f32 {
+                    unsafe { _mm512_reduce_max_ps(self.0) }
+                }
+                #[inline(always)]
                 unsafe fn round(self) -> Self {
                     unsafe { Self(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT }>(self.0)) }
                 }
@@ -746,6 +835,62 @@ mod x86 {
         #[inline(always)]
         unsafe fn where_positive(self, gate: Self) -> Self {
             unsafe { Self(_mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_GT_OQ>(gate.0, _mm256_setzero_ps()))) }
+        }
+        #[inline(always)]
+        unsafe fn where_equal(self, a: Self, b: Self) -> Self {
+            unsafe { Self(_mm256_and_ps(self.0, _mm256_cmp_ps::<_CMP_EQ_OQ>(a.0, b.0))) }
+        }
+        #[inline(always)]
+        unsafe fn choose_if_larger(self, best: Self, yes: Self, no: Self) -> Self {
+            unsafe {
+                let larger = _mm256_cmp_ps::<_CMP_GT_OQ>(self.0, best.0);
+                let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0);
+                Self(_mm256_blendv_ps(no.0, yes.0, _mm256_or_ps(larger, nan)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_bytes(from: *const u8) -> Self {
+            unsafe { Self(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())))) }
+        }
+        #[inline(always)]
+        unsafe fn load_bytes_first(from: *const u8, count: usize) -> Self {
+            let mut all = [0; 8];
+            unsafe {
+                std::ptr::copy_nonoverlapping(from, all.as_mut_ptr(), count);
+                Self::load_bytes(all.as_ptr())
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_bytes(self, to: *mut u8) {
+            unsafe {
+                let words = _mm256_cvtps_epi32(self.0);
+                let halves = _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+                _mm_storel_epi64(to.cast(), _mm_packus_epi16(halves, halves));
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_bytes_first(self, to: *mut u8, count: usize) {
+            let mut all = [0; 8];
+            unsafe {
+                self.store_bytes(all.as_mut_ptr());
+                std::ptr::copy_nonoverlapping(all.as_ptr(), to, count);
+            }
+        }
+        #[inline(always)]
+        unsafe fn sum_lanes(self) -> f32 {
+            unsafe {
+                let four = _mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+            }
+        }
+        #[inline(always)]
+        unsafe fn max_lanes(self) -> f32 {
+            unsafe {
+                let four = _mm_max_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
+                let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
+            }
         }
         #[inline(always)]
         unsafe fn round(self) -> Self {
