@@ -10,6 +10,7 @@ use super::product::Added;
 use super::product::Gathered;
 use super::product::NoMaker;
 use super::product::Rows;
+use super::product::Weights;
 use super::vector::Element;
 
 /// How the images of a batch lie in memory.
@@ -155,14 +156,13 @@ pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &Conv2d) {
         // The whole window is one run of terms, in the order of the weights.
         (sizes.taps, sizes.inner) = (1, taps * in_channels);
         let rows = Rows::Made(|position, n, row: &mut [E]| shape.copy_window(x, position, n, row));
-        let weights = product::transposed_weights::<E>(w, 1, taps * in_channels);
-        product::gather(isa(), y, added, &rows, &sizes, weights, product::one_source);
+        product::gather(isa(), y, added, &rows, Weights::Transposed(w), &sizes, product::one_source);
     } else {
         let rows = Rows::<E, NoMaker<E>>::InPlace(x);
         let sources = |position: usize, list: &mut Vec<(usize, usize)>| {
             list.extend((0..taps).filter_map(|tap| Some((tap, shape.source(tap, position)?))));
         };
-        product::gather(isa(), y, added, &rows, &sizes, product::transposed_weights::<E>(w, taps, in_channels), sources);
+        product::gather(isa(), y, added, &rows, Weights::Transposed(w), &sizes, sources);
     }
 }
 
@@ -178,12 +178,11 @@ pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Optio
     let taps = kernel * kernel;
     let positions = height * width;
     let sizes = Gathered { images: batch, positions, columns: in_channels, taps, inner: out_channels };
-    let weights = product::weights::<E>(w, taps, out_channels, in_channels);
     let sources = |position: usize, list: &mut Vec<(usize, usize)>| {
         list.extend((0..taps).filter_map(|tap| Some((tap, shape.target(tap, position)?))));
     };
     let rows = Rows::<E, NoMaker<E>>::InPlace(dy);
-    product::gather(isa(), dx, Added { onto, bias: None }, &rows, &sizes, weights, sources);
+    product::gather(isa(), dx, Added { onto, bias: None }, &rows, Weights::Straight(w), &sizes, sources);
 }
 
 /// dw += the gradient of w.

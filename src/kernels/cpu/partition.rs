@@ -57,6 +57,22 @@ impl<T> Shared<T> {
         Self { start: slice.as_mut_ptr(), len: slice.len() }
     }
 
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Elements from `start` on.
+    ///
+    /// # Safety
+    /// No two tasks may hold the same element.
+    #[expect(clippy::mut_from_ref, reason = "the caller answers for it")]
+    pub unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
+        assert!(start + len <= self.len, "a task reaches beyond its slice");
+        // SAFETY: the elements lie in the slice, and nobody else holds them.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+
     /// A pointer to the element at `offset`.
     pub fn pointer(&self, offset: usize) -> *mut T {
         assert!(offset <= self.len, "a task reaches beyond its slice");
