@@ -22,7 +22,7 @@ pub const PIECE: usize = 32 * 1024;
 const TASKS: usize = 64;
 
 /// Columns of one block of a sum over rows, at most: the sums stay in the first-level cache beside the rows of a tile.
-const WIDTH: usize = 512;
+const WIDTH: usize = 1024;
 
 /// Neighbouring columns: a whole vector, or fewer at the end of a row.
 #[derive(Clone, Copy)]
