@@ -361,8 +361,8 @@ struct InputGradient<'a, E, const GATE: u8, const DZ: bool> {
 }
 
 impl<E: Element, const GATE: u8, const DZ: bool> Tiled for InputGradient<'_, E, GATE, DZ> {
-    // As for `Normalize`; with dz there are two outputs.
-    const HEIGHT: usize = if DZ { 1 } else { 2 };
+    // As for `Normalize`, with more operands.
+    const HEIGHT: usize = 1;
 
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {

@@ -22,7 +22,7 @@ pub const PIECE: usize = 32 * 1024;
 const TASKS: usize = 64;
 
 /// Columns of one block of a sum over rows, at most: the sums stay in the first-level cache beside the rows of a tile.
-const WIDTH: usize = 1024;
+const WIDTH: usize = 256;
 
 /// Neighbouring columns: a whole vector, or fewer at the end of a row.
 #[derive(Clone, Copy)]
@@ -355,7 +355,8 @@ struct Accumulate<S, const K: usize> {
 }
 
 impl<const K: usize, S: Summand<K>> Tiled for Accumulate<S, K> {
-    const HEIGHT: usize = 8;
+    // More rows whose length is a power of two would share one set of the first-level cache.
+    const HEIGHT: usize = 4;
 
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {
