@@ -271,8 +271,7 @@ struct Normalize<'a, E, const SHORTCUT: bool, const RECTIFY: bool> {
 }
 
 impl<E: Element, const SHORTCUT: bool, const RECTIFY: bool> Tiled for Normalize<'_, E, SHORTCUT, RECTIFY> {
-    // More rows whose length is a power of two would share one set of the first-level cache.
-    const HEIGHT: usize = 2;
+    const HEIGHT: usize = 1;
 
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {
@@ -361,7 +360,6 @@ struct InputGradient<'a, E, const GATE: u8, const DZ: bool> {
 }
 
 impl<E: Element, const GATE: u8, const DZ: bool> Tiled for InputGradient<'_, E, GATE, DZ> {
-    // As for `Normalize`, with more operands.
     const HEIGHT: usize = 1;
 
     #[inline(always)]
