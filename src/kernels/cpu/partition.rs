@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn tiles_of_rows_follow_each_other_and_share_what_is_left() {
-        for (count, most) in (1..100).flat_map(|count| [4, 6, 12].map(|most| (count, most))) {
+        for (count, most) in (1..100_usize).flat_map(|count| [4, 6, 12].map(|most| (count, most))) {
             let tiles: Vec<_> = (0..count.div_ceil(most)).map(|index| tile_rows(count, most, index)).collect();
             assert!(tiles.iter().all(|tile| (1..=most).contains(&tile.len())), "{count} in tiles of {most}: {tiles:?}");
             assert!(tiles[0].start == 0 && tiles[tiles.len() - 1].end == count);
