@@ -317,6 +317,51 @@ fn benchmarks_print_their_facts() {
     assert!(augment["images_per_second_median"].as_f64().unwrap() > 0.0);
 }
 
+#[test]
+fn a_profile_accounts_for_the_whole_step() {
+    let place = Place::new();
+    let arguments = "bench step --model resnet-small --image 32 --pairs 4 --steps 2 --profile";
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+    let step = place.json(&[&arguments[..], &["--json"]].concat());
+    let profile = &step["profile"];
+    let number = |value: &Value, key: &str| value[key].as_f64().unwrap_or_else(|| panic!("{key} of {value}"));
+    for peak in ["f32_gflops", "bf16_gflops", "cache_copy_gb_per_second", "memory_copy_gb_per_second"] {
+        assert!(number(&profile["peaks"], peak) > 0.0, "{peak}");
+    }
+    let kinds = profile["kinds"].as_array().unwrap();
+    let names: Vec<&str> = kinds.iter().map(|kind| kind["kind"].as_str().unwrap()).collect();
+    for expected in [
+        "first convolution forward",
+        "convolution 3x3 forward",
+        "convolution 3x3 input gradient",
+        "convolution 3x3/2 weight gradient",
+        "convolution 1x1/2 forward",
+        "linear forward",
+        "batch norm forward",
+        "batch norm backward",
+        "pooling",
+        "optimiser",
+        "upload and download",
+    ] {
+        assert!(names.contains(&expected), "{expected} in {names:?}");
+    }
+    let (wall, rest) = (number(profile, "wall_seconds"), number(profile, "rest_seconds"));
+    let sum: f64 = kinds.iter().map(|kind| number(kind, "seconds")).sum();
+    assert!(rest > 0.0 && sum > 0.5 * wall && (sum + rest - wall).abs() < 1e-6 * wall, "{sum} + {rest} of {wall}");
+    for kind in kinds {
+        assert!((0.0..=1.0).contains(&number(kind, "share_of_step")), "{kind}");
+        assert!(number(kind, "bytes") > 0.0 && number(kind, "gb_per_second") > 0.0, "{kind}");
+        let product = ["convolution", "linear"].iter().any(|word| kind["kind"].as_str().unwrap().contains(word));
+        assert_eq!(product, number(kind, "flops") > 0.0, "{kind}");
+        assert!(!product || (0.0..1.5).contains(&number(kind, "share_of_peak")), "{kind}");
+    }
+    let seconds: Vec<f64> = kinds.iter().map(|kind| number(kind, "seconds")).collect();
+    assert!(seconds.is_sorted_by(|a, b| a >= b), "{seconds:?}");
+
+    let text = place.stdout(&arguments);
+    assert!(text.contains("convolution 3x3 forward") && text.contains("loss, tape and the rest"), "{text}");
+}
+
 /// The real archives, where they are.
 fn shared(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);

@@ -9,9 +9,10 @@ use crate::data::augment::throughput;
 use crate::error::{Error, Result};
 use crate::kernels::cpu;
 use crate::models::{Encoder, HeadKind, ModelSpec, Stem};
-use crate::train::bench::step_seconds;
+use crate::train::bench::time_steps;
 use crate::train::settings::PrecisionChoice;
 
+use super::profile::Profile;
 use super::setup::print_json;
 
 #[derive(Subcommand)]
@@ -33,6 +34,15 @@ pub(super) enum BenchCommand {
         /// Timed steps
         #[arg(long, default_value_t = 8)]
         steps: usize,
+        /// Say where the time goes, beside the measured peaks of this machine
+        ///
+        /// A product's operations are the multiplications that are made, times two for their additions: where a
+        /// window reaches into a map's padding, none are. Bytes are a floor: operands read once, results written once,
+        /// in the formats that they have. The peaks are those of all threads together with the instruction set in use:
+        /// products whose operands stay in registers and the first-level cache, and plain copies, in memory and in the
+        /// second-level cache, of which bytes read and written count.
+        #[arg(long)]
+        profile: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -95,8 +105,8 @@ impl Model {
 /// `sempair bench`.
 pub(super) fn run(command: BenchCommand) -> Result<ExitCode> {
     match command {
-        BenchCommand::Step { model, image, pairs, precision, steps, json } => {
-            step(model, image, pairs, precision.choice(), steps, json)
+        BenchCommand::Step { model, image, pairs, precision, steps, profile, json } => {
+            step(model, image, pairs, precision.choice(), steps, profile, json)
         }
         BenchCommand::Augment { image, rounds, json } => augment(image, rounds, json),
     }
@@ -108,27 +118,36 @@ fn step(
     pairs: usize,
     choice: PrecisionChoice,
     steps: usize,
+    profile: bool,
     json: bool,
 ) -> Result<ExitCode> {
     at_least_one("pairs", pairs)?;
     at_least_one("steps", steps)?;
     let name = model.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default();
     let precision = choice.resolve();
-    let seconds = step_seconds(&model.spec(image), precision, pairs, steps)?;
-    let rates = seconds.iter().map(|seconds| 2.0 * pairs as f64 / seconds).collect::<Vec<_>>();
+    let measured = time_steps(&model.spec(image), precision, pairs, steps)?;
+    let rates = measured.seconds.iter().map(|seconds| 2.0 * pairs as f64 / seconds).collect::<Vec<_>>();
+    let memory = peak_memory(); // before the machine's own measurement takes some
+    let profile = profile.then(|| Profile::new(&measured));
     let (precision, isa, threads) = (precision.name(), cpu::isa().name(), rayon::current_num_threads());
-    let memory = peak_memory();
     if json {
-        print_json(&json!({
+        let mut facts = json!({
             "model": name, "image": image, "pairs": pairs, "precision": precision, "isa": isa,
-            "threads": threads, "step_seconds": seconds, "images_per_second_median": median(&rates),
+            "threads": threads, "step_seconds": measured.seconds, "images_per_second_median": median(&rates),
             "images_per_second_best": best(&rates), "peak_memory_bytes": memory,
-        }))?;
+        });
+        if let Some(profile) = profile {
+            facts["profile"] = profile.json();
+        }
+        print_json(&facts)?;
     } else {
         say!("{name} at {image}x{image}, {pairs} pairs, {precision}, {isa}, {threads} threads");
         say!("{:.1} images/s median, {:.1} best of {steps} steps", median(&rates), best(&rates));
         if let Some(bytes) = memory {
             say!("{:.0} MiB of memory at the peak", bytes as f64 / f64::from(1 << 20));
+        }
+        if let Some(profile) = profile {
+            profile.print();
         }
     }
     Ok(ExitCode::SUCCESS)

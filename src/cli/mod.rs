@@ -10,6 +10,7 @@ macro_rules! say {
 
 mod bench;
 mod data;
+mod profile;
 mod records;
 mod run;
 mod setup;

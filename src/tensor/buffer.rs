@@ -70,6 +70,11 @@ impl Buffer {
             Self::Bf16(values) => values.len(),
         }
     }
+
+    /// Size in memory.
+    pub fn bytes(&self) -> usize {
+        self.len() * self.precision().bytes()
+    }
 }
 
 impl Format for f32 {

@@ -7,7 +7,11 @@ use crate::kernels::cpu::batch_norm::{self, Gate, NormGradients, Normalization};
 use crate::kernels::cpu::{conv2d, elementwise, linear, pool, update};
 
 use super::buffer::{Buffer, Format, Pooled, filled, with_format};
+use super::profile::{Work, timed};
 use super::{ConvShape, Device, Moments, NormOptions, PoolShape, Precision, Slot, Update};
+
+/// Bytes of a parameter, a sum or a moment.
+const FLOAT: usize = size_of::<f32>();
 
 /// The processor and its memory.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,12 +37,14 @@ impl Device for Cpu {
     type Places = Pooled<u8>;
 
     fn upload(&self, host: &[f32]) -> Buffer {
+        let _timed = timed(|| Work::passes("upload and download", host.len() * (FLOAT + self.precision.bytes())));
         with_format!(self.precision, E => filled(host.len(), |buffer: &mut [E]| {
             buffer.iter_mut().zip(host).for_each(|(value, &host)| *value = E::from_f32(host));
         }))
     }
 
     fn download(&self, buffer: &Buffer) -> Vec<f32> {
+        let _timed = timed(|| Work::passes("upload and download", buffer.bytes() + buffer.len() * FLOAT));
         with_format!(buffer.precision(), E => E::values(buffer).iter().map(|value| value.to_f32()).collect())
     }
 
@@ -51,10 +57,12 @@ impl Device for Cpu {
     }
 
     fn clear(&self, arena: &mut Vec<f32>) {
+        let _timed = timed(|| Work::passes("clearing gradients", arena.len() * FLOAT));
         arena.par_chunks_mut(CLEARED).for_each(|piece| piece.fill(0.0));
     }
 
     fn conv2d(&self, shape: &ConvShape, x: &Buffer, values: &Vec<f32>, w: Slot) -> Buffer {
+        let _timed = timed(|| Work::convolution(shape, "forward", x.precision(), FLOAT));
         with_format!(x.precision(), E => filled(shape.output_len(), |y| {
             conv2d::forward(y, E::values(x), of(values, w), shape);
         }))
@@ -68,12 +76,16 @@ impl Device for Cpu {
         w: Slot,
         onto: Option<&Buffer>,
     ) -> Buffer {
+        let _timed = timed(|| {
+            Work::convolution(shape, "input gradient", dy.precision(), FLOAT).and(onto.map_or(0, Buffer::bytes))
+        });
         with_format!(dy.precision(), E => filled(shape.input_len(), |dx| {
             conv2d::input_gradient(dx, E::values(dy), of(values, w), onto.map(E::values), shape);
         }))
     }
 
     fn conv2d_weight(&self, shape: &ConvShape, x: &Buffer, dy: &Buffer, gradients: &mut Vec<f32>, w: Slot) {
+        let _timed = timed(|| Work::convolution(shape, "weight gradient", x.precision(), 2 * FLOAT));
         with_format!(x.precision(), E => {
             conv2d::weight_gradient(of_mut(gradients, w), E::values(x), E::values(dy), shape);
         });
@@ -82,6 +94,7 @@ impl Device for Cpu {
     fn linear(&self, x: &Buffer, values: &Vec<f32>, w: Slot, bias: Option<Slot>, outputs: usize) -> Buffer {
         let inputs = w.len / outputs;
         let rows = x.len() / inputs;
+        let _timed = timed(|| Work::linear("forward", x.precision(), [rows, inputs, outputs], FLOAT));
         let bias = bias.map(|bias| of(values, bias));
         with_format!(x.precision(), E => filled(rows * outputs, |y| {
             linear::forward(y, E::values(x), of(values, w), bias, rows, inputs, outputs);
@@ -91,6 +104,10 @@ impl Device for Cpu {
     fn linear_input(&self, dy: &Buffer, values: &Vec<f32>, w: Slot, onto: Option<&Buffer>, outputs: usize) -> Buffer {
         let inputs = w.len / outputs;
         let rows = dy.len() / outputs;
+        let _timed = timed(|| {
+            let work = Work::linear("input gradient", dy.precision(), [rows, inputs, outputs], FLOAT);
+            work.and(onto.map_or(0, Buffer::bytes))
+        });
         with_format!(dy.precision(), E => filled(rows * inputs, |dx| {
             linear::input_gradient(dx, E::values(dy), of(values, w), onto.map(E::values), rows, inputs, outputs);
         }))
@@ -107,6 +124,7 @@ impl Device for Cpu {
     ) {
         let inputs = w.len / outputs;
         let rows = dy.len() / outputs;
+        let _timed = timed(|| Work::linear("weight gradient", x.precision(), [rows, inputs, outputs], 2 * FLOAT));
         with_format!(dy.precision(), E => {
             let (x, dy) = (E::values(x), E::values(dy));
             linear::weight_gradient(of_mut(gradients, w), x, dy, rows, inputs, outputs);
@@ -124,6 +142,7 @@ impl Device for Cpu {
         values: &Vec<f32>,
         statistics: &mut Vec<f32>,
     ) -> (Buffer, Moments<Self>) {
+        let _timed = timed(|| Work::passes("batch norm forward", 2 * x.bytes() + shortcut.map_or(0, Buffer::bytes)));
         let channels = norm.gamma.len;
         let rows = x.len() / channels;
         let (mut mean, mut variance) = (vec![0.0; channels], vec![0.0; channels]);
@@ -149,6 +168,7 @@ impl Device for Cpu {
         values: &Vec<f32>,
         statistics: &Vec<f32>,
     ) -> Buffer {
+        let _timed = timed(|| Work::passes("batch norm forward", 2 * x.bytes() + shortcut.map_or(0, Buffer::bytes)));
         let (mean, variance) = of(statistics, norm.running).split_at(norm.gamma.len);
         let inv_std = inverse_deviation(variance, norm.epsilon);
         normalized(norm, x, shortcut, &normalization(norm, mean, &inv_std, values))
@@ -163,6 +183,7 @@ impl Device for Cpu {
         values: &Vec<f32>,
         gradients: &mut Vec<f32>,
     ) -> Buffer {
+        let _timed = timed(|| Work::passes("batch norm backward", 3 * x.bytes()));
         let affine = normalization(norm, &moments.mean, &moments.inv_std, values);
         with_format!(x.precision(), E => filled(x.len(), |dx| {
             let gate = if norm.rectify { Gate::Recomputed } else { Gate::Open };
@@ -181,6 +202,7 @@ impl Device for Cpu {
         values: &Vec<f32>,
         gradients: &mut Vec<f32>,
     ) -> (Buffer, Buffer) {
+        let _timed = timed(|| Work::passes("batch norm backward", 5 * x.bytes()));
         let affine = normalization(norm, &moments.mean, &moments.inv_std, values);
         with_format!(x.precision(), E => {
             let gate = if norm.rectify { Gate::Output(E::values(y)) } else { Gate::Open };
@@ -194,22 +216,26 @@ impl Device for Cpu {
     }
 
     fn relu(&self, x: &Buffer) -> Buffer {
+        let _timed = timed(|| Work::passes("ReLU", 2 * x.bytes()));
         with_format!(x.precision(), E => filled(x.len(), |y| elementwise::relu(y, E::values(x))))
     }
 
     fn relu_backward(&self, dy: &Buffer, y: &Buffer) -> Buffer {
+        let _timed = timed(|| Work::passes("ReLU", 3 * y.bytes()));
         with_format!(y.precision(), E => filled(y.len(), |dx| {
             elementwise::relu_backward(dx, E::values(dy), E::values(y));
         }))
     }
 
     fn add(&self, a: &Buffer, b: &Buffer) -> Buffer {
+        let _timed = timed(|| Work::passes("addition", 3 * a.bytes()));
         with_format!(a.precision(), E => filled(a.len(), |y| elementwise::add(y, E::values(a), E::values(b))))
     }
 
     fn max_pool(&self, shape: &PoolShape, x: &Buffer) -> (Buffer, Pooled<u8>) {
         let PoolShape { batch, side, channels, kernel, stride, padding } = *shape;
         let len = batch * shape.out_side() * shape.out_side() * channels;
+        let _timed = timed(|| Work::passes("pooling", x.bytes() + len * (1 + x.precision().bytes())));
         let mut places = Pooled::new(len);
         let y = with_format!(x.precision(), E => filled(len, |y| {
             let x = E::values(x);
@@ -220,7 +246,9 @@ impl Device for Cpu {
 
     fn max_pool_backward(&self, shape: &PoolShape, dy: &Buffer, places: &Pooled<u8>) -> Buffer {
         let PoolShape { batch, side, channels, kernel, stride, padding } = *shape;
-        with_format!(dy.precision(), E => filled(batch * side * side * channels, |dx| {
+        let len = batch * side * side * channels;
+        let _timed = timed(|| Work::passes("pooling", dy.bytes() + places.len() + len * dy.precision().bytes()));
+        with_format!(dy.precision(), E => filled(len, |dx| {
             let dy = E::values(dy);
             pool::max_backward(dx, dy, places, batch, side, side, channels, kernel, stride, padding);
         }))
@@ -228,18 +256,21 @@ impl Device for Cpu {
 
     fn average_pool(&self, x: &Buffer, batch: usize, channels: usize) -> Buffer {
         let pixels = x.len() / (batch * channels);
+        let _timed = timed(|| Work::passes("pooling", x.bytes() + x.bytes() / pixels));
         with_format!(x.precision(), E => filled(batch * channels, |y| {
             pool::average_forward(y, E::values(x), batch, pixels, channels);
         }))
     }
 
     fn average_pool_backward(&self, dy: &Buffer, pixels: usize, batch: usize, channels: usize) -> Buffer {
+        let _timed = timed(|| Work::passes("pooling", dy.bytes() * (1 + pixels)));
         with_format!(dy.precision(), E => filled(batch * pixels * channels, |dx| {
             pool::average_backward(dx, E::values(dy), batch, pixels, channels);
         }))
     }
 
     fn update(&self, update: &Update, at: Slot, values: &mut Vec<f32>, gradients: &Vec<f32>, state: &mut [Vec<f32>]) {
+        let _timed = timed(|| Work::passes("optimiser", at.len * FLOAT * (3 + 2 * state.len())));
         let (values, gradients) = (of_mut(values, at), of(gradients, at));
         match (*update, state) {
             (Update::Sgd { learning_rate, momentum, weight_decay, nesterov, scale }, [velocity]) => {
@@ -255,6 +286,7 @@ impl Device for Cpu {
     }
 
     fn norm(&self, arena: &Vec<f32>, at: Slot) -> f64 {
+        let _timed = timed(|| Work::passes("optimiser", at.len * FLOAT));
         update::norm(of(arena, at))
     }
 }

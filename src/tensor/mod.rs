@@ -5,6 +5,7 @@
 pub mod bridge;
 mod buffer;
 mod cpu;
+pub mod profile;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -77,6 +78,14 @@ impl Precision {
         match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+        }
+    }
+
+    /// Bytes of a number.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
         }
     }
 }

@@ -9,17 +9,28 @@ use crate::methods::Method;
 use crate::models::{self, ModelSpec};
 use crate::optim::{Optimizer, OptimizerSettings, Rule};
 use crate::rng::Key;
+use crate::tensor::profile::{self, Entry};
 use crate::tensor::{Cpu, Precision};
 
 /// Steps before the first that counts: memory is warm after them.
 const WARM_UP: usize = 3;
 
-/// Seconds of each of `steps` SimCLR steps on `pairs` pairs of random images: encoder, head, NT-Xent at temperature
+/// What was measured.
+pub struct Steps {
+    /// Number format of activations and products.
+    pub precision: Precision,
+    /// Seconds of each step.
+    pub seconds: Vec<f64>,
+    /// What the network's and the optimiser's operations took of all steps together.
+    pub profile: Vec<Entry>,
+}
+
+/// Times `steps` SimCLR steps on `pairs` pairs of random images: encoder, head, NT-Xent at temperature
 /// 0.5, backward, SGD with momentum 0.9, rate 0.03 and decay 1e-4.
 ///
 /// # Errors
 /// When no network was built for the image size.
-pub fn step_seconds(model: &ModelSpec, precision: Precision, pairs: usize, steps: usize) -> Result<Vec<f64>> {
+pub fn time_steps(model: &ModelSpec, precision: Precision, pairs: usize, steps: usize) -> Result<Steps> {
     let network = models::open(model, &Cpu { precision }, Key::root(0))?;
     let settings = OptimizerSettings {
         rule: Rule::Sgd,
@@ -47,5 +58,7 @@ pub fn step_seconds(model: &ModelSpec, precision: Precision, pairs: usize, steps
     (0..WARM_UP).for_each(|_| {
         step();
     });
-    Ok((0..steps).map(|_| step()).collect())
+    profile::start();
+    let seconds = (0..steps).map(|_| step()).collect();
+    Ok(Steps { precision, seconds, profile: profile::take() })
 }

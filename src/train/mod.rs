@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod checkpoint;
 mod features;
+pub mod machine;
 pub mod settings;
 pub mod stages;
 

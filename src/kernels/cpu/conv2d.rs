@@ -63,6 +63,25 @@ impl Conv2d {
         self.out_channels * self.kernel * self.kernel * self.in_channels
     }
 
+    /// Multiplications of a forward pass, and of either gradient: the padding of maps is left out, the windows of
+    /// images are whole.
+    pub fn products(&self) -> usize {
+        let meetings = match self.layout {
+            Layout::Images => self.out_positions() * self.kernel * self.kernel,
+            Layout::Maps => self.meetings(self.height) * self.meetings(self.width),
+        };
+        meetings * self.batch * self.in_channels * self.out_channels
+    }
+
+    /// In one direction, how often a tap of a window meets the input.
+    fn meetings(&self, size: usize) -> usize {
+        let taps = |start: usize| {
+            let end = (size + self.padding).saturating_sub(start).min(self.kernel);
+            end.saturating_sub(self.padding.saturating_sub(start))
+        };
+        (0..self.out_size(size)).map(|place| taps(place * self.stride)).sum()
+    }
+
     fn out_size(&self, size: usize) -> usize {
         let padded = size + 2 * self.padding;
         assert!(
@@ -200,5 +219,23 @@ pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &Co
     } else {
         let rows = Rows::<E, NoMaker<E>>::InPlace(x);
         product::accumulate(isa(), dw, dy, &rows, &sizes, |tap, position| shape.source(tap, position));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_are_the_meetings_of_taps_and_maps() {
+        for (height, width, kernel, stride, padding) in
+            [(1, 1, 1, 1, 0), (1, 2, 3, 1, 1), (5, 8, 3, 2, 1), (2, 3, 7, 2, 3), (9, 6, 5, 3, 0), (9, 4, 1, 2, 0)]
+        {
+            let (layout, batch, in_channels, out_channels) = (Layout::Maps, 2, 3, 5);
+            let shape = Conv2d { layout, batch, height, width, in_channels, out_channels, kernel, stride, padding };
+            let meetings = (0..shape.out_positions())
+                .map(|position| (0..kernel * kernel).filter(|&tap| shape.source(tap, position).is_some()).count());
+            assert_eq!(shape.products(), meetings.sum::<usize>() * 2 * 3 * 5, "{shape:?}");
+        }
     }
 }

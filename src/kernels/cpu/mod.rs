@@ -13,6 +13,7 @@ pub mod elementwise;
 pub mod layer_norm;
 pub mod linear;
 pub mod matmul;
+pub mod peak;
 pub mod pool;
 pub mod softmax;
 pub mod update;

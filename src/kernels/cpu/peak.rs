@@ -1,0 +1,59 @@
+//! What a product could reach at best: a register tile whose operands never leave the first-level cache.
+
+use std::hint::black_box;
+use std::marker::PhantomData;
+
+use super::Isa;
+use super::vector;
+use super::vector::Element;
+use super::vector::Kernel;
+use super::vector::Vector;
+
+/// Rows of the tile. Its 12 sums outlast the latency of two units, and fit into 16 registers with their operands.
+const ROWS: usize = 6;
+/// Vectors of a row.
+const COLUMNS: usize = 2;
+/// Inner steps before the same units of a come again.
+const STEPS: usize = 16;
+
+/// Multiplies and adds on this thread as products of `E` do, `rounds` times; returns how many operations that were:
+/// multiplications and additions.
+pub fn multiply<E: Element>(isa: Isa, rounds: usize) -> usize {
+    black_box(vector::run(isa, Rounds::<E>(rounds, PhantomData)))
+}
+
+struct Rounds<E>(usize, PhantomData<E>);
+
+impl<E: Element> Kernel for Rounds<E> {
+    type Output = usize;
+
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) -> usize {
+        // As one f32 or as two bf16: numbers whose sums stay finite.
+        let unit = f32::from_bits(0x3f00_3f00);
+        let a = black_box([[unit; ROWS]; STEPS]);
+        let mut sums = black_box([[0.0; COLUMNS]; ROWS]);
+        // SAFETY: arrays of the lengths that are read; the caller has the instruction set.
+        unsafe {
+            let b: [V; COLUMNS] = black_box([unit; COLUMNS]).map(|unit| V::splat(unit));
+            let mut tile = [[V::splat(0.0); COLUMNS]; ROWS];
+            for _ in 0..self.0 {
+                for a in &a {
+                    for (sums, a) in tile.iter_mut().zip(a) {
+                        let factor = V::splat(*a);
+                        for (sum, vector) in sums.iter_mut().zip(b) {
+                            *sum = E::add_units(*sum, factor, vector);
+                        }
+                    }
+                }
+            }
+            for (sums, row) in sums.iter_mut().zip(tile) {
+                for (sum, vector) in sums.iter_mut().zip(row) {
+                    *sum = vector.sum_lanes();
+                }
+            }
+        }
+        black_box(sums);
+        2 * E::TERMS * V::LANES * COLUMNS * ROWS * STEPS * self.0
+    }
+}
