@@ -12,6 +12,7 @@ use super::product::NoMaker;
 use super::product::Rows;
 use super::product::Weights;
 use super::vector::Element;
+use super::winograd;
 
 /// How the images of a batch lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,11 +98,8 @@ impl Conv2d {
 
     /// The same convolution with fewer positions: where windows are single pixels, every pixel is an image of its own.
     fn flattened(&self) -> Self {
-        match (self.kernel, self.stride, self.padding) {
-            (1, 1, 0) => {
-                let batch = self.batch * self.height * self.width;
-                Self { layout: Layout::Maps, batch, height: 1, width: 1, ..*self }
-            }
+        match (self.layout, self.kernel, self.stride, self.padding) {
+            (Layout::Maps, 1, 1, 0) => Self { batch: self.batch * self.height * self.width, height: 1, width: 1, ..*self },
             _ => *self,
         }
     }
@@ -165,6 +163,9 @@ impl Conv2d {
 /// y = x * w.
 pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &Conv2d) {
     shape.check("conv2d::forward", x, y, w);
+    if winograd::applies::<E>(shape) {
+        return winograd::forward(y, x, w, shape);
+    }
     let shape = &shape.flattened();
     let &Conv2d { batch, kernel, in_channels, out_channels, .. } = shape;
     let added = Added { onto: None, bias: None };
@@ -188,6 +189,9 @@ pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &Conv2d) {
 /// dx = the gradient of x, added to `onto` where it is given.
 pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Option<&[E]>, shape: &Conv2d) {
     shape.check("conv2d::input_gradient", dx, dy, w);
+    if winograd::applies::<E>(shape) {
+        return winograd::input_gradient(dx, dy, w, onto, shape);
+    }
     if shape.layout == Layout::Images {
         // Nobody trains by the gradient of pixels: the definition serves.
         return definition::conv2d_input_gradient(dx, dy, w, onto, shape);
@@ -207,6 +211,9 @@ pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Optio
 /// dw += the gradient of w.
 pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &Conv2d) {
     shape.check("conv2d::weight_gradient", x, dy, dw);
+    if winograd::applies::<E>(shape) {
+        return winograd::weight_gradient(dw, x, dy, shape);
+    }
     let shape = &shape.flattened();
     let &Conv2d { batch, kernel, in_channels, out_channels, .. } = shape;
     let taps = kernel * kernel;

@@ -1,6 +1,6 @@
 //! Fixed partitions: the pieces depend on sizes alone, never on the number of threads.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use rayon::prelude::*;
 
@@ -86,15 +86,15 @@ impl<T> Shared<T> {
 struct Line([f32; 16]);
 
 thread_local! {
-    static SCRATCH: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Lends `body` an aligned buffer of `len` floats with arbitrary contents, kept by the thread between calls.
 ///
-/// The buffer is taken out of its place meanwhile: should `body` wait and this thread pick up another task, that task
-/// gets a buffer of its own.
+/// Buffers lie on a stack: one that is asked for inside `body`, or by another task that this thread picks up while
+/// `body` waits, is another one, and the next call at this depth gets this one again.
 pub fn with_scratch<T>(len: usize, body: impl FnOnce(&mut [f32]) -> T) -> T {
-    let mut lines = SCRATCH.take();
+    let mut lines = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
     let needed = len.div_ceil(16);
     if lines.len() < needed {
         lines.resize(needed, Line([0.0; 16]));
@@ -102,7 +102,7 @@ pub fn with_scratch<T>(len: usize, body: impl FnOnce(&mut [f32]) -> T) -> T {
     // SAFETY: `Line` is 16 floats without padding, and `len` floats fit in `needed` lines.
     let floats = unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<f32>(), len) };
     let result = body(floats);
-    SCRATCH.set(lines);
+    SCRATCH.with_borrow_mut(|free| free.push(lines));
     result
 }
 

@@ -136,7 +136,7 @@ pub fn gather<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(
 }
 
 /// Packs all weights, panel by panel, each (taps, units, columns).
-fn pack_weights<E: Element>(cut: &Cut, packed: &mut [f32], b: Weights) {
+pub(super) fn pack_weights<E: Element>(cut: &Cut, packed: &mut [f32], b: Weights) {
     let &Cut { isa, columns: all, inner, taps, tap_units, panels, panel_units, .. } = cut;
     let wanted = (packed.len() / PIECE).max(1);
     let whole = Shared::new(packed);
@@ -181,16 +181,16 @@ pub fn one_source(_: usize, list: &mut Vec<(usize, usize)>) {
 }
 
 /// How a `gather` is cut: depends on the sizes alone.
-struct Cut {
-    isa: Isa,
+pub(super) struct Cut {
+    pub(super) isa: Isa,
     columns: usize,
     images: usize,
-    inner: usize,
+    pub(super) inner: usize,
     taps: usize,
     /// Units of one tap.
     tap_units: usize,
-    panels: usize,
-    panel_units: usize,
+    pub(super) panels: usize,
+    pub(super) panel_units: usize,
     /// Parts of the panels.
     groups: usize,
     tiles: usize,
@@ -198,7 +198,7 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(isa: Isa, sizes: &Gathered, tap_units: usize) -> Self {
+    pub(super) fn new(isa: Isa, sizes: &Gathered, tap_units: usize) -> Self {
         let &Gathered { images, positions, columns, taps, inner } = sizes;
         let panels = columns.div_ceil(isa.columns());
         let panel_units = taps * tap_units * isa.columns();
@@ -212,7 +212,7 @@ impl Cut {
         Self { isa, columns, images, inner, taps, tap_units, panels, panel_units, groups, tiles, tile_parts }
     }
 
-    fn columns(&self, panel: usize) -> Range<usize> {
+    pub(super) fn columns(&self, panel: usize) -> Range<usize> {
         let first = panel * self.isa.columns();
         first..(first + self.isa.columns()).min(self.columns)
     }
