@@ -263,7 +263,7 @@ fn layer_normed<E: Element>(x: &[E], dy: &[E], gamma: &[f32], beta: &[f32]) -> (
     layer_norm::forward(&mut y, &mut mean, &mut inv_std, x, (gamma, beta), 1e-2);
     let norm = Normalization { mean: &mean, inv_std: &inv_std, gamma, beta };
     let gradients = NormGradients { dgamma: &mut dgamma, dbeta: &mut dbeta };
-    layer_norm::backward(&mut dx, gradients, dy, x, &norm);
+    layer_norm::backward(&mut dx, gradients, dy, x, &norm, None);
     ([y, dx], [dgamma, dbeta, mean, inv_std])
 }
 
