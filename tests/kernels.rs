@@ -10,6 +10,7 @@ use sempair::kernels::cpu::conv2d::Conv2d;
 use sempair::kernels::cpu::conv2d::Layout;
 use sempair::kernels::cpu::definition;
 use sempair::kernels::cpu::linear;
+use sempair::kernels::cpu::linear::Added;
 use sempair::kernels::cpu::matmul;
 use sempair::kernels::cpu::with_isa;
 use sempair::rng::Key;
@@ -169,7 +170,7 @@ fn linear_layers_agree_with_their_definition() {
         let (mut y, mut dx) = (vec![f32::NAN; rows * outputs], vec![f32::NAN; rows * inputs]);
         let (mut dw, mut db) = (vec![1.0; outputs * inputs], vec![1.0; outputs]);
         with_isa(isa, || {
-            linear::forward(&mut y, &x, &w, Some(&bias), rows, inputs, outputs);
+            linear::forward(&mut y, &x, &w, Added { onto: None, bias: Some(&bias) }, rows, inputs, outputs);
             linear::input_gradient(&mut dx, &dy, &w, None, rows, inputs, outputs);
             linear::weight_gradient(&mut dw, &x, &dy, rows, inputs, outputs);
             linear::bias_gradient(&mut db, &dy, rows, outputs);

@@ -1,6 +1,7 @@
 //! The kernels that memory limits, against their definitions in f64: over random shapes, in each format, on each
 //! instruction set present, on several numbers of threads.
 
+mod attention; // and the tokens that it sees
 mod slopes; // backward passes against finite differences
 
 use half::bf16;
@@ -12,6 +13,7 @@ use sempair::kernels::cpu::batch_norm::Gate;
 use sempair::kernels::cpu::batch_norm::NormGradients;
 use sempair::kernels::cpu::batch_norm::Normalization;
 use sempair::kernels::cpu::elementwise;
+use sempair::kernels::cpu::isa;
 use sempair::kernels::cpu::layer_norm;
 use sempair::kernels::cpu::pool;
 use sempair::kernels::cpu::softmax;
@@ -40,6 +42,18 @@ fn on_each_set(mut body: impl FnMut(&str)) {
     for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
         with_isa(isa, || body(isa.name()));
     }
+}
+
+/// Runs `body` on each instruction set present, on pools of several numbers of threads, and asserts the same bits.
+fn same_bits_on_any_threads(body: impl Fn() -> Vec<Vec<u32>> + Sync) {
+    on_each_set(|set| {
+        let isa = isa();
+        let results = [1, 2, 3, 8].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| with_isa(isa, &body))
+        });
+        assert!(results.iter().all(|result| *result == results[0]), "{set}");
+    });
 }
 
 /// Each value lies within `noise` of f32 arithmetic from the definition, and half a unit of its format in the last place.
@@ -263,7 +277,7 @@ fn layer_normed<E: Element>(x: &[E], dy: &[E], gamma: &[f32], beta: &[f32]) -> (
     layer_norm::forward(&mut y, &mut mean, &mut inv_std, x, (gamma, beta), 1e-2);
     let norm = Normalization { mean: &mean, inv_std: &inv_std, gamma, beta };
     let gradients = NormGradients { dgamma: &mut dgamma, dbeta: &mut dbeta };
-    layer_norm::backward(&mut dx, gradients, dy, x, &norm);
+    layer_norm::backward(&mut dx, gradients, dy, x, &norm, None);
     ([y, dx], [dgamma, dbeta, mean, inv_std])
 }
 
@@ -298,8 +312,8 @@ fn assert_layer_norm<E: Element>(rows: usize, channels: usize, offset: f32) {
 }
 
 fn assert_softmax<E: Element>(rows: usize, columns: usize, scale: f32) {
-    let x: Vec<E> = numbers::<f32>(rows * columns, 1).iter().map(|x| E::from_f32(x * 8.0)).collect();
-    let dy: Vec<E> = numbers(x.len(), 2);
+    let x: Vec<f32> = numbers::<f32>(rows * columns, 1).iter().map(|x| x * 8.0).collect();
+    let dy: Vec<f32> = numbers(x.len(), 2);
     let mut defined = Vec::new();
     for x in wide(&x).chunks_exact(columns) {
         let powers: Vec<f64> = x.iter().map(|x| (x * f64::from(scale)).exp()).collect();
@@ -309,9 +323,9 @@ fn assert_softmax<E: Element>(rows: usize, columns: usize, scale: f32) {
     on_each_set(|set| {
         let what = format!("softmax ({rows}, {columns}, {scale}) in {} on {set}", E::NAME);
         let (mut y, mut dx) = (vec![E::default(); x.len()], vec![E::default(); x.len()]);
-        softmax::softmax_rows(&mut y, &x, columns, scale);
+        softmax::softmax_rows(isa(), &mut y, &mut x.clone(), (rows, columns), scale);
         assert_near(&y, &defined, 64.0 * EPS, &what);
-        softmax::softmax_rows_backward(&mut dx, &dy, &y, columns, scale);
+        softmax::softmax_rows_backward(isa(), &mut dx, &dy, &y, (rows, columns), scale);
         let mut expected = Vec::new();
         for (y, dy) in wide(&y).chunks_exact(columns).zip(wide(&dy).chunks_exact(columns)) {
             let sum: f64 = y.iter().zip(dy).map(|(y, dy)| y * dy).sum();
@@ -440,13 +454,12 @@ fn all_bits<E: Element>() -> Vec<Vec<u32>> {
     let pooling = Pooling { batch: 9, height: 16, width: 16, channels, kernel: 3, stride: 2, padding: 1 };
     let (pooled, argmax, unpooled) = pooling.run(&x, &dy[..9 * 64 * channels]);
     let (by_element, by_channel) = layer_normed(&x, &dy, &inputs.gamma, &inputs.beta);
-    let (mut gelu, mut shares, mut average) = (x.clone(), x.clone(), vec![E::default(); 9 * channels]);
+    let (mut gelu, mut average) = (x.clone(), vec![E::default(); 9 * channels]);
     elementwise::gelu(&mut gelu, &x);
-    softmax::softmax_rows(&mut shares, &x, channels, 2.0);
     pool::average_forward(&mut average, &x, 9, 256, channels);
     let mut sums = vec![0.0; channels];
     elementwise::add_column_sums(&mut sums, &x, rows, channels);
-    let of_format = [open, closed, normed.joined, normed.dz, pooled, unpooled, gelu, shares, average];
+    let of_format = [open, closed, normed.joined, normed.dz, pooled, unpooled, gelu, average];
     let of_format = of_format.iter().chain(&by_element).map(|values| bits(values));
     let of_f32 = [dgamma, dbeta, sums].into_iter().chain(normed.moments).chain(by_channel);
     let argmax = argmax.into_iter().map(u32::from).collect();
@@ -464,15 +477,7 @@ fn updated_bits() -> Vec<Vec<u32>> {
 
 #[test]
 fn all_have_the_same_bits_on_any_number_of_threads() {
-    on_each_set(|set| {
-        let isa = sempair::kernels::cpu::isa();
-        let results = [1, 2, 3, 8].map(|threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let all = || [all_bits::<f32>(), all_bits::<bf16>(), updated_bits()].concat();
-            pool.install(|| with_isa(isa, all))
-        });
-        assert!(results.iter().all(|result| *result == results[0]), "{set}");
-    });
+    same_bits_on_any_threads(|| [all_bits::<f32>(), all_bits::<bf16>(), updated_bits()].concat());
 }
 
 #[test]
@@ -506,7 +511,7 @@ fn nan_passes_through() {
         assert!(y[3].is_nan() && y[4] == 0.0, "{set}");
         elementwise::gelu(&mut y, &x);
         assert!(y[3].is_nan() && y[2] > 1.9, "{set}");
-        softmax::softmax_rows(&mut y, &x, 5, 1.0);
+        softmax::softmax_rows(isa(), &mut y, &mut x.clone(), (1, 5), 1.0);
         assert!(y.iter().all(|y| y.is_nan()), "{set}");
         // Two channels of a 2x2 image: the first has a NaN, the second ties.
         let (mut y, mut argmax) = ([0.0; 2], [9; 2]);

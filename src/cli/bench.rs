@@ -71,6 +71,8 @@ pub(super) enum Model {
     Resnet18Cifar,
     /// The quick profile's network
     ResnetSmall,
+    /// The small vision transformer with patches of 8x8
+    VitS8,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -97,6 +99,7 @@ impl Model {
             Self::Resnet50 => (Encoder::Resnet50, Stem::Imagenet),
             Self::Resnet18Cifar => (Encoder::Resnet18, Stem::Small),
             Self::ResnetSmall => (Encoder::ResnetSmall, Stem::Half),
+            Self::VitS8 => (Encoder::VitS8, Stem::Patch8),
         };
         ModelSpec { encoder, stem, head: HeadKind::Mlp, image }
     }

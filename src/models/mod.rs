@@ -3,7 +3,9 @@
 mod head;
 mod network;
 mod resnet;
+mod vit;
 
 pub use head::{ProjectionHead, ProjectionHeadNorm};
 pub use network::{Encoder, HeadKind, ModelSpec, Network, PROJECTION, Stem, open};
 pub use resnet::{BasicBlock, Bottleneck, ImageNetStem, ResNet18, ResNet50, ResNetSmall, SmallStem};
+pub use vit::{Vit, VitS8};

@@ -9,9 +9,9 @@ use crate::error::{Error, Result};
 use crate::nn::{Build, Builder, Layer, Parameters};
 use crate::rng::Key;
 use crate::tensor::bridge::{Embedding, on_tape};
-use crate::tensor::{Const, Device, Images, Side, Tensor, Vectors};
+use crate::tensor::{Const, Device, Images, Patched, Side, Tensor, Vectors};
 
-use super::{ImageNetStem, ProjectionHead, ProjectionHeadNorm, ResNet18, ResNet50, ResNetSmall, SmallStem};
+use super::{ImageNetStem, ProjectionHead, ProjectionHeadNorm, ResNet18, ResNet50, ResNetSmall, SmallStem, VitS8};
 
 /// Width of the projection that losses see.
 pub const PROJECTION: usize = 128;
@@ -26,6 +26,8 @@ pub enum Encoder {
     Resnet18,
     /// 2048 features.
     Resnet50,
+    /// A transformer of 12 blocks: 384 features.
+    VitS8,
 }
 
 /// How an encoder's first layers treat the image.
@@ -38,6 +40,8 @@ pub enum Stem {
     Half,
     /// 3x3 convolution of stride 1: the side stays, as in CIFAR's ResNets.
     Small,
+    /// Patches of 8 by 8 pixels, a token each: the stem of transformers.
+    Patch8,
 }
 
 /// Which projection head.
@@ -153,18 +157,18 @@ where
 /// The network of a specification, freshly initialised from `key`.
 ///
 /// # Errors
-/// When no network was built for the image size.
+/// When no network was built for the image size, or none joins the encoder and the stem.
 pub fn open<D: Device>(spec: &ModelSpec, device: &D, key: Key) -> Result<Box<dyn Network<D>>> {
     match spec.image {
-        32 => Ok(with_side::<Const<32>, D>(spec, device, key)),
-        64 => Ok(with_side::<Const<64>, D>(spec, device, key)),
-        96 => Ok(with_side::<Const<96>, D>(spec, device, key)),
+        32 => with_side::<Const<32>, D>(spec, device, key),
+        64 => with_side::<Const<64>, D>(spec, device, key),
+        96 => with_side::<Const<96>, D>(spec, device, key),
         other => Err(Error::new(format!("no network takes images of {other} pixels; sizes are 32, 64 and 96"))
             .hint("set another size: `--set model.image=64`")),
     }
 }
 
-fn with_side<S: Side, D: Device>(spec: &ModelSpec, device: &D, key: Key) -> Box<dyn Network<D>> {
+fn with_side<S: Patched<8>, D: Device>(spec: &ModelSpec, device: &D, key: Key) -> Result<Box<dyn Network<D>>> {
     macro_rules! network {
         ($encoder:ty, $features:literal) => {
             match spec.head {
@@ -179,7 +183,7 @@ fn with_side<S: Side, D: Device>(spec: &ModelSpec, device: &D, key: Key) -> Box<
             }
         };
     }
-    match (spec.encoder, spec.stem) {
+    Ok(match (spec.encoder, spec.stem) {
         (Encoder::ResnetSmall, Stem::Imagenet) => network!(ResNetSmall<ImageNetStem<32>>, 128),
         (Encoder::ResnetSmall, Stem::Half) => network!(ResNetSmall<SmallStem<32, 2>>, 128),
         (Encoder::ResnetSmall, Stem::Small) => network!(ResNetSmall<SmallStem<32, 1>>, 128),
@@ -189,7 +193,16 @@ fn with_side<S: Side, D: Device>(spec: &ModelSpec, device: &D, key: Key) -> Box<
         (Encoder::Resnet50, Stem::Imagenet) => network!(ResNet50<ImageNetStem<64>>, 2048),
         (Encoder::Resnet50, Stem::Half) => network!(ResNet50<SmallStem<64, 2>>, 2048),
         (Encoder::Resnet50, Stem::Small) => network!(ResNet50<SmallStem<64, 1>>, 2048),
-    }
+        (Encoder::VitS8, Stem::Patch8) => network!(VitS8<S>, 384),
+        (Encoder::VitS8, stem) => return Err(unsuited(stem, "a transformer", Stem::Patch8)),
+        (_, stem @ Stem::Patch8) => return Err(unsuited(stem, "a ResNet", Stem::Half)),
+    })
+}
+
+fn unsuited(stem: Stem, encoder: &str, other: Stem) -> Error {
+    let name = |stem: Stem| serde_json::to_value(stem).ok().and_then(|name| Some(name.as_str()?.to_owned()));
+    let [stem, other] = [stem, other].map(|stem| name(stem).unwrap_or_default());
+    Error::new(format!("{encoder} has no stem `{stem}`")).hint(format!("set another one: `--set model.stem={other}`"))
 }
 
 #[cfg(test)]

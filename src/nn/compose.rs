@@ -1,4 +1,4 @@
-//! Sequences (pairs) of layers, and the layers without parameters.
+//! Sequences (pairs, and arrays of layers of one type), and the layers without parameters.
 
 use crate::tensor::{Device, Shape, Tensor};
 
@@ -8,11 +8,21 @@ use super::{Build, Builder, Layer, Parameters};
 #[derive(Clone, Copy, Debug)]
 pub struct Relu;
 
+/// x Φ(x), of any shape, with Φ the normal distribution (Hendrycks & Gimpel 2016, <https://arxiv.org/abs/1606.08415>).
+#[derive(Clone, Copy, Debug)]
+pub struct Gelu;
+
 /// Gives what it gets.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity;
 
 impl Build for Relu {
+    fn build(_: &mut Builder<'_>) -> Self {
+        Self
+    }
+}
+
+impl Build for Gelu {
     fn build(_: &mut Builder<'_>) -> Self {
         Self
     }
@@ -39,6 +49,23 @@ impl<D: Device, S: Shape> Layer<D, S> for Relu {
 
     fn infer(&self, x: Tensor<S, D>, _: &Parameters<D>) -> Tensor<S, D> {
         x.with(x.shape(), x.device().relu(x.data()))
+    }
+}
+
+impl<D: Device, S: Shape> Layer<D, S> for Gelu {
+    type Output = S;
+    type Saved = Tensor<S, D>;
+
+    fn forward(&self, x: Tensor<S, D>, parameters: &mut Parameters<D>) -> (Tensor<S, D>, Self::Saved) {
+        (self.infer(x.clone(), parameters), x)
+    }
+
+    fn backward(&self, x: Self::Saved, dy: Tensor<S, D>, _: &mut Parameters<D>) -> Tensor<S, D> {
+        dy.with(x.shape(), x.device().gelu_backward(dy.data(), x.data()))
+    }
+
+    fn infer(&self, x: Tensor<S, D>, _: &Parameters<D>) -> Tensor<S, D> {
+        x.with(x.shape(), x.device().gelu(x.data()))
     }
 }
 
@@ -116,5 +143,36 @@ impl<D: Device, S: Shape, A: Layer<D, S>, B: Layer<D, A::Output>> Layer<D, S> fo
 
     fn infer(&self, x: Tensor<S, D>, parameters: &Parameters<D>) -> Tensor<B::Output, D> {
         self.1.infer(self.0.infer(x, parameters), parameters)
+    }
+}
+
+/// One after the other: code is generated once for all.
+impl<L: Build, const N: usize> Build for [L; N] {
+    fn build(builder: &mut Builder<'_>) -> Self {
+        std::array::from_fn(|_| L::build(builder))
+    }
+}
+
+impl<D: Device, S: Shape, L: Layer<D, S, Output = S>, const N: usize> Layer<D, S> for [L; N] {
+    type Output = S;
+    type Saved = Vec<L::Saved>;
+
+    fn forward(&self, mut x: Tensor<S, D>, parameters: &mut Parameters<D>) -> (Tensor<S, D>, Self::Saved) {
+        let mut all = Vec::with_capacity(N);
+        for layer in self {
+            let (y, saved) = layer.forward(x, parameters);
+            all.push(saved);
+            x = y;
+        }
+        (x, all)
+    }
+
+    fn backward(&self, saved: Self::Saved, dy: Tensor<S, D>, parameters: &mut Parameters<D>) -> Tensor<S, D> {
+        let layers = self.iter().zip(saved).rev();
+        layers.fold(dy, |dy, (layer, saved)| layer.backward(saved, dy, parameters))
+    }
+
+    fn infer(&self, x: Tensor<S, D>, parameters: &Parameters<D>) -> Tensor<S, D> {
+        self.iter().fold(x, |x, layer| layer.infer(x, parameters))
     }
 }

@@ -7,19 +7,25 @@
 mod block;
 mod compose;
 mod conv;
+mod layer_norm;
 mod linear;
 mod norm;
 mod parameters;
+mod patches;
 mod pool;
+mod transformer;
 
 pub use block::{Block, SavedBlock};
 pub(crate) use compose::sequence;
-pub use compose::{Identity, Relu};
+pub use compose::{Gelu, Identity, Relu};
 pub use conv::{Conv2d, PixelConv2d};
-pub use linear::Linear;
+pub use layer_norm::LayerNorm;
+pub use linear::{Linear, Rows};
 pub use norm::{BatchNorm, BatchNormRelu, Channels};
 pub use parameters::{Builder, Entry, Kind, Layout, Parameters};
+pub use patches::{ClassToken, PatchEmbedding};
 pub use pool::{GlobalAveragePool, MaxPool};
+pub use transformer::{Attention, SavedAttention, SavedTransformerBlock, TransformerBlock};
 
 use crate::tensor::{Device, Shape, Tensor};
 
@@ -89,6 +95,6 @@ pub trait Layer<D: Device, S: Shape> {
 
 /// A layer or network that can place its parameters.
 pub trait Build: Sized {
-    /// Registers the parameters, in order, under torchvision's names where it has one.
+    /// Registers the parameters, in order, under torchvision's or timm's names where they have one.
     fn build(builder: &mut Builder<'_>) -> Self;
 }

@@ -4,11 +4,15 @@ use rayon::prelude::*;
 
 use crate::kernels::cpu::Element;
 use crate::kernels::cpu::batch_norm::{self, Gate, NormGradients, Normalization};
-use crate::kernels::cpu::{conv2d, elementwise, linear, pool, update};
+use crate::kernels::cpu::linear::Added;
+use crate::kernels::cpu::{attention, conv2d, elementwise, layer_norm, linear, pool, tokens, update};
 
 use super::buffer::{Buffer, Format, Pooled, filled, with_format};
 use super::profile::{Work, timed};
-use super::{ConvShape, Device, Moments, NormOptions, PoolShape, Precision, Slot, Update};
+use super::{
+    AttentionShape, ConvShape, Device, EmbeddingSlots, LayerNormOptions, Moments, NormOptions, PoolShape, Precision, Slot,
+    Update,
+};
 
 /// Bytes of a parameter, a sum or a moment.
 const FLOAT: usize = size_of::<f32>();
@@ -91,13 +95,22 @@ impl Device for Cpu {
         });
     }
 
-    fn linear(&self, x: &Buffer, values: &Vec<f32>, w: Slot, bias: Option<Slot>, outputs: usize) -> Buffer {
+    fn linear(
+        &self,
+        x: &Buffer,
+        values: &Vec<f32>,
+        w: Slot,
+        bias: Option<Slot>,
+        onto: Option<&Buffer>,
+        outputs: usize,
+    ) -> Buffer {
         let inputs = w.len / outputs;
         let rows = x.len() / inputs;
         let _timed = timed(|| Work::linear("forward", x.precision(), [rows, inputs, outputs], FLOAT));
         let bias = bias.map(|bias| of(values, bias));
         with_format!(x.precision(), E => filled(rows * outputs, |y| {
-            linear::forward(y, E::values(x), of(values, w), bias, rows, inputs, outputs);
+            let added = Added { onto: onto.map(E::values), bias };
+            linear::forward(y, E::values(x), of(values, w), added, rows, inputs, outputs);
         }))
     }
 
@@ -187,7 +200,7 @@ impl Device for Cpu {
         let affine = normalization(norm, &moments.mean, &moments.inv_std, values);
         with_format!(x.precision(), E => filled(x.len(), |dx| {
             let gate = if norm.rectify { Gate::Recomputed } else { Gate::Open };
-            let gradients = norm_gradients(norm, gradients);
+            let gradients = norm_gradients(norm.gamma, norm.beta, gradients);
             batch_norm::backward(dx, None, gradients, E::values(dy), E::values(x), &affine, gate);
         }))
     }
@@ -208,11 +221,115 @@ impl Device for Cpu {
             let gate = if norm.rectify { Gate::Output(E::values(y)) } else { Gate::Open };
             let mut dz = Pooled::<E>::new(x.len());
             let dx = filled(x.len(), |dx| {
-                let gradients = norm_gradients(norm, gradients);
+                let gradients = norm_gradients(norm.gamma, norm.beta, gradients);
                 batch_norm::backward(dx, Some(&mut dz), gradients, E::values(dy), E::values(x), &affine, gate);
             });
             (dx, E::buffer(dz))
         })
+    }
+
+    fn layer_norm(&self, norm: &LayerNormOptions, x: &Buffer, values: &Vec<f32>) -> (Buffer, Moments<Self>) {
+        let _timed = timed(|| Work::passes("layer norm forward", 2 * x.bytes()));
+        let rows = x.len() / norm.gamma.len;
+        let (mut mean, mut inv_std) = (vec![0.0; rows], vec![0.0; rows]);
+        let affine = (of(values, norm.gamma), of(values, norm.beta));
+        let y = with_format!(x.precision(), E => filled(x.len(), |y| {
+            layer_norm::forward(y, &mut mean, &mut inv_std, E::values(x), affine, norm.epsilon);
+        }));
+        (y, Moments { mean, inv_std })
+    }
+
+    fn layer_norm_backward(
+        &self,
+        norm: &LayerNormOptions,
+        dy: &Buffer,
+        x: &Buffer,
+        Moments { mean, inv_std }: &Moments<Self>,
+        onto: Option<&Buffer>,
+        values: &Vec<f32>,
+        gradients: &mut Vec<f32>,
+    ) -> Buffer {
+        let passes = if onto.is_some() { 6 } else { 5 };
+        let _timed = timed(|| Work::passes("layer norm backward", passes * x.bytes()));
+        let affine = Normalization { mean, inv_std, gamma: of(values, norm.gamma), beta: of(values, norm.beta) };
+        with_format!(x.precision(), E => filled(x.len(), |dx| {
+            let gradients = norm_gradients(norm.gamma, norm.beta, gradients);
+            layer_norm::backward(dx, gradients, E::values(dy), E::values(x), &affine, onto.map(E::values));
+        }))
+    }
+
+    fn attention(&self, shape: &AttentionShape, qkv: &Buffer) -> (Buffer, Buffer) {
+        let _timed = timed(|| Work::attention("forward", shape, qkv));
+        with_format!(qkv.precision(), E => {
+            let mut probabilities = Pooled::<E>::new(shape.probabilities_len::<E>());
+            let y = filled(shape.output_len(), |y| {
+                attention::forward(y, &mut probabilities, E::values(qkv), shape);
+            });
+            (y, E::buffer(probabilities))
+        })
+    }
+
+    fn attention_backward(
+        &self,
+        shape: &AttentionShape,
+        dy: &Buffer,
+        qkv: &Buffer,
+        probabilities: &Buffer,
+    ) -> Buffer {
+        let _timed = timed(|| Work::attention("backward", shape, qkv));
+        with_format!(dy.precision(), E => filled(qkv.len(), |dqkv| {
+            attention::backward(dqkv, E::values(dy), E::values(qkv), E::values(probabilities), shape);
+        }))
+    }
+
+    fn embed_patches(&self, slots: &EmbeddingSlots, patches: &Buffer, values: &Vec<f32>) -> Buffer {
+        let _timed = timed(|| Work::passes("patch embedding", 2 * patches.bytes()));
+        let (channels, len) = (slots.class.len, slots.positions.len);
+        let images = patches.len() / (len - channels);
+        let [class, bias, positions] = [slots.class, slots.bias, slots.positions].map(|slot| of(values, slot));
+        with_format!(patches.precision(), E => filled(images * len, |y| {
+            tokens::embed(y, E::values(patches), class, bias, positions, images);
+        }))
+    }
+
+    fn embed_patches_backward(&self, slots: &EmbeddingSlots, dy: &Buffer, gradients: &mut Vec<f32>) -> Buffer {
+        let _timed = timed(|| Work::passes("patch embedding", 2 * dy.bytes()));
+        let (channels, len) = (slots.class.len, slots.positions.len);
+        let images = dy.len() / len;
+        let mut sums = vec![0.0; len];
+        with_format!(dy.precision(), E => tokens::add_token_sums(&mut sums, E::values(dy), images, channels));
+        let mut add = |slot, sums: &[f32]| of_mut(gradients, slot).iter_mut().zip(sums).for_each(|(g, sum)| *g += sum);
+        add(slots.positions, &sums);
+        let mut tokens = sums.chunks_exact(channels);
+        tokens.by_ref().take(1).for_each(|sums| add(slots.class, sums));
+        tokens.for_each(|sums| add(slots.bias, sums));
+        with_format!(dy.precision(), E => filled(dy.len() - images * channels, |dx: &mut [E]| {
+            dx.copy_from_slice(&E::values(dy)[images * channels..]);
+        }))
+    }
+
+    fn first(&self, x: &Buffer, len: usize) -> Buffer {
+        with_format!(x.precision(), E => filled(len, |y: &mut [E]| y.copy_from_slice(&E::values(x)[..len])))
+    }
+
+    fn first_backward(&self, dy: &Buffer, len: usize) -> Buffer {
+        with_format!(dy.precision(), E => filled(len, |dx: &mut [E]| {
+            let (first, rest) = dx.split_at_mut(dy.len());
+            first.copy_from_slice(E::values(dy));
+            rest.fill(E::default());
+        }))
+    }
+
+    fn gelu(&self, x: &Buffer) -> Buffer {
+        let _timed = timed(|| Work::passes("GELU", 2 * x.bytes()));
+        with_format!(x.precision(), E => filled(x.len(), |y| elementwise::gelu(y, E::values(x))))
+    }
+
+    fn gelu_backward(&self, dy: &Buffer, x: &Buffer) -> Buffer {
+        let _timed = timed(|| Work::passes("GELU backward", 3 * x.bytes()));
+        with_format!(x.precision(), E => filled(x.len(), |dx| {
+            elementwise::gelu_backward(dx, E::values(dy), E::values(x));
+        }))
     }
 
     fn relu(&self, x: &Buffer) -> Buffer {
@@ -305,10 +422,10 @@ fn normalized(norm: &NormOptions, x: &Buffer, shortcut: Option<&Buffer>, affine:
     }))
 }
 
-fn norm_gradients<'a>(norm: &NormOptions, gradients: &'a mut [f32]) -> NormGradients<'a> {
-    let channels = norm.gamma.len;
+fn norm_gradients(gamma: Slot, beta: Slot, gradients: &mut [f32]) -> NormGradients<'_> {
+    let channels = gamma.len;
     // Scale and shift are neighbours in the arena, so that one split gives both.
-    assert!(norm.beta.start == norm.gamma.start + channels, "batch_norm: beta does not follow gamma");
-    let (dgamma, dbeta) = gradients[norm.gamma.start..][..2 * channels].split_at_mut(channels);
+    assert!(beta.start == gamma.start + channels, "normalisation: beta does not follow gamma");
+    let (dgamma, dbeta) = gradients[gamma.start..][..2 * channels].split_at_mut(channels);
     NormGradients { dgamma, dbeta }
 }

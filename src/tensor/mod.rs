@@ -18,6 +18,7 @@ pub use cpu::Cpu;
 #[cfg(test)]
 pub(crate) use buffer::fresh;
 
+pub use crate::kernels::cpu::attention::Attention as AttentionShape;
 pub use crate::kernels::cpu::conv2d::Conv2d as ConvShape;
 pub use crate::kernels::cpu::conv2d::Layout;
 
@@ -27,6 +28,8 @@ pub type Images<S> = (usize, S, S, Const<3>);
 /// `batch` square feature maps of `C` channels and side `S`. In memory the position comes first: (S, S, batch, C), so
 /// that the batch at one position is a dense matrix.
 pub type Maps<const C: usize, S> = (usize, Const<C>, S, S);
+/// `batch` images as `T` (a `Const`) tokens of width `C`. In memory the token comes first: (T, batch, C), as maps lie.
+pub type Tokens<T, const C: usize> = (usize, T, Const<C>);
 /// `batch` vectors of width `C`.
 pub type Vectors<const C: usize> = (usize, Const<C>);
 
@@ -60,6 +63,19 @@ impl<S: Side> Strided<1> for S {
 impl<S: Side> Strided<2> for S {
     type Output = S::Half;
 }
+
+/// A side that whole patches of side `P` cover.
+pub trait Patched<const P: usize>: Side {
+    /// The number of patches, and one for the class token.
+    type Tokens: ConstDim;
+}
+
+macro_rules! patched {
+    ($($side:literal by $patch:literal -> $tokens:literal),* $(,)?) => {
+        $(impl Patched<$patch> for Const<$side> { type Tokens = Const<$tokens>; })*
+    };
+}
+patched!(8 by 4 -> 5, 12 by 4 -> 10, 32 by 8 -> 17, 64 by 8 -> 65, 96 by 8 -> 145);
 
 /// Number format of activations and products; parameters, their gradients, statistics and sums are f32 always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,12 +139,13 @@ impl PoolShape {
     }
 }
 
-/// Moments of one batch, per channel, as the backward pass of batch normalisation needs them.
+/// Moments of each channel over a batch (batch normalisation) or of each row (layer normalisation), as the backward pass
+/// needs them.
 #[derive(Clone, Debug)]
 pub struct Moments<D: Device> {
-    /// Mean of each channel.
+    /// Mean of each.
     pub mean: D::Arena,
-    /// 1 / sqrt(variance + epsilon) of each channel.
+    /// 1 / sqrt(variance + epsilon) of each.
     pub inv_std: D::Arena,
 }
 
@@ -193,13 +210,14 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         w: Slot,
     );
 
-    /// y = x w' (+ b); x (rows, inputs), w (outputs, inputs), b (outputs).
+    /// y = x w' (+ b) (+ onto); x (rows, inputs), w (outputs, inputs), b (outputs), y and onto (rows, outputs).
     fn linear(
         &self,
         x: &Self::Buffer,
         values: &Self::Arena,
         w: Slot,
         bias: Option<Slot>,
+        onto: Option<&Self::Buffer>,
         outputs: usize,
     ) -> Self::Buffer;
     /// The gradient of the linear map's input, added to `onto` where it is given.
@@ -265,6 +283,52 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         gradients: &mut Self::Arena,
     ) -> (Self::Buffer, Self::Buffer);
 
+    /// Layer normalisation, with the moments of each row.
+    fn layer_norm(&self, norm: &LayerNormOptions, x: &Self::Buffer, values: &Self::Arena)
+    -> (Self::Buffer, Moments<Self>);
+    /// The gradient of x, added to `onto` where it is given. Adds those of gamma and beta.
+    #[expect(clippy::too_many_arguments, reason = "x, its gradients, and the arenas")]
+    fn layer_norm_backward(
+        &self,
+        norm: &LayerNormOptions,
+        dy: &Self::Buffer,
+        x: &Self::Buffer,
+        moments: &Moments<Self>,
+        onto: Option<&Self::Buffer>,
+        values: &Self::Arena,
+        gradients: &mut Self::Arena,
+    ) -> Self::Buffer;
+
+    /// Self-attention of tokens whose queries, keys and values are `qkv` (T, N, 3 C): (T, N, C), and the probabilities.
+    fn attention(&self, shape: &AttentionShape, qkv: &Self::Buffer) -> (Self::Buffer, Self::Buffer);
+    /// The gradient of qkv.
+    fn attention_backward(
+        &self,
+        shape: &AttentionShape,
+        dy: &Self::Buffer,
+        qkv: &Self::Buffer,
+        probabilities: &Self::Buffer,
+    ) -> Self::Buffer;
+
+    /// Tokens (T, N, C): the class token of each image, then its patches (T - 1, N, C) plus their bias; each plus its
+    /// position's vector.
+    fn embed_patches(&self, slots: &EmbeddingSlots, patches: &Self::Buffer, values: &Self::Arena) -> Self::Buffer;
+    /// The gradient of the patches. Adds those of class token, bias and positions.
+    fn embed_patches_backward(
+        &self,
+        slots: &EmbeddingSlots,
+        dy: &Self::Buffer,
+        gradients: &mut Self::Arena,
+    ) -> Self::Buffer;
+    /// The first `len` elements.
+    fn first(&self, x: &Self::Buffer, len: usize) -> Self::Buffer;
+    /// dy, then zeros up to `len` elements.
+    fn first_backward(&self, dy: &Self::Buffer, len: usize) -> Self::Buffer;
+
+    /// x Φ(x), with Φ the normal distribution.
+    fn gelu(&self, x: &Self::Buffer) -> Self::Buffer;
+    /// dy (Φ(x) + x φ(x)).
+    fn gelu_backward(&self, dy: &Self::Buffer, x: &Self::Buffer) -> Self::Buffer;
     /// max(x, 0).
     fn relu(&self, x: &Self::Buffer) -> Self::Buffer;
     /// dy where y > 0.
@@ -309,6 +373,28 @@ pub struct NormOptions {
     pub epsilon: f32,
     /// How far the running moments move towards the batch's.
     pub momentum: f32,
+}
+
+/// Layer normalisation: where its parameters lie, and its constant.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerNormOptions {
+    /// Scale.
+    pub gamma: Slot,
+    /// Shift; lies right after the scale.
+    pub beta: Slot,
+    /// Added to the variance.
+    pub epsilon: f32,
+}
+
+/// Where the parameters lie that make tokens of patches.
+#[derive(Clone, Copy, Debug)]
+pub struct EmbeddingSlots {
+    /// The class token, (C).
+    pub class: Slot,
+    /// What is added to each token, (T, C).
+    pub positions: Slot,
+    /// What is added to each patch, (C).
+    pub bias: Slot,
 }
 
 /// A tensor of shape `S` on a device. Cloning shares the memory.

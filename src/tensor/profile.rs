@@ -6,7 +6,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{ConvShape, Layout, Precision};
+use super::buffer::Buffer;
+use super::{AttentionShape, ConvShape, Layout, Precision};
 
 /// An operation as its kernel has to do it.
 #[derive(Clone, Debug)]
@@ -105,6 +106,13 @@ impl Work {
         Self { kind: kind.into(), flops: 2 * products, bytes }
     }
 
+    /// Attention of tokens that `qkv` holds. Backward has twice the products, and reads what forward left.
+    pub fn attention(direction: &str, shape: &AttentionShape, qkv: &Buffer) -> Self {
+        let products = 2 * shape.tokens * shape.output_len();
+        let factor = if direction == "forward" { 1 } else { 2 };
+        Self::products(format!("attention {direction}"), factor * products, factor * (qkv.bytes() + qkv.bytes() / 3))
+    }
+
     /// One of a convolution's three products; activations are in `precision`, each weight moves `of_weight` bytes.
     pub fn convolution(shape: &ConvShape, direction: &str, precision: Precision, of_weight: usize) -> Self {
         let ConvShape { kernel, stride, .. } = *shape;
@@ -144,7 +152,7 @@ mod tests {
         start();
         let weights = vec![1.0; 3 * 6];
         for _ in 0..2 {
-            device.linear(&x, &weights, Slot { start: 0, len: 18 }, None, 3);
+            device.linear(&x, &weights, Slot { start: 0, len: 18 }, None, None, 3);
         }
         device.relu(&x);
         let entries = take();

@@ -4,6 +4,7 @@ use sempair::kernels::cpu::batch_norm;
 use sempair::kernels::cpu::batch_norm::Gate;
 use sempair::kernels::cpu::batch_norm::NormGradients;
 use sempair::kernels::cpu::batch_norm::Normalization;
+use sempair::kernels::cpu::isa;
 use sempair::kernels::cpu::layer_norm;
 use sempair::kernels::cpu::softmax;
 
@@ -16,7 +17,7 @@ use super::wide;
 /// Asserts that `gradient` is the slope of `objective` at `point`, by f64 central differences.
 ///
 /// A difference is off by some step², far below f32's eps times the dozens of terms of a gradient.
-fn assert_slope(gradient: &[f32], point: &[f32], objective: impl Fn(&[f64]) -> f64, what: &str) {
+pub fn assert_slope(gradient: &[f32], point: &[f32], objective: impl Fn(&[f64]) -> f64, what: &str) {
     for (at, &gradient) in gradient.iter().enumerate() {
         let value = |step: f64| {
             let mut moved = wide(point);
@@ -86,7 +87,7 @@ fn layer_norm_and_softmax_backward_agree_with_finite_differences() {
     let (mut dgamma, mut dbeta) = (vec![0.0; 9], vec![0.0; 9]);
     let gradients = NormGradients { dgamma: &mut dgamma, dbeta: &mut dbeta };
     let norm = Normalization { mean: &mean, inv_std: &inv_std, gamma: &gamma, beta: &beta };
-    layer_norm::backward(&mut dx, gradients, &weight, &x, &norm);
+    layer_norm::backward(&mut dx, gradients, &weight, &x, &norm, None);
     let objective = |x: &[f64], gamma: &[f64], beta: &[f64]| {
         let y = x.chunks_exact(9).flat_map(|x| normalized(x, &|at| gamma[at], &|at| beta[at]));
         weighted(&y.collect::<Vec<_>>())
@@ -95,8 +96,8 @@ fn layer_norm_and_softmax_backward_agree_with_finite_differences() {
     assert_slope(&dgamma, &gamma, |gamma| objective(&wide(&x), gamma, &wide(&beta)), "dgamma");
     assert_slope(&dbeta, &beta, |beta| objective(&wide(&x), &wide(&gamma), beta), "dbeta");
 
-    softmax::softmax_rows(&mut y, &x, 9, 3.0);
-    softmax::softmax_rows_backward(&mut dx, &weight, &y, 9, 3.0);
+    softmax::softmax_rows(isa(), &mut y, &mut x.clone(), (2, 9), 3.0);
+    softmax::softmax_rows_backward(isa(), &mut dx, &weight, &y, (2, 9), 3.0);
     let softmax = |x: &[f64]| {
         let powers: Vec<f64> = x.iter().map(|x| (3.0 * x).exp()).collect();
         let sum: f64 = powers.iter().sum();

@@ -48,8 +48,16 @@ pub fn forward<E: Element>(
 }
 
 /// With dŷ = dy gamma and x̂ = (x - mean) inv_std: dx = inv_std (dŷ - mean(dŷ) - x̂ mean(dŷ x̂)), means over the row;
-/// dgamma += sum dy x̂ and dbeta += sum dy over the rows. `norm` has the mean and inv_std of `forward`.
-pub fn backward<E: Element>(dx: &mut [E], gradients: NormGradients, dy: &[E], x: &[E], norm: &Normalization) {
+/// dgamma += sum dy x̂ and dbeta += sum dy over the rows. `norm` has the mean and inv_std of `forward`. dx is added to
+/// `onto` where it is given.
+pub fn backward<E: Element>(
+    dx: &mut [E],
+    gradients: NormGradients,
+    dy: &[E],
+    x: &[E],
+    norm: &Normalization,
+    onto: Option<&[E]>,
+) {
     let (rows, channels) = (norm.mean.len(), norm.gamma.len());
     let describe = || sizes("layer_norm::backward", rows, channels);
     assert!(channels > 0, "{}: no channels", describe());
@@ -57,12 +65,13 @@ pub fn backward<E: Element>(dx: &mut [E], gradients: NormGradients, dy: &[E], x:
     check_len(&describe(), "dx", dx, rows * channels);
     check_len(&describe(), "dy", dy, rows * channels);
     check_len(&describe(), "x", x, rows * channels);
+    onto.inspect(|onto| check_len(&describe(), "onto", onto, rows * channels));
     check_len(&describe(), "inv_std", norm.inv_std, rows);
     check_len(&describe(), "dgamma", dgamma, channels);
     check_len(&describe(), "dbeta", dbeta, channels);
     // SAFETY: all matrices are (rows, channels), and dx is borrowed.
     let [sum_xhat, sum] =
-        unsafe { column_sums(Backward { dx: Output::new(dx), dy, x, norm: *norm }, rows, channels, true) };
+        unsafe { column_sums(Backward { dx: Output::new(dx), dy, x, norm: *norm, onto }, rows, channels, true) };
     dgamma.iter_mut().zip(&sum_xhat).for_each(|(dgamma, &sum)| *dgamma += sum as f32);
     dbeta.iter_mut().zip(&sum).for_each(|(dbeta, &sum)| *dbeta += sum as f32);
 }
@@ -141,6 +150,7 @@ struct Backward<'a, E> {
     dy: &'a [E],
     x: &'a [E],
     norm: Normalization<'a>,
+    onto: Option<&'a [E]>,
 }
 
 impl<E: Element> Summand<2> for Backward<'_, E> {
@@ -176,11 +186,12 @@ impl<E: Element> Kernel for InputGradient<'_, E> {
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let Backward { dx, dy, x, norm } = self.of;
+        let Backward { dx, dy, x, norm, onto } = self.of;
         let channels = norm.gamma.len();
         for row in self.rows {
             let range = row * channels..(row + 1) * channels;
-            let (dy, x) = (&dy[range.clone()], &x[range]);
+            let (dy, x) = (&dy[range.clone()], &x[range.clone()]);
+            let onto = onto.map_or(std::ptr::null(), |onto| onto[range].as_ptr());
             // SAFETY: the rows have `channels` elements, and no other task writes to dx's.
             unsafe {
                 let (mean, scale) = (V::splat(norm.mean[row]), V::splat(norm.inv_std[row]));
@@ -190,7 +201,9 @@ impl<E: Element> Kernel for InputGradient<'_, E> {
                 let dx = dx.at(row * channels);
                 for span in spans::<V>(0..channels) {
                     let (dy, xhat) = terms.load(span);
-                    span.store(dx, dy.sub(mean).sub(xhat.mul(mean_x)).mul(scale));
+                    let gradient = dy.sub(mean).sub(xhat.mul(mean_x)).mul(scale);
+                    let others = if onto.is_null() { V::splat(0.0) } else { span.load(onto) };
+                    span.store(dx, gradient.add(others));
                 }
             }
         }

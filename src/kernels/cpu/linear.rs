@@ -6,19 +6,20 @@ use super::elementwise;
 use super::isa;
 use super::product;
 use super::product::Accumulated;
-use super::product::Added;
 use super::product::Gathered;
 use super::product::NoMaker;
 use super::product::Rows;
 use super::product::Weights;
 use super::vector::Element;
 
-/// y = x wᵀ + bias.
+pub use super::product::Added;
+
+/// y = x wᵀ + what is added: a bias, and a matrix of the sizes of y.
 pub fn forward<E: Element>(
     y: &mut [E],
     x: &[E],
     w: &[f32],
-    bias: Option<&[f32]>,
+    added: Added<E>,
     rows: usize,
     inputs: usize,
     outputs: usize,
@@ -28,7 +29,6 @@ pub fn forward<E: Element>(
     check_len(&describe(), "w", w, outputs * inputs);
     check_len(&describe(), "y", y, rows * outputs);
     let sizes = Gathered { images: rows, positions: 1, columns: outputs, taps: 1, inner: inputs };
-    let added = Added { onto: None, bias };
     let x = Rows::<E, NoMaker<E>>::InPlace(x);
     product::gather(isa(), y, added, &x, Weights::Transposed(w), &sizes, product::one_source);
 }

@@ -2,6 +2,7 @@
 
 use super::check_len;
 use super::linear;
+use super::linear::Added;
 
 /// c = a b, with a (m, k) and b (k, n).
 pub fn nn(c: &mut [f32], a: &[f32], b: &[f32], m: usize, k: usize, n: usize) {
@@ -12,7 +13,7 @@ pub fn nn(c: &mut [f32], a: &[f32], b: &[f32], m: usize, k: usize, n: usize) {
 /// c = a bᵀ, with a (m, k) and b (n, k).
 pub fn nt(c: &mut [f32], a: &[f32], b: &[f32], m: usize, k: usize, n: usize) {
     check("matmul::nt", c, a, b, (m, k, n));
-    linear::forward(c, a, b, None, m, k, n);
+    linear::forward(c, a, b, Added { onto: None, bias: None }, m, k, n);
 }
 
 /// c = aᵀ b, with a (k, m) and b (k, n).

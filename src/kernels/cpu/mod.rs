@@ -6,6 +6,7 @@
 //!   order, so that on one instruction set the result has the same bits on any number of threads;
 //! - a slice whose length does not fit the sizes is a wrong program: panic, with the operation and the sizes.
 
+pub mod attention;
 pub mod batch_norm;
 pub mod conv2d;
 pub mod definition;
@@ -16,6 +17,7 @@ pub mod matmul;
 pub mod peak;
 pub mod pool;
 pub mod softmax;
+pub mod tokens;
 pub mod update;
 
 mod functions;

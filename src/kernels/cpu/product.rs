@@ -285,12 +285,13 @@ impl<E: Element, F: Fn(usize, usize, &mut [E])> Reader<'_, E, F> {
 }
 
 /// Units as the elements that they hold.
-fn elements_mut<E: Element>(units: &mut [f32]) -> &mut [E] {
+pub fn elements_mut<E: Element>(units: &mut [f32]) -> &mut [E] {
     // SAFETY: an f32 has the size of TERMS elements of E, at least their alignment, and any bits are an element.
     unsafe { std::slice::from_raw_parts_mut(units.as_mut_ptr().cast(), units.len() * E::TERMS) }
 }
 
-fn copy_units<E: Element>(units: &mut [f32], row: &[E]) {
+/// A row as units; what is missing of the last one is zero.
+pub fn copy_units<E: Element>(units: &mut [f32], row: &[E]) {
     if let Some(last) = units.last_mut() {
         *last = 0.0;
     }

@@ -1,14 +1,8 @@
-//! Softmax over the rows of a matrix (rows, columns). Results are written (=).
+//! Softmax over the rows of a matrix, on the calling thread: rows are short, so who has many divides them. Rows of `rows`
+//! lie at equal distances in each slice, and may be longer than `columns`. Results are written (=).
 
-use std::ops::Range;
-
-use super::check_len;
 use super::functions::exp;
-use super::isa::isa;
-use super::partition::for_each;
-use super::partition::with_scratch;
-use super::rows::Output;
-use super::rows::PIECE;
+use super::isa::Isa;
 use super::rows::Span;
 use super::rows::Terms;
 use super::rows::row_max;
@@ -19,43 +13,42 @@ use super::vector::Kernel;
 use super::vector::Vector;
 use super::vector::run;
 
-/// y = softmax(scale x) of each row. A row with a NaN is NaN.
-pub fn softmax_rows<E: Element>(y: &mut [E], x: &[E], columns: usize, scale: f32) {
-    let rows = check("softmax::softmax_rows", y, [("x", x)], columns);
-    let (y, isa, height) = (Output::new(y), isa(), (PIECE / columns).max(1));
-    for_each(rows.div_ceil(height), |piece| {
-        let rows = piece * height..rows.min((piece + 1) * height);
-        with_scratch(columns, |powers| run(isa, Forward { y, x, powers, scale, rows }));
-    });
+/// y = softmax(scale x) of the first `columns` of each row, and zero in the others. A row with a NaN is NaN. x is used up:
+/// it then holds e^(scale x - maximum).
+pub fn softmax_rows<E: Element>(isa: Isa, y: &mut [E], x: &mut [f32], (rows, columns): (usize, usize), scale: f32) {
+    let strides = strides("softmax::softmax_rows", [y.len(), x.len()], rows, columns);
+    run(isa, Forward { y, x, scale, rows, columns, strides });
 }
 
-/// dx = scale y (dy - sum(dy y)), the sum over the row, with y the output of `softmax_rows`.
-pub fn softmax_rows_backward<E: Element>(dx: &mut [E], dy: &[E], y: &[E], columns: usize, scale: f32) {
-    let rows = check("softmax::softmax_rows_backward", dx, [("dy", dy), ("y", y)], columns);
-    let (dx, isa, height) = (Output::new(dx), isa(), (PIECE / columns).max(1));
-    for_each(rows.div_ceil(height), |piece| {
-        let rows = piece * height..rows.min((piece + 1) * height);
-        run(isa, Backward { dx, dy, y, columns, scale, rows });
-    });
+/// dx = scale y (dy - sum(dy y)) in the first `columns` of each row, the sum over those, and zero in the others; with y
+/// the output of `softmax_rows`.
+pub fn softmax_rows_backward<E: Element>(
+    isa: Isa,
+    dx: &mut [E],
+    dy: &[f32],
+    y: &[E],
+    (rows, columns): (usize, usize),
+    scale: f32,
+) {
+    let lengths = [dx.len(), dy.len(), y.len()];
+    let strides = strides("softmax::softmax_rows_backward", lengths, rows, columns);
+    run(isa, Backward { dx, dy, y, scale, rows, columns, strides });
 }
 
-/// Panics unless the lengths fit; returns the number of rows.
-fn check<E, const N: usize>(operation: &str, output: &[E], inputs: [(&str, &[E]); N], columns: usize) -> usize {
-    let len = output.len();
-    assert!(columns > 0 && len.is_multiple_of(columns), "{operation}: {len} elements in rows of {columns}");
-    for (name, input) in inputs {
-        check_len(operation, name, input, len);
-    }
-    len / columns
+/// Elements from one row to the next in each slice.
+fn strides<const N: usize>(operation: &str, lengths: [usize; N], rows: usize, columns: usize) -> [usize; N] {
+    let fits = |&len: &usize| rows > 0 && columns > 0 && len.is_multiple_of(rows) && len / rows >= columns;
+    assert!(lengths.iter().all(fits), "{operation}: {lengths:?} elements in {rows} rows of {columns}");
+    lengths.map(|len| len / rows)
 }
 
 struct Forward<'a, E> {
-    y: Output<E>,
-    x: &'a [E],
-    /// Of one row: e^(scale x - maximum).
-    powers: &'a mut [f32],
+    y: &'a mut [E],
+    x: &'a mut [f32],
     scale: f32,
-    rows: Range<usize>,
+    rows: usize,
+    columns: usize,
+    strides: [usize; 2],
 }
 
 impl<E: Element> Kernel for Forward<'_, E> {
@@ -63,18 +56,19 @@ impl<E: Element> Kernel for Forward<'_, E> {
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let columns = self.powers.len();
-        let powers = self.powers.as_mut_ptr();
-        for row in self.rows {
-            // SAFETY: rows have `columns` elements, and no other task writes to this one.
+        let Self { columns, strides: [of_y, of_x], .. } = self;
+        for row in 0..self.rows {
+            let y = &mut self.y[row * of_y..][..of_y];
+            y[columns..].fill(E::default());
+            let x = self.x[row * of_x..][..columns].as_mut_ptr();
+            // SAFETY: both rows have `columns` elements.
             unsafe {
-                let x = self.x.as_ptr().add(row * columns);
                 let scale = V::splat(self.scale);
                 let largest = V::splat(row_max::<V, _>(&Scaled { x, scale }, columns));
-                let [sum] = row_sums::<V, 1, _>(&Powers { x, scale, largest, powers }, columns);
-                let (y, share) = (self.y.at(row * columns), V::splat(1.0 / sum));
+                let [sum] = row_sums::<V, 1, _>(&Powers { x, scale, largest }, columns);
+                let share = V::splat(1.0 / sum);
                 for span in spans::<V>(0..columns) {
-                    span.store(y, span.load::<f32, V>(powers).mul(share));
+                    span.store(y.as_mut_ptr(), span.load::<f32, V>(x).mul(share));
                 }
             }
         }
@@ -82,45 +76,45 @@ impl<E: Element> Kernel for Forward<'_, E> {
 }
 
 /// scale x.
-struct Scaled<E, V> {
-    x: *const E,
+struct Scaled<V> {
+    x: *const f32,
     scale: V,
 }
 
-/// e^(scale x - largest), which is also kept.
-struct Powers<E, V> {
-    x: *const E,
+/// e^(scale x - largest), which takes the place of x.
+struct Powers<V> {
+    x: *mut f32,
     scale: V,
     largest: V,
-    powers: *mut f32,
 }
 
 // SAFETY of all blocks: the span lies in the row.
-impl<E: Element, V: Vector> Terms<V, 1> for Scaled<E, V> {
+impl<V: Vector> Terms<V, 1> for Scaled<V> {
     #[inline(always)]
     unsafe fn of(&self, span: Span) -> [V; 1] {
-        unsafe { [span.load::<E, V>(self.x).mul(self.scale)] }
+        unsafe { [span.load::<f32, V>(self.x).mul(self.scale)] }
     }
 }
 
-impl<E: Element, V: Vector> Terms<V, 1> for Powers<E, V> {
+impl<V: Vector> Terms<V, 1> for Powers<V> {
     #[inline(always)]
     unsafe fn of(&self, span: Span) -> [V; 1] {
         unsafe {
-            let power = exp(span.load::<E, V>(self.x).mul(self.scale).sub(self.largest));
-            span.store(self.powers, power);
+            let power = exp(span.load::<f32, V>(self.x).mul(self.scale).sub(self.largest));
+            span.store(self.x, power);
             [power]
         }
     }
 }
 
 struct Backward<'a, E> {
-    dx: Output<E>,
-    dy: &'a [E],
+    dx: &'a mut [E],
+    dy: &'a [f32],
     y: &'a [E],
-    columns: usize,
     scale: f32,
-    rows: Range<usize>,
+    rows: usize,
+    columns: usize,
+    strides: [usize; 3],
 }
 
 impl<E: Element> Kernel for Backward<'_, E> {
@@ -128,16 +122,19 @@ impl<E: Element> Kernel for Backward<'_, E> {
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        for row in self.rows {
-            let at = row * self.columns;
-            // SAFETY: rows have `columns` elements, and no other task writes to this one.
+        let Self { columns, strides: [of_dx, of_dy, of_y], .. } = self;
+        for row in 0..self.rows {
+            let dx = &mut self.dx[row * of_dx..][..of_dx];
+            dx[columns..].fill(E::default());
+            let a = self.dy[row * of_dy..][..columns].as_ptr();
+            let b = self.y[row * of_y..][..columns].as_ptr();
+            // SAFETY: all rows have `columns` elements.
             unsafe {
-                let terms = Product { a: self.dy.as_ptr().add(at), b: self.y.as_ptr().add(at) };
-                let [sum] = row_sums::<V, 1, _>(&terms, self.columns);
+                let [sum] = row_sums::<V, 1, _>(&Product { a, b }, columns);
                 let (sum, scale) = (V::splat(sum), V::splat(self.scale));
-                for span in spans::<V>(0..self.columns) {
-                    let dy = span.load::<E, V>(terms.a).sub(sum);
-                    span.store(self.dx.at(at), dy.mul(span.load(terms.b)).mul(scale));
+                for span in spans::<V>(0..columns) {
+                    let dy = span.load::<f32, V>(a).sub(sum);
+                    span.store(dx.as_mut_ptr(), dy.mul(span.load(b)).mul(scale));
                 }
             }
         }
@@ -146,13 +143,14 @@ impl<E: Element> Kernel for Backward<'_, E> {
 
 /// a b.
 struct Product<E> {
-    a: *const E,
+    a: *const f32,
     b: *const E,
 }
 
 impl<E: Element, V: Vector> Terms<V, 1> for Product<E> {
     #[inline(always)]
     unsafe fn of(&self, span: Span) -> [V; 1] {
-        unsafe { [span.load::<E, V>(self.a).mul(span.load(self.b))] }
+        // SAFETY: the caller's.
+        unsafe { [span.load::<f32, V>(self.a).mul(span.load(self.b))] }
     }
 }

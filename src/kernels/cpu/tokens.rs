@@ -1,0 +1,74 @@
+//! Tokens of images, (T, N, C) as maps lie: position by position with the batch inside.
+
+use std::ops::Range;
+
+use super::check_len;
+use super::elementwise::add_column_sums;
+use super::rows::Output;
+use super::rows::Span;
+use super::rows::Tiled;
+use super::rows::sweep_all;
+use super::vector::Element;
+use super::vector::Vector;
+
+/// y (T, N, C): first the class token of every image, then its `patches` (T - 1, N, C) plus `bias`; each plus the
+/// position's own vector of `positions` (T, C).
+pub fn embed<E: Element>(
+    y: &mut [E],
+    patches: &[E],
+    class: &[f32],
+    bias: &[f32],
+    positions: &[f32],
+    images: usize,
+) {
+    let (channels, tokens) = (class.len(), positions.len() / class.len());
+    let describe = || format!("tokens::embed (tokens {tokens}, images {images}, channels {channels})");
+    assert!(tokens > 0, "{}: no token", describe());
+    check_len(&describe(), "y", y, tokens * images * channels);
+    check_len(&describe(), "patches", patches, (tokens - 1) * images * channels);
+    check_len(&describe(), "bias", bias, channels);
+    check_len(&describe(), "positions", positions, tokens * channels);
+    let mut added = positions.to_vec();
+    for (token, added) in added.chunks_exact_mut(channels).enumerate() {
+        added.iter_mut().zip(if token == 0 { class } else { bias }).for_each(|(added, value)| *added += value);
+    }
+    let work = Embed { y: Output::new(y), patches, added: &added, images, channels };
+    // SAFETY: y is (T N, C), and the patches are all of its rows but the first N.
+    unsafe { sweep_all(work, tokens * images, channels) };
+}
+
+/// sums (T, C) += the sum of dy (T, N, C) over the images.
+pub fn add_token_sums<E: Element>(sums: &mut [f32], dy: &[E], images: usize, channels: usize) {
+    check_len("tokens::add_token_sums", "sums", sums, dy.len() / images);
+    for (sums, dy) in sums.chunks_exact_mut(channels).zip(dy.chunks_exact(images * channels)) {
+        add_column_sums(sums, dy, images, channels);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Embed<'a, E> {
+    y: Output<E>,
+    patches: &'a [E],
+    /// What each token adds, (T, C).
+    added: &'a [f32],
+    images: usize,
+    channels: usize,
+}
+
+impl<E: Element> Tiled for Embed<'_, E> {
+    const HEIGHT: usize = 1;
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {
+        for row in rows {
+            // SAFETY: the span lies in the row, and the rows before `images` read no patch.
+            unsafe {
+                let mut sum: V = span.load(self.added.as_ptr().add(row / self.images * self.channels));
+                if row >= self.images {
+                    sum = sum.add(span.load(self.patches.as_ptr().add((row - self.images) * self.channels)));
+                }
+                span.store(self.y.at(row * self.channels), sum);
+            }
+        }
+    }
+}

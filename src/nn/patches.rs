@@ -1,0 +1,125 @@
+//! From images to tokens, and from tokens to one vector.
+
+use std::marker::PhantomData;
+
+use crate::tensor::{
+    Const, ConstDim, ConvShape, Device, EmbeddingSlots, Images, Layout, Patched, Slot, Tensor, Tokens, Vectors,
+};
+
+use super::{Build, Builder, Kind, Layer, Parameters};
+
+/// Images (N, S, S, 3) as tokens (N, T, C): a class token, then each patch of `P` by `P` pixels by one linear map; each
+/// plus a vector that is learned for its position. `S` is the side that the positions are for.
+#[derive(Clone, Copy, Debug)]
+pub struct PatchEmbedding<S, const P: usize, const C: usize> {
+    weight: Slot,
+    slots: EmbeddingSlots,
+    side: PhantomData<S>,
+}
+
+/// The class token of each image: (N, T, C) to (N, C).
+#[derive(Clone, Copy, Debug)]
+pub struct ClassToken;
+
+impl<S: Patched<P>, const P: usize, const C: usize> Build for PatchEmbedding<S, P, C> {
+    /// Names and first values as in timm: positions normal of deviation 0.02, the class token of 1e-6, the patches' map
+    /// uniform as PyTorch starts a convolution.
+    fn build(builder: &mut Builder<'_>) -> Self {
+        let tokens = S::Tokens::SIZE;
+        let class = builder.parameter("cls_token", &[1, 1, C], Kind::Vector, |s| 1e-6 * s.normal());
+        let positions = builder.parameter("pos_embed", &[1, tokens, C], Kind::Vector, |s| 0.02 * s.normal());
+        let bound = 1.0 / ((3 * P * P) as f32).sqrt();
+        let shape = [C, 3, P, P];
+        let weight = builder.parameter("patch_embed.proj.weight", &shape, Kind::Weight, |s| s.range(-bound, bound));
+        let bias = builder.parameter("patch_embed.proj.bias", &[C], Kind::Vector, |s| s.range(-bound, bound));
+        Self { weight, slots: EmbeddingSlots { class, positions, bias }, side: PhantomData }
+    }
+}
+
+impl Build for ClassToken {
+    fn build(_: &mut Builder<'_>) -> Self {
+        Self
+    }
+}
+
+impl<S: Patched<P>, const P: usize, const C: usize> PatchEmbedding<S, P, C> {
+    fn shape((batch, ..): Images<S>) -> ConvShape {
+        ConvShape {
+            layout: Layout::Images,
+            batch,
+            height: S::SIZE,
+            width: S::SIZE,
+            in_channels: 3,
+            out_channels: C,
+            kernel: P,
+            stride: P,
+            padding: 0,
+        }
+    }
+
+    /// Adds the parameters' gradients and gives the patches'.
+    fn backward_patches<D: Device>(
+        &self,
+        x: &Tensor<Images<S>, D>,
+        dy: &Tensor<Tokens<S::Tokens, C>, D>,
+        parameters: &mut Parameters<D>,
+    ) -> D::Buffer {
+        let Parameters { gradients, device, .. } = parameters;
+        let dpatches = device.embed_patches_backward(&self.slots, dy.data(), gradients);
+        device.conv2d_weight(&Self::shape(x.shape()), x.data(), &dpatches, gradients, self.weight);
+        dpatches
+    }
+}
+
+impl<D: Device, S: Patched<P>, const P: usize, const C: usize> Layer<D, Images<S>> for PatchEmbedding<S, P, C> {
+    type Output = Tokens<S::Tokens, C>;
+    type Saved = Tensor<Images<S>, D>;
+
+    fn forward(
+        &self,
+        x: Tensor<Images<S>, D>,
+        parameters: &mut Parameters<D>,
+    ) -> (Tensor<Self::Output, D>, Self::Saved) {
+        (self.infer(x.clone(), parameters), x)
+    }
+
+    fn backward(
+        &self,
+        x: Self::Saved,
+        dy: Tensor<Self::Output, D>,
+        parameters: &mut Parameters<D>,
+    ) -> Tensor<Images<S>, D> {
+        let dpatches = self.backward_patches(&x, &dy, parameters);
+        let Parameters { values, device, .. } = parameters;
+        x.with(x.shape(), device.conv2d_input(&Self::shape(x.shape()), &dpatches, values, self.weight, None))
+    }
+
+    fn backward_parameters(&self, x: Self::Saved, dy: Tensor<Self::Output, D>, parameters: &mut Parameters<D>) {
+        self.backward_patches(&x, &dy, parameters);
+    }
+
+    fn infer(&self, x: Tensor<Images<S>, D>, parameters: &Parameters<D>) -> Tensor<Self::Output, D> {
+        let Parameters { values, device, .. } = parameters;
+        let patches = device.conv2d(&Self::shape(x.shape()), x.data(), values, self.weight);
+        x.with((x.shape().0, Default::default(), Const), device.embed_patches(&self.slots, &patches, values))
+    }
+}
+
+impl<D: Device, T: ConstDim, const C: usize> Layer<D, Tokens<T, C>> for ClassToken {
+    type Output = Vectors<C>;
+    type Saved = ();
+
+    fn forward(&self, x: Tensor<Tokens<T, C>, D>, parameters: &mut Parameters<D>) -> (Tensor<Vectors<C>, D>, ()) {
+        (self.infer(x, parameters), ())
+    }
+
+    fn backward(&self, (): (), dy: Tensor<Vectors<C>, D>, _: &mut Parameters<D>) -> Tensor<Tokens<T, C>, D> {
+        let batch = dy.shape().0;
+        dy.with((batch, T::default(), Const), dy.device().first_backward(dy.data(), T::SIZE * batch * C))
+    }
+
+    fn infer(&self, x: Tensor<Tokens<T, C>, D>, _: &Parameters<D>) -> Tensor<Vectors<C>, D> {
+        let batch = x.shape().0;
+        x.with((batch, Const), x.device().first(x.data(), batch * C))
+    }
+}

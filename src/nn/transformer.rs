@@ -1,0 +1,172 @@
+//! The transformer's block (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>), with timm's parameter names.
+
+use crate::tensor::{AttentionShape, ConstDim, Device, Moments, Slot, Tensor, Tokens};
+
+use super::linear::transformer_slots;
+use super::{Build, Builder, Gelu, Layer, LayerNorm, Linear, Parameters};
+
+/// Multi-head self-attention: queries, keys and values of C channels by one linear map, `HEADS` heads of C / HEADS
+/// channels, and a linear map of what they give. Tokens (N, T, C) to the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Attention<const C: usize, const HEADS: usize> {
+    /// Weight (3 C, C) and bias.
+    qkv: [Slot; 2],
+    projection: Linear<C, C>,
+}
+
+/// What attention's backward needs.
+#[derive(Debug)]
+pub struct SavedAttention<D: Device, T: ConstDim, const C: usize> {
+    x: Tensor<Tokens<T, C>, D>,
+    qkv: D::Buffer,
+    probabilities: D::Buffer,
+    mixed: Tensor<Tokens<T, C>, D>,
+}
+
+/// x + attention(norm(x)), then x + mlp(norm(x)), the perceptron being linear, GELU, linear with `HIDDEN` channels between.
+#[derive(Clone, Copy, Debug)]
+pub struct TransformerBlock<const C: usize, const HEADS: usize, const HIDDEN: usize> {
+    norm1: LayerNorm<C>,
+    attention: Attention<C, HEADS>,
+    norm2: LayerNorm<C>,
+    fc1: Linear<C, HIDDEN>,
+    fc2: Linear<HIDDEN, C>,
+}
+
+/// What a block's backward needs, layer by layer.
+#[derive(Debug)]
+pub struct SavedTransformerBlock<D: Device, T: ConstDim, const C: usize, const HIDDEN: usize> {
+    norm1: (Tensor<Tokens<T, C>, D>, Moments<D>),
+    attention: SavedAttention<D, T, C>,
+    norm2: (Tensor<Tokens<T, C>, D>, Moments<D>),
+    fc1: Tensor<Tokens<T, C>, D>,
+    gelu: Tensor<Tokens<T, HIDDEN>, D>,
+    fc2: Tensor<Tokens<T, HIDDEN>, D>,
+}
+
+impl<const C: usize, const HEADS: usize> Build for Attention<C, HEADS> {
+    fn build(builder: &mut Builder<'_>) -> Self {
+        const { assert!(C.is_multiple_of(HEADS), "heads must share the channels evenly") }
+        builder.scope("attn", |builder| Self {
+            qkv: transformer_slots(builder, "qkv", 3 * C, C),
+            projection: Linear::of_transformer(builder, "proj"),
+        })
+    }
+}
+
+impl<const C: usize, const HEADS: usize, const HIDDEN: usize> Build for TransformerBlock<C, HEADS, HIDDEN> {
+    /// Named by its index in the sequence.
+    fn build(builder: &mut Builder<'_>) -> Self {
+        let index = builder.next_index();
+        builder.scope(&index, |builder| {
+            let (norm1, attention, norm2) = (Build::build(builder), Build::build(builder), Build::build(builder));
+            builder.scope("mlp", |builder| {
+                let fc1 = Linear::of_transformer(builder, "fc1");
+                Self { norm1, attention, norm2, fc1, fc2: Linear::of_transformer(builder, "fc2") }
+            })
+        })
+    }
+}
+
+impl<const C: usize, const HEADS: usize> Attention<C, HEADS> {
+    fn shape<T: ConstDim>((batch, ..): Tokens<T, C>) -> AttentionShape {
+        AttentionShape { tokens: T::SIZE, batch, heads: HEADS, width: C / HEADS }
+    }
+
+    /// What the heads give, and all that led there.
+    fn mix<D: Device, T: ConstDim>(
+        &self,
+        x: Tensor<Tokens<T, C>, D>,
+        parameters: &Parameters<D>,
+    ) -> SavedAttention<D, T, C> {
+        let ([weight, bias], device) = (self.qkv, x.device());
+        let qkv = device.linear(x.data(), &parameters.values, weight, Some(bias), None, 3 * C);
+        let (y, probabilities) = device.attention(&Self::shape(x.shape()), &qkv);
+        let mixed = x.with(x.shape(), y);
+        SavedAttention { x, qkv, probabilities, mixed }
+    }
+
+    /// As `forward`, with `onto` added in the last product.
+    fn forward_onto<D: Device, T: ConstDim>(
+        &self,
+        x: Tensor<Tokens<T, C>, D>,
+        onto: Option<&Tensor<Tokens<T, C>, D>>,
+        parameters: &Parameters<D>,
+    ) -> (Tensor<Tokens<T, C>, D>, SavedAttention<D, T, C>) {
+        let saved = self.mix(x, parameters);
+        (self.projection.infer_onto(&saved.mixed, onto, parameters), saved)
+    }
+}
+
+impl<D: Device, T: ConstDim, const C: usize, const HEADS: usize> Layer<D, Tokens<T, C>> for Attention<C, HEADS> {
+    type Output = Tokens<T, C>;
+    type Saved = SavedAttention<D, T, C>;
+
+    fn forward(
+        &self,
+        x: Tensor<Tokens<T, C>, D>,
+        parameters: &mut Parameters<D>,
+    ) -> (Tensor<Tokens<T, C>, D>, Self::Saved) {
+        self.forward_onto(x, None, parameters)
+    }
+
+    fn backward(
+        &self,
+        SavedAttention { x, qkv, probabilities, mixed }: Self::Saved,
+        dy: Tensor<Tokens<T, C>, D>,
+        parameters: &mut Parameters<D>,
+    ) -> Tensor<Tokens<T, C>, D> {
+        let dmixed = self.projection.backward(mixed, dy, parameters);
+        let Parameters { values, gradients, device, .. } = parameters;
+        let dqkv = device.attention_backward(&Self::shape(x.shape()), dmixed.data(), &qkv, &probabilities);
+        let [weight, bias] = self.qkv;
+        device.linear_weight(x.data(), &dqkv, gradients, weight, Some(bias), 3 * C);
+        x.with(x.shape(), device.linear_input(&dqkv, values, weight, None, 3 * C))
+    }
+
+    fn infer(&self, x: Tensor<Tokens<T, C>, D>, parameters: &Parameters<D>) -> Tensor<Tokens<T, C>, D> {
+        self.forward_onto(x, None, parameters).0
+    }
+}
+
+impl<D: Device, T: ConstDim, const C: usize, const HEADS: usize, const HIDDEN: usize> Layer<D, Tokens<T, C>>
+    for TransformerBlock<C, HEADS, HIDDEN>
+{
+    type Output = Tokens<T, C>;
+    type Saved = SavedTransformerBlock<D, T, C, HIDDEN>;
+
+    fn forward(
+        &self,
+        x: Tensor<Tokens<T, C>, D>,
+        parameters: &mut Parameters<D>,
+    ) -> (Tensor<Tokens<T, C>, D>, Self::Saved) {
+        let (normal, norm1) = self.norm1.forward(x.clone(), parameters);
+        let (x, attention) = self.attention.forward_onto(normal, Some(&x), parameters);
+        let (normal, norm2) = self.norm2.forward(x.clone(), parameters);
+        let (hidden, fc1) = self.fc1.forward(normal, parameters);
+        let (active, gelu) = Gelu.forward(hidden, parameters);
+        let y = self.fc2.infer_onto(&active, Some(&x), parameters);
+        (y, SavedTransformerBlock { norm1, attention, norm2, fc1, gelu, fc2: active })
+    }
+
+    fn backward(
+        &self,
+        SavedTransformerBlock { norm1, attention, norm2, fc1, gelu, fc2 }: Self::Saved,
+        dy: Tensor<Tokens<T, C>, D>,
+        parameters: &mut Parameters<D>,
+    ) -> Tensor<Tokens<T, C>, D> {
+        let dactive = self.fc2.backward(fc2, dy.clone(), parameters);
+        let dhidden = Gelu.backward(gelu, dactive, parameters);
+        let dnormal = self.fc1.backward(fc1, dhidden, parameters);
+        let dx = self.norm2.backward_onto(norm2, dnormal, dy, parameters);
+        let dnormal = self.attention.backward(attention, dx.clone(), parameters);
+        self.norm1.backward_onto(norm1, dnormal, dx, parameters)
+    }
+
+    fn infer(&self, x: Tensor<Tokens<T, C>, D>, parameters: &Parameters<D>) -> Tensor<Tokens<T, C>, D> {
+        let normal = self.norm1.infer(x.clone(), parameters);
+        let (x, _) = self.attention.forward_onto(normal, Some(&x), parameters);
+        let hidden = self.fc1.infer(self.norm2.infer(x.clone(), parameters), parameters);
+        self.fc2.infer_onto(&Gelu.infer(hidden, parameters), Some(&x), parameters)
+    }
+}
