@@ -63,13 +63,16 @@ impl Isa {
     }
 }
 
-/// The instruction set in use: the one of `select_isa`, else the best that this processor has.
+/// The instruction set in use: the one of `select_isa`, which is called here where nobody did.
+///
+/// # Panics
+/// Where `SEMPAIR_ISA` names no set of this processor and nobody called `select_isa` to hear of it.
 pub fn isa() -> Isa {
     if let Some(isa) = OVERRIDE.get() {
         return isa;
     }
     match SELECTED.load(Ordering::Relaxed) {
-        0 => select(best()),
+        0 => select_isa(None).unwrap_or_else(|error| panic!("{error}")),
         index => Isa::ALL[usize::from(index) - 1],
     }
 }
