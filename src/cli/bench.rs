@@ -13,7 +13,7 @@ use crate::train::bench::time_steps;
 use crate::train::settings::PrecisionChoice;
 
 use super::profile::Profile;
-use super::setup::print_json;
+use super::setup::print_json_line;
 
 #[derive(Subcommand)]
 pub(super) enum BenchCommand {
@@ -43,7 +43,7 @@ pub(super) enum BenchCommand {
         /// second-level cache, of which bytes read and written count.
         #[arg(long)]
         profile: bool,
-        /// Print JSON
+        /// Print JSON, on one line
         #[arg(long)]
         json: bool,
     },
@@ -55,7 +55,7 @@ pub(super) enum BenchCommand {
         /// Timed rounds of 512 views
         #[arg(long, default_value_t = 20)]
         rounds: usize,
-        /// Print JSON
+        /// Print JSON, on one line
         #[arg(long)]
         json: bool,
     },
@@ -139,7 +139,7 @@ fn step(
         if let Some(profile) = profile {
             facts["profile"] = profile.json();
         }
-        print_json(&facts)?;
+        print_json_line(&facts)?;
     } else {
         say!("{name} at {image}x{image}, {pairs} pairs, {precision}, {isa}, {threads} threads");
         say!("{:.1} images/s median, {:.1} best of {steps} steps", median(&rates), best(&rates));
@@ -165,7 +165,7 @@ fn augment(image: usize, rounds: usize, json: bool) -> Result<ExitCode> {
     at_least_one("rounds", rounds)?;
     let rates = throughput(image, rounds);
     if json {
-        print_json(&json!({
+        print_json_line(&json!({
             "image": image, "threads": rayon::current_num_threads(), "images_per_second": rates,
             "images_per_second_median": median(&rates), "images_per_second_best": best(&rates),
         }))?;
