@@ -1,5 +1,7 @@
 //! The CPU as a device: buffers from a pool, arithmetic from `kernels::cpu`.
 
+use rayon::prelude::*;
+
 use crate::kernels::cpu::Element;
 use crate::kernels::cpu::batch_norm::{self, Gate, NormGradients, Normalization};
 use crate::kernels::cpu::{conv2d, elementwise, linear, pool, update};
@@ -17,6 +19,9 @@ pub struct Cpu {
     /// Number format of all buffers.
     pub precision: Precision,
 }
+
+/// Floats of an arena that a task sets to zero.
+const CLEARED: usize = 1 << 18;
 
 fn of(arena: &[f32], slot: Slot) -> &[f32] {
     &arena[slot.start..][..slot.len]
@@ -53,7 +58,7 @@ impl Device for Cpu {
 
     fn clear(&self, arena: &mut Vec<f32>) {
         let _timed = timed(|| Work::passes("clearing gradients", arena.len() * FLOAT));
-        arena.fill(0.0);
+        arena.par_chunks_mut(CLEARED).for_each(|piece| piece.fill(0.0));
     }
 
     fn conv2d(&self, shape: &ConvShape, x: &Buffer, values: &Vec<f32>, w: Slot) -> Buffer {

@@ -4,10 +4,13 @@
 use std::ops::Range;
 
 use super::check_len;
+use super::isa::isa;
 use super::rows::Output;
+use super::rows::Rows;
 use super::rows::Span;
 use super::rows::Summand;
 use super::rows::Tiled;
+use super::rows::block_sums;
 use super::rows::column_sums;
 use super::rows::sweep_all;
 use super::vector::Element;
@@ -43,7 +46,7 @@ pub enum Gate<'a, E> {
 
 /// mean and var (biased) of each channel.
 ///
-/// The sums are of differences from a row in the middle of the data, so that a large common offset costs no digits.
+/// The sums are of differences from the mean of a few rows, so that a large common offset costs no digits.
 pub fn statistics<E: Element>(mean: &mut [f32], var: &mut [f32], x: &[E], rows: usize, channels: usize) {
     let describe = || sizes("batch_norm::statistics", rows, channels);
     check_len(&describe(), "x", x, rows * channels);
@@ -53,12 +56,12 @@ pub fn statistics<E: Element>(mean: &mut [f32], var: &mut [f32], x: &[E], rows: 
     let pivot = pivot(x, rows, channels);
     // SAFETY: x is (rows, channels).
     let [sums, squares] = unsafe { column_sums(Moments { x, pivot: &pivot }, rows, channels, false) };
-    let count = rows as f64;
+    let share = 1.0 / rows as f64;
     for c in 0..channels {
-        let shift = sums[c] / count;
+        let shift = sums[c] * share;
         mean[c] = (f64::from(pivot[c]) + shift) as f32;
         // A constant channel's difference of squares may round below 0; NaN must stay.
-        let variance = squares[c] / count - shift * shift;
+        let variance = squares[c] * share - shift * shift;
         var[c] = if variance < 0.0 { 0.0 } else { variance as f32 };
     }
 }
@@ -175,12 +178,12 @@ impl Normalization<'_> {
 
 /// The mean of some rows spread over the data.
 fn pivot<E: Element>(x: &[E], rows: usize, channels: usize) -> Vec<f32> {
-    const SAMPLES: usize = 8;
+    let samples = rows.min(8);
+    let every = Rows { x, columns: rows / samples * channels };
     let mut pivot = vec![0.0; channels];
-    for sample in 0..SAMPLES {
-        let row = &x[rows * sample / SAMPLES * channels..][..channels];
-        pivot.iter_mut().zip(row).for_each(|(pivot, x)| *pivot += x.to_f32() / SAMPLES as f32);
-    }
+    // SAFETY: rows that lie `every.columns` apart, `samples` of them, end before x does.
+    unsafe { block_sums(isa(), every, &mut pivot, 0..samples, 0..channels) };
+    pivot.iter_mut().for_each(|pivot| *pivot /= samples as f32);
     pivot
 }
 
@@ -268,7 +271,7 @@ struct Normalize<'a, E, const SHORTCUT: bool, const RECTIFY: bool> {
 }
 
 impl<E: Element, const SHORTCUT: bool, const RECTIFY: bool> Tiled for Normalize<'_, E, SHORTCUT, RECTIFY> {
-    const HEIGHT: usize = 4;
+    const HEIGHT: usize = 1;
 
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {
@@ -357,7 +360,7 @@ struct InputGradient<'a, E, const GATE: u8, const DZ: bool> {
 }
 
 impl<E: Element, const GATE: u8, const DZ: bool> Tiled for InputGradient<'_, E, GATE, DZ> {
-    const HEIGHT: usize = 4;
+    const HEIGHT: usize = 1;
 
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {

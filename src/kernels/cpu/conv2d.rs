@@ -10,7 +10,9 @@ use super::product::Added;
 use super::product::Gathered;
 use super::product::NoMaker;
 use super::product::Rows;
+use super::product::Weights;
 use super::vector::Element;
+use super::winograd;
 
 /// How the images of a batch lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,11 +98,8 @@ impl Conv2d {
 
     /// The same convolution with fewer positions: where windows are single pixels, every pixel is an image of its own.
     fn flattened(&self) -> Self {
-        match (self.kernel, self.stride, self.padding) {
-            (1, 1, 0) => {
-                let batch = self.batch * self.height * self.width;
-                Self { layout: Layout::Maps, batch, height: 1, width: 1, ..*self }
-            }
+        match (self.layout, self.kernel, self.stride, self.padding) {
+            (Layout::Maps, 1, 1, 0) => Self { batch: self.batch * self.height * self.width, height: 1, width: 1, ..*self },
             _ => *self,
         }
     }
@@ -164,6 +163,9 @@ impl Conv2d {
 /// y = x * w.
 pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &Conv2d) {
     shape.check("conv2d::forward", x, y, w);
+    if winograd::applies::<E>(shape) {
+        return winograd::forward(y, x, w, shape);
+    }
     let shape = &shape.flattened();
     let &Conv2d { batch, kernel, in_channels, out_channels, .. } = shape;
     let added = Added { onto: None, bias: None };
@@ -174,28 +176,22 @@ pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &Conv2d) {
         // The whole window is one run of terms, in the order of the weights.
         (sizes.taps, sizes.inner) = (1, taps * in_channels);
         let rows = Rows::Made(|position, n, row: &mut [E]| shape.copy_window(x, position, n, row));
-        let weights = product::transposed_weights::<E>(w, 1, taps * in_channels);
-        product::gather(isa(), y, added, &rows, &sizes, weights, product::one_source);
+        product::gather(isa(), y, added, &rows, Weights::Transposed(w), &sizes, product::one_source);
     } else {
         let rows = Rows::<E, NoMaker<E>>::InPlace(x);
         let sources = |position: usize, list: &mut Vec<(usize, usize)>| {
             list.extend((0..taps).filter_map(|tap| Some((tap, shape.source(tap, position)?))));
         };
-        product::gather(
-            isa(),
-            y,
-            added,
-            &rows,
-            &sizes,
-            product::transposed_weights::<E>(w, taps, in_channels),
-            sources,
-        );
+        product::gather(isa(), y, added, &rows, Weights::Transposed(w), &sizes, sources);
     }
 }
 
 /// dx = the gradient of x, added to `onto` where it is given.
 pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Option<&[E]>, shape: &Conv2d) {
     shape.check("conv2d::input_gradient", dx, dy, w);
+    if winograd::applies::<E>(shape) {
+        return winograd::input_gradient(dx, dy, w, onto, shape);
+    }
     if shape.layout == Layout::Images {
         // Nobody trains by the gradient of pixels: the definition serves.
         return definition::conv2d_input_gradient(dx, dy, w, onto, shape);
@@ -205,17 +201,19 @@ pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Optio
     let taps = kernel * kernel;
     let positions = height * width;
     let sizes = Gathered { images: batch, positions, columns: in_channels, taps, inner: out_channels };
-    let weights = product::weights::<E>(w, taps, out_channels, in_channels);
     let sources = |position: usize, list: &mut Vec<(usize, usize)>| {
         list.extend((0..taps).filter_map(|tap| Some((tap, shape.target(tap, position)?))));
     };
     let rows = Rows::<E, NoMaker<E>>::InPlace(dy);
-    product::gather(isa(), dx, Added { onto, bias: None }, &rows, &sizes, weights, sources);
+    product::gather(isa(), dx, Added { onto, bias: None }, &rows, Weights::Straight(w), &sizes, sources);
 }
 
 /// dw += the gradient of w.
 pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &Conv2d) {
     shape.check("conv2d::weight_gradient", x, dy, dw);
+    if winograd::applies::<E>(shape) {
+        return winograd::weight_gradient(dw, x, dy, shape);
+    }
     let shape = &shape.flattened();
     let &Conv2d { batch, kernel, in_channels, out_channels, .. } = shape;
     let taps = kernel * kernel;

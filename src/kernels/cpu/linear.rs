@@ -10,6 +10,7 @@ use super::product::Added;
 use super::product::Gathered;
 use super::product::NoMaker;
 use super::product::Rows;
+use super::product::Weights;
 use super::vector::Element;
 
 /// y = x wᵀ + bias.
@@ -29,7 +30,7 @@ pub fn forward<E: Element>(
     let sizes = Gathered { images: rows, positions: 1, columns: outputs, taps: 1, inner: inputs };
     let added = Added { onto: None, bias };
     let x = Rows::<E, NoMaker<E>>::InPlace(x);
-    product::gather(isa(), y, added, &x, &sizes, product::transposed_weights::<E>(w, 1, inputs), product::one_source);
+    product::gather(isa(), y, added, &x, Weights::Transposed(w), &sizes, product::one_source);
 }
 
 /// dx = dy w, added to `onto` where it is given.
@@ -48,8 +49,7 @@ pub fn input_gradient<E: Element>(
     check_len(&describe(), "dx", dx, rows * inputs);
     let sizes = Gathered { images: rows, positions: 1, columns: inputs, taps: 1, inner: outputs };
     let dy = Rows::<E, NoMaker<E>>::InPlace(dy);
-    let weights = product::weights::<E>(w, 1, outputs, inputs);
-    product::gather(isa(), dx, Added { onto, bias: None }, &dy, &sizes, weights, product::one_source);
+    product::gather(isa(), dx, Added { onto, bias: None }, &dy, Weights::Straight(w), &sizes, product::one_source);
 }
 
 /// dw += dyᵀ x.

@@ -26,6 +26,7 @@ mod product;
 mod rows;
 mod tile;
 mod vector;
+mod winograd;
 
 pub use isa::Isa;
 pub use isa::isa;

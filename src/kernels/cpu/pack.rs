@@ -1,9 +1,9 @@
 //! Packing: operands of products rewritten as rows of units that tiles stream through.
 
 use std::marker::PhantomData;
-use std::ops::Range;
 
 use super::Isa;
+use super::partition::Shared;
 use super::vector::Element;
 use super::vector::Kernel;
 use super::vector::Vector;
@@ -55,10 +55,11 @@ impl<U: Element> Kernel for Columns<'_, U> {
     }
 }
 
-/// Where some columns go: `pitch` units for each packed row, from `start` on. Units beyond the columns are zero.
+/// Where the columns from `first` on go: `pitch` units, whole vectors, for each packed row, from `start` on. So many
+/// columns are packed, even where the tile has fewer; beyond the last column of all there are zeros.
 #[derive(Clone, Debug)]
 pub struct Panel {
-    pub columns: Range<usize>,
+    pub first: usize,
     pub start: usize,
     pub pitch: usize,
 }
@@ -66,27 +67,28 @@ pub struct Panel {
 /// Packs rows that are given as elements of E, their columns in a row, into panels: the terms of a unit come from
 /// neighbouring rows. Unit u of column j holds rows TERMS u, .. rounded to U; a missing row is zero. `row(r)` is row r,
 /// for r below `rows`. Each row is read once, from left to right.
-pub fn rows<'a, U: Element, E: Element>(
+///
+/// # Safety
+/// Nobody else may touch the packed rows meanwhile.
+pub unsafe fn rows<'a, U: Element, E: Element>(
     isa: Isa,
-    packed: &mut [f32],
+    packed: &Shared<f32>,
     panels: &[Panel],
     rows: usize,
     row: impl Fn(usize) -> &'a [E],
 ) {
     let units = units::<U>(rows);
     let fits = |panel: &Panel| {
-        panel.start + units * panel.pitch <= packed.len() && panel.columns.len() <= panel.pitch && panel.pitch > 0
+        panel.start + units * panel.pitch <= packed.len() && panel.pitch % isa.lanes() == 0 && panel.pitch > 0
     };
     assert!(panels.iter().all(fits), "pack: a panel does not fit: {panels:?}");
-    let columns = panels.iter().map(|panel| panel.columns.end).max().unwrap_or(0);
-    run(isa, Rows::<U, E, _> { packed, panels, rows, columns, row, formats: PhantomData });
+    run(isa, Rows::<U, E, _> { packed, panels, rows, row, formats: PhantomData });
 }
 
 struct Rows<'p, U, E, F> {
-    packed: &'p mut [f32],
+    packed: &'p Shared<f32>,
     panels: &'p [Panel],
     rows: usize,
-    columns: usize,
     row: F,
     formats: PhantomData<(U, E)>,
 }
@@ -99,23 +101,18 @@ impl<'a, U: Element, E: Element, F: Fn(usize) -> &'a [E]> Kernel for Rows<'_, U,
         for unit in 0..units::<U>(self.rows) {
             let low = (self.row)(unit * U::TERMS);
             let high = if U::TERMS == 2 && unit * 2 + 1 < self.rows { Some((self.row)(unit * 2 + 1)) } else { None };
-            let enough = low.len() >= self.columns && high.is_none_or(|high| high.len() >= self.columns);
-            assert!(enough, "pack: a row is too short");
+            assert!(high.is_none_or(|high| high.len() == low.len()), "pack: rows of different lengths");
             for panel in self.panels {
                 for at in (0..panel.pitch).step_by(V::LANES) {
-                    let there = panel.columns.len().saturating_sub(at).min(V::LANES);
-                    let written = (panel.pitch - at).min(V::LANES);
-                    // SAFETY: `there` elements of the rows lie behind this place of the panel's columns, and `written`
-                    // units of this packed row, as `rows` checked.
+                    // SAFETY: the packed row lies in the panel, as `rows` checked.
                     unsafe {
-                        let low = load_rounded::<V, U, E>(low, panel.columns.start + at, there);
+                        let low = load_rounded::<V, U, E>(low, panel.first + at);
                         let high = match high {
-                            Some(high) => load_rounded::<V, U, E>(high, panel.columns.start + at, there),
+                            Some(high) => load_rounded::<V, U, E>(high, panel.first + at),
                             None => V::splat(0.0),
                         };
-                        let to = self.packed.as_mut_ptr().add(panel.start + unit * panel.pitch + at);
-                        let units = U::units(low, high);
-                        if written == V::LANES { units.store(to) } else { units.store_first(to, written) }
+                        let to = self.packed.pointer(panel.start + unit * panel.pitch + at);
+                        U::units(low, high).store(to);
                     }
                 }
             }
@@ -123,13 +120,14 @@ impl<'a, U: Element, E: Element, F: Fn(usize) -> &'a [E]> Kernel for Rows<'_, U,
     }
 }
 
-/// `there` elements of a row behind `at`, rounded to U; the other lanes are zero.
+/// The elements of a row behind `at`, rounded to U; lanes beyond the row are zero.
 ///
 /// # Safety
-/// The row must have them, with the instruction set of V enabled in the caller.
+/// The instruction set of V must be enabled in the caller.
 #[inline(always)]
-unsafe fn load_rounded<V: Vector, U: Element, E: Element>(row: &[E], at: usize, there: usize) -> V {
-    // SAFETY: the caller's promise.
+unsafe fn load_rounded<V: Vector, U: Element, E: Element>(row: &[E], at: usize) -> V {
+    let there = row.len().saturating_sub(at);
+    // SAFETY: no more than what is there is read.
     unsafe {
         let vector: V = match there {
             0 => V::splat(0.0),

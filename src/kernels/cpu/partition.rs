@@ -1,6 +1,6 @@
 //! Fixed partitions: the pieces depend on sizes alone, never on the number of threads.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use rayon::prelude::*;
 
@@ -57,6 +57,22 @@ impl<T> Shared<T> {
         Self { start: slice.as_mut_ptr(), len: slice.len() }
     }
 
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Elements from `start` on.
+    ///
+    /// # Safety
+    /// No two tasks may hold the same element.
+    #[expect(clippy::mut_from_ref, reason = "the caller answers for it")]
+    pub unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
+        assert!(start + len <= self.len, "a task reaches beyond its slice");
+        // SAFETY: the elements lie in the slice, and nobody else holds them.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+
     /// A pointer to the element at `offset`.
     pub fn pointer(&self, offset: usize) -> *mut T {
         assert!(offset <= self.len, "a task reaches beyond its slice");
@@ -70,15 +86,15 @@ impl<T> Shared<T> {
 struct Line([f32; 16]);
 
 thread_local! {
-    static SCRATCH: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Lends `body` an aligned buffer of `len` floats with arbitrary contents, kept by the thread between calls.
 ///
-/// The buffer is taken out of its place meanwhile: should `body` wait and this thread pick up another task, that task
-/// gets a buffer of its own.
+/// Buffers lie on a stack: one that is asked for inside `body`, or by another task that this thread picks up while
+/// `body` waits, is another one, and the next call at this depth gets this one again.
 pub fn with_scratch<T>(len: usize, body: impl FnOnce(&mut [f32]) -> T) -> T {
-    let mut lines = SCRATCH.take();
+    let mut lines = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
     let needed = len.div_ceil(16);
     if lines.len() < needed {
         lines.resize(needed, Line([0.0; 16]));
@@ -86,7 +102,7 @@ pub fn with_scratch<T>(len: usize, body: impl FnOnce(&mut [f32]) -> T) -> T {
     // SAFETY: `Line` is 16 floats without padding, and `len` floats fit in `needed` lines.
     let floats = unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast::<f32>(), len) };
     let result = body(floats);
-    SCRATCH.set(lines);
+    SCRATCH.with_borrow_mut(|free| free.push(lines));
     result
 }
 
@@ -96,7 +112,7 @@ mod tests {
 
     #[test]
     fn tiles_of_rows_follow_each_other_and_share_what_is_left() {
-        for (count, most) in (1..100_usize).flat_map(|count| [4, 6, 12].map(|most| (count, most))) {
+        for (count, most) in (1..100usize).flat_map(|count| [4, 6, 12].map(|most| (count, most))) {
             let tiles: Vec<_> = (0..count.div_ceil(most)).map(|index| tile_rows(count, most, index)).collect();
             assert!(tiles.iter().all(|tile| (1..=most).contains(&tile.len())), "{count} in tiles of {most}: {tiles:?}");
             assert!(tiles[0].start == 0 && tiles[tiles.len() - 1].end == count);

@@ -14,7 +14,6 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Isa;
-use super::isa;
 use super::pack;
 use super::pack::Panel;
 use super::partition::PIECE;
@@ -71,97 +70,108 @@ pub struct Added<'a, E> {
     pub bias: Option<&'a [f32]>,
 }
 
-/// c = a b + what is added. A tile is some images at one position.
-///
-/// `weights(tap, columns, width, packed)` packs the columns of one tap; `sources(position, list)` appends the taps that a
+/// The weights that `gather` packs as b, in f32.
+#[derive(Clone, Copy)]
+pub enum Weights<'a> {
+    /// (columns, taps, inner): those of a layer, for its outputs.
+    Transposed(&'a [f32]),
+    /// (inner, taps, columns): those of a layer, for its input gradient.
+    Straight(&'a [f32]),
+}
+
+/// c = a b + what is added. A tile is some images at one position. `sources(position, list)` appends the taps that a
 /// position has, each with the position of a that it meets.
 pub fn gather<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(
     isa: Isa,
     c: &mut [E],
     added: Added<E>,
     a: &Rows<E, F>,
+    b: Weights,
     sizes: &Gathered,
-    weights: impl Fn(usize, Range<usize>, usize, &mut [f32]) + Sync,
     sources: impl Fn(usize, &mut Vec<(usize, usize)>) + Sync,
 ) {
-    let &Gathered { images, positions, columns, taps, inner } = sizes;
+    let &Gathered { images, positions, columns, .. } = sizes;
     assert!(c.len() == images * positions * columns, "gather: sizes do not fit");
     assert!(added.onto.is_none_or(|onto| onto.len() == c.len()), "gather: sizes do not fit");
     assert!(added.bias.is_none_or(|bias| bias.len() == columns), "gather: sizes do not fit");
     if c.is_empty() {
         return;
     }
-    let cut = Cut::new(isa, sizes, pack::units::<E>(inner));
+    let cut = Cut::new(isa, sizes, pack::units::<E>(sizes.inner));
     let c = Shared::new(c);
-    for_each(cut.groups * cut.tile_parts, |task| {
-        let panels = part(cut.panels, cut.groups, task % cut.groups);
-        let tiles = part(cut.tiles, cut.tile_parts, task / cut.groups);
-        with_scratch(cut.weight_units(&panels) + cut.copy_units(), |scratch| {
-            let (packed, copy) = scratch.split_at_mut(cut.weight_units(&panels));
-            for (panel, packed) in panels.clone().zip(packed.chunks_mut(cut.panel_units)) {
-                let range = cut.columns(panel);
-                let width = isa.width(range.len());
-                for (tap, packed) in packed.chunks_mut(cut.tap_units * width).enumerate().take(taps) {
-                    weights(tap, range.clone(), width, packed);
+    with_scratch(cut.panels * cut.panel_units, |packed| {
+        pack_weights::<E>(&cut, packed, b);
+        for_each(cut.groups * cut.tile_parts, |task| {
+            let panels = part(cut.panels, cut.groups, task % cut.groups);
+            let tiles = part(cut.tiles, cut.tile_parts, task / cut.groups);
+            with_scratch(cut.copy_units(), |copy| {
+                let mut reader = Reader { a, cut: &cut, list: Vec::new(), segments: Vec::new(), copy };
+                for index in tiles {
+                    let (group, position) = (index / positions, index % positions);
+                    let rows = tile_rows(images, isa.rows(), group);
+                    let (a, a_stride) = reader.read(position, &rows, &sources);
+                    for panel in panels.clone() {
+                        let range = cut.columns(panel);
+                        let at = (position * images + rows.start) * columns + range.start;
+                        let tile = Tile {
+                            c: c.pointer(at),
+                            c_stride: columns,
+                            onto: added.onto.map_or(std::ptr::null(), |onto| onto[at..].as_ptr()),
+                            bias: added.bias.map_or(std::ptr::null(), |bias| bias[range.start..].as_ptr()),
+                            a,
+                            a_stride,
+                            b: packed[panel * cut.panel_units..].as_ptr(),
+                            segments: &reader.segments,
+                            rows: rows.len(),
+                            columns: range.len(),
+                        };
+                        // SAFETY: `read` checked the rows of a, and its segments name packed rows only; tasks differ
+                        // in their panels or their (group, position), so no two write the same element.
+                        unsafe { tile::tile::<E, E>(isa, &tile) };
+                    }
                 }
-            }
-            let mut reader = Reader { a, cut: &cut, list: Vec::new(), segments: Vec::new(), copy };
-            for index in tiles {
-                let (group, position) = (index / positions, index % positions);
-                let rows = tile_rows(images, isa.rows(), group);
-                let (a, a_stride) = reader.read(position, &rows, &sources);
-                for (panel, packed) in panels.clone().zip(packed.chunks(cut.panel_units)) {
-                    let range = cut.columns(panel);
-                    let at = (position * images + rows.start) * columns + range.start;
-                    let tile = Tile {
-                        c: c.pointer(at),
-                        c_stride: columns,
-                        onto: added.onto.map_or(std::ptr::null(), |onto| onto[at..].as_ptr()),
-                        bias: added.bias.map_or(std::ptr::null(), |bias| bias[range.start..].as_ptr()),
-                        a,
-                        a_stride,
-                        b: packed.as_ptr(),
-                        segments: &reader.segments,
-                        rows: rows.len(),
-                        columns: range.len(),
-                    };
-                    // SAFETY: `read` checked the rows of a, and its segments name packed rows only; tasks differ in
-                    // their panels or their (group, position), so no two write the same element.
-                    unsafe { tile::tile::<E, E>(isa, &tile) };
-                }
-            }
+            });
         });
     });
 }
 
-/// How `gather` packs weights (columns, taps, inner).
-pub fn transposed_weights<E: Element>(
-    w: &[f32],
-    taps: usize,
-    inner: usize,
-) -> impl Fn(usize, Range<usize>, usize, &mut [f32]) + Sync {
-    let isa = isa();
-    move |tap, columns, width, packed| {
-        let mut of_columns = [&w[..0]; MOST_COLUMNS];
-        let count = columns.len();
-        for (of_column, column) in of_columns.iter_mut().zip(columns) {
-            *of_column = &w[(column * taps + tap) * inner..][..inner];
-        }
-        pack::columns::<E>(isa, packed, width, &of_columns[..count]);
-    }
-}
-
-/// How `gather` packs weights (inner, taps, columns).
-pub fn weights<E: Element>(
-    w: &[f32],
-    taps: usize,
-    inner: usize,
-    all: usize,
-) -> impl Fn(usize, Range<usize>, usize, &mut [f32]) + Sync {
-    let isa = isa();
-    move |tap, columns, width, packed| {
-        let panel = Panel { columns, start: 0, pitch: width };
-        pack::rows::<E, f32>(isa, packed, &[panel], inner, |l| &w[(l * taps + tap) * all..][..all]);
+/// Packs all weights, panel by panel, each (taps, units, columns).
+pub(super) fn pack_weights<E: Element>(cut: &Cut, packed: &mut [f32], b: Weights) {
+    let &Cut { isa, columns: all, inner, taps, tap_units, panels, panel_units, .. } = cut;
+    let wanted = (packed.len() / PIECE).max(1);
+    let whole = Shared::new(packed);
+    match b {
+        Weights::Transposed(w) => for_each(panels.min(wanted), |task| {
+            for panel in part(panels, panels.min(wanted), task) {
+                let range = cut.columns(panel);
+                let width = isa.width(range.len());
+                let mut of_columns = [&w[..0]; MOST_COLUMNS];
+                for tap in 0..taps {
+                    for (of_column, column) in of_columns.iter_mut().zip(range.clone()) {
+                        *of_column = &w[(column * taps + tap) * inner..][..inner];
+                    }
+                    let start = panel * panel_units + tap * tap_units * width;
+                    // SAFETY: tasks differ in their panels.
+                    let packed = unsafe { whole.slice(start, tap_units * width) };
+                    pack::columns::<E>(isa, packed, width, &of_columns[..range.len()]);
+                }
+            }
+        }),
+        Weights::Straight(w) => for_each(tap_units.min(wanted), |task| {
+            let units = part(tap_units, tap_units.min(wanted), task);
+            let rows = units.start * E::TERMS..(units.end * E::TERMS).min(inner);
+            for tap in 0..taps {
+                let of_tap = |panel: usize| {
+                    let pitch = isa.width(cut.columns(panel).len());
+                    let start = panel * panel_units + (tap * tap_units + units.start) * pitch;
+                    Panel { first: cut.columns(panel).start, start, pitch }
+                };
+                let of_tap: Vec<Panel> = (0..panels).map(of_tap).collect();
+                let row = |r: usize| &w[((rows.start + r) * taps + tap) * all..][..all];
+                // SAFETY: tasks differ in their units.
+                unsafe { pack::rows::<E, f32>(isa, &whole, &of_tap, rows.len(), row) };
+            }
+        }),
     }
 }
 
@@ -171,16 +181,16 @@ pub fn one_source(_: usize, list: &mut Vec<(usize, usize)>) {
 }
 
 /// How a `gather` is cut: depends on the sizes alone.
-struct Cut {
-    isa: Isa,
+pub(super) struct Cut {
+    pub(super) isa: Isa,
     columns: usize,
     images: usize,
-    inner: usize,
+    pub(super) inner: usize,
     taps: usize,
     /// Units of one tap.
     tap_units: usize,
-    panels: usize,
-    panel_units: usize,
+    pub(super) panels: usize,
+    pub(super) panel_units: usize,
     /// Parts of the panels.
     groups: usize,
     tiles: usize,
@@ -188,7 +198,7 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(isa: Isa, sizes: &Gathered, tap_units: usize) -> Self {
+    pub(super) fn new(isa: Isa, sizes: &Gathered, tap_units: usize) -> Self {
         let &Gathered { images, positions, columns, taps, inner } = sizes;
         let panels = columns.div_ceil(isa.columns());
         let panel_units = taps * tap_units * isa.columns();
@@ -202,13 +212,9 @@ impl Cut {
         Self { isa, columns, images, inner, taps, tap_units, panels, panel_units, groups, tiles, tile_parts }
     }
 
-    fn columns(&self, panel: usize) -> Range<usize> {
+    pub(super) fn columns(&self, panel: usize) -> Range<usize> {
         let first = panel * self.isa.columns();
         first..(first + self.isa.columns()).min(self.columns)
-    }
-
-    fn weight_units(&self, panels: &Range<usize>) -> usize {
-        panels.len() * self.panel_units
     }
 
     /// Units from one copied row to the next: a cache line more than the row, so that rows do not alias.
@@ -408,20 +414,24 @@ fn accumulate_block<E: Element, F: Fn(usize, usize, &mut [E])>(
     slots.sort_unstable();
     slots.dedup();
     let len = pack::units::<E>(images.len());
-    let a_panel = positions.len() * len * isa.rows();
+    let a_panel = positions.len() * len * isa.lanes();
     let b_panel = slots.len() * len * isa.columns();
     with_scratch(work.row_tiles * a_panel + panels.len() * b_panel, |scratch| {
         let (packed_a, packed_b) = scratch.split_at_mut(work.row_tiles * a_panel);
         for (place, position) in positions.clone().enumerate() {
-            let panels: Vec<Panel> = (0..work.row_tiles)
-                .map(|tile| Panel {
-                    columns: tile_rows(rows, isa.rows(), tile),
-                    start: tile * a_panel + place * len * isa.rows(),
-                    pitch: isa.rows(),
-                })
-                .collect();
+            let of_position = |tile: usize| Panel {
+                first: tile_rows(rows, isa.rows(), tile).start,
+                start: tile * a_panel + place * len * isa.lanes(),
+                pitch: isa.lanes(),
+            };
+            let panels: Vec<Panel> = (0..work.row_tiles).map(of_position).collect();
             let first = position * all + images.start;
-            pack::rows::<E, E>(isa, packed_a, &panels, images.len(), |r| &a[(first + r) * rows..][..rows]);
+            // SAFETY: the scratch is this task's own.
+            unsafe {
+                pack::rows::<E, E>(isa, &Shared::new(packed_a), &panels, images.len(), |r| {
+                    &a[(first + r) * rows..][..rows]
+                });
+            }
         }
         pack_b(work, packed_b, b, panels, &images, &slots);
         let mut segments = Vec::new();
@@ -488,10 +498,15 @@ fn pack_b<E: Element, F: Fn(usize, usize, &mut [E])>(
             .map(|(index, panel)| {
                 let columns = work.columns(panel);
                 let pitch = isa.width(columns.len());
-                Panel { columns, start: index * panel_units + place * len * pitch, pitch }
+                Panel { first: columns.start, start: index * panel_units + place * len * pitch, pitch }
             })
             .collect();
-        pack::rows::<E, E>(isa, packed, &of_slot, images.len(), |r| &rows[r * columns..][..columns]);
+        // SAFETY: the scratch is this task's own.
+        unsafe {
+            pack::rows::<E, E>(isa, &Shared::new(packed), &of_slot, images.len(), |r| {
+                &rows[r * columns..][..columns]
+            });
+        }
     }
 }
 

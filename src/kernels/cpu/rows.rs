@@ -22,7 +22,11 @@ pub const PIECE: usize = 32 * 1024;
 const TASKS: usize = 64;
 
 /// Columns of one block of a sum over rows, at most: the sums stay in the first-level cache beside the rows of a tile.
-const WIDTH: usize = 512;
+const WIDTH: usize = 1024;
+
+/// Rows of more columns than this are gone over one by one: several at once are more streams than the processor fetches
+/// ahead, and where their length is a power of two they share one set of the first-level cache.
+const NARROW: usize = 128;
 
 /// Neighbouring columns: a whole vector, or fewer at the end of a row.
 #[derive(Clone, Copy)]
@@ -148,7 +152,7 @@ pub fn spans<V: Vector>(columns: Range<usize>) -> impl Iterator<Item = Span> {
 /// Work on a matrix, tile by tile: the slices and numbers that it needs, as a value, so that they stay in registers while
 /// tiles are written. Mark `tile`, and all that it calls, `#[inline(always)]`.
 pub trait Tiled: Copy + Sync {
-    /// Rows of a tile: what does not change from row to row is then loaded once.
+    /// Rows of a tile where rows are short: what does not change from row to row is then loaded once.
     const HEIGHT: usize;
 
     /// # Safety
@@ -204,15 +208,16 @@ impl<T: Tiled> Kernel for Sweep<T> {
     unsafe fn run<V: Vector>(self) {
         let Self { work, rows, columns } = self;
         let mut row = rows.start;
-        // The height of a whole tile is a constant, so that its rows are unrolled.
+        // The heights are constants, so that a tile's rows are unrolled.
         // SAFETY: `sweep`'s contract, and `run` enables the set.
         unsafe {
-            while row + T::HEIGHT <= rows.end {
+            while columns.len() <= NARROW && row + T::HEIGHT <= rows.end {
                 strip::<V, T>(work, row, T::HEIGHT, columns.clone());
                 row += T::HEIGHT;
             }
-            if row < rows.end {
-                strip::<V, T>(work, row, rows.end - row, columns);
+            while row < rows.end {
+                strip::<V, T>(work, row, 1, columns.clone());
+                row += 1;
             }
         }
     }

@@ -48,7 +48,7 @@ pub struct Tile<'s, E> {
     pub columns: usize,
 }
 
-/// As `a_stride`: a is packed, `Isa::rows` units for each l, of which the tile uses the first `rows`.
+/// As `a_stride`: a is packed, a vector of units for each l, of which the tile uses the first `rows`.
 pub const PANEL: usize = 0;
 
 /// Columns of the largest tile of any instruction set.
@@ -57,7 +57,11 @@ pub const MOST_COLUMNS: usize = 32;
 impl Isa {
     /// Rows of the largest tile: as many as the registers hold next to b's two vectors.
     pub(super) fn rows(self) -> usize {
-        rows_of(self.lanes())
+        match self {
+            Self::Avx512Bf16 | Self::Avx512 => 12,
+            Self::Avx2 => 6,
+            Self::Portable => 4,
+        }
     }
 
     /// Floats of a vector.
@@ -80,18 +84,10 @@ impl Isa {
     }
 }
 
-const fn rows_of(lanes: usize) -> usize {
-    match lanes {
-        16 => 12,
-        8 => 6,
-        _ => 4,
-    }
-}
-
 /// Computes a tile whose operands hold elements of U.
 ///
 /// # Safety
-/// For every row r < `rows` and segment, `a + r a_stride + segment.a` (for `PANEL`: `a + (segment.a + l) isa.rows() + r`)
+/// For every row r < `rows` and segment, `a + r a_stride + segment.a` (for `PANEL`: `a + (segment.a + l) isa.lanes() + r`)
 /// must be valid for reads of `segment.len` units, b for whole rows, `c + r c_stride` (and `onto`, alike) for `columns`
 /// writes that nobody else makes, `bias` for `columns` reads; `rows` and `columns` are at least 1 and at most the
 /// tile's; the processor has `isa`.
@@ -157,7 +153,7 @@ unsafe fn add_segment<V: Vector, U: Element, E: Element, const R: usize, const C
     unsafe {
         let mut b = tile.b.add(segment.b * C * V::LANES);
         if IN_PANEL {
-            let pitch = rows_of(V::LANES);
+            let pitch = V::LANES;
             let mut a = tile.a.add(segment.a * pitch);
             for _ in 0..segment.len {
                 add_outer::<V, U, R, C>(sums, std::array::from_fn(|r| a.add(r)), b);
