@@ -36,8 +36,9 @@ pub(super) enum BenchCommand {
         steps: usize,
         /// Say where the time goes, beside the measured peaks of this machine
         ///
-        /// A product's operations are the multiplications that are made, times two for their additions: where a
-        /// window reaches into a map's padding, none are. Bytes are a floor: operands read once, results written once,
+        /// A product's operations are its multiplications, times two for their additions: where a window reaches into a
+        /// map's padding, there are none. Winograd's method (3x3, f32) makes fewer, but is counted like the direct one,
+        /// so that its share of the peak may exceed 100 %. Bytes are a floor: operands read once, results written once,
         /// in the formats that they have. The peaks are those of all threads together with the instruction set in use:
         /// products whose operands stay in registers and the first-level cache, and plain copies, in memory and in the
         /// second-level cache, of which bytes read and written count.
