@@ -66,20 +66,21 @@ impl Experiment<Settings> for Transfer {
 
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
         // A set that is not imported leaves its column empty; the report says so. The pairs' set is needed.
-        settings.catalog().pairs_identity(&settings.pairs)?;
-        let (there, missing): (Vec<_>, Vec<_>) = settings
-            .transfer
-            .sets
-            .iter()
-            .map(|set| (set, settings.catalog().identity(set)))
-            .partition(|(_, i)| i.is_ok());
-        if let ([], Some((_, error))) = (&there[..], missing.into_iter().next()) {
-            return error.and(Ok(Vec::new()));
+        let catalog = settings.catalog();
+        catalog.pairs_identity(&settings.pairs)?;
+        let mut there = Vec::new();
+        for set in &settings.transfer.sets {
+            if catalog.contains(set)? {
+                there.push(set);
+            }
+        }
+        if let ([], Some(missing)) = (&there[..], settings.transfer.sets.first()) {
+            catalog.identity(missing)?;
         }
         let mut cells = Vec::new();
         for what in ROWS {
             for seed in 0..if what == Representation::Pixels { 1 } else { settings.seeds } {
-                for (set, _) in &there {
+                for set in &there {
                     let inputs = stages::inputs(settings, what, set, seed)?;
                     cells.push(Cell { row: row(settings, what), column: (*set).clone(), seed, inputs });
                 }

@@ -122,6 +122,11 @@ fn reproduce_writes_a_whole_report_and_the_second_time_runs_nothing() {
     place.reproduce(&[]);
     assert_eq!(place.json(&["runs", "--json"]).as_array().unwrap().len(), before);
     assert_eq!(bytes("report.html"), old, "the same ledger gives the same bytes");
+    // One seed leaves every claim open, which only --strict minds.
+    let strict = place.run(&[&["reproduce", "--quiet", "--strict"], TINY].concat());
+    assert_eq!(strict.status.code(), Some(1), "{}", String::from_utf8_lossy(&strict.stderr));
+    let said = String::from_utf8(strict.stdout).unwrap();
+    assert!(said.to_lowercase().contains("inconclusive"), "{said}");
     place.stdout(&[&["report"], TINY].concat());
     let again: Value = serde_json::from_slice(&bytes("results.json")).unwrap();
     assert_eq!(again["tables"][0]["cells"], results["tables"][0]["cells"]);
@@ -209,6 +214,50 @@ fn an_interrupted_run_says_how_to_go_on() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_terminated_run_keeps_its_checkpoint_and_goes_on_to_the_same_bits() {
+    let longer: &[&str] = &["--set", "pretrain.epochs=30", "--set", "checkpoint_seconds=0"];
+    let whole = Place::new();
+    whole.reproduce(longer);
+
+    let place = Place::new();
+    let mut child = place
+        .command(&[&["reproduce", "--quiet"], TINY, longer].concat())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let stages = place.path().join(".sempair/cache/pretrain");
+    assert!(wait_for_checkpoint(&stages, &mut child));
+    assert!(program("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    assert!(place.stdout(&["runs"]).contains("interrupted"));
+    let kept =
+        fs::read_dir(&stages).unwrap().flatten().any(|stage| stage.path().join("checkpoint.safetensors").exists());
+    assert!(kept, "no checkpoint");
+    place.reproduce(longer);
+    assert_eq!(place.checkpoints(), whole.checkpoints());
+    assert_eq!(whole.checkpoints().len(), 2);
+}
+
+#[test]
+fn a_missing_set_is_left_out_and_a_damaged_one_is_an_error() {
+    let place = Place::new();
+    let sets = ["--data", "sets", "--set", "transfer.sets=[\"synth-10\", \"cifar-10\"]"];
+    let cells = |place: &Place| place.json(&[&["list", "--json"], TINY, &sets].concat())[0].clone();
+    assert_eq!(cells(&place)["cells"], 4);
+    fs::create_dir(place.path().join("sets")).unwrap();
+    fs::write(place.path().join("sets/cifar-10.safetensors"), [255; 40]).unwrap();
+    let error = cells(&place)["error"].to_string();
+    assert!(error.contains("cifar-10.safetensors: the file is truncated or damaged"), "{error}");
+    let error = place.error(&[&["reproduce", "--quiet"], TINY, &sets].concat());
+    assert!(error.contains("truncated or damaged") && error.contains("hint: "), "{error}");
+    let only_missing = ["--data", "none", "--set", "transfer.sets=[\"cifar-10\"]"];
+    let error = place.error(&[&["reproduce", "--quiet"], TINY, &only_missing].concat());
+    assert!(error.contains("no dataset `cifar-10`"), "{error}");
+}
+
+#[test]
 fn audit_tells_kept_from_changed() {
     let place = Place::new();
     let git = |arguments: &[&str]| {
@@ -292,23 +341,10 @@ fn pairs_and_previews_of_the_embedded_world() {
 #[test]
 fn benchmarks_print_their_facts() {
     let place = Place::new();
-    let step = place.json(&[
-        "bench",
-        "step",
-        "--model",
-        "resnet18",
-        "--image",
-        "32",
-        "--pairs",
-        "2",
-        "--precision",
-        "f32",
-        "--threads",
-        "2",
-        "--steps",
-        "2",
-        "--json",
-    ]);
+    let arguments = "bench step --model resnet18 --image 32 --pairs 2 --precision f32 --threads 2 --steps 2 --json";
+    let text = place.stdout(&arguments.split(' ').collect::<Vec<_>>());
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let step: Value = serde_json::from_str(&text).unwrap();
     for key in ["model", "image", "pairs", "precision", "isa", "threads", "images_per_second_median"] {
         assert!(!step[key].is_null(), "{key}");
     }
@@ -353,7 +389,8 @@ fn a_profile_accounts_for_the_whole_step() {
         assert!(number(kind, "bytes") > 0.0 && number(kind, "gb_per_second") > 0.0, "{kind}");
         let product = ["convolution", "linear"].iter().any(|word| kind["kind"].as_str().unwrap().contains(word));
         assert_eq!(product, number(kind, "flops") > 0.0, "{kind}");
-        assert!(!product || (0.0..1.5).contains(&number(kind, "share_of_peak")), "{kind}");
+        // Winograd's method makes 4 multiplications of 9, though all 9 are counted.
+        assert!(!product || (0.0..2.25).contains(&number(kind, "share_of_peak")), "{kind}");
     }
     let seconds: Vec<f64> = kinds.iter().map(|kind| number(kind, "seconds")).collect();
     assert!(seconds.is_sorted_by(|a, b| a >= b), "{seconds:?}");

@@ -140,9 +140,10 @@ impl Project {
     }
 
     fn run(&self, force: bool) -> Result<Vec<TableRun>> {
+        let resolved = resolve(layers()).unwrap();
         runner::run(
-            &[&self.count as &dyn Experiment<Settings>],
-            &resolve(layers()).unwrap(),
+            runner::plan(&[&self.count as &dyn Experiment<Settings>], &resolved.settings)?,
+            &resolved,
             "quick",
             &self.compute,
             &self.ledger(),

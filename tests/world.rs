@@ -226,7 +226,7 @@ fn factors_are_written_as_a_table() {
     assert_eq!(rows[5][column("cast_blue")].parse::<f32>().unwrap(), factors[4].cast[2]);
     let pattern = serde_json::to_string(&factors[4].pattern).unwrap();
     assert_eq!(format!("\"{}\"", rows[5][column("pattern")]), pattern);
-    let missing = folder.path().join("no/such/folder.tsv");
+    let missing = path.join("folder.tsv");
     assert!(write_factors(&missing, &factors).unwrap_err().what().contains("folder.tsv"));
 }
 

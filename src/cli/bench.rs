@@ -13,7 +13,7 @@ use crate::train::bench::time_steps;
 use crate::train::settings::PrecisionChoice;
 
 use super::profile::Profile;
-use super::setup::print_json;
+use super::setup::print_json_line;
 
 #[derive(Subcommand)]
 pub(super) enum BenchCommand {
@@ -36,14 +36,15 @@ pub(super) enum BenchCommand {
         steps: usize,
         /// Say where the time goes, beside the measured peaks of this machine
         ///
-        /// A product's operations are the multiplications that are made, times two for their additions: where a
-        /// window reaches into a map's padding, none are. Bytes are a floor: operands read once, results written once,
+        /// A product's operations are its multiplications, times two for their additions: where a window reaches into a
+        /// map's padding, there are none. Winograd's method (3x3, f32) makes fewer, but is counted like the direct one,
+        /// so that its share of the peak may exceed 100 %. Bytes are a floor: operands read once, results written once,
         /// in the formats that they have. The peaks are those of all threads together with the instruction set in use:
         /// products whose operands stay in registers and the first-level cache, and plain copies, in memory and in the
         /// second-level cache, of which bytes read and written count.
         #[arg(long)]
         profile: bool,
-        /// Print JSON
+        /// Print JSON, on one line
         #[arg(long)]
         json: bool,
     },
@@ -55,7 +56,7 @@ pub(super) enum BenchCommand {
         /// Timed rounds of 512 views
         #[arg(long, default_value_t = 20)]
         rounds: usize,
-        /// Print JSON
+        /// Print JSON, on one line
         #[arg(long)]
         json: bool,
     },
@@ -142,7 +143,7 @@ fn step(
         if let Some(profile) = profile {
             facts["profile"] = profile.json();
         }
-        print_json(&facts)?;
+        print_json_line(&facts)?;
     } else {
         say!("{name} at {image}x{image}, {pairs} pairs, {precision}, {isa}, {threads} threads");
         say!("{:.1} images/s median, {:.1} best of {steps} steps", median(&rates), best(&rates));
@@ -168,7 +169,7 @@ fn augment(image: usize, rounds: usize, json: bool) -> Result<ExitCode> {
     at_least_one("rounds", rounds)?;
     let rates = throughput(image, rounds);
     if json {
-        print_json(&json!({
+        print_json_line(&json!({
             "image": image, "threads": rayon::current_num_threads(), "images_per_second": rates,
             "images_per_second_median": median(&rates), "images_per_second_best": best(&rates),
         }))?;

@@ -14,7 +14,7 @@ use crate::data::import::{Options, import};
 use crate::data::pairs::{Kind, Pair, PairList};
 use crate::data::preview::{contact_sheet, write_png};
 use crate::data::store;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::{Bar, Progress};
 use crate::rng::Key;
@@ -250,8 +250,6 @@ fn preview(settings: &Settings, name: &str, rows: usize, file: Option<PathBuf>) 
     let sheet: Vec<_> = list.pairs.iter().take(rows).map(row).collect();
     let (width, height, rgb) = contact_sheet(&sheet, (96 / size).max(1));
     let path = file.unwrap_or_else(|| folder(settings).join(format!("preview-{name}.png")));
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir).context(format!("cannot make the folder {}", dir.display()))?;
     write_png(&path, width, height, &rgb)?;
     say!("{} pairs of {}, each image with {VIEWS} views of it: {}", sheet.len(), set.name, path.display());
     Ok(ExitCode::SUCCESS)

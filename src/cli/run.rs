@@ -11,7 +11,7 @@ use crate::harness::experiment::{Experiment, Table};
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
 use crate::harness::record::{Record, Status};
-use crate::harness::runner::{self, Options};
+use crate::harness::runner::{self, Options, Plan};
 use crate::report::stats::Verdict;
 use crate::report::{Input, Rendered, render, results};
 use crate::train::settings::Settings;
@@ -32,9 +32,10 @@ pub(super) fn reproduce(
     let (ledger, cache) = (setup::ledger(settings), setup::cache(settings));
     let progress = Progress::stderr(quiet);
     let interrupt = Interrupt::install()?;
-    say_what_is_missing(&experiments, settings, &progress)?;
+    let plans = runner::plan(&experiments, settings)?;
+    say_what_is_missing(&plans, &progress);
     let runs = runner::run(
-        &experiments,
+        plans,
         &resolved,
         &args.profile,
         &setup::compute(settings),
@@ -135,14 +136,9 @@ fn chosen<'a>(app: &App<'a>, tables: &[String]) -> Result<Vec<&'a dyn Experiment
 }
 
 /// A column without cells is one whose data are not there.
-fn say_what_is_missing(
-    experiments: &[&dyn Experiment<Settings>],
-    settings: &Settings,
-    progress: &Progress,
-) -> Result<()> {
-    for experiment in experiments {
-        let cells = experiment.cells(settings)?;
-        for column in experiment.table(settings).columns {
+fn say_what_is_missing(plans: &[Plan<'_, Settings>], progress: &Progress) {
+    for Plan { experiment, table, cells } in plans {
+        for column in &table.columns {
             if !cells.iter().any(|cell| cell.column == column.id) {
                 progress.line(&format!(
                     "table {}: `{}` is not imported, so its column stays empty (`sempair data import PATH` adds it)",
@@ -152,7 +148,6 @@ fn say_what_is_missing(
             }
         }
     }
-    Ok(())
 }
 
 /// The completed runs of a table that may stand side by side: those with the code and the configuration of the newest.

@@ -116,7 +116,13 @@ pub(super) fn print_line(text: std::fmt::Arguments<'_>) {
     }
 }
 
-/// Prints facts as JSON on standard output.
+/// Prints facts as JSON on one line of standard output.
+pub(super) fn print_json_line(value: &impl Serialize) -> Result<()> {
+    say!("{}", serde_json::to_string(value).context("not JSON")?);
+    Ok(())
+}
+
+/// Prints facts as JSON on standard output, for scripts and people alike.
 pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
     say!("{}", serde_json::to_string_pretty(value).context("not JSON")?);
     Ok(())

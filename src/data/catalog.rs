@@ -54,12 +54,20 @@ impl Catalog<'_> {
         }
     }
 
+    /// Whether a dataset is embedded or was imported; it may be damaged.
+    ///
+    /// # Errors
+    /// A name that no dataset can have.
+    pub fn contains(&self, name: &str) -> Result<bool> {
+        if is_embedded(name) { Ok(true) } else { store::contains(self.folder, name) }
+    }
+
     /// What determines a dataset's content, found without rendering or reading its pixels.
     ///
     /// # Errors
     /// As [`Catalog::open`].
     pub fn identity(&self, name: &str) -> Result<Value> {
-        if name == SYNTH || world::EVALUATION_SETS.contains(&name) {
+        if is_embedded(name) {
             return Ok(json!({ "name": name, "world": self.world, "version": world::VERSION }));
         }
         let dataset = store::open(self.folder, name)?;
@@ -119,4 +127,8 @@ impl Catalog<'_> {
         };
         Ok((set, list))
     }
+}
+
+fn is_embedded(name: &str) -> bool {
+    name == SYNTH || world::EVALUATION_SETS.contains(&name)
 }

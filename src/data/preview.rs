@@ -1,6 +1,5 @@
 //! Contact sheets: rows of small pictures, enlarged and set side by side, to look at.
 
-use std::io::Write;
 use std::path::Path;
 
 use image::ExtendedColorType;
@@ -10,6 +9,7 @@ use image::codecs::png::PngEncoder;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
+use crate::files;
 
 /// Pixels of white between pictures and around the sheet.
 const GAP: usize = 4;
@@ -38,23 +38,18 @@ pub fn contact_sheet(rows: &[Vec<(usize, Vec<u8>)>], scale: usize) -> (usize, us
     (width, height, sheet)
 }
 
-/// Writes `rgb` (height, width, 3) as a PNG to a temporary file that then takes the name `path`.
+/// Writes `rgb` (height, width, 3) as a PNG whole or not at all, with the folders above it.
 ///
 /// # Errors
-/// When the folder cannot be written, or when sizes do not agree with the number of bytes or are 0.
+/// When the file cannot be written, or when sizes do not agree with the number of bytes or are 0.
 pub fn write_png(path: &Path, width: usize, height: usize, rgb: &[u8]) -> Result<()> {
     let place = || format!("picture {}", path.display());
     if width == 0 || height == 0 || rgb.len() != width * height * 3 {
         return Err(Error::new(format!("{}: {} bytes for {width}x{height} pixels", place(), rgb.len())));
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut png = Vec::new();
     PngEncoder::new(&mut png).write_image(rgb, width as u32, height as u32, ExtendedColorType::Rgb8).context(place())?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).context(place())?;
-    file.write_all(&png).context(place())?;
-    file.as_file().sync_all().context(place())?;
-    file.persist(path).context(place())?;
-    Ok(())
+    files::write_whole(path, &png)
 }
 
 #[cfg(test)]

@@ -107,17 +107,24 @@ impl Report {
 /// # Errors
 /// No such dataset, or a file that is not what [`Writer`] wrote.
 pub fn open(data_dir: &Path, name: &str) -> Result<Dataset> {
-    let path = path_of(data_dir, name)?;
-    if !path.is_file() {
+    if !contains(data_dir, name)? {
         return Err(missing(data_dir, name));
     }
-    let stored = Stored::open(&path).map_err(|error| error.hint(again(name)))?;
+    let stored = Stored::open(&path_of(data_dir, name)?).map_err(|error| error.hint(again(name)))?;
     let mut splits = BTreeMap::new();
     for split in &stored.splits {
         let set = stored.image_set(&format!("{name}/{split}"), split);
         splits.insert(split.clone(), set.map_err(|error| error.hint(again(name)))?);
     }
     Ok(Dataset { name: name.into(), description: stored.text("description")?.into(), splits })
+}
+
+/// Whether there is a dataset of that name, sound or damaged.
+///
+/// # Errors
+/// A name that no dataset can have.
+pub fn contains(data_dir: &Path, name: &str) -> Result<bool> {
+    Ok(path_of(data_dir, name)?.is_file())
 }
 
 /// All datasets in `data_dir`, by name. A directory that does not exist has none.

@@ -7,7 +7,7 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
-use crate::harness::files;
+use crate::files;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
 use crate::harness::record::FileHash;

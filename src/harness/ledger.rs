@@ -4,7 +4,7 @@
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
-use crate::harness::files;
+use crate::files;
 use crate::harness::record;
 use crate::harness::record::Record;
 use crate::harness::record::Status;

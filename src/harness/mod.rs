@@ -9,7 +9,6 @@ pub mod cache;
 pub mod canonical;
 pub mod config;
 pub mod experiment;
-mod files;
 pub mod interrupt;
 pub mod lab;
 pub mod ledger;

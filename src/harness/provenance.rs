@@ -1,6 +1,6 @@
 //! Where a run comes from: the commit and its difference, the build, the machine.
 
-use crate::harness::files;
+use crate::files;
 use git2::DiffFormat;
 use git2::DiffOptions;
 use git2::ErrorCode;

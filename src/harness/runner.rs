@@ -57,12 +57,31 @@ pub struct TableRun {
     pub cells: Vec<(Cell, String)>,
 }
 
-/// Runs what is missing of `experiments` and returns the run behind every cell.
+/// An experiment as its settings fill it: its table, and the cells to run.
+pub struct Plan<'a, S> {
+    /// The experiment.
+    pub experiment: &'a dyn Experiment<S>,
+    /// Its table.
+    pub table: Table,
+    /// Its cells, in the order in which they run.
+    pub cells: Vec<Cell>,
+}
+
+/// Asks every experiment for its table and its cells.
+pub fn plan<'a, S>(experiments: &[&'a dyn Experiment<S>], settings: &S) -> Result<Vec<Plan<'a, S>>> {
+    let plan = |experiment: &&'a dyn Experiment<S>| {
+        let cells = experiment.cells(settings).map_err(|error| error.context(experiment.id()))?;
+        Ok(Plan { experiment: *experiment, table: experiment.table(settings), cells })
+    };
+    experiments.iter().map(plan).collect()
+}
+
+/// Runs what is missing of `plans` and returns the run behind every cell.
 ///
 /// A failure or an interruption is recorded, then returned; what was computed before is kept.
 #[expect(clippy::too_many_arguments, reason = "each is one thing from outside, handed in once by the command line")]
 pub fn run<S: Serialize + Sync>(
-    experiments: &[&dyn Experiment<S>],
+    plans: Vec<Plan<'_, S>>,
     resolved: &Resolved<S>,
     profile: &str,
     compute: &Compute,
@@ -74,17 +93,11 @@ pub fn run<S: Serialize + Sync>(
     args: &[String],
 ) -> Result<Vec<TableRun>> {
     ledger.bury_killed()?;
-    let mut plans = Vec::new();
-    for experiment in experiments {
-        let table = experiment.table(&resolved.settings);
-        let cells = experiment.cells(&resolved.settings).map_err(|error| error.context(experiment.id()))?;
-        plans.push((*experiment, table, cells));
-    }
     let mut bench = Bench {
         template: template(resolved, profile, compute, options, args),
         done: if options.force { HashMap::new() } else { completed(ledger)? },
         renewed: options.force.then(HashSet::new),
-        total: plans.iter().map(|(_, _, cells)| cells.len()).sum(),
+        total: plans.iter().map(|plan| plan.cells.len()).sum(),
         started: 0,
         reused: 0,
         settings: &resolved.settings,
@@ -94,7 +107,7 @@ pub fn run<S: Serialize + Sync>(
         interrupt,
     };
     let mut tables = Vec::new();
-    for (experiment, table, cells) in plans {
+    for Plan { experiment, table, cells } in plans {
         let mut runs = Vec::new();
         for cell in cells {
             let id = bench.cell(experiment, &table, &cell)?;

@@ -3,6 +3,7 @@
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
+use crate::files;
 use crate::report::results;
 use crate::report::results::Input;
 use crate::report::results::Results;
@@ -12,8 +13,6 @@ use crate::report::text;
 use crate::report::view;
 use crate::report::view::ReportView;
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 use tera::Kwargs;
@@ -45,7 +44,8 @@ pub fn render(input: &Input, out_dir: &Path) -> Result<Rendered> {
     for (name, text) in
         files.iter().map(|(n, t)| (n.as_path(), t)).chain(page.iter().map(|p| (Path::new("report.html"), p)))
     {
-        write_whole(&out_dir.join(name), text)?;
+        files::write_whole(&out_dir.join(name), text.as_bytes())
+            .map_err(|error| error.hint("choose another folder with `--out DIR`"))?;
     }
     let names = files.into_keys().chain([PathBuf::from("report.html")]).collect();
     Ok(Rendered { dir: out_dir.to_path_buf(), files: names, summary: summary(&results, &view, out_dir) })
@@ -177,26 +177,4 @@ fn grid(table: &view::TableView) -> Vec<String> {
         fields.collect::<Vec<_>>().join("   ").trim_end().to_string()
     };
     lines.iter().map(padded).collect()
-}
-
-fn write_whole(path: &Path, text: &str) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        fs::create_dir_all(folder)?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-        let written = fs::File::create(&temporary).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&temporary, path)
-        });
-        if written.is_err() {
-            // The error that counts is the first one.
-            let _ = fs::remove_file(&temporary);
-        }
-        written
-    };
-    write()
-        .context(format!("cannot write {}", path.display()))
-        .map_err(|e| e.hint("choose another folder with `--out DIR`"))
 }

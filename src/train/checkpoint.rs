@@ -2,8 +2,6 @@
 //! as in memory, (O, K, K, I). Equal networks give equal bytes.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
 use safetensors::SafeTensors;
@@ -11,6 +9,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
+use crate::files;
 use crate::nn::{Entry, Kind, Parameters};
 use crate::optim::Optimizer;
 use crate::tensor::{Cpu, Device};
@@ -88,21 +87,6 @@ pub fn load(path: &Path, parameters: &mut Parameters<Cpu>, optimizer: &mut Optim
     let (steps, position) = serde_json::from_str(meta).map_err(|_| damaged(path))?;
     optimizer.restore(steps, state);
     Ok(position)
-}
-
-/// Writes a file whole or not at all: a temporary neighbour, synced, then renamed.
-///
-/// # Errors
-/// Names the file and what the system said.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let written = tempfile::NamedTempFile::new_in(dir).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|e| e.error)?;
-        File::open(dir)?.sync_all()
-    });
-    written.context(format!("cannot write {}", path.display()))
 }
 
 /// Removes a file that may be missing.
@@ -198,5 +182,5 @@ pub fn write(path: &Path, tensors: &[Named], metadata: Option<HashMap<String, St
         .map(|t| Ok((&t.name, TensorView::new(Dtype::F32, t.shape.clone(), &t.bytes).context(&t.name)?)))
         .collect::<Result<Vec<_>>>()?;
     let bytes = safetensors::serialize(views, metadata).context(format!("cannot write {}", path.display()))?;
-    write_atomically(path, &bytes)
+    files::write_whole(path, &bytes)
 }

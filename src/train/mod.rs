@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::augment::Pipeline;
 use crate::data::batches::{Batches, Source};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
 use crate::methods::Method;
@@ -219,7 +220,7 @@ impl<'a> Training<'a> {
     fn finish(mut self) -> Result<()> {
         self.position.history.seconds += self.started.elapsed().as_secs_f64();
         checkpoint::save_weights(&self.dir.join(ENCODER), &self.network.parameters())?;
-        checkpoint::write_atomically(
+        files::write_whole(
             &self.dir.join(HISTORY),
             &serde_json::to_vec_pretty(&self.position.history)
                 .map_err(|e| Error::new(format!("the history is not JSON: {e}")))?,

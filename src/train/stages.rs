@@ -1,6 +1,7 @@
 //! The stages that cells of several tables are built of: pretraining, features, probe. Each is computed once for
 //! everything that determines it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use safetensors::SafeTensors;
@@ -10,11 +11,12 @@ use serde_json::{Value, json};
 use crate::data::augment::Pipeline;
 use crate::data::batches::Source;
 use crate::data::catalog::SYNTH;
-use crate::data::image_set::{Dataset, ImageSet};
-use crate::data::pairs::Kind;
+use crate::data::image_set::ImageSet;
+use crate::data::pairs::{Kind, PairList};
 use crate::data::world;
 use crate::error::{Context, Result};
 use crate::eval::{self, Features};
+use crate::files;
 use crate::harness::experiment::{Curve, DataRef, Outcome};
 use crate::harness::lab::{Lab, Stage};
 use crate::rng::Key;
@@ -35,8 +37,25 @@ pub enum Representation {
 }
 
 const FEATURES: &str = "features.safetensors";
+/// What was trained on, or evaluated: known without opening it again.
+const DATA: &str = "data.json";
 const PROBE: &str = "probe.json";
 const PREDICTIONS: &str = "predictions.json";
+
+/// What of an evaluation set stands beside its features.
+#[derive(Serialize, Deserialize)]
+struct Evaluated {
+    /// Every split, evaluated or not.
+    data: Vec<DataRef>,
+    splits: BTreeMap<String, Labels>,
+}
+
+/// What the images of a split show.
+#[derive(Serialize, Deserialize)]
+struct Labels {
+    classes: usize,
+    labels: Vec<u32>,
+}
 
 /// Accuracies of one representation on one set.
 #[derive(Serialize, Deserialize)]
@@ -71,19 +90,18 @@ pub fn evaluate(settings: &Settings, what: Representation, set: &str, seed: u64,
     let mut outcome = Outcome::default();
     let encoder = match what {
         Representation::Pretrained(kind) => {
-            let (stage, data) = pretrained(settings, kind, seed, lab)?;
+            let stage = pretrained(settings, kind, seed, lab)?;
             describe_training(&stage, &mut outcome)?;
-            outcome.data.push(data);
             Some(stage)
         }
         Representation::Random | Representation::Pixels => None,
     };
     record_factors(settings, set, lab)?;
-    let dataset = settings.catalog().open(set)?;
-    outcome.data.extend(dataset.splits.values().map(|split| data_ref(split, &dataset.description)));
-    let extracted = extracted(settings, what, set, &dataset, encoder.as_ref(), seed, lab)?;
+    let extracted = extracted(settings, what, set, encoder.as_ref(), seed, lab)?;
+    let Evaluated { data, splits } = read_json(&extracted.dir.join(DATA))?;
+    outcome.data.extend(data);
     let stage = lab.stage("probe", &inputs(settings, what, set, seed)?, |dir| {
-        let [train, test] = ["train", "test"].map(|split| read_features(&extracted.dir, split, &dataset));
+        let [train, test] = ["train", "test"].map(|split| read_features(&extracted.dir, set, split, &splits));
         probe(settings, &train?, &test?, seed, dir)
     })?;
     let result: Probe = read_json(&stage.dir.join(PROBE))?;
@@ -114,43 +132,27 @@ fn record_factors(settings: &Settings, set: &str, lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// The stage of a pretraining, and its data.
-fn pretrained(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab) -> Result<(Stage, DataRef)> {
-    let (set, list) = settings.catalog().pairs(&settings.pairs)?;
+/// The stage of a pretraining.
+fn pretrained(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab) -> Result<Stage> {
     record_factors(settings, &settings.pairs.from, lab)?;
-    let data = DataRef {
-        name: format!("{} pairs of {}", list.pairs.len(), set.name),
-        description: format!(
-            "{} pairs, {} categories; {}",
-            if kind == Kind::Semantic { "semantic" } else { "augmented" },
-            list.categories.len(),
-            match kind {
-                Kind::Semantic => "two different images of one category each",
-                Kind::Augmented => "the first image of each semantic pair, twice",
-            }
-        ),
-        hash: list.hash(kind),
-        images: set.len() as u64,
-    };
     let (progress, interrupt) = (lab.progress(), lab.interrupt());
-    let stage =
-        lab.stage("pretrain", &representation_inputs(settings, Representation::Pretrained(kind), seed)?, |dir| {
-            let source = Source { pairs: list.indices(kind), set };
-            let pipeline =
-                Pipeline::new(settings.augment.clone(), settings.normalization.clone(), settings.model.image);
-            let run = settings.pretraining(seed);
-            pretrain(
-                &run,
-                settings.precision.resolve(),
-                source,
-                pipeline,
-                dir,
-                settings.checkpoint_seconds,
-                progress,
-                interrupt,
-            )
-        })?;
-    Ok((stage, data))
+    lab.stage("pretrain", &representation_inputs(settings, Representation::Pretrained(kind), seed)?, |dir| {
+        let (set, list) = settings.catalog().pairs(&settings.pairs)?;
+        write_json(&dir.join(DATA), &pairs_ref(&set, &list, kind))?;
+        let source = Source { pairs: list.indices(kind), set };
+        let pipeline = Pipeline::new(settings.augment.clone(), settings.normalization.clone(), settings.model.image);
+        let run = settings.pretraining(seed);
+        pretrain(
+            &run,
+            settings.precision.resolve(),
+            source,
+            pipeline,
+            dir,
+            settings.checkpoint_seconds,
+            progress,
+            interrupt,
+        )
+    })
 }
 
 fn representation_inputs(settings: &Settings, what: Representation, seed: u64) -> Result<Value> {
@@ -169,12 +171,11 @@ fn representation_inputs(settings: &Settings, what: Representation, seed: u64) -
     })
 }
 
-/// The stage of a set's features.
+/// The stage of a set's features, with what the probe and the record need of the set.
 fn extracted(
     settings: &Settings,
     what: Representation,
     set: &str,
-    dataset: &Dataset,
     encoder: Option<&Stage>,
     seed: u64,
     lab: &mut Lab,
@@ -194,6 +195,9 @@ fn extracted(
         if let (Some(network), Some(stage)) = (&network, encoder) {
             checkpoint::load_weights(&stage.dir.join(ENCODER), &mut network.parameters())?;
         }
+        let dataset = settings.catalog().open(set)?;
+        let data = dataset.splits.values().map(|split| data_ref(split, &dataset.description)).collect();
+        let mut evaluated = Evaluated { data, splits: BTreeMap::new() };
         let mut tensors = Vec::new();
         for (name, split) in &dataset.splits {
             if split.is_empty() || !["train", "test"].contains(&name.as_str()) {
@@ -204,22 +208,25 @@ fn extracted(
                 None => pixels(split, &settings.normalization)?,
             };
             tensors.push(checkpoint::Named::floats(name, vec![of_split.rows(), of_split.dim], &of_split.values));
+            let labels = Labels { classes: split.classes.len(), labels: split.labels.to_vec() };
+            evaluated.splits.insert(name.clone(), labels);
         }
+        write_json(&dir.join(DATA), &evaluated)?;
         checkpoint::write(&dir.join(FEATURES), &tensors, None)
     })
 }
 
-fn read_features(dir: &Path, split: &str, dataset: &Dataset) -> Result<Features> {
+fn read_features(dir: &Path, set: &str, split: &str, splits: &BTreeMap<String, Labels>) -> Result<Features> {
     let path = dir.join(FEATURES);
     let bytes = std::fs::read(&path).context(format!("cannot read {}", path.display()))?;
     let file = SafeTensors::deserialize(&bytes).context(path.display())?;
-    let set = dataset.splits.get(split).ok_or_else(|| {
-        crate::error::Error::new(format!("`{}` has no split `{split}`, which evaluation needs", dataset.name))
+    let Labels { classes, labels } = splits.get(split).ok_or_else(|| {
+        crate::error::Error::new(format!("`{set}` has no split `{split}`, which evaluation needs"))
             .hint("`sempair data list` shows the splits of each set")
     })?;
     let dim = file.tensor(split).context(path.display())?.shape()[1];
-    let values = checkpoint::floats(&file, &path, split, set.len() * dim)?;
-    Features::new(values, set.labels.to_vec(), dim, set.classes.len())
+    let values = checkpoint::floats(&file, &path, split, labels.len() * dim)?;
+    Features::new(values, labels.clone(), dim, *classes)
 }
 
 fn probe(settings: &Settings, train: &Features, test: &Features, seed: u64, dir: &Path) -> Result<()> {
@@ -242,6 +249,7 @@ fn probe(settings: &Settings, train: &Features, test: &Features, seed: u64, dir:
 fn describe_training(stage: &Stage, outcome: &mut Outcome) -> Result<()> {
     let history: History = read_json(&stage.dir.join(HISTORY))?;
     outcome.checkpoint = hash_of(stage, ENCODER);
+    outcome.data.push(read_json(&stage.dir.join(DATA))?);
     outcome.facts.insert("training seconds".into(), history.seconds.into());
     outcome.facts.insert("waiting for data, part of training".into(), (history.waited / history.seconds).into());
     let x = (1..=history.losses.len()).map(|epoch| epoch as f64).collect();
@@ -254,6 +262,23 @@ fn describe_training(stage: &Stage, outcome: &mut Outcome) -> Result<()> {
     };
     outcome.curves.push(curve.thinned());
     Ok(())
+}
+
+fn pairs_ref(set: &ImageSet, list: &PairList, kind: Kind) -> DataRef {
+    DataRef {
+        name: format!("{} pairs of {}", list.pairs.len(), set.name),
+        description: format!(
+            "{} pairs, {} categories; {}",
+            if kind == Kind::Semantic { "semantic" } else { "augmented" },
+            list.categories.len(),
+            match kind {
+                Kind::Semantic => "two different images of one category each",
+                Kind::Augmented => "the first image of each semantic pair, twice",
+            }
+        ),
+        hash: list.hash(kind),
+        images: set.len() as u64,
+    }
 }
 
 fn data_ref(set: &ImageSet, description: &str) -> DataRef {
@@ -276,5 +301,5 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let bytes = serde_json::to_vec(value).context(path.display())?;
-    checkpoint::write_atomically(path, &bytes)
+    files::write_whole(path, &bytes)
 }

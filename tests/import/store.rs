@@ -70,6 +70,23 @@ fn list_tells_what_is_there_even_beside_a_damaged_file() {
 }
 
 #[test]
+fn an_import_removes_what_a_killed_one_left_and_nothing_else() {
+    let place = Place::new();
+    fs::create_dir(place.data()).unwrap();
+    let file = |name: &str| place.data().join(name);
+    for name in [".import-killed.part", ".import-lives.part", ".import-notes", "mine.part"] {
+        fs::write(file(name), "half").unwrap();
+    }
+    let lives = fs::File::open(file(".import-lives.part")).unwrap();
+    lives.lock().unwrap(); // as the process does that still writes it
+    place.import(&place.source(&sources::zip_bytes(&sources::folders())), Some(8)).unwrap();
+    let mut left: Vec<_> = fs::read_dir(place.data()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".import-lives.part", ".import-notes", "mine.part", "set.safetensors"]);
+    drop(lives);
+}
+
+#[test]
 fn a_missing_set_is_answered_with_those_there_are() {
     let place = imported();
     let error = store::open(&place.data(), "sett").unwrap_err();

@@ -12,7 +12,6 @@
 use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -20,6 +19,7 @@ use crate::data::image_set::ImageSet;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
+use crate::files;
 
 use super::Kind;
 use super::Pair;
@@ -39,12 +39,7 @@ impl PairList {
     pub fn write_manifest(&self, set: &ImageSet, dir: &Path) -> Result<PathBuf> {
         assert!(self.set_hash == set.hash, "write_manifest: {} is not the list's set {}", set.name, self.set);
         let path = dir.join(self.file_name());
-        let failed = format!("cannot write {}", path.display());
-        fs::create_dir_all(dir).context(&failed)?;
-        let mut file = tempfile::Builder::new().prefix(".pairs-").tempfile_in(dir).context(&failed)?;
-        file.write_all(self.to_text(set).as_bytes()).context(&failed)?;
-        file.as_file().sync_all().context(&failed)?;
-        file.persist(&path).map_err(|error| error.error).context(&failed)?;
+        files::write_whole(&path, self.to_text(set).as_bytes())?;
         Ok(path)
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::fs::File;
+use std::io;
 use std::io::Seek;
 use std::io::SeekFrom;
 use std::io::Write;
@@ -14,8 +15,8 @@ use serde_json::json;
 use tempfile::NamedTempFile;
 
 use crate::data::image_set;
-use crate::error::Context;
 use crate::error::Result;
+use crate::files;
 
 use super::SCHEMA;
 use super::UNLABELED;
@@ -44,6 +45,7 @@ pub struct Facts {
 }
 
 /// A dataset that is being written. It appears under its name when it is finished; dropped before, it leaves nothing.
+/// Killed before, it leaves a hidden file that nobody holds a lock of: the next one removes it.
 pub struct Writer {
     file: NamedTempFile,
     target: PathBuf,
@@ -71,9 +73,7 @@ impl Writer {
     /// labels, where it has labels.
     pub fn create(data_dir: &Path, facts: Facts, splits: Vec<(String, Vec<String>, Option<Vec<u32>>)>) -> Result<Self> {
         let target = path_of(data_dir, &facts.name)?;
-        let failed = || format!("cannot write {}", target.display());
-        fs::create_dir_all(data_dir).context(failed())?;
-        let file = temporary(data_dir).context(failed())?;
+        let file = temporary(data_dir).map_err(|error| files::not_written(&target, &error))?;
         let splits = splits.into_iter().map(|(name, names, labels)| Split {
             file_hashes: vec![[0; 32]; names.len()],
             pixel_hashes: vec![[0; 32]; names.len()],
@@ -130,10 +130,7 @@ impl Writer {
                 [split.file_hashes.as_flattened(), split.pixel_hashes.as_flattened(), names.as_bytes()].concat();
             self.write_at(self.start + split.pixels - block.len() as u64, &block)?;
         }
-        let failed = format!("cannot write {}", self.target.display());
-        self.file.as_file().sync_all().context(&failed)?;
-        self.file.persist(&self.target).map_err(|error| error.error).context(&failed)?;
-        sync_directory(&self.target).context(&failed)?;
+        files::publish(self.file, &self.target).map_err(|error| files::not_written(&self.target, &error))?;
         Ok(self.target)
     }
 
@@ -141,7 +138,7 @@ impl Writer {
         let file = self.file.as_file_mut();
         file.seek(SeekFrom::Start(at))
             .and_then(|_| file.write_all(bytes))
-            .context(format!("cannot write {}", self.target.display()))
+            .map_err(|error| files::not_written(&self.target, &error))
     }
 
     fn content_hash(&self, split: &Split) -> String {
@@ -204,19 +201,30 @@ impl Writer {
     }
 }
 
-/// A file beside the target, so that renaming it is atomic, with the permissions of any new file.
-fn temporary(data_dir: &Path) -> std::io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".import-").suffix(".part");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(data_dir)
-}
+/// The names of unfinished imports.
+const PREFIX: &str = ".import-";
+const SUFFIX: &str = ".part";
 
-/// The new name is on disk only when its directory is.
-fn sync_directory(file: &Path) -> std::io::Result<()> {
-    match file.parent().filter(|_| cfg!(unix)) {
-        Some(directory) if !directory.as_os_str().is_empty() => File::open(directory)?.sync_all(),
-        _ => Ok(()),
+/// A file beside the target, so that renaming it is atomic, locked as long as it is open. Removes those that killed
+/// imports left: no process holds their locks.
+fn temporary(data_dir: &Path) -> io::Result<NamedTempFile> {
+    fs::create_dir_all(data_dir)?;
+    for entry in fs::read_dir(data_dir)?.flatten() {
+        let name = entry.file_name();
+        let unfinished = name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
+        // The lock is held until the file is gone, so that its owner, should it only just have made it, sees that.
+        if unfinished
+            && let Ok(file) = File::open(entry.path())
+            && file.try_lock().is_ok()
+        {
+            let _ = fs::remove_file(entry.path()); // one that stays does no harm
+        }
+    }
+    loop {
+        let file = files::temporary(data_dir, PREFIX, SUFFIX)?;
+        // Where files have no locks, nobody removes what others left.
+        if file.as_file().lock().is_err() || file.path().exists() {
+            return Ok(file);
+        }
     }
 }

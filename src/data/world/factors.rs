@@ -1,14 +1,13 @@
 //! What was drawn for an image, and a table of it to store beside the images.
 
-use std::io::Write;
 use std::path::Path;
 
 use serde::Serialize;
 
 use super::surface::Background;
 use super::surface::Pattern;
-use crate::error::Context;
 use crate::error::Result;
+use crate::files;
 
 /// Everything drawn for an instance. Positions and directions: x to the right, y downwards.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -85,22 +84,16 @@ impl Factors {
     }
 }
 
-/// Writes one line per image, tab-separated under a header, to a temporary file that then takes the name `path`.
+/// Writes one line per image, tab-separated under a header, whole or not at all.
 ///
 /// # Errors
-/// When the folder cannot be written.
+/// When the file cannot be written.
 pub fn write_factors(path: &Path, factors: &[Factors]) -> Result<()> {
-    let place = || format!("factors table {}", path.display());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let line = |cells: [String; 24]| cells.join("\t") + "\n";
     let header = factors.first().map(|first| line(first.columns().map(|(name, _)| name.into())));
     let rows = factors.iter().map(|row| line(row.columns().map(|(_, value)| value)));
     let table: String = header.into_iter().chain(rows).collect();
-    let mut file = tempfile::NamedTempFile::new_in(folder).context(place())?;
-    file.write_all(table.as_bytes()).context(place())?;
-    file.as_file().sync_all().context(place())?;
-    file.persist(path).context(place())?;
-    Ok(())
+    files::write_whole(path, table.as_bytes())
 }
 
 /// The name of a variant as it is serialised.

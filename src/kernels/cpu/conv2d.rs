@@ -64,8 +64,8 @@ impl Conv2d {
         self.out_channels * self.kernel * self.kernel * self.in_channels
     }
 
-    /// Multiplications of a forward pass, and of either gradient: the padding of maps is left out, the windows of
-    /// images are whole.
+    /// Multiplications of a forward pass, and of either gradient, by the direct method: the padding of maps is left out,
+    /// the windows of images are whole.
     pub fn products(&self) -> usize {
         let meetings = match self.layout {
             Layout::Images => self.out_positions() * self.kernel * self.kernel,
@@ -99,7 +99,9 @@ impl Conv2d {
     /// The same convolution with fewer positions: where windows are single pixels, every pixel is an image of its own.
     fn flattened(&self) -> Self {
         match (self.layout, self.kernel, self.stride, self.padding) {
-            (Layout::Maps, 1, 1, 0) => Self { batch: self.batch * self.height * self.width, height: 1, width: 1, ..*self },
+            (Layout::Maps, 1, 1, 0) => {
+                Self { batch: self.batch * self.height * self.width, height: 1, width: 1, ..*self }
+            }
             _ => *self,
         }
     }

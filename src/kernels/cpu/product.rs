@@ -504,9 +504,7 @@ fn pack_b<E: Element, F: Fn(usize, usize, &mut [E])>(
             .collect();
         // SAFETY: the scratch is this task's own.
         unsafe {
-            pack::rows::<E, E>(isa, &Shared::new(packed), &of_slot, images.len(), |r| {
-                &rows[r * columns..][..columns]
-            });
+            pack::rows::<E, E>(isa, &Shared::new(packed), &of_slot, images.len(), |r| &rows[r * columns..][..columns]);
         }
     }
 }

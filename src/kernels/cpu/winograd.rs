@@ -101,7 +101,17 @@ pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &Co
                 };
                 let a_panels: Vec<Panel> = (0..row_tiles).map(a_panel).collect();
                 let b_panels: Vec<Panel> = (0..panels).map(b_panel).collect();
-                pack_transformed::<E, Spread>(isa, &a, a_units, &a_panels, dy, out_channels, &squares, &rows, part.start);
+                pack_transformed::<E, Spread>(
+                    isa,
+                    &a,
+                    a_units,
+                    &a_panels,
+                    dy,
+                    out_channels,
+                    &squares,
+                    &rows,
+                    part.start,
+                );
                 pack_transformed::<E, Input>(isa, &b, b_units, &b_panels, x, in_channels, &squares, &rows, part.start);
             });
             let segments = [Segment { a: 0, b: 0, len: rows.len() }];
@@ -208,7 +218,10 @@ fn convolve<E: Element>(
                 for (square, images, first) in squares.runs(&rows) {
                     let places = squares.outputs(square).map(|p| (p * squares.images + images.start) * columns);
                     let len = images.len() * columns;
-                    run(isa, Output { m: &m[first * columns..], stride: rows.len() * columns, out: &out, onto, places, len });
+                    run(
+                        isa,
+                        Output { m: &m[first * columns..], stride: rows.len() * columns, out: &out, onto, places, len },
+                    );
                 }
             });
         });
@@ -373,9 +386,7 @@ unsafe fn gt<V: Vector>(u0: V, u1: V, u2: V, u3: V) -> [V; 3] {
 
 #[inline(always)]
 fn rows_of<V: Copy>(r0: [V; 4], r1: [V; 4], r2: [V; 4], r3: [V; 4]) -> [V; POINTS] {
-    [
-        r0[0], r0[1], r0[2], r0[3], r1[0], r1[1], r1[2], r1[3], r2[0], r2[1], r2[2], r2[3], r3[0], r3[1], r3[2], r3[3],
-    ]
+    [r0[0], r0[1], r0[2], r0[3], r1[0], r1[1], r1[2], r1[3], r2[0], r2[1], r2[2], r2[3], r3[0], r3[1], r3[2], r3[3]]
 }
 
 /// Writes the transformed runs, `len` elements each, `stride` floats apart.

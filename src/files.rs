@@ -1,0 +1,103 @@
+//! Files that are whole or absent, and hashes of files.
+
+use std::fs::File;
+use std::io;
+use std::io::Write;
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+use crate::error::Context;
+use crate::error::Error;
+use crate::error::Result;
+
+/// Writes `bytes`, and the folders above the file, so that after a crash `path` holds either its old content or all of
+/// the new. Until then the bytes lie beside it under a hidden name that ends in `.tmp`.
+///
+/// # Errors
+/// Names the file and what the system said.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = folder(path);
+    let write = || -> io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let mut file = temporary(folder, ".", ".tmp")?;
+        file.write_all(bytes)?;
+        publish(file, path)
+    };
+    write().map_err(|error| not_written(path, &error))
+}
+
+/// A file in `folder` that is removed when it is dropped, with the permissions of any new file.
+pub fn temporary(folder: &Path, prefix: &str, suffix: &str) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix).suffix(suffix);
+    // By default only the owner could read it; what is written here is meant to be shared.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
+}
+
+/// Gives a finished file of the same folder its name, durably.
+pub fn publish(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    sync_folder(folder(path))
+}
+
+/// What to say of a file that could not be written.
+pub fn not_written(path: &Path, error: &io::Error) -> Error {
+    let what = Error::new(format!("cannot write {}: {error}", path.display()));
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            what.hint(format!("free space on the disk of {}, then run the same command again", folder(path).display()))
+        }
+        _ => what,
+    }
+}
+
+/// Makes renames and new names within `folder` survive a loss of power.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    // Only Unix can open a folder to sync it; elsewhere the file system does it on its own.
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// BLAKE3 of a file's bytes, in hexadecimal digits.
+pub fn hash(path: &Path) -> Result<String> {
+    let read = || -> io::Result<String> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(File::open(path)?)?;
+        Ok(hasher.finalize().to_hex().to_string())
+    };
+    read().context(format!("cannot read {}", path.display()))
+}
+
+/// Where a file lies; a bare name lies here.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_stays_beside_it() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("a/b.json");
+        write_whole(&path, b"old").unwrap();
+        write_whole(&path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        let error = write_whole(&path.join("c"), b"").unwrap_err();
+        assert!(error.what().starts_with(&format!("cannot write {}: ", path.join("c").display())), "{error}");
+        assert_eq!(error.hint_text(), None);
+        assert_eq!(folder(Path::new("c")), Path::new("."));
+    }
+
+    #[test]
+    fn a_full_disk_has_a_hint() {
+        let error = not_written(Path::new("a/b"), &io::ErrorKind::StorageFull.into());
+        let hint = "free space on the disk of a, then run the same command again";
+        assert_eq!((error.what(), error.hint_text()), ("cannot write a/b: no storage space", Some(hint)));
+    }
+}
