@@ -103,19 +103,42 @@ impl<'a, U: Element, E: Element, F: Fn(usize) -> &'a [E]> Kernel for Rows<'_, U,
             let high = if U::TERMS == 2 && unit * 2 + 1 < self.rows { Some((self.row)(unit * 2 + 1)) } else { None };
             assert!(high.is_none_or(|high| high.len() == low.len()), "pack: rows of different lengths");
             for panel in self.panels {
-                for at in (0..panel.pitch).step_by(V::LANES) {
-                    // SAFETY: the packed row lies in the panel, as `rows` checked.
-                    unsafe {
-                        let low = load_rounded::<V, U, E>(low, panel.first + at);
-                        let high = match high {
-                            Some(high) => load_rounded::<V, U, E>(high, panel.first + at),
-                            None => V::splat(0.0),
-                        };
-                        let to = self.packed.pointer(panel.start + unit * panel.pitch + at);
-                        U::units(low, high).store(to);
+                let to = self.packed.pointer(panel.start + unit * panel.pitch);
+                // SAFETY: the packed row lies in the panel, as `rows` checked, and whole vectors are read only where
+                // the rows have them.
+                unsafe {
+                    match high {
+                        Some(high) if size_of::<U>() == size_of::<E>() && panel.first + panel.pitch <= low.len() => {
+                            let (low, high) = (low.as_ptr().add(panel.first), high.as_ptr().add(panel.first));
+                            let mut at = 0;
+                            while at < panel.pitch {
+                                E::load_units::<V>(low.add(at), high.add(at)).store(to.add(at));
+                                at += V::LANES;
+                            }
+                        }
+                        _ => pack_slowly::<V, U, E>(to, panel, low, high),
                     }
                 }
             }
+        }
+    }
+}
+
+/// One packed row of a panel, with rounding, and zeros for what is missing.
+///
+/// # Safety
+/// `to` must be valid for `pitch` writes, with the instruction set of V enabled in the caller.
+#[inline(always)]
+unsafe fn pack_slowly<V: Vector, U: Element, E: Element>(to: *mut f32, panel: &Panel, low: &[E], high: Option<&[E]>) {
+    for at in (0..panel.pitch).step_by(V::LANES) {
+        let from = panel.first + at;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let high = match high {
+                Some(high) => load_rounded::<V, U, E>(high, from),
+                None => V::splat(0.0),
+            };
+            U::units(load_rounded::<V, U, E>(low, from), high).store(to.add(at));
         }
     }
 }

@@ -27,6 +27,7 @@ use super::tile::MOST_COLUMNS;
 use super::tile::PANEL;
 use super::tile::Segment;
 use super::tile::Tile;
+use super::vector;
 use super::vector::Element;
 
 /// Multiplications that make a parallel task worth its start (some 20 to 40 microseconds).
@@ -111,6 +112,7 @@ pub fn gather<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(
                     let rows = tile_rows(images, isa.rows(), group);
                     let (a, a_stride) = reader.read(position, &rows, &sources);
                     for panel in panels.clone() {
+                        reader.fetch_ahead(rows.end, panel - panels.start, panels.len());
                         let range = cut.columns(panel);
                         let at = (position * images + rows.start) * columns + range.start;
                         let tile = Tile {
@@ -280,6 +282,20 @@ impl<E: Element, F: Fn(usize, usize, &mut [E])> Reader<'_, E, F> {
                 self.segments.push(Segment { a: 0, b: 0, len: tap_units });
                 (self.copy.as_ptr(), stride)
             }
+        }
+    }
+}
+
+impl<E: Element, F> Reader<'_, E, F> {
+    /// Asks the memory for a share, `part` of `parts`, of the rows that the next tile reads, where it reads neighbouring
+    /// rows of one position: short runs that the processor does not foresee.
+    fn fetch_ahead(&self, next: usize, part: usize, parts: usize) {
+        let Rows::InPlace(a) = self.a else { return };
+        if self.cut.taps == 1 {
+            let rows = next * self.cut.inner..((next + self.cut.isa.rows()) * self.cut.inner).min(a.len());
+            let share = super::partition::part(rows.len(), parts, part);
+            let line = 64 / size_of::<E>();
+            (rows.start + share.start..rows.start + share.end).step_by(line).for_each(|at| vector::fetch(&a[at]));
         }
     }
 }

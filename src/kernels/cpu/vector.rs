@@ -42,6 +42,11 @@ pub trait Element: Copy + Default + std::fmt::Debug + PartialEq + Send + Sync + 
     /// # Safety
     /// The instruction set of V must be enabled in the caller.
     unsafe fn units<V: Vector>(low: V, high: V) -> V;
+    /// LANES units whose terms are the next elements behind `low` and `high`; for a single term, those behind `low`.
+    ///
+    /// # Safety
+    /// Both must be valid for `V::LANES` reads, with the instruction set of V enabled in the caller.
+    unsafe fn load_units<V: Vector>(low: *const Self, high: *const Self) -> V;
     /// As f32 lanes, rounded to this format.
     ///
     /// # Safety
@@ -100,6 +105,8 @@ pub trait Vector: Copy {
     unsafe fn rounded(self) -> Self;
     /// Lanes whose bits are a bf16 of `low` and, above it, one of `high`; both hold bf16 values.
     unsafe fn pair(low: Self, high: Self) -> Self;
+    /// Lanes whose bits are the next bf16 behind `low` and, above it, the next behind `high`.
+    unsafe fn load_pairs(low: *const bf16, high: *const bf16) -> Self;
     /// 2 LANES bf16 in a row, as bits: `first` and then `second`, rounded.
     unsafe fn narrow(first: Self, second: Self) -> Self;
     /// Writes the first `rows` rows of the square block whose columns are `columns` (LANES of them), `stride` floats apart.
@@ -161,6 +168,18 @@ pub unsafe fn run_portable<K: Kernel>(kernel: K) -> K::Output {
     unsafe { kernel.run::<[f32; 4]>() }
 }
 
+/// Asks for the cache line of `value`, to be read soon.
+#[inline(always)]
+pub fn fetch<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the address is that of a value, and every x86-64 processor has the instruction.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(std::ptr::from_ref(value).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
+}
+
 impl Element for f32 {
     const NAME: &'static str = "f32";
     fn from_f32(value: f32) -> Self {
@@ -192,6 +211,10 @@ impl Element for f32 {
     #[inline(always)]
     unsafe fn units<V: Vector>(low: V, _: V) -> V {
         low
+    }
+    #[inline(always)]
+    unsafe fn load_units<V: Vector>(low: *const Self, _: *const Self) -> V {
+        unsafe { V::load(low) }
     }
     #[inline(always)]
     unsafe fn rounded<V: Vector>(vector: V) -> V {
@@ -234,6 +257,10 @@ impl Element for bf16 {
     #[inline(always)]
     unsafe fn units<V: Vector>(low: V, high: V) -> V {
         unsafe { V::pair(low, high) }
+    }
+    #[inline(always)]
+    unsafe fn load_units<V: Vector>(low: *const Self, high: *const Self) -> V {
+        unsafe { V::load_pairs(low, high) }
     }
     #[inline(always)]
     unsafe fn rounded<V: Vector>(vector: V) -> V {
@@ -326,6 +353,11 @@ impl Vector for [f32; 4] {
     #[inline(always)]
     unsafe fn pair(low: Self, high: Self) -> Self {
         std::array::from_fn(|lane| f32::from_bits(low[lane].to_bits() >> 16 | high[lane].to_bits() & 0xffff_0000))
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(low: *const bf16, high: *const bf16) -> Self {
+        let half = |from: *const bf16, lane: usize| u32::from(unsafe { *from.add(lane) }.to_bits());
+        std::array::from_fn(|lane| f32::from_bits(half(low, lane) | half(high, lane) << 16))
     }
     #[inline(always)]
     unsafe fn narrow(first: Self, second: Self) -> Self {
@@ -598,6 +630,14 @@ mod x86 {
                     }
                 }
                 #[inline(always)]
+                unsafe fn load_pairs(low: *const bf16, high: *const bf16) -> Self {
+                    unsafe {
+                        let low = _mm512_cvtepu16_epi32(_mm256_loadu_si256(low.cast()));
+                        let high = _mm512_cvtepu16_epi32(_mm256_loadu_si256(high.cast()));
+                        Self(_mm512_castsi512_ps(_mm512_or_si512(low, _mm512_slli_epi32::<16>(high))))
+                    }
+                }
+                #[inline(always)]
                 unsafe fn narrow(first: Self, second: Self) -> Self {
                     unsafe {
                         let first = _mm512_castsi256_si512($rounded(first.0));
@@ -804,6 +844,14 @@ mod x86 {
                 let low = _mm256_srli_epi32::<16>(_mm256_castps_si256(low.0));
                 let halves = _mm256_blend_epi16::<0xaa>(low, _mm256_castps_si256(high.0));
                 Self(_mm256_castsi256_ps(halves))
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_pairs(low: *const bf16, high: *const bf16) -> Self {
+            unsafe {
+                let low = _mm256_cvtepu16_epi32(_mm_loadu_si128(low.cast()));
+                let high = _mm256_cvtepu16_epi32(_mm_loadu_si128(high.cast()));
+                Self(_mm256_castsi256_ps(_mm256_or_si256(low, _mm256_slli_epi32::<16>(high))))
             }
         }
         #[inline(always)]
