@@ -6,12 +6,10 @@
 //!
 //! - `gather`: outputs and input gradients. Rows of c are images at a position. Activations are read in place, weights
 //!   are packed by the task that uses them.
-//! - `accumulate`: weight gradients. The inner dimension runs over images and positions. Both operands are packed in
-//!   blocks that stay in the second-level cache.
+//! - `accumulate`: weight gradients. The inner dimension runs over images and positions. Both operands are packed, in
+//!   blocks that stay in the third-level cache.
 
 use std::ops::Range;
-
-use rayon::prelude::*;
 
 use super::Isa;
 use super::pack;
@@ -38,6 +36,10 @@ const TASKS: usize = 64;
 const TILES: usize = 48;
 /// Units that a task packs at a time: half of a common second-level cache of 1 MiB.
 const BLOCK: usize = 128 * 1024;
+/// Units of both operands that `accumulate` packs at a time: they stay in a third-level cache.
+const ACCUMULATED: usize = 1024 * 1024;
+/// Images that are packed in one go; even.
+const RUN: usize = 64;
 /// Rows of this many bytes, or a multiple, all fall into the same few places of a first-level cache.
 const ALIAS: usize = 4096;
 
@@ -328,7 +330,7 @@ pub struct Accumulated {
 
 /// c += aᵀ b, where `source(tap, position)` is the position of b that a tap meets, if any.
 ///
-/// Where c is small, the terms are cut into lanes, each with sums of its own, which are then added in order.
+/// The terms are taken in blocks. All tasks first pack a block of both operands, and then share out its tiles of c.
 pub fn accumulate<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(
     isa: Isa,
     c: &mut [f32],
@@ -342,186 +344,200 @@ pub fn accumulate<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(
     if c.is_empty() {
         return;
     }
-    let work = Work::new(isa, sizes, E::TERMS);
-    let run = |c: &mut [f32]| {
-        let len = c.len() / work.lanes;
-        let c = Shared::new(c);
-        for_each(work.lanes * work.parts, |task| {
-            let (lane, panels) = (task / work.parts, part(work.panels, work.parts, task % work.parts));
-            for block in part(work.blocks(), work.lanes, lane) {
-                accumulate_block(&work, c.pointer(lane * len), a, b, &panels, block, &source);
-            }
+    let (image_blocks, position_blocks) = sizes.blocks(isa, E::TERMS);
+    for block in 0..image_blocks * position_blocks {
+        let images = part(sizes.images, image_blocks, block / position_blocks);
+        let positions = part(sizes.positions, position_blocks, block % position_blocks);
+        let block = Block::new(isa, sizes, images, positions, E::TERMS, &source);
+        with_scratch(block.a_units() + block.b_units(), |scratch| {
+            block.pack(scratch, a, b);
+            block.add::<E>(c, scratch);
         });
-    };
-    if work.lanes == 1 {
-        return run(c);
     }
-    with_scratch(work.lanes * c.len(), |partials| {
-        partials.fill(0.0);
-        run(partials);
-        let len = c.len();
-        c.par_chunks_mut(PIECE).enumerate().for_each(|(piece, c)| {
-            for partial in partials.chunks_exact(len) {
-                c.iter_mut().zip(&partial[piece * PIECE..]).for_each(|(c, &p)| *c += p);
-            }
-        });
-    });
 }
 
-/// How an `accumulate` is cut: depends on the sizes alone.
-struct Work<'s> {
+impl Accumulated {
+    /// How many ranges of images, and of positions, the terms are cut into.
+    fn blocks(&self, isa: Isa, unit_terms: usize) -> (usize, usize) {
+        let &Self { rows, taps, columns, images, positions, line } = self;
+        // A window of several taps draws on the lines next to those of a block, too.
+        let of_b = columns * if taps > 1 { 2 } else { 1 };
+        let of_term = rows * isa.lanes() / isa.rows() + of_b;
+        let terms = (ACCUMULATED * unit_terms / of_term).max(64);
+        let image_blocks = images.div_ceil(if positions == 1 { terms } else { terms.min(512) });
+        let block = (terms / images.div_ceil(image_blocks).max(1)).max(1);
+        let block = if block < line { block } else { block / line * line };
+        (image_blocks, positions.div_ceil(block))
+    }
+}
+
+/// Some images at some positions, as terms of an `accumulate`.
+struct Block<'s> {
     isa: Isa,
     sizes: &'s Accumulated,
-    panels: usize,
-    /// Parts of the panels.
-    parts: usize,
-    lanes: usize,
+    images: Range<usize>,
+    positions: Range<usize>,
+    /// The positions of b that the block draws on, in order.
+    slots: Vec<usize>,
+    /// For each tap, where its terms lie in the packed operands.
+    segments: Vec<Vec<Segment>>,
+    /// Units of the images at one position.
+    len: usize,
     row_tiles: usize,
-    /// A block is some images at some positions.
-    image_blocks: usize,
-    position_blocks: usize,
+    panels: usize,
 }
 
-impl<'s> Work<'s> {
-    fn new(isa: Isa, sizes: &'s Accumulated, unit_terms: usize) -> Self {
-        let &Accumulated { rows, taps, columns, images, positions, line } = sizes;
-        let panels = columns.div_ceil(isa.columns());
-        let terms = images * positions;
-        let wanted = ((rows * taps * columns).saturating_mul(terms) / TASK).clamp(1, TASKS);
-        // Each part packs a again, and each lane has sums of its own: as many as cost a few percent of the product.
-        let parts = (taps * columns / 96).clamp(1, panels).min(wanted);
-        let lanes = (terms / 1024).clamp(1, wanted.div_ceil(parts));
-        let row_tiles = rows.div_ceil(isa.rows());
-        let of_task = rows + columns.div_ceil(parts) * if taps > 1 { 2 } else { 1 };
-        let block_terms = (BLOCK * unit_terms / of_task).clamp(64, 4096);
-        let image_blocks = if positions == 1 { images.div_ceil(block_terms) } else { images.div_ceil(128) };
-        let block_positions = (block_terms / images.div_ceil(image_blocks)).max(1);
-        let whole_lines = (block_positions / line * line).max(1);
-        let position_blocks = positions.div_ceil(if block_positions < line { block_positions } else { whole_lines });
-        let lanes = lanes.min(image_blocks * position_blocks);
-        Self { isa, sizes, panels, parts, lanes, row_tiles, image_blocks, position_blocks }
+impl<'s> Block<'s> {
+    fn new(
+        isa: Isa,
+        sizes: &'s Accumulated,
+        images: Range<usize>,
+        positions: Range<usize>,
+        unit_terms: usize,
+        source: &impl Fn(usize, usize) -> Option<usize>,
+    ) -> Self {
+        let len = images.len().div_ceil(unit_terms);
+        let mut slots: Vec<usize> =
+            (0..sizes.taps).flat_map(|tap| positions.clone().filter_map(move |p| source(tap, p))).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        let of_tap = |tap| {
+            let mut segments = Vec::new();
+            for (place, position) in positions.clone().enumerate() {
+                let Some(source) = source(tap, position) else { continue };
+                let slot = slots.binary_search(&source).expect("every source has its slot");
+                push_joined(&mut segments, Segment { a: place * len, b: slot * len, len });
+            }
+            segments
+        };
+        let segments = (0..sizes.taps).map(of_tap).collect();
+        let (row_tiles, panels) = (sizes.rows.div_ceil(isa.rows()), sizes.columns.div_ceil(isa.columns()));
+        Self { isa, sizes, images, positions, slots, segments, len, row_tiles, panels }
     }
 
-    fn blocks(&self) -> usize {
-        self.image_blocks * self.position_blocks
+    /// Units of the packed rows of one tile.
+    fn a_panel(&self) -> usize {
+        self.positions.len() * self.len * self.isa.lanes()
+    }
+
+    /// Units of the packed columns of one tile.
+    fn b_panel(&self) -> usize {
+        self.slots.len() * self.len * self.isa.columns()
+    }
+
+    fn a_units(&self) -> usize {
+        self.row_tiles * self.a_panel()
+    }
+
+    fn b_units(&self) -> usize {
+        self.panels * self.b_panel()
+    }
+
+    fn rows(&self, tile: usize) -> Range<usize> {
+        tile_rows(self.sizes.rows, self.isa.rows(), tile)
     }
 
     fn columns(&self, panel: usize) -> Range<usize> {
         let first = panel * self.isa.columns();
         first..(first + self.isa.columns()).min(self.sizes.columns)
     }
-}
 
-/// Adds the terms of one block to some panels of c.
-fn accumulate_block<E: Element, F: Fn(usize, usize, &mut [E])>(
-    work: &Work,
-    c: *mut f32,
-    a: &[E],
-    b: &Rows<E, F>,
-    panels: &Range<usize>,
-    block: usize,
-    source: &impl Fn(usize, usize) -> Option<usize>,
-) {
-    let isa = work.isa;
-    let &Accumulated { rows, taps, columns, images: all, positions, .. } = work.sizes;
-    let images = part(all, work.image_blocks, block / work.position_blocks);
-    let positions = part(positions, work.position_blocks, block % work.position_blocks);
-    let meets = |tap: usize| positions.clone().filter_map(move |p| source(tap, p).map(|source| (p, source)));
-    let mut slots: Vec<usize> = (0..taps).flat_map(|tap| meets(tap).map(|(_, source)| source)).collect();
-    slots.sort_unstable();
-    slots.dedup();
-    let len = pack::units::<E>(images.len());
-    let a_panel = positions.len() * len * isa.lanes();
-    let b_panel = slots.len() * len * isa.columns();
-    with_scratch(work.row_tiles * a_panel + panels.len() * b_panel, |scratch| {
-        let (packed_a, packed_b) = scratch.split_at_mut(work.row_tiles * a_panel);
-        for (place, position) in positions.clone().enumerate() {
-            let of_position = |tile: usize| Panel {
-                first: tile_rows(rows, isa.rows(), tile).start,
-                start: tile * a_panel + place * len * isa.lanes(),
-                pitch: isa.lanes(),
-            };
-            let panels: Vec<Panel> = (0..work.row_tiles).map(of_position).collect();
-            let first = position * all + images.start;
-            // SAFETY: the scratch is this task's own.
-            unsafe {
-                pack::rows::<E, E>(isa, &Shared::new(packed_a), &panels, images.len(), |r| {
-                    &a[(first + r) * rows..][..rows]
-                });
-            }
-        }
-        pack_b(work, packed_b, b, panels, &images, &slots);
-        let mut segments = Vec::new();
-        for tap in 0..taps {
-            segments.clear();
-            for (position, source) in meets(tap) {
-                let slot = slots.binary_search(&source).expect("every source has its slot");
-                let segment = Segment { a: (position - positions.start) * len, b: slot * len, len };
-                push_joined(&mut segments, segment);
-            }
-            if segments.is_empty() {
-                continue;
-            }
-            for (panel, packed_b) in panels.clone().zip(packed_b.chunks_exact(b_panel)) {
-                let range = work.columns(panel);
-                for (tile, packed_a) in packed_a.chunks_exact(a_panel).enumerate() {
-                    let rows = tile_rows(rows, isa.rows(), tile);
-                    let c = c.wrapping_add((rows.start * taps + tap) * columns + range.start);
-                    let tile = Tile {
-                        c,
-                        c_stride: taps * columns,
-                        onto: c.cast_const(),
-                        bias: std::ptr::null(),
-                        a: packed_a.as_ptr(),
-                        a_stride: PANEL,
-                        b: packed_b.as_ptr(),
-                        segments: &segments,
-                        rows: rows.len(),
-                        columns: range.len(),
-                    };
-                    // SAFETY: the segments name rows that were packed above; tasks differ in their lane or their
-                    // panels, so no two write the same element.
-                    unsafe { tile::tile::<E, f32>(isa, &tile) };
+    /// Packs a and then b into `scratch`, panel by panel, each position by position.
+    fn pack<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(&self, scratch: &mut [f32], a: &[E], b: &Rows<E, F>) {
+        // Runs of an even number of images, so that both terms of a unit lie in one.
+        let runs = self.images.len().div_ceil(RUN);
+        let places = self.positions.len() + self.slots.len();
+        let scratch = Shared::new(scratch);
+        let elements = self.images.len() * (self.positions.len() * self.sizes.rows + self.slots.len() * self.sizes.columns);
+        let tasks = (elements / PIECE).clamp(1, TASKS).min(places * runs);
+        for_each(tasks, |task| {
+            let mut made = Vec::new();
+            for index in part(places * runs, tasks, task) {
+                let (place, run) = (index / runs, index % runs * RUN);
+                let images = self.images.start + run..(self.images.start + run + RUN).min(self.images.end);
+                match place.checked_sub(self.positions.len()) {
+                    None => self.pack_a(&scratch, a, place, run, &images),
+                    Some(slot) => self.pack_b(&scratch, b, slot, run, &images, &mut made),
                 }
             }
-        }
-    });
-}
+        });
+    }
 
-/// Packs the rows of b at `slots`, panel by panel.
-fn pack_b<E: Element, F: Fn(usize, usize, &mut [E])>(
-    work: &Work,
-    packed: &mut [f32],
-    b: &Rows<E, F>,
-    panels: &Range<usize>,
-    images: &Range<usize>,
-    slots: &[usize],
-) {
-    let isa = work.isa;
-    let &Accumulated { columns, images: all, .. } = work.sizes;
-    let len = pack::units::<E>(images.len());
-    let panel_units = slots.len() * len * isa.columns();
-    let mut made = Vec::new();
-    for (place, &slot) in slots.iter().enumerate() {
+    fn pack_a<E: Element>(&self, scratch: &Shared<f32>, a: &[E], place: usize, run: usize, images: &Range<usize>) {
+        let (isa, all) = (self.isa, self.sizes.rows);
+        let of_tile = |tile: usize| Panel {
+            first: self.rows(tile).start,
+            start: tile * self.a_panel() + (place * self.len + run / E::TERMS) * isa.lanes(),
+            pitch: isa.lanes(),
+        };
+        let panels: Vec<Panel> = (0..self.row_tiles).map(of_tile).collect();
+        let first = (self.positions.start + place) * self.sizes.images + images.start;
+        // SAFETY: tasks differ in their place or their images.
+        unsafe { pack::rows::<E, E>(isa, scratch, &panels, images.len(), |r| &a[(first + r) * all..][..all]) };
+    }
+
+    fn pack_b<E: Element, F: Fn(usize, usize, &mut [E])>(
+        &self,
+        scratch: &Shared<f32>,
+        b: &Rows<E, F>,
+        slot: usize,
+        run: usize,
+        images: &Range<usize>,
+        made: &mut Vec<E>,
+    ) {
+        let (isa, all) = (self.isa, self.sizes.columns);
         let rows = match b {
-            Rows::InPlace(b) => &b[(slot * all + images.start) * columns..][..images.len() * columns],
+            Rows::InPlace(b) => &b[(self.slots[slot] * self.sizes.images + images.start) * all..][..images.len() * all],
             Rows::Made(make) => {
-                made.resize(images.len() * columns, E::default());
-                made.chunks_exact_mut(columns).zip(images.clone()).for_each(|(row, image)| make(slot, image, row));
-                &made
+                made.resize(images.len() * all, E::default());
+                let rows = made.chunks_exact_mut(all).zip(images.clone());
+                rows.for_each(|(row, image)| make(self.slots[slot], image, row));
+                made
             }
         };
-        let of_slot: Vec<Panel> = (panels.clone().enumerate())
-            .map(|(index, panel)| {
-                let columns = work.columns(panel);
-                let pitch = isa.width(columns.len());
-                Panel { first: columns.start, start: index * panel_units + place * len * pitch, pitch }
-            })
-            .collect();
-        // SAFETY: the scratch is this task's own.
-        unsafe {
-            pack::rows::<E, E>(isa, &Shared::new(packed), &of_slot, images.len(), |r| &rows[r * columns..][..columns]);
-        }
+        let of_panel = |panel: usize| {
+            let pitch = isa.width(self.columns(panel).len());
+            let start = self.a_units() + panel * self.b_panel() + (slot * self.len + run / E::TERMS) * pitch;
+            Panel { first: self.columns(panel).start, start, pitch }
+        };
+        let panels: Vec<Panel> = (0..self.panels).map(of_panel).collect();
+        // SAFETY: tasks differ in their slot or their images.
+        unsafe { pack::rows::<E, E>(isa, scratch, &panels, images.len(), |r| &rows[r * all..][..all]) };
+    }
+
+    /// Adds the block's terms to c.
+    fn add<E: Element>(&self, c: &mut [f32], packed: &[f32]) {
+        let &Accumulated { rows, taps, columns, .. } = self.sizes;
+        let terms = self.images.len() * self.positions.len();
+        let wanted = ((rows * taps * columns).saturating_mul(terms) / TASK).clamp(1, TASKS);
+        let groups = wanted.div_ceil(taps * self.panels).clamp(1, self.row_tiles);
+        let c = Shared::new(c);
+        for_each(groups * taps * self.panels, |task| {
+            let (group, tap, panel) = (task / (taps * self.panels), task / self.panels % taps, task % self.panels);
+            if self.segments[tap].is_empty() {
+                return;
+            }
+            let range = self.columns(panel);
+            for tile in part(self.row_tiles, groups, group) {
+                let rows = self.rows(tile);
+                let c = c.pointer((rows.start * taps + tap) * columns + range.start);
+                let tile = Tile {
+                    c,
+                    c_stride: taps * columns,
+                    onto: c.cast_const(),
+                    bias: std::ptr::null(),
+                    a: packed[tile * self.a_panel()..].as_ptr(),
+                    a_stride: PANEL,
+                    b: packed[self.a_units() + panel * self.b_panel()..].as_ptr(),
+                    segments: &self.segments[tap],
+                    rows: rows.len(),
+                    columns: range.len(),
+                };
+                // SAFETY: the segments name rows that `pack` wrote; tasks differ in their tap, rows or columns, so no
+                // two write the same element.
+                unsafe { tile::tile::<E, f32>(self.isa, &tile) };
+            }
+        });
     }
 }
 
