@@ -10,8 +10,8 @@ use crate::kernels::cpu::{attention, conv2d, elementwise, layer_norm, linear, po
 use super::buffer::{Buffer, Format, Pooled, filled, with_format};
 use super::profile::{Work, timed};
 use super::{
-    AttentionShape, ConvShape, Device, EmbeddingSlots, LayerNormOptions, Moments, NormOptions, PoolShape, Precision, Slot,
-    Update,
+    AttentionShape, ConvShape, Device, EmbeddingSlots, LayerNormOptions, Moments, NormOptions, PoolShape, Precision,
+    Slot, Update,
 };
 
 /// Bytes of a parameter, a sum or a moment.
@@ -269,13 +269,7 @@ impl Device for Cpu {
         })
     }
 
-    fn attention_backward(
-        &self,
-        shape: &AttentionShape,
-        dy: &Buffer,
-        qkv: &Buffer,
-        probabilities: &Buffer,
-    ) -> Buffer {
+    fn attention_backward(&self, shape: &AttentionShape, dy: &Buffer, qkv: &Buffer, probabilities: &Buffer) -> Buffer {
         let _timed = timed(|| Work::attention("backward", shape, qkv));
         with_format!(dy.precision(), E => filled(qkv.len(), |dqkv| {
             attention::backward(dqkv, E::values(dy), E::values(qkv), E::values(probabilities), shape);

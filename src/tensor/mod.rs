@@ -284,8 +284,12 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
     ) -> (Self::Buffer, Self::Buffer);
 
     /// Layer normalisation, with the moments of each row.
-    fn layer_norm(&self, norm: &LayerNormOptions, x: &Self::Buffer, values: &Self::Arena)
-    -> (Self::Buffer, Moments<Self>);
+    fn layer_norm(
+        &self,
+        norm: &LayerNormOptions,
+        x: &Self::Buffer,
+        values: &Self::Arena,
+    ) -> (Self::Buffer, Moments<Self>);
     /// The gradient of x, added to `onto` where it is given. Adds those of gamma and beta.
     #[expect(clippy::too_many_arguments, reason = "x, its gradients, and the arenas")]
     fn layer_norm_backward(

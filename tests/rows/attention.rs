@@ -68,8 +68,7 @@ fn gradient(qkv: &[f64], p: &[f64], dy: &[f64], shape: &Attention) -> (Vec<f64>,
         let of_dy = |token| place(shape, (token, image, head), 1, 0);
         for i in 0..tokens {
             let p = &p[square + i * tokens..][..tokens];
-            let dp: Vec<f64> =
-                (0..tokens).map(|j| dot(&dy[of_dy(i)..][..shape.width], &qkv[of_qkv(j, 2)..])).collect();
+            let dp: Vec<f64> = (0..tokens).map(|j| dot(&dy[of_dy(i)..][..shape.width], &qkv[of_qkv(j, 2)..])).collect();
             let mean = dot(&dp, p);
             for j in 0..tokens {
                 let ds = p[j] * (dp[j] - mean) / (shape.width as f64).sqrt();
@@ -117,7 +116,10 @@ fn assert_attention<E: Element>(shape: &Attention) {
         let (gradient, sizes) = gradient(&wide_qkv, &p, &wide_dy, shape);
         for (at, (value, (defined, size))) in wide(&dqkv).iter().zip(gradient.iter().zip(&sizes)).enumerate() {
             let tolerance = noise * (1.0 + (shape.width as f64).sqrt()) + rounding * (defined.abs() + size);
-            assert!((value - defined).abs() <= tolerance, "{what}: {at} is {value}, defined as {defined} ({tolerance})");
+            assert!(
+                (value - defined).abs() <= tolerance,
+                "{what}: {at} is {value}, defined as {defined} ({tolerance})"
+            );
         }
     });
 }

@@ -448,7 +448,8 @@ impl<'s> Block<'s> {
         let runs = self.images.len().div_ceil(RUN);
         let places = self.positions.len() + self.slots.len();
         let scratch = Shared::new(scratch);
-        let elements = self.images.len() * (self.positions.len() * self.sizes.rows + self.slots.len() * self.sizes.columns);
+        let elements =
+            self.images.len() * (self.positions.len() * self.sizes.rows + self.slots.len() * self.sizes.columns);
         let tasks = (elements / PIECE).clamp(1, TASKS).min(places * runs);
         for_each(tasks, |task| {
             let mut made = Vec::new();

@@ -13,14 +13,7 @@ use super::vector::Vector;
 
 /// y (T, N, C): first the class token of every image, then its `patches` (T - 1, N, C) plus `bias`; each plus the
 /// position's own vector of `positions` (T, C).
-pub fn embed<E: Element>(
-    y: &mut [E],
-    patches: &[E],
-    class: &[f32],
-    bias: &[f32],
-    positions: &[f32],
-    images: usize,
-) {
+pub fn embed<E: Element>(y: &mut [E], patches: &[E], class: &[f32], bias: &[f32], positions: &[f32], images: usize) {
     let (channels, tokens) = (class.len(), positions.len() / class.len());
     let describe = || format!("tokens::embed (tokens {tokens}, images {images}, channels {channels})");
     assert!(tokens > 0, "{}: no token", describe());
