@@ -5,11 +5,11 @@ use dfdx::tensor::TensorFromVec;
 use sempair::methods::nt_xent;
 use sempair::models::{
     BasicBlock, Bottleneck, Encoder, HeadKind, ImageNetStem, ModelSpec, ProjectionHeadNorm, ResNetSmall, SmallStem,
-    Stem, open,
+    Stem, Vit, open,
 };
 use sempair::nn::{
-    BatchNorm, BatchNormRelu, Block, Build, Builder, Conv2d, GlobalAveragePool, Identity, Layer, Linear, MaxPool,
-    Parameters, PixelConv2d, Relu,
+    Attention, BatchNorm, BatchNormRelu, Block, Build, Builder, Conv2d, Gelu, GlobalAveragePool, Identity, Layer,
+    LayerNorm, Linear, MaxPool, Parameters, PixelConv2d, Relu, TransformerBlock,
 };
 use sempair::optim::{Optimizer, OptimizerSettings, Rule};
 use sempair::rng::{Key, Stream};
@@ -225,6 +225,65 @@ fn layouts_keep_images_apart() {
 }
 
 /// The head in dfdx's f64: linear, batch normalisation, ReLU, linear, from the same parameters.
+/// 8x8 pixels by patches of 4x4.
+type SmallVit = Vit<Const<8>, 4, 12, 3, 20, 2>;
+
+#[test]
+fn transformers() {
+    let tokens = (3, Const::<5>, Const::<12>);
+    check::<LayerNorm<12>, _>(tokens, 2e-3);
+    check::<Gelu, _>(tokens, 2e-3);
+    check::<Linear<12, 7>, _>(tokens, 2e-3);
+    check::<Attention<12, 3>, _>(tokens, 2e-3);
+    check::<TransformerBlock<12, 3, 20>, _>(tokens, 4e-3);
+    check::<SmallVit, _>(images::<8>(3), 6e-3);
+    check_bf16::<TransformerBlock<12, 3, 20>, _>(tokens, 4e-2);
+}
+
+/// The features of a vision transformer whose weights are a formula of their names, against timm's:
+/// ```python
+/// import timm, torch
+/// net = timm.models.vision_transformer.VisionTransformer(
+///     img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3, mlp_ratio=2, num_classes=0).double().eval()
+/// for name, p in net.named_parameters():
+///     i = torch.arange(p.numel(), dtype=torch.float64)
+///     values = 0.2 * torch.sin(0.7 * i + sum(name.encode()))
+///     p.data = (values + (1 if "norm" in name and "weight" in name else 0)).reshape(p.shape)
+/// x = torch.sin(0.3 * torch.arange(2 * 3 * 32 * 32, dtype=torch.float64)).reshape(2, 32, 32, 3)
+/// print(net(x.permute(0, 3, 1, 2))[:, ::4])
+/// ```
+#[test]
+fn a_vision_transformer_agrees_with_timm() {
+    let expected = [
+        [-0.653707, 0.694387, -0.550193, -0.0738, -0.91244, 2.315516],
+        [-0.655599, 0.697053, -0.549828, -0.078048, -0.90757, 2.31253],
+    ];
+    let (network, mut p) = built::<Vit<Const<32>, 8, 24, 3, 48, 2>>(&F32, &mut Key::root(0).stream());
+    for entry in p.layout.entries.clone() {
+        let start = entry.name.bytes().map(f64::from).sum::<f64>();
+        let scale = if entry.name.contains("norm") && entry.name.contains("weight") { 1.0 } else { 0.0 };
+        let value = |i: usize| (scale + 0.2 * (0.7 * i as f64 + start).sin()) as f32;
+        for at in 0..entry.slot.len {
+            // A kernel is (O, I, K, K) by its shape and (O, K, K, I) in memory.
+            let logical = match entry.shape[..] {
+                [_, inputs, height, width] => {
+                    let (pixel, input) = (at / inputs % (height * width), at % inputs);
+                    (at / (inputs * height * width) * inputs + input) * height * width + pixel
+                }
+                _ => at,
+            };
+            p.values[entry.slot.start + at] = value(logical);
+        }
+    }
+    let pixels: Vec<f32> = (0..2 * 3 * 32 * 32).map(|i| (0.3 * f64::from(i)).sin() as f32).collect();
+    let features = network.infer(Tensor::upload(&F32, images::<32>(2), &pixels), &p).download();
+    for (features, expected) in features.chunks_exact(24).zip(expected) {
+        for (feature, expected) in features.iter().step_by(4).zip(expected) {
+            assert!((feature - expected).abs() < 1e-4, "{feature}, timm has {expected}");
+        }
+    }
+}
+
 #[test]
 fn the_projection_head_agrees_with_dfdx_in_f64() {
     const F: usize = 6;

@@ -228,7 +228,7 @@ impl Pooling {
         let x: Vec<E> = numbers::<f32>(height * width * row, 1).iter().map(rounded).collect();
         let dy: Vec<E> = numbers(out_height * out_width * row, 2);
         let (mut y, mut winners, mut dx) = (Vec::new(), Vec::new(), vec![0.0f32; x.len()]);
-        for at in 0..dy.len() {
+        for (at, gradient) in dy.iter().enumerate() {
             let (element, pixel) = (at % row, at / row);
             let (oy, ox) = (pixel / out_width, pixel % out_width);
             let mut best: Option<(usize, usize)> = None;
@@ -244,7 +244,7 @@ impl Pooling {
             let (tap, place) = best.unwrap();
             y.push(x[place]);
             winners.push(tap as u8);
-            dx[place] += dy[at].to_f32();
+            dx[place] += gradient.to_f32();
         }
         let dx: Vec<E> = dx.into_iter().map(E::from_f32).collect();
         on_each_set(|set| {

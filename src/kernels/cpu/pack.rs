@@ -79,7 +79,7 @@ pub unsafe fn rows<'a, U: Element, E: Element>(
 ) {
     let units = units::<U>(rows);
     let fits = |panel: &Panel| {
-        panel.start + units * panel.pitch <= packed.len() && panel.pitch % isa.lanes() == 0 && panel.pitch > 0
+        panel.start + units * panel.pitch <= packed.len() && panel.pitch.is_multiple_of(isa.lanes()) && panel.pitch > 0
     };
     assert!(panels.iter().all(fits), "pack: a panel does not fit: {panels:?}");
     run(isa, Rows::<U, E, _> { packed, panels, rows, row, formats: PhantomData });

@@ -254,7 +254,7 @@ impl<E: Element, F: Fn(usize, usize, &mut [E])> Reader<'_, E, F> {
         assert!(self.list.iter().all(|&(tap, _)| tap < taps), "gather: no such tap: {:?}", self.list);
         self.segments.clear();
         match self.a {
-            Rows::InPlace(a) if inner % E::TERMS == 0 && (inner * size_of::<E>()) % ALIAS != 0 => {
+            Rows::InPlace(a) if inner.is_multiple_of(E::TERMS) && !(inner * size_of::<E>()).is_multiple_of(ALIAS) => {
                 let start = images.start * inner;
                 for &(tap, source) in &self.list {
                     let end = (source * all + images.end) * inner;

@@ -365,6 +365,7 @@ impl Vector for [f32; 4] {
         std::array::from_fn(|lane| f32::from_bits(half(2 * lane) | half(2 * lane + 1) << 16))
     }
     #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "a row takes one lane of each column")]
     unsafe fn store_columns(columns: &[Self; 16], to: *mut f32, stride: usize, rows: usize) {
         for row in 0..rows {
             unsafe { to.add(row * stride).cast::<Self>().write(std::array::from_fn(|lane| columns[lane][row])) }
@@ -864,6 +865,7 @@ mod x86 {
             }
         }
         #[inline(always)]
+        #[expect(clippy::needless_range_loop, reason = "a row takes one lane of each column")]
         unsafe fn store_columns(columns: &[Self; 16], to: *mut f32, stride: usize, rows: usize) {
             unsafe {
                 let mut block = [[0.0f32; 8]; 8];
