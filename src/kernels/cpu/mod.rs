@@ -43,16 +43,16 @@
 //! | sums of a tile finished in one loop for all cases | nothing | the compiler put the sums into memory: 90 of 233 GFLOP/s. Small loops only | no |
 //! | tiles of 10 rows | like 11 | 160 of 233 GFLOP/s for a reason of the compiler's; rows are cut so that none has 10 | no |
 //! | weights packed by each task | reads once | strided reads of 128 bytes from memory: 10 % of deep layers | no |
-//! | weights packed once for all tasks, read in order | 5 % | input gradients of the deep layers 1.1 to 1.6 times faster | yes |
+//! | weights packed once for all tasks, read in order | 5 % | input gradients of the deep layers 1.05 to 1.5 times faster | yes |
 //! | operands of weight gradients packed panel by panel | small | 15 to 25 % of a 1x1 product | no |
 //! | the same row by row, whole vectors | 5 % | ResNet-50's weight gradients 282 to 248 ms (bf16), 678 to 487 ms (f32), one core | yes |
 //! | Winograd F(2x2, 3x3) in f32 | 1.5 to 2 times | 64 to 256 channels: 170 to 200 GFLOP/s of the direct method's count, beyond its peak of 117 | yes |
 //! | weight gradients: each task packs its own blocks | packing 5 % | 30 % of ViT-S/8's, where a side of 1,536 is packed by each of four tasks: 127 GFLOP/s a core | no |
-//! | weight gradients: all tasks pack a block, then share its tiles | packing once, no partial sums | the same product 188 GFLOP/s; ViT-S/8's step 38 to 45 images/s in bf16 | yes |
-//! | pairs of rows joined as they are loaded | half the packing | weight gradients 4 % | yes |
+//! | weight gradients: all tasks pack a block, then share its tiles | packing once, no partial sums | the same product 188 GFLOP/s a core | yes |
+//! | pairs of rows joined as they are loaded | half the packing | weight gradients of ResNet-50 2 to 10 % | yes |
 //! | fetching the next tile's rows ahead (1x1) | hides the memory's latency | 64 to 256 channels 178 to 195, 256 to 64 channels 146 to 187 GFLOP/s | yes |
 //! | pages of 2 MiB (by the allocator's switch) | 5 to 10 % by fewer page walks | within the noise | no |
-//! | gradients cleared on all cores | 5 ms of ResNet-50's step | 4 ms instead of 10 | yes |
+//! | gradients cleared on all cores | half the time | 4 ms of ResNet-50's step, at the memory's speed | yes |
 
 pub mod attention;
 pub mod batch_norm;
