@@ -18,7 +18,7 @@
 //! - `pack`: operands rewritten as rows of units: weights once for each product, both operands of a weight gradient.
 //! - `product`: how a product is cut into tasks. `gather` makes outputs and input gradients; it reads activations in place
 //!   and adds bias and residual gradient while the sums are in registers. `accumulate` makes weight gradients, in blocks
-//!   that stay in the second-level cache.
+//!   that stay in the third-level cache.
 //! - `conv2d`, `linear`, `matmul`: what they pass to `product`. `winograd`: 3x3 convolutions in f32. `attention`: one head of
 //!   one image is a task.
 //! - `rows`: the same for what memory limits (`batch_norm`, `layer_norm`, `elementwise`, `pool`, `softmax`, `update`):
