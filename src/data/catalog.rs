@@ -1,6 +1,7 @@
 //! Datasets by name, the embedded and the imported ones behind one door.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -48,7 +49,7 @@ impl Catalog<'_> {
     /// # Errors
     /// When there is none of that name, or its file is damaged.
     pub fn open(&self, name: &str) -> Result<Dataset> {
-        match world::evaluation(self.world, name) {
+        match rendered(self.world, name) {
             Some(dataset) => Ok(dataset),
             None => store::open(self.folder, name),
         }
@@ -127,6 +128,22 @@ impl Catalog<'_> {
         };
         Ok((set, list))
     }
+}
+
+/// An embedded evaluation set, rendered once in a process: every representation is evaluated on the same few sets. Those
+/// of the last world asked for are kept.
+fn rendered(world: &World, name: &str) -> Option<Dataset> {
+    static RENDERED: Mutex<Vec<(World, Dataset)>> = Mutex::new(Vec::new());
+    let lock = || RENDERED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, dataset)) = lock().iter().find(|(of, dataset)| of == world && dataset.name == name) {
+        return Some(dataset.clone());
+    }
+    // Without the lock, since rendering lends this thread to other work, which may ask for a set too.
+    let dataset = world::evaluation(world, name)?;
+    let mut rendered = lock();
+    rendered.retain(|(of, dataset)| of == world && dataset.name != name);
+    rendered.push((world.clone(), dataset.clone()));
+    Some(dataset)
 }
 
 fn is_embedded(name: &str) -> bool {
