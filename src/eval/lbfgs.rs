@@ -1,11 +1,14 @@
 //! Limited-memory BFGS: the minimum of a smooth convex function from values and gradients.
 //!
-//! Two-loop recursion of Nocedal and Wright, Numerical Optimization, 2nd edition, Algorithm 7.4. The line search brackets
-//! a step that satisfies the Wolfe conditions; because values of sums in single precision are noisy near the minimum,
+//! Two-loop recursion of Nocedal and Wright, Numerical Optimization, 2nd edition, Algorithm 7.4, which starts from the
+//! inverse Hessian that the caller approximates: the closer it is, the fewer steps are needed. The line search brackets a
+//! step that satisfies the Wolfe conditions; because values of sums in single precision are noisy near the minimum,
 //! the decrease may instead be shown by the slope (approximate Wolfe conditions, Hager and Zhang 2005,
 //! <https://doi.org/10.1137/030601880>). Everything runs in a fixed order, so equal functions give equal bits.
 
 use std::collections::VecDeque;
+
+use rayon::prelude::*;
 
 /// Where the search ended.
 pub struct Minimum {
@@ -48,10 +51,18 @@ struct Correction {
     s: Vec<f64>,
     y: Vec<f64>,
     inverse_sy: f64,
+    /// s.y / (y.P y): how much larger the inverse Hessian was along the step than the caller's P.
+    scale: f64,
 }
 
-/// Minimises `function(x, gradient) -> value`, which overwrites `gradient`, from `start`.
-pub fn minimise(start: Vec<f64>, stop: Stop, mut function: impl FnMut(&[f64], &mut [f64]) -> f64) -> Minimum {
+/// Minimises `function(x, gradient) -> value`, which overwrites `gradient`, from `start`. `precondition(v)` is P v, with P
+/// symmetric, positive definite and near the inverse Hessian.
+pub fn minimise(
+    start: Vec<f64>,
+    stop: Stop,
+    precondition: impl Fn(&[f64]) -> Vec<f64>,
+    mut function: impl FnMut(&[f64], &mut [f64]) -> f64,
+) -> Minimum {
     let mut evaluate = |x: Vec<f64>| {
         let mut gradient = vec![0.0; x.len()];
         let value = function(&x, &mut gradient);
@@ -61,15 +72,14 @@ pub fn minimise(start: Vec<f64>, stop: Stop, mut function: impl FnMut(&[f64], &m
     let mut memory = VecDeque::with_capacity(MEMORY);
     let mut iterations = 0;
     while largest(&point.gradient) > stop.tolerance && iterations < stop.iterations {
-        let first_step = if memory.is_empty() { 1.0 / dot(&point.gradient, &point.gradient).sqrt() } else { 1.0 };
-        let direction = direction(&point.gradient, &memory);
-        match line_search(&point, &direction, first_step, &mut evaluate) {
+        let direction = direction(&point.gradient, &memory, &precondition);
+        match line_search(&point, &direction, &mut evaluate) {
             Some(next) => {
-                remember(&mut memory, &point, &next);
+                remember(&mut memory, &point, &next, &precondition);
                 point = next;
                 iterations += 1;
             }
-            // The curvature may be stale: try once more along the gradient alone.
+            // The curvature may be stale: try once more along P times the gradient.
             None if !memory.is_empty() => memory.clear(),
             None => break,
         }
@@ -77,8 +87,8 @@ pub fn minimise(start: Vec<f64>, stop: Stop, mut function: impl FnMut(&[f64], &m
     Minimum { converged: largest(&point.gradient) <= stop.tolerance, at: point.x, iterations }
 }
 
-/// -H g, with H the inverse Hessian that the memory describes.
-fn direction(gradient: &[f64], memory: &VecDeque<Correction>) -> Vec<f64> {
+/// -H g, with H the inverse Hessian that the memory describes, P corrected.
+fn direction(gradient: &[f64], memory: &VecDeque<Correction>, precondition: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
     let mut q: Vec<f64> = gradient.iter().map(|g| -g).collect();
     let mut alphas = Vec::with_capacity(memory.len());
     for c in memory.iter().rev() {
@@ -86,9 +96,9 @@ fn direction(gradient: &[f64], memory: &VecDeque<Correction>) -> Vec<f64> {
         add_scaled(&mut q, -alpha, &c.y);
         alphas.push(alpha);
     }
+    let mut q = precondition(&q);
     if let Some(last) = memory.back() {
-        let scale = 1.0 / (last.inverse_sy * dot(&last.y, &last.y));
-        q.iter_mut().for_each(|q| *q *= scale);
+        q.iter_mut().for_each(|q| *q *= last.scale);
     }
     for (c, alpha) in memory.iter().zip(alphas.into_iter().rev()) {
         let beta = c.inverse_sy * dot(&c.y, &q);
@@ -97,15 +107,10 @@ fn direction(gradient: &[f64], memory: &VecDeque<Correction>) -> Vec<f64> {
     q
 }
 
-/// The first trial that satisfies the conditions: doubling until a bracket is found, then halving it.
-fn line_search(
-    from: &Point,
-    direction: &[f64],
-    first_step: f64,
-    evaluate: &mut impl FnMut(Vec<f64>) -> Point,
-) -> Option<Point> {
+/// The first trial that satisfies the conditions: from 1 doubling until a bracket is found, then halving it.
+fn line_search(from: &Point, direction: &[f64], evaluate: &mut impl FnMut(Vec<f64>) -> Point) -> Option<Point> {
     let slope = dot(&from.gradient, direction);
-    let (mut low, mut high, mut step) = (0.0, f64::INFINITY, first_step);
+    let (mut low, mut high, mut step) = (0.0, f64::INFINITY, 1.0);
     for _ in 0..TRIALS {
         let mut x = from.x.clone();
         add_scaled(&mut x, step, direction);
@@ -126,23 +131,47 @@ fn line_search(
     None
 }
 
-fn remember(memory: &mut VecDeque<Correction>, from: &Point, to: &Point) {
+fn remember(memory: &mut VecDeque<Correction>, from: &Point, to: &Point, precondition: impl Fn(&[f64]) -> Vec<f64>) {
     let difference = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<f64>>();
     let (s, y) = (difference(&to.x, &from.x), difference(&to.gradient, &from.gradient));
     if memory.len() == MEMORY {
         memory.pop_front();
     }
     // The curvature condition makes s.y positive.
-    let inverse_sy = 1.0 / dot(&s, &y);
-    memory.push_back(Correction { s, y, inverse_sy });
+    let sy = dot(&s, &y);
+    let scale = sy / dot(&y, &precondition(&y));
+    memory.push_back(Correction { s, y, inverse_sy: 1.0 / sy, scale });
 }
 
+/// Elements that one task sums; the partition is fixed, so that threads do not change the sum.
+const PIECE: usize = 16 * 1024;
+/// Partial sums that are added side by side.
+const LANES: usize = 8;
+
 fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    if a.len() <= PIECE {
+        return dot_of_piece(a, b);
+    }
+    let sums: Vec<f64> = a.par_chunks(PIECE).zip(b.par_chunks(PIECE)).map(|(a, b)| dot_of_piece(a, b)).collect();
+    sums.into_iter().sum()
+}
+
+fn dot_of_piece(a: &[f64], b: &[f64]) -> f64 {
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for (a, b) in a.iter().zip(b) {
+        (0..LANES).for_each(|lane| sums[lane] += a[lane] * b[lane]);
+    }
+    sums.into_iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f64>()
 }
 
 fn add_scaled(to: &mut [f64], scale: f64, x: &[f64]) {
-    to.iter_mut().zip(x).for_each(|(to, x)| *to += scale * x);
+    let add = |(to, x): (&mut [f64], &[f64])| to.iter_mut().zip(x).for_each(|(to, x)| *to += scale * x);
+    if to.len() <= PIECE {
+        return add((to, x));
+    }
+    to.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(add);
 }
 
 fn largest(x: &[f64]) -> f64 {
@@ -157,7 +186,7 @@ mod tests {
     #[test]
     fn finds_the_end_of_rosenbrocks_valley() {
         let stop = Stop { iterations: 200, tolerance: 1e-9 };
-        let found = minimise(vec![-1.2, 1.0], stop, |x, g| {
+        let found = minimise(vec![-1.2, 1.0], stop, <[f64]>::to_vec, |x, g| {
             let (a, b) = (1.0 - x[0], x[1] - x[0] * x[0]);
             (g[0], g[1]) = (-2.0 * a - 400.0 * x[0] * b, 200.0 * b);
             a * a + 100.0 * b * b
@@ -172,9 +201,22 @@ mod tests {
             (0..x.len()).for_each(|i| g[i] = (i + 1) as f64 * x[i]);
             0.5 * dot(x, g)
         };
-        let cut = minimise(vec![1.0; 50], Stop { iterations: 2, tolerance: 1e-9 }, bowl);
+        let cut = minimise(vec![1.0; 50], Stop { iterations: 2, tolerance: 1e-9 }, <[f64]>::to_vec, bowl);
         assert!(!cut.converged && cut.iterations == 2);
-        let there = minimise(vec![0.0; 50], Stop { iterations: 2, tolerance: 1e-9 }, bowl);
+        let there = minimise(vec![0.0; 50], Stop { iterations: 2, tolerance: 1e-9 }, <[f64]>::to_vec, bowl);
         assert!(there.converged && there.iterations == 0);
+    }
+
+    #[test]
+    fn with_the_inverse_hessian_one_step_is_enough() {
+        // More elements than one piece.
+        let curvature = |i: usize| (1 + i % 1000) as f64;
+        let inverse = |v: &[f64]| v.iter().enumerate().map(|(i, v)| v / curvature(i)).collect::<Vec<f64>>();
+        let stop = Stop { iterations: 5, tolerance: 1e-9 };
+        let found = minimise(vec![1.0; PIECE + 100], stop, inverse, |x, g| {
+            (0..x.len()).for_each(|i| g[i] = curvature(i) * x[i]);
+            0.5 * dot(x, g)
+        });
+        assert!(found.converged && found.iterations == 1, "{} iterations", found.iterations);
     }
 }

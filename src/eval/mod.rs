@@ -1,5 +1,6 @@
 //! What frozen features are worth: a linear probe and k nearest neighbours.
 
+mod curvature;
 mod knn;
 mod lbfgs;
 mod probe;
