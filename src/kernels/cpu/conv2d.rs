@@ -1,5 +1,6 @@
 //! Two-dimensional convolution without bias: x (H, W, N, I) or, where `Layout::Images` says so, (N, H, W, I);
-//! w (O, K, K, I) in f32; y (OH, OW, N, O). Contract: y and dx are written (=), dw is added to (+=).
+//! w (O, K, K, I) in f32; y (OH, OW, N, O). Contract: y and dx are written (=), dw is added to (+=). The direct method
+//! rounds w to the format of x, Winograd's does not.
 
 use super::check_len;
 use super::definition;
