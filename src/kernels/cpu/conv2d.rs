@@ -214,7 +214,7 @@ pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Optio
 /// dw += the gradient of w.
 pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &Conv2d) {
     shape.check("conv2d::weight_gradient", x, dy, dw);
-    if winograd::applies::<E>(shape) {
+    if winograd::applies_to_weights::<E>(shape) {
         return winograd::weight_gradient(dw, x, dy, shape);
     }
     let shape = &shape.flattened();

@@ -48,7 +48,8 @@
 //! | the same row by row, whole vectors | 5 % | ResNet-50's weight gradients 282 to 248 ms (bf16), 678 to 487 ms (f32), one core | yes |
 //! | Winograd F(2x2, 3x3) in f32 | 1.5 to 2 times | 64 to 256 channels: 170 to 200 GFLOP/s of the direct method's count, beyond its peak of 117 | no: the next |
 //! | Winograd F(4x4, 3x3) in f32, for f32 | 1.6 times F(2x2) | 1.2 to 1.7 times from 32 to 512 channels, as fast at 6x6 pixels, whose squares reach beyond the map | yes |
-//! | the same for bf16 | 2 times the direct method less 10 to 20 % | from 8x8 pixels outputs and input gradients 1.2 to 1.6 times, weight gradients 0.9 to 1.2; at 4x4 and 7x7 0.8 to 1.1, where it is not used | yes |
+//! | the same for bf16, outputs and input gradients | 2 times the direct method less 10 to 20 % | 1.1 to 1.6 times from 128 squares and images; 7x7 pixels 0.9 to 1.1; with 64 squares of 256 and more channels, whose weights are most of the work, 0.8 to 1.0 | where it pays |
+//! | the same for bf16, weight gradients | the same | 0.7 to 1.1, at most 1.2 for 128 channels at 16x16: 36 transformed numbers for 16 in f32 on both sides, by way of the third-level cache | no |
 //! | its transforms by a loop over the rows | as fast | the compiler keeps the loop, and the numbers in memory: with constant rows the whole product is 1.1 to 1.3 times faster | no |
 //! | fetching the transforms' reads or writes ahead | 10 % | nothing | no |
 //! | weight gradients: each task packs its own blocks | packing 5 % | 30 % of ViT-S/8's, where a side of 1,536 is packed by each of four tasks: 127 GFLOP/s a core | no |

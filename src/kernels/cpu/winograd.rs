@@ -62,15 +62,27 @@ const CHUNK: usize = 2 * 1024 * 1024;
 /// Rows of a chunk that a task transforms.
 const ROWS: usize = 48;
 
-/// Whether this method is the faster one: by how many times fewer multiplications it makes. The direct method does two in
-/// the time of one where the processor multiplies bf16; the transforms take their share.
+/// Whether this method is the faster one for outputs and input gradients: it must make so many times fewer multiplications
+/// that the transforms pay, and have so many rows that those of the weights do. The direct method does two multiplications
+/// in the time of one where the processor multiplies bf16.
 pub fn applies<E: Element>(shape: &Conv2d) -> bool {
-    let &Conv2d { layout, batch, kernel, stride, padding, in_channels, out_channels, .. } = shape;
-    let multiplications = Squares::new(shape).count * POINTS * batch * in_channels * out_channels;
-    let fewer = if E::TERMS == 2 && isa() == Isa::Avx512Bf16 { 3.0 } else { 1.5 };
-    let many = in_channels.min(out_channels) >= 32;
-    let fits = layout == Layout::Maps && (kernel, stride, padding) == (TAPS, 1, 1) && many;
-    fits && shape.products() as f64 >= fewer * multiplications as f64
+    let &Conv2d { layout, kernel, stride, padding, in_channels, out_channels, .. } = shape;
+    let rows = Squares::new(shape).rows();
+    let (fewer, many) = if is_cheap::<E>() { (2.7, 128) } else { (1.5, 64) };
+    let fits = layout == Layout::Maps && (kernel, stride, padding) == (TAPS, 1, 1);
+    let pays = shape.products() as f64 >= fewer * (rows * POINTS * in_channels * out_channels) as f64;
+    fits && in_channels.min(out_channels) >= 32 && rows >= many && pays
+}
+
+/// The same for weight gradients. Both sides are transformed, and leave the second-level cache before they are multiplied:
+/// where multiplications are cheap, nothing is won.
+pub fn applies_to_weights<E: Element>(shape: &Conv2d) -> bool {
+    applies::<E>(shape) && !is_cheap::<E>()
+}
+
+/// Whether the direct method multiplies twice as fast as in f32.
+fn is_cheap<E: Element>() -> bool {
+    E::TERMS == 2 && isa() == Isa::Avx512Bf16
 }
 
 /// y = x * w.
