@@ -276,6 +276,17 @@ fn convolution_has_the_same_bits_on_any_number_of_threads() {
 }
 
 #[test]
+fn a_sum_of_no_products_is_zero() {
+    for isa in sets() {
+        for product in [matmul::nn, matmul::nt, matmul::tn] {
+            let mut c = [f32::NAN; 6];
+            with_isa(isa, || product(&mut c, &[], &[], 2, 0, 3));
+            assert_eq!(c, [0.0; 6], "{}", isa.name());
+        }
+    }
+}
+
+#[test]
 fn matrix_products_have_the_same_bits_on_any_number_of_threads() {
     let (m, k, n) = (301, 260, 190);
     let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));

@@ -341,7 +341,7 @@ pub fn accumulate<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(
 ) {
     assert!(c.len() == sizes.rows * sizes.taps * sizes.columns, "accumulate: sizes do not fit");
     assert!(a.len() == sizes.positions * sizes.images * sizes.rows, "accumulate: sizes do not fit");
-    if c.is_empty() {
+    if c.is_empty() || a.is_empty() {
         return;
     }
     let (image_blocks, position_blocks) = sizes.blocks(isa, E::TERMS);
