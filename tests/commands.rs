@@ -389,8 +389,8 @@ fn a_profile_accounts_for_the_whole_step() {
         assert!(number(kind, "bytes") > 0.0 && number(kind, "gb_per_second") > 0.0, "{kind}");
         let product = ["convolution", "linear"].iter().any(|word| kind["kind"].as_str().unwrap().contains(word));
         assert_eq!(product, number(kind, "flops") > 0.0, "{kind}");
-        // Winograd's method makes 4 multiplications of 9, though all 9 are counted.
-        assert!(!product || (0.0..2.25).contains(&number(kind, "share_of_peak")), "{kind}");
+        // Winograd's method makes a quarter of the multiplications, though all are counted.
+        assert!(!product || (0.0..4.0).contains(&number(kind, "share_of_peak")), "{kind}");
     }
     let seconds: Vec<f64> = kinds.iter().map(|kind| number(kind, "seconds")).collect();
     assert!(seconds.is_sorted_by(|a, b| a >= b), "{seconds:?}");

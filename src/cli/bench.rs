@@ -37,11 +37,11 @@ pub(super) enum BenchCommand {
         /// Say where the time goes, beside the measured peaks of this machine
         ///
         /// A product's operations are its multiplications, times two for their additions: where a window reaches into a
-        /// map's padding, there are none. Winograd's method (3x3, f32) makes fewer, but is counted like the direct one,
-        /// so that its share of the peak may exceed 100 %. Bytes are a floor: operands read once, results written once,
-        /// in the formats that they have. The peaks are those of all threads together with the instruction set in use:
-        /// products whose operands stay in registers and the first-level cache, and plain copies, in memory and in the
-        /// second-level cache, of which bytes read and written count.
+        /// map's padding, there are none. Winograd's method (3x3, stride 1) makes about a quarter, in f32, but is counted
+        /// like the direct one, so that its share of the peak may exceed 100 %. Bytes are a floor: operands read once,
+        /// results written once, in the formats that they have. The peaks are those of all threads together with the
+        /// instruction set in use: products whose operands stay in registers and the first-level cache, and plain copies,
+        /// in memory and in the second-level cache, of which bytes read and written count.
         #[arg(long)]
         profile: bool,
         /// Print JSON, on one line

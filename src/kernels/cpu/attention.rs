@@ -28,7 +28,7 @@ use super::softmax::softmax_rows;
 use super::softmax::softmax_rows_backward;
 use super::tile;
 use super::tile::MOST_COLUMNS;
-use super::tile::PANEL;
+use super::tile::Operands;
 use super::tile::Segment;
 use super::tile::Tile;
 use super::vector::Element;
@@ -121,11 +121,11 @@ struct Head {
     index: usize,
 }
 
-/// The first factor of a product: rows of units, `stride` apart, or panels.
+/// The first factor of a product: rows of units, `stride` apart, or without one panels.
 #[derive(Clone, Copy)]
 struct Left {
     start: *const f32,
-    stride: usize,
+    stride: Option<usize>,
 }
 
 impl Head {
@@ -214,7 +214,7 @@ impl Head {
     fn gather<'a, E: Element>(self, rows: &mut [f32], row: impl Fn(usize) -> &'a [E]) -> Left {
         let stride = pack::units::<E>(self.shape.width);
         rows.chunks_exact_mut(stride).enumerate().for_each(|(token, units)| copy_units(units, row(token)));
-        Left { start: rows.as_ptr(), stride }
+        Left { start: rows.as_ptr(), stride: Some(stride) }
     }
 
     /// Packs the transposed matrix whose rows of `inner` units are `rows`.
@@ -259,7 +259,7 @@ impl Head {
         let row = |token| &square[token * stride..][..tokens];
         // SAFETY: the scratch is this task's own.
         unsafe { pack::rows::<E, E>(self.isa, &Shared::new(packed), &panels, tokens, row) };
-        Left { start: packed.as_ptr(), stride: PANEL }
+        Left { start: packed.as_ptr(), stride: None }
     }
 
     /// scores = left right, sums over the head's channels.
@@ -288,7 +288,7 @@ impl Head {
 
 /// A square matrix of whole units as the first factor.
 fn in_place<E: Element>(square: &[E], tokens: usize) -> Left {
-    Left { start: square.as_ptr().cast(), stride: square.len() / tokens / E::TERMS }
+    Left { start: square.as_ptr().cast(), stride: Some(square.len() / tokens / E::TERMS) }
 }
 
 /// c = left right, with `rows`, `inner` units and `columns`; the rows of c are `stride` elements apart.
@@ -307,15 +307,18 @@ unsafe fn multiply<U: Element, E: Element>(
         let b = &right[panel * inner * isa.columns()..][..inner * isa.width(columns.len())];
         for index in 0..rows.div_ceil(isa.rows()) {
             let rows = tile_rows(rows, isa.rows(), index);
-            let start = if left.stride == PANEL { index * inner * isa.lanes() } else { rows.start * left.stride };
+            let (start, operands) = match left.stride {
+                Some(stride) => (rows.start * stride, Operands::Rows { stride }),
+                None => (index * inner * isa.lanes(), Operands::Terms { a: isa.lanes(), b: isa.width(columns.len()) }),
+            };
             let tile = Tile {
                 c: c.wrapping_add(rows.start * stride + columns.start),
                 c_stride: stride,
                 onto: std::ptr::null(),
                 bias: std::ptr::null(),
                 a: left.start.wrapping_add(start),
-                a_stride: left.stride,
                 b: b.as_ptr(),
+                operands,
                 segments: &[Segment { a: 0, b: 0, len: inner }],
                 rows: rows.len(),
                 columns: columns.len(),

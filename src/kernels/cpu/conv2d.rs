@@ -1,5 +1,6 @@
 //! Two-dimensional convolution without bias: x (H, W, N, I) or, where `Layout::Images` says so, (N, H, W, I);
-//! w (O, K, K, I) in f32; y (OH, OW, N, O). Contract: y and dx are written (=), dw is added to (+=).
+//! w (O, K, K, I) in f32; y (OH, OW, N, O). Contract: y and dx are written (=), dw is added to (+=). The direct method
+//! rounds w to the format of x, Winograd's does not.
 
 use super::check_len;
 use super::definition;
@@ -213,7 +214,7 @@ pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Optio
 /// dw += the gradient of w.
 pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &Conv2d) {
     shape.check("conv2d::weight_gradient", x, dy, dw);
-    if winograd::applies::<E>(shape) {
+    if winograd::applies_to_weights::<E>(shape) {
         return winograd::weight_gradient(dw, x, dy, shape);
     }
     let shape = &shape.flattened();

@@ -19,8 +19,8 @@
 //! - `product`: how a product is cut into tasks. `gather` makes outputs and input gradients; it reads activations in place
 //!   and adds bias and residual gradient while the sums are in registers. `accumulate` makes weight gradients, in blocks
 //!   that stay in the third-level cache.
-//! - `conv2d`, `linear`, `matmul`: what they pass to `product`. `winograd`: 3x3 convolutions in f32. `attention`: one head of
-//!   one image is a task.
+//! - `conv2d`, `linear`, `matmul`: what they pass to `product`. `winograd`: 3x3 convolutions of stride 1 by a quarter of the
+//!   multiplications, in f32 for both formats. `attention`: one head of one image is a task.
 //! - `rows`: the same for what memory limits (`batch_norm`, `layer_norm`, `elementwise`, `pool`, `softmax`, `update`):
 //!   normalisation, rectifier and residual addition are one pass, their gradients two.
 //! - `vector`, `isa`: a kernel is written once against `Vector` and compiled for AVX-512 with bf16, AVX-512, AVX2 and plain
@@ -46,7 +46,12 @@
 //! | weights packed once for all tasks, read in order | 5 % | input gradients of the deep layers 1.05 to 1.5 times faster | yes |
 //! | operands of weight gradients packed panel by panel | small | 15 to 25 % of a 1x1 product | no |
 //! | the same row by row, whole vectors | 5 % | ResNet-50's weight gradients 282 to 248 ms (bf16), 678 to 487 ms (f32), one core | yes |
-//! | Winograd F(2x2, 3x3) in f32 | 1.5 to 2 times | 64 to 256 channels: 170 to 200 GFLOP/s of the direct method's count, beyond its peak of 117 | yes |
+//! | Winograd F(2x2, 3x3) in f32 | 1.5 to 2 times | 64 to 256 channels: 170 to 200 GFLOP/s of the direct method's count, beyond its peak of 117 | no: the next |
+//! | Winograd F(4x4, 3x3) in f32, for f32 | 1.6 times F(2x2) | 1.2 to 1.7 times from 32 to 512 channels, as fast at 6x6 pixels, whose squares reach beyond the map | yes |
+//! | the same for bf16, outputs and input gradients | 2 times the direct method less 10 to 20 % | 1.1 to 1.6 times from 128 squares and images; 7x7 pixels 0.9 to 1.1; with 64 squares of 256 and more channels, whose weights are most of the work, 0.8 to 1.0 | where it pays |
+//! | the same for bf16, weight gradients | the same | 0.7 to 1.1, at most 1.2 for 128 channels at 16x16: 36 transformed numbers for 16 in f32 on both sides, by way of the third-level cache | no |
+//! | its transforms by a loop over the rows | as fast | the compiler keeps the loop, and the numbers in memory: with constant rows the whole product is 1.1 to 1.3 times faster | no |
+//! | fetching the transforms' reads or writes ahead | 10 % | nothing | no |
 //! | weight gradients: each task packs its own blocks | packing 5 % | 30 % of ViT-S/8's, where a side of 1,536 is packed by each of four tasks: 127 GFLOP/s a core | no |
 //! | weight gradients: all tasks pack a block, then share its tiles | packing once, no partial sums | the same product 188 GFLOP/s a core | yes |
 //! | pairs of rows joined as they are loaded | half the packing | weight gradients of ResNet-50 2 to 10 % | yes |

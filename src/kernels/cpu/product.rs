@@ -22,7 +22,7 @@ use super::partition::tile_rows;
 use super::partition::with_scratch;
 use super::tile;
 use super::tile::MOST_COLUMNS;
-use super::tile::PANEL;
+use super::tile::Operands;
 use super::tile::Segment;
 use super::tile::Tile;
 use super::vector;
@@ -112,7 +112,7 @@ pub fn gather<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(
                 for index in tiles {
                     let (group, position) = (index / positions, index % positions);
                     let rows = tile_rows(images, isa.rows(), group);
-                    let (a, a_stride) = reader.read(position, &rows, &sources);
+                    let (a, stride) = reader.read(position, &rows, &sources);
                     for panel in panels.clone() {
                         reader.fetch_ahead(rows.end, panel - panels.start, panels.len());
                         let range = cut.columns(panel);
@@ -123,8 +123,8 @@ pub fn gather<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(
                             onto: added.onto.map_or(std::ptr::null(), |onto| onto[at..].as_ptr()),
                             bias: added.bias.map_or(std::ptr::null(), |bias| bias[range.start..].as_ptr()),
                             a,
-                            a_stride,
                             b: packed[panel * cut.panel_units..].as_ptr(),
+                            operands: Operands::Rows { stride },
                             segments: &reader.segments,
                             rows: rows.len(),
                             columns: range.len(),
@@ -341,7 +341,7 @@ pub fn accumulate<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(
 ) {
     assert!(c.len() == sizes.rows * sizes.taps * sizes.columns, "accumulate: sizes do not fit");
     assert!(a.len() == sizes.positions * sizes.images * sizes.rows, "accumulate: sizes do not fit");
-    if c.is_empty() {
+    if c.is_empty() || a.is_empty() {
         return;
     }
     let (image_blocks, position_blocks) = sizes.blocks(isa, E::TERMS);
@@ -528,8 +528,8 @@ impl<'s> Block<'s> {
                     onto: c.cast_const(),
                     bias: std::ptr::null(),
                     a: packed[tile * self.a_panel()..].as_ptr(),
-                    a_stride: PANEL,
                     b: packed[self.a_units() + panel * self.b_panel()..].as_ptr(),
+                    operands: Operands::Terms { a: self.isa.lanes(), b: self.isa.width(range.len()) },
                     segments: &self.segments[tap],
                     rows: rows.len(),
                     columns: range.len(),

@@ -7,8 +7,8 @@
 //!
 //!   c(r, j) = onto(r, j) + bias(j) + sum over segments and l of a(r, segment.a + l) b(segment.b + l, j)
 //!
-//! b is packed: rows of whole vectors. a lies in place, its rows `a_stride` units apart, or is packed as a panel, the
-//! rows of one l side by side.
+//! Either a lies in rows, in place, and b is packed, in rows of whole vectors; or both lie term by term, the rows of one l
+//! side by side (`Operands`).
 
 use std::marker::PhantomData;
 
@@ -39,17 +39,21 @@ pub struct Tile<'s, E> {
     /// What is added to each row, or null.
     pub bias: *const f32,
     pub a: *const f32,
-    /// Units from one row of a to the next, or `PANEL`.
-    pub a_stride: usize,
-    /// Rows of `Isa::width(columns)` units.
     pub b: *const f32,
+    pub operands: Operands,
     pub segments: &'s [Segment],
     pub rows: usize,
     pub columns: usize,
 }
 
-/// As `a_stride`: a is packed, a vector of units for each l, of which the tile uses the first `rows`.
-pub const PANEL: usize = 0;
+/// How a and b lie in memory; all in units.
+#[derive(Clone, Copy, Debug)]
+pub enum Operands {
+    /// The rows of a lie `stride` apart, and each l of b is `Isa::width(columns)`.
+    Rows { stride: usize },
+    /// From one l to the next it is `a` in a, and `b` in b. Whole vectors of b are read.
+    Terms { a: usize, b: usize },
+}
 
 /// Columns of the largest tile of any instruction set.
 pub const MOST_COLUMNS: usize = 32;
@@ -87,15 +91,14 @@ impl Isa {
 /// Computes a tile whose operands hold elements of U.
 ///
 /// # Safety
-/// For every row r < `rows` and segment, `a + r a_stride + segment.a` (for `PANEL`: `a + (segment.a + l) isa.lanes() + r`)
-/// must be valid for reads of `segment.len` units, b for whole rows, `c + r c_stride` (and `onto`, alike) for `columns`
-/// writes that nobody else makes, `bias` for `columns` reads; `rows` and `columns` are at least 1 and at most the
-/// tile's; the processor has `isa`.
+/// Every unit of a and every whole vector of b that the segments name must be valid for reads, for every row r < `rows`
+/// `c + r c_stride` (and `onto`, alike) for `columns` writes that nobody else makes, `bias` for `columns` reads; `rows`
+/// and `columns` are at least 1 and at most the tile's; the processor has `isa`.
 pub unsafe fn tile<U: Element, E: Element>(isa: Isa, tile: &Tile<E>) {
     // Each size is a function of its own, so that the compiler keeps its sums in registers.
     macro_rules! of_size {
         ($run:path, $($rows:literal)*) => {
-            match (tile.rows, tile.columns.div_ceil(isa.lanes()), tile.a_stride == PANEL) {
+            match (tile.rows, tile.columns.div_ceil(isa.lanes()), matches!(tile.operands, Operands::Terms { .. })) {
                 $(
                     ($rows, 1, false) => $run(Sized::<U, E, $rows, 1, false>(tile, PhantomData)),
                     ($rows, 2, false) => $run(Sized::<U, E, $rows, 2, false>(tile, PhantomData)),
@@ -120,11 +123,11 @@ pub unsafe fn tile<U: Element, E: Element>(isa: Isa, tile: &Tile<E>) {
     }
 }
 
-/// A tile of R rows by C vectors; its a is a panel or lies in place.
-struct Sized<'t, 's, U, E, const R: usize, const C: usize, const IN_PANEL: bool>(&'t Tile<'s, E>, PhantomData<U>);
+/// A tile of R rows by C vectors; its operands lie in rows or in terms.
+struct Sized<'t, 's, U, E, const R: usize, const C: usize, const IN_TERMS: bool>(&'t Tile<'s, E>, PhantomData<U>);
 
-impl<U: Element, E: Element, const R: usize, const C: usize, const IN_PANEL: bool> Kernel
-    for Sized<'_, '_, U, E, R, C, IN_PANEL>
+impl<U: Element, E: Element, const R: usize, const C: usize, const IN_TERMS: bool> Kernel
+    for Sized<'_, '_, U, E, R, C, IN_TERMS>
 {
     type Output = ();
 
@@ -134,7 +137,7 @@ impl<U: Element, E: Element, const R: usize, const C: usize, const IN_PANEL: boo
         unsafe {
             let mut sums = [[V::splat(0.0); C]; R];
             for segment in self.0.segments {
-                add_segment::<V, U, E, R, C, IN_PANEL>(&mut sums, self.0, segment);
+                add_segment::<V, U, E, R, C, IN_TERMS>(&mut sums, self.0, segment);
             }
             finish(&sums, self.0);
         }
@@ -144,28 +147,33 @@ impl<U: Element, E: Element, const R: usize, const C: usize, const IN_PANEL: boo
 /// # Safety
 /// As for `tile`, with the instruction set of V enabled in the caller.
 #[inline(always)]
-unsafe fn add_segment<V: Vector, U: Element, E: Element, const R: usize, const C: usize, const IN_PANEL: bool>(
+unsafe fn add_segment<V: Vector, U: Element, E: Element, const R: usize, const C: usize, const IN_TERMS: bool>(
     sums: &mut [[V; C]; R],
     tile: &Tile<E>,
     segment: &Segment,
 ) {
     // SAFETY: every address is one that the caller promised.
     unsafe {
-        let mut b = tile.b.add(segment.b * C * V::LANES);
-        if IN_PANEL {
-            let pitch = V::LANES;
-            let mut a = tile.a.add(segment.a * pitch);
-            for _ in 0..segment.len {
-                add_outer::<V, U, R, C>(sums, std::array::from_fn(|r| a.add(r)), b);
-                a = a.add(pitch);
-                b = b.add(C * V::LANES);
+        match tile.operands {
+            Operands::Terms { a: a_pitch, b: b_pitch } if IN_TERMS => {
+                let mut a = tile.a.add(segment.a * a_pitch);
+                let mut b = tile.b.add(segment.b * b_pitch);
+                for _ in 0..segment.len {
+                    add_outer::<V, U, R, C>(sums, std::array::from_fn(|r| a.add(r)), b);
+                    // The last step may lead beyond the memory: nothing is read there.
+                    a = a.wrapping_add(a_pitch);
+                    b = b.wrapping_add(b_pitch);
+                }
             }
-        } else {
-            let a: [*const f32; R] = std::array::from_fn(|r| tile.a.add(segment.a + r * tile.a_stride));
-            for l in 0..segment.len {
-                add_outer::<V, U, R, C>(sums, a.map(|a| a.add(l)), b);
-                b = b.add(C * V::LANES);
+            Operands::Rows { stride } if !IN_TERMS => {
+                let a: [*const f32; R] = std::array::from_fn(|r| tile.a.add(segment.a + r * stride));
+                let mut b = tile.b.add(segment.b * C * V::LANES);
+                for l in 0..segment.len {
+                    add_outer::<V, U, R, C>(sums, a.map(|a| a.add(l)), b);
+                    b = b.add(C * V::LANES);
+                }
             }
+            Operands::Terms { .. } | Operands::Rows { .. } => unreachable!("`tile` chose the size by the operands"),
         }
     }
 }
