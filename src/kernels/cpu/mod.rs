@@ -76,6 +76,7 @@ mod product;
 mod rows;
 mod tile;
 mod vector;
+mod windows;
 mod winograd;
 
 pub use isa::Isa;

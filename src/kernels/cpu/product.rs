@@ -47,12 +47,20 @@ const ALIAS: usize = 4096;
 pub enum Rows<'a, E, F> {
     /// (positions, images, inner) in memory.
     InPlace(&'a [E]),
-    /// Written by `make(position, image, row)`, `inner` elements each.
+    /// Written by `make(position, images, rows, pitch)`: `inner` elements for each of the images, `pitch` apart. Up to
+    /// `SLACK` elements behind a row may be written, too.
     Made(F),
 }
 
+/// What writes `Rows::Made`.
+pub trait Maker<E>: Fn(usize, Range<usize>, &mut [E], usize) + Sync {}
+impl<E, F: Fn(usize, Range<usize>, &mut [E], usize) + Sync> Maker<E> for F {}
+
 /// No rows are made.
-pub type NoMaker<E> = fn(usize, usize, &mut [E]);
+pub type NoMaker<E> = fn(usize, Range<usize>, &mut [E], usize);
+
+/// Elements behind a row that its maker may write.
+pub const SLACK: usize = 16;
 
 /// The sizes of c (positions, images, columns) = a b.
 pub struct Gathered {
@@ -84,7 +92,7 @@ pub enum Weights<'a> {
 
 /// c = a b + what is added. A tile is some images at one position. `sources(position, list)` appends the taps that a
 /// position has, each with the position of a that it meets.
-pub fn gather<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(
+pub fn gather<E: Element, F: Maker<E>>(
     isa: Isa,
     c: &mut [E],
     added: Added<E>,
@@ -240,7 +248,7 @@ struct Reader<'r, E, F> {
     copy: &'r mut [f32],
 }
 
-impl<E: Element, F: Fn(usize, usize, &mut [E])> Reader<'_, E, F> {
+impl<E: Element, F: Maker<E>> Reader<'_, E, F> {
     /// Where the rows of `images` at `position` begin, and their stride, in units; `segments` then says what they hold.
     fn read(
         &mut self,
@@ -277,9 +285,10 @@ impl<E: Element, F: Fn(usize, usize, &mut [E])> Reader<'_, E, F> {
             }
             Rows::Made(make) => {
                 let stride = self.cut.copy_stride();
-                for (copy, image) in self.copy.chunks_mut(stride).zip(images.clone()) {
-                    copy[tap_units - 1] = 0.0;
-                    make(position, image, &mut elements_mut(&mut copy[..tap_units])[..inner]);
+                let (rows, pitch) = (elements_mut(self.copy), stride * E::TERMS);
+                make(position, images.clone(), rows, pitch);
+                if !inner.is_multiple_of(E::TERMS) {
+                    rows.chunks_mut(pitch).take(images.len()).for_each(|row| row[inner] = E::default());
                 }
                 self.segments.push(Segment { a: 0, b: 0, len: tap_units });
                 (self.copy.as_ptr(), stride)
@@ -331,7 +340,7 @@ pub struct Accumulated {
 /// c += aᵀ b, where `source(tap, position)` is the position of b that a tap meets, if any.
 ///
 /// The terms are taken in blocks. All tasks first pack a block of both operands, and then share out its tiles of c.
-pub fn accumulate<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(
+pub fn accumulate<E: Element, F: Maker<E>>(
     isa: Isa,
     c: &mut [f32],
     a: &[E],
@@ -443,7 +452,7 @@ impl<'s> Block<'s> {
     }
 
     /// Packs a and then b into `scratch`, panel by panel, each position by position.
-    fn pack<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(&self, scratch: &mut [f32], a: &[E], b: &Rows<E, F>) {
+    fn pack<E: Element, F: Maker<E>>(&self, scratch: &mut [f32], a: &[E], b: &Rows<E, F>) {
         // Runs of an even number of images, so that both terms of a unit lie in one.
         let runs = self.images.len().div_ceil(RUN);
         let places = self.positions.len() + self.slots.len();
@@ -477,7 +486,7 @@ impl<'s> Block<'s> {
         unsafe { pack::rows::<E, E>(isa, scratch, &panels, images.len(), |r| &a[(first + r) * all..][..all]) };
     }
 
-    fn pack_b<E: Element, F: Fn(usize, usize, &mut [E])>(
+    fn pack_b<E: Element, F: Maker<E>>(
         &self,
         scratch: &Shared<f32>,
         b: &Rows<E, F>,
@@ -487,13 +496,15 @@ impl<'s> Block<'s> {
         made: &mut Vec<E>,
     ) {
         let (isa, all) = (self.isa, self.sizes.columns);
-        let rows = match b {
-            Rows::InPlace(b) => &b[(self.slots[slot] * self.sizes.images + images.start) * all..][..images.len() * all],
+        let (rows, pitch, len) = match b {
+            Rows::InPlace(b) => (&b[(self.slots[slot] * self.sizes.images + images.start) * all..], all, all),
             Rows::Made(make) => {
-                made.resize(images.len() * all, E::default());
-                let rows = made.chunks_exact_mut(all).zip(images.clone());
-                rows.for_each(|(row, image)| make(self.slots[slot], image, row));
-                made
+                // Made rows have whole vectors: what stands beyond the columns meets none.
+                let len = isa.width(all);
+                let pitch = len + SLACK;
+                made.resize(images.len() * pitch, E::default());
+                make(self.slots[slot], images.clone(), made, pitch);
+                (&made[..], pitch, len)
             }
         };
         let of_panel = |panel: usize| {
@@ -503,7 +514,7 @@ impl<'s> Block<'s> {
         };
         let panels: Vec<Panel> = (0..self.panels).map(of_panel).collect();
         // SAFETY: tasks differ in their slot or their images.
-        unsafe { pack::rows::<E, E>(isa, scratch, &panels, images.len(), |r| &rows[r * all..][..all]) };
+        unsafe { pack::rows::<E, E>(isa, scratch, &panels, images.len(), |r| &rows[r * pitch..][..len]) };
     }
 
     /// Adds the block's terms to c.
