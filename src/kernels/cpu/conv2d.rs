@@ -10,6 +10,7 @@ use super::product::Added;
 use super::product::Gathered;
 use super::product::NoMaker;
 use super::product::Rows;
+use super::product::Terms;
 use super::product::Weights;
 use super::vector::Element;
 use super::windows::Windows;
@@ -156,18 +157,17 @@ pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &Conv2d) {
     let mut sizes =
         Gathered { images: batch, positions: shape.out_positions(), columns: out_channels, taps, inner: in_channels };
     if shape.layout == Layout::Images {
-        // The whole window is one run of terms, in the order of the weights.
-        (sizes.taps, sizes.inner) = (1, taps * in_channels);
+        // A line of the window is one run of terms, in the order of the weights.
+        (sizes.taps, sizes.inner) = (kernel, kernel * in_channels);
         Windows::with(x, shape, |windows| {
-            let rows = Rows::Made(|position, images, rows: &mut [E], pitch| windows.copy(position, images, rows, pitch));
-            product::gather(isa(), y, added, &rows, Weights::Transposed(w), &sizes, product::one_source);
+            let sources = |position, list: &mut Vec<_>| list.extend(windows.lines(position).enumerate());
+            product::gather(isa(), y, added, windows.rows(), Weights::Transposed(w), &sizes, sources);
         });
     } else {
-        let rows = Rows::<E, NoMaker<E>>::InPlace(x);
-        let sources = |position: usize, list: &mut Vec<(usize, usize)>| {
+        let sources = |position, list: &mut Vec<_>| {
             list.extend((0..taps).filter_map(|tap| Some((tap, shape.source(tap, position)?))));
         };
-        product::gather(isa(), y, added, &rows, Weights::Transposed(w), &sizes, sources);
+        product::gather(isa(), y, added, Rows::Maps(x), Weights::Transposed(w), &sizes, sources);
     }
 }
 
@@ -189,8 +189,7 @@ pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Optio
     let sources = |position: usize, list: &mut Vec<(usize, usize)>| {
         list.extend((0..taps).filter_map(|tap| Some((tap, shape.target(tap, position)?))));
     };
-    let rows = Rows::<E, NoMaker<E>>::InPlace(dy);
-    product::gather(isa(), dx, Added { onto, bias: None }, &rows, Weights::Straight(w), &sizes, sources);
+    product::gather(isa(), dx, Added { onto, bias: None }, Rows::Maps(dy), Weights::Straight(w), &sizes, sources);
 }
 
 /// dw += the gradient of w.
@@ -207,12 +206,13 @@ pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &Co
     if shape.layout == Layout::Images {
         (sizes.taps, sizes.columns) = (1, taps * in_channels);
         Windows::with(x, shape, |windows| {
-            let rows = Rows::Made(|position, images, rows: &mut [E], pitch| windows.copy(position, images, rows, pitch));
-            product::accumulate(isa(), dw, dy, &rows, &sizes, |_, position| Some(position));
+            let made =
+                Terms::Made(|position, images, rows: &mut [E], pitch| windows.copy(position, images, rows, pitch));
+            product::accumulate(isa(), dw, dy, &made, &sizes, |_, position| Some(position));
         });
     } else {
-        let rows = Rows::<E, NoMaker<E>>::InPlace(x);
-        product::accumulate(isa(), dw, dy, &rows, &sizes, |tap, position| shape.source(tap, position));
+        let x = Terms::<E, NoMaker<E>>::Maps(x);
+        product::accumulate(isa(), dw, dy, &x, &sizes, |tap, position| shape.source(tap, position));
     }
 }
 

@@ -1,6 +1,6 @@
-//! Windows of images as rows of a product. The images are copied once with zeros for the padding around them, so that
-//! every window is whole, and lines of windows are copied in pieces of constant size, which the compiler makes moves of
-//! registers.
+//! Windows of images as operands of products. The images are copied once with zeros for the padding around them, so that
+//! every window is whole: outputs read its lines in place; weight gradients copy them, in pieces of constant size, which
+//! the compiler makes moves of registers.
 
 use std::ops::Range;
 
@@ -10,6 +10,7 @@ use super::partition::Shared;
 use super::partition::for_each;
 use super::partition::part;
 use super::partition::with_scratch;
+use super::product::Rows;
 use super::product::SLACK;
 use super::product::elements_mut;
 use super::vector::Element;
@@ -20,9 +21,9 @@ const PIECE: usize = SLACK;
 /// The windows of the images x (N, H, W, I) of a convolution.
 pub struct Windows<'a, E> {
     shape: &'a Conv2d,
-    /// The images, each (H + 2 P, W + 2 P, I) and a piece that is read beyond the last line.
+    /// The images, each (H + 2 P, W + 2 P, I) and at least a piece that is read beyond the last line.
     padded: &'a [E],
-    /// Elements of one line of them.
+    /// Elements of one line of them, whole units.
     line: usize,
     /// Elements of one of them.
     image: usize,
@@ -32,8 +33,9 @@ impl<E: Element> Windows<'_, E> {
     /// Lends the windows of x to `body`.
     pub fn with<T>(x: &[E], shape: &Conv2d, body: impl FnOnce(&Windows<E>) -> T) -> T {
         let &Conv2d { batch, height, width, in_channels, padding, .. } = shape;
-        let line = (width + 2 * padding) * in_channels;
-        let image = (height + 2 * padding) * line + PIECE;
+        let line = ((width + 2 * padding) * in_channels).next_multiple_of(E::TERMS);
+        // An odd number of cache lines, or pairs of them, so that the images do not share sets of the first-level cache.
+        let image = (((height + 2 * padding) * line + PIECE).div_ceil(32) | 1) * 32;
         with_scratch((batch * image).div_ceil(E::TERMS), |scratch| {
             let padded = &mut elements_mut(scratch)[..batch * image];
             let shared = Shared::new(padded);
@@ -54,27 +56,56 @@ impl<E: Element> Windows<'_, E> {
         })
     }
 
-    /// Copies the windows of `images` at an output position, (K, K, I) each, to `rows` that lie `pitch` apart; up to
-    /// `SLACK` elements behind each are overwritten.
-    pub fn copy(&self, position: usize, images: Range<usize>, rows: &mut [E], pitch: usize) {
+    /// Where the lines of the window at an output position begin in an image.
+    pub fn lines(&self, position: usize) -> impl Iterator<Item = usize> {
         let &Conv2d { in_channels, kernel, stride, .. } = self.shape;
         let (oy, ox) = (position / self.shape.out_width(), position % self.shape.out_width());
         let start = oy * stride * self.line + ox * stride * in_channels;
-        let length = kernel * in_channels;
-        for (n, row) in images.zip(rows.chunks_mut(pitch)) {
-            let image = &self.padded[n * self.image..][..self.image];
+        (0..kernel).map(move |ky| start + ky * self.line)
+    }
+
+    /// The rows in which `lines` lie.
+    pub fn rows(&self) -> Rows<'_, E> {
+        Rows::Lines { values: self.padded, image: self.image }
+    }
+
+    /// Copies the windows of `images` at an output position, (K, K, I) each, to `rows` that lie `pitch` apart; up to
+    /// `SLACK` elements behind each are overwritten.
+    pub fn copy(&self, position: usize, images: Range<usize>, rows: &mut [E], pitch: usize) {
+        let start = self.lines(position).next().unwrap_or(0);
+        // Sizes that the compiler knows make it unroll the loops.
+        match (self.shape.kernel, self.shape.in_channels) {
+            (3, 3) => self.copy_lines(start, images, rows, pitch, 3, 9),
+            (7, 3) => self.copy_lines(start, images, rows, pitch, 7, 21),
+            (kernel, channels) => self.copy_lines(start, images, rows, pitch, kernel, kernel * channels),
+        }
+    }
+
+    /// Copies `kernel` lines of `length` elements for each image.
+    #[inline(always)]
+    fn copy_lines(
+        &self,
+        start: usize,
+        images: Range<usize>,
+        rows: &mut [E],
+        pitch: usize,
+        kernel: usize,
+        length: usize,
+    ) {
+        let whole = length.next_multiple_of(PIECE);
+        for (n, row) in images.zip(rows.chunks_exact_mut(pitch)) {
+            let window = &self.padded[n * self.image + start..][..(kernel - 1) * self.line + whole];
+            let row = &mut row[..(kernel - 1) * length + whole];
             for ky in 0..kernel {
-                copy_line(&mut row[ky * length..], &image[start + ky * self.line..], length);
+                copy_pieces(&mut row[ky * length..][..whole], &window[ky * self.line..][..whole]);
             }
         }
     }
 }
 
-/// Copies `length` elements, and what follows them up to a whole piece.
+/// Copies whole pieces.
 #[inline(always)]
-fn copy_line<E: Element>(to: &mut [E], from: &[E], length: usize) {
-    let pieces = length.div_ceil(PIECE);
-    let (to, from) = (&mut to[..pieces * PIECE], &from[..pieces * PIECE]);
+fn copy_pieces<E: Element>(to: &mut [E], from: &[E]) {
     for (to, from) in to.as_chunks_mut::<PIECE>().0.iter_mut().zip(from.as_chunks::<PIECE>().0) {
         *to = *from;
     }
