@@ -13,6 +13,7 @@ use std::sync::Arc;
 pub use dfdx::shapes::{Const, ConstDim, Dim, Shape};
 use serde::{Deserialize, Serialize};
 
+pub use buffer::Pooled;
 pub use cpu::Cpu;
 
 #[cfg(test)]
