@@ -19,8 +19,8 @@
 //! - `product`: how a product is cut into tasks. `gather` makes outputs and input gradients; it reads activations in place
 //!   and adds bias and residual gradient while the sums are in registers. `accumulate` makes weight gradients, in blocks
 //!   that stay in the third-level cache.
-//! - `conv2d`, `linear`, `matmul`: what they pass to `product`; `windows`: those of images, padded once. `winograd`: 3x3 convolutions in f32. `attention`: one head of
-//!   one image is a task.
+//! - `conv2d`, `linear`, `matmul`: what they pass to `product`; `windows`: those of images, padded once. `winograd`: 3x3
+//!   convolutions in f32. `attention`: one head of one image is a task.
 //! - `rows`: the same for what memory limits (`batch_norm`, `layer_norm`, `elementwise`, `pool`, `softmax`, `update`):
 //!   normalisation, rectifier and residual addition are one pass, their gradients two.
 //! - `vector`, `isa`: a kernel is written once against `Vector` and compiled for AVX-512 with bf16, AVX-512, AVX2 and plain
