@@ -15,7 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("optim", &["nn", "tensor", "rng"]),
     ("rng", &[]),
     ("data", &["rng"]),
-    ("methods", &["models", "tensor"]),
+    ("methods", &["kernels", "models", "tensor"]),
     ("eval", &["kernels", "rng"]),
     ("harness", &[]),
     ("train", &["kernels", "tensor", "nn", "models", "optim", "rng", "data", "methods", "eval", "harness"]),

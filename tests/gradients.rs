@@ -2,7 +2,7 @@
 
 use dfdx::prelude::{AsArray, Backward, Cpu as DfdxCpu, Dtype, Tensor as DfdxTensor, Trace};
 use dfdx::tensor::TensorFromVec;
-use sempair::methods::nt_xent;
+use sempair::methods::{nt_xent, nt_xent_in_closed_form};
 use sempair::models::{
     BasicBlock, Bottleneck, Encoder, HeadKind, ImageNetStem, ModelSpec, ProjectionHeadNorm, ResNetSmall, SmallStem,
     Stem, Vit, open,
@@ -444,6 +444,44 @@ fn nt_xent_bears_ties_and_tiny_rows() {
 
     let (value, gradient) = loss_and_gradient::<f32, 3>(vec![0.0; 12], 0.5);
     assert!(value.is_finite() && gradient.iter().all(|g| g.is_finite()), "{value} {gradient:?}");
+}
+
+/// The closed form in f32 against the definition in f64. A similarity has an error of some roundings, 8 epsilon; through
+/// the softmax it moves each of row i's and column i's shares, of sum W <= views + 2, by 16 epsilon / t of itself, and
+/// the gradient is (shares times unit vectors) / (views t |z|).
+fn check_closed_form(z: &[f32], temperature: f32) {
+    let views = z.len() / 8;
+    let wide: Vec<f64> = z.iter().map(|z| f64::from(*z)).collect();
+    let (value, gradient) = loss_and_gradient::<f64, 8>(wide.clone(), temperature);
+    let input: DfdxTensor<Vectors<8>, f32, DfdxCpu> = DfdxCpu::default().tensor_from_vec(z.to_vec(), (views, Const));
+    let loss = nt_xent_in_closed_form(input.leaky_trace(), temperature);
+    let error = 16.0 * f64::from(f32::EPSILON) * (1.0 + 1.0 / f64::from(temperature));
+    assert!((f64::from(loss.array()) - value).abs() <= error * (1.0 + value), "{}, expected {value}", loss.array());
+    let ours = loss.backward().get(&input).as_vec();
+    for (row, z) in wide.chunks(8).enumerate() {
+        let length = (z.iter().map(|z| z * z).sum::<f64>() + 1e-24).sqrt();
+        let allowed = error * (views + 2) as f64 / (views as f64 * f64::from(temperature) * length);
+        for at in 8 * row..8 * row + 8 {
+            let difference = f64::from(ours[at]) - gradient[at];
+            assert!(difference.abs() <= allowed, "{at} of {views}: {}, expected {}", ours[at], gradient[at]);
+        }
+    }
+}
+
+#[test]
+fn the_closed_form_of_nt_xent_agrees_with_its_definition() {
+    let mut stream = Key::root(11).stream();
+    for views in [2, 4, 6, 34, 66] {
+        for temperature in [0.02, 0.1, 0.5, 5.0] {
+            let z = normals(&mut stream, views * 8);
+            check_closed_form(&z, temperature);
+            check_closed_form(&vec![0.7; views * 8], temperature); // ties
+            let mut z = z;
+            z[..8].iter_mut().for_each(|z| *z *= 1e-8);
+            z[views * 4..][..8].fill(0.0);
+            check_closed_form(&z, temperature); // a row as short as 1e-8, one of zeros
+        }
+    }
 }
 
 #[test]

@@ -2,8 +2,15 @@
 //! <https://arxiv.org/abs/2002.05709>.
 
 use dfdx::prelude::*;
+use rayon::prelude::*;
 
-use crate::tensor::Vectors;
+use crate::kernels::cpu::softmax::softmax_rows;
+use crate::kernels::cpu::{isa, linear, matmul};
+use crate::tensor::bridge::{self, Embedding, Loss};
+use crate::tensor::{Pooled, Vectors};
+
+/// Rows of a task.
+const ROWS: usize = 16;
 
 /// NT-Xent, equation 1 of the paper, averaged over all 2N views:
 ///
@@ -44,4 +51,64 @@ fn masks(views: usize) -> [Vec<f64>; 2] {
         mask
     };
     [one_at(|row, _| row), one_at(|row, views| (row + views / 2) % views)]
+}
+
+/// [`nt_xent`] and its gradient in closed form, as one operation on the tape: training's.
+pub fn nt_xent_in_closed_form<const P: usize>(z: Embedding<P>, temperature: f32) -> Loss {
+    bridge::closed_form(z, |z, dz| value_and_gradient(dz, z, P, temperature))
+}
+
+/// Writes the gradient of z (2N, width) and returns the loss. With u = z / |z| and q the softmax over the others of
+/// s_ij / t, less 1 at the pair:
+///
+/// 2N L = sum_i log sum_{j != i} exp(s_ij / t) - s_ip / t,  2N t dL/du = (q + q') u,  dz = (du - u (u du)) / |z|
+fn value_and_gradient(dz: &mut [f32], z: &[f32], width: usize, temperature: f32) -> f32 {
+    let views = z.len() / width;
+    let [mut length, mut unit] = [views, z.len()].map(Pooled::<f32>::new);
+    let [mut similarity, mut q] = [views * views; 2].map(Pooled::<f32>::new);
+    let rows = z.par_chunks(ROWS * width).zip(unit.par_chunks_mut(ROWS * width)).zip(length.par_chunks_mut(ROWS));
+    rows.for_each(|((z, unit), length)| {
+        for ((z, unit), length) in z.chunks(width).zip(unit.chunks_mut(width)).zip(length) {
+            *length = (dot(z, z) + 1e-24).sqrt() as f32;
+            unit.iter_mut().zip(z).for_each(|(unit, z)| *unit = z / *length);
+        }
+    });
+    matmul::nt(&mut similarity, &unit, &unit, views, width, views);
+    let mut losses = vec![0.0; views.div_ceil(ROWS)];
+    let blocks = similarity.par_chunks_mut(ROWS * views).zip(q.par_chunks_mut(ROWS * views)).zip(&mut losses);
+    blocks.enumerate().for_each(|(block, ((s, q), loss))| *loss = contrast(q, s, views, block * ROWS, temperature));
+    matmul::nn(dz, &q, &unit, views, views, width);
+    linear::weight_gradient(dz, &unit, &q, views, width, views);
+    let rows = dz.par_chunks_mut(ROWS * width).zip(unit.par_chunks(ROWS * width)).zip(length.par_chunks(ROWS));
+    let scale = 1.0 / (views as f32 * temperature);
+    rows.for_each(|((dz, unit), length)| {
+        for ((dz, unit), length) in dz.chunks_mut(width).zip(unit.chunks(width)).zip(length) {
+            let along = dot(dz, unit) as f32;
+            dz.iter_mut().zip(unit).for_each(|(dz, unit)| *dz = (*dz - unit * along) * scale / length);
+        }
+    });
+    (losses.iter().sum::<f64>() / views as f64) as f32
+}
+
+/// Of the rows of similarities s from row `first` on: writes q, uses s up, and returns the sum of their losses.
+fn contrast(q: &mut [f32], s: &mut [f32], views: usize, first: usize, temperature: f32) -> f64 {
+    let logit = |s: f32| f64::from(s) / f64::from(temperature);
+    let pair = |row: usize| (row + views / 2) % views;
+    let mut loss = 0.0;
+    for (row, s) in (first..).zip(s.chunks_mut(views)) {
+        s[row] = f32::NEG_INFINITY;
+        loss += logit(s.iter().copied().fold(f32::NEG_INFINITY, f32::max)) - logit(s[pair(row)]);
+    }
+    softmax_rows(isa(), q, s, (s.len() / views, views), 1.0 / temperature);
+    for ((row, s), q) in (first..).zip(s.chunks_mut(views)).zip(q.chunks_mut(views)) {
+        // The exponential of minus infinity is not quite 0.
+        (s[row], q[row]) = (0.0, 0.0);
+        q[pair(row)] -= 1.0;
+        loss += s.iter().map(|&power| f64::from(power)).sum::<f64>().ln();
+    }
+    loss
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }

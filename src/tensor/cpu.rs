@@ -38,6 +38,7 @@ fn of_mut(arena: &mut [f32], slot: Slot) -> &mut [f32] {
 impl Device for Cpu {
     type Buffer = Buffer;
     type Arena = Vec<f32>;
+    type Sums = Pooled<f32>;
     type Places = Pooled<u8>;
 
     fn upload(&self, host: &[f32]) -> Buffer {
@@ -158,7 +159,7 @@ impl Device for Cpu {
         let _timed = timed(|| Work::passes("batch norm forward", 2 * x.bytes() + shortcut.map_or(0, Buffer::bytes)));
         let channels = norm.gamma.len;
         let rows = x.len() / channels;
-        let (mut mean, mut variance) = (vec![0.0; channels], vec![0.0; channels]);
+        let (mut mean, mut variance) = (Pooled::new(channels), Pooled::new(channels));
         with_format!(x.precision(), E => {
             batch_norm::statistics(&mut mean, &mut variance, E::values(x), rows, channels);
         });
@@ -231,7 +232,7 @@ impl Device for Cpu {
     fn layer_norm(&self, norm: &LayerNormOptions, x: &Buffer, values: &Vec<f32>) -> (Buffer, Moments<Self>) {
         let _timed = timed(|| Work::passes("layer norm forward", 2 * x.bytes()));
         let rows = x.len() / norm.gamma.len;
-        let (mut mean, mut inv_std) = (vec![0.0; rows], vec![0.0; rows]);
+        let (mut mean, mut inv_std) = (Pooled::new(rows), Pooled::new(rows));
         let affine = (of(values, norm.gamma), of(values, norm.beta));
         let y = with_format!(x.precision(), E => filled(x.len(), |y| {
             layer_norm::forward(y, &mut mean, &mut inv_std, E::values(x), affine, norm.epsilon);
@@ -402,8 +403,10 @@ impl Device for Cpu {
     }
 }
 
-fn inverse_deviation(variance: &[f32], epsilon: f32) -> Vec<f32> {
-    variance.iter().map(|variance| 1.0 / (variance + epsilon).sqrt()).collect()
+fn inverse_deviation(variance: &[f32], epsilon: f32) -> Pooled<f32> {
+    let mut inverse = Pooled::new(variance.len());
+    inverse.iter_mut().zip(variance).for_each(|(inverse, variance)| *inverse = 1.0 / (variance + epsilon).sqrt());
+    inverse
 }
 
 fn normalization<'a>(norm: &NormOptions, mean: &'a [f32], inv_std: &'a [f32], values: &'a [f32]) -> Normalization<'a> {

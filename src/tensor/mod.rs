@@ -13,6 +13,7 @@ use std::sync::Arc;
 pub use dfdx::shapes::{Const, ConstDim, Dim, Shape};
 use serde::{Deserialize, Serialize};
 
+pub use buffer::Pooled;
 pub use cpu::Cpu;
 
 #[cfg(test)]
@@ -144,9 +145,9 @@ impl PoolShape {
 #[derive(Clone, Debug)]
 pub struct Moments<D: Device> {
     /// Mean of each.
-    pub mean: D::Arena,
+    pub mean: D::Sums,
     /// 1 / sqrt(variance + epsilon) of each.
-    pub inv_std: D::Arena,
+    pub inv_std: D::Sums,
 }
 
 /// Hyperparameters of one step of an optimiser over a range of the arenas.
@@ -175,6 +176,8 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
     type Buffer: Clone + Debug + Send + Sync;
     /// Parameters and what goes with them, in f32.
     type Arena: Clone + Debug + Send;
+    /// Moments of a batch, in f32.
+    type Sums: Clone + Debug + Send;
     /// What a max pooling remembers of its forward pass.
     type Places: Debug + Send;
 

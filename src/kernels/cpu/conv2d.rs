@@ -11,8 +11,10 @@ use super::product::Added;
 use super::product::Gathered;
 use super::product::NoMaker;
 use super::product::Rows;
+use super::product::Terms;
 use super::product::Weights;
 use super::vector::Element;
+use super::windows::Windows;
 use super::winograd;
 
 /// How the images of a batch lie in memory.
@@ -126,26 +128,6 @@ impl Conv2d {
         Some(oy * self.out_width() + ox)
     }
 
-    /// Copies the window at an output position of image n, (K, K, I), with zeros for the padding.
-    fn copy_window<E: Element>(&self, x: &[E], position: usize, n: usize, window: &mut [E]) {
-        let &Self { height, width, in_channels, kernel, stride, padding, .. } = self;
-        let (oy, ox) = (position / self.out_width(), position % self.out_width());
-        let first = padding.saturating_sub(ox * stride);
-        let taps = first..(width + padding).saturating_sub(ox * stride).min(kernel).max(first);
-        for (ky, line) in window.chunks_exact_mut(kernel * in_channels).enumerate() {
-            let y = oy * stride + ky;
-            if y < padding || y >= height + padding || taps.is_empty() {
-                line.fill(E::default());
-                continue;
-            }
-            let pixel = self.input_pixel(n, y - padding, ox * stride + taps.start - padding);
-            line[..taps.start * in_channels].fill(E::default());
-            line[taps.end * in_channels..].fill(E::default());
-            line[taps.start * in_channels..taps.end * in_channels]
-                .copy_from_slice(&x[pixel * in_channels..][..taps.len() * in_channels]);
-        }
-    }
-
     /// The place of a pixel among the pixels of x.
     pub(super) fn input_pixel(&self, n: usize, y: usize, x: usize) -> usize {
         match self.layout {
@@ -176,16 +158,17 @@ pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &Conv2d) {
     let mut sizes =
         Gathered { images: batch, positions: shape.out_positions(), columns: out_channels, taps, inner: in_channels };
     if shape.layout == Layout::Images {
-        // The whole window is one run of terms, in the order of the weights.
-        (sizes.taps, sizes.inner) = (1, taps * in_channels);
-        let rows = Rows::Made(|position, n, row: &mut [E]| shape.copy_window(x, position, n, row));
-        product::gather(isa(), y, added, &rows, Weights::Transposed(w), &sizes, product::one_source);
+        // A line of the window is one run of terms, in the order of the weights.
+        (sizes.taps, sizes.inner) = (kernel, kernel * in_channels);
+        Windows::with(x, shape, |windows| {
+            let sources = |position, list: &mut Vec<_>| list.extend(windows.lines(position).enumerate());
+            product::gather(isa(), y, added, windows.rows(), Weights::Transposed(w), &sizes, sources);
+        });
     } else {
-        let rows = Rows::<E, NoMaker<E>>::InPlace(x);
-        let sources = |position: usize, list: &mut Vec<(usize, usize)>| {
+        let sources = |position, list: &mut Vec<_>| {
             list.extend((0..taps).filter_map(|tap| Some((tap, shape.source(tap, position)?))));
         };
-        product::gather(isa(), y, added, &rows, Weights::Transposed(w), &sizes, sources);
+        product::gather(isa(), y, added, Rows::Maps(x), Weights::Transposed(w), &sizes, sources);
     }
 }
 
@@ -207,8 +190,7 @@ pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Optio
     let sources = |position: usize, list: &mut Vec<(usize, usize)>| {
         list.extend((0..taps).filter_map(|tap| Some((tap, shape.target(tap, position)?))));
     };
-    let rows = Rows::<E, NoMaker<E>>::InPlace(dy);
-    product::gather(isa(), dx, Added { onto, bias: None }, &rows, Weights::Straight(w), &sizes, sources);
+    product::gather(isa(), dx, Added { onto, bias: None }, Rows::Maps(dy), Weights::Straight(w), &sizes, sources);
 }
 
 /// dw += the gradient of w.
@@ -224,11 +206,14 @@ pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &Co
     let mut sizes = Accumulated { rows: out_channels, taps, columns: in_channels, images: batch, positions, line };
     if shape.layout == Layout::Images {
         (sizes.taps, sizes.columns) = (1, taps * in_channels);
-        let rows = Rows::Made(|position, n, row: &mut [E]| shape.copy_window(x, position, n, row));
-        product::accumulate(isa(), dw, dy, &rows, &sizes, |_, position| Some(position));
+        Windows::with(x, shape, |windows| {
+            let made =
+                Terms::Made(|position, images, rows: &mut [E], pitch| windows.copy(position, images, rows, pitch));
+            product::accumulate(isa(), dw, dy, &made, &sizes, |_, position| Some(position));
+        });
     } else {
-        let rows = Rows::<E, NoMaker<E>>::InPlace(x);
-        product::accumulate(isa(), dw, dy, &rows, &sizes, |tap, position| shape.source(tap, position));
+        let x = Terms::<E, NoMaker<E>>::Maps(x);
+        product::accumulate(isa(), dw, dy, &x, &sizes, |tap, position| shape.source(tap, position));
     }
 }
 

@@ -9,6 +9,7 @@ use super::product::Accumulated;
 use super::product::Gathered;
 use super::product::NoMaker;
 use super::product::Rows;
+use super::product::Terms;
 use super::product::Weights;
 use super::vector::Element;
 
@@ -29,8 +30,7 @@ pub fn forward<E: Element>(
     check_len(&describe(), "w", w, outputs * inputs);
     check_len(&describe(), "y", y, rows * outputs);
     let sizes = Gathered { images: rows, positions: 1, columns: outputs, taps: 1, inner: inputs };
-    let x = Rows::<E, NoMaker<E>>::InPlace(x);
-    product::gather(isa(), y, added, &x, Weights::Transposed(w), &sizes, product::one_source);
+    product::gather(isa(), y, added, Rows::Maps(x), Weights::Transposed(w), &sizes, product::one_source);
 }
 
 /// dx = dy w, added to `onto` where it is given.
@@ -48,8 +48,8 @@ pub fn input_gradient<E: Element>(
     check_len(&describe(), "w", w, outputs * inputs);
     check_len(&describe(), "dx", dx, rows * inputs);
     let sizes = Gathered { images: rows, positions: 1, columns: inputs, taps: 1, inner: outputs };
-    let dy = Rows::<E, NoMaker<E>>::InPlace(dy);
-    product::gather(isa(), dx, Added { onto, bias: None }, &dy, Weights::Straight(w), &sizes, product::one_source);
+    let added = Added { onto, bias: None };
+    product::gather(isa(), dx, added, Rows::Maps(dy), Weights::Straight(w), &sizes, product::one_source);
 }
 
 /// dw += dyᵀ x.
@@ -59,7 +59,7 @@ pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], rows: usiz
     check_len(&describe(), "dy", dy, rows * outputs);
     check_len(&describe(), "dw", dw, outputs * inputs);
     let sizes = Accumulated { rows: outputs, taps: 1, columns: inputs, images: rows, positions: 1, line: 1 };
-    product::accumulate(isa(), dw, dy, &Rows::<E, NoMaker<E>>::InPlace(x), &sizes, |_, position| Some(position));
+    product::accumulate(isa(), dw, dy, &Terms::<E, NoMaker<E>>::Maps(x), &sizes, |_, position| Some(position));
 }
 
 /// db += the sum of the rows of dy.

@@ -43,16 +43,38 @@ const RUN: usize = 64;
 /// Rows of this many bytes, or a multiple, all fall into the same few places of a first-level cache.
 const ALIAS: usize = 4096;
 
-/// The rows of an operand: element runs of `inner`, one for each image at each position.
-pub enum Rows<'a, E, F> {
-    /// (positions, images, inner) in memory.
-    InPlace(&'a [E]),
-    /// Written by `make(position, image, row)`, `inner` elements each.
+/// The rows of a in `gather`: `inner` elements for each image and source.
+#[derive(Clone, Copy)]
+pub enum Rows<'a, E> {
+    /// (positions, images, inner): sources are positions.
+    Maps(&'a [E]),
+    /// Lines of windows: sources are elements of an image, and those of one position lie whole units apart. What follows
+    /// a row, up to a whole unit, is multiplied by zero.
+    Lines {
+        values: &'a [E],
+        /// Elements from one image to the next, whole units.
+        image: usize,
+    },
+}
+
+/// The rows of b in `accumulate`.
+pub enum Terms<'a, E, F> {
+    /// (positions, images, columns).
+    Maps(&'a [E]),
+    /// Written by `make(position, images, rows, pitch)`: `columns` elements for each of the images, `pitch` apart. Up to
+    /// `SLACK` elements behind a row may be written, too.
     Made(F),
 }
 
+/// What writes `Terms::Made`.
+pub trait Maker<E>: Fn(usize, Range<usize>, &mut [E], usize) + Sync {}
+impl<E, F: Fn(usize, Range<usize>, &mut [E], usize) + Sync> Maker<E> for F {}
+
 /// No rows are made.
-pub type NoMaker<E> = fn(usize, usize, &mut [E]);
+pub type NoMaker<E> = fn(usize, Range<usize>, &mut [E], usize);
+
+/// Elements behind a row that its maker may write.
+pub const SLACK: usize = 16;
 
 /// The sizes of c (positions, images, columns) = a b.
 pub struct Gathered {
@@ -84,11 +106,11 @@ pub enum Weights<'a> {
 
 /// c = a b + what is added. A tile is some images at one position. `sources(position, list)` appends the taps that a
 /// position has, each with the position of a that it meets.
-pub fn gather<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(
+pub fn gather<E: Element>(
     isa: Isa,
     c: &mut [E],
     added: Added<E>,
-    a: &Rows<E, F>,
+    a: Rows<E>,
     b: Weights,
     sizes: &Gathered,
     sources: impl Fn(usize, &mut Vec<(usize, usize)>) + Sync,
@@ -232,15 +254,15 @@ impl Cut {
 }
 
 /// Finds the rows of a for one tile: in place where they can be used so, else copied side by side.
-struct Reader<'r, E, F> {
-    a: &'r Rows<'r, E, F>,
+struct Reader<'r, E> {
+    a: Rows<'r, E>,
     cut: &'r Cut,
     list: Vec<(usize, usize)>,
     segments: Vec<Segment>,
     copy: &'r mut [f32],
 }
 
-impl<E: Element, F: Fn(usize, usize, &mut [E])> Reader<'_, E, F> {
+impl<E: Element> Reader<'_, E> {
     /// Where the rows of `images` at `position` begin, and their stride, in units; `segments` then says what they hold.
     fn read(
         &mut self,
@@ -254,7 +276,7 @@ impl<E: Element, F: Fn(usize, usize, &mut [E])> Reader<'_, E, F> {
         assert!(self.list.iter().all(|&(tap, _)| tap < taps), "gather: no such tap: {:?}", self.list);
         self.segments.clear();
         match self.a {
-            Rows::InPlace(a) if inner.is_multiple_of(E::TERMS) && !(inner * size_of::<E>()).is_multiple_of(ALIAS) => {
+            Rows::Maps(a) if inner.is_multiple_of(E::TERMS) && !(inner * size_of::<E>()).is_multiple_of(ALIAS) => {
                 let start = images.start * inner;
                 for &(tap, source) in &self.list {
                     let end = (source * all + images.end) * inner;
@@ -264,7 +286,7 @@ impl<E: Element, F: Fn(usize, usize, &mut [E])> Reader<'_, E, F> {
                 }
                 (a[start..].as_ptr().cast(), inner / E::TERMS)
             }
-            Rows::InPlace(a) => {
+            Rows::Maps(a) => {
                 let stride = self.cut.copy_stride();
                 for (place, &(tap, source)) in self.list.iter().enumerate() {
                     for (copy, image) in self.copy.chunks_mut(stride).zip(images.clone()) {
@@ -275,24 +297,24 @@ impl<E: Element, F: Fn(usize, usize, &mut [E])> Reader<'_, E, F> {
                 }
                 (self.copy.as_ptr(), stride)
             }
-            Rows::Made(make) => {
-                let stride = self.cut.copy_stride();
-                for (copy, image) in self.copy.chunks_mut(stride).zip(images.clone()) {
-                    copy[tap_units - 1] = 0.0;
-                    make(position, image, &mut elements_mut(&mut copy[..tap_units])[..inner]);
+            Rows::Lines { values, image } => {
+                let first = self.list.first().map_or(0, |&(_, source)| source);
+                for &(tap, source) in &self.list {
+                    let end = source + (images.end - 1) * image + tap_units * E::TERMS;
+                    let whole = (source - first).is_multiple_of(E::TERMS) && image.is_multiple_of(E::TERMS);
+                    assert!(whole && end <= values.len(), "gather: no line at {source}");
+                    let a = (source - first) / E::TERMS;
+                    self.segments.push(Segment { a, b: tap * tap_units, len: tap_units });
                 }
-                self.segments.push(Segment { a: 0, b: 0, len: tap_units });
-                (self.copy.as_ptr(), stride)
+                (values[first + images.start * image..].as_ptr().cast(), image / E::TERMS)
             }
         }
     }
-}
 
-impl<E: Element, F> Reader<'_, E, F> {
     /// Asks the memory for a share, `part` of `parts`, of the rows that the next tile reads, where it reads neighbouring
     /// rows of one position: short runs that the processor does not foresee.
     fn fetch_ahead(&self, next: usize, part: usize, parts: usize) {
-        let Rows::InPlace(a) = self.a else { return };
+        let Rows::Maps(a) = self.a else { return };
         if self.cut.taps == 1 {
             let rows = next * self.cut.inner..((next + self.cut.isa.rows()) * self.cut.inner).min(a.len());
             let share = super::partition::part(rows.len(), parts, part);
@@ -331,11 +353,11 @@ pub struct Accumulated {
 /// c += aᵀ b, where `source(tap, position)` is the position of b that a tap meets, if any.
 ///
 /// The terms are taken in blocks. All tasks first pack a block of both operands, and then share out its tiles of c.
-pub fn accumulate<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(
+pub fn accumulate<E: Element, F: Maker<E>>(
     isa: Isa,
     c: &mut [f32],
     a: &[E],
-    b: &Rows<E, F>,
+    b: &Terms<E, F>,
     sizes: &Accumulated,
     source: impl Fn(usize, usize) -> Option<usize> + Sync,
 ) {
@@ -437,13 +459,19 @@ impl<'s> Block<'s> {
         tile_rows(self.sizes.rows, self.isa.rows(), tile)
     }
 
+    /// The first row of a that is packed for a tile: a whole vector of them, so that none is loaded in part, where a has
+    /// as many.
+    fn first_packed(&self, tile: usize) -> usize {
+        self.rows(tile).start.min(self.sizes.rows.saturating_sub(self.isa.lanes()))
+    }
+
     fn columns(&self, panel: usize) -> Range<usize> {
         let first = panel * self.isa.columns();
         first..(first + self.isa.columns()).min(self.sizes.columns)
     }
 
     /// Packs a and then b into `scratch`, panel by panel, each position by position.
-    fn pack<E: Element, F: Fn(usize, usize, &mut [E]) + Sync>(&self, scratch: &mut [f32], a: &[E], b: &Rows<E, F>) {
+    fn pack<E: Element, F: Maker<E>>(&self, scratch: &mut [f32], a: &[E], b: &Terms<E, F>) {
         // Runs of an even number of images, so that both terms of a unit lie in one.
         let runs = self.images.len().div_ceil(RUN);
         let places = self.positions.len() + self.slots.len();
@@ -467,7 +495,7 @@ impl<'s> Block<'s> {
     fn pack_a<E: Element>(&self, scratch: &Shared<f32>, a: &[E], place: usize, run: usize, images: &Range<usize>) {
         let (isa, all) = (self.isa, self.sizes.rows);
         let of_tile = |tile: usize| Panel {
-            first: self.rows(tile).start,
+            first: self.first_packed(tile),
             start: tile * self.a_panel() + (place * self.len + run / E::TERMS) * isa.lanes(),
             pitch: isa.lanes(),
         };
@@ -477,23 +505,25 @@ impl<'s> Block<'s> {
         unsafe { pack::rows::<E, E>(isa, scratch, &panels, images.len(), |r| &a[(first + r) * all..][..all]) };
     }
 
-    fn pack_b<E: Element, F: Fn(usize, usize, &mut [E])>(
+    fn pack_b<E: Element, F: Maker<E>>(
         &self,
         scratch: &Shared<f32>,
-        b: &Rows<E, F>,
+        b: &Terms<E, F>,
         slot: usize,
         run: usize,
         images: &Range<usize>,
         made: &mut Vec<E>,
     ) {
         let (isa, all) = (self.isa, self.sizes.columns);
-        let rows = match b {
-            Rows::InPlace(b) => &b[(self.slots[slot] * self.sizes.images + images.start) * all..][..images.len() * all],
-            Rows::Made(make) => {
-                made.resize(images.len() * all, E::default());
-                let rows = made.chunks_exact_mut(all).zip(images.clone());
-                rows.for_each(|(row, image)| make(self.slots[slot], image, row));
-                made
+        let (rows, pitch, len) = match b {
+            Terms::Maps(b) => (&b[(self.slots[slot] * self.sizes.images + images.start) * all..], all, all),
+            Terms::Made(make) => {
+                // Made rows have whole vectors: what stands beyond the columns meets none.
+                let len = isa.width(all);
+                let pitch = len + SLACK;
+                made.resize(images.len() * pitch, E::default());
+                make(self.slots[slot], images.clone(), made, pitch);
+                (&made[..], pitch, len)
             }
         };
         let of_panel = |panel: usize| {
@@ -503,7 +533,7 @@ impl<'s> Block<'s> {
         };
         let panels: Vec<Panel> = (0..self.panels).map(of_panel).collect();
         // SAFETY: tasks differ in their slot or their images.
-        unsafe { pack::rows::<E, E>(isa, scratch, &panels, images.len(), |r| &rows[r * all..][..all]) };
+        unsafe { pack::rows::<E, E>(isa, scratch, &panels, images.len(), |r| &rows[r * pitch..][..len]) };
     }
 
     /// Adds the block's terms to c.
@@ -527,7 +557,7 @@ impl<'s> Block<'s> {
                     c_stride: taps * columns,
                     onto: c.cast_const(),
                     bias: std::ptr::null(),
-                    a: packed[tile * self.a_panel()..].as_ptr(),
+                    a: packed[tile * self.a_panel() + rows.start - self.first_packed(tile)..].as_ptr(),
                     b: packed[self.a_units() + panel * self.b_panel()..].as_ptr(),
                     operands: Operands::Terms { a: self.isa.lanes(), b: self.isa.width(range.len()) },
                     segments: &self.segments[tap],
