@@ -1,6 +1,7 @@
 //! The program: its tables, its embedded configuration, and the command line over them.
 
 mod transfer;
+mod vit;
 
 use std::process::ExitCode;
 
@@ -9,7 +10,7 @@ use sempair::harness::experiment::Experiment;
 use sempair::train::settings::Settings;
 
 /// The tables, in the paper's order.
-const EXPERIMENTS: &[&dyn Experiment<Settings>] = &[&transfer::Transfer];
+const EXPERIMENTS: &[&dyn Experiment<Settings>] = &[&transfer::Transfer, &vit::VisionTransformer];
 
 const PROFILES: &[Profile] = &[
     Profile {

@@ -15,12 +15,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("optim", &["nn", "tensor", "rng"]),
     ("rng", &[]),
     ("data", &["rng"]),
-    ("methods", &["kernels", "models", "tensor"]),
+    ("methods", &["kernels", "models", "nn", "optim", "rng", "tensor"]),
     ("eval", &["kernels", "rng"]),
     ("harness", &[]),
     ("train", &["kernels", "tensor", "nn", "models", "optim", "rng", "data", "methods", "eval", "harness"]),
     ("report", &["harness"]),
-    ("cli", &["harness", "report", "data", "train", "kernels", "models", "rng"]),
+    ("cli", &["harness", "report", "data", "train", "kernels", "methods", "models", "rng"]),
 ];
 
 /// Where `unsafe` may stand: the kernels, and the memory map of imported images.

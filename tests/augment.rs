@@ -483,7 +483,7 @@ fn buffers_that_were_given_back_change_nothing() {
     for expected in fresh {
         let batch = epoch.next().unwrap();
         assert_eq!(batch, expected);
-        epoch.give_back(batch.views);
+        epoch.give_back(batch);
     }
     assert!(epoch.next().is_none());
 }

@@ -19,9 +19,11 @@ const TINY: &[&str] = &[
     "--set",
     "pretrain.batch=16",
     "--set",
-    "transfer.sets=[\"synth-10\"]",
+    "evaluation.sets=[\"synth-10\"]",
     "--set",
     "probe.iterations=20",
+    "--methods",
+    "simclr",
     "--seeds",
     "1",
 ];
@@ -72,7 +74,7 @@ impl Place {
     }
 
     fn reproduce(&self, more: &[&str]) -> String {
-        self.stdout(&[&["reproduce", "--quiet"], TINY, more].concat())
+        self.stdout(&[&["reproduce", "--table", "transfer", "--quiet"], TINY, more].concat())
     }
 
     /// The checkpoint hash of each completed cell that has one, by row.
@@ -123,7 +125,7 @@ fn reproduce_writes_a_whole_report_and_the_second_time_runs_nothing() {
     assert_eq!(place.json(&["runs", "--json"]).as_array().unwrap().len(), before);
     assert_eq!(bytes("report.html"), old, "the same ledger gives the same bytes");
     // One seed leaves every claim open, which only --strict minds.
-    let strict = place.run(&[&["reproduce", "--quiet", "--strict"], TINY].concat());
+    let strict = place.run(&[&["reproduce", "--table", "transfer", "--quiet", "--strict"], TINY].concat());
     assert_eq!(strict.status.code(), Some(1), "{}", String::from_utf8_lossy(&strict.stderr));
     let said = String::from_utf8(strict.stdout).unwrap();
     assert!(said.to_lowercase().contains("inconclusive"), "{said}");
@@ -158,7 +160,7 @@ fn threads_and_kills_do_not_change_a_bit() {
     // Each round gets a little further before it is killed, at whatever step it is in then.
     for patience in [0, 10, 40, 90] {
         let mut child = killed
-            .command(&[&["reproduce", "--quiet"], TINY, often].concat())
+            .command(&[&["reproduce", "--table", "transfer", "--quiet"], TINY, often].concat())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -199,7 +201,7 @@ fn an_interrupted_run_says_how_to_go_on() {
     let place = Place::new();
     let slow: &[&str] = &["--set", "pretrain.epochs=100000", "--set", "checkpoint_seconds=0"];
     let mut child = place
-        .command(&[&["reproduce"], TINY, slow].concat())
+        .command(&[&["reproduce", "--table", "transfer"], TINY, slow].concat())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -222,7 +224,7 @@ fn a_terminated_run_keeps_its_checkpoint_and_goes_on_to_the_same_bits() {
 
     let place = Place::new();
     let mut child = place
-        .command(&[&["reproduce", "--quiet"], TINY, longer].concat())
+        .command(&[&["reproduce", "--table", "transfer", "--quiet"], TINY, longer].concat())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -241,19 +243,57 @@ fn a_terminated_run_keeps_its_checkpoint_and_goes_on_to_the_same_bits() {
 }
 
 #[test]
+fn one_encoder_is_trained_probed_exported_and_imported() {
+    let place = Place::new();
+    let tiny: Vec<&str> =
+        TINY.iter().copied().filter(|word| !["--methods", "simclr", "--seeds", "1"].contains(word)).collect();
+    let trained = place.stdout(&[&["pretrain", "--quiet", "--method", "byol", "--pairs", "ap"], &tiny[..]].concat());
+    assert!(trained.contains("completed") && trained.contains("BYOL AP synth seed 0"), "{trained}");
+    let run = trained.split_whitespace().next().unwrap().to_owned();
+    let record = place.json(&["show", &run, "--json"]);
+    for curve in ["pretraining loss", "effective rank of features", "k-NN on semantic pairs, %"] {
+        assert!(record["curves"].as_array().unwrap().iter().any(|c| c["name"] == curve), "{curve}");
+    }
+
+    let probed = place.stdout(&["probe", &run, "--data", "synth-10", "--quiet", "--set", "probe.iterations=20"]);
+    assert!(probed.contains("completed") && probed.contains("BYOL AP synth-10"), "{probed}");
+    let exported = place.stdout(&["export", &run, "--to", "out"]);
+    assert_eq!(exported, "out/encoder.safetensors\nout/card.json\n");
+    let card: Value = serde_json::from_slice(&fs::read(place.path().join("out/card.json")).unwrap()).unwrap();
+    assert_eq!((&card["features"], &card["names"]), (&Value::from(128), &Value::from("torchvision")));
+
+    // What was exported, imported again, measures the same.
+    let imported = place.stdout(&["import-weights", "out/encoder.safetensors", "--quiet"]);
+    let imported = imported.split_whitespace().next().unwrap().to_owned();
+    place.stdout(&["probe", &imported, "--data", "synth-10", "--quiet", "--set", "probe.iterations=20"]);
+    let top1 = |of: &str| {
+        let runs = place.json(&["runs", "--json"]);
+        let probes: Vec<Value> =
+            runs.as_array().unwrap().iter().filter(|run| run["experiment"] == "probe").cloned().collect();
+        probes.iter().find(|run| run["row"].to_string().contains(of)).unwrap()["metrics"]["top1"].clone()
+    };
+    assert_eq!(top1("BYOL"), top1("weights of encoder.safetensors"));
+
+    let error = place.error(&["export", "nonsense", "--to", "out"]);
+    assert!(error.contains("nonsense") && error.contains("hint:"), "{error}");
+    let error = place.error(&["pretrain", "--method", "byool", "--quiet"]);
+    assert!(error.contains("byool"), "{error}");
+}
+
+#[test]
 fn a_missing_set_is_left_out_and_a_damaged_one_is_an_error() {
     let place = Place::new();
-    let sets = ["--data", "sets", "--set", "transfer.sets=[\"synth-10\", \"cifar-10\"]"];
+    let sets = ["--data", "sets", "--set", "evaluation.sets=[\"synth-10\", \"cifar-10\"]"];
     let cells = |place: &Place| place.json(&[&["list", "--json"], TINY, &sets].concat())[0].clone();
     assert_eq!(cells(&place)["cells"], 4);
     fs::create_dir(place.path().join("sets")).unwrap();
     fs::write(place.path().join("sets/cifar-10.safetensors"), [255; 40]).unwrap();
     let error = cells(&place)["error"].to_string();
     assert!(error.contains("cifar-10.safetensors: the file is truncated or damaged"), "{error}");
-    let error = place.error(&[&["reproduce", "--quiet"], TINY, &sets].concat());
+    let error = place.error(&[&["reproduce", "--table", "transfer", "--quiet"], TINY, &sets].concat());
     assert!(error.contains("truncated or damaged") && error.contains("hint: "), "{error}");
-    let only_missing = ["--data", "none", "--set", "transfer.sets=[\"cifar-10\"]"];
-    let error = place.error(&[&["reproduce", "--quiet"], TINY, &only_missing].concat());
+    let only_missing = ["--data", "none", "--set", "evaluation.sets=[\"cifar-10\"]"];
+    let error = place.error(&[&["reproduce", "--table", "transfer", "--quiet"], TINY, &only_missing].concat());
     assert!(error.contains("no dataset `cifar-10`"), "{error}");
 }
 
@@ -430,7 +470,7 @@ fn real_photographs_go_through_the_same_commands() {
     .iter()
     .flat_map(|set| ["--set", set])
     .collect();
-    let base = ["reproduce", "--profile", "standard", "--table", "transfer", "--seeds", "1"];
+    let base = ["reproduce", "--profile", "standard", "--table", "transfer", "--methods", "simclr", "--seeds", "1"];
     let output = place.run(&[&base[..], &settings[..]].concat());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");

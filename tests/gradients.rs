@@ -1,17 +1,17 @@
 //! Gradients of every layer, of whole networks and of the losses: against finite differences, dfdx in f64, and PyTorch.
 
+mod heads; // what heads of methods are made of
+mod vit; // stochastic depth, and images of another side
+
 use dfdx::prelude::{AsArray, Backward, Cpu as DfdxCpu, Dtype, Tensor as DfdxTensor, Trace};
 use dfdx::tensor::TensorFromVec;
-use sempair::methods::{nt_xent, nt_xent_in_closed_form};
-use sempair::models::{
-    BasicBlock, Bottleneck, Encoder, HeadKind, ImageNetStem, ModelSpec, ProjectionHeadNorm, ResNetSmall, SmallStem,
-    Stem, Vit, open,
-};
+use sempair::methods::{Batch, Method, Moment, Size, Start, nt_xent, nt_xent_in_closed_form, simclr};
+use sempair::models::{BasicBlock, Bottleneck, Encoder, ImageNetStem, ModelSpec, ResNetSmall, SmallStem, Stem, Vit};
 use sempair::nn::{
     Attention, BatchNorm, BatchNormRelu, Block, Build, Builder, Conv2d, Gelu, GlobalAveragePool, Identity, Layer,
-    LayerNorm, Linear, MaxPool, Parameters, PixelConv2d, Relu, TransformerBlock,
+    LayerNorm, Linear, MaxPool, Parameters, Pass, PixelConv2d, Relu, TransformerBlock,
 };
-use sempair::optim::{Optimizer, OptimizerSettings, Rule};
+use sempair::optim::{Optimizer, OptimizerSettings, Pace, Recipe, Rule};
 use sempair::rng::{Key, Stream};
 use sempair::tensor::{Const, Cpu, Images, Maps, Precision, Shape, Tensor, Vectors};
 
@@ -48,8 +48,18 @@ where
     L: Build + Layer<Cpu, S>,
     S: Shape,
 {
+    check_pass::<L, S>(shape, tolerance, None);
+}
+
+/// As [`check`], with the randomness of a pass.
+fn check_pass<L, S>(shape: S, tolerance: f64, pass: Option<Pass>)
+where
+    L: Build + Layer<Cpu, S>,
+    S: Shape,
+{
     let mut stream = Key::root(7).split("check").stream();
     let (layer, mut parameters) = built::<L>(&F32, &mut stream);
+    parameters.pass = pass;
     let x = normals(&mut stream, shape.num_elements());
     let run = |x: &[f32], p: &mut Parameters<Cpu>| layer.forward(Tensor::upload(&F32, shape, x), p);
     let (y, saved) = run(&x, &mut parameters);
@@ -284,6 +294,9 @@ fn a_vision_transformer_agrees_with_timm() {
     }
 }
 
+/// SimCLR's head as its authors' code has it.
+type HeadWithNorm<const F: usize, const P: usize> = (Linear<F, F>, (BatchNormRelu<F>, Linear<F, P>));
+
 #[test]
 fn the_projection_head_agrees_with_dfdx_in_f64() {
     const F: usize = 6;
@@ -292,7 +305,7 @@ fn the_projection_head_agrees_with_dfdx_in_f64() {
     use dfdx::prelude::*;
     let key = Key::root(3);
     let mut builder = Builder::new(&key);
-    let head = ProjectionHeadNorm::<F, P>::build(&mut builder);
+    let head = HeadWithNorm::<F, P>::build(&mut builder);
     let mut parameters = builder.finish(&F32);
     let mut stream = key.split("x").stream();
     let x = normals(&mut stream, N * F);
@@ -486,35 +499,40 @@ fn the_closed_form_of_nt_xent_agrees_with_its_definition() {
 
 #[test]
 fn a_network_learns_its_batch_through_the_tape() {
-    let spec = ModelSpec { encoder: Encoder::ResnetSmall, stem: Stem::Half, head: HeadKind::Mlp, image: 32 };
+    let spec = ModelSpec { encoder: Encoder::ResnetSmall, stem: Stem::Half, image: 32, drop_path: 0.0 };
     for rule in [Rule::Sgd, Rule::Lars, Rule::Adamw] {
-        let network = open(&spec, &F32, Key::root(1)).unwrap();
-        let settings = OptimizerSettings {
-            rule,
-            learning_rate: 0.0,
-            momentum: 0.9,
-            nesterov: true,
-            weight_decay: 1e-4,
-            decay_vectors: false,
-            trust: 0.02,
-            betas: [0.9, 0.999],
-            epsilon: 1e-8,
-        };
+        let recipe = Recipe { rule, learning_rate: 0.0, weight_decay: [1e-4; 2], clip: 0.0 };
+        let (temperature, head) = (0.5, Size::Paper);
+        let method = Method::Simclr(simclr::Settings {
+            temperature,
+            mask_same_category: false,
+            hard_negatives: 0.0,
+            head,
+            recipe,
+        });
+        let (initialisation, draws) = (Key::root(1), Key::root(1));
+        let mut learner =
+            method.start(&Start { spec, device: F32, initialisation, draws, pairs: 4, batch: 4 }).unwrap();
         let rate = if rule == Rule::Adamw { 2e-3 } else { 0.05 };
-        let mut optimizer = Optimizer::new(&settings, &network.parameters());
+        let pace = Pace { rate, steady_rate: rate, weight_decay: 1e-4 };
+        let mut optimizer =
+            Optimizer::new(rule, &optimizer_settings(true, false), None, &learner.network().backbone().parameters());
         let images = normals(&mut Key::root(2).stream(), 8 * 32 * 32 * 3);
-        let losses: Vec<f32> = (0..12)
-            .map(|_| {
-                network.parameters().clear_gradients();
-                let loss = nt_xent(network.embed(&images), 0.5);
-                let value = loss.array();
-                loss.backward();
-                optimizer.step(&mut network.parameters(), rate);
-                value
+        let batch = Batch { images: &images, crops: &[], pairs: &[0, 1, 2, 3], categories: &[0; 4] };
+        let losses: Vec<f64> = (0..12)
+            .map(|step| {
+                learner.network().backbone().parameters().clear_gradients();
+                let loss = learner.step(&batch, Moment { step, steps: 12, steps_per_epoch: 12 });
+                optimizer.step(&mut learner.network().backbone().parameters(), pace);
+                loss
             })
             .collect();
         assert!(losses[11] < losses[0] - 0.3, "{rule:?}: {losses:?}");
     }
+}
+
+fn optimizer_settings(nesterov: bool, decay_vectors: bool) -> OptimizerSettings {
+    OptimizerSettings { momentum: 0.9, nesterov, decay_vectors, trust: 0.02, betas: [0.9, 0.999], epsilon: 1e-8 }
 }
 
 const SGD: [f64; 2] = [0.519184749, -2.226394623];
@@ -531,21 +549,11 @@ fn optimisers_agree_with_torch() {
         let mut next = [1.0, -2.0].into_iter();
         builder.parameter("w", &[2, 1], sempair::nn::Kind::Weight, |_| next.next().unwrap());
         let mut parameters = builder.finish(&F32);
-        let settings = OptimizerSettings {
-            rule,
-            learning_rate: 0.1,
-            momentum: 0.9,
-            nesterov,
-            weight_decay: 0.01,
-            decay_vectors: true,
-            trust: 0.02,
-            betas: [0.9, 0.999],
-            epsilon: 1e-8,
-        };
-        let mut optimizer = Optimizer::new(&settings, &parameters);
+        let mut optimizer = Optimizer::new(rule, &optimizer_settings(nesterov, true), None, &parameters);
+        let pace = Pace { rate: 0.1, steady_rate: 0.1, weight_decay: 0.01 };
         for step in 1..=3 {
             parameters.gradients = vec![0.5 * step as f32, 0.25 * step as f32];
-            optimizer.step(&mut parameters, 0.1);
+            optimizer.step(&mut parameters, pace);
         }
         parameters.values.iter().map(|v| f64::from(*v)).collect::<Vec<_>>()
     };

@@ -3,6 +3,8 @@
 
 mod attention; // and the tokens that it sees
 mod slopes; // backward passes against finite differences
+mod unit;
+mod updates; // the optimisers' arithmetic // rows at unit length
 
 use half::bf16;
 use proptest::prelude::*;
@@ -17,7 +19,6 @@ use sempair::kernels::cpu::isa;
 use sempair::kernels::cpu::layer_norm;
 use sempair::kernels::cpu::pool;
 use sempair::kernels::cpu::softmax;
-use sempair::kernels::cpu::update;
 use sempair::kernels::cpu::with_isa;
 use sempair::rng::Key;
 
@@ -466,18 +467,9 @@ fn all_bits<E: Element>() -> Vec<Vec<u32>> {
     of_format.chain(of_f32.map(|values| bits(&values))).chain([argmax]).collect()
 }
 
-fn updated_bits() -> Vec<Vec<u32>> {
-    let [mut p, mut v, mut w, g] = [1, 2, 3, 4].map(|seed| numbers::<f32>(200_001, seed));
-    update::sgd(&mut p, &mut v, &g, 0.1, 0.9, 1e-4, true, 1.0);
-    w.iter_mut().for_each(|w| *w = w.abs());
-    update::adamw(&mut p, &mut v, &mut w, &g, 0.1, (0.9, 0.99), 1e-8, 0.1, 3);
-    let norm = vec![update::norm(&p) as f32];
-    [p, v, w, norm].map(|values| bits(&values)).into()
-}
-
 #[test]
 fn all_have_the_same_bits_on_any_number_of_threads() {
-    same_bits_on_any_threads(|| [all_bits::<f32>(), all_bits::<bf16>(), updated_bits()].concat());
+    same_bits_on_any_threads(|| [all_bits::<f32>(), all_bits::<bf16>(), updates::bits_of_all()].concat());
 }
 
 #[test]
@@ -522,41 +514,6 @@ fn nan_passes_through() {
         pool::max_forward(&mut y, &mut argmax, &[f32::NEG_INFINITY; 8], 1, 2, 2, 2, 2, 2, 0);
         assert_eq!(argmax, [0, 0], "{set}");
     });
-}
-
-// By hand, after torch.optim.SGD's pseudocode: g = 0.5 + 0.1 * 1; v = 0.9 * 2 + 0.6; p = 1 - 0.1 * v,
-// or with Nesterov p = 1 - 0.1 * (0.6 + 0.9 * 2.4).
-#[test]
-fn sgd_follows_its_definition() {
-    on_each_set(|set| {
-        for (nesterov, expected) in [(false, 0.76f32), (true, 0.724)] {
-            let (mut p, mut v) = ([1.0; 37], [2.0; 37]);
-            update::sgd(&mut p, &mut v, &[0.5; 37], 0.1, 0.9, 0.1, nesterov, 1.0);
-            assert!(p.iter().all(|p| (p - expected).abs() < 1e-6), "{set}: {p:?}");
-            assert!(v.iter().all(|v| (v - 2.4f32).abs() < 1e-6), "{set}: {v:?}");
-        }
-    });
-}
-
-// By hand, after torch.optim.AdamW's pseudocode: at step 1 from zero moments, m̂ = g and v̂ = g², so that
-// p = 1 (1 - 0.1 * 0.01) - 0.1 * 0.5 / (0.5 + 1e-8) = 0.899; with the same gradient again, m̂ and v̂ stay:
-// p = 0.899 * 0.999 - 0.1 = 0.798101.
-#[test]
-fn adamw_follows_its_definition() {
-    on_each_set(|set| {
-        let (mut p, mut m, mut v) = ([1.0; 37], [0.0; 37], [0.0; 37]);
-        for (step, expected) in [(1, 0.899f32), (2, 0.798_101)] {
-            update::adamw(&mut p, &mut m, &mut v, &[0.5; 37], 0.1, (0.9, 0.999), 1e-8, 0.01, step);
-            assert!(p.iter().all(|p| (p - expected).abs() < 1e-5), "{set}, step {step}: {p:?}");
-        }
-    });
-}
-
-#[test]
-fn the_norm_is_euclidean() {
-    let mut x = vec![0.0; 40_003];
-    (x[0], x[40_002]) = (3.0, 4.0);
-    assert_eq!(update::norm(&x), 5.0);
 }
 
 #[test]

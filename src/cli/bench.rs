@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::data::augment::throughput;
 use crate::error::{Error, Result};
 use crate::kernels::cpu;
-use crate::models::{Encoder, HeadKind, ModelSpec, Stem};
+use crate::models::{Encoder, ModelSpec, Stem};
 use crate::train::bench::time_steps;
 use crate::train::settings::PrecisionChoice;
 
@@ -72,6 +72,8 @@ pub(super) enum Model {
     Resnet18Cifar,
     /// The quick profile's network
     ResnetSmall,
+    /// The quick profile's vision transformer with patches of 4x4
+    VitMini,
     /// The small vision transformer with patches of 8x8
     VitS8,
 }
@@ -100,9 +102,10 @@ impl Model {
             Self::Resnet50 => (Encoder::Resnet50, Stem::Imagenet),
             Self::Resnet18Cifar => (Encoder::Resnet18, Stem::Small),
             Self::ResnetSmall => (Encoder::ResnetSmall, Stem::Half),
+            Self::VitMini => (Encoder::VitMini, Stem::Patch4),
             Self::VitS8 => (Encoder::VitS8, Stem::Patch8),
         };
-        ModelSpec { encoder, stem, head: HeadKind::Mlp, image }
+        ModelSpec { encoder, stem, image, drop_path: 0.0 }
     }
 }
 

@@ -10,6 +10,7 @@ macro_rules! say {
 
 mod bench;
 mod data;
+mod encoder;
 mod profile;
 mod records;
 mod run;
@@ -142,6 +143,30 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Train one encoder outside of any table, and record it
+    Pretrain(encoder::PretrainArgs),
+    /// Evaluate the encoder of a recorded run on a set
+    Probe {
+        /// The run's id, or enough of its start or end
+        run: String,
+        /// The evaluation set
+        #[arg(long, value_name = "SET")]
+        data: String,
+        #[command(flatten)]
+        config: encoder::EncoderConfigArgs,
+    },
+    /// Write the encoder of a recorded run as safetensors, with torchvision's or timm's names
+    Export {
+        /// The run's id, or enough of its start or end
+        run: String,
+        /// The folder for weights and card
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        #[command(flatten)]
+        config: encoder::EncoderConfigArgs,
+    },
+    /// Take an encoder's weights from a file, to probe them
+    ImportWeights(encoder::ImportArgs),
     /// Import, list, verify, pair and look at image sets
     #[command(subcommand)]
     Data(data::DataCommand),
@@ -159,6 +184,9 @@ struct ConfigArgs {
     /// Set one value; `sempair config` lists the keys
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
+    /// Methods of the table `transfer`, such as `simclr,byol`, or `all`: short for `--set transfer.methods=[..]`
+    #[arg(long, value_name = "LIST")]
+    methods: Option<String>,
     /// Run N seeds: short for `--set seeds=N`
     #[arg(long, value_name = "N")]
     seeds: Option<u64>,
@@ -178,6 +206,9 @@ struct RunArgs {
     /// Run all cells again, though their results are recorded
     #[arg(long)]
     force: bool,
+    /// Train on though a representation has collapsed: short for `--set keep_going=true`
+    #[arg(long)]
+    keep_going: bool,
     /// Exit with 1 unless every claim is reproduced
     #[arg(long)]
     strict: bool,
@@ -208,6 +239,10 @@ fn dispatch(app: &App, arguments: Arguments) -> Result<ExitCode> {
         Command::Runs { config, last, json } => records::runs(app, &config, last, json),
         Command::Show { run, config, json } => records::show(app, &config, &run, json),
         Command::Audit { rev, config, json } => records::audit(app, &config, &rev, json),
+        Command::Pretrain(args) => encoder::pretrain(app, &args, quiet),
+        Command::Probe { run, data, config } => encoder::probe(app, &run, &data, &config, quiet),
+        Command::Export { run, to, config } => encoder::export(app, &run, &to, &config),
+        Command::ImportWeights(args) => encoder::import(app, &args, quiet),
         Command::Data(command) => data::run(app, command, quiet),
         Command::Bench(command) => bench::run(command),
     }

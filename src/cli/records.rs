@@ -29,22 +29,27 @@ pub(super) fn runs(app: &App, args: &ConfigArgs, last: Option<usize>, json: bool
         say!("no runs yet; `sempair reproduce` makes some");
     }
     for record in shown {
-        let commit = record.git.commit.as_deref().map_or("no commit", |commit| &commit[..8.min(commit.len())]);
-        say!(
-            "{}  {:11}  {}  {commit}{}  {:8}  {} {} {} seed {}  {}",
-            record.short(),
-            record.status.name(),
-            record.started.get(..16).unwrap_or(&record.started).replace('T', " "),
-            if record.git.dirty { "*" } else { " " },
-            record.profile,
-            record.experiment,
-            labels(&record.row),
-            record.column,
-            record.seed,
-            metrics(&record.metrics),
-        );
+        summary(record);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A run on one line.
+pub(super) fn summary(record: &Record) {
+    let commit = record.git.commit.as_deref().map_or("no commit", |commit| &commit[..8.min(commit.len())]);
+    say!(
+        "{}  {:11}  {}  {commit}{}  {:8}  {} {} {} seed {}  {}",
+        record.short(),
+        record.status.name(),
+        record.started.get(..16).unwrap_or(&record.started).replace('T', " "),
+        if record.git.dirty { "*" } else { " " },
+        record.profile,
+        record.experiment,
+        labels(&record.row),
+        record.column,
+        record.seed,
+        metrics(&record.metrics),
+    );
 }
 
 /// `sempair show`.

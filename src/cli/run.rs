@@ -26,6 +26,11 @@ pub(super) fn reproduce(
     how: RunArgs,
     quiet: bool,
 ) -> Result<ExitCode> {
+    let mut args = args.clone();
+    if how.keep_going {
+        args.sets.push("keep_going=true".into());
+    }
+    let args = &args;
     let resolved = setup::resolve(app, args)?;
     let experiments = chosen(app, tables)?;
     let settings = &resolved.settings;
@@ -168,7 +173,14 @@ fn comparable(records: &[Record], table: &str, profile: &str) -> (Vec<Record>, V
 /// What must be equal for two runs to stand in one table. How many seeds and which sets were asked for, and where
 /// files lie, may differ.
 fn circumstances(record: &Record) -> (&str, &str, &str, &str, BTreeMap<&str, String>) {
-    let free = |key: &str| key == "seeds" || key == "device" || key.starts_with("paths.") || key.ends_with(".sets");
+    let free = |key: &str| {
+        key == "seeds"
+            || key == "device"
+            || key == "keep_going"
+            || key.starts_with("paths.")
+            || key.ends_with(".sets")
+            || key == "transfer.methods"
+    };
     let settings = record.settings.iter().filter(|s| !free(&s.key)).map(|s| (s.key.as_str(), s.value.to_string()));
     let compute = &record.compute;
     (&record.build.code, &compute.device, &compute.isa, &compute.precision, settings.collect())

@@ -12,6 +12,7 @@ use crate::harness::config::{Layers, Origin, Resolved};
 use crate::harness::ledger::Ledger;
 use crate::harness::provenance::Compute;
 use crate::kernels::cpu;
+use crate::methods::Name;
 use crate::train::settings::Settings;
 
 use super::{App, ConfigArgs, Profile};
@@ -36,6 +37,7 @@ pub(super) fn resolve(app: &App, args: &ConfigArgs) -> Result<Resolved<Settings>
     let profile = profile(app, &args.profile)?;
     let mut sets = args.sets.clone();
     let quoted = |path: &Path| format!("{:?}", path.display().to_string());
+    sets.extend(args.methods.as_deref().map(methods));
     sets.extend(args.seeds.map(|seeds| format!("seeds={seeds}")));
     sets.extend(args.data.as_deref().map(|dir| format!("paths.data={}", quoted(dir))));
     sets.extend(args.out.as_deref().map(|dir| format!("paths.reports={}", quoted(dir))));
@@ -49,6 +51,15 @@ pub(super) fn resolve(app: &App, args: &ConfigArgs) -> Result<Resolved<Settings>
         .resolve::<Settings>()?;
     resolved.settings.validate()?;
     Ok(resolved)
+}
+
+/// `transfer.methods` of a list, or of all.
+fn methods(list: &str) -> String {
+    let ids: Vec<String> = match list {
+        "all" => Name::ALL.iter().map(|name| name.id().to_owned()).collect(),
+        list => list.split(',').map(|id| id.trim().to_owned()).collect(),
+    };
+    format!("transfer.methods={ids:?}")
 }
 
 /// The profile of that name.

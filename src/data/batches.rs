@@ -31,12 +31,16 @@ const AHEAD: usize = 2;
 const NAP: Duration = Duration::from_micros(100);
 
 /// One step's views.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// The step in its epoch, from 0.
     pub step_in_epoch: usize,
     /// (2 pairs, size, size, 3), normalised: all first views, then all second views.
     pub views: Vec<f32>,
+    /// Small views, normalised; see [`Pipeline::small`].
+    pub crops: Vec<f32>,
+    /// The place of each pair in its source.
+    pub chosen: Vec<u32>,
     /// Number of pairs.
     pub pairs: usize,
     /// The category of each pair's first image, for monitoring only: no self-supervised loss sees it.
@@ -79,6 +83,11 @@ impl Batches {
         Ok(Self { source, pipeline, batch_pairs, seed })
     }
 
+    /// Pairs in all.
+    pub fn pairs(&self) -> usize {
+        self.source.pairs.len()
+    }
+
     /// Batches in an epoch; the pairs that do not fill a last one sit this epoch out.
     pub fn steps_per_epoch(&self) -> usize {
         self.source.pairs.len() / self.batch_pairs
@@ -99,51 +108,59 @@ impl Batches {
     fn send_epoch(&self, epoch: usize, from_step: usize, maker: &Maker) {
         let order = self.order(epoch);
         for (step, chosen) in order.chunks_exact(self.batch_pairs).enumerate().skip(from_step) {
-            let views = maker.used.try_recv().unwrap_or_default();
-            let batch = self.assemble(epoch, step, chosen, views, &maker.stop);
+            let memory = maker.used.try_recv().unwrap_or_default();
+            let batch = self.assemble(epoch, step, chosen, memory, &maker.stop);
             if maker.stop.load(Ordering::Relaxed) || maker.ready.send(batch).is_err() {
                 return;
             }
         }
     }
 
-    /// Makes one batch of the pairs `chosen`, in the memory of an earlier one's views. Once stopped, leaves views out.
+    /// Makes one batch of the pairs `chosen`, in the memory of an earlier one. Once stopped, leaves views out.
     fn assemble(
         &self,
         epoch: usize,
         step_in_epoch: usize,
         chosen: &[usize],
-        mut views: Vec<f32>,
+        Batch { mut views, mut crops, .. }: Batch,
         stop: &AtomicBool,
     ) -> Batch {
-        let set = &self.source.set;
+        let Source { set, pairs: all } = &*self.source;
         let pairs = chosen.len();
-        let floats = 3 * self.pipeline.size() * self.pipeline.size();
         let key = Key::root(self.seed).split("augment").at(epoch as u64);
-        let make = |index: usize, out: &mut [f32]| {
+        let images = |pair: usize| [all[pair].0, all[pair].1].map(|image| set.image(image as usize));
+        fill(&mut views, 2 * pairs, self.pipeline.floats(), stop, |index, out| {
             let (view, pair) = (index / pairs, chosen[index % pairs]);
-            let images = self.source.pairs[pair];
-            let image = set.image(if view == 0 { images.0 } else { images.1 } as usize);
-            self.pipeline.view(image, set.size, view, key.at(pair as u64).at(view as u64), out);
-        };
-        views.resize(2 * pairs * floats, 0.0);
-        // One job for each worker at a time: what the training step asks of the pool meanwhile never finds more than
-        // these before it in the pool's queue.
-        let wave = rayon::current_num_threads() * JOB;
-        for (i, views) in views.chunks_mut(wave * floats).enumerate() {
-            rayon::in_place_scope(|scope| {
-                for (j, job) in views.chunks_mut(JOB * floats).enumerate() {
-                    let (first, make) = (i * wave + j * JOB, &make);
-                    scope.spawn(move |_| {
-                        let views = job.chunks_exact_mut(floats).enumerate();
-                        let wanted = views.take_while(|_| !stop.load(Ordering::Relaxed));
-                        wanted.for_each(|(k, out)| make(first + k, out));
-                    });
-                }
-            });
-        }
-        let categories = chosen.iter().map(|&pair| set.labels[self.source.pairs[pair].0 as usize]).collect();
-        Batch { step_in_epoch, views, pairs, categories }
+            self.pipeline.view(images(pair)[view], set.size, view, key.at(pair as u64).at(view as u64), out);
+        });
+        let small = self.pipeline.small_floats();
+        fill(&mut crops, self.pipeline.small_views() * pairs, small, stop, |index, out| {
+            let (view, pair) = (index / pairs, chosen[index % pairs]);
+            self.pipeline.small(images(pair), set.size, view, key.at(pair as u64).at(2 + view as u64), out);
+        });
+        let categories = chosen.iter().map(|&pair| set.labels[all[pair].0 as usize]).collect();
+        let chosen = chosen.iter().map(|&pair| pair as u32).collect();
+        Batch { step_in_epoch, views, crops, pairs, chosen, categories }
+    }
+}
+
+/// Fills `out` with `count` views of `floats` floats each on all cores. Once stopped, leaves views out.
+fn fill(out: &mut Vec<f32>, count: usize, floats: usize, stop: &AtomicBool, make: impl Fn(usize, &mut [f32]) + Sync) {
+    out.resize(count * floats, 0.0);
+    // One job for each worker at a time: what the training step asks of the pool meanwhile never finds more than these
+    // before it in the pool's queue.
+    let wave = rayon::current_num_threads() * JOB;
+    for (i, views) in out.chunks_mut((wave * floats).max(1)).enumerate() {
+        rayon::in_place_scope(|scope| {
+            for (j, job) in views.chunks_mut(JOB * floats).enumerate() {
+                let (first, make) = (i * wave + j * JOB, &make);
+                scope.spawn(move |_| {
+                    let views = job.chunks_exact_mut(floats).enumerate();
+                    let wanted = views.take_while(|_| !stop.load(Ordering::Relaxed));
+                    wanted.for_each(|(k, out)| make(first + k, out));
+                });
+            }
+        });
     }
 }
 
@@ -152,7 +169,7 @@ impl Batches {
 pub struct Epoch {
     /// `None` once the epoch is being dropped.
     ready: Option<Receiver<Batch>>,
-    used: Sender<Vec<f32>>,
+    used: Sender<Batch>,
     stop: Arc<AtomicBool>,
     /// `None` once the thread was joined.
     thread: Option<JoinHandle<()>>,
@@ -162,7 +179,7 @@ pub struct Epoch {
 /// The background thread's side of an [`Epoch`].
 struct Maker {
     ready: SyncSender<Batch>,
-    used: Receiver<Vec<f32>>,
+    used: Receiver<Batch>,
     stop: Arc<AtomicBool>,
 }
 
@@ -179,10 +196,10 @@ impl Epoch {
         Self { ready: Some(ready), used, stop, thread: Some(thread), waited: Duration::ZERO }
     }
 
-    /// Hands a batch's views back for a later batch to be made in: fresh memory costs a tenth of the making.
-    pub fn give_back(&self, views: Vec<f32>) {
+    /// Hands a batch back for a later one to be made in its memory: fresh memory costs a tenth of the making.
+    pub fn give_back(&self, batch: Batch) {
         // After the last batch nobody wants it.
-        let _ = self.used.send(views);
+        let _ = self.used.send(batch);
     }
 
     /// Seconds that the consumer has waited for batches so far.

@@ -1,10 +1,12 @@
-//! What frozen features are worth: a linear probe and k nearest neighbours.
+//! What frozen features are worth: a linear probe and k nearest neighbours; and whether they collapse.
 
 mod curvature;
+mod health;
 mod knn;
 mod lbfgs;
 mod probe;
 
+pub use health::Health;
 pub use knn::KnnResult;
 pub use knn::knn;
 pub use probe::ProbeResult;

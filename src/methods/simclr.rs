@@ -3,11 +3,88 @@
 
 use dfdx::prelude::*;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use crate::kernels::cpu::softmax::softmax_rows;
+use crate::error::Result;
 use crate::kernels::cpu::{isa, linear, matmul};
+use crate::kernels::cpu::softmax::softmax_rows;
+use crate::models::{AnyNetwork, BuildHead, Network, head};
+use crate::nn::{BatchNormRelu, Identity, Linear, Relu, sequence};
+use crate::optim::Recipe;
+use crate::tensor::{self, Pooled, Vectors};
 use crate::tensor::bridge::{self, Embedding, Loss};
-use crate::tensor::{Pooled, Vectors};
+
+use super::hard_negatives::{self, Hardness};
+use super::{Batch, Learner, MethodSettings, Moment, Size, Start, above_zero};
+
+/// SimCLR's hyperparameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Divides the similarities.
+    pub temperature: f32,
+    /// Label-aware variant, not the paper's: other pairs of a category are no negatives.
+    pub mask_same_category: bool,
+    /// How much more similar negatives weigh (Robinson et al. 2021, see [`super::hard_negatives`]); 0 is SimCLR.
+    pub hard_negatives: f32,
+    /// Of the head.
+    pub head: Size,
+    /// Optimiser, learning rate, decay.
+    pub recipe: Recipe,
+}
+
+/// Width of the projections.
+const P: usize = 128;
+/// Linear, ReLU, linear; the hidden layer is as wide as the features (section 2.1).
+type Head<const F: usize> = sequence!(Linear<F, F>, Relu, Linear<F, P>);
+/// The same with batch normalisation, as the authors' code has it.
+type NormalizedHead<const F: usize> = sequence!(Linear<F, F>, BatchNormRelu<F>, Linear<F, P>);
+
+impl MethodSettings for Settings {
+    fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    fn validate(&self, key: &str) -> Result<()> {
+        above_zero(key, "temperature", self.temperature)
+    }
+
+    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+        let head: BuildHead<D, P, P> = match self.head {
+            Size::Small => head!(F => NormalizedHead<F>, Identity),
+            Size::Paper => head!(F => Head<F>, Identity),
+        };
+        let network = Network::open(&start.spec, head, &start.device, &start.initialisation)?;
+        Ok(Box::new(Simclr { network, settings: self.clone() }))
+    }
+}
+
+struct Simclr<D: tensor::Device> {
+    network: Network<D, P, P>,
+    settings: Settings,
+}
+
+impl<D: tensor::Device> Learner<D> for Simclr<D> {
+    fn network(&self) -> &dyn AnyNetwork<D> {
+        &self.network
+    }
+
+    fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
+        let Settings { temperature, hard_negatives: beta, mask_same_category, .. } = self.settings;
+        if beta > 0.0 || mask_same_category {
+            // Without a weight for hard ones this is NT-Xent.
+            let pass = self.network.embed(batch.images, &[]);
+            let hardness = Hardness { beta, tau_plus: 0.0, temperature };
+            let loss = hard_negatives::graded(&pass.p, P, hardness, mask_same_category.then_some(batch.categories));
+            pass.backward(&loss.gradient);
+            return loss.value;
+        }
+        let loss = nt_xent_in_closed_form(self.network.embed(batch.images, &[]).on_tape(), temperature);
+        let value = f64::from(loss.array());
+        loss.backward();
+        value
+    }
+}
 
 /// Rows of a task.
 const ROWS: usize = 16;

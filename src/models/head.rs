@@ -1,11 +1,98 @@
-//! Projection heads: the part of the network that the loss sees and evaluation drops.
+//! Heads behind one door: what a method puts on an encoder, and evaluation drops.
 
-use crate::nn::sequence;
-use crate::nn::{BatchNormRelu, Linear, Relu};
+use crate::nn::{Builder, Layer, Parameters};
+use crate::tensor::{Const, Device, Tensor, Vectors};
 
-/// Linear, ReLU, linear: the head of SimCLR's paper (Chen et al. 2020, section 2.1,
-/// <https://arxiv.org/abs/2002.05709>). (N, F) to (N, P), the hidden width being F.
-pub type ProjectionHead<const F: usize, const P: usize> = sequence!(Linear<F, F>, Relu, Linear<F, P>);
+use super::encoder::{Backward, Features};
 
-/// As [`ProjectionHead`], with batch normalisation before the ReLU, as SimCLR's code has it.
-pub type ProjectionHeadNorm<const F: usize, const P: usize> = sequence!(Linear<F, F>, BatchNormRelu<F>, Linear<F, P>);
+/// What a head makes of features: projections z (N, P) and predictions p (N, Q).
+pub struct Heads<D: Device, const P: usize, const Q: usize> {
+    /// What the projector gives.
+    pub z: Tensor<Vectors<P>, D>,
+    /// What the predictor, or prototypes, make of it.
+    pub p: Tensor<Vectors<Q>, D>,
+}
+
+/// The way back from predictions to features.
+pub type ToFeatures<D, const Q: usize> = Backward<D, Tensor<Vectors<Q>, D>, Features<D>>;
+
+/// A head of any type: a projector to width P, and on it a predictor to width Q. Gradients enter at the predictions.
+pub trait AnyHead<D: Device, const P: usize, const Q: usize> {
+    /// Both results while training.
+    fn forward(&self, features: Features<D>, parameters: &mut Parameters<D>) -> (Heads<D, P, Q>, ToFeatures<D, Q>);
+    /// Projections of a training pass, of which nothing flows back.
+    fn project(&self, features: Features<D>, parameters: &mut Parameters<D>) -> Tensor<Vectors<P>, D>;
+    /// Projections in evaluation mode.
+    fn infer(&self, features: Features<D>, parameters: &Parameters<D>) -> Tensor<Vectors<P>, D>;
+}
+
+/// Builds a head, given the width of the features.
+pub type BuildHead<D, const P: usize, const Q: usize> = fn(usize, &mut Builder<'_>) -> Box<dyn AnyHead<D, P, Q>>;
+
+/// A projector and a predictor on features of width `F`.
+#[derive(Clone, Copy, Debug)]
+pub struct TypedHead<A, B, const F: usize, const P: usize> {
+    /// Features to projections.
+    pub projector: A,
+    /// Projections to predictions.
+    pub predictor: B,
+}
+
+impl<D, A, B, const F: usize, const P: usize, const Q: usize> AnyHead<D, P, Q> for TypedHead<A, B, F, P>
+where
+    D: Device,
+    A: Layer<D, Vectors<F>, Output = Vectors<P>> + Copy + 'static,
+    B: Layer<D, Vectors<P>, Output = Vectors<Q>> + Copy + 'static,
+    A::Saved: 'static,
+    B::Saved: 'static,
+{
+    fn forward(&self, features: Features<D>, parameters: &mut Parameters<D>) -> (Heads<D, P, Q>, ToFeatures<D, Q>) {
+        let batch = features.shape().0;
+        let (z, of_projector) = self.projector.forward(features.reshape((batch, Const)), parameters);
+        let (p, of_predictor) = self.predictor.forward(z.clone(), parameters);
+        let Self { projector, predictor } = *self;
+        let backward = move |dp, parameters: &mut Parameters<D>| {
+            let dz = predictor.backward(of_predictor, dp, parameters);
+            projector.backward(of_projector, dz, parameters).reshape((batch, F))
+        };
+        (Heads { z, p }, Box::new(backward))
+    }
+
+    fn project(&self, features: Features<D>, parameters: &mut Parameters<D>) -> Tensor<Vectors<P>, D> {
+        let batch = features.shape().0;
+        self.projector.forward(features.reshape((batch, Const)), parameters).0
+    }
+
+    fn infer(&self, features: Features<D>, parameters: &Parameters<D>) -> Tensor<Vectors<P>, D> {
+        let batch = features.shape().0;
+        self.projector.infer(features.reshape((batch, Const)), parameters)
+    }
+}
+
+/// A [`BuildHead`] of layer types that name the features' width: `head!(F => Projector<F>, Predictor)`. The projector's
+/// parameters are named `head..`, the predictor's `predictor..`.
+macro_rules! head {
+    ($width:ident => $projector:ty, $predictor:ty) => {
+        |width, builder| {
+            macro_rules! of_width {
+                ($features:literal) => {{
+                    const $width: usize = $features;
+                    Box::new($crate::models::TypedHead::<$projector, $predictor, $features, _> {
+                        projector: builder.scope("head", $crate::nn::Build::build),
+                        predictor: builder.scope("predictor", $crate::nn::Build::build),
+                    })
+                }};
+            }
+            match width {
+                128 => of_width!(128),
+                192 => of_width!(192),
+                384 => of_width!(384),
+                512 => of_width!(512),
+                2048 => of_width!(2048),
+                other => unreachable!("no encoder has features of width {other}"),
+            }
+        }
+    };
+}
+
+pub(crate) use head;

@@ -1,11 +1,15 @@
-//! Networks, composed from `nn`: encoders, heads, and one that training and evaluation can hold whatever its type.
+//! Networks, composed from `nn`: encoders, heads, and both behind one door that training and evaluation can hold
+//! whatever the types.
 
+mod encoder;
 mod head;
 mod network;
 mod resnet;
 mod vit;
 
-pub use head::{ProjectionHead, ProjectionHeadNorm};
-pub use network::{Encoder, HeadKind, ModelSpec, Network, PROJECTION, Stem, open};
+pub use encoder::{AnyEncoder, Backward, Encoder, Features, ModelSpec, Stem, ToImages};
+pub(crate) use head::head;
+pub use head::{AnyHead, BuildHead, Heads, ToFeatures, TypedHead};
+pub use network::{AnyNetwork, Backbone, Network, Pass, open};
 pub use resnet::{BasicBlock, Bottleneck, ImageNetStem, ResNet18, ResNet50, ResNetSmall, SmallStem};
-pub use vit::{Vit, VitS8};
+pub use vit::{Vit, VitMini, VitS8};

@@ -1,231 +1,205 @@
-//! An encoder with its head behind one door, so that configuration can choose among types.
+//! A network at work: an encoder with a head and their parameters, whatever the types.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell, RefMut};
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
-
-use crate::error::{Error, Result};
-use crate::nn::{Build, Builder, Layer, Parameters};
+use crate::error::Result;
+use crate::nn::{Builder, Parameters};
 use crate::rng::Key;
 use crate::tensor::bridge::{Embedding, on_tape};
-use crate::tensor::{Const, Device, Images, Patched, Side, Tensor, Vectors};
+use crate::tensor::{Device, Tensor};
 
-use super::{ImageNetStem, ProjectionHead, ProjectionHeadNorm, ResNet18, ResNet50, ResNetSmall, SmallStem, VitS8};
+use super::encoder::{self, AnyEncoder, Features, ModelSpec, ToImages};
+use super::head::{AnyHead, BuildHead, Heads};
 
-/// Width of the projection that losses see.
-pub const PROJECTION: usize = 128;
-
-/// Which encoder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Encoder {
-    /// 32, 64 and 128 channels, a block each: 128 features.
-    ResnetSmall,
-    /// 512 features.
-    Resnet18,
-    /// 2048 features.
-    Resnet50,
-    /// A transformer of 12 blocks: 384 features.
-    VitS8,
-}
-
-/// How an encoder's first layers treat the image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stem {
-    /// 7x7 convolution of stride 2 and max pooling: the side becomes a quarter.
-    Imagenet,
-    /// 3x3 convolution of stride 2: the side becomes a half.
-    Half,
-    /// 3x3 convolution of stride 1: the side stays, as in CIFAR's ResNets.
-    Small,
-    /// Patches of 8 by 8 pixels, a token each: the stem of transformers.
-    Patch8,
-}
-
-/// Which projection head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HeadKind {
-    /// Linear, ReLU, linear.
-    Mlp,
-    /// Linear, batch normalisation, ReLU, linear.
-    MlpNorm,
-}
-
-/// Everything that determines a network's type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelSpec {
-    /// The encoder.
-    pub encoder: Encoder,
-    /// Its stem.
-    pub stem: Stem,
-    /// Its projection head.
-    pub head: HeadKind,
-    /// Height and width of its input in pixels.
-    pub image: usize,
-}
-
-/// A network of any type: images in, features or projections out.
-pub trait Network<D: Device> {
-    /// Projections (N, 128) of `images` (N, image, image, 3), on a tape of dfdx's whose backward adds the gradients.
-    fn embed(&self, images: &[f32]) -> Embedding<PROJECTION>;
-    /// Features (N, F) in evaluation mode, without the head.
-    fn features(&self, images: &[f32]) -> Vec<f32>;
-    /// Width F of the features.
-    fn width(&self) -> usize;
-    /// Height and width of the input in pixels.
-    fn image(&self) -> usize;
-    /// The values, gradients and statistics.
-    fn parameters(&self) -> std::cell::RefMut<'_, Parameters<D>>;
-}
-
-/// A network of encoder `E` with features of width `F`, head `H` and input side `S`. The parameters are shared with
-/// the closures on dfdx's tape, which outlive the borrow of the network.
-struct Typed<E, H, S, D: Device, const F: usize> {
-    encoder: E,
-    head: H,
-    side: S,
+/// An encoder with its parameters, as evaluation sees it. Cloning shares both.
+#[derive(Clone)]
+pub struct Backbone<D: Device> {
+    encoder: Rc<dyn AnyEncoder<D>>,
     parameters: Rc<RefCell<Parameters<D>>>,
 }
 
-impl<E, H, S, D, const F: usize> Typed<E, H, S, D, F>
-where
-    E: Build,
-    H: Build,
-    S: Side,
-    D: Device,
-{
-    fn new(device: &D, key: Key) -> Self {
-        let mut builder = Builder::new(&key);
-        let encoder = E::build(&mut builder);
-        let head = builder.scope("head", H::build);
-        Self { encoder, head, side: S::default(), parameters: Rc::new(RefCell::new(builder.finish(device))) }
-    }
-
-    fn upload(&self, images: &[f32]) -> Tensor<Images<S>, D> {
-        let batch = images.len() / (3 * S::SIZE * S::SIZE);
-        let device = self.parameters.borrow().device.clone();
-        Tensor::upload(&device, (batch, self.side, self.side, Const), images)
-    }
+/// An encoder and a head with projections of width P and predictions of width Q. Cloning shares them and the
+/// parameters.
+#[derive(Clone)]
+pub struct Network<D: Device, const P: usize, const Q: usize> {
+    backbone: Backbone<D>,
+    head: Rc<dyn AnyHead<D, P, Q>>,
 }
 
-impl<E, H, S, D, const F: usize> Network<D> for Typed<E, H, S, D, F>
-where
-    E: Build + Layer<D, Images<S>, Output = Vectors<F>> + Clone + 'static,
-    H: Build + Layer<D, Vectors<F>, Output = Vectors<PROJECTION>> + Clone + 'static,
-    S: Side,
-    D: Device,
-    E::Saved: 'static,
-    H::Saved: 'static,
-{
-    fn embed(&self, images: &[f32]) -> Embedding<PROJECTION> {
-        let x = self.upload(images);
-        let batch = x.shape().0;
-        let mut parameters = self.parameters.borrow_mut();
-        let (features, of_encoder) = self.encoder.forward(x, &mut parameters);
-        let (z, of_head) = self.head.forward(features, &mut parameters);
-        let shared = Rc::clone(&self.parameters);
-        let (encoder, head, device) = (self.encoder.clone(), self.head.clone(), parameters.device.clone());
-        on_tape(z.download(), batch, move |dz| {
-            let mut parameters = shared.borrow_mut();
-            let dz = Tensor::upload(&device, (batch, Const), dz);
-            let dfeatures = head.backward(of_head, dz, &mut parameters);
-            encoder.backward_parameters(of_encoder, dfeatures, &mut parameters);
-        })
-    }
-
-    fn features(&self, images: &[f32]) -> Vec<f32> {
-        self.encoder.infer(self.upload(images), &self.parameters.borrow()).download()
-    }
-
-    fn width(&self) -> usize {
-        F
-    }
-
-    fn image(&self) -> usize {
-        S::SIZE
-    }
-
-    fn parameters(&self) -> std::cell::RefMut<'_, Parameters<D>> {
-        self.parameters.borrow_mut()
-    }
-}
-
-/// The network of a specification, freshly initialised from `key`.
+/// The encoder of a specification without a head, freshly initialised from `key`: as it is within any network of the
+/// same key.
 ///
 /// # Errors
-/// When no network was built for the image size, or none joins the encoder and the stem.
-pub fn open<D: Device>(spec: &ModelSpec, device: &D, key: Key) -> Result<Box<dyn Network<D>>> {
-    match spec.image {
-        32 => with_side::<Const<32>, D>(spec, device, key),
-        64 => with_side::<Const<64>, D>(spec, device, key),
-        96 => with_side::<Const<96>, D>(spec, device, key),
-        other => Err(Error::new(format!("no network takes images of {other} pixels; sizes are 32, 64 and 96"))
-            .hint("set another size: `--set model.image=64`")),
+/// When there is no such encoder.
+pub fn open<D: Device>(spec: &ModelSpec, device: &D, key: Key) -> Result<Backbone<D>> {
+    let mut builder = Builder::new(&key);
+    let encoder = encoder::build(spec, &mut builder)?;
+    Ok(Backbone::finish(encoder, builder, device))
+}
+
+impl<D: Device> Backbone<D> {
+    fn finish(encoder: Box<dyn AnyEncoder<D>>, builder: Builder<'_>, device: &D) -> Self {
+        Self { encoder: Rc::from(encoder), parameters: Rc::new(RefCell::new(builder.finish(device))) }
+    }
+
+    /// Features (N, F) of `images` (N, image, image, 3) in evaluation mode.
+    pub fn features(&self, images: &[f32]) -> Vec<f32> {
+        self.encoder.infer(images, &self.parameters.borrow()).download()
+    }
+
+    /// Width F of the features.
+    pub fn width(&self) -> usize {
+        self.encoder.width()
+    }
+
+    /// Height and width of an image in pixels.
+    pub fn image(&self) -> usize {
+        self.encoder.image()
+    }
+
+    /// The values, gradients and statistics.
+    pub fn parameters(&self) -> RefMut<'_, Parameters<D>> {
+        self.parameters.borrow_mut()
+    }
+
+    /// The same, to read.
+    pub fn read(&self) -> Ref<'_, Parameters<D>> {
+        self.parameters.borrow()
     }
 }
 
-fn with_side<S: Patched<8>, D: Device>(spec: &ModelSpec, device: &D, key: Key) -> Result<Box<dyn Network<D>>> {
-    macro_rules! network {
-        ($encoder:ty, $features:literal) => {
-            match spec.head {
-                HeadKind::Mlp => Box::new(
-                    Typed::<$encoder, ProjectionHead<$features, PROJECTION>, S, D, $features>::new(device, key),
-                ),
-                HeadKind::MlpNorm => {
-                    Box::new(Typed::<$encoder, ProjectionHeadNorm<$features, PROJECTION>, S, D, $features>::new(
-                        device, key,
-                    ))
-                }
-            }
+impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
+    /// A network freshly initialised from `key`: each parameter draws from the split of its own name.
+    ///
+    /// # Errors
+    /// When there is no such encoder.
+    pub fn open(spec: &ModelSpec, head: BuildHead<D, P, Q>, device: &D, key: &Key) -> Result<Self> {
+        let mut builder = Builder::new(key);
+        let encoder = encoder::build(spec, &mut builder)?;
+        let head = Rc::from(head(encoder.width(), &mut builder));
+        Ok(Self { backbone: Backbone::finish(encoder, builder, device), head })
+    }
+
+    /// Two networks on one encoder: as `open`, and another head, whose parameters are named `other..`.
+    ///
+    /// # Errors
+    /// When there is no such encoder.
+    pub fn open_two<const R: usize, const T: usize>(
+        spec: &ModelSpec,
+        head: BuildHead<D, P, Q>,
+        other: BuildHead<D, R, T>,
+        device: &D,
+        key: &Key,
+    ) -> Result<(Self, Network<D, R, T>)> {
+        let mut builder = Builder::new(key);
+        let encoder = encoder::build(spec, &mut builder)?;
+        let head = Rc::from(head(encoder.width(), &mut builder));
+        let other = Rc::from(builder.scope("other", |builder| other(encoder.width(), builder)));
+        let backbone = Backbone::finish(encoder, builder, device);
+        Ok((Self { backbone: backbone.clone(), head }, Network { backbone, head: other }))
+    }
+
+    /// The values, gradients and statistics.
+    pub fn parameters(&self) -> RefMut<'_, Parameters<D>> {
+        self.backbone.parameters()
+    }
+
+    /// A training pass over `images` (N, image, image, 3), then `crops` of half their side; either may be empty. The head
+    /// sees all features at once.
+    pub fn embed(&self, images: &[f32], crops: &[f32]) -> Pass<P, Q> {
+        let Backbone { encoder, parameters: shared } = &self.backbone;
+        let parameters = &mut *shared.borrow_mut();
+        let (features, of_encoder) = match (images, crops) {
+            (images, []) => encoder.forward(images, parameters),
+            ([], crops) => encoder.forward_crops(crops, parameters),
+            (images, crops) => both(&**encoder, images, crops, parameters),
         };
+        let (Heads { z, p }, of_head) = self.head.forward(features, parameters);
+        let (shared, shape) = (Rc::clone(shared), p.shape());
+        let backward = move |dp: &[f32]| {
+            let parameters = &mut *shared.borrow_mut();
+            let dp = Tensor::upload(&parameters.device, shape, dp);
+            let gradient = of_head(dp, parameters);
+            of_encoder(gradient, parameters);
+        };
+        Pass { rows: shape.0, z: z.download(), p: p.download(), backward: Box::new(backward) }
     }
-    Ok(match (spec.encoder, spec.stem) {
-        (Encoder::ResnetSmall, Stem::Imagenet) => network!(ResNetSmall<ImageNetStem<32>>, 128),
-        (Encoder::ResnetSmall, Stem::Half) => network!(ResNetSmall<SmallStem<32, 2>>, 128),
-        (Encoder::ResnetSmall, Stem::Small) => network!(ResNetSmall<SmallStem<32, 1>>, 128),
-        (Encoder::Resnet18, Stem::Imagenet) => network!(ResNet18<ImageNetStem<64>>, 512),
-        (Encoder::Resnet18, Stem::Half) => network!(ResNet18<SmallStem<64, 2>>, 512),
-        (Encoder::Resnet18, Stem::Small) => network!(ResNet18<SmallStem<64, 1>>, 512),
-        (Encoder::Resnet50, Stem::Imagenet) => network!(ResNet50<ImageNetStem<64>>, 2048),
-        (Encoder::Resnet50, Stem::Half) => network!(ResNet50<SmallStem<64, 2>>, 2048),
-        (Encoder::Resnet50, Stem::Small) => network!(ResNet50<SmallStem<64, 1>>, 2048),
-        (Encoder::VitS8, Stem::Patch8) => network!(VitS8<S>, 384),
-        (Encoder::VitS8, stem) => return Err(unsuited(stem, "a transformer", Stem::Patch8)),
-        (_, stem @ Stem::Patch8) => return Err(unsuited(stem, "a ResNet", Stem::Half)),
-    })
+
+    /// Projections (N, P) of a training pass by `target`, parameters of the same layout, of which nothing flows back:
+    /// batch normalisation uses the batch's moments and moves the target's own.
+    pub fn target(&self, images: &[f32], target: &mut Parameters<D>) -> Vec<f32> {
+        let (features, _) = self.backbone.encoder.forward(images, target);
+        self.head.project(features, target).download()
+    }
+
+    /// As `target`, the predictions (N, Q).
+    pub fn target_predictions(&self, images: &[f32], target: &mut Parameters<D>) -> Vec<f32> {
+        let (features, _) = self.backbone.encoder.forward(images, target);
+        self.head.forward(features, target).0.p.download()
+    }
 }
 
-fn unsuited(stem: Stem, encoder: &str, other: Stem) -> Error {
-    let name = |stem: Stem| serde_json::to_value(stem).ok().and_then(|name| Some(name.as_str()?.to_owned()));
-    let [stem, other] = [stem, other].map(|stem| name(stem).unwrap_or_default());
-    Error::new(format!("{encoder} has no stem `{stem}`")).hint(format!("set another one: `--set model.stem={other}`"))
+/// A network whatever the widths of its heads.
+pub trait AnyNetwork<D: Device> {
+    /// The encoder, with the parameters of all.
+    fn backbone(&self) -> &Backbone<D>;
+    /// Projections (N, P) of `images` in evaluation mode.
+    fn project(&self, images: &[f32]) -> Vec<f32>;
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tensor::{Cpu, Precision, fresh};
-    use dfdx::prelude::{Backward, MeanTo, Rank0};
+impl<D: Device, const P: usize, const Q: usize> AnyNetwork<D> for Network<D, P, Q> {
+    fn backbone(&self) -> &Backbone<D> {
+        &self.backbone
+    }
 
-    #[test]
-    fn a_step_in_the_steady_state_asks_for_no_fresh_memory() {
-        let spec =
-            ModelSpec { encoder: Encoder::ResnetSmall, stem: Stem::Imagenet, head: HeadKind::MlpNorm, image: 32 };
-        for precision in [Precision::F32, Precision::Bf16] {
-            let network = open(&spec, &Cpu { precision }, Key::root(0)).unwrap();
-            let batch = 5; // of no other test, so that none takes what is freed here
-            let images = vec![0.5; batch * 32 * 32 * 3];
-            let step = || network.embed(&images).square().mean::<Rank0, _>().backward();
-            step();
-            let warm = fresh();
-            assert!(warm > 0);
-            step();
-            step();
-            assert_eq!(fresh(), warm, "{precision:?}");
-        }
+    fn project(&self, images: &[f32]) -> Vec<f32> {
+        let parameters = self.backbone.read();
+        self.head.infer(self.backbone.encoder.infer(images, &parameters), &parameters).download()
+    }
+}
+
+/// A pass over images, and one over crops of half their side, as one.
+fn both<D: Device>(
+    encoder: &dyn AnyEncoder<D>,
+    images: &[f32],
+    crops: &[f32],
+    parameters: &mut Parameters<D>,
+) -> (Features<D>, ToImages<D>) {
+    let (of_images, images_back) = encoder.forward(images, parameters);
+    let (of_crops, crops_back) = encoder.forward_crops(crops, parameters);
+    let rows = of_images.shape().0;
+    let all = of_images.stack(&of_crops);
+    let backward = move |gradient: Features<D>, parameters: &mut Parameters<D>| {
+        let (of_images, of_crops) = gradient.unstack(rows);
+        crops_back(of_crops, parameters);
+        images_back(of_images, parameters);
+    };
+    (all, Box::new(backward))
+}
+
+/// A training pass: its results, and the way back.
+pub struct Pass<const P: usize, const Q: usize> {
+    /// Projections (N, P), as values: no gradient enters here.
+    pub z: Vec<f32>,
+    /// Predictions (N, Q).
+    pub p: Vec<f32>,
+    /// N.
+    pub rows: usize,
+    backward: WayBack,
+}
+
+/// Takes the gradient of the predictions.
+type WayBack = Box<dyn FnOnce(&[f32])>;
+
+impl<const P: usize, const Q: usize> Pass<P, Q> {
+    /// Adds the parameters' gradients, given that of the predictions (N, Q).
+    pub fn backward(self, gradient: &[f32]) {
+        (self.backward)(gradient);
+    }
+
+    /// The predictions on dfdx's tape, for a loss that is written in dfdx: its `backward` does ours.
+    pub fn on_tape(self) -> Embedding<Q> {
+        on_tape(self.p, self.rows, self.backward)
     }
 }

@@ -1,6 +1,6 @@
 //! Sequences (pairs, and arrays of layers of one type), and the layers without parameters.
 
-use crate::tensor::{Device, Shape, Tensor};
+use crate::tensor::{Const, Device, Shape, Tensor, Vectors};
 
 use super::{Build, Builder, Layer, Parameters};
 
@@ -15,6 +15,36 @@ pub struct Gelu;
 /// Gives what it gets.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity;
+
+/// Rows of width `I`, so many of them side by side as make width `O`: (N O / I, I) to (N, O). Memory stays as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct JoinRows<const I: usize, const O: usize>;
+
+impl<const I: usize, const O: usize> Build for JoinRows<I, O> {
+    fn build(_: &mut Builder<'_>) -> Self {
+        const { assert!(O.is_multiple_of(I), "whole rows make a longer one") };
+        Self
+    }
+}
+
+impl<D: Device, const I: usize, const O: usize> Layer<D, Vectors<I>> for JoinRows<I, O> {
+    type Output = Vectors<O>;
+    type Saved = ();
+
+    fn forward(&self, x: Tensor<Vectors<I>, D>, parameters: &mut Parameters<D>) -> (Tensor<Vectors<O>, D>, ()) {
+        (self.infer(x, parameters), ())
+    }
+
+    fn backward(&self, (): (), dy: Tensor<Vectors<O>, D>, _: &mut Parameters<D>) -> Tensor<Vectors<I>, D> {
+        let rows = dy.shape().0 * (O / I);
+        dy.reshape((rows, Const))
+    }
+
+    fn infer(&self, x: Tensor<Vectors<I>, D>, _: &Parameters<D>) -> Tensor<Vectors<O>, D> {
+        let rows = x.shape().0 / (O / I);
+        x.reshape((rows, Const))
+    }
+}
 
 impl Build for Relu {
     fn build(_: &mut Builder<'_>) -> Self {

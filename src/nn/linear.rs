@@ -1,5 +1,6 @@
 //! Linear maps of vectors and tokens.
 
+use crate::rng::Stream;
 use crate::tensor::{Const, ConstDim, Device, Shape, Slot, Tensor, Tokens, Vectors};
 
 use super::{Build, Builder, Kind, Layer, Parameters};
@@ -26,37 +27,44 @@ impl<T: ConstDim, const C: usize> Rows<C> for Tokens<T, C> {
     }
 }
 
-/// y = x W' + b: rows of I to rows of O; W (O, I), b (O).
+/// y = x W' + b: rows of I to rows of O; W (O, I), b (O). There is no b without `BIAS`. `NORMAL` is how transformers
+/// start their maps.
 #[derive(Clone, Copy, Debug)]
-pub struct Linear<const I: usize, const O: usize> {
+pub struct Linear<const I: usize, const O: usize, const BIAS: bool = true, const NORMAL: bool = false> {
     weight: Slot,
-    bias: Slot,
+    bias: Option<Slot>,
 }
 
-impl<const I: usize, const O: usize> Build for Linear<I, O> {
-    /// Uniform within 1 / sqrt(I) for weight and bias, as PyTorch starts its linear layers.
+/// y = x W'.
+pub type LinearNoBias<const I: usize, const O: usize> = Linear<I, O, false>;
+
+/// A linear map that starts as those of transformers, and of DINO's head.
+pub type NormalLinear<const I: usize, const O: usize> = Linear<I, O, true, true>;
+
+/// Normal of deviation 0.02: how timm starts a transformer's weights (it cuts the normal off at 2, a hundred deviations).
+pub(super) fn normal_start(stream: &mut Stream) -> f32 {
+    0.02 * stream.normal()
+}
+
+impl<const I: usize, const O: usize, const BIAS: bool, const NORMAL: bool> Build for Linear<I, O, BIAS, NORMAL> {
     fn build(builder: &mut Builder<'_>) -> Self {
-        let bound = 1.0 / (I as f32).sqrt();
         let name = builder.next("linear");
-        let weight = builder.parameter(&format!("{name}.weight"), &[O, I], Kind::Weight, |s| s.range(-bound, bound));
-        let bias = builder.parameter(&format!("{name}.bias"), &[O], Kind::Vector, |s| s.range(-bound, bound));
-        Self { weight, bias }
+        Self::named(builder, &name)
     }
 }
 
-/// Weight (outputs, inputs) and bias of a linear map in a transformer: normal of deviation 0.02, and zero, as timm starts
-/// them (it cuts the normal off at 2, a hundred deviations).
-pub(super) fn transformer_slots(builder: &mut Builder<'_>, name: &str, outputs: usize, inputs: usize) -> [Slot; 2] {
-    let shape = [outputs, inputs];
-    let weight = builder.parameter(&format!("{name}.weight"), &shape, Kind::Weight, |s| 0.02 * s.normal());
-    [weight, builder.parameter(&format!("{name}.bias"), &[outputs], Kind::Vector, |_| 0.0)]
-}
-
-impl<const I: usize, const O: usize> Linear<I, O> {
-    /// As a transformer has it.
-    pub(super) fn of_transformer(builder: &mut Builder<'_>, name: &str) -> Self {
-        let [weight, bias] = transformer_slots(builder, name, O, I);
-        Self { weight, bias }
+impl<const I: usize, const O: usize, const BIAS: bool, const NORMAL: bool> Linear<I, O, BIAS, NORMAL> {
+    /// Under a given name. Uniform within 1 / sqrt(I) for weight and bias, as PyTorch starts its linear layers; where
+    /// `NORMAL`, the weight is normal of deviation 0.02 and the bias zero.
+    pub fn named(builder: &mut Builder<'_>, name: &str) -> Self {
+        let bound = 1.0 / (I as f32).sqrt();
+        let uniform = move |stream: &mut Stream| stream.range(-bound, bound);
+        let weight = |s: &mut Stream| if NORMAL { normal_start(s) } else { uniform(s) };
+        let bias = |s: &mut Stream| if NORMAL { 0.0 } else { uniform(s) };
+        Self {
+            weight: builder.parameter(&format!("{name}.weight"), &[O, I], Kind::Weight, weight),
+            bias: BIAS.then(|| builder.parameter(&format!("{name}.bias"), &[O], Kind::Vector, bias)),
+        }
     }
 
     /// As `infer`, with `onto` added in the same pass: the end of a residual branch.
@@ -67,7 +75,7 @@ impl<const I: usize, const O: usize> Linear<I, O> {
         parameters: &Parameters<D>,
     ) -> Tensor<X::With<O>, D> {
         let Parameters { values, device, .. } = parameters;
-        let y = device.linear(x.data(), values, self.weight, Some(self.bias), onto.map(Tensor::data), O);
+        let y = device.linear(x.data(), values, self.weight, self.bias, onto.map(Tensor::data), O);
         x.with(x.shape().with::<O>(), y)
     }
 
@@ -85,7 +93,9 @@ impl<const I: usize, const O: usize> Linear<I, O> {
     }
 }
 
-impl<D: Device, X: Rows<I>, const I: usize, const O: usize> Layer<D, X> for Linear<I, O> {
+impl<D: Device, X: Rows<I>, const I: usize, const O: usize, const BIAS: bool, const NORMAL: bool> Layer<D, X>
+    for Linear<I, O, BIAS, NORMAL>
+{
     type Output = X::With<O>;
     type Saved = Tensor<X, D>;
 
@@ -109,7 +119,7 @@ impl<D: Device, X: Rows<I>, const I: usize, const O: usize> Layer<D, X> for Line
 
     fn backward_parameters(&self, x: Self::Saved, dy: Tensor<X::With<O>, D>, parameters: &mut Parameters<D>) {
         let Parameters { gradients, device, .. } = parameters;
-        device.linear_weight(x.data(), dy.data(), gradients, self.weight, Some(self.bias), O);
+        device.linear_weight(x.data(), dy.data(), gradients, self.weight, self.bias, O);
     }
 
     fn infer(&self, x: Tensor<X, D>, parameters: &Parameters<D>) -> Tensor<X::With<O>, D> {

@@ -7,25 +7,31 @@
 mod block;
 mod compose;
 mod conv;
+mod drop_path;
 mod layer_norm;
 mod linear;
 mod norm;
 mod parameters;
 mod patches;
 mod pool;
+mod prototypes;
+mod resample;
 mod transformer;
+mod unit_rows;
 
 pub use block::{Block, SavedBlock};
 pub(crate) use compose::sequence;
-pub use compose::{Gelu, Identity, Relu};
+pub use compose::{Gelu, Identity, JoinRows, Relu};
 pub use conv::{Conv2d, PixelConv2d};
 pub use layer_norm::LayerNorm;
-pub use linear::{Linear, Rows};
-pub use norm::{BatchNorm, BatchNormRelu, Channels};
-pub use parameters::{Builder, Entry, Kind, Layout, Parameters};
+pub use linear::{Linear, LinearNoBias, NormalLinear, Rows};
+pub use norm::{BatchNorm, BatchNormPlain, BatchNormRelu, Channels};
+pub use parameters::{Builder, Entry, Kind, Layout, Parameters, Pass};
 pub use patches::{ClassToken, PatchEmbedding};
 pub use pool::{GlobalAveragePool, MaxPool};
+pub use prototypes::{Prototypes, WeightNormLinear};
 pub use transformer::{Attention, SavedAttention, SavedTransformerBlock, TransformerBlock};
+pub use unit_rows::UnitRows;
 
 use crate::tensor::{Device, Shape, Tensor};
 

@@ -5,25 +5,31 @@ use crate::tensor::{Const, Device, Dim, Moments, NormOptions, Shape, Slot, Tenso
 use super::{Build, Builder, Kind, Layer, Parameters};
 
 /// y = gamma (x - mean) / sqrt(var + 1e-5) + beta per channel, over batch and positions, with torchvision's constants;
-/// then ReLU in the same pass where `RELU`.
+/// then ReLU in the same pass where `RELU`. Without `AFFINE`, gamma is 1 and beta 0 for good.
 #[derive(Clone, Copy, Debug)]
-pub struct BatchNorm<const C: usize, const RELU: bool = false> {
+pub struct BatchNorm<const C: usize, const RELU: bool = false, const AFFINE: bool = true> {
     options: NormOptions,
 }
 
 /// Batch normalisation, then ReLU.
 pub type BatchNormRelu<const C: usize> = BatchNorm<C, true>;
 
-impl<const C: usize, const RELU: bool> Build for BatchNorm<C, RELU> {
+/// Batch normalisation without scale and shift: the last layer of the heads of SimSiam and MoCo v3.
+pub type BatchNormPlain<const C: usize> = BatchNorm<C, false, false>;
+
+impl<const C: usize, const RELU: bool, const AFFINE: bool> Build for BatchNorm<C, RELU, AFFINE> {
     fn build(builder: &mut Builder<'_>) -> Self {
         let name = builder.next("bn");
-        let gamma = builder.parameter(&format!("{name}.weight"), &[C], Kind::Vector, |_| 1.0);
-        let beta = builder.parameter(&format!("{name}.bias"), &[C], Kind::Vector, |_| 0.0);
+        // Scale and shift are neighbours, and so are the two running moments: one slot names both.
+        let affine = AFFINE.then(|| {
+            let gamma = builder.parameter(&format!("{name}.weight"), &[C], Kind::Vector, |_| 1.0);
+            builder.parameter(&format!("{name}.bias"), &[C], Kind::Vector, |_| 0.0);
+            Slot { start: gamma.start, len: 2 * C }
+        });
         let mean = builder.statistic(&format!("{name}.running_mean"), C, 0.0);
         builder.statistic(&format!("{name}.running_var"), C, 1.0);
-        // The two running moments are neighbours, so one slot names both.
         let running = Slot { start: mean.start, len: 2 * C };
-        Self { options: NormOptions { gamma, beta, running, rectify: RELU, epsilon: 1e-5, momentum: 0.1 } }
+        Self { options: NormOptions { affine, running, rectify: RELU, epsilon: 1e-5, momentum: 0.1 } }
     }
 }
 
@@ -32,7 +38,7 @@ pub trait Channels<const C: usize>: Shape {}
 impl<const C: usize> Channels<C> for (usize, Const<C>) {}
 impl<const C: usize, S: Dim> Channels<C> for (usize, Const<C>, S, S) {}
 
-impl<const C: usize, const RELU: bool> BatchNorm<C, RELU> {
+impl<const C: usize, const RELU: bool, const AFFINE: bool> BatchNorm<C, RELU, AFFINE> {
     /// The normalisation of `x`, plus `shortcut` before the ReLU; with the batch's moments.
     pub(super) fn normalize<D: Device, X: Channels<C>>(
         &self,
@@ -72,7 +78,9 @@ impl<const C: usize, const RELU: bool> BatchNorm<C, RELU> {
     }
 }
 
-impl<D: Device, X: Channels<C>, const C: usize, const RELU: bool> Layer<D, X> for BatchNorm<C, RELU> {
+impl<D: Device, X: Channels<C>, const C: usize, const RELU: bool, const AFFINE: bool> Layer<D, X>
+    for BatchNorm<C, RELU, AFFINE>
+{
     type Output = X;
     type Saved = (Tensor<X, D>, Moments<D>);
 

@@ -34,6 +34,15 @@ pub struct Layout {
     pub entries: Vec<Entry>,
 }
 
+/// What layers draw from while they train: each splits the key by its own place.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass {
+    /// The key of one forward pass; another pass has another one.
+    pub key: Key,
+    /// The rate of stochastic depth in a transformer's last block, 0 to below 1; 0 draws nothing.
+    pub drop_path: f32,
+}
+
 /// The values of one network.
 #[derive(Clone, Debug)]
 pub struct Parameters<D: Device> {
@@ -45,6 +54,8 @@ pub struct Parameters<D: Device> {
     pub statistics: D::Arena,
     /// The names.
     pub layout: Layout,
+    /// The randomness of the next `forward`; where there is none, layers train as without any.
+    pub pass: Option<Pass>,
     /// Where the arenas live.
     pub device: D,
 }
@@ -52,7 +63,40 @@ pub struct Parameters<D: Device> {
 impl<D: Device> Parameters<D> {
     /// Sets all gradients to zero.
     pub fn clear_gradients(&mut self) {
-        self.device.clear(&mut self.gradients);
+        let all = Slot { start: 0, len: self.count() };
+        self.device.clear(&mut self.gradients, all);
+    }
+
+    /// The whole of the arenas of values and gradients.
+    pub fn all(&self) -> Slot {
+        Slot { start: 0, len: self.count() }
+    }
+
+    /// Sets the gradients of the parameters whose name begins with `prefix` to zero.
+    pub fn clear_gradients_of(&mut self, prefix: &str) {
+        for slot in self.slots(prefix) {
+            self.device.clear(&mut self.gradients, slot);
+        }
+    }
+
+    /// Brings the rows of `width` of the parameters whose name begins with `prefix` to unit length.
+    pub fn unit_rows_of(&mut self, prefix: &str, width: usize) {
+        for slot in self.slots(prefix) {
+            let unit = self.device.unit_weight(&self.values, slot, width);
+            self.device.write(&mut self.values, slot, &unit);
+        }
+    }
+
+    /// The values of the parameters whose name begins with `prefix`, in host memory.
+    pub fn host_of(&self, prefix: &str) -> Vec<f32> {
+        let values = self.device.host(&self.values);
+        self.slots(prefix).into_iter().flat_map(|slot| values[slot.start..][..slot.len].to_vec()).collect()
+    }
+
+    /// Where the trained parameters lie whose name begins with `prefix`.
+    fn slots(&self, prefix: &str) -> Vec<Slot> {
+        let entries = self.layout.entries.iter();
+        entries.filter(|e| e.kind != Kind::Statistic && e.name.starts_with(prefix)).map(|e| e.slot).collect()
     }
 
     /// Number of trained values.
@@ -157,6 +201,7 @@ impl<'k> Builder<'k> {
             gradients: device.arena(zeros),
             statistics: device.arena(self.statistics),
             layout: self.layout,
+            pass: None,
             device: device.clone(),
         }
     }

@@ -6,10 +6,12 @@ use crate::tensor::{
     Const, ConstDim, ConvShape, Device, EmbeddingSlots, Images, Layout, Patched, Slot, Tensor, Tokens, Vectors,
 };
 
+use super::resample::bicubic;
 use super::{Build, Builder, Kind, Layer, Parameters};
 
 /// Images (N, S, S, 3) as tokens (N, T, C): a class token, then each patch of `P` by `P` pixels by one linear map; each
-/// plus a vector that is learned for its position. `S` is the side that the positions are for.
+/// plus a vector that is learned for its position. `S` is the side that the positions are for; images of another side, such
+/// as small crops, get the positions of their patches by bicubic interpolation, which is a fixed linear map.
 #[derive(Clone, Copy, Debug)]
 pub struct PatchEmbedding<S, const P: usize, const C: usize> {
     weight: Slot,
@@ -43,12 +45,12 @@ impl Build for ClassToken {
 }
 
 impl<S: Patched<P>, const P: usize, const C: usize> PatchEmbedding<S, P, C> {
-    fn shape((batch, ..): Images<S>) -> ConvShape {
+    fn shape<X: Patched<P>>((batch, ..): Images<X>) -> ConvShape {
         ConvShape {
             layout: Layout::Images,
             batch,
-            height: S::SIZE,
-            width: S::SIZE,
+            height: X::SIZE,
+            width: X::SIZE,
             in_channels: 3,
             out_channels: C,
             kernel: P,
@@ -57,27 +59,35 @@ impl<S: Patched<P>, const P: usize, const C: usize> PatchEmbedding<S, P, C> {
         }
     }
 
+    /// What makes the positions of images of side `X`, where that is another side.
+    fn resampling<D: Device, X: Patched<P>>(device: &D) -> Option<D::Arena> {
+        (X::SIZE != S::SIZE).then(|| device.arena(bicubic(S::SIZE / P, X::SIZE / P)))
+    }
+
     /// Adds the parameters' gradients and gives the patches'.
-    fn backward_patches<D: Device>(
+    fn backward_patches<D: Device, X: Patched<P>>(
         &self,
-        x: &Tensor<Images<S>, D>,
-        dy: &Tensor<Tokens<S::Tokens, C>, D>,
+        x: &Tensor<Images<X>, D>,
+        dy: &Tensor<Tokens<X::Tokens, C>, D>,
         parameters: &mut Parameters<D>,
     ) -> D::Buffer {
         let Parameters { gradients, device, .. } = parameters;
-        let dpatches = device.embed_patches_backward(&self.slots, dy.data(), gradients);
+        let resampling = Self::resampling::<D, X>(device);
+        let dpatches = device.embed_patches_backward(&self.slots, dy.data(), gradients, resampling.as_ref());
         device.conv2d_weight(&Self::shape(x.shape()), x.data(), &dpatches, gradients, self.weight);
         dpatches
     }
 }
 
-impl<D: Device, S: Patched<P>, const P: usize, const C: usize> Layer<D, Images<S>> for PatchEmbedding<S, P, C> {
-    type Output = Tokens<S::Tokens, C>;
-    type Saved = Tensor<Images<S>, D>;
+impl<D: Device, S: Patched<P>, X: Patched<P>, const P: usize, const C: usize> Layer<D, Images<X>>
+    for PatchEmbedding<S, P, C>
+{
+    type Output = Tokens<X::Tokens, C>;
+    type Saved = Tensor<Images<X>, D>;
 
     fn forward(
         &self,
-        x: Tensor<Images<S>, D>,
+        x: Tensor<Images<X>, D>,
         parameters: &mut Parameters<D>,
     ) -> (Tensor<Self::Output, D>, Self::Saved) {
         (self.infer(x.clone(), parameters), x)
@@ -88,7 +98,7 @@ impl<D: Device, S: Patched<P>, const P: usize, const C: usize> Layer<D, Images<S
         x: Self::Saved,
         dy: Tensor<Self::Output, D>,
         parameters: &mut Parameters<D>,
-    ) -> Tensor<Images<S>, D> {
+    ) -> Tensor<Images<X>, D> {
         let dpatches = self.backward_patches(&x, &dy, parameters);
         let Parameters { values, device, .. } = parameters;
         x.with(x.shape(), device.conv2d_input(&Self::shape(x.shape()), &dpatches, values, self.weight, None))
@@ -98,10 +108,12 @@ impl<D: Device, S: Patched<P>, const P: usize, const C: usize> Layer<D, Images<S
         self.backward_patches(&x, &dy, parameters);
     }
 
-    fn infer(&self, x: Tensor<Images<S>, D>, parameters: &Parameters<D>) -> Tensor<Self::Output, D> {
+    fn infer(&self, x: Tensor<Images<X>, D>, parameters: &Parameters<D>) -> Tensor<Self::Output, D> {
         let Parameters { values, device, .. } = parameters;
         let patches = device.conv2d(&Self::shape(x.shape()), x.data(), values, self.weight);
-        x.with((x.shape().0, Default::default(), Const), device.embed_patches(&self.slots, &patches, values))
+        let resampling = Self::resampling::<D, X>(device);
+        let embedded = device.embed_patches(&self.slots, &patches, values, resampling.as_ref());
+        x.with((x.shape().0, Default::default(), Const), embedded)
     }
 }
 
@@ -120,6 +132,6 @@ impl<D: Device, T: ConstDim, const C: usize> Layer<D, Tokens<T, C>> for ClassTok
 
     fn infer(&self, x: Tensor<Tokens<T, C>, D>, _: &Parameters<D>) -> Tensor<Vectors<C>, D> {
         let batch = x.shape().0;
-        x.with((batch, Const), x.device().first(x.data(), batch * C))
+        x.with((batch, Const), x.device().slice(x.data(), 0..batch * C))
     }
 }

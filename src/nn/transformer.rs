@@ -2,8 +2,9 @@
 
 use crate::tensor::{AttentionShape, ConstDim, Device, Moments, Slot, Tensor, Tokens};
 
-use super::linear::transformer_slots;
-use super::{Build, Builder, Gelu, Layer, LayerNorm, Linear, Parameters};
+use super::drop_path::{DropPath, Scales};
+use super::linear::normal_start;
+use super::{Build, Builder, Gelu, Kind, Layer, LayerNorm, NormalLinear, Parameters};
 
 /// Multi-head self-attention: queries, keys and values of C channels by one linear map, `HEADS` heads of C / HEADS
 /// channels, and a linear map of what they give. Tokens (N, T, C) to the same.
@@ -11,7 +12,7 @@ use super::{Build, Builder, Gelu, Layer, LayerNorm, Linear, Parameters};
 pub struct Attention<const C: usize, const HEADS: usize> {
     /// Weight (3 C, C) and bias.
     qkv: [Slot; 2],
-    projection: Linear<C, C>,
+    projection: NormalLinear<C, C>,
 }
 
 /// What attention's backward needs.
@@ -24,13 +25,15 @@ pub struct SavedAttention<D: Device, T: ConstDim, const C: usize> {
 }
 
 /// x + attention(norm(x)), then x + mlp(norm(x)), the perceptron being linear, GELU, linear with `HIDDEN` channels between.
+/// In training, a pass with a rate of stochastic depth leaves out each branch of some images.
 #[derive(Clone, Copy, Debug)]
 pub struct TransformerBlock<const C: usize, const HEADS: usize, const HIDDEN: usize> {
     norm1: LayerNorm<C>,
     attention: Attention<C, HEADS>,
     norm2: LayerNorm<C>,
-    fc1: Linear<C, HIDDEN>,
-    fc2: Linear<HIDDEN, C>,
+    fc1: NormalLinear<C, HIDDEN>,
+    fc2: NormalLinear<HIDDEN, C>,
+    drop_path: DropPath,
 }
 
 /// What a block's backward needs, layer by layer.
@@ -42,28 +45,35 @@ pub struct SavedTransformerBlock<D: Device, T: ConstDim, const C: usize, const H
     fc1: Tensor<Tokens<T, C>, D>,
     gelu: Tensor<Tokens<T, HIDDEN>, D>,
     fc2: Tensor<Tokens<T, HIDDEN>, D>,
+    scales: Scales,
 }
 
 impl<const C: usize, const HEADS: usize> Build for Attention<C, HEADS> {
     fn build(builder: &mut Builder<'_>) -> Self {
         const { assert!(C.is_multiple_of(HEADS), "heads must share the channels evenly") }
-        builder.scope("attn", |builder| Self {
-            qkv: transformer_slots(builder, "qkv", 3 * C, C),
-            projection: Linear::of_transformer(builder, "proj"),
+        builder.scope("attn", |builder| {
+            let weight = builder.parameter("qkv.weight", &[3 * C, C], Kind::Weight, normal_start);
+            let bias = builder.parameter("qkv.bias", &[3 * C], Kind::Vector, |_| 0.0);
+            Self { qkv: [weight, bias], projection: NormalLinear::named(builder, "proj") }
         })
     }
 }
 
 impl<const C: usize, const HEADS: usize, const HIDDEN: usize> Build for TransformerBlock<C, HEADS, HIDDEN> {
-    /// Named by its index in the sequence.
+    /// A block alone.
     fn build(builder: &mut Builder<'_>) -> Self {
-        let index = builder.next_index();
-        builder.scope(&index, |builder| {
+        Self::at_depth(builder, 0, 1)
+    }
+}
+
+impl<const C: usize, const HEADS: usize, const HIDDEN: usize> TransformerBlock<C, HEADS, HIDDEN> {
+    /// Block `index` of `depth`, for the rate of stochastic depth. Named by its index in the sequence.
+    pub fn at_depth(builder: &mut Builder<'_>, index: usize, depth: usize) -> Self {
+        let name = builder.next_index();
+        builder.scope(&name, |builder| {
             let (norm1, attention, norm2) = (Build::build(builder), Build::build(builder), Build::build(builder));
-            builder.scope("mlp", |builder| {
-                let fc1 = Linear::of_transformer(builder, "fc1");
-                Self { norm1, attention, norm2, fc1, fc2: Linear::of_transformer(builder, "fc2") }
-            })
+            let (fc1, fc2) = (NormalLinear::named(builder, "mlp.fc1"), NormalLinear::named(builder, "mlp.fc2"));
+            Self { norm1, attention, norm2, fc1, fc2, drop_path: DropPath::new(index, depth) }
         })
     }
 }
@@ -140,26 +150,29 @@ impl<D: Device, T: ConstDim, const C: usize, const HEADS: usize, const HIDDEN: u
         x: Tensor<Tokens<T, C>, D>,
         parameters: &mut Parameters<D>,
     ) -> (Tensor<Tokens<T, C>, D>, Self::Saved) {
+        let scales = self.drop_path.draw(x.shape().0, parameters.pass);
         let (normal, norm1) = self.norm1.forward(x.clone(), parameters);
-        let (x, attention) = self.attention.forward_onto(normal, Some(&x), parameters);
+        let (branch, attention) = self.attention.forward_onto(normal, scales.onto(&x), parameters);
+        let x = scales.join(0, branch, &x);
         let (normal, norm2) = self.norm2.forward(x.clone(), parameters);
         let (hidden, fc1) = self.fc1.forward(normal, parameters);
         let (active, gelu) = Gelu.forward(hidden, parameters);
-        let y = self.fc2.infer_onto(&active, Some(&x), parameters);
-        (y, SavedTransformerBlock { norm1, attention, norm2, fc1, gelu, fc2: active })
+        let branch = self.fc2.infer_onto(&active, scales.onto(&x), parameters);
+        let y = scales.join(1, branch, &x);
+        (y, SavedTransformerBlock { norm1, attention, norm2, fc1, gelu, fc2: active, scales })
     }
 
     fn backward(
         &self,
-        SavedTransformerBlock { norm1, attention, norm2, fc1, gelu, fc2 }: Self::Saved,
+        SavedTransformerBlock { norm1, attention, norm2, fc1, gelu, fc2, scales }: Self::Saved,
         dy: Tensor<Tokens<T, C>, D>,
         parameters: &mut Parameters<D>,
     ) -> Tensor<Tokens<T, C>, D> {
-        let dactive = self.fc2.backward(fc2, dy.clone(), parameters);
+        let dactive = self.fc2.backward(fc2, scales.branch_gradient(1, &dy), parameters);
         let dhidden = Gelu.backward(gelu, dactive, parameters);
         let dnormal = self.fc1.backward(fc1, dhidden, parameters);
         let dx = self.norm2.backward_onto(norm2, dnormal, dy, parameters);
-        let dnormal = self.attention.backward(attention, dx.clone(), parameters);
+        let dnormal = self.attention.backward(attention, scales.branch_gradient(0, &dx), parameters);
         self.norm1.backward_onto(norm1, dnormal, dx, parameters)
     }
 

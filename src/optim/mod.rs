@@ -1,8 +1,12 @@
-//! Optimisers over a network's flat arenas, and the learning rate's schedule.
+//! Optimisers over a network's flat arenas; schedules, clipping of gradients, and target networks.
 
+mod clip;
 mod schedule;
+mod target;
 
-pub use schedule::{Schedule, ScheduleSettings};
+pub use clip::clip;
+pub use schedule::{Cosine, Schedule, ScheduleSettings};
+pub use target::follow;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,20 +27,28 @@ pub enum Rule {
     Adamw,
 }
 
-/// The optimiser's hyperparameters.
+/// How a method's network learns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct OptimizerSettings {
+pub struct Recipe {
     /// Which optimiser.
     pub rule: Rule,
     /// Peak learning rate for a batch of 256 pairs; scaled in proportion to the batch.
     pub learning_rate: f32,
+    /// L2 penalty (SGD, LARS) or decoupled decay (AdamW): at the first step and at the last, along half a cosine.
+    pub weight_decay: [f32; 2],
+    /// Gradients longer than this are shortened to it; 0 leaves them as they are.
+    pub clip: f32,
+}
+
+/// What is common to all methods' optimisers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimizerSettings {
     /// SGD's and LARS's momentum.
     pub momentum: f32,
     /// Whether SGD looks ahead.
     pub nesterov: bool,
-    /// L2 penalty (SGD, LARS) or decoupled decay (AdamW).
-    pub weight_decay: f32,
     /// Whether biases and normalisation parameters are decayed too, as PyTorch's SGD does.
     pub decay_vectors: bool,
     /// LARS's trust coefficient.
@@ -47,32 +59,58 @@ pub struct OptimizerSettings {
     pub epsilon: f32,
 }
 
+/// Refuses a value outside of its range.
+fn within(key: &str, name: &str, value: f32, range: std::ops::RangeInclusive<f32>) -> Result<()> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let (low, high) = (range.start(), range.end());
+    Err(Error::new(format!("`{key}.{name}` is {value}; it must lie between {low} and {high}"))
+        .hint("run `sempair config` to see each value and where it came from"))
+}
+
+impl Recipe {
+    /// Refuses values with which no run makes sense; `key` is the method's table in the configuration.
+    ///
+    /// # Errors
+    /// Names the key, its value and the range.
+    pub fn validate(&self, key: &str) -> Result<()> {
+        let key = format!("{key}.recipe");
+        within(&key, "learning_rate", self.learning_rate, 0.0..=1e3)?;
+        within(&key, "weight_decay[0]", self.weight_decay[0], 0.0..=1e3)?;
+        within(&key, "weight_decay[1]", self.weight_decay[1], 0.0..=1e3)?;
+        within(&key, "clip", self.clip, 0.0..=f32::MAX)
+    }
+}
+
 impl OptimizerSettings {
     /// Refuses values with which no run makes sense; `key` is the table's name in the configuration.
     ///
     /// # Errors
     /// Names the key, its value and the range.
     pub fn validate(&self, key: &str) -> Result<()> {
-        let within = |name: &str, value: f32, range: std::ops::RangeInclusive<f32>| {
-            if range.contains(&value) {
-                return Ok(());
-            }
-            let (low, high) = (range.start(), range.end());
-            Err(Error::new(format!("`{key}.{name}` is {value}; it must lie between {low} and {high}"))
-                .hint("run `sempair config` to see each value and where it came from"))
-        };
-        within("learning_rate", self.learning_rate, 0.0..=1e3)?;
-        within("momentum", self.momentum, 0.0..=1.0)?;
-        within("weight_decay", self.weight_decay, 0.0..=1e3)?;
-        within("trust", self.trust, 0.0..=1e3)?;
-        within("betas[0]", self.betas[0], 0.0..=0.999_999)?;
-        within("betas[1]", self.betas[1], 0.0..=0.999_999)
+        within(key, "momentum", self.momentum, 0.0..=1.0)?;
+        within(key, "trust", self.trust, 0.0..=1e3)?;
+        within(key, "betas[0]", self.betas[0], 0.0..=0.999_999)?;
+        within(key, "betas[1]", self.betas[1], 0.0..=0.999_999)
     }
+}
+
+/// What one step is made with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Learning rate.
+    pub rate: f32,
+    /// Learning rate of steady parameters.
+    pub steady_rate: f32,
+    /// L2 penalty or decoupled decay.
+    pub weight_decay: f32,
 }
 
 /// An optimiser with its state.
 #[derive(Clone, Debug)]
 pub struct Optimizer<D: Device> {
+    rule: Rule,
     settings: OptimizerSettings,
     /// Ranges that take the same treatment, neighbours joined.
     groups: Vec<Group>,
@@ -83,32 +121,36 @@ pub struct Optimizer<D: Device> {
 #[derive(Clone, Copy, Debug)]
 struct Group {
     at: Slot,
-    weight_decay: f32,
+    decayed: bool,
+    /// By LARS.
     scaled: bool,
+    steady: bool,
 }
 
 impl<D: Device> Optimizer<D> {
-    /// An optimiser of these parameters, its state zero.
-    pub fn new(settings: &OptimizerSettings, parameters: &Parameters<D>) -> Self {
-        let arenas = if settings.rule == Rule::Adamw { 2 } else { 1 };
+    /// An optimiser of these parameters, its state zero. Those whose name begins with `steady` keep their own rate.
+    pub fn new(rule: Rule, settings: &OptimizerSettings, steady: Option<&str>, parameters: &Parameters<D>) -> Self {
+        let arenas = if rule == Rule::Adamw { 2 } else { 1 };
         let state = (0..arenas).map(|_| parameters.device.arena(vec![0.0; parameters.count()])).collect();
-        Self { settings: settings.clone(), groups: groups(settings, &parameters.layout.entries), state, step: 0 }
+        let groups = groups(rule, settings, steady, &parameters.layout.entries);
+        Self { rule, settings: settings.clone(), groups, state, step: 0 }
     }
 
     /// Moves the parameters against their gradients.
-    pub fn step(&mut self, parameters: &mut Parameters<D>, learning_rate: f32) {
+    pub fn step(&mut self, parameters: &mut Parameters<D>, pace: Pace) {
         self.step += 1;
         let Parameters { values, gradients, device, .. } = parameters;
         for group in &self.groups {
-            let OptimizerSettings { momentum, nesterov, betas, epsilon, .. } = self.settings;
-            let weight_decay = group.weight_decay;
-            let update = if self.settings.rule == Rule::Adamw {
+            let OptimizerSettings { momentum, nesterov, betas, epsilon, trust, .. } = self.settings;
+            let weight_decay = if group.decayed { pace.weight_decay } else { 0.0 };
+            let learning_rate = if group.steady { pace.steady_rate } else { pace.rate };
+            let update = if self.rule == Rule::Adamw {
                 let betas = (betas[0], betas[1]);
                 Update::AdamW { learning_rate, betas, epsilon, weight_decay, step: self.step }
             } else {
                 let scale = if group.scaled {
                     let (value, gradient) = (device.norm(values, group.at), device.norm(gradients, group.at));
-                    trust_ratio(self.settings.trust, value, gradient, weight_decay)
+                    trust_ratio(trust, value, gradient, weight_decay)
                 } else {
                     1.0
                 };
@@ -139,19 +181,21 @@ fn trust_ratio(trust: f32, value: f64, gradient: f64, weight_decay: f32) -> f32 
     (f64::from(trust) * value / (gradient + f64::from(weight_decay) * value)) as f32
 }
 
-/// LARS scales each weight by itself and leaves vectors plain and undecayed; elsewhere neighbours of one decay join.
-fn groups(settings: &OptimizerSettings, entries: &[Entry]) -> Vec<Group> {
+/// LARS scales each weight by itself and leaves vectors plain and undecayed; elsewhere neighbours treated alike join.
+fn groups(rule: Rule, settings: &OptimizerSettings, steady: Option<&str>, entries: &[Entry]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for entry in entries.iter().filter(|entry| entry.kind != Kind::Statistic) {
         let weight = entry.kind == Kind::Weight;
-        let decayed = weight || settings.decay_vectors;
         let group = Group {
             at: entry.slot,
-            weight_decay: if decayed { settings.weight_decay } else { 0.0 },
-            scaled: settings.rule == Rule::Lars && weight,
+            decayed: weight || settings.decay_vectors,
+            scaled: rule == Rule::Lars && weight,
+            steady: steady.is_some_and(|steady| entry.name.starts_with(steady)),
         };
         match groups.last_mut() {
-            Some(last) if !last.scaled && !group.scaled && last.weight_decay == group.weight_decay => {
+            Some(last)
+                if !last.scaled && !group.scaled && (last.decayed, last.steady) == (group.decayed, group.steady) =>
+            {
                 last.at.len += group.at.len;
             }
             _ => groups.push(group),

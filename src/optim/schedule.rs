@@ -1,5 +1,5 @@
-//! The learning rate over a run: a linear warm-up, then half a cosine (Loshchilov & Hutter 2017,
-//! <https://arxiv.org/abs/1608.03983>, without restarts).
+//! What changes over a run. The learning rate: a linear warm-up, then half a cosine (Loshchilov & Hutter 2017,
+//! <https://arxiv.org/abs/1608.03983>, without restarts). Other values: half a cosine.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,14 +29,43 @@ impl Schedule {
         Self { peak, floor: peak * settings.floor, warmup, total }
     }
 
+    /// The highest rate.
+    pub fn peak(&self) -> f64 {
+        self.peak
+    }
+
     /// The rate of step `step`, counted from 0.
     pub fn rate(&self, step: usize) -> f64 {
         if step < self.warmup {
             return self.peak * (step + 1) as f64 / self.warmup as f64;
         }
         let progress = (step - self.warmup) as f64 / (self.total - self.warmup).max(1) as f64;
-        self.floor + (self.peak - self.floor) * 0.5 * (1.0 + libm::cos(std::f64::consts::PI * progress))
+        cosine(self.peak, self.floor, progress)
     }
+}
+
+/// Half a cosine from one value to another: the momentum of a target network from tau_0 to 1 (Grill et al. 2020,
+/// <https://arxiv.org/abs/2006.07733>), or DINO's weight decay from 0.04 to 0.4 (Caron et al. 2021,
+/// <https://arxiv.org/abs/2104.14294>).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cosine {
+    /// The value of the first step.
+    pub from: f64,
+    /// The value that the step after the last would have.
+    pub to: f64,
+    /// Steps of the run.
+    pub total: usize,
+}
+
+impl Cosine {
+    /// The value of step `step`, counted from 0: to - (to - from) (cos(pi step / total) + 1) / 2.
+    pub fn at(&self, step: usize) -> f64 {
+        cosine(self.from, self.to, step as f64 / self.total.max(1) as f64)
+    }
+}
+
+fn cosine(from: f64, to: f64, progress: f64) -> f64 {
+    to + (from - to) * 0.5 * (1.0 + libm::cos(std::f64::consts::PI * progress))
 }
 
 #[cfg(test)]
@@ -52,5 +81,17 @@ mod tests {
         assert!((rates[55] - 1.01).abs() < 1e-12, "{}", rates[55]); // half way down
         assert!(rates[10..].is_sorted_by(|a, b| a >= b));
         assert!(rates[99] < 0.03);
+    }
+
+    // BYOL's tau at t = 0, T/3, T/2 and T from 0.99, by hand: 1 - 0.01 (cos(pi t / T) + 1) / 2.
+    #[test]
+    fn a_cosine_goes_from_one_value_to_the_other() {
+        let tau = Cosine { from: 0.99, to: 1.0, total: 300 };
+        for (step, expected) in [(0, 0.99), (100, 0.9925), (150, 0.995), (300, 1.0)] {
+            assert!((tau.at(step) - expected).abs() < 1e-15, "{step}: {}", tau.at(step));
+        }
+        let decay = Cosine { from: 0.04, to: 0.4, total: 10 };
+        assert!((0..=10).map(|step| decay.at(step)).is_sorted());
+        assert!((decay.at(5) - 0.22).abs() < 1e-15);
     }
 }

@@ -1,11 +1,16 @@
 //! The CPU as a device: buffers from a pool, arithmetic from `kernels::cpu`.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::kernels::cpu::Element;
 use crate::kernels::cpu::batch_norm::{self, Gate, NormGradients, Normalization};
 use crate::kernels::cpu::linear::Added;
-use crate::kernels::cpu::{attention, conv2d, elementwise, layer_norm, linear, pool, tokens, update};
+use crate::kernels::cpu::{
+    attention, conv2d, elementwise, layer_norm, linear, matmul, pool, tokens, unit_rows, update,
+};
 
 use super::buffer::{Buffer, Format, Pooled, filled, with_format};
 use super::profile::{Work, timed};
@@ -61,9 +66,13 @@ impl Device for Cpu {
         arena.clone()
     }
 
-    fn clear(&self, arena: &mut Vec<f32>) {
-        let _timed = timed(|| Work::passes("clearing gradients", arena.len() * FLOAT));
-        arena.par_chunks_mut(CLEARED).for_each(|piece| piece.fill(0.0));
+    fn clear(&self, arena: &mut Vec<f32>, at: Slot) {
+        let _timed = timed(|| Work::passes("clearing gradients", at.len * FLOAT));
+        of_mut(arena, at).par_chunks_mut(CLEARED).for_each(|piece| piece.fill(0.0));
+    }
+
+    fn write(&self, arena: &mut Vec<f32>, at: Slot, from: &Vec<f32>) {
+        of_mut(arena, at).copy_from_slice(from);
     }
 
     fn conv2d(&self, shape: &ConvShape, x: &Buffer, values: &Vec<f32>, w: Slot) -> Buffer {
@@ -157,7 +166,7 @@ impl Device for Cpu {
         statistics: &mut Vec<f32>,
     ) -> (Buffer, Moments<Self>) {
         let _timed = timed(|| Work::passes("batch norm forward", 2 * x.bytes() + shortcut.map_or(0, Buffer::bytes)));
-        let channels = norm.gamma.len;
+        let channels = norm.channels();
         let rows = x.len() / channels;
         let (mut mean, mut variance) = (Pooled::new(channels), Pooled::new(channels));
         with_format!(x.precision(), E => {
@@ -170,7 +179,7 @@ impl Device for Cpu {
             running_variance[c] += norm.momentum * (variance[c] * unbiased - running_variance[c]);
         }
         let inv_std = inverse_deviation(&variance, norm.epsilon);
-        let y = normalized(norm, x, shortcut, &normalization(norm, &mean, &inv_std, values));
+        let y = normalized(norm, x, shortcut, &mean, &inv_std, values);
         (y, Moments { mean, inv_std })
     }
 
@@ -183,9 +192,9 @@ impl Device for Cpu {
         statistics: &Vec<f32>,
     ) -> Buffer {
         let _timed = timed(|| Work::passes("batch norm forward", 2 * x.bytes() + shortcut.map_or(0, Buffer::bytes)));
-        let (mean, variance) = of(statistics, norm.running).split_at(norm.gamma.len);
+        let (mean, variance) = of(statistics, norm.running).split_at(norm.channels());
         let inv_std = inverse_deviation(variance, norm.epsilon);
-        normalized(norm, x, shortcut, &normalization(norm, mean, &inv_std, values))
+        normalized(norm, x, shortcut, mean, &inv_std, values)
     }
 
     fn batch_norm_backward(
@@ -198,11 +207,14 @@ impl Device for Cpu {
         gradients: &mut Vec<f32>,
     ) -> Buffer {
         let _timed = timed(|| Work::passes("batch norm backward", 3 * x.bytes()));
-        let affine = normalization(norm, &moments.mean, &moments.inv_std, values);
+        let Moments { mean, inv_std } = moments;
+        let [gamma, beta] = &affine(norm, values);
+        let affine = Normalization { mean, inv_std, gamma, beta };
         with_format!(x.precision(), E => filled(x.len(), |dx| {
             let gate = if norm.rectify { Gate::Recomputed } else { Gate::Open };
-            let gradients = norm_gradients(norm.gamma, norm.beta, gradients);
-            batch_norm::backward(dx, None, gradients, E::values(dy), E::values(x), &affine, gate);
+            with_affine_gradients(norm, gradients, |gradients| {
+                batch_norm::backward(dx, None, gradients, E::values(dy), E::values(x), &affine, gate);
+            });
         }))
     }
 
@@ -217,14 +229,15 @@ impl Device for Cpu {
         gradients: &mut Vec<f32>,
     ) -> (Buffer, Buffer) {
         let _timed = timed(|| Work::passes("batch norm backward", 5 * x.bytes()));
-        let affine = normalization(norm, &moments.mean, &moments.inv_std, values);
+        let Moments { mean, inv_std } = moments;
+        let [gamma, beta] = &affine(norm, values);
+        let affine = Normalization { mean, inv_std, gamma, beta };
         with_format!(x.precision(), E => {
             let gate = if norm.rectify { Gate::Output(E::values(y)) } else { Gate::Open };
             let mut dz = Pooled::<E>::new(x.len());
-            let dx = filled(x.len(), |dx| {
-                let gradients = norm_gradients(norm.gamma, norm.beta, gradients);
+            let dx = filled(x.len(), |dx| with_affine_gradients(norm, gradients, |gradients| {
                 batch_norm::backward(dx, Some(&mut dz), gradients, E::values(dy), E::values(x), &affine, gate);
-            });
+            }));
             (dx, E::buffer(dz))
         })
     }
@@ -254,9 +267,40 @@ impl Device for Cpu {
         let _timed = timed(|| Work::passes("layer norm backward", passes * x.bytes()));
         let affine = Normalization { mean, inv_std, gamma: of(values, norm.gamma), beta: of(values, norm.beta) };
         with_format!(x.precision(), E => filled(x.len(), |dx| {
-            let gradients = norm_gradients(norm.gamma, norm.beta, gradients);
+            let gradients = layer_norm_gradients(norm, gradients);
             layer_norm::backward(dx, gradients, E::values(dy), E::values(x), &affine, onto.map(E::values));
         }))
+    }
+
+    fn unit_rows(&self, x: &Buffer, columns: usize) -> Buffer {
+        let _timed = timed(|| Work::passes("unit rows", 2 * x.bytes()));
+        with_format!(x.precision(), E => filled(x.len(), |y| unit_rows::forward(y, E::values(x), columns)))
+    }
+
+    fn unit_rows_backward(&self, dy: &Buffer, x: &Buffer, columns: usize) -> Buffer {
+        let _timed = timed(|| Work::passes("unit rows", 3 * x.bytes()));
+        with_format!(x.precision(), E => filled(x.len(), |dx| {
+            unit_rows::backward(dx, E::values(dy), E::values(x), columns);
+        }))
+    }
+
+    fn unit_weight(&self, values: &Vec<f32>, w: Slot, columns: usize) -> Vec<f32> {
+        let _timed = timed(|| Work::passes("unit rows", 2 * w.len * FLOAT));
+        let mut unit = vec![0.0; w.len];
+        unit_rows::forward(&mut unit, of(values, w), columns);
+        unit
+    }
+
+    fn unit_weight_backward(
+        &self,
+        dunit: &Vec<f32>,
+        values: &Vec<f32>,
+        gradients: &mut Vec<f32>,
+        w: Slot,
+        columns: usize,
+    ) {
+        let _timed = timed(|| Work::passes("unit rows", 4 * w.len * FLOAT));
+        unit_rows::add_backward(of_mut(gradients, w), dunit, of(values, w), columns);
     }
 
     fn attention(&self, shape: &AttentionShape, qkv: &Buffer) -> (Buffer, Buffer) {
@@ -277,34 +321,72 @@ impl Device for Cpu {
         }))
     }
 
-    fn embed_patches(&self, slots: &EmbeddingSlots, patches: &Buffer, values: &Vec<f32>) -> Buffer {
+    fn embed_patches(
+        &self,
+        slots: &EmbeddingSlots,
+        patches: &Buffer,
+        values: &Vec<f32>,
+        resampling: Option<&Vec<f32>>,
+    ) -> Buffer {
         let _timed = timed(|| Work::passes("patch embedding", 2 * patches.bytes()));
-        let (channels, len) = (slots.class.len, slots.positions.len);
-        let images = patches.len() / (len - channels);
-        let [class, bias, positions] = [slots.class, slots.bias, slots.positions].map(|slot| of(values, slot));
-        with_format!(patches.precision(), E => filled(images * len, |y| {
-            tokens::embed(y, E::values(patches), class, bias, positions, images);
+        let channels = slots.class.len;
+        let [class, bias, learned] = [slots.class, slots.bias, slots.positions].map(|slot| of(values, slot));
+        let positions = positions(learned, resampling, channels);
+        let images = patches.len() / (positions.len() - channels);
+        with_format!(patches.precision(), E => filled(images * positions.len(), |y| {
+            tokens::embed(y, E::values(patches), class, bias, &positions, images);
         }))
     }
 
-    fn embed_patches_backward(&self, slots: &EmbeddingSlots, dy: &Buffer, gradients: &mut Vec<f32>) -> Buffer {
+    fn embed_patches_backward(
+        &self,
+        slots: &EmbeddingSlots,
+        dy: &Buffer,
+        gradients: &mut Vec<f32>,
+        resampling: Option<&Vec<f32>>,
+    ) -> Buffer {
         let _timed = timed(|| Work::passes("patch embedding", 2 * dy.bytes()));
-        let (channels, len) = (slots.class.len, slots.positions.len);
+        let (channels, learned) = (slots.class.len, slots.positions.len);
+        let len = resampling.map_or(learned, |matrix| (1 + grid(matrix, learned, channels).1) * channels);
         let images = dy.len() / len;
         let mut sums = vec![0.0; len];
         with_format!(dy.precision(), E => tokens::add_token_sums(&mut sums, E::values(dy), images, channels));
         let mut add = |slot, sums: &[f32]| of_mut(gradients, slot).iter_mut().zip(sums).for_each(|(g, sum)| *g += sum);
-        add(slots.positions, &sums);
-        let mut tokens = sums.chunks_exact(channels);
-        tokens.by_ref().take(1).for_each(|sums| add(slots.class, sums));
-        tokens.for_each(|sums| add(slots.bias, sums));
+        let (of_class, of_patches) = sums.split_at(channels);
+        add(slots.class, of_class);
+        of_patches.chunks_exact(channels).for_each(|sums| add(slots.bias, sums));
+        match resampling {
+            None => add(slots.positions, &sums),
+            Some(matrix) => {
+                let (from, to) = grid(matrix, learned, channels);
+                let mut positions = of_class.to_vec();
+                positions.resize(learned, 0.0);
+                matmul::tn(&mut positions[channels..], matrix, of_patches, from, to, channels);
+                add(slots.positions, &positions);
+            }
+        }
         with_format!(dy.precision(), E => filled(dy.len() - images * channels, |dx: &mut [E]| {
             dx.copy_from_slice(&E::values(dy)[images * channels..]);
         }))
     }
 
-    fn first(&self, x: &Buffer, len: usize) -> Buffer {
-        with_format!(x.precision(), E => filled(len, |y: &mut [E]| y.copy_from_slice(&E::values(x)[..len])))
+    fn slice(&self, x: &Buffer, range: Range<usize>) -> Buffer {
+        with_format!(x.precision(), E => filled(range.len(), |y: &mut [E]| y.copy_from_slice(&E::values(x)[range])))
+    }
+
+    fn concat(&self, a: &Buffer, b: &Buffer) -> Buffer {
+        with_format!(a.precision(), E => filled(a.len() + b.len(), |y: &mut [E]| {
+            let (first, rest) = y.split_at_mut(a.len());
+            first.copy_from_slice(E::values(a));
+            rest.copy_from_slice(E::values(b));
+        }))
+    }
+
+    fn scale_images(&self, x: &Buffer, scales: &[f32], onto: Option<&Buffer>, channels: usize) -> Buffer {
+        let _timed = timed(|| Work::passes("drop path", 2 * x.bytes() + onto.map_or(0, Buffer::bytes)));
+        with_format!(x.precision(), E => filled(x.len(), |y| {
+            tokens::scale_images(y, E::values(x), scales, onto.map(E::values), channels);
+        }))
     }
 
     fn first_backward(&self, dy: &Buffer, len: usize) -> Buffer {
@@ -401,6 +483,16 @@ impl Device for Cpu {
         let _timed = timed(|| Work::passes("optimiser", at.len * FLOAT));
         update::norm(of(arena, at))
     }
+
+    fn scale(&self, at: Slot, arena: &mut Vec<f32>, factor: f32) {
+        let _timed = timed(|| Work::passes("optimiser", 2 * at.len * FLOAT));
+        update::scale(of_mut(arena, at), factor);
+    }
+
+    fn average(&self, at: Slot, target: &mut Vec<f32>, online: &Vec<f32>, momentum: f64) {
+        let _timed = timed(|| Work::passes("target network", 3 * at.len * FLOAT));
+        update::average(of_mut(target, at), of(online, at), momentum);
+    }
 }
 
 fn inverse_deviation(variance: &[f32], epsilon: f32) -> Pooled<f32> {
@@ -409,20 +501,68 @@ fn inverse_deviation(variance: &[f32], epsilon: f32) -> Pooled<f32> {
     inverse
 }
 
-fn normalization<'a>(norm: &NormOptions, mean: &'a [f32], inv_std: &'a [f32], values: &'a [f32]) -> Normalization<'a> {
-    Normalization { mean, inv_std, gamma: of(values, norm.gamma), beta: of(values, norm.beta) }
+/// Scale and shift.
+fn affine<'a>(norm: &NormOptions, values: &'a [f32]) -> [Cow<'a, [f32]>; 2] {
+    let channels = norm.channels();
+    match norm.affine {
+        None => [vec![1.0; channels].into(), vec![0.0; channels].into()],
+        Some(slot) => {
+            let (gamma, beta) = of(values, slot).split_at(channels);
+            [gamma.into(), beta.into()]
+        }
+    }
 }
 
-fn normalized(norm: &NormOptions, x: &Buffer, shortcut: Option<&Buffer>, affine: &Normalization<'_>) -> Buffer {
+/// Calls `body` with where the gradients of scale and shift go; where there are none, to nowhere that stays.
+fn with_affine_gradients(norm: &NormOptions, gradients: &mut [f32], body: impl FnOnce(NormGradients<'_>)) {
+    let mut unused = Vec::new();
+    let gradients = match norm.affine {
+        Some(slot) => of_mut(gradients, slot),
+        None => {
+            unused.resize(2 * norm.channels(), 0.0);
+            &mut unused
+        }
+    };
+    let (dgamma, dbeta) = gradients.split_at_mut(norm.channels());
+    body(NormGradients { dgamma, dbeta });
+}
+
+fn normalized(
+    norm: &NormOptions,
+    x: &Buffer,
+    shortcut: Option<&Buffer>,
+    mean: &[f32],
+    inv_std: &[f32],
+    values: &[f32],
+) -> Buffer {
+    let [gamma, beta] = &affine(norm, values);
+    let affine = Normalization { mean, inv_std, gamma, beta };
     with_format!(x.precision(), E => filled(x.len(), |y| {
-        batch_norm::normalize(y, E::values(x), affine, shortcut.map(E::values), norm.rectify);
+        batch_norm::normalize(y, E::values(x), &affine, shortcut.map(E::values), norm.rectify);
     }))
 }
 
-fn norm_gradients(gamma: Slot, beta: Slot, gradients: &mut [f32]) -> NormGradients<'_> {
-    let channels = gamma.len;
+fn layer_norm_gradients<'a>(norm: &LayerNormOptions, gradients: &'a mut [f32]) -> NormGradients<'a> {
+    let (gamma, beta) = (norm.gamma, norm.beta);
     // Scale and shift are neighbours in the arena, so that one split gives both.
-    assert!(beta.start == gamma.start + channels, "normalisation: beta does not follow gamma");
-    let (dgamma, dbeta) = gradients[gamma.start..][..2 * channels].split_at_mut(channels);
+    assert!(beta.start == gamma.start + gamma.len, "layer normalisation: beta does not follow gamma");
+    let (dgamma, dbeta) = gradients[gamma.start..][..2 * gamma.len].split_at_mut(gamma.len);
     NormGradients { dgamma, dbeta }
+}
+
+/// What is added to each token: the class token's vector, then those of the patches, resampled where `matrix` is given.
+fn positions<'a>(learned: &'a [f32], matrix: Option<&Vec<f32>>, channels: usize) -> Cow<'a, [f32]> {
+    let Some(matrix) = matrix else { return learned.into() };
+    let (class, patches) = learned.split_at(channels);
+    let (from, to) = grid(matrix, learned.len(), channels);
+    let mut all = class.to_vec();
+    all.resize((1 + to) * channels, 0.0);
+    matmul::nn(&mut all[channels..], matrix, patches, to, from, channels);
+    all.into()
+}
+
+/// Patches of the grid that positions of `len` are for, and of the grid that `matrix` resamples them to.
+fn grid(matrix: &[f32], len: usize, channels: usize) -> (usize, usize) {
+    let from = len / channels - 1;
+    (from, matrix.len() / from)
 }

@@ -8,6 +8,7 @@ mod cpu;
 pub mod profile;
 
 use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub use dfdx::shapes::{Const, ConstDim, Dim, Shape};
@@ -31,6 +32,8 @@ pub type Images<S> = (usize, S, S, Const<3>);
 pub type Maps<const C: usize, S> = (usize, Const<C>, S, S);
 /// `batch` images as `T` (a `Const`) tokens of width `C`. In memory the token comes first: (T, batch, C), as maps lie.
 pub type Tokens<T, const C: usize> = (usize, T, Const<C>);
+/// Rows whose width is known when the program runs only.
+pub type Matrix = (usize, usize);
 /// `batch` vectors of width `C`.
 pub type Vectors<const C: usize> = (usize, Const<C>);
 
@@ -47,8 +50,8 @@ macro_rules! sides {
     };
 }
 sides!(
-    1 -> 1, 2 -> 1, 3 -> 2, 4 -> 2, 6 -> 3, 7 -> 4, 8 -> 4, 12 -> 6, 14 -> 7, 16 -> 8, 24 -> 12, 28 -> 14, 32 -> 16,
-    48 -> 24, 56 -> 28, 64 -> 32, 96 -> 48, 112 -> 56, 224 -> 112,
+    1 -> 1, 2 -> 1, 3 -> 2, 4 -> 2, 5 -> 3, 6 -> 3, 7 -> 4, 8 -> 4, 10 -> 5, 12 -> 6, 14 -> 7, 16 -> 8, 20 -> 10,
+    24 -> 12, 28 -> 14, 32 -> 16, 40 -> 20, 48 -> 24, 56 -> 28, 64 -> 32, 96 -> 48, 112 -> 56, 224 -> 112,
 );
 
 /// What a stride makes of a side, where the padding is half the kernel.
@@ -76,7 +79,10 @@ macro_rules! patched {
         $(impl Patched<$patch> for Const<$side> { type Tokens = Const<$tokens>; })*
     };
 }
-patched!(8 by 4 -> 5, 12 by 4 -> 10, 32 by 8 -> 17, 64 by 8 -> 65, 96 by 8 -> 145);
+patched!(
+    8 by 4 -> 5, 12 by 4 -> 10, 16 by 4 -> 17, 24 by 4 -> 37, 32 by 4 -> 65, 48 by 4 -> 145, 64 by 4 -> 257, 96 by 4 -> 577,
+    16 by 8 -> 5, 24 by 8 -> 10, 32 by 8 -> 17, 40 by 8 -> 26, 48 by 8 -> 37, 64 by 8 -> 65, 96 by 8 -> 145,
+);
 
 /// Number format of activations and products; parameters, their gradients, statistics and sums are f32 always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,8 +195,10 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
     fn arena(&self, host: Vec<f32>) -> Self::Arena;
     /// An arena to host memory.
     fn host(&self, arena: &Self::Arena) -> Vec<f32>;
-    /// Sets all of an arena to zero.
-    fn clear(&self, arena: &mut Self::Arena);
+    /// Sets a range of an arena to zero.
+    fn clear(&self, arena: &mut Self::Arena, at: Slot);
+    /// Writes all of `from` over a range of an arena.
+    fn write(&self, arena: &mut Self::Arena, at: Slot, from: &Self::Arena);
 
     /// y = x * w; weights (O, K, K, I).
     fn conv2d(&self, shape: &ConvShape, x: &Self::Buffer, values: &Self::Arena, w: Slot) -> Self::Buffer;
@@ -306,6 +314,22 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         gradients: &mut Self::Arena,
     ) -> Self::Buffer;
 
+    /// Each row of `columns` at unit length: x / max(|x|, 1e-12).
+    fn unit_rows(&self, x: &Self::Buffer, columns: usize) -> Self::Buffer;
+    /// The gradient of x.
+    fn unit_rows_backward(&self, dy: &Self::Buffer, x: &Self::Buffer, columns: usize) -> Self::Buffer;
+    /// The rows of a weight at unit length, as an arena of their own.
+    fn unit_weight(&self, values: &Self::Arena, w: Slot, columns: usize) -> Self::Arena;
+    /// Adds the gradient of a weight, `dunit` being that of [`Self::unit_weight`].
+    fn unit_weight_backward(
+        &self,
+        dunit: &Self::Arena,
+        values: &Self::Arena,
+        gradients: &mut Self::Arena,
+        w: Slot,
+        columns: usize,
+    );
+
     /// Self-attention of tokens whose queries, keys and values are `qkv` (T, N, 3 C): (T, N, C), and the probabilities.
     fn attention(&self, shape: &AttentionShape, qkv: &Self::Buffer) -> (Self::Buffer, Self::Buffer);
     /// The gradient of qkv.
@@ -318,17 +342,35 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
     ) -> Self::Buffer;
 
     /// Tokens (T, N, C): the class token of each image, then its patches (T - 1, N, C) plus their bias; each plus its
-    /// position's vector.
-    fn embed_patches(&self, slots: &EmbeddingSlots, patches: &Self::Buffer, values: &Self::Arena) -> Self::Buffer;
+    /// position's vector. Where the positions are for another grid, `resampling` (patches, patches of that grid) makes
+    /// those of the patches; the class token's stays.
+    fn embed_patches(
+        &self,
+        slots: &EmbeddingSlots,
+        patches: &Self::Buffer,
+        values: &Self::Arena,
+        resampling: Option<&Self::Arena>,
+    ) -> Self::Buffer;
     /// The gradient of the patches. Adds those of class token, bias and positions.
     fn embed_patches_backward(
         &self,
         slots: &EmbeddingSlots,
         dy: &Self::Buffer,
         gradients: &mut Self::Arena,
+        resampling: Option<&Self::Arena>,
     ) -> Self::Buffer;
-    /// The first `len` elements.
-    fn first(&self, x: &Self::Buffer, len: usize) -> Self::Buffer;
+    /// Each image of x (T, N, C) by its scale (N), added to `onto` where it is given.
+    fn scale_images(
+        &self,
+        x: &Self::Buffer,
+        scales: &[f32],
+        onto: Option<&Self::Buffer>,
+        channels: usize,
+    ) -> Self::Buffer;
+    /// Some elements in a row.
+    fn slice(&self, x: &Self::Buffer, range: Range<usize>) -> Self::Buffer;
+    /// The elements of a, then those of b.
+    fn concat(&self, a: &Self::Buffer, b: &Self::Buffer) -> Self::Buffer;
     /// dy, then zeros up to `len` elements.
     fn first_backward(&self, dy: &Self::Buffer, len: usize) -> Self::Buffer;
 
@@ -363,15 +405,17 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
     );
     /// The Euclidean norm of a range.
     fn norm(&self, arena: &Self::Arena, at: Slot) -> f64;
+    /// Multiplies a range.
+    fn scale(&self, at: Slot, arena: &mut Self::Arena, factor: f32);
+    /// target = momentum target + (1 - momentum) online over a range.
+    fn average(&self, at: Slot, target: &mut Self::Arena, online: &Self::Arena, momentum: f64);
 }
 
 /// Batch normalisation: where its parameters lie, its constants, and what follows in the same pass.
 #[derive(Clone, Copy, Debug)]
 pub struct NormOptions {
-    /// Scale.
-    pub gamma: Slot,
-    /// Shift; lies right after the scale.
-    pub beta: Slot,
+    /// Scales, then shifts; where there are none, they are 1 and 0.
+    pub affine: Option<Slot>,
     /// Running moments: means, then variances.
     pub running: Slot,
     /// Whether a ReLU follows.
@@ -380,6 +424,13 @@ pub struct NormOptions {
     pub epsilon: f32,
     /// How far the running moments move towards the batch's.
     pub momentum: f32,
+}
+
+impl NormOptions {
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.running.len / 2
+    }
 }
 
 /// Layer normalisation: where its parameters lie, and its constant.
@@ -398,7 +449,7 @@ pub struct LayerNormOptions {
 pub struct EmbeddingSlots {
     /// The class token, (C).
     pub class: Slot,
-    /// What is added to each token, (T, C).
+    /// What is added to each token, (T, C); T is of the images that the positions are for.
     pub positions: Slot,
     /// What is added to each patch, (C).
     pub bias: Slot,
@@ -437,6 +488,16 @@ impl<S: Shape, D: Device> Tensor<S, D> {
         Tensor::new(self.device.clone(), shape, data)
     }
 
+    /// The same memory in another shape of as many elements.
+    ///
+    /// # Panics
+    /// When it has more or fewer.
+    pub fn reshape<T: Shape>(self, shape: T) -> Tensor<T, D> {
+        let (old, new) = (self.shape.num_elements(), shape.num_elements());
+        assert!(old == new, "reshape: {old} elements of {:?} as {shape:?}", self.shape);
+        Tensor { shape, data: self.data, device: self.device }
+    }
+
     /// The shape, batch included.
     pub fn shape(&self) -> S {
         self.shape
@@ -450,5 +511,24 @@ impl<S: Shape, D: Device> Tensor<S, D> {
     /// Where it lives.
     pub fn device(&self) -> &D {
         &self.device
+    }
+}
+
+impl<D: Device> Tensor<Matrix, D> {
+    /// The rows of this one, then those of `other`, which is as wide.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn stack(&self, other: &Self) -> Self {
+        let ((rows, width), (more, other_width)) = (self.shape, other.shape);
+        assert!(width == other_width, "stack: rows of {width} and of {other_width}");
+        self.with((rows + more, width), self.device.concat(&self.data, &other.data))
+    }
+
+    /// The first `rows` rows, and the others.
+    pub fn unstack(&self, rows: usize) -> (Self, Self) {
+        let (all, width) = self.shape;
+        let part = |from, to| self.with((to - from, width), self.device.slice(&self.data, from * width..to * width));
+        (part(0, rows), part(rows, all))
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
 use crate::files;
+use crate::methods::{Learner, State};
 use crate::nn::{Entry, Kind, Parameters};
 use crate::optim::Optimizer;
 use crate::tensor::{Cpu, Device};
@@ -44,7 +45,7 @@ const POSITION: &str = "position";
 /// # Errors
 /// When the file cannot be written; what stood there before stays.
 pub fn save_weights(path: &Path, parameters: &Parameters<Cpu>) -> Result<()> {
-    write(path, &weights(parameters), None)
+    write(path, &weights(parameters, ""), None)
 }
 
 /// Reads values and running statistics into a network of the same layout.
@@ -53,40 +54,116 @@ pub fn save_weights(path: &Path, parameters: &Parameters<Cpu>) -> Result<()> {
 /// When the file is missing, broken, or of another network.
 pub fn load_weights(path: &Path, parameters: &mut Parameters<Cpu>) -> Result<()> {
     let bytes = std::fs::read(path).context(format!("cannot read {}", path.display()))?;
-    read_weights(&parse(path, &bytes)?, path, parameters)
+    Read { file: &parse(path, &bytes)?, path }.parameters("", parameters)
 }
 
 /// Writes all that a training needs to go on bit for bit.
 ///
 /// # Errors
 /// As [`save_weights`].
-pub fn save(path: &Path, parameters: &Parameters<Cpu>, optimizer: &Optimizer<Cpu>, position: &Position) -> Result<()> {
+pub fn save(
+    path: &Path,
+    learner: &mut dyn Learner<Cpu>,
+    optimizer: &Optimizer<Cpu>,
+    position: &Position,
+) -> Result<()> {
     let (steps, state) = optimizer.state();
-    let mut tensors = weights(parameters);
+    let mut written = Written(weights(&learner.network().backbone().parameters(), ""));
+    let device = learner.network().backbone().read().device;
     for (index, arena) in state.iter().enumerate() {
-        tensors.push(Named::floats(&format!("optimizer.{index}"), vec![arena.len()], &parameters.device.host(arena)));
+        written.0.push(Named::floats(&format!("optimizer.{index}"), vec![arena.len()], &device.host(arena)));
     }
+    learner.state(&mut written)?;
     let meta = serde_json::to_string(&(steps, position)).context("the position is not JSON")?;
-    write(path, &tensors, Some(HashMap::from([(POSITION.to_string(), meta)])))
+    write(path, &written.0, Some(HashMap::from([(POSITION.to_string(), meta)])))
 }
 
 /// Takes up a training where [`save`] left it.
 ///
 /// # Errors
 /// As [`load_weights`].
-pub fn load(path: &Path, parameters: &mut Parameters<Cpu>, optimizer: &mut Optimizer<Cpu>) -> Result<Position> {
+pub fn load(path: &Path, learner: &mut dyn Learner<Cpu>, optimizer: &mut Optimizer<Cpu>) -> Result<Position> {
     let bytes = std::fs::read(path).context(format!("cannot read {}", path.display()))?;
     let file = parse(path, &bytes)?;
-    read_weights(&file, path, parameters)?;
+    let mut read = Read { file: &file, path };
+    read.parameters("", &mut learner.network().backbone().parameters())?;
+    let (device, count) = {
+        let parameters = learner.network().backbone().read();
+        (parameters.device, parameters.count())
+    };
     let state = (0..optimizer.state().1.len())
-        .map(|index| floats(&file, path, &format!("optimizer.{index}"), parameters.count()))
-        .map(|host| host.map(|host| parameters.device.arena(host)))
+        .map(|index| floats(&file, path, &format!("optimizer.{index}"), count))
+        .map(|host| host.map(|host| device.arena(host)))
         .collect::<Result<Vec<_>>>()?;
+    learner.state(&mut read)?;
     let (_, metadata) = SafeTensors::read_metadata(&bytes).context(path.display())?;
     let meta = metadata.metadata().as_ref().and_then(|map| map.get(POSITION)).ok_or_else(|| damaged(path))?;
     let (steps, position) = serde_json::from_str(meta).map_err(|_| damaged(path))?;
     optimizer.restore(steps, state);
     Ok(position)
+}
+
+/// A method's state on its way into a checkpoint. Names begin with `method.`, which no parameter's does.
+struct Written(Vec<Named>);
+
+impl State<Cpu> for Written {
+    fn network(&mut self, name: &str, parameters: &mut Parameters<Cpu>) -> Result<()> {
+        self.0.extend(weights(parameters, &format!("method.{name}.")));
+        Ok(())
+    }
+
+    fn floats(&mut self, name: &str, values: &mut [f32]) -> Result<()> {
+        self.0.push(Named::floats(&format!("method.{name}"), vec![values.len()], values));
+        Ok(())
+    }
+
+    fn counts(&mut self, name: &str, values: &mut [u64]) -> Result<()> {
+        self.0.push(Named::counts(&format!("method.{name}"), values));
+        Ok(())
+    }
+}
+
+/// A checkpoint on its way into a method's state.
+struct Read<'a> {
+    file: &'a SafeTensors<'a>,
+    path: &'a Path,
+}
+
+impl State<Cpu> for Read<'_> {
+    fn network(&mut self, name: &str, parameters: &mut Parameters<Cpu>) -> Result<()> {
+        self.parameters(&format!("method.{name}."), parameters)
+    }
+
+    fn floats(&mut self, name: &str, values: &mut [f32]) -> Result<()> {
+        values.copy_from_slice(&floats(self.file, self.path, &format!("method.{name}"), values.len())?);
+        Ok(())
+    }
+
+    fn counts(&mut self, name: &str, values: &mut [u64]) -> Result<()> {
+        let name = format!("method.{name}");
+        let data = data(self.file, self.path, &name, Dtype::U64, 8 * values.len())?;
+        for (value, bytes) in values.iter_mut().zip(data.as_chunks::<8>().0) {
+            *value = u64::from_le_bytes(*bytes);
+        }
+        Ok(())
+    }
+}
+
+impl Read<'_> {
+    /// Values and running statistics whose names begin with `prefix`.
+    fn parameters(&self, prefix: &str, parameters: &mut Parameters<Cpu>) -> Result<()> {
+        let device = parameters.device;
+        let mut values = device.host(&parameters.values);
+        let mut statistics = device.host(&parameters.statistics);
+        for entry in &parameters.layout.entries {
+            let arena = if entry.kind == Kind::Statistic { &mut statistics } else { &mut values };
+            let read = floats(self.file, self.path, &format!("{prefix}{}", entry.name), entry.slot.len)?;
+            arena[entry.slot.start..][..entry.slot.len].copy_from_slice(&read);
+        }
+        parameters.values = device.arena(values);
+        parameters.statistics = device.arena(statistics);
+        Ok(())
+    }
 }
 
 /// Removes a file that may be missing.
@@ -105,6 +182,7 @@ pub fn remove(path: &Path) -> Result<()> {
 /// A tensor to write.
 pub struct Named {
     name: String,
+    dtype: Dtype,
     shape: Vec<usize>,
     bytes: Vec<u8>,
 }
@@ -112,17 +190,24 @@ pub struct Named {
 impl Named {
     /// A tensor of floats.
     pub fn floats(name: &str, shape: Vec<usize>, values: &[f32]) -> Self {
-        Self { name: name.into(), shape, bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect() }
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self { name: name.into(), dtype: Dtype::F32, shape, bytes }
+    }
+
+    fn counts(name: &str, values: &[u64]) -> Self {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self { name: name.into(), dtype: Dtype::U64, shape: vec![values.len()], bytes }
     }
 }
 
-fn weights(parameters: &Parameters<Cpu>) -> Vec<Named> {
+/// Values and running statistics, each name behind `prefix`.
+fn weights(parameters: &Parameters<Cpu>, prefix: &str) -> Vec<Named> {
     let values = parameters.device.host(&parameters.values);
     let statistics = parameters.device.host(&parameters.statistics);
     let tensor = |entry: &Entry| {
         let arena = if entry.kind == Kind::Statistic { &statistics } else { &values };
         let data = &arena[entry.slot.start..][..entry.slot.len];
-        Named::floats(&entry.name, memory_shape(entry), data)
+        Named::floats(&format!("{prefix}{}", entry.name), memory_shape(entry), data)
     };
     parameters.layout.entries.iter().map(tensor).collect()
 }
@@ -135,20 +220,6 @@ fn memory_shape(entry: &Entry) -> Vec<usize> {
     }
 }
 
-fn read_weights(file: &SafeTensors<'_>, path: &Path, parameters: &mut Parameters<Cpu>) -> Result<()> {
-    let device = parameters.device;
-    let mut values = device.host(&parameters.values);
-    let mut statistics = device.host(&parameters.statistics);
-    for entry in &parameters.layout.entries {
-        let arena = if entry.kind == Kind::Statistic { &mut statistics } else { &mut values };
-        let read = floats(file, path, &entry.name, entry.slot.len)?;
-        arena[entry.slot.start..][..entry.slot.len].copy_from_slice(&read);
-    }
-    parameters.values = device.arena(values);
-    parameters.statistics = device.arena(statistics);
-    Ok(())
-}
-
 fn parse<'b>(path: &Path, bytes: &'b [u8]) -> Result<SafeTensors<'b>> {
     SafeTensors::deserialize(bytes).map_err(|_| damaged(path))
 }
@@ -158,13 +229,19 @@ fn parse<'b>(path: &Path, bytes: &'b [u8]) -> Result<SafeTensors<'b>> {
 /// # Errors
 /// When it is missing or of another size or type.
 pub fn floats(file: &SafeTensors<'_>, path: &Path, name: &str, len: usize) -> Result<Vec<f32>> {
+    let data = data(file, path, name, Dtype::F32, 4 * len)?;
+    Ok(data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+}
+
+/// The bytes of a named tensor.
+fn data<'b>(file: &SafeTensors<'b>, path: &Path, name: &str, dtype: Dtype, bytes: usize) -> Result<&'b [u8]> {
     let tensor = file.tensor(name).map_err(|_| damaged(path))?;
     let data = tensor.data();
-    if tensor.dtype() != Dtype::F32 || data.len() != 4 * len {
-        return Err(Error::new(format!("{}: `{name}` holds {} bytes, not {}", path.display(), data.len(), 4 * len))
+    if tensor.dtype() != dtype || data.len() != bytes {
+        return Err(Error::new(format!("{}: `{name}` holds {} bytes, not {bytes}", path.display(), data.len()))
             .hint("it belongs to another network; remove it and run the command again"));
     }
-    Ok(data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+    Ok(data)
 }
 
 fn damaged(path: &Path) -> Error {
@@ -179,7 +256,7 @@ fn damaged(path: &Path) -> Error {
 pub fn write(path: &Path, tensors: &[Named], metadata: Option<HashMap<String, String>>) -> Result<()> {
     let views = tensors
         .iter()
-        .map(|t| Ok((&t.name, TensorView::new(Dtype::F32, t.shape.clone(), &t.bytes).context(&t.name)?)))
+        .map(|t| Ok((&t.name, TensorView::new(t.dtype, t.shape.clone(), &t.bytes).context(&t.name)?)))
         .collect::<Result<Vec<_>>>()?;
     let bytes = safetensors::serialize(views, metadata).context(format!("cannot write {}", path.display()))?;
     files::write_whole(path, &bytes)

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::eval::Features;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
-use crate::models::Network;
+use crate::models::Backbone;
 use crate::tensor::Cpu;
 use rayon::prelude::*;
 
@@ -32,7 +32,7 @@ const BATCH: usize = 128;
 /// # Errors
 /// The user's wish to stop, or non-finite features.
 pub fn features(
-    network: &dyn Network<Cpu>,
+    network: &Backbone<Cpu>,
     set: &ImageSet,
     normalization: &Normalization,
     progress: &Progress,

@@ -2,38 +2,47 @@
 
 pub mod bench;
 pub mod checkpoint;
+pub mod comparison;
+pub mod exchange;
 mod features;
 pub mod machine;
 pub mod settings;
+pub mod single;
 pub mod stages;
+mod witnesses;
 
 pub use features::{features, pixels};
+pub use witnesses::Witnesses;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dfdx::prelude::{AsArray, Backward};
 use serde::{Deserialize, Serialize};
 
 use crate::data::augment::Pipeline;
-use crate::data::batches::{Batches, Source};
+use crate::data::batches::{self, Batches, Source};
 use crate::error::{Error, Result};
+use crate::eval::Health;
 use crate::files;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
-use crate::methods::Method;
-use crate::models::{self, ModelSpec, Network};
-use crate::optim::{Optimizer, OptimizerSettings, Schedule, ScheduleSettings};
+use crate::methods::{Batch, Learner, Method, Moment, Start};
+use crate::models::{self, Backbone, ModelSpec};
+use crate::nn::Pass;
+use crate::optim::{Cosine, Optimizer, OptimizerSettings, Pace, Schedule, ScheduleSettings, clip};
 use crate::rng::Key;
 use crate::tensor::{Cpu, Precision};
 
 use checkpoint::Position;
+use witnesses::WitnessImages;
 
 /// File of a finished encoder in its stage's folder.
 pub const ENCODER: &str = "encoder.safetensors";
 /// File of the training curves in its stage's folder.
 pub const HISTORY: &str = "history.json";
+/// About how often a training's health is measured.
+const MOMENTS: usize = 10;
 /// File of an unfinished training, to resume from.
 const CHECKPOINT: &str = "checkpoint.safetensors";
 
@@ -53,11 +62,11 @@ pub struct PretrainSettings {
 pub struct Pretraining {
     /// The network.
     pub model: ModelSpec,
-    /// The loss.
+    /// The method.
     pub method: Method,
     /// Length and batch.
     pub pretrain: PretrainSettings,
-    /// The optimiser; its learning rate is for 256 pairs.
+    /// What all methods' optimisers have in common.
     pub optimizer: OptimizerSettings,
     /// The learning rate's course.
     pub schedule: ScheduleSettings,
@@ -74,6 +83,8 @@ pub struct History {
     pub seconds: f64,
     /// Seconds of these in which a step waited for its batch.
     pub waited: f64,
+    /// How the representation fared, at about ten moments.
+    pub health: Vec<Health>,
 }
 
 /// The key of everything random in a run.
@@ -81,65 +92,82 @@ fn key(seed: u64) -> Key {
     Key::root(seed)
 }
 
-/// The network of a run before its first step: the random baseline, too. Its parameters do not depend on `precision`.
+/// The encoder of a run before its first step: the random baseline, too. Its parameters do not depend on `precision`.
 ///
 /// # Errors
-/// When no network was built for the image size.
-pub fn initial(model: &ModelSpec, precision: Precision, seed: u64) -> Result<Box<dyn Network<Cpu>>> {
+/// When no encoder was built for the image size.
+pub fn initial(model: &ModelSpec, precision: Precision, seed: u64) -> Result<Backbone<Cpu>> {
     models::open(model, &Cpu { precision }, key(seed).split("initialisation"))
 }
 
-/// Trains in `dir`: resumes from its checkpoint where there is one, writes one every `checkpoint_seconds`, and leaves
-/// [`ENCODER`] and [`HISTORY`].
+/// What a training learns from, and what its health is measured on.
+pub struct Material {
+    /// Images and pairs.
+    pub source: Source,
+    /// What makes views of them.
+    pub pipeline: Pipeline,
+    /// Pairs of different images of one category each.
+    pub witnesses: Witnesses,
+}
+
+/// Where a training runs, and who watches. Nothing of it changes a result.
+pub struct Surroundings<'a> {
+    /// The folder of checkpoint and results.
+    pub dir: &'a Path,
+    /// Seconds after which a checkpoint is written.
+    pub checkpoint_seconds: f64,
+    /// Whether a collapsed training goes on.
+    pub keep_going: bool,
+    /// Shows how far it is.
+    pub progress: &'a Progress,
+    /// Asks for an end.
+    pub interrupt: &'a Interrupt,
+}
+
+/// Trains: resumes from the checkpoint where there is one, writes one every now and then, and leaves [`ENCODER`] and
+/// [`HISTORY`].
 ///
 /// # Errors
-/// Non-finite loss, a checkpoint of another run, no space for one; or the user's wish to stop, with the checkpoint
-/// written.
-#[expect(clippy::too_many_arguments, reason = "what is trained, on what, where, and who watches")]
-pub fn pretrain(
-    run: &Pretraining,
-    precision: Precision,
-    source: Source,
-    pipeline: Pipeline,
-    dir: &Path,
-    checkpoint_seconds: f64,
-    progress: &Progress,
-    interrupt: &Interrupt,
-) -> Result<()> {
+/// Non-finite loss, collapsed representations, a checkpoint of another run, no space for one; or the user's wish to
+/// stop, with the checkpoint written.
+pub fn pretrain(run: &Pretraining, precision: Precision, material: Material, around: &Surroundings<'_>) -> Result<()> {
+    let Material { source, pipeline, witnesses } = material;
+    let images = witnesses.images(&source.set, &pipeline);
     let batches = Batches::new(Arc::new(source), Arc::new(pipeline), run.pretrain.batch, run.seed)?;
-    let mut training = Training::start(run, precision, &batches, dir)?;
+    let mut training = Training::start(run, precision, &batches, around, images)?;
     let steps = batches.steps_per_epoch();
     let total = run.pretrain.epochs * steps;
     let pairs = run.pretrain.batch as u64;
-    let bar = progress.bar("pretrain", total as u64 * pairs, "pairs");
+    let bar = around.progress.bar("pretrain", total as u64 * pairs, "pairs");
     bar.advance(training.position.steps_done(steps) as u64 * pairs);
     while training.position.epoch < run.pretrain.epochs {
         let epoch = training.position.epoch;
         let mut iterator = batches.epoch(epoch, training.position.step);
         while let Some(batch) = iterator.next() {
-            let loss = training.step(&batch.views)?;
-            iterator.give_back(batch.views);
+            let loss = training.step(&batch)?;
+            iterator.give_back(batch);
             bar.advance(pairs);
             bar.message(&format!("epoch {} loss {loss:.3}", epoch + 1));
             training.waited = iterator.waited();
-            if interrupt.requested() {
+            if around.interrupt.requested() {
                 training.save()?;
                 return Err(Error::interrupted(format!("stopped in epoch {} of the pretraining", epoch + 1))
                     .hint("run the same command to go on from here"));
             }
-            if training.saved.elapsed().as_secs_f64() >= checkpoint_seconds {
+            if training.saved.elapsed().as_secs_f64() >= around.checkpoint_seconds {
                 training.save()?;
             }
         }
-        training.end_epoch(iterator.waited(), steps);
+        training.end_epoch(iterator.waited(), steps)?;
     }
     training.finish()
 }
 
 struct Training<'a> {
     run: &'a Pretraining,
-    dir: &'a Path,
-    network: Box<dyn Network<Cpu>>,
+    around: &'a Surroundings<'a>,
+    witnesses: WitnessImages,
+    learner: Box<dyn Learner<Cpu>>,
     optimizer: Optimizer<Cpu>,
     schedule: Schedule,
     position: Position,
@@ -150,23 +178,36 @@ struct Training<'a> {
 }
 
 impl<'a> Training<'a> {
-    fn start(run: &'a Pretraining, precision: Precision, batches: &Batches, dir: &'a Path) -> Result<Self> {
-        let network = initial(&run.model, precision, run.seed)?;
-        let mut optimizer = Optimizer::new(&run.optimizer, &network.parameters());
-        let path = dir.join(CHECKPOINT);
-        let position = if path.exists() {
-            checkpoint::load(&path, &mut network.parameters(), &mut optimizer)?
-        } else {
-            Position::default()
-        };
+    fn start(
+        run: &'a Pretraining,
+        precision: Precision,
+        batches: &Batches,
+        around: &'a Surroundings<'a>,
+        witnesses: WitnessImages,
+    ) -> Result<Self> {
+        let mut learner = run.method.start(&Start {
+            spec: run.model,
+            device: Cpu { precision },
+            initialisation: key(run.seed).split("initialisation"),
+            draws: key(run.seed).split("method"),
+            pairs: batches.pairs(),
+            batch: run.pretrain.batch,
+        })?;
+        let recipe = run.method.recipe();
+        let mut optimizer =
+            Optimizer::new(recipe.rule, &run.optimizer, learner.steady(), &learner.network().backbone().parameters());
+        let path = around.dir.join(CHECKPOINT);
+        let position =
+            if path.exists() { checkpoint::load(&path, &mut *learner, &mut optimizer)? } else { Position::default() };
         let steps_per_epoch = batches.steps_per_epoch();
-        let peak = f64::from(run.optimizer.learning_rate) * run.pretrain.batch as f64 / 256.0;
+        let peak = f64::from(recipe.learning_rate) * run.pretrain.batch as f64 / 256.0;
         let schedule = Schedule::new(&run.schedule, peak, run.pretrain.epochs * steps_per_epoch);
         let now = Instant::now();
         Ok(Self {
             run,
-            dir,
-            network,
+            around,
+            witnesses,
+            learner,
             optimizer,
             schedule,
             position,
@@ -177,11 +218,26 @@ impl<'a> Training<'a> {
         })
     }
 
-    fn step(&mut self, views: &[f32]) -> Result<f64> {
-        let rate = self.schedule.rate(self.position.steps_done(self.steps_per_epoch)) as f32;
-        self.network.parameters().clear_gradients();
-        let loss = self.run.method.loss(self.network.embed(views));
-        let value = f64::from(loss.array());
+    fn step(&mut self, batch: &batches::Batch) -> Result<f64> {
+        let step = self.position.steps_done(self.steps_per_epoch);
+        let moment = Moment {
+            step,
+            steps: self.run.pretrain.epochs * self.steps_per_epoch,
+            steps_per_epoch: self.steps_per_epoch,
+        };
+        let rate = self.schedule.rate(step) as f32;
+        {
+            let mut parameters = self.learner.network().backbone().parameters();
+            parameters.clear_gradients();
+            parameters.pass = Some(Pass {
+                key: key(self.run.seed).split("pass").at(step as u64),
+                drop_path: self.run.model.drop_path,
+            });
+        }
+        let value = self.learner.step(
+            &Batch { images: &batch.views, crops: &batch.crops, pairs: &batch.chosen, categories: &batch.categories },
+            moment,
+        );
         if !value.is_finite() {
             let Position { epoch, step, .. } = self.position;
             return Err(Error::new(format!(
@@ -189,22 +245,58 @@ impl<'a> Training<'a> {
                 epoch + 1,
                 step + 1
             ))
-            .hint("lower the rate: `--set optimizer.learning_rate=..`, or raise `schedule.warmup`"));
+            .hint(format!(
+                "lower the rate: `--set methods.{}.recipe.learning_rate=..`, or raise `schedule.warmup`",
+                self.run.method.name().id()
+            )));
         }
-        loss.backward();
-        self.optimizer.step(&mut self.network.parameters(), rate);
+        let recipe = self.run.method.recipe();
+        let [from, to] = recipe.weight_decay.map(f64::from);
+        let decay = Cosine { from, to, total: moment.steps };
+        let pace = Pace { rate, steady_rate: self.schedule.peak() as f32, weight_decay: decay.at(moment.step) as f32 };
+        if recipe.clip > 0.0 {
+            clip(&mut self.learner.network().backbone().parameters(), f64::from(recipe.clip));
+        }
+        self.optimizer.step(&mut self.learner.network().backbone().parameters(), pace);
+        self.learner.moved(moment);
         self.position.step += 1;
         self.position.loss_sum += value;
         Ok(value)
     }
 
-    fn end_epoch(&mut self, waited: f64, steps: usize) {
+    fn end_epoch(&mut self, waited: f64, steps: usize) -> Result<()> {
         self.position.history.losses.push(self.position.loss_sum / steps as f64);
         self.position.history.waited += waited;
         self.waited = 0.0;
         self.position.epoch += 1;
         self.position.step = 0;
         self.position.loss_sum = 0.0;
+        let (epoch, epochs) = (self.position.epoch, self.run.pretrain.epochs);
+        if epoch % epochs.div_ceil(MOMENTS) == 0 || epoch == epochs {
+            let health = self.witnesses.health(epoch, self.learner.network())?;
+            let collapsed = health.collapsed();
+            self.position.history.health.push(health);
+            if collapsed && !self.around.keep_going {
+                return Err(self.collapse());
+            }
+        }
+        Ok(())
+    }
+
+    fn collapse(&self) -> Error {
+        let Some(Health { epoch, deviation, rank, .. }) = self.position.history.health.last() else {
+            unreachable!("a collapse is measured")
+        };
+        let name = self.run.method.name();
+        Error::new(format!(
+            "the representation of {} has collapsed by epoch {epoch}: projections deviate by {deviation:.4} (1 is an even \
+             spread), and the features' effective rank is {rank:.1}",
+            name.title()
+        ))
+        .hint(format!(
+            "lower the rate: `--set methods.{}.recipe.learning_rate=..`; `--keep-going` trains on all the same",
+            name.id()
+        ))
     }
 
     fn save(&mut self) -> Result<()> {
@@ -212,19 +304,56 @@ impl<'a> Training<'a> {
         self.started = Instant::now();
         let mut position = self.position.clone();
         position.history.waited += self.waited;
-        checkpoint::save(&self.dir.join(CHECKPOINT), &self.network.parameters(), &self.optimizer, &position)?;
+        checkpoint::save(&self.around.dir.join(CHECKPOINT), &mut *self.learner, &self.optimizer, &position)?;
         self.saved = Instant::now();
         Ok(())
     }
 
     fn finish(mut self) -> Result<()> {
         self.position.history.seconds += self.started.elapsed().as_secs_f64();
-        checkpoint::save_weights(&self.dir.join(ENCODER), &self.network.parameters())?;
+        checkpoint::save_weights(&self.around.dir.join(ENCODER), &self.learner.network().backbone().parameters())?;
         files::write_whole(
-            &self.dir.join(HISTORY),
+            &self.around.dir.join(HISTORY),
             &serde_json::to_vec_pretty(&self.position.history)
                 .map_err(|e| Error::new(format!("the history is not JSON: {e}")))?,
         )?;
-        checkpoint::remove(&self.dir.join(CHECKPOINT))
+        checkpoint::remove(&self.around.dir.join(CHECKPOINT))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::config::Layers;
+    use crate::methods::{Crops, Name};
+    use crate::tensor::fresh;
+
+    #[test]
+    fn a_step_in_the_steady_state_asks_for_no_fresh_memory() {
+        let defaults = include_str!("../../experiments/defaults.toml");
+        let resolved = Layers::new().embedded("defaults", defaults).resolve::<settings::Settings>().unwrap();
+        let settings = resolved.settings;
+        for (&name, precision) in Name::ALL.iter().flat_map(|name| [(name, Precision::F32), (name, Precision::Bf16)]) {
+            let mut method = settings.methods.get(name);
+            if let Method::DeepclusterV2(method) = &mut method {
+                method.clusters = vec![2];
+            }
+            let batch = 5; // of no other test, so that none takes what is freed here
+            let (initialisation, draws) = (Key::root(0), Key::root(0));
+            let start =
+                Start { spec: settings.model, device: Cpu { precision }, initialisation, draws, pairs: batch, batch };
+            let mut learner = method.start(&start).unwrap();
+            let images = vec![0.5; 2 * batch * 32 * 32 * 3];
+            let crops = vec![0.5; if method.crops() == Crops::Jigsaw { 9 * batch * 16 * 16 * 3 } else { 0 }];
+            let pairs: Vec<u32> = (0..batch as u32).collect();
+            let mut step = |step| {
+                let batch = Batch { images: &images, crops: &crops, pairs: &pairs, categories: &pairs };
+                learner.step(&batch, Moment { step, steps: 8, steps_per_epoch: 1 });
+            };
+            (0..3).for_each(&mut step);
+            let warm = fresh();
+            (3..6).for_each(&mut step);
+            assert_eq!(fresh(), warm, "{name:?} {precision:?}");
+        }
     }
 }

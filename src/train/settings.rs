@@ -4,15 +4,15 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::augment::{Normalization, Views};
+use crate::data::augment::{Normalization, Pipeline, Small, Views};
 use crate::data::catalog::{Catalog, PairSettings};
 use crate::data::world::World;
 use crate::error::{Error, Result};
 use crate::eval::ProbeSettings;
 use crate::kernels::cpu::{self, Isa};
-use crate::methods::Method;
-use crate::models::ModelSpec;
-use crate::optim::{OptimizerSettings, ScheduleSettings};
+use crate::methods::{Crops, Methods, Name};
+use crate::models::{Encoder, ModelSpec, Stem};
+use crate::optim::{OptimizerSettings, Recipe, ScheduleSettings};
 use crate::tensor::Precision;
 
 use super::{PretrainSettings, Pretraining};
@@ -35,24 +35,34 @@ pub struct Settings {
     pub world: World,
     /// The network.
     pub model: ModelSpec,
-    /// The self-supervised method.
-    pub method: Method,
+    /// The self-supervised method of whatever trains one only.
+    pub method: Name,
+    /// The hyperparameters of all methods.
+    pub methods: Methods,
     /// Length and batch of pretraining.
     pub pretrain: PretrainSettings,
     /// Seconds of training after which a checkpoint is written; a kill loses no more than that. Not part of any key.
     pub checkpoint_seconds: f64,
-    /// The optimiser.
+    /// Whether a training whose representation has collapsed goes on. Not part of any key.
+    pub keep_going: bool,
+    /// What all methods' optimisers have in common.
     pub optimizer: OptimizerSettings,
     /// The learning rate's course.
     pub schedule: ScheduleSettings,
     /// The transformations of both views.
     pub augment: Views,
+    /// Least and greatest part of an image's area in the small views of multi-crop.
+    pub small_crop_scale: [f32; 2],
     /// What is subtracted from and divided out of the channels.
     pub normalization: Normalization,
     /// The linear probe and k-NN.
     pub probe: ProbeSettings,
+    /// What every table evaluates on.
+    pub evaluation: EvaluationSettings,
     /// The table `transfer`.
     pub transfer: TransferSettings,
+    /// The table `vit`.
+    pub vit: VitSettings,
 }
 
 /// Where to compute.
@@ -102,12 +112,34 @@ pub struct Paths {
     pub cache: String,
 }
 
+/// What every table evaluates on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluationSettings {
+    /// The evaluation sets, in the paper's order: CIFAR-10, CIFAR-100, STL-10 or their stand-ins.
+    pub sets: Vec<String>,
+}
+
 /// The table `transfer`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TransferSettings {
-    /// The evaluation sets, in the paper's order: CIFAR-10, CIFAR-100, STL-10 or their stand-ins.
-    pub sets: Vec<String>,
+    /// The methods, in the order of the rows.
+    pub methods: Vec<Name>,
+}
+
+/// The table `vit`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VitSettings {
+    /// The transformer.
+    pub encoder: Encoder,
+    /// Its stem.
+    pub stem: Stem,
+    /// Passes over the pairs.
+    pub epochs: usize,
+    /// How DINO trains it.
+    pub recipe: Recipe,
 }
 
 impl Settings {
@@ -124,19 +156,29 @@ impl Settings {
         };
         positive("seeds", self.seeds)?;
         positive("pretrain.epochs", self.pretrain.epochs as u64)?;
+        positive("vit.epochs", self.vit.epochs as u64)?;
         positive("pretrain.batch", self.pretrain.batch as u64)?;
         positive("pairs.categories", self.pairs.categories as u64)?;
         positive("pairs.per_category", self.pairs.per_category as u64)?;
-        let Method::Simclr { temperature } = self.method;
-        if !(temperature > 0.0 && temperature.is_finite()) {
-            return Err(Error::new(format!("`method.temperature` is {temperature}; it must be above 0"))
-                .hint("`--set method.temperature=0.2`"));
-        }
+        Name::ALL.iter().try_for_each(|&name| self.methods.get(name).validate())?;
         if self.device == DeviceChoice::Cuda {
             return Err(Error::new("this build has no CUDA kernels, so `device` cannot be `cuda`")
                 .hint("`--device cpu` runs on the processor; `--device auto` takes the fastest device that is there"));
         }
         self.world.check()?;
+        if !(0.0..1.0).contains(&self.model.drop_path) {
+            return Err(Error::new(format!(
+                "`model.drop_path` is {}; it must lie from 0 to below 1",
+                self.model.drop_path
+            ))
+            .hint("`--set model.drop_path=0.1`"));
+        }
+        let [least, most] = self.small_crop_scale;
+        if !(0.0 < least && least <= most && most <= 1.0) {
+            return Err(Error::new(format!("`small_crop_scale` is [{least}, {most}]; it must rise within 0 and 1"))
+                .hint("`--set small_crop_scale=[0.08,0.5]`"));
+        }
+        self.vit.recipe.validate("vit")?;
         self.optimizer.validate("optimizer")?;
         self.normalization.validate("normalization")?;
         self.augment.validate("augment")
@@ -147,11 +189,32 @@ impl Settings {
         Catalog { world: &self.world, folder: Path::new(&self.paths.data) }
     }
 
+    /// The same with a transformer for an encoder, which DINO trains.
+    #[must_use]
+    pub fn on_transformer(&self) -> Self {
+        let mut settings = self.clone();
+        settings.method = Name::Dino;
+        (settings.model.encoder, settings.model.stem) = (self.vit.encoder, self.vit.stem);
+        settings.pretrain.epochs = self.vit.epochs;
+        settings.methods.dino.recipe = self.vit.recipe.clone();
+        settings
+    }
+
+    /// What makes views of pairs for the method.
+    pub fn pipeline(&self) -> Pipeline {
+        let small = match self.methods.get(self.method).crops() {
+            Crops::None => Small::None,
+            Crops::Random(count) => Small::Random { count, scale: self.small_crop_scale },
+            Crops::Jigsaw => Small::Jigsaw,
+        };
+        Pipeline::new(self.augment.clone(), self.normalization.clone(), self.model.image).with_small(small)
+    }
+
     /// The pretraining of one seed.
     pub fn pretraining(&self, seed: u64) -> Pretraining {
         Pretraining {
             model: self.model,
-            method: self.method.clone(),
+            method: self.methods.get(self.method),
             pretrain: self.pretrain.clone(),
             optimizer: self.optimizer.clone(),
             schedule: self.schedule.clone(),

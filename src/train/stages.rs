@@ -8,21 +8,26 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::data::augment::Pipeline;
+use crate::data::augment::Normalization;
 use crate::data::batches::Source;
 use crate::data::catalog::SYNTH;
 use crate::data::image_set::ImageSet;
 use crate::data::pairs::{Kind, PairList};
 use crate::data::world;
 use crate::error::{Context, Result};
-use crate::eval::{self, Features};
+use crate::eval::{self, Features, Health};
 use crate::files;
 use crate::harness::experiment::{Curve, DataRef, Outcome};
 use crate::harness::lab::{Lab, Stage};
+use crate::models::{Backbone, ModelSpec};
 use crate::rng::Key;
+use crate::tensor::Cpu;
 
 use super::settings::Settings;
-use super::{ENCODER, HISTORY, History, checkpoint, features, initial, pixels, pretrain};
+use super::{
+    ENCODER, HISTORY, History, Material, Pretraining, Surroundings, Witnesses, checkpoint, features, initial, pixels,
+    pretrain,
+};
 
 /// What is evaluated: which map from images to vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +44,19 @@ pub enum Representation {
 const FEATURES: &str = "features.safetensors";
 /// What was trained on, or evaluated: known without opening it again.
 const DATA: &str = "data.json";
+/// File of an encoder's [`Trained`] beside it.
+pub const PRETRAINING: &str = "pretraining.json";
 const PROBE: &str = "probe.json";
 const PREDICTIONS: &str = "predictions.json";
+
+/// What a finished encoder is: enough to build it again, and to show it images as its training did.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Trained {
+    /// Network, method, length, seed.
+    pub run: Pretraining,
+    /// What was subtracted from and divided out of the channels.
+    pub normalization: Normalization,
+}
 
 /// What of an evaluation set stands beside its features.
 #[derive(Serialize, Deserialize)]
@@ -68,17 +84,61 @@ struct Probe {
     steps: usize,
 }
 
+/// A map from images to vectors, to be evaluated.
+struct Seen<'a> {
+    /// Everything that determines it.
+    identity: Value,
+    /// What is subtracted from and divided out of the channels.
+    normalization: &'a Normalization,
+    /// The encoder; none for pixels.
+    open: &'a dyn Fn() -> Result<Option<Backbone<Cpu>>>,
+}
+
 /// Everything that determines [`evaluate`]'s result.
 ///
 /// # Errors
 /// When a dataset is not there.
 pub fn inputs(settings: &Settings, what: Representation, set: &str, seed: u64) -> Result<Value> {
+    measure_inputs(settings, &representation_inputs(settings, what, seed)?, set, seed)
+}
+
+/// Everything that determines [`evaluate_encoder`]'s result.
+///
+/// # Errors
+/// When the dataset is not there.
+pub fn inputs_of_encoder(settings: &Settings, key: &str, set: &str, seed: u64) -> Result<Value> {
+    measure_inputs(settings, &json!({ "encoder": key }), set, seed)
+}
+
+fn measure_inputs(settings: &Settings, identity: &Value, set: &str, seed: u64) -> Result<Value> {
     Ok(json!({
-        "representation": representation_inputs(settings, what, seed)?,
+        "representation": identity,
         "set": settings.catalog().identity(set)?,
         "probe": settings.probe,
         "seed": seed,
     }))
+}
+
+/// Everything that determines [`pretrain_alone`]'s result.
+///
+/// # Errors
+/// When the pairs' set is not there.
+pub fn pretraining_inputs(settings: &Settings, kind: Kind, seed: u64) -> Result<Value> {
+    representation_inputs(settings, Representation::Pretrained(kind), seed)
+}
+
+/// Trains an encoder, and measures nothing but its health.
+///
+/// # Errors
+/// Missing data, a training that fails, or the user's wish to stop.
+pub fn pretrain_alone(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let stage = pretrained(settings, kind, seed, lab)?;
+    let history = describe_training(&stage, &mut outcome)?;
+    if let Some(health) = history.health.last() {
+        outcome.metrics.insert("knn".into(), health.knn);
+    }
+    Ok(outcome)
 }
 
 /// Trains or opens the representation, and measures it on a set's training and test split by linear probe (`top1`)
@@ -92,15 +152,63 @@ pub fn evaluate(settings: &Settings, what: Representation, set: &str, seed: u64,
         Representation::Pretrained(kind) => {
             let stage = pretrained(settings, kind, seed, lab)?;
             describe_training(&stage, &mut outcome)?;
-            Some(stage)
+            Some(stage.dir)
         }
         Representation::Random | Representation::Pixels => None,
     };
+    let open = || match what {
+        Representation::Pixels => Ok(None),
+        Representation::Random | Representation::Pretrained(_) => {
+            backbone(settings, &settings.model, encoder.as_deref(), seed).map(Some)
+        }
+    };
+    let identity = representation_inputs(settings, what, seed)?;
+    let seen = Seen { identity, normalization: &settings.normalization, open: &open };
+    measure(settings, &seen, set, seed, lab, &mut outcome)?;
+    Ok(outcome)
+}
+
+/// Measures an encoder in `dir`, which a stage of this key has left, as [`evaluate`] does.
+///
+/// # Errors
+/// A missing set, a damaged encoder, or the user's wish to stop.
+pub fn evaluate_encoder(
+    settings: &Settings,
+    trained: &Trained,
+    (dir, key): (&Path, &str),
+    set: &str,
+    lab: &mut Lab,
+) -> Result<Outcome> {
+    let mut outcome = Outcome { checkpoint: Some(files::hash(&dir.join(ENCODER))?), ..Outcome::default() };
+    let open = || backbone(settings, &trained.run.model, Some(dir), trained.run.seed).map(Some);
+    let seen = Seen { identity: json!({ "encoder": key }), normalization: &trained.normalization, open: &open };
+    measure(settings, &seen, set, trained.run.seed, lab, &mut outcome)?;
+    Ok(outcome)
+}
+
+/// The encoder as it is before its first step; or as a training left it in `dir`.
+fn backbone(settings: &Settings, model: &ModelSpec, dir: Option<&Path>, seed: u64) -> Result<Backbone<Cpu>> {
+    let backbone = initial(model, settings.precision.resolve(), seed)?;
+    if let Some(dir) = dir {
+        checkpoint::load_weights(&dir.join(ENCODER), &mut backbone.parameters())?;
+    }
+    Ok(backbone)
+}
+
+/// Features and probe.
+fn measure(
+    settings: &Settings,
+    seen: &Seen<'_>,
+    set: &str,
+    seed: u64,
+    lab: &mut Lab,
+    outcome: &mut Outcome,
+) -> Result<()> {
     record_factors(settings, set, lab)?;
-    let extracted = extracted(settings, what, set, encoder.as_ref(), seed, lab)?;
+    let extracted = extracted(settings, seen, set, lab)?;
     let Evaluated { data, splits } = read_json(&extracted.dir.join(DATA))?;
     outcome.data.extend(data);
-    let stage = lab.stage("probe", &inputs(settings, what, set, seed)?, |dir| {
+    let stage = lab.stage("probe", &measure_inputs(settings, &seen.identity, set, seed)?, |dir| {
         let [train, test] = ["train", "test"].map(|split| read_features(&extracted.dir, set, split, &splits));
         probe(settings, &train?, &test?, seed, dir)
     })?;
@@ -110,7 +218,7 @@ pub fn evaluate(settings: &Settings, what: Representation, set: &str, seed: u64,
     outcome.predictions = hash_of(&stage, PREDICTIONS);
     outcome.facts.insert("penalty".into(), result.penalty.into());
     outcome.facts.insert("probe converged".into(), result.converged.into());
-    Ok(outcome)
+    Ok(())
 }
 
 /// The stage of an embedded set's nuisance factors: one table for each split, a row for each image.
@@ -139,19 +247,19 @@ fn pretrained(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab) -> Resu
     lab.stage("pretrain", &representation_inputs(settings, Representation::Pretrained(kind), seed)?, |dir| {
         let (set, list) = settings.catalog().pairs(&settings.pairs)?;
         write_json(&dir.join(DATA), &pairs_ref(&set, &list, kind))?;
-        let source = Source { pairs: list.indices(kind), set };
-        let pipeline = Pipeline::new(settings.augment.clone(), settings.normalization.clone(), settings.model.image);
         let run = settings.pretraining(seed);
-        pretrain(
-            &run,
-            settings.precision.resolve(),
-            source,
-            pipeline,
-            dir,
-            settings.checkpoint_seconds,
-            progress,
-            interrupt,
-        )
+        write_json(
+            &dir.join(PRETRAINING),
+            &Trained { run: run.clone(), normalization: settings.normalization.clone() },
+        )?;
+        let material = Material {
+            witnesses: Witnesses::of(&list.indices(Kind::Semantic)),
+            source: Source { pairs: list.indices(kind), set },
+            pipeline: settings.pipeline(),
+        };
+        let (checkpoint_seconds, keep_going) = (settings.checkpoint_seconds, settings.keep_going);
+        let around = Surroundings { dir, checkpoint_seconds, keep_going, progress, interrupt };
+        pretrain(&run, settings.precision.resolve(), material, &around)
     })
 }
 
@@ -165,6 +273,7 @@ fn representation_inputs(settings: &Settings, what: Representation, seed: u64) -
             "representation": what,
             "pretraining": settings.pretraining(seed),
             "augment": settings.augment,
+            "small_crop_scale": settings.small_crop_scale,
             "normalization": settings.normalization,
             "pairs": settings.catalog().pairs_identity(&settings.pairs)?,
         }),
@@ -172,29 +281,11 @@ fn representation_inputs(settings: &Settings, what: Representation, seed: u64) -
 }
 
 /// The stage of a set's features, with what the probe and the record need of the set.
-fn extracted(
-    settings: &Settings,
-    what: Representation,
-    set: &str,
-    encoder: Option<&Stage>,
-    seed: u64,
-    lab: &mut Lab,
-) -> Result<Stage> {
-    let determined = json!({
-        "representation": representation_inputs(settings, what, seed)?,
-        "set": settings.catalog().identity(set)?,
-    });
+fn extracted(settings: &Settings, seen: &Seen<'_>, set: &str, lab: &mut Lab) -> Result<Stage> {
+    let determined = json!({ "representation": seen.identity, "set": settings.catalog().identity(set)? });
     let (progress, interrupt) = (lab.progress(), lab.interrupt());
     lab.stage("features", &determined, |dir| {
-        let network = match what {
-            Representation::Pixels => None,
-            Representation::Random | Representation::Pretrained(_) => {
-                Some(initial(&settings.model, settings.precision.resolve(), seed)?)
-            }
-        };
-        if let (Some(network), Some(stage)) = (&network, encoder) {
-            checkpoint::load_weights(&stage.dir.join(ENCODER), &mut network.parameters())?;
-        }
+        let network = (seen.open)()?;
         let dataset = settings.catalog().open(set)?;
         let data = dataset.splits.values().map(|split| data_ref(split, &dataset.description)).collect();
         let mut evaluated = Evaluated { data, splits: BTreeMap::new() };
@@ -204,8 +295,8 @@ fn extracted(
                 continue;
             }
             let of_split = match &network {
-                Some(network) => features(network.as_ref(), split, &settings.normalization, progress, interrupt)?,
-                None => pixels(split, &settings.normalization)?,
+                Some(network) => features(network, split, seen.normalization, progress, interrupt)?,
+                None => pixels(split, seen.normalization)?,
             };
             tensors.push(checkpoint::Named::floats(name, vec![of_split.rows(), of_split.dim], &of_split.values));
             let labels = Labels { classes: split.classes.len(), labels: split.labels.to_vec() };
@@ -246,22 +337,38 @@ fn probe(settings: &Settings, train: &Features, test: &Features, seed: u64, dir:
     write_json(&dir.join(PREDICTIONS), &json!({ "linear": linear.predictions, "knn": knn.predictions }))
 }
 
-fn describe_training(stage: &Stage, outcome: &mut Outcome) -> Result<()> {
+/// A part of a training's health.
+type Measure = fn(&Health) -> f64;
+
+/// What records show of it.
+const HEALTH: [(&str, Measure); 5] = [
+    ("deviation of projections", |health| health.deviation),
+    ("effective rank of features", |health| health.rank),
+    ("alignment of semantic pairs", |health| health.alignment),
+    ("uniformity of projections", |health| health.uniformity),
+    ("k-NN on semantic pairs, %", |health| health.knn),
+];
+
+fn describe_training(stage: &Stage, outcome: &mut Outcome) -> Result<History> {
     let history: History = read_json(&stage.dir.join(HISTORY))?;
     outcome.checkpoint = hash_of(stage, ENCODER);
     outcome.data.push(read_json(&stage.dir.join(DATA))?);
     outcome.facts.insert("training seconds".into(), history.seconds.into());
     outcome.facts.insert("waiting for data, part of training".into(), (history.waited / history.seconds).into());
-    let x = (1..=history.losses.len()).map(|epoch| epoch as f64).collect();
-    let curve = Curve {
-        name: "pretraining loss".into(),
-        x_title: "epoch".into(),
-        y_title: "loss".into(),
-        x,
-        y: history.losses,
+    let curve = |name: &str, x: Vec<f64>, y: Vec<f64>| {
+        let title = |title: &str| title.to_owned();
+        Curve { name: name.into(), x_title: title("epoch"), y_title: title(name), x, y }.thinned()
     };
-    outcome.curves.push(curve.thinned());
-    Ok(())
+    let epochs = (1..=history.losses.len()).map(|epoch| epoch as f64).collect();
+    outcome.curves.push(curve("pretraining loss", epochs, history.losses.clone()));
+    for (name, measure) in HEALTH {
+        let epochs = history.health.iter().map(|health| health.epoch as f64).collect();
+        outcome.curves.push(curve(name, epochs, history.health.iter().map(measure).collect()));
+        if let Some(last) = history.health.last() {
+            outcome.facts.insert(name.into(), measure(last).into());
+        }
+    }
+    Ok(history)
 }
 
 fn pairs_ref(set: &ImageSet, list: &PairList, kind: Kind) -> DataRef {
@@ -288,6 +395,11 @@ fn data_ref(set: &ImageSet, description: &str) -> DataRef {
         hash: set.hash.clone(),
         images: set.len() as u64,
     }
+}
+
+/// The hash of the encoder that a stage has left.
+pub fn encoder_hash(stage: &Stage) -> Option<String> {
+    hash_of(stage, ENCODER)
 }
 
 fn hash_of(stage: &Stage, name: &str) -> Option<String> {

@@ -153,6 +153,22 @@ fn assert_embedding<E: Element>(tokens: usize, images: usize, channels: usize) {
     });
 }
 
+fn assert_scaling<E: Element>(tokens: usize, images: usize, channels: usize) {
+    let [x, onto] = [1, 2].map(|seed| numbers::<E>(tokens * images * channels, seed));
+    let scales: Vec<f32> = numbers::<f32>(images, 3).iter().map(|scale| scale.max(0.0)).collect();
+    let of_image = |at: usize| f64::from(scales[at / channels % images]);
+    let scaled: Vec<f64> = wide(&x).iter().enumerate().map(|(at, x)| x * of_image(at)).collect();
+    let added: Vec<f64> = scaled.iter().zip(wide(&onto)).map(|(scaled, onto)| scaled + onto).collect();
+    on_each_set(|set| {
+        let what = format!("scaling ({tokens}, {images}, {channels}) in {} on {set}", E::NAME);
+        let mut y = vec![E::from_f32(f32::NAN); x.len()];
+        tokens::scale_images(&mut y, &x, &scales, None, channels);
+        assert_near(&y, &scaled, 0.0, &what);
+        tokens::scale_images(&mut y, &x, &scales, Some(&onto), channels);
+        assert_near(&y, &added, 2.0 * EPS, &what);
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -167,6 +183,12 @@ proptest! {
     fn embedding_agrees_with_its_definition(tokens in 1..9usize, images in 1..9usize, channels in 1..70usize) {
         assert_embedding::<f32>(tokens, images, channels);
         assert_embedding::<bf16>(tokens, images, channels);
+    }
+
+    #[test]
+    fn scaled_images_agree_with_their_definition(tokens in 1..9usize, images in 1..9usize, channels in 1..70usize) {
+        assert_scaling::<f32>(tokens, images, channels);
+        assert_scaling::<bf16>(tokens, images, channels);
     }
 }
 
@@ -191,7 +213,9 @@ fn attention_has_the_same_bits_on_any_number_of_threads() {
     let shape = Attention { tokens: 33, batch: 20, heads: 3, width: 32 };
     fn bits_of<E: Element>(shape: &Attention) -> Vec<Vec<u32>> {
         let (qkv, dy) = (numbers::<E>(3 * shape.output_len(), 1), numbers::<E>(shape.output_len(), 2));
-        attended(&qkv, &dy, shape).iter().map(|values| bits(values)).collect()
+        let mut scaled = dy.clone();
+        tokens::scale_images(&mut scaled, &dy, &numbers(shape.batch, 3), Some(&dy), shape.heads * shape.width);
+        attended(&qkv, &dy, shape).iter().chain([&scaled]).map(|values| bits(values)).collect()
     }
     same_bits_on_any_threads(|| [bits_of::<f32>(&shape), bits_of::<bf16>(&shape)].concat());
 }

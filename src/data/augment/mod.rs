@@ -40,13 +40,36 @@ pub use throughput::throughput;
 
 use crate::rng::Key;
 
-/// Makes the two views of a pair, at one size.
+/// Makes the two views of a pair, at one size, and small views of half the size.
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     views: [Augmentation; 2],
+    small: Small,
     normalization: Normalization,
     size: usize,
 }
+
+/// Small views of a pair.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Small {
+    /// None.
+    #[default]
+    None,
+    /// Multi-crop (Caron et al. 2020, <https://arxiv.org/abs/2006.09882>, section 3.3): `count` views in turn of the
+    /// first and the second image, with a crop of `scale` of the area.
+    Random {
+        /// How many.
+        count: usize,
+        /// Least and greatest part of the image's area.
+        scale: [f32; 2],
+    },
+    /// The nine cells, in random order, of one view of the second image that is a grid of 3x3 of them (PIRL: Misra and
+    /// van der Maaten 2020, <https://arxiv.org/abs/1912.01991>, section 3.2).
+    Jigsaw,
+}
+
+/// Cells along a side of a jigsaw.
+const GRID: usize = 3;
 
 /// What a thread needs to make a view; kept between views, so that none of them allocates.
 #[derive(Default)]
@@ -68,7 +91,39 @@ impl Pipeline {
     /// When `size` is 0.
     pub fn new(views: Views, normalization: Normalization, size: usize) -> Self {
         assert!(size > 0, "views of 0x0 pixels");
-        Self { views: [views.first, views.second], normalization, size }
+        Self { views: [views.first, views.second], small: Small::None, normalization, size }
+    }
+
+    /// The same with small views.
+    #[must_use]
+    pub fn with_small(mut self, small: Small) -> Self {
+        self.small = small;
+        self
+    }
+
+    /// What is subtracted from and divided out of the channels.
+    pub fn normalization(&self) -> &Normalization {
+        &self.normalization
+    }
+
+    /// Floats of a view.
+    pub fn floats(&self) -> usize {
+        3 * self.size * self.size
+    }
+
+    /// How many times [`Self::small`] is called for a pair.
+    pub fn small_views(&self) -> usize {
+        match self.small {
+            Small::None => 0,
+            Small::Random { count, .. } => count,
+            Small::Jigsaw => 1,
+        }
+    }
+
+    /// Floats that a call of [`Self::small`] writes.
+    pub fn small_floats(&self) -> usize {
+        let cell = 3 * (self.size / 2) * (self.size / 2);
+        if self.small == Small::Jigsaw { GRID * GRID * cell } else { cell }
     }
 
     /// Height and width of a view in pixels.
@@ -89,6 +144,49 @@ impl Pipeline {
             scratch.render(source, source_size, &draw, self.size);
             normalize(&scratch.image, &self.normalization, out);
         });
+    }
+}
+
+impl Pipeline {
+    /// Writes small view `which` of a pair's images (source_size, source_size, 3): one of (size / 2, size / 2, 3), or a
+    /// jigsaw's nine of them, normalised.
+    ///
+    /// # Panics
+    /// As [`Self::view`].
+    pub fn small(&self, images: [&[u8]; 2], source_size: usize, which: usize, key: Key, out: &mut [f32]) {
+        let side = self.size / 2;
+        match self.small {
+            Small::None => {}
+            Small::Random { scale, .. } => {
+                let of = which % 2;
+                let mut augmentation = self.views[of].clone();
+                augmentation.crop.scale = scale;
+                let draw = augmentation.draw(source_size, key);
+                SCRATCH.with_borrow_mut(|scratch| {
+                    scratch.render(images[of], source_size, &draw, side);
+                    normalize(&scratch.image, &self.normalization, out);
+                });
+            }
+            Small::Jigsaw => {
+                let draw = self.views[1].draw(source_size, key);
+                let mut whole = vec![0.0; 3 * (GRID * side) * (GRID * side)];
+                SCRATCH.with_borrow_mut(|scratch| {
+                    scratch.render(images[1], source_size, &draw, GRID * side);
+                    normalize(&scratch.image, &self.normalization, &mut whole);
+                });
+                let order = key.split("jigsaw").stream().permutation(GRID * GRID);
+                for (cell, out) in order.into_iter().zip(out.chunks_exact_mut(3 * side * side)) {
+                    cut(&whole, GRID * side, cell / GRID * side, cell % GRID * side, side, out);
+                }
+            }
+        }
+    }
+}
+
+/// Copies the square of `side` at (top, left) out of `image` (size, size, 3).
+fn cut(image: &[f32], size: usize, top: usize, left: usize, side: usize, out: &mut [f32]) {
+    for (y, row) in out.chunks_exact_mut(3 * side).enumerate() {
+        row.copy_from_slice(&image[3 * ((top + y) * size + left)..][..3 * side]);
     }
 }
 

@@ -22,7 +22,7 @@
 //! - `conv2d`, `linear`, `matmul`: what they pass to `product`; `windows`: those of images, padded once. `winograd`: 3x3
 //!   convolutions of stride 1 by a quarter of the multiplications, in f32 for both formats. `attention`: one head of one
 //!   image is a task.
-//! - `rows`: the same for what memory limits (`batch_norm`, `layer_norm`, `elementwise`, `pool`, `softmax`,
+//! - `rows`: the same for what memory limits (`batch_norm`, `layer_norm`, `elementwise`, `pool`, `softmax`, `unit_rows`,
 //!   `update`): normalisation, rectifier and residual addition are one pass, their gradients two.
 //! - `vector`, `isa`: a kernel is written once against `Vector` and compiled for AVX-512 with bf16, AVX-512, AVX2 and plain
 //!   Rust; `isa()` chooses at run time (`SEMPAIR_ISA`). `definition`: the naive loops that the products answer to.
@@ -76,6 +76,7 @@ pub mod peak;
 pub mod pool;
 pub mod softmax;
 pub mod tokens;
+pub mod unit_rows;
 pub mod update;
 
 mod functions;

@@ -38,6 +38,26 @@ pub fn add_token_sums<E: Element>(sums: &mut [f32], dy: &[E], images: usize, cha
     }
 }
 
+/// y (T, N, C) = each image of x by its scale (N), added to `onto` where it is given.
+pub fn scale_images<E: Element>(y: &mut [E], x: &[E], scales: &[f32], onto: Option<&[E]>, channels: usize) {
+    let (images, rows) = (scales.len(), x.len() / channels);
+    let describe = || format!("tokens::scale_images (rows {rows}, images {images}, channels {channels})");
+    assert!(rows.is_multiple_of(images), "{}: rows of no image", describe());
+    check_len(&describe(), "x", x, rows * channels);
+    check_len(&describe(), "y", y, rows * channels);
+    let y = Output::new(y);
+    // SAFETY: all matrices are (T N, C), and y is borrowed.
+    unsafe {
+        match onto {
+            None => sweep_all(Scale::<E, false> { y, x, onto: x, scales, channels }, rows, channels),
+            Some(onto) => {
+                check_len(&describe(), "onto", onto, rows * channels);
+                sweep_all(Scale::<E, true> { y, x, onto, scales, channels }, rows, channels);
+            }
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Embed<'a, E> {
     y: Output<E>,
@@ -61,6 +81,33 @@ impl<E: Element> Tiled for Embed<'_, E> {
                     sum = sum.add(span.load(self.patches.as_ptr().add((row - self.images) * self.channels)));
                 }
                 span.store(self.y.at(row * self.channels), sum);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Scale<'a, E, const ONTO: bool> {
+    y: Output<E>,
+    x: &'a [E],
+    onto: &'a [E],
+    scales: &'a [f32],
+    channels: usize,
+}
+
+impl<E: Element, const ONTO: bool> Tiled for Scale<'_, E, ONTO> {
+    const HEIGHT: usize = 1;
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {
+        for row in rows {
+            let at = row * self.channels;
+            // SAFETY: the span lies in the row, and there is a scale for each image.
+            unsafe {
+                let scale = V::splat(*self.scales.as_ptr().add(row % self.scales.len()));
+                let scaled = span.load::<E, V>(self.x.as_ptr().add(at)).mul(scale);
+                let sum = if ONTO { scaled.add(span.load(self.onto.as_ptr().add(at))) } else { scaled };
+                span.store(self.y.at(at), sum);
             }
         }
     }

@@ -70,6 +70,25 @@ pub fn adamw(
     unsafe { sweep_vector(work, len) };
 }
 
+/// The exponential moving average: target = momentum target + (1 - momentum) online.
+///
+/// Computed as target + (1 - momentum) (online - target), so that where both are equal they stay so, to the bit: rounded
+/// weights that do not add up to one would move the target a little at each of many thousand steps.
+pub fn average(target: &mut [f32], online: &[f32], momentum: f64) {
+    let len = target.len();
+    check_len("update::average", "online", online, len);
+    let work = Average { target: Output::new(target), online, pull: (1.0 - momentum) as f32 };
+    // SAFETY: both slices have `len` elements, and the one written is borrowed.
+    unsafe { sweep_vector(work, len) };
+}
+
+/// values = factor values.
+pub fn scale(values: &mut [f32], factor: f32) {
+    let len = values.len();
+    // SAFETY: the slice has `len` elements and is borrowed.
+    unsafe { sweep_vector(Scale { values: Output::new(values), factor }, len) };
+}
+
 /// The Euclidean norm of `x`: f64 sums by fixed pieces, joined in order.
 pub fn norm(x: &[f32]) -> f64 {
     // Eight sums at once: one alone would wait for each addition.
@@ -115,6 +134,46 @@ impl Tiled for Sgd<'_> {
             span.store(velocity, v);
             span.store(values, p.add_product(V::splat(-self.lr), direction));
         }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Average<'a> {
+    target: Output<f32>,
+    online: &'a [f32],
+    /// How far the target goes to the online values.
+    pull: f32,
+}
+
+impl Tiled for Average<'_> {
+    const HEIGHT: usize = 1;
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
+        let target = self.target.at(0);
+        // SAFETY: the caller's: the span lies in the slices.
+        unsafe {
+            let t: V = span.load(target);
+            let online: V = span.load(self.online.as_ptr());
+            span.store(target, t.add_product(V::splat(self.pull), online.sub(t)));
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Scale {
+    values: Output<f32>,
+    factor: f32,
+}
+
+impl Tiled for Scale {
+    const HEIGHT: usize = 1;
+
+    #[inline(always)]
+    unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
+        let values = self.values.at(0);
+        // SAFETY: the caller's: the span lies in the slice.
+        unsafe { span.store(values, span.load::<f32, V>(values).mul(V::splat(self.factor))) };
     }
 }
 

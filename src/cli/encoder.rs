@@ -1,0 +1,176 @@
+//! `pretrain`, `probe`, `export` and `import-weights`: one encoder at a time, outside of tables.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use crate::data::pairs::Kind;
+use crate::error::Result;
+use crate::harness::experiment::Experiment;
+use crate::harness::interrupt::Interrupt;
+use crate::harness::progress::Progress;
+use crate::harness::runner::{self, Options};
+use crate::train::exchange;
+use crate::train::settings::Settings;
+use crate::train::single::{FoundEncoder, ImportOne, PretrainOne, ProbeOne};
+
+use super::{App, ConfigArgs, records, setup};
+
+/// Augmented or semantic pairs.
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum Pairs {
+    /// Two random transformations of one image
+    Ap,
+    /// Two different images of one category
+    Sp,
+}
+
+/// Settings of a command that names its own data.
+#[derive(Args, Clone)]
+pub(super) struct EncoderConfigArgs {
+    /// Start from this profile: quick, standard or paper
+    #[arg(long, default_value = "quick", value_name = "NAME")]
+    profile: String,
+    /// Set one value; `sempair config` lists the keys
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Write the ledger there: short for `--set paths.reports=DIR`
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+impl EncoderConfigArgs {
+    /// As other commands have them, with some keys set before the user's.
+    fn with(&self, keys: &[(&str, Option<String>)]) -> ConfigArgs {
+        let named = keys.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?)));
+        ConfigArgs {
+            profile: self.profile.clone(),
+            sets: named.chain(self.sets.iter().cloned()).collect(),
+            methods: None,
+            seeds: None,
+            data: None,
+            out: self.out.clone(),
+            device: None,
+        }
+    }
+}
+
+/// What `pretrain` trains.
+#[derive(Args)]
+pub(super) struct PretrainArgs {
+    /// The method, such as simclr or byol: short for `--set method=..`
+    #[arg(long)]
+    method: Option<String>,
+    /// Augmented or semantic pairs
+    #[arg(long, value_enum, default_value_t = Pairs::Sp)]
+    pairs: Pairs,
+    /// The encoder, such as resnet18 or vit-s8: short for `--set model.encoder=..`
+    #[arg(long)]
+    encoder: Option<String>,
+    /// Its first layers: short for `--set model.stem=..`
+    #[arg(long)]
+    stem: Option<String>,
+    /// The set that pairs are made from: short for `--set pairs.from=..`
+    #[arg(long, value_name = "SET")]
+    data: Option<String>,
+    /// Passes over the pairs: short for `--set pretrain.epochs=..`
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// The seed
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Train on though the representation has collapsed
+    #[arg(long)]
+    keep_going: bool,
+    #[command(flatten)]
+    config: EncoderConfigArgs,
+}
+
+/// `sempair pretrain`.
+pub(super) fn pretrain(app: &App, args: &PretrainArgs, quiet: bool) -> Result<ExitCode> {
+    let config = args.config.with(&[
+        ("method", args.method.clone()),
+        ("model.encoder", args.encoder.clone()),
+        ("model.stem", args.stem.clone()),
+        ("pairs.from", args.data.clone()),
+        ("pretrain.epochs", args.epochs.map(|epochs| epochs.to_string())),
+        ("keep_going", args.keep_going.then(|| "true".into())),
+    ]);
+    let kind = match args.pairs {
+        Pairs::Ap => Kind::Augmented,
+        Pairs::Sp => Kind::Semantic,
+    };
+    run(app, &config, &PretrainOne { kind, seed: args.seed }, quiet)
+}
+
+/// `sempair probe`.
+pub(super) fn probe(app: &App, run_id: &str, set: &str, config: &EncoderConfigArgs, quiet: bool) -> Result<ExitCode> {
+    let config = config.with(&[]);
+    let encoder = found(app, &config, run_id)?;
+    run(app, &config, &ProbeOne { encoder, set: set.into() }, quiet)
+}
+
+/// `sempair export`.
+pub(super) fn export(app: &App, run_id: &str, to: &Path, config: &EncoderConfigArgs) -> Result<ExitCode> {
+    exchange::export(&found(app, &config.with(&[]), run_id)?, to)?;
+    say!("{}", to.join(exchange::WEIGHTS).display());
+    say!("{}", to.join(exchange::CARD).display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `import-weights` reads.
+#[derive(Args)]
+pub(super) struct ImportArgs {
+    /// The file: safetensors with torchvision's (ResNet) or timm's (ViT) parameter names
+    file: PathBuf,
+    /// The encoder that it is of: short for `--set model.encoder=..`
+    #[arg(long)]
+    encoder: Option<String>,
+    /// Its first layers: short for `--set model.stem=..`
+    #[arg(long)]
+    stem: Option<String>,
+    /// Height and width of its images in pixels: short for `--set model.image=..`
+    #[arg(long)]
+    image: Option<usize>,
+    #[command(flatten)]
+    config: EncoderConfigArgs,
+}
+
+/// `sempair import-weights`.
+pub(super) fn import(app: &App, args: &ImportArgs, quiet: bool) -> Result<ExitCode> {
+    let config = args.config.with(&[
+        ("model.encoder", args.encoder.clone()),
+        ("model.stem", args.stem.clone()),
+        ("model.image", args.image.map(|image| image.to_string())),
+    ]);
+    run(app, &config, &ImportOne { file: args.file.clone() }, quiet)
+}
+
+fn found(app: &App, config: &ConfigArgs, run_id: &str) -> Result<FoundEncoder> {
+    let settings = setup::resolve(app, config)?.settings;
+    FoundEncoder::of(&setup::ledger(&settings).find(run_id)?, Path::new(&settings.paths.cache))
+}
+
+/// Runs one cell, or finds it done, and says what it measured.
+fn run(app: &App, config: &ConfigArgs, experiment: &dyn Experiment<Settings>, quiet: bool) -> Result<ExitCode> {
+    let resolved = setup::resolve(app, config)?;
+    let settings = &resolved.settings;
+    let (ledger, cache) = (setup::ledger(settings), setup::cache(settings));
+    let runs = runner::run(
+        runner::plan(&[experiment], settings)?,
+        &resolved,
+        &config.profile,
+        &setup::compute(settings),
+        &ledger,
+        &cache,
+        &Options { force: false, repo: PathBuf::from(".") },
+        &Progress::stderr(quiet),
+        &Interrupt::install()?,
+        &std::env::args().collect::<Vec<_>>(),
+    )?;
+    for (_, id) in runs.iter().flat_map(|run| &run.cells) {
+        records::summary(&ledger.find(id)?);
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,228 @@
+//! Barlow Twins: Zbontar et al. 2021, "Barlow Twins: Self-Supervised Learning via Redundancy Reduction",
+//! <https://arxiv.org/abs/2103.03230>.
+//!
+//! The correlations over the batch between the variables of one view and those of the other shall be the identity.
+//!
+//! Semantic pairs: a variable shall agree between two images of a category, not between two transformations of one.
+//! There are no negatives and there is no memory; several pairs of one category in a batch enter the correlations as
+//! any others.
+
+use dfdx::prelude::*;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::kernels::cpu::batch_norm;
+use crate::kernels::cpu::batch_norm::Gate;
+use crate::kernels::cpu::batch_norm::NormGradients;
+use crate::kernels::cpu::batch_norm::Normalization;
+use crate::models::{AnyNetwork, BuildHead, Network, head};
+use crate::nn::{BatchNormRelu, Identity, LinearNoBias, sequence};
+use crate::optim::Recipe;
+use crate::tensor::{self, Vectors};
+
+use super::Graded;
+use super::correlation::through;
+use super::number;
+use super::reduce::column_sums;
+use super::reduce::dot;
+use super::{Batch, Learner, MethodSettings, Moment, Size, Start, above_zero};
+
+/// Barlow Twins's hyperparameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// What the terms are multiplied by.
+    pub weights: Weights,
+    /// Of the head.
+    pub head: Size,
+    /// Optimiser, learning rate, decay.
+    pub recipe: Recipe,
+}
+
+/// Three layers as wide as the result, batch normalisation behind the first two (section 2.2).
+type Expander<const F: usize, const P: usize> = sequence!(
+    LinearNoBias<F, P>, BatchNormRelu<P>, LinearNoBias<P, P>, BatchNormRelu<P>, LinearNoBias<P, P>
+);
+
+impl MethodSettings for Settings {
+    fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    fn validate(&self, key: &str) -> Result<()> {
+        above_zero(key, "weights.redundancy", self.weights.redundancy)?;
+        above_zero(key, "weights.scale", self.weights.scale)
+    }
+
+    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+        match self.head {
+            Size::Small => self.with(start, head!(F => Expander<F, 512>, Identity)),
+            Size::Paper => self.with(start, head!(F => Expander<F, 8192>, Identity)),
+        }
+    }
+}
+
+impl Settings {
+    fn with<D: tensor::Device, const P: usize>(
+        &self,
+        start: &Start<D>,
+        head: BuildHead<D, P, P>,
+    ) -> Result<Box<dyn Learner<D>>> {
+        let network = Network::open(&start.spec, head, &start.device, &start.initialisation)?;
+        Ok(Box::new(BarlowTwins { network, weights: self.weights }))
+    }
+}
+
+struct BarlowTwins<D: tensor::Device, const P: usize> {
+    network: Network<D, P, P>,
+    weights: Weights,
+}
+
+impl<D: tensor::Device, const P: usize> Learner<D> for BarlowTwins<D, P> {
+    fn network(&self) -> &dyn AnyNetwork<D> {
+        &self.network
+    }
+
+    fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
+        let pass = self.network.embed(batch.images, &[]);
+        let loss = graded(&pass.p, P, self.weights);
+        pass.backward(&loss.gradient);
+        loss.value
+    }
+}
+
+/// Added to a variance under the root, as batch normalisation does.
+const EPSILON: f64 = 1e-5;
+
+/// What the loss's terms are multiplied by.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Weights {
+    /// Of the squared correlations of different variables, lambda.
+    pub redundancy: f32,
+    /// Of the whole loss. The paper has 1. Peers have 0.1 or 0.024, after the authors' early code: learning rates that
+    /// were found with it need it.
+    pub scale: f32,
+}
+
+impl Weights {
+    /// Those of the paper's runs: lambda as in the authors' code, rounded to 0.005 in the paper.
+    pub const PAPER: Self = Self { redundancy: 0.0051, scale: 1.0 };
+}
+
+/// Equations 1 and 2 of the paper:
+///
+/// L = scale (sum_i (1 - C_ii)² + lambda sum_{i != j} C_ij²),  C = A'B / N,  A and B the standardised sides
+///
+/// z (2N, D): row i and row i + N are a pair. Each side is standardised over its own N rows with the variance over N.
+/// Both sides carry a gradient.
+pub fn definition<const D: usize, E: Dtype, T: Tape<E, Cpu>>(
+    z: Tensor<Vectors<D>, E, Cpu, T>,
+    weights: Weights,
+) -> Tensor<Rank0, E, Cpu, T>
+where
+    Cpu: Device<E>,
+{
+    let pairs = z.shape().0 / 2;
+    let device = z.device().clone();
+    // dfdx's slice writes its gradient instead of adding it: no row may be in two slices.
+    let first = standardised(z.retaped::<T>().slice((0..pairs, ..)));
+    let second = standardised(z.slice((pairs.., ..)));
+    let correlation = first.permute::<(Const<D>, usize), Axes2<1, 0>>().matmul(second) / number::<E>(pairs as f64); // (D, D)
+    let matrix = |itself: f64, other: f64| -> Tensor<Rank2<D, D>, E, Cpu> {
+        let values = (0..D * D).map(|at| number(if at % (D + 1) == 0 { itself } else { other })).collect();
+        device.tensor_from_vec(values, (Const, Const))
+    };
+    let weight = matrix(weights.scale.into(), f64::from(weights.scale) * f64::from(weights.redundancy));
+    ((correlation - matrix(1.0, 0.0)).square() * weight).sum::<Rank0, _>()
+}
+
+fn standardised<const D: usize, E: Dtype, T: Tape<E, Cpu>>(
+    z: Tensor<Vectors<D>, E, Cpu, T>,
+) -> Tensor<Vectors<D>, E, Cpu, T>
+where
+    Cpu: Device<E>,
+{
+    let shape = *z.shape();
+    let mean = z.retaped::<T>().mean::<Rank1<D>, Axis<0>>();
+    let centred = z - mean.broadcast_like::<_, Axis<0>>(&shape);
+    let variance = centred.retaped::<T>().square().mean::<Rank1<D>, Axis<0>>();
+    let deviation = (variance + number::<E>(EPSILON)).sqrt();
+    centred / deviation.broadcast_like::<_, Axis<0>>(&shape)
+}
+
+/// The same and the gradient of z, rows of `width`.
+///
+/// With standardised A and B, sum C² = |A'B|² / N², and its gradient with respect to A is 2 B B' A / N².
+pub fn graded(z: &[f32], width: usize, weights: Weights) -> Graded {
+    assert!(z.len().is_multiple_of(2 * width) && !z.is_empty(), "barlow_twins: {} numbers, width {width}", z.len());
+    let half = z.len() / 2;
+    let rows = half / width;
+    let n = rows as f64;
+    let sides = [&z[..half], &z[half..]].map(|z| Side::new(z, width));
+    let [a, b] = sides.each_ref().map(|side| side.standardised.as_slice());
+    let diagonal = column_sums(rows, width, |row, columns, sums| {
+        let (a, b) = (&a[row * width..][columns.clone()], &b[row * width..][columns]);
+        sums.iter_mut().zip(a).zip(b).for_each(|((sum, &a), &b)| *sum += f64::from(a) * f64::from(b));
+    });
+    let diagonal: Vec<f64> = diagonal.iter().map(|sum| sum / n).collect();
+    let (through_b, through_a) = (through(b, a, width), through(a, b, width));
+
+    let (scale, lambda) = (f64::from(weights.scale), f64::from(weights.redundancy));
+    let all = dot(a, &through_b, width) / (n * n);
+    let itself: f64 = diagonal.iter().map(|c| c * c).sum();
+    let missing: f64 = diagonal.iter().map(|c| (1.0 - c) * (1.0 - c)).sum();
+    let value = scale * (missing + lambda * (all - itself));
+
+    let along = (2.0 * scale * lambda / (n * n)) as f32;
+    let across = |c: &f64| (-2.0 * scale * (1.0 - c + lambda * c) / n) as f32;
+    let across: Vec<f32> = diagonal.iter().map(across).collect();
+    let mut gradient = vec![0.0; z.len()];
+    let (of_first, of_second) = gradient.split_at_mut(half);
+    let grade = |into: &mut [f32], side: &Side, mut slope: Vec<f32>, other: &[f32]| {
+        slope.par_chunks_mut(width).zip(other.par_chunks(width)).for_each(|(slope, other)| {
+            for ((slope, other), across) in slope.iter_mut().zip(other).zip(&across) {
+                *slope = along * *slope + across * other;
+            }
+        });
+        side.backward(into, &slope);
+    };
+    grade(of_first, &sides[0], through_b, b);
+    grade(of_second, &sides[1], through_a, a);
+    Graded { value, gradient }
+}
+
+/// One side of the batch, (N, D), and what its standardisation's gradient needs.
+struct Side<'a> {
+    z: &'a [f32],
+    standardised: Vec<f32>,
+    mean: Vec<f32>,
+    inv_std: Vec<f32>,
+    /// Standardised variables have no scale and shift of their own.
+    ones: Vec<f32>,
+    zeros: Vec<f32>,
+}
+
+impl<'a> Side<'a> {
+    fn new(z: &'a [f32], width: usize) -> Self {
+        let (mut mean, mut variance) = (vec![0.0; width], vec![0.0; width]);
+        batch_norm::statistics(&mut mean, &mut variance, z, z.len() / width, width);
+        let inv_std: Vec<f32> =
+            variance.iter().map(|&variance| (1.0 / (f64::from(variance) + EPSILON).sqrt()) as f32).collect();
+        let (ones, zeros) = (vec![1.0; width], vec![0.0; width]);
+        let mut standardised = vec![0.0; z.len()];
+        let norm = Normalization { mean: &mean, inv_std: &inv_std, gamma: &ones, beta: &zeros };
+        batch_norm::normalize(&mut standardised, z, &norm, None, false);
+        Self { z, standardised, mean, inv_std, ones, zeros }
+    }
+
+    /// dz of the gradient of the standardised rows.
+    fn backward(&self, dz: &mut [f32], slope: &[f32]) {
+        let [mut dgamma, mut dbeta] = [(); 2].map(|()| vec![0.0; self.mean.len()]);
+        let gradients = NormGradients { dgamma: &mut dgamma, dbeta: &mut dbeta };
+        let Self { z, mean, inv_std, ones, zeros, .. } = self;
+        let norm = Normalization { mean, inv_std, gamma: ones, beta: zeros };
+        batch_norm::backward(dz, None, gradients, slope, z, &norm, Gate::Open);
+    }
+}

@@ -1,0 +1,119 @@
+//! BYOL: Grill et al. 2020, "Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning",
+//! <https://arxiv.org/abs/2006.07733>.
+//!
+//! A predictor on the online network's projection of one view regresses the target network's projection of the other;
+//! the target's weights are a moving average of the online ones, by the momentum tau = 1 - (1 - tau_0)(cos(pi t / T) +
+//! 1) / 2 at step t of T ([`crate::optim::Cosine`] from tau_0 to 1).
+//!
+//! Semantic pairs: the target is the projection of another image of the category, not of the same image. There are no
+//! negatives and there is no memory, so several pairs of one category in a batch do not touch each other.
+
+use dfdx::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::models::{AnyNetwork, BuildHead, Network, head};
+use crate::nn::{BatchNormRelu, Linear, Parameters, sequence};
+use crate::optim::{Cosine, Recipe, follow};
+use crate::tensor::{self, Vectors};
+
+use super::Graded;
+use super::cosine;
+use super::number;
+use super::{Batch, Learner, MethodSettings, Moment, Size, Start, State, a_part};
+
+/// BYOL's hyperparameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The target's momentum at the first step; it rises to 1 along half a cosine.
+    pub momentum: f32,
+    /// Of the heads.
+    pub head: Size,
+    /// Optimiser, learning rate, decay.
+    pub recipe: Recipe,
+}
+
+/// Linear, batch normalisation, ReLU, linear: projector and predictor alike (section 3.2).
+type Mlp<const I: usize, const H: usize, const P: usize> = sequence!(Linear<I, H>, BatchNormRelu<H>, Linear<H, P>);
+
+impl MethodSettings for Settings {
+    fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    fn validate(&self, key: &str) -> Result<()> {
+        a_part(key, "momentum", self.momentum)
+    }
+
+    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+        match self.head {
+            Size::Small => self.with(start, head!(F => Mlp<F, 512, 128>, Mlp<128, 512, 128>)),
+            Size::Paper => self.with(start, head!(F => Mlp<F, 4096, 256>, Mlp<256, 4096, 256>)),
+        }
+    }
+}
+
+impl Settings {
+    fn with<D: tensor::Device, const P: usize>(
+        &self,
+        start: &Start<D>,
+        head: BuildHead<D, P, P>,
+    ) -> Result<Box<dyn Learner<D>>> {
+        let network = Network::open(&start.spec, head, &start.device, &start.initialisation)?;
+        let target = network.backbone().read().clone();
+        Ok(Box::new(Byol { network, target, settings: self.clone() }))
+    }
+}
+
+struct Byol<D: tensor::Device, const P: usize> {
+    network: Network<D, P, P>,
+    /// Batch normalisation of the target uses its own batch's moments.
+    target: Parameters<D>,
+    settings: Settings,
+}
+
+impl<D: tensor::Device, const P: usize> Learner<D> for Byol<D, P> {
+    fn network(&self) -> &dyn AnyNetwork<D> {
+        &self.network
+    }
+
+    fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
+        let pass = self.network.embed(batch.images, &[]);
+        let target = self.network.target(batch.images, &mut self.target); // (2N, P)
+        let loss = graded(&pass.p, &target, P);
+        pass.backward(&loss.gradient);
+        loss.value
+    }
+
+    fn moved(&mut self, at: Moment) {
+        let momentum = Cosine { from: self.settings.momentum.into(), to: 1.0, total: at.steps }.at(at.step);
+        follow(&mut self.target, &self.network.backbone().read(), momentum);
+    }
+
+    fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
+        state.network("target", &mut self.target)
+    }
+}
+
+/// Equation 2 of the paper, summed over both directions and averaged over the N pairs:
+///
+/// L = 1/N sum_i (2 - 2 cos(p_i, z'_i)) + (2 - 2 cos(p'_i, z_i))
+///
+/// p (2N, P): predictions of the online network; z (2N, P): projections of the target network, values. Row i and row
+/// i + N are a pair. Peers that average the directions have half of this, and half its gradient; the paper sums.
+pub fn definition<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
+    p: Tensor<Vectors<P>, E, Cpu, T>,
+    z: Tensor<Vectors<P>, E, Cpu>,
+) -> Tensor<Rank0, E, Cpu, T>
+where
+    Cpu: Device<E>,
+{
+    cosine::mean_cosine(p, z) * number::<E>(-4.0) + number::<E>(4.0)
+}
+
+/// The same and the gradient of p, rows of `width`.
+pub fn graded(p: &[f32], z: &[f32], width: usize) -> Graded {
+    let Graded { value, gradient } = cosine::graded(p, z, width, -4.0);
+    Graded { value: 4.0 + value, gradient }
+}

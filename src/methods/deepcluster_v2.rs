@@ -1,0 +1,339 @@
+//! DeepCluster v2: Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments",
+//! <https://arxiv.org/abs/2006.09882>, appendix; after Caron et al. 2018, "Deep Clustering for Unsupervised Learning of
+//! Visual Features", <https://arxiv.org/abs/1807.05520>.
+//!
+//! Before an epoch the projections of the last one are clustered; in the epoch each view is to be classified into the
+//! cluster of its slot, with the centroids as weights that do not learn.
+//!
+//! Semantic pairs: a slot belongs to a pair, in a memory for each view: the first holds the pairs' first images, the second
+//! their second images. A head's clusters come from one memory, heads taking turns, and are the targets of both views:
+//! so a pair's second image is to fall into the cluster of its first image or the reverse.
+
+use dfdx::prelude::*;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::kernels::cpu::matmul;
+use crate::methods::Graded;
+use crate::methods::contrast::Attended;
+use crate::methods::contrast::UnitRows;
+use crate::methods::contrast::attend;
+use crate::methods::contrast::dot;
+use crate::methods::contrast::indicator;
+use crate::methods::contrast::largest;
+use crate::methods::contrast::similarities;
+use crate::methods::contrast::unit;
+use crate::models::{AnyNetwork, BuildHead, Network, head};
+use crate::nn::{BatchNormRelu, Identity, Linear, sequence};
+use crate::optim::Recipe;
+use crate::rng::Key;
+use crate::tensor::{self, Vectors};
+
+use super::{Batch, Learner, MethodSettings, Moment, Size, Start, State, above_zero, at_least};
+
+/// DeepCluster v2's hyperparameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Divides the scores.
+    pub temperature: f32,
+    /// Clusters of each head.
+    pub clusters: Vec<usize>,
+    /// Of the projector.
+    pub head: Size,
+    /// Optimiser, learning rate, decay.
+    pub recipe: Recipe,
+}
+
+/// Linear, batch normalisation, ReLU, linear, as SwAV's (section 4 there); the loss brings rows to unit length.
+type Projector<const F: usize, const H: usize, const P: usize> =
+    sequence!(Linear<F, H>, BatchNormRelu<H>, Linear<H, P>);
+
+impl MethodSettings for Settings {
+    fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    fn validate(&self, key: &str) -> Result<()> {
+        above_zero(key, "temperature", self.temperature)?;
+        at_least(key, "clusters", self.clusters.iter().copied().min().unwrap_or(0), 1)
+    }
+
+    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+        match self.head {
+            Size::Small => self.with(start, head!(F => Projector<F, 512, 128>, Identity)),
+            Size::Paper => self.with(start, head!(F => Projector<F, 2048, 128>, Identity)),
+        }
+    }
+}
+
+impl Settings {
+    fn with<D: tensor::Device, const P: usize>(
+        &self,
+        start: &Start<D>,
+        head: BuildHead<D, P, P>,
+    ) -> Result<Box<dyn Learner<D>>> {
+        // An epoch leaves out the pairs that fill no last batch, so this many are known after the first.
+        let known = start.pairs / start.batch * start.batch;
+        if let Some(clusters) = self.clusters.iter().find(|&&clusters| clusters > known) {
+            return Err(Error::new(format!("{clusters} clusters of the {known} pairs that an epoch sees"))
+                .hint("ask for fewer: `--set methods.deepcluster-v2.clusters=[64]`"));
+        }
+        Ok(Box::new(DeepclusterV2 {
+            network: Network::open(&start.spec, head, &start.device, &start.initialisation)?,
+            memories: [0, 1].map(|_| Memory::new(start.pairs, P)),
+            heads: Vec::new(),
+            draws: start.draws.split("clusters"),
+            settings: self.clone(),
+        }))
+    }
+}
+
+struct DeepclusterV2<D: tensor::Device, const P: usize> {
+    network: Network<D, P, P>,
+    /// Of first views, and of second views.
+    memories: [Memory; 2],
+    /// Of this epoch. In the first there is none: it fills the memories, and nothing is learned yet (the authors make a
+    /// pass over the data before the first epoch for the same purpose).
+    heads: Vec<Clusters>,
+    draws: Key,
+    settings: Settings,
+}
+
+impl<D: tensor::Device, const P: usize> Learner<D> for DeepclusterV2<D, P> {
+    fn network(&self) -> &dyn AnyNetwork<D> {
+        &self.network
+    }
+
+    fn step(&mut self, batch: &Batch<'_>, at: Moment) -> f64 {
+        if at.begins_epoch() && at.epoch() > 0 {
+            self.heads = cluster_heads(&self.memories, &self.settings.clusters, self.draws.at(at.epoch() as u64));
+        }
+        let slots: Vec<usize> = batch.pairs.iter().map(|&pair| pair as usize).collect();
+        let pass = self.network.embed(batch.images, &[]);
+        for (memory, views) in self.memories.iter_mut().zip(pass.z.chunks(slots.len() * P)) {
+            memory.write(&slots, views);
+        }
+        if self.heads.is_empty() {
+            return 0.0;
+        }
+        let graded = graded(&pass.p, P, &slots, &self.heads, self.settings.temperature);
+        pass.backward(&graded.gradient);
+        graded.value
+    }
+
+    fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
+        for (view, memory) in self.memories.iter_mut().enumerate() {
+            state.floats(&format!("memory.{view}"), &mut memory.rows)?;
+        }
+        let mut heads = [self.heads.len() as u64];
+        state.counts("heads", &mut heads)?;
+        if self.heads.len() as u64 != heads[0] {
+            let pairs = self.memories[0].rows.len() / P;
+            let empty = |&clusters: &usize| Clusters { centroids: vec![0.0; clusters * P], assignments: vec![-1; pairs] };
+            self.heads = self.settings.clusters.iter().map(empty).collect();
+        }
+        for (index, head) in self.heads.iter_mut().enumerate() {
+            state.floats(&format!("centroids.{index}"), &mut head.centroids)?;
+            let mut shifted: Vec<u64> = head.assignments.iter().map(|&cluster| (cluster + 1) as u64).collect();
+            state.counts(&format!("assignments.{index}"), &mut shifted)?;
+            head.assignments = shifted.iter().map(|&cluster| cluster as i32 - 1).collect();
+        }
+        Ok(())
+    }
+}
+
+/// Rounds of k-means (as the authors').
+const ROUNDS: usize = 10;
+/// Rows whose similarities with all centroids are held at once.
+const BLOCK: usize = 512;
+/// The assignment of a slot without a cluster.
+const NONE: i32 = -1;
+
+/// The latest projections of one view of each pair.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Memory {
+    /// (pairs, P), each row of unit length, or zero until it is written.
+    pub rows: Vec<f32>,
+    /// P.
+    pub dim: usize,
+}
+
+impl Memory {
+    /// Nothing known of `pairs` pairs.
+    pub fn new(pairs: usize, dim: usize) -> Self {
+        Self { rows: vec![0.0; pairs * dim], dim }
+    }
+
+    /// Keeps the directions of the projections (N, P) of these pairs.
+    pub fn write(&mut self, slots: &[usize], projections: &[f32]) {
+        for (slot, row) in slots.iter().zip(UnitRows::new(projections, self.dim).rows.chunks_exact(self.dim)) {
+            self.rows[slot * self.dim..][..self.dim].copy_from_slice(row);
+        }
+    }
+}
+
+/// The clusters of one head.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clusters {
+    /// (K, P), each row of unit length.
+    pub centroids: Vec<f32>,
+    /// (pairs): the cluster of each slot, -1 where it has none.
+    pub assignments: Vec<i32>,
+}
+
+/// A row's most similar centroid.
+#[derive(Clone, Copy, Debug)]
+struct Nearest {
+    cluster: usize,
+    similarity: f32,
+}
+
+/// The clusters of each head: head h has `counts[h]` of them, from memory h modulo the number of memories.
+pub fn cluster_heads(memories: &[Memory], counts: &[usize], key: Key) -> Vec<Clusters> {
+    let head = |(index, &count)| cluster(&memories[index % memories.len()], count, key.at(index as u64));
+    counts.iter().enumerate().map(head).collect()
+}
+
+/// Spherical k-means of the rows that were written: centroids are unit sums, similarity the cosine; it starts from `count`
+/// different rows drawn by `key`.
+///
+/// # Panics
+/// With no cluster, or more clusters than rows.
+pub fn cluster(memory: &Memory, count: usize, key: Key) -> Clusters {
+    let dim = memory.dim;
+    let row = |slot: usize| &memory.rows[slot * dim..][..dim];
+    let pairs = memory.rows.len() / dim;
+    let written: Vec<usize> = (0..pairs).filter(|&slot| row(slot).iter().any(|&x| x != 0.0)).collect();
+    assert!((1..=written.len()).contains(&count), "k-means: {count} clusters of {} rows", written.len());
+    let rows: Vec<f32> = written.iter().flat_map(|&slot| row(slot)).copied().collect();
+
+    let start = key.stream().permutation(written.len());
+    let mut centroids: Vec<f32> = start[..count].iter().flat_map(|&index| row(written[index])).copied().collect();
+    for _ in 0..ROUNDS {
+        let mut nearest = nearest(&rows, &centroids, dim);
+        fill_empty(&mut nearest, count);
+        move_centroids(&mut centroids, &rows, &nearest, dim);
+    }
+    let mut assignments = vec![NONE; pairs];
+    for (slot, nearest) in written.into_iter().zip(nearest(&rows, &centroids, dim)) {
+        assignments[slot] = i32::try_from(nearest.cluster).expect("fewer clusters than rows in memory");
+    }
+    Clusters { centroids, assignments }
+}
+
+/// The most similar centroid of each row; of equals, the first.
+fn nearest(rows: &[f32], centroids: &[f32], dim: usize) -> Vec<Nearest> {
+    let count = centroids.len() / dim;
+    let mut nearest = Vec::with_capacity(rows.len() / dim);
+    let mut similarities = vec![0.0; BLOCK * count];
+    for block in rows.chunks(BLOCK * dim) {
+        let height = block.len() / dim;
+        let similarities = &mut similarities[..height * count]; // (height, K)
+        matmul::nt(similarities, block, centroids, height, dim, count);
+        nearest.par_extend(similarities.par_chunks_exact(count).map(|row| {
+            let similarity = largest(row);
+            Nearest { cluster: row.iter().position(|&other| other == similarity).unwrap_or(0), similarity }
+        }));
+    }
+    nearest
+}
+
+/// Gives each empty cluster the row of the largest cluster that is least similar to its centroid; of equals, the first.
+fn fill_empty(nearest: &mut [Nearest], count: usize) {
+    let mut sizes = vec![0; count];
+    nearest.iter().for_each(|nearest| sizes[nearest.cluster] += 1);
+    for empty in 0..count {
+        if sizes[empty] > 0 {
+            continue;
+        }
+        let largest = (1..count).fold(0, |best, cluster| if sizes[cluster] > sizes[best] { cluster } else { best });
+        let members = nearest.iter_mut().filter(|nearest| nearest.cluster == largest);
+        let outermost = members.min_by(|a, b| a.similarity.total_cmp(&b.similarity)).expect("the largest is not empty");
+        *outermost = Nearest { cluster: empty, similarity: 1.0 };
+        sizes[largest] -= 1;
+        sizes[empty] = 1;
+    }
+}
+
+/// Each centroid becomes the unit sum of its rows, added in order; where they cancel, it stays.
+fn move_centroids(centroids: &mut [f32], rows: &[f32], nearest: &[Nearest], dim: usize) {
+    let mut members = vec![Vec::new(); centroids.len() / dim];
+    nearest.iter().enumerate().for_each(|(row, nearest)| members[nearest.cluster].push(row));
+    centroids.par_chunks_exact_mut(dim).zip(members).for_each(|(centroid, members)| {
+        let mut sum = vec![0.0; dim];
+        for row in members {
+            sum.iter_mut().zip(&rows[row * dim..][..dim]).for_each(|(sum, &x)| *sum += f64::from(x));
+        }
+        let length = sum.iter().map(|x| x * x).sum::<f64>().sqrt();
+        if length > 0.0 {
+            centroid.iter_mut().zip(sum).for_each(|(centroid, sum)| *centroid = (sum / length) as f32);
+        }
+    });
+}
+
+/// Cross-entropy of the views' clusters, averaged over the heads:
+///
+/// L = -1/H sum_h 1/n_h sum_i log( exp(c_h,a·z_i / t) / sum_k exp(c_h,k·z_i / t) ),  a the cluster of i's pair in head h
+///
+/// over the n_h views whose pair has a cluster in head h; 0 where none has. `views` (V N, P), all first views before
+/// all second ones, are brought to unit length; `slots` (N) are those of the pairs.
+pub fn definition<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
+    views: Tensor<Vectors<P>, E, Cpu, T>,
+    slots: &[usize],
+    heads: &[Clusters],
+    temperature: f32,
+) -> Tensor<Rank0, E, Cpu, T>
+where
+    Cpu: Device<E>,
+{
+    let number = |x: f64| E::from_f64(x).expect("floats hold any f64, rounded");
+    let device = views.device().clone();
+    let rows = views.shape().0;
+    let views = unit(views);
+    let copy = views.retaped::<T>();
+    let mut total = views.sum::<Rank0, _>() * number(0.0); // without heads it has a gradient, too
+    for head in heads {
+        let count = head.centroids.len() / P;
+        let target = |row: usize| head.assignments[slots[row % slots.len()]];
+        let counted = (0..rows).filter(|&row| target(row) != NONE).count().max(1);
+        let centroids = head.centroids.iter().map(|&x| number(x.into())).collect();
+        let centroids = device.tensor_from_vec(centroids, (count, Const::<P>));
+        let targets = indicator(&device, (rows, count), |row, cluster| target(row) == cluster as i32);
+        let logits = similarities(copy.retaped::<T>(), centroids) / number(temperature.into()); // (V N, K)
+        let log_likelihood = (logits.log_softmax::<Axis<1>>() * targets).sum::<Rank0, _>();
+        total = total - log_likelihood / number((counted * heads.len()) as f64);
+    }
+    total
+}
+
+/// `definition` with its gradient with respect to the views (V N, P).
+pub fn graded(views: &[f32], dim: usize, slots: &[usize], heads: &[Clusters], temperature: f32) -> Graded {
+    let views = UnitRows::new(views, dim);
+    let copies = views.rows.len() / dim / slots.len();
+    let scale = f64::from(1.0 / temperature);
+    let mut value = 0.0;
+    let mut gradient = vec![0.0; views.rows.len()];
+    for head in heads {
+        let targets: Vec<i32> = slots.iter().map(|&slot| head.assignments[slot]).collect();
+        let counted = copies * targets.iter().filter(|&&target| target != NONE).count();
+        if counted == 0 {
+            continue;
+        }
+        let share = 1.0 / (counted * heads.len()) as f64;
+        let Attended { sums: means, rows: log_sums } =
+            attend(&views.rows, &head.centroids, dim, temperature, |_, _| {}, |_, _, log_sum| log_sum);
+        let rows = gradient.chunks_exact_mut(dim).zip(means.chunks_exact(dim)).zip(views.rows.chunks_exact(dim));
+        for (((gradient, mean), view), (log_sum, &target)) in rows.zip(log_sums.into_iter().zip(targets.iter().cycle()))
+        {
+            let Ok(target) = usize::try_from(target) else { continue };
+            let centroid = &head.centroids[target * dim..][..dim];
+            value += share * (log_sum - scale * dot(view, centroid));
+            for (gradient, (&mean, &centroid)) in gradient.iter_mut().zip(mean.iter().zip(centroid)) {
+                *gradient += (share * scale * (f64::from(mean) - f64::from(centroid))) as f32;
+            }
+        }
+    }
+    Graded { value, gradient: views.backward(gradient) }
+}

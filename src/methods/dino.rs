@@ -1,0 +1,219 @@
+//! DINO: Caron et al. 2021, "Emerging Properties in Self-Supervised Vision Transformers",
+//! <https://arxiv.org/abs/2104.14294>.
+//!
+//! A student's softmax over K scores follows that of a teacher, whose weights are a moving average of the student's, on
+//! every other view. The teacher's scores are centred and sharpened, so that neither one class nor all classes take
+//! everything.
+//!
+//! Semantic pairs: the teacher sees one image of a category and the student the other, and the small crops of both.
+//! There are no negatives; the centre is a mean over all images of the batches before, whatever their category.
+
+use dfdx::prelude::*;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::models::{AnyNetwork, BuildHead, Network, head};
+use crate::nn::{Gelu, NormalLinear, Parameters, UnitRows, WeightNormLinear, sequence};
+use crate::optim::{Cosine, Recipe, follow};
+use crate::tensor::{self, Vectors};
+
+use super::Graded;
+use super::cross_entropy;
+use super::number;
+use super::reduce::column_sums;
+use super::{Batch, Crops, Learner, MethodSettings, Moment, Size, Start, State, a_part, above_zero};
+
+/// DINO's hyperparameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// What the student's scores are divided by.
+    pub student_temperature: f32,
+    /// What the teacher's scores are divided by, over the epochs.
+    pub teacher_temperature: Warmup,
+    /// How slowly the centre moves.
+    pub centre_momentum: f32,
+    /// The teacher's momentum at the first step; it rises to 1 along half a cosine.
+    pub momentum: f32,
+    /// Epochs in which the last layer stays as it is.
+    pub freeze_epochs: usize,
+    /// Small crops of each pair that the student sees, half the side; 0 is without multi-crop.
+    pub crops: usize,
+    /// Of the head.
+    pub head: Size,
+    /// Optimiser, learning rate, decay.
+    pub recipe: Recipe,
+}
+
+/// Three layers with GELU to a bottleneck of width B at unit length (section 3.2).
+type Projector<const F: usize, const H: usize, const B: usize> =
+    sequence!(NormalLinear<F, H>, Gelu, NormalLinear<H, H>, Gelu, NormalLinear<H, B>, UnitRows);
+
+impl MethodSettings for Settings {
+    fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    fn crops(&self) -> Crops {
+        if self.crops == 0 { Crops::None } else { Crops::Random(self.crops) }
+    }
+
+    fn validate(&self, key: &str) -> Result<()> {
+        above_zero(key, "student_temperature", self.student_temperature)?;
+        above_zero(key, "teacher_temperature.from", self.teacher_temperature.from)?;
+        above_zero(key, "teacher_temperature.to", self.teacher_temperature.to)?;
+        a_part(key, "centre_momentum", self.centre_momentum)?;
+        a_part(key, "momentum", self.momentum)
+    }
+
+    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+        match self.head {
+            Size::Small => self.with(start, head!(F => Projector<F, 512, 128>, WeightNormLinear<128, 512>)),
+            Size::Paper => self.with(start, head!(F => Projector<F, 2048, 256>, WeightNormLinear<256, 65536>)),
+        }
+    }
+}
+
+impl Settings {
+    fn with<D: tensor::Device, const B: usize, const K: usize>(
+        &self,
+        start: &Start<D>,
+        head: BuildHead<D, B, K>,
+    ) -> Result<Box<dyn Learner<D>>> {
+        let network = Network::open(&start.spec, head, &start.device, &start.initialisation)?;
+        let teacher = network.backbone().read().clone();
+        Ok(Box::new(Dino { network, teacher, centre: Centre::new(K), settings: self.clone() }))
+    }
+}
+
+struct Dino<D: tensor::Device, const B: usize, const K: usize> {
+    network: Network<D, B, K>,
+    /// Batch normalisation, where the encoder has some, uses the teacher's own batch.
+    teacher: Parameters<D>,
+    centre: Centre,
+    settings: Settings,
+}
+
+impl<D: tensor::Device, const B: usize, const K: usize> Learner<D> for Dino<D, B, K> {
+    fn network(&self) -> &dyn AnyNetwork<D> {
+        &self.network
+    }
+
+    fn step(&mut self, batch: &Batch<'_>, at: Moment) -> f64 {
+        let pass = self.network.embed(batch.images, batch.crops); // ((2 + crops) N, K)
+        let teacher = self.network.target_predictions(batch.images, &mut self.teacher); // (2N, K)
+        let temperatures = Temperatures {
+            student: self.settings.student_temperature,
+            teacher: self.settings.teacher_temperature.temperature(at.epoch()),
+        };
+        let loss = graded(&pass.p, &teacher, &self.centre, temperatures);
+        self.centre.update(&teacher, self.settings.centre_momentum);
+        pass.backward(&loss.gradient);
+        if at.epoch() < self.settings.freeze_epochs {
+            self.network.parameters().clear_gradients_of("predictor.");
+        }
+        loss.value
+    }
+
+    fn moved(&mut self, at: Moment) {
+        let momentum = Cosine { from: self.settings.momentum.into(), to: 1.0, total: at.steps }.at(at.step);
+        follow(&mut self.teacher, &self.network.backbone().read(), momentum);
+    }
+
+    fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
+        state.network("teacher", &mut self.teacher)?;
+        state.floats("centre", &mut self.centre.mean)
+    }
+}
+
+/// What scores are divided by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Temperatures {
+    /// The student's, 0.1 in the paper.
+    pub student: f32,
+    /// The teacher's, of [`Warmup::temperature`].
+    pub teacher: f32,
+}
+
+/// Equation 3 of the paper, averaged over the pairs of views, of which the first two are the teacher's:
+///
+/// L = mean over i < 2, j != i of H(softmax((t_i - c) / T_t), softmax(s_j / T_s)),  H(a, b) = -a log b
+///
+/// student s (V N, K) of V crops and teacher t (2N, K) of the global ones: view by view, as the images came. The
+/// teacher's scores are values. The centre c is that of the batches before: the paper's algorithm 1 moves it after the
+/// loss.
+pub fn definition<const K: usize, E: Dtype, T: Tape<E, Cpu>>(
+    student: Tensor<Vectors<K>, E, Cpu, T>,
+    teacher: Tensor<Vectors<K>, E, Cpu>,
+    centre: Tensor<Rank1<K>, E, Cpu>,
+    temperatures: Temperatures,
+) -> Tensor<Rank0, E, Cpu, T>
+where
+    Cpu: Device<E>,
+{
+    let shape = *teacher.shape();
+    let temperature = number::<E>(temperatures.teacher.into());
+    let targets = ((teacher - centre.broadcast_like::<_, Axis<0>>(&shape)) / temperature).softmax::<Axis<1>>();
+    cross_entropy::definition(student, targets, temperatures.student)
+}
+
+/// The same and the gradient of the student's scores.
+pub fn graded(student: &[f32], teacher: &[f32], centre: &Centre, temperatures: Temperatures) -> Graded {
+    let columns = centre.mean.len();
+    let mut centred = teacher.to_vec();
+    centred.par_chunks_mut(columns).for_each(|row| row.iter_mut().zip(&centre.mean).for_each(|(t, c)| *t -= c));
+    let (targets, _) = cross_entropy::softmax(&centred, columns, 1.0 / f64::from(temperatures.teacher));
+    cross_entropy::graded(student, &targets, columns, temperatures.student)
+}
+
+/// The moving mean of the teacher's scores, (K).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Centre {
+    pub mean: Vec<f32>,
+}
+
+impl Centre {
+    /// A centre at the origin.
+    pub fn new(columns: usize) -> Self {
+        Self { mean: vec![0.0; columns] }
+    }
+
+    /// Equation 4 of the paper: c = m c + (1 - m) mean of the teacher's scores, over both views.
+    pub fn update(&mut self, teacher: &[f32], momentum: f32) {
+        let columns = self.mean.len();
+        let rows = teacher.len() / columns;
+        assert!(teacher.len() == rows * columns && rows > 0, "Centre::update: {} scores of {columns}", teacher.len());
+        let sums = column_sums(rows, columns, |row, range, sums| {
+            sums.iter_mut().zip(&teacher[row * columns..][range]).for_each(|(sum, &t)| *sum += f64::from(t));
+        });
+        let momentum = f64::from(momentum);
+        for (mean, sum) in self.mean.iter_mut().zip(sums) {
+            *mean = (momentum * f64::from(*mean) + (1.0 - momentum) * sum / rows as f64) as f32;
+        }
+    }
+}
+
+/// The teacher's temperature over the epochs: it rises linearly, then stays.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Warmup {
+    /// In the first epoch; 0.04 in the paper.
+    pub from: f32,
+    /// From the last epoch of the warm-up on; 0.07 in the paper.
+    pub to: f32,
+    /// Epochs of the warm-up, 30 in the paper. Without any the temperature is `to` throughout.
+    pub epochs: usize,
+}
+
+impl Warmup {
+    /// The temperature in an epoch, counted from 0. As in the authors' code, the first epoch of the warm-up has `from`
+    /// and its last has `to`; a single one has `from`.
+    pub fn temperature(&self, epoch: usize) -> f32 {
+        if epoch >= self.epochs {
+            return self.to;
+        }
+        let progress = epoch as f64 / (self.epochs - 1).max(1) as f64;
+        (f64::from(self.from) + progress * (f64::from(self.to) - f64::from(self.from))) as f32
+    }
+}

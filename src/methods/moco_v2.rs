@@ -1,0 +1,214 @@
+//! MoCo v2: Chen, Fan, Girshick, He 2020, "Improved Baselines with Momentum Contrastive Learning",
+//! <https://arxiv.org/abs/2003.04297>; the loss and the queue are those of He et al. 2020, "Momentum Contrast for
+//! Unsupervised Visual Representation Learning", <https://arxiv.org/abs/1911.05722>.
+//!
+//! A query is to recognise its key, which a slowly following encoder makes of the other view, among keys of earlier
+//! batches.
+//!
+//! Semantic pairs: the key is of another image of the query's category. The queue holds keys of single views, so with both
+//! directions there is one queue for the second images' keys, which the first images' queries see, and one for the first
+//! images'. Keys of other pairs of one category are negatives, as in the paper, unless categories are given.
+
+use dfdx::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::methods::Graded;
+use crate::methods::contrast::EXCLUDED;
+use crate::methods::contrast::NO_CATEGORY;
+use crate::methods::contrast::UnitRows;
+use crate::methods::contrast::indicator;
+use crate::methods::contrast::info_nce;
+use crate::methods::contrast::random_rows;
+use crate::methods::contrast::same;
+use crate::methods::contrast::similarities;
+use crate::methods::contrast::unit;
+use crate::models::{AnyNetwork, BuildHead, Network, head};
+use crate::nn::{Identity, Linear, Parameters, Relu, sequence};
+use crate::optim::{Recipe, follow};
+use crate::rng::Key;
+use crate::tensor::{self, Vectors};
+
+use super::{Batch, Learner, MethodSettings, Moment, Start, State, a_part, above_zero, at_least, categories, places};
+
+/// MoCo v2's hyperparameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Divides the similarities.
+    pub temperature: f32,
+    /// The key encoder's momentum.
+    pub momentum: f32,
+    /// Keys of earlier batches, in each of two queues.
+    pub queue: usize,
+    /// Label-aware variant, not the paper's: keys of a query's category are no negatives.
+    pub mask_same_category: bool,
+    /// Optimiser, learning rate, decay.
+    pub recipe: Recipe,
+}
+
+/// Width of queries and keys.
+const P: usize = 128;
+/// Linear, ReLU, linear, as in SimCLR (Chen et al., section 2).
+type Head<const F: usize> = sequence!(Linear<F, F>, Relu, Linear<F, P>);
+
+impl MethodSettings for Settings {
+    fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    fn validate(&self, key: &str) -> Result<()> {
+        above_zero(key, "temperature", self.temperature)?;
+        a_part(key, "momentum", self.momentum)?;
+        at_least(key, "queue", self.queue, 1)
+    }
+
+    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+        let head: BuildHead<D, P, P> = head!(F => Head<F>, Identity);
+        let network = Network::open(&start.spec, head, &start.device, &start.initialisation)?;
+        let target = network.backbone().read().clone();
+        let queues = [0, 1].map(|view| Queue::new(start.draws.split("queue").at(view), self.queue, P));
+        Ok(Box::new(MocoV2 { network, target, queues, settings: self.clone() }))
+    }
+}
+
+struct MocoV2<D: tensor::Device> {
+    network: Network<D, P, P>,
+    /// Makes the keys. The authors shuffle the batch between GPUs, so that a query's batch normalisation is not its
+    /// key's; on one device each network normalises by its own batch.
+    target: Parameters<D>,
+    /// Of first views' keys, and of second views'.
+    queues: [Queue; 2],
+    settings: Settings,
+}
+
+impl<D: tensor::Device> Learner<D> for MocoV2<D> {
+    fn network(&self) -> &dyn AnyNetwork<D> {
+        &self.network
+    }
+
+    fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
+        let pass = self.network.embed(batch.images, &[]);
+        let keys = self.network.target(batch.images, &mut self.target); // (2N, P)
+        let categories = self.settings.mask_same_category.then_some(batch.categories);
+        let [first, second] = &mut self.queues;
+        let loss = both_directions(&pass.p, &keys, [first, second], categories, self.settings.temperature);
+        let (of_first, of_second) = keys.split_at(keys.len() / 2);
+        first.enqueue(of_first, Some(batch.categories));
+        second.enqueue(of_second, Some(batch.categories));
+        pass.backward(&loss.gradient);
+        loss.value
+    }
+
+    fn moved(&mut self, _: Moment) {
+        follow(&mut self.target, &self.network.backbone().read(), self.settings.momentum.into());
+    }
+
+    fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
+        state.network("target", &mut self.target)?;
+        for (view, queue) in self.queues.iter_mut().enumerate() {
+            state.floats(&format!("queue.{view}"), &mut queue.keys)?;
+            categories(state, &format!("queue.{view}.categories"), &mut queue.categories)?;
+            places(state, &format!("queue.{view}.cursor"), &mut [&mut queue.cursor])?;
+        }
+        Ok(())
+    }
+}
+
+/// Keys of the latest batches, the oldest replaced first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Queue {
+    /// (K, P), each row of unit length.
+    pub keys: Vec<f32>,
+    /// (K): the category of each row, `NO_CATEGORY` where it is not known.
+    pub categories: Vec<u32>,
+    /// The row that is written next.
+    pub cursor: usize,
+    /// P.
+    pub dim: usize,
+}
+
+impl Queue {
+    /// `len` random directions in `dim` dimensions.
+    pub fn new(key: Key, len: usize, dim: usize) -> Self {
+        Self { keys: random_rows(key, len, dim), categories: vec![NO_CATEGORY; len], cursor: 0, dim }
+    }
+
+    /// Writes the directions of `keys` (N, P) over the oldest rows, going on at the start after the last row. The length
+    /// of the queue need not be a multiple of N, as authors' code asks.
+    pub fn enqueue(&mut self, keys: &[f32], categories: Option<&[u32]>) {
+        for (index, key) in UnitRows::new(keys, self.dim).rows.chunks_exact(self.dim).enumerate() {
+            self.keys[self.cursor * self.dim..][..self.dim].copy_from_slice(key);
+            self.categories[self.cursor] = categories.map_or(NO_CATEGORY, |categories| categories[index]);
+            self.cursor = (self.cursor + 1) % self.categories.len();
+        }
+    }
+}
+
+/// InfoNCE of one direction, equation 1 of He et al., averaged over the queries:
+///
+/// L = -1/N sum_i log( exp(q_i·k_i / t) / (exp(q_i·k_i / t) + sum_j exp(q_i·n_j / t)) )
+///
+/// Row i of `queries` (N, P) belongs to row i of `keys` (N, P), and both are brought to unit length; the rows n of the
+/// queue have it. With `categories` (N), negatives of the query's category do not count.
+pub fn definition<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
+    queries: Tensor<Vectors<P>, E, Cpu, T>,
+    keys: Tensor<Vectors<P>, E, Cpu>,
+    queue: &Queue,
+    categories: Option<&[u32]>,
+    temperature: f32,
+) -> Tensor<Rank0, E, Cpu, T>
+where
+    Cpu: Device<E>,
+{
+    let number = |x: f64| E::from_f64(x).expect("floats hold any f64, rounded");
+    let (rows, columns) = (queries.shape().0, queue.categories.len());
+    let device = queries.device().clone();
+    let negatives = device.tensor_from_vec(queue.keys.iter().map(|&x| number(x.into())).collect(), (columns, Const));
+    let excluded = indicator(&device, (rows, columns), |i, j| {
+        categories.is_some_and(|categories| same(categories[i], queue.categories[j]))
+    });
+    let queries = unit(queries);
+    let positive = (queries.retaped::<T>() * unit(keys)).sum::<(usize,), _>().reshape_like(&(rows, 1)); // (N, 1)
+    let negative = similarities(queries, negatives) - excluded * number(1e9); // (N, K)
+    let logits = (positive, negative).concat_along(Axis::<1>) / number(temperature.into()); // (N, 1 + K)
+    let first = indicator(&device, (rows, 1 + columns), |_, j| j == 0);
+    (logits.log_softmax::<Axis<1>>() * first).sum::<Rank0, _>() / number(-(rows as f64))
+}
+
+/// `definition` with its gradient with respect to the queries (N, P).
+pub fn one_direction(
+    queries: &[f32],
+    keys: &[f32],
+    queue: &Queue,
+    categories: Option<&[u32]>,
+    temperature: f32,
+) -> Graded {
+    let keys = UnitRows::new(keys, queue.dim).rows;
+    info_nce(queries, &keys, &queue.keys, queue.dim, temperature, |row, similarities| {
+        let Some(categories) = categories else { return };
+        for (similarity, &category) in similarities.iter_mut().zip(&queue.categories) {
+            if same(category, categories[row]) {
+                *similarity = EXCLUDED;
+            }
+        }
+    })
+}
+
+/// The mean of both directions: first views' queries on second views' keys, and the reverse. `queries` and `keys` (2N, P)
+/// hold all first views before all second ones, `queues` the earlier keys of first and of second views; `categories` (N)
+/// are those of the pairs. The gradient is that of the queries (2N, P).
+pub fn both_directions(
+    queries: &[f32],
+    keys: &[f32],
+    queues: [&Queue; 2],
+    categories: Option<&[u32]>,
+    temperature: f32,
+) -> Graded {
+    let (first, second) = queries.split_at(queries.len() / 2);
+    let (first_keys, second_keys) = keys.split_at(keys.len() / 2);
+    let forth = one_direction(first, second_keys, queues[1], categories, temperature);
+    let back = one_direction(second, first_keys, queues[0], categories, temperature);
+    let gradient = forth.gradient.iter().chain(&back.gradient).map(|g| 0.5 * g).collect();
+    Graded { value: 0.5 * (forth.value + back.value), gradient }
+}

@@ -1,0 +1,175 @@
+//! MoCo v3: Chen, Xie, He 2021, "An Empirical Study of Training Self-Supervised Vision Transformers",
+//! <https://arxiv.org/abs/2104.02057>.
+//!
+//! A prediction is to recognise the other view's key, which a slowly following encoder makes, among the keys of its batch.
+//!
+//! Semantic pairs: the key is of the other image of the pair. Other pairs of one category in the batch are negatives, as
+//! in the paper, unless categories are given.
+
+use dfdx::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::methods::Graded;
+use crate::methods::contrast::EXCLUDED;
+use crate::methods::contrast::UnitRows;
+use crate::methods::contrast::indicator;
+use crate::methods::contrast::info_nce;
+use crate::methods::contrast::same;
+use crate::methods::contrast::similarities;
+use crate::methods::contrast::unit;
+use crate::models::{AnyNetwork, BuildHead, Network, head};
+use crate::nn::{BatchNormPlain, BatchNormRelu, LinearNoBias, Parameters, sequence};
+use crate::optim::{Cosine, Recipe, follow};
+use crate::tensor::{self, Vectors};
+
+use super::{Batch, Learner, MethodSettings, Moment, Size, Start, State, a_part, above_zero};
+
+/// MoCo v3's hyperparameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Divides the similarities.
+    pub temperature: f32,
+    /// The target's momentum at the first step; it rises to 1 along half a cosine.
+    pub momentum: f32,
+    /// Label-aware variant, not the paper's: other pairs of a category are no negatives of each other.
+    pub mask_same_category: bool,
+    /// Of the heads.
+    pub head: Size,
+    /// Optimiser, learning rate, decay.
+    pub recipe: Recipe,
+}
+
+/// Two layers as the authors' code has them for ResNets: batch normalisation behind both, the last without parameters.
+type Projector<const F: usize, const H: usize, const P: usize> =
+    sequence!(LinearNoBias<F, H>, BatchNormRelu<H>, LinearNoBias<H, P>, BatchNormPlain<P>);
+/// Two layers, batch normalisation behind the first.
+type Predictor<const H: usize, const P: usize> = sequence!(LinearNoBias<P, H>, BatchNormRelu<H>, LinearNoBias<H, P>);
+
+impl MethodSettings for Settings {
+    fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    fn validate(&self, key: &str) -> Result<()> {
+        above_zero(key, "temperature", self.temperature)?;
+        a_part(key, "momentum", self.momentum)
+    }
+
+    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+        match self.head {
+            Size::Small => self.with(start, head!(F => Projector<F, 512, 128>, Predictor<512, 128>)),
+            Size::Paper => self.with(start, head!(F => Projector<F, 4096, 256>, Predictor<4096, 256>)),
+        }
+    }
+}
+
+impl Settings {
+    fn with<D: tensor::Device, const P: usize>(
+        &self,
+        start: &Start<D>,
+        head: BuildHead<D, P, P>,
+    ) -> Result<Box<dyn Learner<D>>> {
+        let network = Network::open(&start.spec, head, &start.device, &start.initialisation)?;
+        let target = network.backbone().read().clone();
+        Ok(Box::new(MocoV3 { network, target, settings: self.clone() }))
+    }
+}
+
+struct MocoV3<D: tensor::Device, const P: usize> {
+    network: Network<D, P, P>,
+    /// Makes the keys; its batch normalisation uses its own batch's moments.
+    target: Parameters<D>,
+    settings: Settings,
+}
+
+impl<D: tensor::Device, const P: usize> Learner<D> for MocoV3<D, P> {
+    fn network(&self) -> &dyn AnyNetwork<D> {
+        &self.network
+    }
+
+    fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
+        let pass = self.network.embed(batch.images, &[]);
+        let keys = self.network.target(batch.images, &mut self.target); // (2N, P)
+        let categories = self.settings.mask_same_category.then_some(batch.categories);
+        let loss = both_directions(&pass.p, &keys, P, categories, self.settings.temperature);
+        pass.backward(&loss.gradient);
+        loss.value
+    }
+
+    fn moved(&mut self, at: Moment) {
+        let momentum = Cosine { from: self.settings.momentum.into(), to: 1.0, total: at.steps }.at(at.step);
+        follow(&mut self.target, &self.network.backbone().read(), momentum);
+    }
+
+    fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
+        state.network("target", &mut self.target)
+    }
+}
+
+/// The contrast of one direction, `ctr` of algorithm 1, whose `loss` is the sum of both directions:
+///
+/// L = -2t/N sum_i log( exp(q_i·k_i / t) / sum_j exp(q_i·k_j / t) )
+///
+/// Row i of `queries` (N, P) belongs to row i of `keys` (N, P); both are brought to unit length. With `categories` (N),
+/// keys of other pairs of the query's category do not count.
+pub fn definition<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
+    queries: Tensor<Vectors<P>, E, Cpu, T>,
+    keys: Tensor<Vectors<P>, E, Cpu>,
+    categories: Option<&[u32]>,
+    temperature: f32,
+) -> Tensor<Rank0, E, Cpu, T>
+where
+    Cpu: Device<E>,
+{
+    let number = |x: f64| E::from_f64(x).expect("floats hold any f64, rounded");
+    let rows = queries.shape().0;
+    let temperature = f64::from(temperature);
+    let excluded = indicator(queries.device(), (rows, rows), |i, j| {
+        i != j && categories.is_some_and(|categories| same(categories[i], categories[j]))
+    });
+    let diagonal = indicator(queries.device(), (rows, rows), |i, j| i == j);
+    let logits = (similarities(unit(queries), unit(keys)) - excluded * number(1e9)) / number(temperature); // (N, N)
+    let log_likelihood = (logits.log_softmax::<Axis<1>>() * diagonal).sum::<Rank0, _>();
+    log_likelihood * number(-2.0 * temperature / rows as f64)
+}
+
+/// `definition` with its gradient with respect to the queries (N, P).
+pub fn one_direction(
+    queries: &[f32],
+    keys: &[f32],
+    dim: usize,
+    categories: Option<&[u32]>,
+    temperature: f32,
+) -> Graded {
+    let keys = UnitRows::new(keys, dim).rows;
+    let contrast = info_nce(queries, &keys, &keys, dim, temperature, |row, similarities| {
+        similarities[row] = EXCLUDED; // the positive is apart
+        let Some(categories) = categories else { return };
+        for (similarity, &category) in similarities.iter_mut().zip(categories) {
+            if same(category, categories[row]) {
+                *similarity = EXCLUDED;
+            }
+        }
+    });
+    let gradient = contrast.gradient.iter().map(|g| 2.0 * temperature * g).collect();
+    Graded { value: 2.0 * f64::from(temperature) * contrast.value, gradient }
+}
+
+/// The sum of both directions: first views' predictions on second views' keys, and the reverse. `queries` and `keys`
+/// (2N, `dim`) hold all first views before all second ones; `categories` (N) are those of the pairs. The gradient is
+/// that of the queries (2N, `dim`).
+pub fn both_directions(
+    queries: &[f32],
+    keys: &[f32],
+    dim: usize,
+    categories: Option<&[u32]>,
+    temperature: f32,
+) -> Graded {
+    let (first, second) = queries.split_at(queries.len() / 2);
+    let (first_keys, second_keys) = keys.split_at(keys.len() / 2);
+    let forth = one_direction(first, second_keys, dim, categories, temperature);
+    let back = one_direction(second, first_keys, dim, categories, temperature);
+    Graded { value: forth.value + back.value, gradient: [forth.gradient, back.gradient].concat() }
+}

@@ -1,0 +1,48 @@
+//! Sums and largest elements in a fixed order, so that a loss has the same bits on any number of threads.
+
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Sums side by side, since one alone would wait for each addition.
+const LANES: usize = 8;
+
+/// Columns that one task sums: their f64 sums stay in the first-level cache.
+const COLUMNS: usize = 512;
+
+/// The sum over i of term(a_i, b_i).
+pub fn sum_pairs<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B], term: impl Fn(f64, f64) -> f64) -> f64 {
+    let mut sums = [0.0; LANES];
+    let (mut of_a, mut of_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let mut add = |a: &[A], b: &[B]| {
+        sums.iter_mut().zip(a).zip(b).for_each(|((sum, &a), &b)| *sum += term(a.into(), b.into()));
+    };
+    (&mut of_a).zip(&mut of_b).for_each(|(a, b)| add(a, b));
+    add(of_a.remainder(), of_b.remainder());
+    sums.iter().sum()
+}
+
+/// The sum of the products of all elements of two matrices with rows of `width`.
+pub fn dot(a: &[f32], b: &[f32], width: usize) -> f64 {
+    let rows = a.par_chunks(width).zip(b.par_chunks(width));
+    rows.map(|(a, b)| sum_pairs(a, b, |a, b| a * b)).collect::<Vec<_>>().iter().sum()
+}
+
+/// The largest element that is a number; minus infinity where there is none.
+pub fn largest(x: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for chunk in x.chunks(LANES) {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, &x)| *lane = larger(*lane, x));
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, larger)
+}
+
+/// The sums of `columns` columns: `add(row, columns, sums)` adds what a row has in a range of columns.
+pub fn column_sums(rows: usize, columns: usize, add: impl Fn(usize, Range<usize>, &mut [f64]) + Sync) -> Vec<f64> {
+    let mut sums = vec![0.0; columns];
+    sums.par_chunks_mut(COLUMNS).enumerate().for_each(|(chunk, sums)| {
+        let range = chunk * COLUMNS..chunk * COLUMNS + sums.len();
+        (0..rows).for_each(|row| add(row, range.clone(), sums));
+    });
+    sums
+}

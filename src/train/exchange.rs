@@ -1,0 +1,144 @@
+//! Encoders for other programs, and from them: safetensors with the names and layouts of torchvision's ResNets and timm's
+//! vision transformers.
+
+use std::path::Path;
+
+use safetensors::SafeTensors;
+use serde_json::json;
+
+use crate::error::{Context, Error, Result};
+use crate::files;
+use crate::models;
+use crate::nn::{Entry, Kind, Parameters};
+use crate::rng::Key;
+use crate::tensor::{Cpu, Device, Precision};
+
+use super::checkpoint::{self, Named};
+use super::settings::Settings;
+use super::single::FoundEncoder;
+use super::stages::{PRETRAINING, Trained};
+use super::{ENCODER, HISTORY, History};
+
+/// File of an exported encoder.
+pub const WEIGHTS: &str = "encoder.safetensors";
+/// What an exported encoder is, beside it.
+pub const CARD: &str = "card.json";
+
+/// Writes an encoder without its heads, and a card, into `to`.
+///
+/// # Errors
+/// When the encoder is damaged or the folder cannot be written.
+pub fn export(encoder: &FoundEncoder, to: &Path) -> Result<()> {
+    let trained = encoder.trained()?;
+    let backbone = models::open(&trained.run.model, &Cpu { precision: Precision::F32 }, Key::root(0))?;
+    checkpoint::load_weights(&encoder.dir.join(ENCODER), &mut backbone.parameters())?;
+    let tensors = named(&backbone.read());
+    std::fs::create_dir_all(to).context(format!("cannot make the folder {}", to.display()))?;
+    let weights = to.join(WEIGHTS);
+    checkpoint::write(&weights, &tensors, None)?;
+    let card = json!({
+        "schema": "sempair.encoder/1",
+        "weights": WEIGHTS,
+        "blake3": files::hash(&weights)?,
+        "names": if trained.run.model.is_transformer() { "timm" } else { "torchvision" },
+        "input": {
+            "size": trained.run.model.image, "range": [0, 1], "layout": "NCHW, red green blue",
+            "mean": trained.normalization.mean, "std": trained.normalization.std,
+        },
+        "features": backbone.width(),
+        "run": encoder.run,
+        "row": encoder.row,
+        "pretraining": trained.run,
+    });
+    files::write_whole(&to.join(CARD), &serde_json::to_vec_pretty(&card).context("the card is not JSON")?)
+}
+
+/// Kernels lie (O, K, K, I) here and (O, I, K, K) there.
+fn named(parameters: &Parameters<Cpu>) -> Vec<Named> {
+    let (values, statistics) =
+        (parameters.device.host(&parameters.values), parameters.device.host(&parameters.statistics));
+    let tensor = |entry: &Entry| {
+        let arena = if entry.kind == Kind::Statistic { &statistics } else { &values };
+        let data = &arena[entry.slot.start..][..entry.slot.len];
+        Named::floats(&entry.name, entry.shape.clone(), &reorder(data, &entry.shape, from_channels_last))
+    };
+    parameters.layout.entries.iter().map(tensor).collect()
+}
+
+/// A kernel whose element (o, i, y, x) of shape (O, I, K, K) is taken from, or put to, its place in memory by `place`;
+/// other shapes as they are.
+fn reorder(data: &[f32], shape: &[usize], place: fn([usize; 4], usize, &[f32], &mut [f32])) -> Vec<f32> {
+    let &[o, i, h, w] = shape else { return data.to_vec() };
+    let mut out = vec![0.0; data.len()];
+    for index in 0..o * i * h * w {
+        place([o, i, h, w], index, data, &mut out);
+    }
+    out
+}
+
+/// Index runs over (O, I, K, K).
+fn channels_last([_, i, h, w]: [usize; 4], index: usize) -> usize {
+    let (x, y, channel, out) = (index % w, index / w % h, index / (w * h) % i, index / (w * h * i));
+    ((out * h + y) * w + x) * i + channel
+}
+
+fn from_channels_last(sizes: [usize; 4], index: usize, data: &[f32], out: &mut [f32]) {
+    out[index] = data[channels_last(sizes, index)];
+}
+
+fn to_channels_last(sizes: [usize; 4], index: usize, data: &[f32], out: &mut [f32]) {
+    out[channels_last(sizes, index)] = data[index];
+}
+
+/// Reads the settings' encoder from `file`, and leaves it in `dir` as a training would. What the file has beside it, such
+/// as a classifier, is left out.
+///
+/// # Errors
+/// When the file is no safetensors, or lacks a parameter or has one of another shape or type.
+pub fn import(file: &Path, settings: &Settings, dir: &Path) -> Result<()> {
+    let bytes = std::fs::read(file).context(format!("cannot read {}", file.display()))?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| {
+        Error::new(format!("{} is no safetensors file: {error}", file.display()))
+            .hint("in Python: `safetensors.torch.save_file(model.state_dict(), \"weights.safetensors\")`")
+    })?;
+    let backbone = models::open(&settings.model, &Cpu { precision: Precision::F32 }, Key::root(0))?;
+    {
+        let parameters = &mut *backbone.parameters();
+        let device = parameters.device;
+        let mut values = device.host(&parameters.values);
+        let mut statistics = device.host(&parameters.statistics);
+        for entry in &parameters.layout.entries {
+            let data = tensor(&tensors, file, entry)?;
+            let arena = if entry.kind == Kind::Statistic { &mut statistics } else { &mut values };
+            let place = &mut arena[entry.slot.start..][..entry.slot.len];
+            place.copy_from_slice(&reorder(&data, &entry.shape, to_channels_last));
+        }
+        (parameters.values, parameters.statistics) = (device.arena(values), device.arena(statistics));
+    }
+    checkpoint::save_weights(&dir.join(ENCODER), &backbone.parameters())?;
+    let mut run = settings.pretraining(0);
+    run.pretrain.epochs = 0;
+    let trained = Trained { run, normalization: settings.normalization.clone() };
+    files::write_whole(&dir.join(PRETRAINING), &serde_json::to_vec(&trained).context("the settings are not JSON")?)?;
+    let history = serde_json::to_vec(&History::default()).context("the history is not JSON")?;
+    files::write_whole(&dir.join(HISTORY), &history)
+}
+
+/// A parameter by its name, its shape checked.
+fn tensor(tensors: &SafeTensors<'_>, file: &Path, entry: &Entry) -> Result<Vec<f32>> {
+    let found = tensors.tensor(&entry.name).map_err(|_| {
+        Error::new(format!("{} has no `{}`", file.display(), entry.name))
+            .hint("name the encoder that the file is of: `--encoder resnet50`; names are torchvision's or timm's")
+    })?;
+    if found.shape() != entry.shape {
+        return Err(Error::new(format!(
+            "{}: `{}` has the shape {:?}, and the encoder's is {:?}",
+            file.display(),
+            entry.name,
+            found.shape(),
+            entry.shape
+        ))
+        .hint("choose encoder, stem and image size as the file's: `--encoder`, `--stem`, `--image`"));
+    }
+    checkpoint::floats(tensors, file, &entry.name, entry.slot.len)
+}

@@ -1,0 +1,57 @@
+//! Pairs of images on which a training's health is measured: semantic pairs whatever the training learns from, so that
+//! trainings can be compared.
+
+use crate::data::augment::{Pipeline, plain};
+use crate::data::image_set::ImageSet;
+use crate::error::Result;
+use crate::eval::{Features, Health};
+use crate::models::AnyNetwork;
+use crate::tensor::Cpu;
+
+/// Pairs of different images of one category, as places in the training's images.
+#[derive(Clone, Debug, Default)]
+pub struct Witnesses(Vec<(u32, u32)>);
+
+/// The images themselves: all first ones, then all second ones.
+pub(super) struct WitnessImages {
+    /// (2N, size, size, 3), normalised.
+    pixels: Vec<f32>,
+    labels: Vec<u32>,
+    classes: usize,
+}
+
+impl Witnesses {
+    /// The most pairs.
+    const MOST: usize = 256;
+
+    /// Some of the semantic pairs, evenly chosen.
+    pub fn of(pairs: &[(u32, u32)]) -> Self {
+        let count = pairs.len().min(Self::MOST);
+        Self((0..count).map(|i| pairs[i * pairs.len() / count]).collect())
+    }
+
+    /// The images, as evaluation sees them.
+    pub(super) fn images(&self, set: &ImageSet, pipeline: &Pipeline) -> WitnessImages {
+        let floats = pipeline.floats();
+        let places: Vec<u32> = self.0.iter().map(|pair| pair.0).chain(self.0.iter().map(|pair| pair.1)).collect();
+        let mut pixels = vec![0.0; places.len() * floats];
+        for (&place, out) in places.iter().zip(pixels.chunks_exact_mut(floats)) {
+            plain(set.image(place as usize), set.size, pipeline.size(), pipeline.normalization(), out);
+        }
+        let labels = places[..self.0.len()].iter().map(|&place| set.labels[place as usize]).collect();
+        WitnessImages { pixels, labels, classes: set.classes.len() }
+    }
+}
+
+impl WitnessImages {
+    /// How the network fares on them.
+    pub(super) fn health(&self, epoch: usize, network: &dyn AnyNetwork<Cpu>) -> Result<Health> {
+        let backbone = network.backbone();
+        let features = backbone.features(&self.pixels);
+        let projections = network.project(&self.pixels);
+        let half = features.len() / 2;
+        let side = |values: &[f32]| Features::new(values.to_vec(), self.labels.clone(), backbone.width(), self.classes);
+        let width = projections.len() / (2 * self.labels.len());
+        Health::of(epoch, &projections, width, &side(&features[..half])?, &side(&features[half..])?)
+    }
+}

@@ -1,0 +1,161 @@
+//! Stochastic depth, and transformers on images of another side than that of their positions.
+
+use sempair::models::VitMini;
+use sempair::nn::{Builder, Layer, Parameters, Pass, PatchEmbedding, TransformerBlock};
+use sempair::rng::Key;
+use sempair::tensor::{Const, Cpu, Patched, Tensor};
+
+use super::{F32, SmallVit, assert_close, built, check, check_bf16, check_pass, images, normals};
+
+type SmallBlock = TransformerBlock<12, 3, 20>;
+
+fn pass(index: u64, drop_path: f32) -> Option<Pass> {
+    Some(Pass { key: Key::root(5).at(index), drop_path })
+}
+
+#[test]
+fn blocks_that_drop_paths_agree_with_finite_differences() {
+    let tokens = (6, Const::<5>, Const::<12>);
+    check_pass::<SmallBlock, _>(tokens, 4e-3, pass(0, 0.5));
+    check_pass::<SmallBlock, _>(tokens, 4e-3, pass(1, 0.3));
+    check_pass::<SmallVit, _>(images::<8>(6), 6e-3, pass(2, 0.5));
+}
+
+#[test]
+fn images_of_another_side_agree_with_finite_differences() {
+    check::<PatchEmbedding<Const<12>, 4, 6>, _>(images::<8>(3), 1e-3);
+    check::<PatchEmbedding<Const<8>, 4, 6>, _>(images::<12>(3), 1e-3);
+    check::<SmallVit, _>(images::<12>(3), 6e-3);
+    check_bf16::<PatchEmbedding<Const<32>, 8, 6>, _>(images::<16>(3), 1e-2);
+    check_bf16::<SmallVit, _>(images::<12>(3), 4e-2);
+}
+
+/// A block of which only one branch does something, and y - x of each of `BATCH` equal images.
+const BATCH: usize = 2000;
+
+fn differences(index: usize, depth: usize, silent: &str, pass: Option<Pass>) -> Vec<f32> {
+    let key = Key::root(6);
+    let mut builder = Builder::new(&key);
+    let block = SmallBlock::at_depth(&mut builder, index, depth);
+    let mut p = builder.finish(&F32);
+    let mut stream = key.split("values").stream();
+    p.values.iter_mut().for_each(|value| *value += 0.1 * stream.normal());
+    for entry in p.layout.entries.clone().iter().filter(|entry| entry.name.contains(silent)) {
+        p.values[entry.slot.start..][..entry.slot.len].fill(0.0);
+    }
+    p.pass = pass;
+    let image = normals(&mut stream, 2 * 12);
+    let x: Vec<f32> = image.chunks_exact(12).flat_map(|token| token.repeat(BATCH)).collect();
+    let x = Tensor::upload(&F32, (BATCH, Const::<2>, Const::<12>), &x);
+    let y = block.forward(x.clone(), &mut p).0.download();
+    // The first channel of the second token.
+    let last = BATCH * 12..;
+    y[last.clone()].iter().zip(&x.download()[last]).step_by(12).map(|(y, x)| y - x).collect()
+}
+
+#[test]
+fn a_branch_is_left_out_or_scaled_so_that_its_mean_stays() {
+    for (index, silent) in ["fc2", "proj"].iter().enumerate() {
+        let whole = differences(0, 1, silent, None)[0];
+        assert!(whole.abs() > 0.01, "{silent}: the branch does nothing: {whole}");
+        let dropped = differences(0, 1, silent, pass(index as u64, 0.25));
+        let kept = dropped.iter().filter(|difference| **difference != 0.0);
+        assert!(kept.clone().all(|kept| (kept - whole / 0.75).abs() < 1e-5), "{silent}: {whole}, {:?}", &dropped[..8]);
+        // Within five deviations of the binomial.
+        let share = kept.count() as f64 / BATCH as f64;
+        assert!((share - 0.75).abs() < 5.0 * (0.75 * 0.25 / BATCH as f64).sqrt(), "{silent}: kept {share}");
+    }
+}
+
+#[test]
+fn branches_blocks_and_passes_draw_for_themselves() {
+    let dropped = |index, silent, pass| -> Vec<bool> {
+        differences(index, 4, silent, pass).into_iter().map(|difference| difference == 0.0).collect()
+    };
+    let draws = [
+        dropped(3, "fc2", pass(0, 0.5)),
+        dropped(3, "proj", pass(0, 0.5)),
+        dropped(3, "fc2", pass(1, 0.5)),
+        dropped(2, "fc2", pass(0, 0.75)), // the same rate, by its place
+    ];
+    for (at, a) in draws.iter().enumerate() {
+        for b in &draws[..at] {
+            let equal = a.iter().zip(b).filter(|(a, b)| a == b).count() as f64 / BATCH as f64;
+            assert!((equal - 0.5).abs() < 5.0 * (0.25 / BATCH as f64).sqrt(), "equal in {equal}");
+        }
+    }
+    assert_eq!(draws[0], dropped(3, "fc2", pass(0, 0.5)));
+}
+
+#[test]
+fn the_rate_rises_linearly_with_depth() {
+    for (index, rate) in [0.0, 0.2, 0.4, 0.6].into_iter().enumerate() {
+        let dropped =
+            differences(index, 4, "fc2", pass(0, 0.6)).iter().filter(|difference| **difference == 0.0).count();
+        let deviation = (rate * (1.0 - rate) / BATCH as f64).sqrt();
+        assert!((dropped as f64 / BATCH as f64 - rate).abs() <= 5.0 * deviation, "block {index}: {dropped}");
+    }
+}
+
+#[test]
+fn a_rate_of_zero_and_evaluation_change_no_bits() {
+    let mut stream = Key::root(7).stream();
+    let (network, mut p) = built::<SmallVit>(&F32, &mut stream);
+    let x = Tensor::upload(&F32, images::<8>(5), &normals(&mut stream, 5 * 8 * 8 * 3));
+    let plain = network.forward(x.clone(), &mut p).0.download();
+    let evaluated = network.infer(x.clone(), &p).download();
+    p.pass = pass(0, 0.0);
+    assert_eq!(network.forward(x.clone(), &mut p).0.download(), plain);
+    p.pass = pass(0, 0.9);
+    assert_eq!(network.infer(x.clone(), &p).download(), evaluated);
+    assert_ne!(network.forward(x, &mut p).0.download(), plain);
+}
+
+/// The tokens of an empty image by an embedding whose positions alone are not zero: the positions themselves.
+fn positions<X: Patched<4>>() -> (Vec<f64>, f64) {
+    type Embedding = PatchEmbedding<Const<32>, 4, 2>;
+    fn embed<X: Patched<4>>(layer: &Embedding, p: &Parameters<Cpu>) -> Vec<f32> {
+        let shape = (1, X::default(), X::default(), Const);
+        layer.infer(Tensor::upload(&F32, shape, &vec![0.0; X::SIZE * X::SIZE * 3]), p).download()
+    }
+    let (layer, mut p) = built::<Embedding>(&F32, &mut Key::root(0).stream());
+    p.values.fill(0.0);
+    let slot = p.layout.entries.iter().find(|entry| entry.name == "pos_embed").unwrap().slot;
+    assert_eq!(slot.len, 65 * 2);
+    p.values[slot.start..][..2].fill(7.0);
+    for i in 0..128 {
+        p.values[slot.start + 2 + i] = (0.37 * i as f64).sin() as f32;
+    }
+    let tokens = embed::<X>(&layer, &p);
+    assert_eq!(tokens[..2], [7.0, 7.0]); // the class token's
+    let patches: Vec<f64> = tokens[2..].iter().map(|value| f64::from(*value)).collect();
+    let sum = patches.iter().enumerate().map(|(i, value)| value * (0.11 * i as f64).cos()).sum();
+    (patches[..4].into(), sum)
+}
+
+// import torch, torch.nn.functional as F  # 2.15.0
+// t = torch.arange(128, dtype=torch.float64).mul(0.37).sin().reshape(1, 8, 8, 2).permute(0, 3, 1, 2)
+// for side in (4, 6, 12):
+//     r = F.interpolate(t, size=(side, side), mode="bicubic", align_corners=False, antialias=False)
+//     r = r.permute(0, 2, 3, 1).flatten(); w = torch.arange(r.numel(), dtype=torch.float64).mul(0.11).cos()
+//     print(side, r[:4].tolist(), (r * w).sum().item())
+#[test]
+fn positions_of_other_sides_agree_with_torch() {
+    let expected = [
+        (positions::<Const<16>>(), [0.1641142750, 0.5007352615, 1.0112367718, 0.8952213405], 0.1081074692),
+        (positions::<Const<24>>(), [0.0462090722, 0.3945435342, 0.8906113489, 1.0090811332], 2.1941695032),
+        (positions::<Const<48>>(), [-0.0273252855, 0.3470956415, 0.3374111747, 0.6493481832], 10.1614108424),
+    ];
+    for ((first, sum), torch, torch_sum) in expected {
+        assert_close(&first, &torch, 1e-6);
+        // Some hundred numbers of size 1, each good to some 1e-7.
+        assert!((sum - torch_sum).abs() < 1e-5, "{sum}, torch has {torch_sum}");
+    }
+}
+
+#[test]
+fn the_small_vit_has_the_parameters_it_states() {
+    let count = |p: Parameters<Cpu>| p.count();
+    assert_eq!(count(built::<VitMini<Const<32>>>(&F32, &mut Key::root(0).stream()).1), 2_691_648);
+    assert_eq!(count(built::<VitMini<Const<32>, 8>>(&F32, &mut Key::root(0).stream()).1), 2_710_080);
+}

@@ -1,0 +1,121 @@
+//! Every method at work: what a checkpoint holds is all that it needs.
+
+use sempair::harness::config::Layers;
+use sempair::methods::{Batch, Crops, Learner, Method, Moment, Name, Start};
+use sempair::optim::{Optimizer, OptimizerSettings, Pace};
+use sempair::rng::Key;
+use sempair::tensor::{Cpu, Precision};
+use sempair::train::checkpoint::{self, Position};
+use sempair::train::settings::Settings;
+
+const PAIRS: usize = 12;
+const BATCH: usize = 6;
+const SIDE: usize = 32;
+const STEPS: usize = 8;
+
+fn settings() -> Settings {
+    let defaults = include_str!("../experiments/defaults.toml");
+    let smaller = [
+        "methods.moco-v2.queue=16",
+        "methods.pirl.negatives=7",
+        "methods.deepcluster-v2.clusters=[3,4]",
+        "methods.swav.queue=8",
+        "methods.swav.crops=2",
+        "methods.dino.crops=3",
+    ];
+    let layers = Layers::new().embedded("defaults", defaults).set(&smaller.map(String::from));
+    layers.resolve::<Settings>().unwrap().settings
+}
+
+/// A method with its optimiser.
+struct Training {
+    learner: Box<dyn Learner<Cpu>>,
+    optimizer: Optimizer<Cpu>,
+    crops: usize,
+}
+
+impl Training {
+    fn start(settings: &Settings, method: &Method) -> Self {
+        let learner = method
+            .start(&Start {
+                spec: settings.model,
+                device: Cpu { precision: Precision::Bf16 },
+                initialisation: Key::root(1),
+                draws: Key::root(2),
+                pairs: PAIRS,
+                batch: BATCH,
+            })
+            .unwrap();
+        let common: &OptimizerSettings = &settings.optimizer;
+        let optimizer =
+            Optimizer::new(method.recipe().rule, common, learner.steady(), &learner.network().backbone().parameters());
+        let crops = match method.crops() {
+            Crops::None => 0,
+            Crops::Random(count) => count,
+            Crops::Jigsaw => 9,
+        };
+        Self { learner, optimizer, crops }
+    }
+
+    fn step(&mut self, step: usize) -> f64 {
+        let mut stream = Key::root(3).at(step as u64).stream();
+        let mut pixels = |len: usize| std::iter::repeat_with(|| stream.normal()).take(len).collect::<Vec<f32>>();
+        let images = pixels(2 * BATCH * SIDE * SIDE * 3);
+        let crops = pixels(self.crops * BATCH * (SIDE / 2) * (SIDE / 2) * 3);
+        let first = (step % 2 * BATCH) as u32;
+        let pairs: Vec<u32> = (first..first + BATCH as u32).collect();
+        let categories: Vec<u32> = pairs.iter().map(|pair| pair / 2).collect();
+        let moment = Moment { step, steps: STEPS, steps_per_epoch: PAIRS / BATCH };
+        self.learner.network().backbone().parameters().clear_gradients();
+        let batch = Batch { images: &images, crops: &crops, pairs: &pairs, categories: &categories };
+        let loss = self.learner.step(&batch, moment);
+        let pace = Pace { rate: 0.02, steady_rate: 0.05, weight_decay: 1e-4 };
+        self.optimizer.step(&mut self.learner.network().backbone().parameters(), pace);
+        self.learner.moved(moment);
+        loss
+    }
+
+    fn saved(&mut self, folder: &std::path::Path) -> Vec<u8> {
+        let path = folder.join("checkpoint");
+        checkpoint::save(&path, &mut *self.learner, &self.optimizer, &Position::default()).unwrap();
+        std::fs::read(path).unwrap()
+    }
+}
+
+#[test]
+fn every_method_goes_on_from_a_checkpoint_with_the_same_bits() {
+    let settings = settings();
+    let folder = tempfile::tempdir().unwrap();
+    for &name in Name::ALL {
+        let method = settings.methods.get(name);
+        let mut whole = Training::start(&settings, &method);
+        let losses: Vec<f64> = (0..STEPS).map(|step| whole.step(step)).collect();
+        assert!(losses.iter().all(|loss| loss.is_finite()), "{name:?}: {losses:?}");
+        // In its second epoch and after it, so that queues have gone round and clusters are there.
+        for cut in [3, 5] {
+            let mut first = Training::start(&settings, &method);
+            (0..cut).for_each(|step| assert_eq!(first.step(step), losses[step], "{name:?}"));
+            first.saved(folder.path());
+            let mut second = Training::start(&settings, &method);
+            checkpoint::load(&folder.path().join("checkpoint"), &mut *second.learner, &mut second.optimizer).unwrap();
+            let rest: Vec<f64> = (cut..STEPS).map(|step| second.step(step)).collect();
+            assert_eq!(rest, losses[cut..], "{name:?} from step {cut}");
+            assert!(second.saved(folder.path()) == whole.saved(folder.path()), "{name:?} from step {cut}");
+        }
+    }
+}
+
+#[test]
+fn no_target_or_memory_is_left_out_of_a_checkpoint() {
+    // A checkpoint that lacks a part of a method's state is refused, and so is one of another method.
+    let settings = settings();
+    let folder = tempfile::tempdir().unwrap();
+    let mut simclr = Training::start(&settings, &settings.methods.get(Name::Simclr));
+    simclr.saved(folder.path());
+    for name in [Name::Byol, Name::MocoV2, Name::Pirl, Name::Dino, Name::DeepclusterV2] {
+        let mut other = Training::start(&settings, &settings.methods.get(name));
+        let path = folder.path().join("checkpoint");
+        let error = checkpoint::load(&path, &mut *other.learner, &mut other.optimizer).unwrap_err();
+        assert!(error.to_string().contains("checkpoint"), "{name:?}: {error}");
+    }
+}
