@@ -29,6 +29,7 @@ use sempair::data::augment::Normalization;
 use sempair::data::augment::Pipeline;
 use sempair::data::augment::Resampler;
 use sempair::data::augment::Rotation;
+use sempair::data::augment::Small;
 use sempair::data::augment::Solarize;
 use sempair::data::augment::Views;
 use sempair::data::augment::Window;
@@ -414,6 +415,57 @@ fn batches(shift: u32, pipeline: Pipeline) -> Batches {
     let set = ImageSet::new("toy/train", 5, vec!["a".into(), "b".into()], labels, pixels);
     let pairs = (0..count).map(|i| (i, (i + shift) % count)).collect();
     Batches::new(Arc::new(Source { set, pairs }), Arc::new(pipeline), 4, 11).unwrap()
+}
+
+/// Views that are resized images.
+fn plainly(size: usize, small: Small) -> Pipeline {
+    let views = Views { first: Augmentation::none(), second: Augmentation::none() };
+    Pipeline::new(views, normalization(), size).with_small(small)
+}
+
+fn resized(image: &[u8], source: usize, size: usize) -> Vec<f32> {
+    let mut out = vec![0.0; 3 * size * size];
+    augment::plain(image, source, size, &normalization(), &mut out);
+    out
+}
+
+#[test]
+fn a_jigsaw_is_the_second_image_in_nine_shuffled_cells() {
+    let pipeline = plainly(4, Small::Jigsaw); // cells of 2x2, so that an image of 6x6 is cut as it is
+    let images: [Vec<u8>; 2] = [7, 11].map(|step| (0..108u32).map(|i| (i * step % 251) as u8).collect());
+    let whole = resized(&images[1], 6, 6);
+    let tile = |cell: usize| -> Vec<f32> {
+        let (top, left) = (cell / 3 * 2, cell % 3 * 2);
+        (0..2).flat_map(|y| whole[3 * ((top + y) * 6 + left)..][..6].to_vec()).collect()
+    };
+    let order_of = |seed: u64| -> Vec<usize> {
+        let mut out = vec![f32::NAN; pipeline.small_floats()];
+        pipeline.small([&images[0], &images[1]], 6, 0, Key::root(seed), &mut out);
+        out.chunks(12).map(|cell| (0..9).find(|&of| tile(of) == cell).expect("a cell of the image")).collect()
+    };
+    let orders: Vec<Vec<usize>> = (0..8).map(order_of).collect();
+    for order in &orders {
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..9).collect::<Vec<_>>());
+    }
+    assert!(orders.iter().any(|order| *order != orders[0]));
+}
+
+#[test]
+fn small_crops_come_in_turn_of_both_images_and_view_by_view() {
+    let pipeline = plainly(6, Small::Random { count: 3, scale: [0.1, 0.5] });
+    let batches = batches(1, pipeline.clone());
+    let batch = batches.epoch(0, 0).next().unwrap();
+    let floats = pipeline.small_floats();
+    assert_eq!((floats, batch.crops.len()), (3 * 3 * 3, 3 * 4 * 3 * 3 * 3));
+    let image = |index: u32| (index * 75..(index + 1) * 75).map(|i| (i * i / 5 + i) as u8).collect::<Vec<u8>>();
+    for (at, crop) in batch.crops.chunks(floats).enumerate() {
+        let (view, pair) = (at / 4, batch.chosen[at % 4]);
+        let of = if view % 2 == 0 { pair } else { (pair + 1) % 23 };
+        assert_eq!(crop, resized(&image(of), 5, 3), "view {view} of pair {pair}");
+    }
+    assert_eq!(batches.epoch(0, 0).next().unwrap(), batch);
 }
 
 #[test]

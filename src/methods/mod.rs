@@ -179,7 +179,8 @@ pub struct Start<D: Device> {
 pub struct Batch<'a> {
     /// (2N, image, image, 3): all first views, then all second ones.
     pub images: &'a [f32],
-    /// (M N, image / 2, image / 2, 3): the first small view of each pair, then the second, ..
+    /// (M N, image / 2, image / 2, 3): the first random crop of each pair, then the second, ..; or the nine cells of the
+    /// first pair's jigsaw, then those of the second's, ..
     pub crops: &'a [f32],
     /// The place of each pair in the training set: N.
     pub pairs: &'a [u32],
@@ -207,11 +208,6 @@ impl Moment {
     /// Whether an epoch begins.
     pub fn begins_epoch(self) -> bool {
         self.step.is_multiple_of(self.steps_per_epoch)
-    }
-
-    /// The part of the training that is done, from 0 to 1.
-    pub fn progress(self) -> f64 {
-        self.step as f64 / self.steps as f64
     }
 }
 
@@ -273,6 +269,15 @@ fn above_zero(key: &str, name: &str, value: f32) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(format!("`{key}.{name}` is {value}; it must be above 0"))
+        .hint(format!("`sempair config {key}` shows the method's settings")))
+}
+
+/// `value` must be 0 or more.
+fn not_negative(key: &str, name: &str, value: f32) -> Result<()> {
+    if value >= 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::new(format!("`{key}.{name}` is {value}; it must be 0 or more"))
         .hint(format!("`sempair config {key}` shows the method's settings")))
 }
 

@@ -15,7 +15,7 @@ use crate::tensor::{self, Pooled, Vectors};
 use crate::tensor::bridge::{self, Embedding, Loss};
 
 use super::hard_negatives::{self, Hardness};
-use super::{Batch, Learner, MethodSettings, Moment, Size, Start, above_zero};
+use super::{Batch, Learner, MethodSettings, Moment, Size, Start, above_zero, not_negative};
 
 /// SimCLR's hyperparameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,7 +46,8 @@ impl MethodSettings for Settings {
     }
 
     fn validate(&self, key: &str) -> Result<()> {
-        above_zero(key, "temperature", self.temperature)
+        above_zero(key, "temperature", self.temperature)?;
+        not_negative(key, "hard_negatives", self.hard_negatives)
     }
 
     fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
