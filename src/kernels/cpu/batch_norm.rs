@@ -271,7 +271,7 @@ struct Normalize<'a, E, const SHORTCUT: bool, const RECTIFY: bool> {
 }
 
 impl<E: Element, const SHORTCUT: bool, const RECTIFY: bool> Tiled for Normalize<'_, E, SHORTCUT, RECTIFY> {
-    const HEIGHT: usize = 1;
+    const HEIGHT: usize = 4;
 
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {
@@ -360,7 +360,7 @@ struct InputGradient<'a, E, const GATE: u8, const DZ: bool> {
 }
 
 impl<E: Element, const GATE: u8, const DZ: bool> Tiled for InputGradient<'_, E, GATE, DZ> {
-    const HEIGHT: usize = 1;
+    const HEIGHT: usize = 4;
 
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {

@@ -12,6 +12,7 @@
 use std::ops::Range;
 
 use super::Isa;
+use super::isa::with_wide_vectors;
 use super::pack;
 use super::pack::Panel;
 use super::partition::PIECE;
@@ -38,6 +39,10 @@ const TILES: usize = 48;
 const BLOCK: usize = 128 * 1024;
 /// Units of both operands that `accumulate` packs at a time: they stay in a third-level cache.
 const ACCUMULATED: usize = 1024 * 1024;
+/// Units of both operands that a task of `accumulate` packs where it works alone: most of a second-level cache.
+const ALONE: usize = 160 * 1024;
+/// Parts whose terms are summed apart, or a multiple: they share out evenly among the usual numbers of cores.
+const PARTS: usize = 8;
 /// Images that are packed in one go; even.
 const RUN: usize = 64;
 /// Rows of this many bytes, or a multiple, all fall into the same few places of a first-level cache.
@@ -113,7 +118,7 @@ pub fn gather<E: Element>(
     a: Rows<E>,
     b: Weights,
     sizes: &Gathered,
-    sources: impl Fn(usize, &mut Vec<(usize, usize)>) + Sync,
+    sources: impl Fn(usize, &mut Vec<(usize, usize)>),
 ) {
     let &Gathered { images, positions, columns, .. } = sizes;
     assert!(c.len() == images * positions * columns, "gather: sizes do not fit");
@@ -123,6 +128,7 @@ pub fn gather<E: Element>(
         return;
     }
     let cut = Cut::new(isa, sizes, pack::units::<E>(sizes.inner));
+    let way = Way::new(a, &cut, positions, sources);
     let c = Shared::new(c);
     with_scratch(cut.panels * cut.panel_units, |packed| {
         pack_weights::<E>(&cut, packed, b);
@@ -130,13 +136,12 @@ pub fn gather<E: Element>(
             let panels = part(cut.panels, cut.groups, task % cut.groups);
             let tiles = part(cut.tiles, cut.tile_parts, task / cut.groups);
             with_scratch(cut.copy_units(), |copy| {
-                let mut reader = Reader { a, cut: &cut, list: Vec::new(), segments: Vec::new(), copy };
                 for index in tiles {
                     let (group, position) = (index / positions, index % positions);
                     let rows = tile_rows(images, isa.rows(), group);
-                    let (a, stride) = reader.read(position, &rows, &sources);
+                    let (a, stride) = way.read(position, &rows, copy);
                     for panel in panels.clone() {
-                        reader.fetch_ahead(rows.end, panel - panels.start, panels.len());
+                        way.fetch_ahead(rows.end, panel - panels.start, panels.len());
                         let range = cut.columns(panel);
                         let at = (position * images + rows.start) * columns + range.start;
                         let tile = Tile {
@@ -147,11 +152,11 @@ pub fn gather<E: Element>(
                             a,
                             b: packed[panel * cut.panel_units..].as_ptr(),
                             operands: Operands::Rows { stride },
-                            segments: &reader.segments,
+                            segments: way.segments(position),
                             rows: rows.len(),
                             columns: range.len(),
                         };
-                        // SAFETY: `read` checked the rows of a, and its segments name packed rows only; tasks differ
+                        // SAFETY: `Way::new` checked the rows of a, and its segments name packed rows only; tasks differ
                         // in their panels or their (group, position), so no two write the same element.
                         unsafe { tile::tile::<E, E>(isa, &tile) };
                     }
@@ -253,59 +258,78 @@ impl Cut {
     }
 }
 
-/// Finds the rows of a for one tile: in place where they can be used so, else copied side by side.
-struct Reader<'r, E> {
-    a: Rows<'r, E>,
-    cut: &'r Cut,
+/// Where the rows of a lie for each position: in place where they can be used so, else copied side by side for each tile.
+struct Way<'w, E> {
+    a: Rows<'w, E>,
+    cut: &'w Cut,
+    in_place: bool,
+    /// Taps with the sources that they meet, position by position.
     list: Vec<(usize, usize)>,
+    /// What the rows of a position hold, one segment for each tap.
     segments: Vec<Segment>,
-    copy: &'r mut [f32],
+    /// Where each position's taps begin, and the last one's end.
+    starts: Vec<usize>,
 }
 
-impl<E: Element> Reader<'_, E> {
-    /// Where the rows of `images` at `position` begin, and their stride, in units; `segments` then says what they hold.
-    fn read(
-        &mut self,
-        position: usize,
-        images: &Range<usize>,
-        sources: &impl Fn(usize, &mut Vec<(usize, usize)>),
-    ) -> (*const f32, usize) {
-        let Cut { inner, taps, tap_units, images: all, .. } = *self.cut;
-        self.list.clear();
-        sources(position, &mut self.list);
-        assert!(self.list.iter().all(|&(tap, _)| tap < taps), "gather: no such tap: {:?}", self.list);
-        self.segments.clear();
-        match self.a {
-            Rows::Maps(a) if inner.is_multiple_of(E::TERMS) && !(inner * size_of::<E>()).is_multiple_of(ALIAS) => {
-                let start = images.start * inner;
-                for &(tap, source) in &self.list {
-                    let end = (source * all + images.end) * inner;
-                    assert!(end <= a.len(), "gather: position {source} lies outside a");
-                    let a = source * all * inner / E::TERMS;
-                    self.segments.push(Segment { a, b: tap * tap_units, len: tap_units });
-                }
-                (a[start..].as_ptr().cast(), inner / E::TERMS)
+impl<'w, E: Element> Way<'w, E> {
+    fn new(a: Rows<'w, E>, cut: &'w Cut, positions: usize, sources: impl Fn(usize, &mut Vec<(usize, usize)>)) -> Self {
+        let &Cut { inner, taps, tap_units, images, .. } = cut;
+        let aliased = (inner * size_of::<E>()).is_multiple_of(ALIAS);
+        let in_place = matches!(a, Rows::Lines { .. }) || inner.is_multiple_of(E::TERMS) && !aliased;
+        let (mut list, mut segments, mut starts) = (Vec::new(), Vec::new(), vec![0]);
+        for position in 0..positions {
+            sources(position, &mut list);
+            let of_position = &list[segments.len()..];
+            let first = of_position.first().map_or(0, |&(_, source)| source);
+            for (place, &(tap, source)) in of_position.iter().enumerate() {
+                assert!(tap < taps, "gather: no such tap: {tap}");
+                let a = match a {
+                    Rows::Maps(a) => {
+                        let end = (source + 1) * images * inner;
+                        assert!(end <= a.len(), "gather: position {source} lies outside a");
+                        if in_place { source * images * inner / E::TERMS } else { place * tap_units }
+                    }
+                    Rows::Lines { values, image } => {
+                        let end = source + (images - 1) * image + tap_units * E::TERMS;
+                        let whole = (source - first).is_multiple_of(E::TERMS) && image.is_multiple_of(E::TERMS);
+                        assert!(whole && end <= values.len(), "gather: no line at {source}");
+                        (source - first) / E::TERMS
+                    }
+                };
+                segments.push(Segment { a, b: tap * tap_units, len: tap_units });
             }
+            starts.push(segments.len());
+        }
+        Self { a, cut, in_place, list, segments, starts }
+    }
+
+    fn taps(&self, position: usize) -> Range<usize> {
+        self.starts[position]..self.starts[position + 1]
+    }
+
+    /// What the rows at a position hold.
+    fn segments(&self, position: usize) -> &[Segment] {
+        &self.segments[self.taps(position)]
+    }
+
+    /// Where the rows of `images` at `position` begin, and their stride, in units.
+    fn read(&self, position: usize, images: &Range<usize>, copy: &mut [f32]) -> (*const f32, usize) {
+        let &Cut { inner, tap_units, images: all, .. } = self.cut;
+        let list = &self.list[self.taps(position)];
+        match self.a {
+            Rows::Maps(a) if self.in_place => (a[images.start * inner..].as_ptr().cast(), inner / E::TERMS),
             Rows::Maps(a) => {
                 let stride = self.cut.copy_stride();
-                for (place, &(tap, source)) in self.list.iter().enumerate() {
-                    for (copy, image) in self.copy.chunks_mut(stride).zip(images.clone()) {
+                for (place, &(_, source)) in list.iter().enumerate() {
+                    for (copy, image) in copy.chunks_mut(stride).zip(images.clone()) {
                         let row = &a[(source * all + image) * inner..][..inner];
                         copy_units(&mut copy[place * tap_units..][..tap_units], row);
                     }
-                    self.segments.push(Segment { a: place * tap_units, b: tap * tap_units, len: tap_units });
                 }
-                (self.copy.as_ptr(), stride)
+                (copy.as_ptr(), stride)
             }
             Rows::Lines { values, image } => {
-                let first = self.list.first().map_or(0, |&(_, source)| source);
-                for &(tap, source) in &self.list {
-                    let end = source + (images.end - 1) * image + tap_units * E::TERMS;
-                    let whole = (source - first).is_multiple_of(E::TERMS) && image.is_multiple_of(E::TERMS);
-                    assert!(whole && end <= values.len(), "gather: no line at {source}");
-                    let a = (source - first) / E::TERMS;
-                    self.segments.push(Segment { a, b: tap * tap_units, len: tap_units });
-                }
+                let first = list.first().map_or(0, |&(_, source)| source);
                 (values[first + images.start * image..].as_ptr().cast(), image / E::TERMS)
             }
         }
@@ -352,7 +376,9 @@ pub struct Accumulated {
 
 /// c += aᵀ b, where `source(tap, position)` is the position of b that a tap meets, if any.
 ///
-/// The terms are taken in blocks. All tasks first pack a block of both operands, and then share out its tiles of c.
+/// Where c is small beside the operands, the images are cut into parts: a task packs a part of both operands into its own
+/// cache and sums it up, and the sums are joined in order. Else the terms are taken in blocks: all tasks first pack a
+/// block of both operands, and then share out its tiles of c.
 pub fn accumulate<E: Element, F: Maker<E>>(
     isa: Isa,
     c: &mut [f32],
@@ -366,15 +392,76 @@ pub fn accumulate<E: Element, F: Maker<E>>(
     if c.is_empty() || a.is_empty() {
         return;
     }
+    let whole = Meetings::new(sizes.taps, 0..sizes.positions, &source);
+    if let Some(parts) = sizes.parts(isa, E::TERMS, &whole) {
+        return accumulate_apart(isa, c, a, b, sizes, &whole, parts);
+    }
     let (image_blocks, position_blocks) = sizes.blocks(isa, E::TERMS);
+    let meetings: Vec<Meetings> = (0..position_blocks)
+        .map(|block| Meetings::new(sizes.taps, part(sizes.positions, position_blocks, block), &source))
+        .collect();
     for block in 0..image_blocks * position_blocks {
         let images = part(sizes.images, image_blocks, block / position_blocks);
-        let positions = part(sizes.positions, position_blocks, block % position_blocks);
-        let block = Block::new(isa, sizes, images, positions, E::TERMS, &source);
+        let block = Block::new(isa, sizes, images, &meetings[block % position_blocks], E::TERMS);
         with_scratch(block.a_units() + block.b_units(), |scratch| {
-            block.pack(scratch, a, b);
-            block.add::<E>(c, scratch);
+            block.pack(scratch, a, b, Crew::All);
+            block.add::<E>(c, scratch, Crew::All);
         });
+    }
+}
+
+/// `accumulate` by parts of the images, each a block of its own.
+fn accumulate_apart<E: Element, F: Maker<E>>(
+    isa: Isa,
+    c: &mut [f32],
+    a: &[E],
+    b: &Terms<E, F>,
+    sizes: &Accumulated,
+    whole: &Meetings,
+    parts: usize,
+) {
+    let len = c.len();
+    with_scratch(parts * len, |sums| {
+        let of_parts = Shared::new(sums);
+        for_each(parts, |index| {
+            // SAFETY: tasks differ in their part.
+            let sums = unsafe { of_parts.slice(index * len, len) };
+            sums.fill(0.0);
+            let block = Block::new(isa, sizes, part(sizes.images, parts, index), whole, E::TERMS);
+            with_scratch(block.a_units() + block.b_units(), |scratch| {
+                block.pack(scratch, a, b, Crew::Alone);
+                block.add::<E>(sums, scratch, Crew::Alone);
+            });
+        });
+        let (sums, c) = (&*sums, Shared::new(c));
+        for_each(len.div_ceil(PIECE), |piece| {
+            let range = piece * PIECE..len.min((piece + 1) * PIECE);
+            // SAFETY: the pieces are disjoint.
+            let c = unsafe { c.slice(range.start, range.len()) };
+            with_wide_vectors(|| {
+                for of_part in sums.chunks_exact(len) {
+                    c.iter_mut().zip(&of_part[range.clone()]).for_each(|(c, sum)| *c += sum);
+                }
+            });
+        });
+    });
+}
+
+/// Who does the work of a block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Crew {
+    /// All threads, and this one waits for them.
+    All,
+    /// This thread.
+    Alone,
+}
+
+impl Crew {
+    fn for_each(self, count: usize, body: impl Fn(usize) + Sync + Send) {
+        match self {
+            Self::All => for_each(count, body),
+            Self::Alone => (0..count).for_each(body),
+        }
     }
 }
 
@@ -391,6 +478,40 @@ impl Accumulated {
         let block = if block < line { block } else { block / line * line };
         (image_blocks, positions.div_ceil(block))
     }
+
+    /// The parts of the images that are summed apart, if that pays: one fits a cache, its runs are long, and joining the
+    /// sums costs little beside packing.
+    fn parts(&self, isa: Isa, unit_terms: usize, whole: &Meetings) -> Option<usize> {
+        let a = self.positions * self.rows.div_ceil(isa.rows()) * isa.lanes();
+        let b = whole.slots.len() * isa.width(self.columns);
+        let images = self.images.div_ceil(unit_terms);
+        let parts = images.div_ceil((ALONE / (a + b)).max(1)).next_multiple_of(PARTS);
+        let sums = parts * self.rows * self.taps * self.columns;
+        (images >= 4 * parts && sums <= images * (a + b) / 2).then_some(parts)
+    }
+}
+
+/// Which positions of b some positions of a draw on.
+struct Meetings {
+    positions: Range<usize>,
+    /// The positions of b, in order.
+    slots: Vec<usize>,
+    /// For each tap, in order, the place of a position of a, and of the slot that it meets.
+    of_taps: Vec<Vec<(usize, usize)>>,
+}
+
+impl Meetings {
+    fn new(taps: usize, positions: Range<usize>, source: &impl Fn(usize, usize) -> Option<usize>) -> Self {
+        let of_tap = |tap| positions.clone().enumerate().filter_map(move |(place, p)| Some((place, source(tap, p)?)));
+        let mut of_taps: Vec<Vec<(usize, usize)>> = (0..taps).map(|tap| of_tap(tap).collect()).collect();
+        let mut slots: Vec<usize> = of_taps.iter().flatten().map(|&(_, source)| source).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        for (_, source) in of_taps.iter_mut().flatten() {
+            *source = slots.binary_search(source).expect("every source has its slot");
+        }
+        Self { positions, slots, of_taps }
+    }
 }
 
 /// Some images at some positions, as terms of an `accumulate`.
@@ -398,9 +519,7 @@ struct Block<'s> {
     isa: Isa,
     sizes: &'s Accumulated,
     images: Range<usize>,
-    positions: Range<usize>,
-    /// The positions of b that the block draws on, in order.
-    slots: Vec<usize>,
+    meetings: &'s Meetings,
     /// For each tap, where its terms lie in the packed operands.
     segments: Vec<Vec<Segment>>,
     /// Units of the images at one position.
@@ -410,41 +529,28 @@ struct Block<'s> {
 }
 
 impl<'s> Block<'s> {
-    fn new(
-        isa: Isa,
-        sizes: &'s Accumulated,
-        images: Range<usize>,
-        positions: Range<usize>,
-        unit_terms: usize,
-        source: &impl Fn(usize, usize) -> Option<usize>,
-    ) -> Self {
+    fn new(isa: Isa, sizes: &'s Accumulated, images: Range<usize>, meetings: &'s Meetings, unit_terms: usize) -> Self {
         let len = images.len().div_ceil(unit_terms);
-        let mut slots: Vec<usize> =
-            (0..sizes.taps).flat_map(|tap| positions.clone().filter_map(move |p| source(tap, p))).collect();
-        slots.sort_unstable();
-        slots.dedup();
-        let of_tap = |tap| {
+        let of_tap = |meetings: &Vec<(usize, usize)>| {
             let mut segments = Vec::new();
-            for (place, position) in positions.clone().enumerate() {
-                let Some(source) = source(tap, position) else { continue };
-                let slot = slots.binary_search(&source).expect("every source has its slot");
+            for &(place, slot) in meetings {
                 push_joined(&mut segments, Segment { a: place * len, b: slot * len, len });
             }
             segments
         };
-        let segments = (0..sizes.taps).map(of_tap).collect();
+        let segments = meetings.of_taps.iter().map(of_tap).collect();
         let (row_tiles, panels) = (sizes.rows.div_ceil(isa.rows()), sizes.columns.div_ceil(isa.columns()));
-        Self { isa, sizes, images, positions, slots, segments, len, row_tiles, panels }
+        Self { isa, sizes, images, meetings, segments, len, row_tiles, panels }
     }
 
     /// Units of the packed rows of one tile.
     fn a_panel(&self) -> usize {
-        self.positions.len() * self.len * self.isa.lanes()
+        self.meetings.positions.len() * self.len * self.isa.lanes()
     }
 
     /// Units of the packed columns of one tile.
     fn b_panel(&self) -> usize {
-        self.slots.len() * self.len * self.isa.columns()
+        self.meetings.slots.len() * self.len * self.isa.columns()
     }
 
     fn a_units(&self) -> usize {
@@ -471,20 +577,20 @@ impl<'s> Block<'s> {
     }
 
     /// Packs a and then b into `scratch`, panel by panel, each position by position.
-    fn pack<E: Element, F: Maker<E>>(&self, scratch: &mut [f32], a: &[E], b: &Terms<E, F>) {
+    fn pack<E: Element, F: Maker<E>>(&self, scratch: &mut [f32], a: &[E], b: &Terms<E, F>, crew: Crew) {
         // Runs of an even number of images, so that both terms of a unit lie in one.
         let runs = self.images.len().div_ceil(RUN);
-        let places = self.positions.len() + self.slots.len();
+        let (positions, slots) = (self.meetings.positions.len(), self.meetings.slots.len());
+        let places = positions + slots;
         let scratch = Shared::new(scratch);
-        let elements =
-            self.images.len() * (self.positions.len() * self.sizes.rows + self.slots.len() * self.sizes.columns);
+        let elements = self.images.len() * (positions * self.sizes.rows + slots * self.sizes.columns);
         let tasks = (elements / PIECE).clamp(1, TASKS).min(places * runs);
-        for_each(tasks, |task| {
+        crew.for_each(tasks, |task| {
             let mut made = Vec::new();
             for index in part(places * runs, tasks, task) {
                 let (place, run) = (index / runs, index % runs * RUN);
                 let images = self.images.start + run..(self.images.start + run + RUN).min(self.images.end);
-                match place.checked_sub(self.positions.len()) {
+                match place.checked_sub(positions) {
                     None => self.pack_a(&scratch, a, place, run, &images),
                     Some(slot) => self.pack_b(&scratch, b, slot, run, &images, &mut made),
                 }
@@ -500,7 +606,7 @@ impl<'s> Block<'s> {
             pitch: isa.lanes(),
         };
         let panels: Vec<Panel> = (0..self.row_tiles).map(of_tile).collect();
-        let first = (self.positions.start + place) * self.sizes.images + images.start;
+        let first = (self.meetings.positions.start + place) * self.sizes.images + images.start;
         // SAFETY: tasks differ in their place or their images.
         unsafe { pack::rows::<E, E>(isa, scratch, &panels, images.len(), |r| &a[(first + r) * all..][..all]) };
     }
@@ -516,13 +622,13 @@ impl<'s> Block<'s> {
     ) {
         let (isa, all) = (self.isa, self.sizes.columns);
         let (rows, pitch, len) = match b {
-            Terms::Maps(b) => (&b[(self.slots[slot] * self.sizes.images + images.start) * all..], all, all),
+            Terms::Maps(b) => (&b[(self.meetings.slots[slot] * self.sizes.images + images.start) * all..], all, all),
             Terms::Made(make) => {
                 // Made rows have whole vectors: what stands beyond the columns meets none.
                 let len = isa.width(all);
                 let pitch = len + SLACK;
                 made.resize(images.len() * pitch, E::default());
-                make(self.slots[slot], images.clone(), made, pitch);
+                make(self.meetings.slots[slot], images.clone(), made, pitch);
                 (&made[..], pitch, len)
             }
         };
@@ -537,13 +643,13 @@ impl<'s> Block<'s> {
     }
 
     /// Adds the block's terms to c.
-    fn add<E: Element>(&self, c: &mut [f32], packed: &[f32]) {
+    fn add<E: Element>(&self, c: &mut [f32], packed: &[f32], crew: Crew) {
         let &Accumulated { rows, taps, columns, .. } = self.sizes;
-        let terms = self.images.len() * self.positions.len();
+        let terms = self.images.len() * self.meetings.positions.len();
         let wanted = ((rows * taps * columns).saturating_mul(terms) / TASK).clamp(1, TASKS);
         let groups = wanted.div_ceil(taps * self.panels).clamp(1, self.row_tiles);
         let c = Shared::new(c);
-        for_each(groups * taps * self.panels, |task| {
+        crew.for_each(groups * taps * self.panels, |task| {
             let (group, tap, panel) = (task / (taps * self.panels), task / self.panels % taps, task % self.panels);
             if self.segments[tap].is_empty() {
                 return;

@@ -180,6 +180,19 @@ pub fn fetch<T>(value: &T) {
     let _ = value;
 }
 
+/// Asks for the cache line at an address, which need not be valid, to be read or written soon; for the second-level cache
+/// only, where the first has no room.
+#[inline(always)]
+pub fn fetch_from<T>(place: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the instruction ignores what is not valid, and every x86-64 processor has it.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(place.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
 impl Element for f32 {
     const NAME: &'static str = "f32";
     fn from_f32(value: f32) -> Self {

@@ -21,6 +21,7 @@
 //! | ±1, ±2 | 1.7e-6 (2.0e-5) | 1.7e-6 (1.5e-5) |
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::Isa;
@@ -40,6 +41,7 @@ use super::tile;
 use super::tile::Operands;
 use super::tile::Segment;
 use super::tile::Tile;
+use super::vector;
 use super::vector::Element;
 use super::vector::Kernel;
 use super::vector::Vector;
@@ -404,8 +406,6 @@ fn add_weight_gradient(isa: Isa, dw: &mut [f32], sums: &[f32], outputs: usize, c
 
 /// A linear map of lines of numbers; of a square of FROM x FROM numbers it makes TO x TO, by columns and then by rows.
 trait Transform<const FROM: usize, const TO: usize> {
-    /// The rows that are made at a time, three at most: so few that the intermediate numbers stay in registers.
-    const PARTS: [&'static [usize]; 2];
     /// # Safety
     /// The instruction set of V must be enabled in the caller.
     unsafe fn apply<V: Vector>(d: [V; FROM]) -> [V; TO];
@@ -430,8 +430,6 @@ struct TapGradients;
 const SCALES: [f64; 3] = [1.0 / (A * A * B * B), 0.5 / (A * A * (A * A - B * B)), 0.5 / (B * B * (B * B - A * A))];
 
 impl Transform<LINE, LINE> for Input {
-    const PARTS: [&'static [usize]; 2] = [&[0, 1, 2], &[3, 4, 5]];
-
     #[inline(always)]
     unsafe fn apply<V: Vector>(d: [V; LINE]) -> [V; LINE] {
         // SAFETY: the caller's.
@@ -447,8 +445,6 @@ impl Transform<LINE, LINE> for Input {
 }
 
 impl Transform<SQUARE, LINE> for Spread {
-    const PARTS: [&'static [usize]; 2] = [&[0, 1, 2], &[3, 4, 5]];
-
     #[inline(always)]
     unsafe fn apply<V: Vector>(d: [V; SQUARE]) -> [V; LINE] {
         // SAFETY: the caller's.
@@ -463,8 +459,6 @@ impl Transform<SQUARE, LINE> for Spread {
 }
 
 impl Transform<LINE, SQUARE> for Output {
-    const PARTS: [&'static [usize]; 2] = [&[0, 2], &[1, 3]];
-
     #[inline(always)]
     unsafe fn apply<V: Vector>(m: [V; LINE]) -> [V; SQUARE] {
         // SAFETY: the caller's.
@@ -482,8 +476,6 @@ impl Transform<LINE, SQUARE> for Output {
 }
 
 impl Transform<TAPS, LINE> for Taps {
-    const PARTS: [&'static [usize]; 2] = [&[0, 1, 2], &[3, 4, 5]];
-
     #[inline(always)]
     unsafe fn apply<V: Vector>(g: [V; TAPS]) -> [V; LINE] {
         // SAFETY: the caller's.
@@ -498,8 +490,6 @@ impl Transform<TAPS, LINE> for Taps {
 }
 
 impl Transform<LINE, TAPS> for TapGradients {
-    const PARTS: [&'static [usize]; 2] = [&[0, 1], &[2]];
-
     #[inline(always)]
     unsafe fn apply<V: Vector>(u: [V; LINE]) -> [V; TAPS] {
         // SAFETY: the caller's.
@@ -568,78 +558,73 @@ impl<T: Transform<FROM, TO>, E: Element, F: Element, const FROM: usize, const TO
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        let whole = self.len - self.len % V::LANES;
+        let mut start = 0;
         // SAFETY: `transform`'s caller promised `len` elements behind each place.
         unsafe {
-            for start in (0..whole).step_by(V::LANES) {
-                self.step::<V>(start, V::LANES);
+            while start + ABREAST * V::LANES <= self.len {
+                self.step::<V, ABREAST>(start, V::LANES);
+                start += ABREAST * V::LANES;
             }
-            if whole < self.len {
-                self.step::<V>(whole, self.len - whole);
+            while start < self.len {
+                self.step::<V, 1>(start, V::LANES.min(self.len - start));
+                start += V::LANES;
             }
         }
     }
 }
 
+/// Vectors that are transformed side by side: the places of a map's square lie a multiple of 4 KiB apart and share a set
+/// of the first-level cache, so each line is read, and written, in one go.
+const ABREAST: usize = 2;
+/// Steps ahead that the next lines are asked for.
+const AHEAD: usize = 4;
+
 impl<T: Transform<FROM, TO>, E: Element, F: Element, const FROM: usize, const TO: usize> Runs<'_, T, E, F, FROM, TO> {
-    /// `count` elements from `start` on.
+    /// N vectors from `start` on, of `count` elements each.
     ///
     /// # Safety
     /// These must lie in the runs, with the instruction set of V enabled in the caller.
     #[inline(always)]
-    unsafe fn step<V: Vector>(&self, start: usize, count: usize) {
-        // SAFETY: the caller's promise.
+    unsafe fn step<V: Vector, const N: usize>(&self, start: usize, count: usize) {
+        let mut columns = [[[const { MaybeUninit::<V>::uninit() }; N]; TO]; FROM];
+        // SAFETY: the caller's promise; every place of `columns` is written before it is read. Loops, not closures: the
+        // compiler does not take a closure of so many vectors into the kernel.
         unsafe {
-            self.part::<V, 0>(start, count);
-            self.part::<V, 1>(start, count);
-        }
-    }
-
-    /// Some rows of the result. Their numbers are constants, so that the compiler leaves out what only others need, and
-    /// keeps the columns in registers.
-    ///
-    /// # Safety
-    /// As for `step`.
-    #[inline(always)]
-    unsafe fn part<V: Vector, const PART: usize>(&self, start: usize, count: usize) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let mut columns = [[V::splat(0.0); TO]; FROM];
             for (column, transformed) in columns.iter_mut().enumerate() {
-                // Loops, not closures: the compiler does not take a closure of so many vectors into the kernel.
-                let mut d = [V::splat(0.0); FROM];
-                for (d, from) in d.iter_mut().zip(&self.from) {
-                    *d = load(from[column].add(start), count);
+                let mut d = [[V::splat(0.0); FROM]; N];
+                for row in 0..FROM {
+                    for (n, d) in d.iter_mut().enumerate() {
+                        d[row] = load(self.from[row][column].add(start + n * V::LANES), count);
+                    }
+                    vector::fetch_from(self.from[row][column].wrapping_add(start + AHEAD * N * V::LANES));
                 }
-                *transformed = T::apply(d);
-            }
-            // No loop either, which might be left as one.
-            let rows = T::PARTS[PART];
-            self.row(&columns, rows[0], start, count);
-            if rows.len() > 1 {
-                self.row(&columns, rows[1], start, count);
-            }
-            if rows.len() > 2 {
-                self.row(&columns, rows[2], start, count);
-            }
-        }
-    }
-
-    /// # Safety
-    /// As for `step`.
-    #[inline(always)]
-    unsafe fn row<V: Vector>(&self, columns: &[[V; TO]; FROM], row: usize, start: usize, count: usize) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let mut d = [V::splat(0.0); FROM];
-            for (d, column) in d.iter_mut().zip(columns) {
-                *d = column[row];
-            }
-            for (column, mut value) in T::apply(d).into_iter().enumerate() {
-                if let Some(onto) = self.onto {
-                    value = value.add(load(onto[row][column].add(start), count));
+                for (n, d) in d.into_iter().enumerate() {
+                    for (place, value) in transformed.iter_mut().zip(T::apply(d)) {
+                        place[n].write(value);
+                    }
                 }
-                store(self.to[row][column].add(start), value, count);
+            }
+            for row in 0..TO {
+                let mut rows = [[V::splat(0.0); TO]; N];
+                for (n, values) in rows.iter_mut().enumerate() {
+                    let mut d = [V::splat(0.0); FROM];
+                    for (d, column) in d.iter_mut().zip(&columns) {
+                        *d = column[row][n].assume_init();
+                    }
+                    *values = T::apply(d);
+                }
+                for column in 0..TO {
+                    for (n, values) in rows.iter().enumerate() {
+                        let (at, mut value) = (start + n * V::LANES, values[column]);
+                        if let Some(onto) = self.onto {
+                            value = value.add(load(onto[row][column].add(at), count));
+                        }
+                        store(self.to[row][column].add(at), value, count);
+                    }
+                    if TO == SQUARE {
+                        vector::fetch_from(self.to[row][column].wrapping_add(start + AHEAD * N * V::LANES));
+                    }
+                }
             }
         }
     }
