@@ -685,3 +685,30 @@ fn push_joined(segments: &mut Vec<Segment>, next: Segment) {
         _ => segments.push(next),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_weights_are_summed_in_parts_and_many_are_not() {
+        let parts = |rows, columns, side: usize, images| {
+            let positions = side * side;
+            let sizes = Accumulated { rows, taps: 1, columns, images, positions, line: side };
+            let whole = Meetings::new(1, 0..positions, &|_, position| Some(position));
+            sizes.parts(Isa::Avx512Bf16, 2, &whole)
+        };
+        assert_eq!(parts(32, 32, 16, 256), Some(16));
+        assert_eq!(parts(64, 64, 8, 256), Some(8));
+        assert_eq!(parts(128, 128, 4, 256), Some(8));
+        assert_eq!(parts(512, 512, 2, 256), None);
+        assert_eq!(parts(32, 32, 16, 16), None, "runs of two images");
+    }
+
+    #[test]
+    fn meetings_name_each_position_once() {
+        let meetings = Meetings::new(2, 1..4, &|tap, position| (tap + position < 4).then_some(2 * (tap + position)));
+        assert_eq!(meetings.slots, [2, 4, 6]);
+        assert_eq!(meetings.of_taps, [vec![(0, 0), (1, 1), (2, 2)], vec![(0, 1), (1, 2)]]);
+    }
+}
