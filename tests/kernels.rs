@@ -214,6 +214,7 @@ fn convolutions_of_networks_agree_with_their_definition() {
     assert_convolution(&shape(140, 4, 64, 96, 3, 1, 1)); // a single square, and several blocks of its images
     assert_convolution(&shape(14, 8, 32, 64, 1, 2, 0)); // a projection that skips pixels
     assert_convolution(&shape(30, 1, 2048, 34, 1, 1, 0)); // rows that alias in the cache
+    assert_convolution(&shape(512, 8, 8, 16, 1, 1, 0)); // more parts of the images than a few
 }
 
 #[test]

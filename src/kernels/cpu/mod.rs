@@ -17,8 +17,8 @@
 //!   neighbours in the inner dimension, so that one source serves both formats.
 //! - `pack`: operands rewritten as rows of units: weights once for each product, both operands of a weight gradient.
 //! - `product`: how a product is cut into tasks. `gather` makes outputs and input gradients; it reads activations in place
-//!   and adds bias and residual gradient while the sums are in registers. `accumulate` makes weight gradients, in blocks
-//!   that stay in the third-level cache.
+//!   and adds bias and residual gradient while the sums are in registers. `accumulate` makes weight gradients, by
+//!   parts in each core's second-level cache or in blocks that stay in the third-level cache.
 //! - `conv2d`, `linear`, `matmul`: what they pass to `product`; `windows`: those of images, padded once. `winograd`: 3x3
 //!   convolutions of stride 1 by a quarter of the multiplications, in f32 for both formats. `attention`: one head of one
 //!   image is a task.
@@ -35,7 +35,8 @@
 //!
 //! # What was tried
 //! Measured on two cores of Zen 4 (peaks of one core: 235 GFLOP/s in bf16, 117 in f32); a step is SimCLR's on 32 pairs at
-//! 64x64 pixels. `sempair bench step --profile` shows where the time goes.
+//! 64x64 pixels, ResNet-small's one on 128 pairs at 32x32 on two threads. `sempair bench step --profile` shows where the
+//! time goes.
 //!
 //! | tried | expected | measured | kept |
 //! |---|---|---|---|
@@ -54,13 +55,14 @@
 //! | its transforms row by row, in registers | no intermediate numbers in memory | 60 % of the time waits for the map: a square's 36 places lie multiples of 4 KiB apart and push each other out of the first-level cache before the second half of a line is read | no |
 //! | its transforms by columns into memory, then by rows, two vectors (a line of bf16) at a time | each line read once | ResNet-small's 3x3: 3 % | yes |
 //! | then fetching reads and writes ahead into the second-level cache | the waiting hidden | forward 9.3 to 8.4, input gradient 9.5 to 8.7 ms | yes |
-//! | transformed numbers in bf16 | products twice as fast: 5 of 48 ms | error of an output 1.1e-2 of its rms where the direct method has 2.3e-3; F(2x2), 4.4e-3, would not be faster than F(4x4) in f32 | not built |
+//! | transformed numbers in bf16 | products twice as fast: 5 of 48 ms | error of an output 1.1e-2 of its rms where the direct method has 2.3e-3; F(2x2), 4.4e-3, would not be faster than F(4x4) in f32; not built | no |
 //! | weight gradients: each task packs its own blocks | packing 5 % | 30 % of ViT-S/8's, where a side of 1,536 is packed by each of four tasks: 127 GFLOP/s a core | no |
 //! | weight gradients: all tasks pack a block, then share its tiles | packing once, no partial sums | the same product 188 GFLOP/s a core | yes |
-//! | weight gradients with few weights: parts of the images, each packed and summed in one core's second-level cache, joined in order | no traffic with the third level | ResNet-small's 3x3: 12.1 to 11.4 ms, beside busy neighbours 15.4 to 11.7; first convolution 1.8 to 1.1 ms | yes |
+//! | weight gradients with few weights: parts of the images, each packed and summed in one core's second-level cache, joined in order | no traffic with the third level | ResNet-small's 3x3: 12.1 to 11.4 ms, beside busy neighbours 15.4 to 11.7, and the first convolution's 1.8 to 1.1 ms | yes |
 //! | the same with all tasks sharing blocks of that size | the same | nothing: twice as many waits for each other, nine taps do not share out | no |
 //! | the taps of a position found once, not by each tile | 400 of a tile's 1,000 to 3,000 cycles | 3x3/2 forward 3.0 to 2.7, input gradient 3.6 to 3.2 ms; 1x1/2 2.9 to 2.0 | yes |
 //! | pairs of rows joined as they are loaded | half the packing | weight gradients of ResNet-50 2 to 10 % | yes |
+//! | fetching what a tile's sums are added to, as it begins | a wait for memory at each end of a tile | weight gradients of ViT-S/8 in f32 4 % faster | yes |
 //! | fetching the next tile's rows ahead (1x1) | hides the memory's latency | 64 to 256 channels 178 to 195, 256 to 64 channels 146 to 187 GFLOP/s | yes |
 //! | pages of 2 MiB (by the allocator's switch) | 5 to 10 % by fewer page walks | within the noise | no |
 //! | windows of images copied from images with their padding, in pieces of constant size | 2 times | first convolution (3x3/2, 256 images of 32x32, bf16, one core): forward 2.5 to 1.3, weight gradient 3.0 to 1.8 ms | weight gradient |
@@ -68,7 +70,7 @@
 //! | a last tile's rows packed with those before it, whole vectors | 10 % | the same weight gradient 1.8 to 1.6 ms | yes |
 //! | batch norm: four short rows to a tile, their coefficients loaded once | 1.5 times | ResNet-small's backward 4.0 to 2.7, forward 2.2 to 1.7 ms | yes |
 //! | statistics of batch norm in the convolution's epilogue | a pass over maps in cache runs at 28 GB/s a core: at most 0.5 of 63 ms in ResNet-small's step on two cores, less 2 % of each convolution for the sums, and no pivot is known before them | not built | no |
-//! | two trainings side by side on a thread each | no waiting for the other thread | 6 % more images than by one on two threads | not built |
+//! | two trainings side by side on a thread each | no waiting for the other thread | two processes: 6 % more images than by one on two threads; not built | no |
 //! | gradients cleared on all cores | half the time | 4 ms of ResNet-50's step, at the memory's speed | yes |
 
 pub mod attention;

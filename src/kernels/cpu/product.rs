@@ -4,10 +4,11 @@
 //! The batch is inside (`Layout::Maps`), so at one position a map is a dense matrix (images, channels), and a convolution
 //! is a sum of dense products, one for each tap of the kernel that meets the image: padding is never multiplied.
 //!
-//! - `gather`: outputs and input gradients. Rows of c are images at a position. Activations are read in place, weights
-//!   are packed by the task that uses them.
-//! - `accumulate`: weight gradients. The inner dimension runs over images and positions. Both operands are packed, in
-//!   blocks that stay in the third-level cache.
+//! - `gather`: outputs and input gradients. Rows of c are images at a position. Activations are read in place where whole
+//!   units lie so that they do not alias, and weights are packed once for all tasks.
+//! - `accumulate`: weight gradients. The inner dimension runs over images and positions. Both operands are packed: a part
+//!   of the images by each task, in the second-level cache of its core, where the weights are few; else by all tasks
+//!   together, in blocks that stay in the third-level cache.
 
 use std::ops::Range;
 
@@ -31,17 +32,18 @@ use super::vector::Element;
 
 /// Multiplications that make a parallel task worth its start (some 20 to 40 microseconds).
 const TASK: usize = 4 << 20;
-/// Tasks of one product at most: enough for many cores, few enough to pack weights only a few times.
+/// Tasks that a product is cut into at most: enough for many cores.
 const TASKS: usize = 64;
-/// Tiles of a task at least, so that packing weights costs a few percent of using them.
+/// Tiles of a task at least, so that its start costs little.
 const TILES: usize = 48;
-/// Units that a task packs at a time: half of a common second-level cache of 1 MiB.
+/// Units of packed weights that a task goes over for each tile: half of a common second-level cache of 1 MiB.
 const BLOCK: usize = 128 * 1024;
 /// Units of both operands that `accumulate` packs at a time: they stay in a third-level cache.
 const ACCUMULATED: usize = 1024 * 1024;
-/// Units of both operands that a task of `accumulate` packs where it works alone: most of a second-level cache.
+/// Units of both operands that a task of `accumulate` packs at a time where it works alone: with its sums they fill most
+/// of a second-level cache.
 const ALONE: usize = 160 * 1024;
-/// Parts whose terms are summed apart, or a multiple: they share out evenly among the usual numbers of cores.
+/// Parts that are summed apart come in multiples of so many: on 2, 4 or 8 cores none waits for another.
 const PARTS: usize = 8;
 /// Images that are packed in one go; even.
 const RUN: usize = 64;
@@ -128,7 +130,7 @@ pub fn gather<E: Element>(
         return;
     }
     let cut = Cut::new(isa, sizes, pack::units::<E>(sizes.inner));
-    let way = Way::new(a, &cut, positions, sources);
+    let sources = Sources::new(a, &cut, positions, sources);
     let c = Shared::new(c);
     with_scratch(cut.panels * cut.panel_units, |packed| {
         pack_weights::<E>(&cut, packed, b);
@@ -139,9 +141,9 @@ pub fn gather<E: Element>(
                 for index in tiles {
                     let (group, position) = (index / positions, index % positions);
                     let rows = tile_rows(images, isa.rows(), group);
-                    let (a, stride) = way.read(position, &rows, copy);
+                    let (a, stride) = sources.read(position, &rows, copy);
                     for panel in panels.clone() {
-                        way.fetch_ahead(rows.end, panel - panels.start, panels.len());
+                        sources.fetch_ahead(rows.end, panel - panels.start, panels.len());
                         let range = cut.columns(panel);
                         let at = (position * images + rows.start) * columns + range.start;
                         let tile = Tile {
@@ -152,11 +154,11 @@ pub fn gather<E: Element>(
                             a,
                             b: packed[panel * cut.panel_units..].as_ptr(),
                             operands: Operands::Rows { stride },
-                            segments: way.segments(position),
+                            segments: sources.segments(position),
                             rows: rows.len(),
                             columns: range.len(),
                         };
-                        // SAFETY: `Way::new` checked the rows of a, and its segments name packed rows only; tasks differ
+                        // SAFETY: `Sources::new` checked the rows of a, and its segments name packed rows only; tasks differ
                         // in their panels or their (group, position), so no two write the same element.
                         unsafe { tile::tile::<E, E>(isa, &tile) };
                     }
@@ -259,9 +261,10 @@ impl Cut {
 }
 
 /// Where the rows of a lie for each position: in place where they can be used so, else copied side by side for each tile.
-struct Way<'w, E> {
-    a: Rows<'w, E>,
-    cut: &'w Cut,
+struct Sources<'s, E> {
+    a: Rows<'s, E>,
+    cut: &'s Cut,
+    positions: usize,
     in_place: bool,
     /// Taps with the sources that they meet, position by position.
     list: Vec<(usize, usize)>,
@@ -271,8 +274,8 @@ struct Way<'w, E> {
     starts: Vec<usize>,
 }
 
-impl<'w, E: Element> Way<'w, E> {
-    fn new(a: Rows<'w, E>, cut: &'w Cut, positions: usize, sources: impl Fn(usize, &mut Vec<(usize, usize)>)) -> Self {
+impl<'s, E: Element> Sources<'s, E> {
+    fn new(a: Rows<'s, E>, cut: &'s Cut, positions: usize, sources: impl Fn(usize, &mut Vec<(usize, usize)>)) -> Self {
         let &Cut { inner, taps, tap_units, images, .. } = cut;
         let aliased = (inner * size_of::<E>()).is_multiple_of(ALIAS);
         let in_place = matches!(a, Rows::Lines { .. }) || inner.is_multiple_of(E::TERMS) && !aliased;
@@ -300,7 +303,7 @@ impl<'w, E: Element> Way<'w, E> {
             }
             starts.push(segments.len());
         }
-        Self { a, cut, in_place, list, segments, starts }
+        Self { a, cut, positions, in_place, list, segments, starts }
     }
 
     fn taps(&self, position: usize) -> Range<usize> {
@@ -335,11 +338,11 @@ impl<'w, E: Element> Way<'w, E> {
         }
     }
 
-    /// Asks the memory for a share, `part` of `parts`, of the rows that the next tile reads, where it reads neighbouring
-    /// rows of one position: short runs that the processor does not foresee.
+    /// Asks the memory for a share, `part` of `parts`, of the rows that the next tile reads, where those are the next rows
+    /// of the only position: short runs that the processor does not foresee.
     fn fetch_ahead(&self, next: usize, part: usize, parts: usize) {
         let Rows::Maps(a) = self.a else { return };
-        if self.cut.taps == 1 {
+        if self.cut.taps == 1 && self.positions == 1 {
             let rows = next * self.cut.inner..((next + self.cut.isa.rows()) * self.cut.inner).min(a.len());
             let share = super::partition::part(rows.len(), parts, part);
             let line = 64 / size_of::<E>();
@@ -376,16 +379,16 @@ pub struct Accumulated {
 
 /// c += aᵀ b, where `source(tap, position)` is the position of b that a tap meets, if any.
 ///
-/// Where c is small beside the operands, the images are cut into parts: a task packs a part of both operands into its own
-/// cache and sums it up, and the sums are joined in order. Else the terms are taken in blocks: all tasks first pack a
-/// block of both operands, and then share out its tiles of c.
+/// Where c is small beside the operands, the images are cut into parts: a task packs a part of both operands, block by
+/// block, into its own cache and sums it up, and the sums are joined in order. Else all tasks together pack a block of
+/// both operands, and then share out its tiles of c.
 pub fn accumulate<E: Element, F: Maker<E>>(
     isa: Isa,
     c: &mut [f32],
     a: &[E],
     b: &Terms<E, F>,
     sizes: &Accumulated,
-    source: impl Fn(usize, usize) -> Option<usize> + Sync,
+    source: impl Fn(usize, usize) -> Option<usize>,
 ) {
     assert!(c.len() == sizes.rows * sizes.taps * sizes.columns, "accumulate: sizes do not fit");
     assert!(a.len() == sizes.positions * sizes.images * sizes.rows, "accumulate: sizes do not fit");
@@ -394,12 +397,15 @@ pub fn accumulate<E: Element, F: Maker<E>>(
     }
     let whole = Meetings::new(sizes.taps, 0..sizes.positions, &source);
     if let Some(parts) = sizes.parts(isa, E::TERMS, &whole) {
-        return accumulate_apart(isa, c, a, b, sizes, &whole, parts);
+        return accumulate_apart(isa, c, a, b, sizes, &whole, &parts);
     }
     let (image_blocks, position_blocks) = sizes.blocks(isa, E::TERMS);
-    let meetings: Vec<Meetings> = (0..position_blocks)
-        .map(|block| Meetings::new(sizes.taps, part(sizes.positions, position_blocks, block), &source))
-        .collect();
+    let meetings = match position_blocks {
+        1 => vec![whole],
+        _ => (0..position_blocks)
+            .map(|block| Meetings::new(sizes.taps, part(sizes.positions, position_blocks, block), &source))
+            .collect(),
+    };
     for block in 0..image_blocks * position_blocks {
         let images = part(sizes.images, image_blocks, block / position_blocks);
         let block = Block::new(isa, sizes, images, &meetings[block % position_blocks], E::TERMS);
@@ -410,7 +416,7 @@ pub fn accumulate<E: Element, F: Maker<E>>(
     }
 }
 
-/// `accumulate` by parts of the images, each a block of its own.
+/// `accumulate` by parts of the images.
 fn accumulate_apart<E: Element, F: Maker<E>>(
     isa: Isa,
     c: &mut [f32],
@@ -418,24 +424,26 @@ fn accumulate_apart<E: Element, F: Maker<E>>(
     b: &Terms<E, F>,
     sizes: &Accumulated,
     whole: &Meetings,
-    parts: usize,
+    &Parts { count, blocks }: &Parts,
 ) {
     let len = c.len();
-    with_scratch(parts * len, |sums| {
+    with_scratch(count * len, |sums| {
         let of_parts = Shared::new(sums);
-        for_each(parts, |index| {
+        for_each(count, |index| {
             // SAFETY: tasks differ in their part.
             let sums = unsafe { of_parts.slice(index * len, len) };
             sums.fill(0.0);
-            let block = Block::new(isa, sizes, part(sizes.images, parts, index), whole, E::TERMS);
-            with_scratch(block.a_units() + block.b_units(), |scratch| {
-                block.pack(scratch, a, b, Crew::Alone);
-                block.add::<E>(sums, scratch, Crew::Alone);
-            });
+            for block in index * blocks..(index + 1) * blocks {
+                let block = Block::new(isa, sizes, part(sizes.images, count * blocks, block), whole, E::TERMS);
+                with_scratch(block.a_units() + block.b_units(), |scratch| {
+                    block.pack(scratch, a, b, Crew::Alone);
+                    block.add::<E>(sums, scratch, Crew::Alone);
+                });
+            }
         });
-        let (sums, c) = (&*sums, Shared::new(c));
-        for_each(len.div_ceil(PIECE), |piece| {
-            let range = piece * PIECE..len.min((piece + 1) * PIECE);
+        let (sums, c, piece_len) = (&*sums, Shared::new(c), PIECE / count);
+        for_each(len.div_ceil(piece_len), |piece| {
+            let range = piece * piece_len..len.min((piece + 1) * piece_len);
             // SAFETY: the pieces are disjoint.
             let c = unsafe { c.slice(range.start, range.len()) };
             with_wide_vectors(|| {
@@ -445,6 +453,14 @@ fn accumulate_apart<E: Element, F: Maker<E>>(
             });
         });
     });
+}
+
+/// How `accumulate` is cut where parts of the images are summed apart.
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
+    count: usize,
+    /// Of each part; one fits a cache.
+    blocks: usize,
 }
 
 /// Who does the work of a block.
@@ -479,15 +495,17 @@ impl Accumulated {
         (image_blocks, positions.div_ceil(block))
     }
 
-    /// The parts of the images that are summed apart, if that pays: one fits a cache, its runs are long, and joining the
-    /// sums costs little beside packing.
-    fn parts(&self, isa: Isa, unit_terms: usize, whole: &Meetings) -> Option<usize> {
+    /// The parts of the images that are summed apart, if that pays: runs are long, and joining the sums, which stay in the
+    /// third-level cache, costs little beside packing.
+    fn parts(&self, isa: Isa, unit_terms: usize, whole: &Meetings) -> Option<Parts> {
         let a = self.positions * self.rows.div_ceil(isa.rows()) * isa.lanes();
-        let b = whole.slots.len() * isa.width(self.columns);
-        let images = self.images.div_ceil(unit_terms);
-        let parts = images.div_ceil((ALONE / (a + b)).max(1)).next_multiple_of(PARTS);
-        let sums = parts * self.rows * self.taps * self.columns;
-        (images >= 4 * parts && sums <= images * (a + b) / 2).then_some(parts)
+        let b = whole.slots.len() * self.columns.div_ceil(isa.columns()) * isa.columns();
+        let units = self.images.div_ceil(unit_terms);
+        let fitting = (ALONE / (a + b)).max(1);
+        let most_sums = (units * (a + b) / 2).min(ACCUMULATED);
+        let most = (most_sums / (self.rows * self.taps * self.columns)).min(units / 4).min(TASKS) / PARTS * PARTS;
+        let count = units.div_ceil(fitting).next_multiple_of(PARTS).min(most);
+        (count > 0).then(|| Parts { count, blocks: units.div_ceil(count).div_ceil(fitting) })
     }
 }
 
@@ -584,7 +602,7 @@ impl<'s> Block<'s> {
         let places = positions + slots;
         let scratch = Shared::new(scratch);
         let elements = self.images.len() * (positions * self.sizes.rows + slots * self.sizes.columns);
-        let tasks = (elements / PIECE).clamp(1, TASKS).min(places * runs);
+        let tasks = if crew == Crew::Alone { 1 } else { (elements / PIECE).clamp(1, TASKS).min(places * runs) };
         crew.for_each(tasks, |task| {
             let mut made = Vec::new();
             for index in part(places * runs, tasks, task) {
@@ -698,11 +716,12 @@ mod tests {
             let whole = Meetings::new(1, 0..positions, &|_, position| Some(position));
             sizes.parts(Isa::Avx512Bf16, 2, &whole)
         };
-        assert_eq!(parts(32, 32, 16, 256), Some(16));
-        assert_eq!(parts(64, 64, 8, 256), Some(8));
-        assert_eq!(parts(128, 128, 4, 256), Some(8));
-        assert_eq!(parts(512, 512, 2, 256), None);
+        assert_eq!(parts(32, 32, 16, 256), Some(Parts { count: 16, blocks: 1 }));
+        assert_eq!(parts(64, 64, 8, 256), Some(Parts { count: 8, blocks: 1 }));
+        assert_eq!(parts(512, 512, 2, 256), None, "many weights");
         assert_eq!(parts(32, 32, 16, 16), None, "runs of two images");
+        // Many images: no more parts than their sums stay in a cache.
+        assert_eq!(parts(512, 128, 1, 73728), Some(Parts { count: 16, blocks: 12 }));
     }
 
     #[test]

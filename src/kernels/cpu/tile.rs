@@ -135,8 +135,15 @@ impl<U: Element, E: Element, const R: usize, const C: usize, const IN_TERMS: boo
     unsafe fn run<V: Vector>(self) {
         // SAFETY: the caller of `tile` promised every address, and the instruction set of V.
         unsafe {
+            let Tile { onto, c_stride, segments, .. } = self.0;
+            if !onto.is_null() {
+                // Wanted at the end only, and then at once.
+                for r in 0..R {
+                    (0..C).for_each(|j| vector::fetch_to_second_level(onto.wrapping_add(r * c_stride + j * V::LANES)));
+                }
+            }
             let mut sums = [[V::splat(0.0); C]; R];
-            for segment in self.0.segments {
+            for segment in *segments {
                 add_segment::<V, U, E, R, C, IN_TERMS>(&mut sums, self.0, segment);
             }
             finish(&sums, self.0);

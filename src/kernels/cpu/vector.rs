@@ -183,7 +183,7 @@ pub fn fetch<T>(value: &T) {
 /// Asks for the cache line at an address, which need not be valid, to be read or written soon; for the second-level cache
 /// only, where the first has no room.
 #[inline(always)]
-pub fn fetch_from<T>(place: *const T) {
+pub fn fetch_to_second_level<T>(place: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the instruction ignores what is not valid, and every x86-64 processor has it.
     unsafe {

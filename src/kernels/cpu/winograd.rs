@@ -573,8 +573,8 @@ impl<T: Transform<FROM, TO>, E: Element, F: Element, const FROM: usize, const TO
     }
 }
 
-/// Vectors that are transformed side by side: the places of a map's square lie a multiple of 4 KiB apart and share a set
-/// of the first-level cache, so each line is read, and written, in one go.
+/// Vectors that are transformed side by side. The places of a map's square often lie multiples of 4 KiB apart, and then
+/// share a set of the first-level cache: a line, two vectors of 16 bf16, is read, and written, in one go.
 const ABREAST: usize = 2;
 /// Steps ahead that the next lines are asked for.
 const AHEAD: usize = 4;
@@ -596,7 +596,7 @@ impl<T: Transform<FROM, TO>, E: Element, F: Element, const FROM: usize, const TO
                     for (n, d) in d.iter_mut().enumerate() {
                         d[row] = load(self.from[row][column].add(start + n * V::LANES), count);
                     }
-                    vector::fetch_from(self.from[row][column].wrapping_add(start + AHEAD * N * V::LANES));
+                    fetch(self.from[row][column].wrapping_add(start + AHEAD * N * V::LANES), N * V::LANES);
                 }
                 for (n, d) in d.into_iter().enumerate() {
                     for (place, value) in transformed.iter_mut().zip(T::apply(d)) {
@@ -622,12 +622,18 @@ impl<T: Transform<FROM, TO>, E: Element, F: Element, const FROM: usize, const TO
                         store(self.to[row][column].add(at), value, count);
                     }
                     if TO == SQUARE {
-                        vector::fetch_from(self.to[row][column].wrapping_add(start + AHEAD * N * V::LANES));
+                        fetch(self.to[row][column].wrapping_add(start + AHEAD * N * V::LANES), N * V::LANES);
                     }
                 }
             }
         }
     }
+}
+
+/// Asks for the lines of a run, which need not be valid.
+#[inline(always)]
+fn fetch<E>(run: *const E, len: usize) {
+    (0..len).step_by(64 / size_of::<E>()).for_each(|at| vector::fetch_to_second_level(run.wrapping_add(at)));
 }
 
 /// # Safety
