@@ -13,13 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
-use crate::nn::{BatchNormRelu, Linear, Parameters, sequence};
-use crate::optim::{Cosine, Recipe, follow};
+use crate::nn::{BatchNormRelu, Linear, sequence};
+use crate::optim::Recipe;
 use crate::tensor::{self, Vectors};
 
 use super::Graded;
 use super::cosine;
 use super::number;
+use super::target::Target;
 use super::{Batch, Learner, MethodSettings, Moment, Size, Start, State, a_part};
 
 /// BYOL's hyperparameters.
@@ -61,16 +62,14 @@ impl Settings {
         head: BuildHead<D, P, P>,
     ) -> Result<Box<dyn Learner<D>>> {
         let network = Network::open(&start.spec, head, &start.device, &start.initialisation)?;
-        let target = network.backbone().read().clone();
-        Ok(Box::new(Byol { network, target, settings: self.clone() }))
+        let target = Target::rising(&network, self.momentum);
+        Ok(Box::new(Byol { network, target }))
     }
 }
 
 struct Byol<D: tensor::Device, const P: usize> {
     network: Network<D, P, P>,
-    /// Batch normalisation of the target uses its own batch's moments.
-    target: Parameters<D>,
-    settings: Settings,
+    target: Target<D>,
 }
 
 impl<D: tensor::Device, const P: usize> Learner<D> for Byol<D, P> {
@@ -80,19 +79,18 @@ impl<D: tensor::Device, const P: usize> Learner<D> for Byol<D, P> {
 
     fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
         let pass = self.network.embed(batch.images, &[]);
-        let target = self.network.target(batch.images, &mut self.target); // (2N, P)
+        let target = self.target.project(&self.network, batch.images); // (2N, P)
         let loss = graded(&pass.p, &target, P);
         pass.backward(&loss.gradient);
         loss.value
     }
 
     fn moved(&mut self, at: Moment) {
-        let momentum = Cosine { from: self.settings.momentum.into(), to: 1.0, total: at.steps }.at(at.step);
-        follow(&mut self.target, &self.network.backbone().read(), momentum);
+        self.target.follow(&self.network, at);
     }
 
     fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
-        state.network("target", &mut self.target)
+        self.target.state("target", state)
     }
 }
 

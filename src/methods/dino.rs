@@ -14,14 +14,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
-use crate::nn::{Gelu, NormalLinear, Parameters, UnitRows, WeightNormLinear, sequence};
-use crate::optim::{Cosine, Recipe, follow};
+use crate::nn::{BatchNorm, Gelu, NormalLinear, UnitRows, WeightNormLinear, sequence};
+use crate::optim::Recipe;
 use crate::tensor::{self, Vectors};
 
 use super::Graded;
 use super::cross_entropy;
 use super::number;
 use super::reduce::column_sums;
+use super::target::Target;
 use super::{Batch, Crops, Learner, MethodSettings, Moment, Size, Start, State, a_part, above_zero};
 
 /// DINO's hyperparameters.
@@ -49,6 +50,14 @@ pub struct Settings {
 /// Three layers with GELU to a bottleneck of width B at unit length (section 3.2).
 type Projector<const F: usize, const H: usize, const B: usize> =
     sequence!(NormalLinear<F, H>, Gelu, NormalLinear<H, H>, Gelu, NormalLinear<H, B>, UnitRows);
+/// The same with batch normalisation before each GELU, an option of the authors' code. Without it, small heads on small
+/// encoders start with bottlenecks that all but agree (deviation 0.02), and the teacher's classes become even: the loss
+/// stays at log K.
+type NormalizedProjector<const F: usize, const H: usize, const B: usize> = sequence!(
+    NormalLinear<F, H>, BatchNorm<H>, Gelu,
+    NormalLinear<H, H>, BatchNorm<H>, Gelu,
+    NormalLinear<H, B>, UnitRows
+);
 
 impl MethodSettings for Settings {
     fn recipe(&self) -> &Recipe {
@@ -69,7 +78,7 @@ impl MethodSettings for Settings {
 
     fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
         match self.head {
-            Size::Small => self.with(start, head!(F => Projector<F, 512, 128>, WeightNormLinear<128, 512>)),
+            Size::Small => self.with(start, head!(F => NormalizedProjector<F, 512, 128>, WeightNormLinear<128, 512>)),
             Size::Paper => self.with(start, head!(F => Projector<F, 2048, 256>, WeightNormLinear<256, 65536>)),
         }
     }
@@ -82,15 +91,14 @@ impl Settings {
         head: BuildHead<D, B, K>,
     ) -> Result<Box<dyn Learner<D>>> {
         let network = Network::open(&start.spec, head, &start.device, &start.initialisation)?;
-        let teacher = network.backbone().read().clone();
+        let teacher = Target::rising(&network, self.momentum);
         Ok(Box::new(Dino { network, teacher, centre: Centre::new(K), settings: self.clone() }))
     }
 }
 
 struct Dino<D: tensor::Device, const B: usize, const K: usize> {
     network: Network<D, B, K>,
-    /// Batch normalisation, where the encoder has some, uses the teacher's own batch.
-    teacher: Parameters<D>,
+    teacher: Target<D>,
     centre: Centre,
     settings: Settings,
 }
@@ -102,7 +110,7 @@ impl<D: tensor::Device, const B: usize, const K: usize> Learner<D> for Dino<D, B
 
     fn step(&mut self, batch: &Batch<'_>, at: Moment) -> f64 {
         let pass = self.network.embed(batch.images, batch.crops); // ((2 + crops) N, K)
-        let teacher = self.network.target_predictions(batch.images, &mut self.teacher); // (2N, K)
+        let teacher = self.teacher.predict(&self.network, batch.images); // (2N, K)
         let temperatures = Temperatures {
             student: self.settings.student_temperature,
             teacher: self.settings.teacher_temperature.temperature(at.epoch()),
@@ -117,12 +125,11 @@ impl<D: tensor::Device, const B: usize, const K: usize> Learner<D> for Dino<D, B
     }
 
     fn moved(&mut self, at: Moment) {
-        let momentum = Cosine { from: self.settings.momentum.into(), to: 1.0, total: at.steps }.at(at.step);
-        follow(&mut self.teacher, &self.network.backbone().read(), momentum);
+        self.teacher.follow(&self.network, at);
     }
 
     fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
-        state.network("teacher", &mut self.teacher)?;
+        self.teacher.state("teacher", state)?;
         state.floats("centre", &mut self.centre.mean)
     }
 }

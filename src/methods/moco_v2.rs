@@ -24,11 +24,12 @@ use crate::methods::contrast::same;
 use crate::methods::contrast::similarities;
 use crate::methods::contrast::unit;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
-use crate::nn::{Identity, Linear, Parameters, Relu, sequence};
-use crate::optim::{Recipe, follow};
+use crate::nn::{Identity, Linear, Relu, sequence};
+use crate::optim::Recipe;
 use crate::rng::Key;
 use crate::tensor::{self, Vectors};
 
+use super::target::Target;
 use super::{Batch, Learner, MethodSettings, Moment, Start, State, a_part, above_zero, at_least, categories, places};
 
 /// MoCo v2's hyperparameters.
@@ -66,7 +67,7 @@ impl MethodSettings for Settings {
     fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
         let head: BuildHead<D, P, P> = head!(F => Head<F>, Identity);
         let network = Network::open(&start.spec, head, &start.device, &start.initialisation)?;
-        let target = network.backbone().read().clone();
+        let target = Target::steady(&network, self.momentum);
         let queues = [0, 1].map(|view| Queue::new(start.draws.split("queue").at(view), self.queue, P));
         Ok(Box::new(MocoV2 { network, target, queues, settings: self.clone() }))
     }
@@ -76,7 +77,7 @@ struct MocoV2<D: tensor::Device> {
     network: Network<D, P, P>,
     /// Makes the keys. The authors shuffle the batch between GPUs, so that a query's batch normalisation is not its
     /// key's; on one device each network normalises by its own batch.
-    target: Parameters<D>,
+    target: Target<D>,
     /// Of first views' keys, and of second views'.
     queues: [Queue; 2],
     settings: Settings,
@@ -89,7 +90,7 @@ impl<D: tensor::Device> Learner<D> for MocoV2<D> {
 
     fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
         let pass = self.network.embed(batch.images, &[]);
-        let keys = self.network.target(batch.images, &mut self.target); // (2N, P)
+        let keys = self.target.project(&self.network, batch.images); // (2N, P)
         let categories = self.settings.mask_same_category.then_some(batch.categories);
         let [first, second] = &mut self.queues;
         let loss = both_directions(&pass.p, &keys, [first, second], categories, self.settings.temperature);
@@ -100,12 +101,12 @@ impl<D: tensor::Device> Learner<D> for MocoV2<D> {
         loss.value
     }
 
-    fn moved(&mut self, _: Moment) {
-        follow(&mut self.target, &self.network.backbone().read(), self.settings.momentum.into());
+    fn moved(&mut self, at: Moment) {
+        self.target.follow(&self.network, at);
     }
 
     fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
-        state.network("target", &mut self.target)?;
+        self.target.state("target", state)?;
         for (view, queue) in self.queues.iter_mut().enumerate() {
             state.floats(&format!("queue.{view}"), &mut queue.keys)?;
             categories(state, &format!("queue.{view}.categories"), &mut queue.categories)?;

@@ -19,10 +19,11 @@ use crate::methods::contrast::same;
 use crate::methods::contrast::similarities;
 use crate::methods::contrast::unit;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
-use crate::nn::{BatchNormPlain, BatchNormRelu, LinearNoBias, Parameters, sequence};
-use crate::optim::{Cosine, Recipe, follow};
+use crate::nn::{BatchNormPlain, BatchNormRelu, LinearNoBias, sequence};
+use crate::optim::Recipe;
 use crate::tensor::{self, Vectors};
 
+use super::target::Target;
 use super::{Batch, Learner, MethodSettings, Moment, Size, Start, State, a_part, above_zero};
 
 /// MoCo v3's hyperparameters.
@@ -41,7 +42,8 @@ pub struct Settings {
     pub recipe: Recipe,
 }
 
-/// Two layers as the authors' code has them for ResNets: batch normalisation behind both, the last without parameters.
+/// Two layers as the authors' code has them for ResNets (for transformers it has three): batch normalisation behind both,
+/// the last without parameters.
 type Projector<const F: usize, const H: usize, const P: usize> =
     sequence!(LinearNoBias<F, H>, BatchNormRelu<H>, LinearNoBias<H, P>, BatchNormPlain<P>);
 /// Two layers, batch normalisation behind the first.
@@ -72,15 +74,15 @@ impl Settings {
         head: BuildHead<D, P, P>,
     ) -> Result<Box<dyn Learner<D>>> {
         let network = Network::open(&start.spec, head, &start.device, &start.initialisation)?;
-        let target = network.backbone().read().clone();
+        let target = Target::rising(&network, self.momentum);
         Ok(Box::new(MocoV3 { network, target, settings: self.clone() }))
     }
 }
 
 struct MocoV3<D: tensor::Device, const P: usize> {
     network: Network<D, P, P>,
-    /// Makes the keys; its batch normalisation uses its own batch's moments.
-    target: Parameters<D>,
+    /// Makes the keys.
+    target: Target<D>,
     settings: Settings,
 }
 
@@ -91,7 +93,7 @@ impl<D: tensor::Device, const P: usize> Learner<D> for MocoV3<D, P> {
 
     fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
         let pass = self.network.embed(batch.images, &[]);
-        let keys = self.network.target(batch.images, &mut self.target); // (2N, P)
+        let keys = self.target.project(&self.network, batch.images); // (2N, P)
         let categories = self.settings.mask_same_category.then_some(batch.categories);
         let loss = both_directions(&pass.p, &keys, P, categories, self.settings.temperature);
         pass.backward(&loss.gradient);
@@ -99,12 +101,11 @@ impl<D: tensor::Device, const P: usize> Learner<D> for MocoV3<D, P> {
     }
 
     fn moved(&mut self, at: Moment) {
-        let momentum = Cosine { from: self.settings.momentum.into(), to: 1.0, total: at.steps }.at(at.step);
-        follow(&mut self.target, &self.network.backbone().read(), momentum);
+        self.target.follow(&self.network, at);
     }
 
     fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
-        state.network("target", &mut self.target)
+        self.target.state("target", state)
     }
 }
 

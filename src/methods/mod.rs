@@ -4,7 +4,7 @@
 //! Every method has one shape: an encoder, a projector whose results are z (N, P), and a predictor or prototypes on them
 //! with results p (N, Q), through which gradients enter. All views of a step are rows: N first views, then N second
 //! views, then small crops where a method wants some. `cosine`, `correlation`, `cross_entropy` and `reduce` are what several
-//! losses share.
+//! losses share, `target` is the network that follows.
 
 pub mod contrast;
 mod correlation;
@@ -12,6 +12,7 @@ mod cosine;
 mod cross_entropy;
 pub mod hard_negatives;
 mod reduce;
+mod target;
 
 use dfdx::prelude::Dtype;
 use serde::{Deserialize, Serialize};

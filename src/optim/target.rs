@@ -1,6 +1,6 @@
 //! Target networks: a second set of parameters that follows the online ones as their exponential moving average (Grill
-//! et al. 2020, <https://arxiv.org/abs/2006.07733>). The momentum's schedule is [`super::Cosine`] from its first value
-//! to 1.
+//! et al. 2020, <https://arxiv.org/abs/2006.07733>). Where the momentum rises, it does so along a [`super::Cosine`]
+//! from its first value to 1.
 
 use crate::nn::Parameters;
 use crate::tensor::Device;

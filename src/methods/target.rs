@@ -1,0 +1,60 @@
+//! The target network of BYOL, DINO and both versions of MoCo: parameters of the online network's layout that follow it
+//! slowly, and through which no gradient flows. It follows after the optimiser's step. Its batch normalisation uses the
+//! moments of its own batch.
+
+use crate::error::Result;
+use crate::models::{AnyNetwork, Network};
+use crate::nn::Parameters;
+use crate::optim::{Cosine, follow};
+use crate::tensor::Device;
+
+use super::{Moment, State};
+
+/// A target network.
+pub(super) struct Target<D: Device> {
+    parameters: Parameters<D>,
+    /// Momentum of the first step, and after the last; between them half a cosine.
+    momentum: [f64; 2],
+}
+
+impl<D: Device> Target<D> {
+    /// A copy of the online network, whose momentum rises to 1.
+    pub(super) fn rising<const P: usize, const Q: usize>(network: &Network<D, P, Q>, momentum: f32) -> Self {
+        Self { parameters: network.backbone().read().clone(), momentum: [momentum.into(), 1.0] }
+    }
+
+    /// A copy of the online network with the same momentum throughout.
+    pub(super) fn steady<const P: usize, const Q: usize>(network: &Network<D, P, Q>, momentum: f32) -> Self {
+        Self { momentum: [momentum.into(); 2], ..Self::rising(network, momentum) }
+    }
+
+    /// Projections (N, P) of `images`.
+    pub(super) fn project<const P: usize, const Q: usize>(
+        &mut self,
+        network: &Network<D, P, Q>,
+        images: &[f32],
+    ) -> Vec<f32> {
+        network.target(images, &mut self.parameters)
+    }
+
+    /// Predictions (N, Q) of `images`.
+    pub(super) fn predict<const P: usize, const Q: usize>(
+        &mut self,
+        network: &Network<D, P, Q>,
+        images: &[f32],
+    ) -> Vec<f32> {
+        network.target_predictions(images, &mut self.parameters)
+    }
+
+    /// Moves towards the online network.
+    pub(super) fn follow<const P: usize, const Q: usize>(&mut self, network: &Network<D, P, Q>, at: Moment) {
+        let [from, to] = self.momentum;
+        let momentum = Cosine { from, to, total: at.steps }.at(at.step);
+        follow(&mut self.parameters, &network.backbone().read(), momentum);
+    }
+
+    /// Shows a checkpoint its parameters.
+    pub(super) fn state(&mut self, name: &str, state: &mut dyn State<D>) -> Result<()> {
+        state.network(name, &mut self.parameters)
+    }
+}
