@@ -281,6 +281,29 @@ fn one_encoder_is_trained_probed_exported_and_imported() {
 }
 
 #[test]
+fn a_collapse_stops_a_training_unless_it_shall_go_on() {
+    let place = Place::new();
+    // Where all images are one, so are their projections.
+    let image = image::RgbImage::from_pixel(32, 32, image::Rgb([200, 120, 40]));
+    for category in ["cat", "dog"] {
+        let folder = place.path().join("same").join(category);
+        fs::create_dir_all(&folder).unwrap();
+        (0..8).for_each(|index| image.save(folder.join(format!("{index}.png"))).unwrap());
+    }
+    place.stdout(&["data", "import", "same", "--quiet"]);
+    let arguments = "pretrain --quiet --method vicreg --data same --epochs 4 --set pairs.categories=2 \
+                     --set pairs.per_category=4 --set pretrain.batch=4";
+    let arguments: Vec<&str> = arguments.split_whitespace().collect();
+    let error = place.error(&arguments);
+    assert!(error.contains("the representation of VICReg has collapsed by epoch 1"), "{error}");
+    assert!(error.contains("hint: ") && error.contains("--keep-going"), "{error}");
+    assert_eq!(place.json(&["runs", "--json"])[0]["status"], "failed");
+
+    let trained = place.stdout(&[&arguments[..], &["--keep-going"]].concat());
+    assert!(trained.contains("completed") && trained.contains("VICReg SP same seed 0"), "{trained}");
+}
+
+#[test]
 fn a_missing_set_is_left_out_and_a_damaged_one_is_an_error() {
     let place = Place::new();
     let sets = ["--data", "sets", "--set", "evaluation.sets=[\"synth-10\", \"cifar-10\"]"];
@@ -391,6 +414,24 @@ fn benchmarks_print_their_facts() {
     assert_eq!(step["step_seconds"].as_array().unwrap().len(), 2);
     let augment = place.json(&["bench", "augment", "--image", "32", "--threads", "2", "--rounds", "1", "--json"]);
     assert!(augment["images_per_second_median"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn every_method_has_its_step_timed() {
+    let place = Place::new();
+    for method in sempair::methods::Name::ALL {
+        let arguments = ["bench", "step", "--model", "resnet-small", "--image", "32", "--steps", "1"];
+        let step = place.json(&[&arguments[..], &["--method", method.id(), "--json"]].concat());
+        assert_eq!(step["method"], method.id());
+        assert_eq!(step["step_seconds"].as_array().unwrap().len(), 1);
+    }
+    let wrong = ["bench", "step", "--method", "dino", "--set", "methods.dino.momentum=2"];
+    let error = place.error(&wrong);
+    assert!(error.contains("`methods.dino.momentum` is 2") && error.contains("hint: "), "{error}");
+    let error = place.error(&["bench", "step", "--method", "dino", "--set", "methods.byol.momentum=0.5"]);
+    assert!(error.contains("changes nothing of a step of dino"), "{error}");
+    let error = place.error(&["bench", "step", "--method", "deepcluster-v2", "--pairs", "10"]);
+    assert!(error.contains("64 clusters of the 40 pairs") && error.contains("clusters=[40]"), "{error}");
 }
 
 #[test]

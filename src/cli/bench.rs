@@ -2,52 +2,24 @@
 
 use std::process::ExitCode;
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use crate::data::augment::throughput;
 use crate::error::{Error, Result};
 use crate::kernels::cpu;
 use crate::models::{Encoder, ModelSpec, Stem};
-use crate::train::bench::time_steps;
+use crate::train::bench::{Subject, time_steps};
 use crate::train::settings::PrecisionChoice;
 
 use super::profile::Profile;
-use super::setup::print_json_line;
+use super::setup::{self, print_json_line};
+use super::{App, ConfigArgs};
 
 #[derive(Subcommand)]
 pub(super) enum BenchCommand {
-    /// Time SimCLR training steps: encoder, head, loss, backward, SGD
-    Step {
-        /// The encoder
-        #[arg(long, value_enum, default_value_t = Model::Resnet18)]
-        model: Model,
-        /// Height and width of the images in pixels
-        #[arg(long, default_value_t = 64)]
-        image: usize,
-        /// Pairs of a step; it sees two images of each
-        #[arg(long, default_value_t = 32)]
-        pairs: usize,
-        /// Number format of activations and products; auto is bf16 where the processor multiplies it
-        #[arg(long, value_enum, default_value_t = Format::Auto)]
-        precision: Format,
-        /// Timed steps
-        #[arg(long, default_value_t = 8)]
-        steps: usize,
-        /// Say where the time goes, beside the measured peaks of this machine
-        ///
-        /// A product's operations are its multiplications, times two for their additions: where a window reaches into a
-        /// map's padding, there are none. Winograd's method (3x3, stride 1) makes about a quarter, in f32, but is counted
-        /// like the direct one, so that its share of the peak may exceed 100 %. Bytes are a floor: operands read once,
-        /// results written once, in the formats that they have. The peaks are those of all threads together with the
-        /// instruction set in use: products whose operands stay in registers and the first-level cache, and plain copies,
-        /// in memory and in the second-level cache, of which bytes read and written count.
-        #[arg(long)]
-        profile: bool,
-        /// Print JSON, on one line
-        #[arg(long)]
-        json: bool,
-    },
+    /// Time training steps: networks, heads, loss, backward, optimiser
+    Step(StepArgs),
     /// Time SimCLR's augmentation, from 64x64 bytes to normalised floats
     Augment {
         /// Height and width of the views in pixels
@@ -60,6 +32,48 @@ pub(super) enum BenchCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// What `bench step` times.
+#[derive(Args)]
+pub(super) struct StepArgs {
+    /// The encoder
+    #[arg(long, value_enum, default_value_t = Model::Resnet18)]
+    model: Model,
+    /// The method, such as dino; without it SimCLR as PyTorch's script has it, with the head of its paper
+    ///
+    /// Its settings are the defaults', sempair.toml's and those of SEMPAIR_ variables: `sempair config methods.dino`. Images
+    /// per second count two of each pair, whatever small views a method sees besides.
+    #[arg(long)]
+    method: Option<String>,
+    /// Set one value of methods.<method> or optimizer, such as methods.dino.head=paper
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "method")]
+    sets: Vec<String>,
+    /// Height and width of the images in pixels
+    #[arg(long, default_value_t = 64)]
+    image: usize,
+    /// Pairs of a step; it sees two images of each
+    #[arg(long, default_value_t = 32)]
+    pairs: usize,
+    /// Number format of activations and products; auto is bf16 where the processor multiplies it
+    #[arg(long, value_enum, default_value_t = Format::Auto)]
+    precision: Format,
+    /// Timed steps
+    #[arg(long, default_value_t = 8)]
+    steps: usize,
+    /// Say where the time goes, beside the measured peaks of this machine
+    ///
+    /// A product's operations are its multiplications, times two for their additions: where a window reaches into a
+    /// map's padding, there are none. Winograd's method (3x3, stride 1) makes about a quarter, in f32, but is counted
+    /// like the direct one, so that its share of the peak may exceed 100 %. Bytes are a floor: operands read once,
+    /// results written once, in the formats that they have. The peaks are those of all threads together with the
+    /// instruction set in use: products whose operands stay in registers and the first-level cache, and plain copies,
+    /// in memory and in the second-level cache, of which bytes read and written count.
+    #[arg(long)]
+    profile: bool,
+    /// Print JSON, on one line
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -110,36 +124,43 @@ impl Model {
 }
 
 /// `sempair bench`.
-pub(super) fn run(command: BenchCommand) -> Result<ExitCode> {
+pub(super) fn run(app: &App, command: BenchCommand) -> Result<ExitCode> {
     match command {
-        BenchCommand::Step { model, image, pairs, precision, steps, profile, json } => {
-            step(model, image, pairs, precision.choice(), steps, profile, json)
-        }
+        BenchCommand::Step(args) => step(app, &args),
         BenchCommand::Augment { image, rounds, json } => augment(image, rounds, json),
     }
 }
 
-fn step(
-    model: Model,
-    image: usize,
-    pairs: usize,
-    choice: PrecisionChoice,
-    steps: usize,
-    profile: bool,
-    json: bool,
-) -> Result<ExitCode> {
+/// The method of `--method` and `--set`.
+fn subject(app: &App, args: &StepArgs) -> Result<Subject> {
+    let Some(name) = &args.method else { return Ok(Subject::simclr_of_peers()) };
+    let own = format!("methods.{name}.");
+    if let Some(set) = args.sets.iter().find(|set| !set.starts_with(&own) && !set.starts_with("optimizer.")) {
+        return Err(Error::new(format!("`--set {set}` changes nothing of a step of {name}"))
+            .hint(format!("`sempair config methods.{name}` and `sempair config optimizer` list what does")));
+    }
+    let sets = std::iter::once(format!("method={name}")).chain(args.sets.iter().cloned()).collect();
+    let config =
+        ConfigArgs { profile: "quick".into(), sets, methods: None, seeds: None, data: None, out: None, device: None };
+    Ok(Subject::of(&setup::resolve(app, &config)?.settings))
+}
+
+fn step(app: &App, args: &StepArgs) -> Result<ExitCode> {
+    let &StepArgs { model, image, pairs, precision, steps, profile, json, .. } = args;
     at_least_one("pairs", pairs)?;
     at_least_one("steps", steps)?;
     let name = model.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default();
-    let precision = choice.resolve();
-    let measured = time_steps(&model.spec(image), precision, pairs, steps)?;
+    let precision = precision.choice().resolve();
+    let subject = subject(app, args)?;
+    let measured = time_steps(&model.spec(image), &subject, precision, pairs, steps)?;
+    let method = subject.method.name();
     let rates = measured.seconds.iter().map(|seconds| 2.0 * pairs as f64 / seconds).collect::<Vec<_>>();
     let memory = peak_memory(); // before the machine's own measurement takes some
     let profile = profile.then(|| Profile::new(&measured));
     let (precision, isa, threads) = (precision.name(), cpu::isa().name(), rayon::current_num_threads());
     if json {
         let mut facts = json!({
-            "model": name, "image": image, "pairs": pairs, "precision": precision, "isa": isa,
+            "model": name, "method": method.id(), "image": image, "pairs": pairs, "precision": precision, "isa": isa,
             "threads": threads, "step_seconds": measured.seconds, "images_per_second_median": median(&rates),
             "images_per_second_best": best(&rates), "peak_memory_bytes": memory,
         });
@@ -148,7 +169,7 @@ fn step(
         }
         print_json_line(&facts)?;
     } else {
-        say!("{name} at {image}x{image}, {pairs} pairs, {precision}, {isa}, {threads} threads");
+        say!("{} with {name} at {image}x{image}, {pairs} pairs, {precision}, {isa}, {threads} threads", method.title());
         say!("{:.1} images/s median, {:.1} best of {steps} steps", median(&rates), best(&rates));
         if let Some(bytes) = memory {
             say!("{:.0} MiB of memory at the peak", bytes as f64 / f64::from(1 << 20));

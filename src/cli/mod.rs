@@ -244,6 +244,6 @@ fn dispatch(app: &App, arguments: Arguments) -> Result<ExitCode> {
         Command::Export { run, to, config } => encoder::export(app, &run, &to, &config),
         Command::ImportWeights(args) => encoder::import(app, &args, quiet),
         Command::Data(command) => data::run(app, command, quiet),
-        Command::Bench(command) => bench::run(command),
+        Command::Bench(command) => bench::run(app, command),
     }
 }

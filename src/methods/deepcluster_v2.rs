@@ -78,7 +78,7 @@ impl Settings {
         let known = start.pairs / start.batch * start.batch;
         if let Some(clusters) = self.clusters.iter().find(|&&clusters| clusters > known) {
             return Err(Error::new(format!("{clusters} clusters of the {known} pairs that an epoch sees"))
-                .hint("ask for fewer: `--set methods.deepcluster-v2.clusters=[64]`"));
+                .hint(format!("ask for at most {known} in each head: `--set 'methods.deepcluster-v2.clusters=[{known}]'`")));
         }
         Ok(Box::new(DeepclusterV2 {
             network: Network::open(&start.spec, head, &start.device, &start.initialisation)?,

@@ -1,17 +1,19 @@
-//! The time of one training step, measured as the peers' script measures theirs.
+//! The time of one training step; SimCLR's by default, as the peers' script measures theirs.
 
 use std::time::Instant;
 
 use crate::error::Result;
-use crate::methods::{Batch, Method, Moment, Size, Start, simclr};
+use crate::methods::{Batch, Crops, Method, Moment, Size, Start, simclr};
 use crate::models::ModelSpec;
-use crate::optim::{Optimizer, OptimizerSettings, Pace, Recipe, Rule};
+use crate::optim::{Optimizer, OptimizerSettings, Pace, Recipe, Rule, clip};
 use crate::rng::Key;
 use crate::tensor::profile::{self, Entry};
 use crate::tensor::{Cpu, Precision};
 
-/// Steps before the first that counts: memory is warm after them.
-const WARM_UP: usize = 3;
+use super::settings::Settings;
+
+/// Steps before the first that counts: memory is warm after them, and a method's memory of all pairs is filled.
+const WARM_UP: usize = 4;
 
 /// What was measured.
 pub struct Steps {
@@ -23,51 +25,95 @@ pub struct Steps {
     pub profile: Vec<Entry>,
 }
 
-/// Times `steps` SimCLR steps on `pairs` pairs of random images: encoder, head, NT-Xent at temperature
-/// 0.5, backward, SGD with momentum 0.9, rate 0.03 and decay 1e-4.
+/// What is timed: a method with its optimiser.
+pub struct Subject {
+    /// The method.
+    pub method: Method,
+    optimizer: OptimizerSettings,
+}
+
+impl Subject {
+    /// The method of these settings.
+    pub fn of(settings: &Settings) -> Self {
+        Self { method: settings.methods.get(settings.method), optimizer: settings.optimizer.clone() }
+    }
+
+    /// SimCLR as the peers' script has it: head of the paper's size, temperature 0.5, SGD with momentum 0.9, rate 0.03 and
+    /// decay 1e-4.
+    pub fn simclr_of_peers() -> Self {
+        let method = Method::Simclr(simclr::Settings {
+            temperature: 0.5,
+            mask_same_category: false,
+            hard_negatives: 0.0,
+            head: Size::Paper,
+            recipe: Recipe { rule: Rule::Sgd, learning_rate: 0.03, weight_decay: [1e-4; 2], clip: 0.0 },
+        });
+        let optimizer = OptimizerSettings {
+            momentum: 0.9,
+            nesterov: false,
+            decay_vectors: true,
+            trust: 0.0,
+            betas: [0.9, 0.999],
+            epsilon: 1e-8,
+        };
+        Self { method, optimizer }
+    }
+}
+
+/// Times `steps` steps of a method on `pairs` pairs of random images: networks, heads, loss, backward, optimiser, and what
+/// the method does with its target or memory, which holds the pairs of four steps. What is done once in an epoch is done
+/// before the first step that counts.
 ///
 /// # Errors
-/// When no network was built for the image size.
-pub fn time_steps(model: &ModelSpec, precision: Precision, pairs: usize, steps: usize) -> Result<Steps> {
-    let recipe = Recipe { rule: Rule::Sgd, learning_rate: 0.03, weight_decay: [1e-4; 2], clip: 0.0 };
-    let pace = Pace { rate: 0.03, steady_rate: 0.03, weight_decay: 1e-4 };
-    let settings = OptimizerSettings {
-        momentum: 0.9,
-        nesterov: false,
-        decay_vectors: true,
-        trust: 0.0,
-        betas: [0.9, 0.999],
-        epsilon: 1e-8,
-    };
-    let method = Method::Simclr(simclr::Settings {
-        temperature: 0.5,
-        mask_same_category: false,
-        hard_negatives: 0.0,
-        head: Size::Paper,
-        recipe,
-    });
+/// When no network was built for the image size, or the pairs do not suit the method.
+pub fn time_steps(
+    model: &ModelSpec,
+    Subject { method, optimizer }: &Subject,
+    precision: Precision,
+    pairs: usize,
+    steps: usize,
+) -> Result<Steps> {
+    let &Recipe { rule, learning_rate: rate, weight_decay: [weight_decay, _], clip: bound } = method.recipe();
+    let pace = Pace { rate, steady_rate: rate, weight_decay };
     let (initialisation, draws) = (Key::root(0), Key::root(0));
-    let mut learner =
-        method.start(&Start { spec: *model, device: Cpu { precision }, initialisation, draws, pairs, batch: pairs })?;
-    let mut optimizer = Optimizer::new(Rule::Sgd, &settings, None, &learner.network().backbone().parameters());
+    let start =
+        Start { spec: *model, device: Cpu { precision }, initialisation, draws, pairs: WARM_UP * pairs, batch: pairs };
+    let mut learner = method.start(&start)?;
+    let mut optimizer = Optimizer::new(rule, optimizer, learner.steady(), &learner.network().backbone().parameters());
     let mut stream = Key::root(0).split("images").stream();
-    let images: Vec<f32> =
-        std::iter::repeat_with(|| stream.normal()).take(2 * pairs * model.image * model.image * 3).collect();
-    let chosen: Vec<u32> = (0..pairs as u32).collect();
-    let batch = Batch { images: &images, crops: &[], pairs: &chosen, categories: &chosen };
-    let moment = Moment { step: 0, steps: 1, steps_per_epoch: 1 };
-    let mut step = || {
+    let mut pixels = |images: usize, side: usize| -> Vec<f32> {
+        std::iter::repeat_with(|| stream.normal()).take(images * side * side * 3).collect()
+    };
+    let images = pixels(2 * pairs, model.image);
+    let crops = match method.crops() {
+        Crops::None => Vec::new(),
+        Crops::Random(crops) => pixels(crops * pairs, model.image / 2),
+        Crops::Jigsaw => pixels(9 * pairs, model.image / 2),
+    };
+    let slots: Vec<u32> = (0..(WARM_UP * pairs) as u32).collect();
+    let mut step = |moment: Moment| {
+        let chosen = &slots[moment.step % WARM_UP * pairs..][..pairs];
+        let batch = Batch { images: &images, crops: &crops, pairs: chosen, categories: chosen };
         let start = Instant::now();
         learner.network().backbone().parameters().clear_gradients();
         learner.step(&batch, moment);
-        optimizer.step(&mut learner.network().backbone().parameters(), pace);
+        let mut parameters = learner.network().backbone().parameters();
+        if bound > 0.0 {
+            clip(&mut parameters, f64::from(bound));
+        }
+        optimizer.step(&mut parameters, pace);
+        drop(parameters);
         learner.moved(moment);
         start.elapsed().as_secs_f64()
     };
-    (0..WARM_UP).for_each(|_| {
-        step();
-    });
+    // An epoch, and the first step of the next; the steps that count are of one epoch.
+    let steps_per_epoch = WARM_UP.max(steps + 1);
+    for index in (0..WARM_UP).chain([steps_per_epoch]) {
+        step(Moment { step: index, steps: 2 * steps_per_epoch, steps_per_epoch });
+    }
     profile::start();
-    let seconds = (0..steps).map(|_| step()).collect();
+    let seconds = (1..=steps)
+        .map(|index| step(Moment { step: steps_per_epoch + index, steps: 2 * steps_per_epoch, steps_per_epoch }))
+        .collect();
     Ok(Steps { precision, seconds, profile: profile::take() })
 }
