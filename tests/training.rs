@@ -1,7 +1,7 @@
 //! Every method at work: what a checkpoint holds is all that it needs.
 
 use sempair::harness::config::Layers;
-use sempair::methods::{Batch, Crops, Learner, Method, Moment, Name, Start};
+use sempair::methods::{Batch, Learner, Method, Moment, Name, Start};
 use sempair::models::{Encoder, Stem};
 use sempair::optim::{Optimizer, OptimizerSettings, Pace};
 use sempair::rng::Key;
@@ -50,11 +50,7 @@ impl Training {
         let common: &OptimizerSettings = &settings.optimizer;
         let optimizer =
             Optimizer::new(method.recipe().rule, common, learner.steady(), &learner.network().backbone().parameters());
-        let crops = match method.crops() {
-            Crops::None => 0,
-            Crops::Random(count) => count,
-            Crops::Jigsaw => 9,
-        };
+        let crops = method.crops().count();
         Self { learner, optimizer, crops }
     }
 

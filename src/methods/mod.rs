@@ -160,6 +160,17 @@ pub enum Crops {
     Jigsaw,
 }
 
+impl Crops {
+    /// Small views of a pair.
+    pub fn count(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Random(count) => count,
+            Self::Jigsaw => pirl::CELLS,
+        }
+    }
+}
+
 /// What a method starts from.
 pub struct Start<D: Device> {
     /// The encoder.

@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use crate::error::Result;
-use crate::methods::{Batch, Crops, Method, Moment, Size, Start, simclr};
+use crate::methods::{Batch, Method, Moment, Size, Start, simclr};
 use crate::models::ModelSpec;
-use crate::optim::{Optimizer, OptimizerSettings, Pace, Recipe, Rule, clip};
+use crate::optim::{Optimizer, OptimizerSettings, Pace, Recipe, Rule};
 use crate::rng::Key;
 use crate::tensor::profile::{self, Entry};
 use crate::tensor::{Cpu, Precision};
 
+use super::descend;
 use super::settings::Settings;
 
 /// Steps before the first that counts: memory is warm after them, and a method's memory of all pairs is filled.
@@ -85,11 +86,7 @@ pub fn time_steps(
         std::iter::repeat_with(|| stream.normal()).take(images * side * side * 3).collect()
     };
     let images = pixels(2 * pairs, model.image);
-    let crops = match method.crops() {
-        Crops::None => Vec::new(),
-        Crops::Random(crops) => pixels(crops * pairs, model.image / 2),
-        Crops::Jigsaw => pixels(9 * pairs, model.image / 2),
-    };
+    let crops = pixels(method.crops().count() * pairs, model.image / 2);
     let slots: Vec<u32> = (0..(WARM_UP * pairs) as u32).collect();
     let mut step = |moment: Moment| {
         let chosen = &slots[moment.step % WARM_UP * pairs..][..pairs];
@@ -97,13 +94,7 @@ pub fn time_steps(
         let start = Instant::now();
         learner.network().backbone().parameters().clear_gradients();
         learner.step(&batch, moment);
-        let mut parameters = learner.network().backbone().parameters();
-        if bound > 0.0 {
-            clip(&mut parameters, f64::from(bound));
-        }
-        optimizer.step(&mut parameters, pace);
-        drop(parameters);
-        learner.moved(moment);
+        descend(&mut *learner, &mut optimizer, bound, pace, moment);
         start.elapsed().as_secs_f64()
     };
     // An epoch, and the first step of the next; the steps that count are of one epoch.

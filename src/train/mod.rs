@@ -163,6 +163,19 @@ pub fn pretrain(run: &Pretraining, precision: Precision, material: Material, aro
     training.finish()
 }
 
+/// What follows the gradients: they are clipped where `bound` is above 0, the optimiser steps, and the method moves what
+/// follows the network.
+fn descend(learner: &mut dyn Learner<Cpu>, optimizer: &mut Optimizer<Cpu>, bound: f32, pace: Pace, at: Moment) {
+    {
+        let mut parameters = learner.network().backbone().parameters();
+        if bound > 0.0 {
+            clip(&mut parameters, f64::from(bound));
+        }
+        optimizer.step(&mut parameters, pace);
+    }
+    learner.moved(at);
+}
+
 struct Training<'a> {
     run: &'a Pretraining,
     around: &'a Surroundings<'a>,
@@ -254,11 +267,7 @@ impl<'a> Training<'a> {
         let [from, to] = recipe.weight_decay.map(f64::from);
         let decay = Cosine { from, to, total: moment.steps };
         let pace = Pace { rate, steady_rate: self.schedule.peak() as f32, weight_decay: decay.at(moment.step) as f32 };
-        if recipe.clip > 0.0 {
-            clip(&mut self.learner.network().backbone().parameters(), f64::from(recipe.clip));
-        }
-        self.optimizer.step(&mut self.learner.network().backbone().parameters(), pace);
-        self.learner.moved(moment);
+        descend(&mut *self.learner, &mut self.optimizer, recipe.clip, pace, moment);
         self.position.step += 1;
         self.position.loss_sum += value;
         Ok(value)
@@ -325,7 +334,7 @@ impl<'a> Training<'a> {
 mod tests {
     use super::*;
     use crate::harness::config::Layers;
-    use crate::methods::{Crops, Name};
+    use crate::methods::Name;
     use crate::tensor::fresh;
 
     #[test]
@@ -344,7 +353,7 @@ mod tests {
                 Start { spec: settings.model, device: Cpu { precision }, initialisation, draws, pairs: batch, batch };
             let mut learner = method.start(&start).unwrap();
             let images = vec![0.5; 2 * batch * 32 * 32 * 3];
-            let crops = vec![0.5; if method.crops() == Crops::Jigsaw { 9 * batch * 16 * 16 * 3 } else { 0 }];
+            let crops = vec![0.5; method.crops().count() * batch * 16 * 16 * 3];
             let pairs: Vec<u32> = (0..batch as u32).collect();
             let mut step = |step| {
                 let batch = Batch { images: &images, crops: &crops, pairs: &pairs, categories: &pairs };

@@ -621,6 +621,7 @@ impl<T: Transform<FROM, TO>, E: Element, F: Element, const FROM: usize, const TO
                         }
                         store(self.to[row][column].add(at), value, count);
                     }
+                    // Outputs go to a map; what else is made goes to scratch that is in the cache.
                     if TO == SQUARE {
                         fetch(self.to[row][column].wrapping_add(start + AHEAD * N * V::LANES), N * V::LANES);
                     }
