@@ -167,10 +167,13 @@ pub fn graded(z: &[f32], width: usize, weights: Weights) -> Graded {
         sums.iter_mut().zip(a).zip(b).for_each(|((sum, &a), &b)| *sum += f64::from(a) * f64::from(b));
     });
     let diagonal: Vec<f64> = diagonal.iter().map(|sum| sum / n).collect();
-    let (through_b, through_a) = (through(b, a, width), through(a, b, width));
+    let mut along_sides = [(); 2].map(|()| vec![0.0; half]);
+    let [through_b, through_a] = &mut along_sides;
+    through(through_b, b, a, width);
+    through(through_a, a, b, width);
 
     let (scale, lambda) = (f64::from(weights.scale), f64::from(weights.redundancy));
-    let all = dot(a, &through_b, width) / (n * n);
+    let all = dot(a, through_b, width) / (n * n);
     let itself: f64 = diagonal.iter().map(|c| c * c).sum();
     let missing: f64 = diagonal.iter().map(|c| (1.0 - c) * (1.0 - c)).sum();
     let value = scale * (missing + lambda * (all - itself));
@@ -180,13 +183,13 @@ pub fn graded(z: &[f32], width: usize, weights: Weights) -> Graded {
     let across: Vec<f32> = diagonal.iter().map(across).collect();
     let mut gradient = vec![0.0; z.len()];
     let (of_first, of_second) = gradient.split_at_mut(half);
-    let grade = |into: &mut [f32], side: &Side, mut slope: Vec<f32>, other: &[f32]| {
+    let grade = |into: &mut [f32], side: &Side, slope: &mut [f32], other: &[f32]| {
         slope.par_chunks_mut(width).zip(other.par_chunks(width)).for_each(|(slope, other)| {
             for ((slope, other), across) in slope.iter_mut().zip(other).zip(&across) {
                 *slope = along * *slope + across * other;
             }
         });
-        side.backward(into, &slope);
+        side.backward(into, slope);
     };
     grade(of_first, &sides[0], through_b, b);
     grade(of_second, &sides[1], through_a, a);

@@ -2,22 +2,23 @@
 //! VICReg and Barlow Twins penalise.
 
 use crate::kernels::cpu::matmul;
+use crate::kernels::cpu::with_scratch;
 
-/// b b' a, with a and b (rows, width). It gives both |a' b|² = sum(a ∘ b b' a) and half its gradient with respect to a.
+/// Writes b b' a, with a and b (rows, width). It gives both |a' b|² = sum(a ∘ b b' a) and half its gradient with respect
+/// to a.
 ///
 /// Multiplied from the side that makes the smaller square: at 256 rows of width 2,048 this is an eighth of the work of
 /// the paper's a' b.
-pub fn through(b: &[f32], a: &[f32], width: usize) -> Vec<f32> {
+pub fn through(through: &mut [f32], b: &[f32], a: &[f32], width: usize) {
     let rows = a.len() / width;
-    let mut through = vec![0.0; a.len()];
-    if rows <= width {
-        let mut gram = vec![0.0; rows * rows];
-        matmul::nt(&mut gram, b, b, rows, width, rows);
-        matmul::nn(&mut through, &gram, a, rows, rows, width);
-    } else {
-        let mut products = vec![0.0; width * width];
-        matmul::tn(&mut products, b, a, width, rows, width);
-        matmul::nn(&mut through, b, &products, rows, width, width);
-    }
-    through
+    let smaller = rows.min(width);
+    with_scratch(smaller * smaller, |products| {
+        if rows <= width {
+            matmul::nt(products, b, b, rows, width, rows);
+            matmul::nn(through, products, a, rows, rows, width);
+        } else {
+            matmul::tn(products, b, a, width, rows, width);
+            matmul::nn(through, b, products, rows, width, width);
+        }
+    });
 }

@@ -21,10 +21,15 @@ pub fn sum_pairs<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B], ter
     sums.iter().sum()
 }
 
+/// The product of two vectors.
+pub fn inner(a: &[f32], b: &[f32]) -> f64 {
+    sum_pairs(a, b, |a, b| a * b)
+}
+
 /// The sum of the products of all elements of two matrices with rows of `width`.
 pub fn dot(a: &[f32], b: &[f32], width: usize) -> f64 {
     let rows = a.par_chunks(width).zip(b.par_chunks(width));
-    rows.map(|(a, b)| sum_pairs(a, b, |a, b| a * b)).collect::<Vec<_>>().iter().sum()
+    rows.map(|(a, b)| inner(a, b)).collect::<Vec<_>>().iter().sum()
 }
 
 /// The largest element that is a number; minus infinity where there is none.

@@ -15,6 +15,7 @@ use crate::tensor::{self, Pooled, Vectors};
 use crate::tensor::bridge::{self, Embedding, Loss};
 
 use super::hard_negatives::{self, Hardness};
+use super::reduce::inner;
 use super::{Batch, Learner, MethodSettings, Moment, Size, Start, above_zero, not_negative};
 
 /// SimCLR's hyperparameters.
@@ -147,7 +148,7 @@ fn value_and_gradient(dz: &mut [f32], z: &[f32], width: usize, temperature: f32)
     let rows = z.par_chunks(ROWS * width).zip(unit.par_chunks_mut(ROWS * width)).zip(length.par_chunks_mut(ROWS));
     rows.for_each(|((z, unit), length)| {
         for ((z, unit), length) in z.chunks(width).zip(unit.chunks_mut(width)).zip(length) {
-            *length = (dot(z, z) + 1e-24).sqrt() as f32;
+            *length = (inner(z, z) + 1e-24).sqrt() as f32;
             unit.iter_mut().zip(z).for_each(|(unit, z)| *unit = z / *length);
         }
     });
@@ -161,7 +162,7 @@ fn value_and_gradient(dz: &mut [f32], z: &[f32], width: usize, temperature: f32)
     let scale = 1.0 / (views as f32 * temperature);
     rows.for_each(|((dz, unit), length)| {
         for ((dz, unit), length) in dz.chunks_mut(width).zip(unit.chunks(width)).zip(length) {
-            let along = dot(dz, unit) as f32;
+            let along = inner(dz, unit) as f32;
             dz.iter_mut().zip(unit).for_each(|(dz, unit)| *dz = (*dz - unit * along) * scale / length);
         }
     });
@@ -185,8 +186,4 @@ fn contrast(q: &mut [f32], s: &mut [f32], views: usize, first: usize, temperatur
         loss += s.iter().map(|&power| f64::from(power)).sum::<f64>().ln();
     }
     loss
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }

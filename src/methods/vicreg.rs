@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::kernels::cpu::batch_norm;
+use crate::kernels::cpu::with_scratch;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{BatchNormRelu, Identity, Linear, sequence};
 use crate::optim::Recipe;
@@ -22,7 +23,7 @@ use crate::tensor::{self, Vectors};
 use super::Graded;
 use super::correlation::through;
 use super::number;
-use super::reduce::dot;
+use super::reduce::inner;
 use super::reduce::sum_pairs;
 use super::{Batch, Learner, MethodSettings, Moment, Size, Start, above_zero};
 
@@ -193,7 +194,7 @@ pub fn graded(z: &[f32], width: usize, weights: Weights) -> Graded {
     let (first, second) = z.split_at(half);
     let mut gradient = vec![0.0; z.len()];
     let (of_first, of_second) = gradient.split_at_mut(half);
-    let spread = add_spread(of_first, first, width, weights) + add_spread(of_second, second, width, weights);
+    let spread = spread(of_first, first, width, weights) + spread(of_second, second, width, weights);
     let invariance = f64::from(weights.invariance) / half as f64;
     let rows = of_first.par_chunks_mut(width).zip(of_second.par_chunks_mut(width));
     let squares = rows.zip(first.par_chunks(width).zip(second.par_chunks(width))).map(|((df, ds), (f, s))| {
@@ -209,26 +210,20 @@ pub fn graded(z: &[f32], width: usize, weights: Weights) -> Graded {
     Graded { value: spread + invariance * squares.iter().sum::<f64>(), gradient }
 }
 
-/// mu v(Z) + nu c(Z) of one side; its gradient is added.
+/// mu v(Z) + nu c(Z) of one side; its gradient is written.
 ///
 /// With Z centred and C = Z'Z / (N - 1): dv/dZ = -Z / (D (N - 1) deviation) where the deviation is below 1, and
 /// dc/dZ = 4 (Z C - Z diag(C)) / (D (N - 1)).
-fn add_spread(gradient: &mut [f32], z: &[f32], width: usize, weights: Weights) -> f64 {
+fn spread(gradient: &mut [f32], z: &[f32], width: usize, weights: Weights) -> f64 {
     let rows = z.len() / width;
     let (d, free) = (width as f64, rows as f64 - 1.0);
     let (mut mean, mut variance) = (vec![0.0; width], vec![0.0; width]);
     batch_norm::statistics(&mut mean, &mut variance, z, rows, width);
     let variance: Vec<f64> = variance.iter().map(|&biased| f64::from(biased) * rows as f64 / free).collect();
-    let mut centred = z.to_vec();
-    centred.par_chunks_mut(width).for_each(|row| row.iter_mut().zip(&mean).for_each(|(z, mean)| *z -= mean));
-    let through = through(&centred, &centred, width);
-
     let (mu, nu) = (f64::from(weights.variance) / d, f64::from(weights.covariance) / d);
     let deviation = |variance: f64| (variance + EPSILON).sqrt();
     let missing: f64 = variance.iter().map(|&variance| (DEVIATION - deviation(variance)).max(0.0)).sum();
-    let all = dot(&centred, &through, width) / (free * free);
     let itself: f64 = variance.iter().map(|variance| variance * variance).sum();
-
     let along = (4.0 * nu / (free * free)) as f32;
     let own = variance.iter().map(|&variance| {
         let short = deviation(variance) < DEVIATION;
@@ -236,11 +231,22 @@ fn add_spread(gradient: &mut [f32], z: &[f32], width: usize, weights: Weights) -
         -((push + 4.0 * nu * variance) / free) as f32
     });
     let own: Vec<f32> = own.collect();
-    let rows = gradient.par_chunks_mut(width).zip(centred.par_chunks(width)).zip(through.par_chunks(width));
-    rows.for_each(|((gradient, z), through)| {
-        for (((gradient, z), through), own) in gradient.iter_mut().zip(z).zip(through).zip(&own) {
-            *gradient += along * through + own * z;
-        }
+
+    // Fresh memory for these two would cost as much as what is computed in them.
+    let all = with_scratch(2 * z.len(), |scratch| {
+        let (centred, through_centred) = scratch.split_at_mut(z.len());
+        centred.par_chunks_mut(width).zip(z.par_chunks(width)).for_each(|(centred, z)| {
+            centred.iter_mut().zip(z).zip(&mean).for_each(|((centred, z), mean)| *centred = z - mean);
+        });
+        through(through_centred, centred, centred, width);
+        let rows = gradient.par_chunks_mut(width).zip(centred.par_chunks(width).zip(through_centred.par_chunks(width)));
+        let squares = rows.map(|(gradient, (z, through))| {
+            for (((gradient, z), through), own) in gradient.iter_mut().zip(z).zip(through).zip(&own) {
+                *gradient = along * through + own * z;
+            }
+            inner(z, through)
+        });
+        squares.collect::<Vec<f64>>().iter().sum::<f64>() / (free * free)
     });
     mu * missing + nu * (all - itself)
 }

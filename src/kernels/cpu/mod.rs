@@ -103,6 +103,7 @@ pub use isa::Isa;
 pub use isa::isa;
 pub use isa::select_isa;
 pub use isa::with_isa;
+pub use partition::with_scratch;
 pub use vector::Element;
 
 /// Panics, naming operation, argument and sizes, unless `slice` has `expected` elements.
