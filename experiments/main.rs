@@ -1,6 +1,10 @@
 //! The program: its tables, its embedded configuration, and the command line over them.
 
+mod epochs;
+mod samples;
+mod tiny_imagenet;
 mod transfer;
+mod transforms;
 mod vit;
 
 use std::process::ExitCode;
@@ -10,7 +14,14 @@ use sempair::harness::experiment::Experiment;
 use sempair::train::settings::Settings;
 
 /// The tables, in the paper's order.
-const EXPERIMENTS: &[&dyn Experiment<Settings>] = &[&transfer::Transfer, &vit::VisionTransformer];
+const EXPERIMENTS: &[&dyn Experiment<Settings>] = &[
+    &transfer::Transfer,
+    &epochs::Epochs,
+    &tiny_imagenet::TinyImagenet,
+    &transforms::Transforms,
+    &vit::VisionTransformer,
+    &samples::Samples,
+];
 
 const PROFILES: &[Profile] = &[
     Profile {

@@ -3,12 +3,10 @@
 //!
 //! Cost: one pretraining for each method, kind of pairs and seed, shared by all sets; the probes take seconds.
 
-use sempair::error::Result;
-use sempair::harness::experiment::{Cell, Experiment, Outcome, Table};
-use sempair::harness::lab::Lab;
+use sempair::data::pairs::Kind;
 use sempair::methods::Name;
-use sempair::train::comparison::{Comparison, Stated, column_title};
 use sempair::train::settings::Settings;
+use sempair::train::sheet::{Evaluations, Line, Sheet, both_pairs, column_title, trained};
 
 /// The table.
 pub struct Transfer;
@@ -21,7 +19,7 @@ const PAPER: [(&str, Option<f64>, Option<f64>, f64); 3] = [
     ("stl-10", Some(81.76), Some(85.59), 3.8),
 ];
 
-impl Experiment<Settings> for Transfer {
+impl Evaluations for Transfer {
     fn id(&self) -> &'static str {
         "transfer"
     }
@@ -30,30 +28,23 @@ impl Experiment<Settings> for Transfer {
         "Linear evaluation of features from augmented and from semantic pairs"
     }
 
-    fn table(&self, settings: &Settings) -> Table {
-        comparison(settings, |of| of.table())
+    fn sheet(&self, settings: &Settings) -> Sheet {
+        let mut lines = vec![Line::pixels(settings), Line::random(settings)];
+        lines.extend(settings.transfer.methods.iter().flat_map(|&method| both_pairs(&settings.of(method), None)));
+        let mut sheet = Sheet::new(settings, lines);
+        for (column, ap, sp, _) in PAPER {
+            sheet.state(trained(Name::Simclr, Kind::Augmented), column, ap);
+            sheet.state(trained(Name::Simclr, Kind::Semantic), column, sp);
+        }
+        for &method in &settings.transfer.methods {
+            let [ap, sp] = [Kind::Augmented, Kind::Semantic].map(|kind| trained(method, kind));
+            sheet.claim(&[sp], &[ap], |set| {
+                format!("Semantic pairs beat augmented pairs with {} on {set}", method.title())
+            });
+        }
+        sheet.notes = notes();
+        sheet
     }
-
-    fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
-        comparison(settings, |of| of.cells())
-    }
-
-    fn run(&self, cell: &Cell, settings: &Settings, lab: &mut Lab) -> Result<Outcome> {
-        comparison(settings, |of| of.run(cell, lab))
-    }
-}
-
-fn comparison<T>(settings: &Settings, then: impl FnOnce(&Comparison<'_>) -> T) -> T {
-    let stated = PAPER.map(|(column, ap, sp, _)| Stated { method: Name::Simclr, column, ap, sp });
-    then(&Comparison {
-        id: Transfer.id(),
-        title: Transfer.title(),
-        settings: settings.clone(),
-        methods: &settings.transfer.methods,
-        stated: &stated,
-        pixels: true,
-        notes: notes(),
-    })
 }
 
 /// Where the paper's figures contradict each other, and what it leaves out.

@@ -93,6 +93,58 @@ impl Place {
 }
 
 #[test]
+fn tables_share_the_encoders_that_they_have_in_common() {
+    let place = Place::new();
+    let tables = ["epochs", "tiny-imagenet", "transforms", "samples"];
+    let chosen: Vec<&str> = tables.iter().flat_map(|table| ["--table", *table]).collect();
+    let settings = [
+        "epochs.values=[6,12]",
+        "samples.values=[8,16]",
+        "samples.sets=[\"synth-10\"]",
+        "transforms.sets=[\"synth-10\"]",
+        "tiny-imagenet.sets=[\"synth-10\"]",
+        "tiny-imagenet.categories=5",
+        "tiny-imagenet.images=33",
+    ];
+    let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", *setting]).collect();
+    let summary = place.stdout(&[&["reproduce", "--quiet"], TINY, &chosen, &settings].concat());
+    assert!(summary.contains("SimCLR (unpaired, 170 images)"), "{summary}");
+
+    // 4 of `epochs`, 6 more of `transforms`, 2 more of `samples`, 1 more of `tiny-imagenet`.
+    let stages = fs::read_dir(place.path().join(".sempair/cache/pretrain")).unwrap();
+    let trained = stages.filter(|stage| stage.as_ref().unwrap().path().join("encoder.safetensors").exists());
+    assert_eq!(trained.count(), 13);
+
+    let read = || fs::read_to_string(place.path().join("reports/quick/results.json")).unwrap();
+    let text = read();
+    let results: Value = serde_json::from_str(&text).unwrap();
+    let ids: Vec<&Value> = results["tables"].as_array().unwrap().iter().map(|table| &table["id"]).collect();
+    assert_eq!(ids, tables);
+    let seconds = |cell: &&Value| cell["metric"] == "seconds";
+    let cells = |table: usize| results["tables"][table]["cells"].as_array().unwrap();
+    let times: Vec<&Value> = cells(1).iter().filter(seconds).collect();
+    assert_eq!(times.iter().filter(|cell| cell["mean"].as_f64() > Some(0.0)).count(), 2, "{times:?}");
+    assert_eq!(cells(0).iter().filter(seconds).count(), 0);
+    let claims = |table: usize| results["tables"][table]["claims"].as_array().unwrap();
+    assert_eq!(
+        (claims(2)[0]["plus"].as_array().unwrap().len(), claims(2)[2]["expected"]["within"].as_f64()),
+        (2, Some(2.0))
+    );
+    let contrast = &claims(3)[2];
+    let value = |row: &Value| {
+        let cell = cells(3).iter().find(|cell| cell["row"] == *row && cell["metric"] == "top1");
+        cell.unwrap()["mean"].as_f64().unwrap()
+    };
+    let sum = |side: &str| contrast[side].as_array().unwrap().iter().map(value).sum::<f64>();
+    let difference = contrast["difference"].as_f64().unwrap();
+    assert!((sum("plus") - sum("minus") - difference).abs() < 1e-9, "{contrast}");
+
+    // From the ledger alone the same.
+    place.stdout(&[&["report"], TINY, &settings].concat());
+    assert_eq!(read(), text);
+}
+
+#[test]
 fn reproduce_writes_a_whole_report_and_the_second_time_runs_nothing() {
     let place = Place::new();
     let first = place.reproduce(&[]);

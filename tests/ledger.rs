@@ -177,7 +177,8 @@ impl Experiment<Settings> for Count {
 
     fn table(&self, _: &Settings) -> Table {
         let metric = MetricInfo { id: "top1".into(), title: "linear".into(), unit: "%".into() };
-        let column = Column { id: "c".into(), title: "C".into(), stands_for: None, substitute: true };
+        let column =
+            Column { id: "c".into(), title: "C".into(), stands_for: None, substitute: true, metrics: Vec::new() };
         Table {
             id: "count".into(),
             title: "Counting".into(),

@@ -31,7 +31,7 @@ fn baseline(name: &str) -> Row {
 fn table() -> Table {
     let column = |(id, paper): &(&str, &str)| json!({"id": id, "title": id, "stands_for": paper, "substitute": true});
     let figure = |pairs: &str, column: &str, value: Value| json!({"row": simclr(pairs), "column": column, "metric": "top1", "value": value});
-    let claim = |text: &str, column: &str, margin: f64| json!({"text": text, "column": column, "metric": "top1", "better": simclr("SP"), "worse": simclr("AP"), "margin": margin});
+    let claim = |text: &str, column: &str, margin: f64| json!({"text": text, "column": column, "metric": "top1", "plus": [simclr("SP")], "minus": [simclr("AP")], "expected": {"at-least": margin}});
     serde_json::from_value(json!({
         "id": "transfer", "title": "Linear evaluation",
         "caption": "Top-1 accuracy of a linear classifier and of 20 nearest neighbours on frozen features.",
@@ -163,10 +163,10 @@ fn the_markdown_table_reads_as_a_paper() {
     insta::assert_snapshot!(part(&files["report.md"], "## The paper's claims", "## Compute spent"), @r#"
     ## The paper's claims
 
-    - **✓ Reproduced on stand-in data.** SimCLR learns better features from SP than from AP on CIFAR-10. synth-10, linear. SimCLR (SP) minus SimCLR (AP): +10.3 points, 95 % interval +7.2 to +13.5, margin 0.8; 3 common seeds; p = 0.25 (smallest possible 0.25).
-    - **✗ Not reproduced on stand-in data.** SimCLR learns better features from SP than from AP on STL-10. synth-stl, linear. SimCLR (SP) minus SimCLR (AP): +10.3 points, 95 % interval +7.2 to +13.5, margin 30; 3 common seeds; p = 0.25 (smallest possible 0.25).
+    - **✓ Reproduced on stand-in data.** SimCLR learns better features from SP than from AP on CIFAR-10. synth-10, linear. SimCLR (SP) minus SimCLR (AP): +10.3 points, 95 % interval +7.2 to +13.5, margin 0.8; 3 common seeds; p = 0.25 (smallest possible 0.25); t test p = 0.005, Holm = 0.010.
+    - **✗ Not reproduced on stand-in data.** SimCLR learns better features from SP than from AP on STL-10. synth-stl, linear. SimCLR (SP) minus SimCLR (AP): +10.3 points, 95 % interval +7.2 to +13.5, margin 30; 3 common seeds; p = 0.25 (smallest possible 0.25); t test p = 0.005, Holm = 0.010.
 
-    A claim says that one row exceeds another by at least a margin (0 where the paper only says better). Both rows are compared seed by seed: the difference is the mean over the seeds that both have, with its 95 % t interval. Reproduced: the difference reaches the margin and the whole interval lies above 0. Not reproduced: the whole interval lies at or below the margin. Inconclusive: everything else, and always with fewer than two common seeds. p: exact two-sided sign-flip test on the same differences, with the smallest value that this number of seeds can give.
+    A claim is about a difference: one row or a sum of rows less another, seed by seed over the seeds that all of them have; its mean has a 95 % t interval. Most claims say that it is at least some margin (0 where the paper only says better). Reproduced: the mean reaches the margin and the whole interval lies above 0. Not reproduced: the whole interval lies at or below the margin. A claim of practically no difference names the most that counts as none. Reproduced: both one-sided t tests against it reject at 5 %, so that the 90 % interval lies within. Not reproduced: the whole 95 % interval lies outside. Inconclusive: everything else, and always with fewer than two common seeds; the number of seeds that would decide supposes that mean and spread stay as they are. p: exact two-sided sign-flip test on the same differences, with the smallest value that this number of seeds can give.
 
     ## Linear evaluation
 
@@ -244,9 +244,9 @@ fn the_terminal_sees_a_short_summary() {
       raw pixels                              38.8                    31.4                    24.0
 
     ✓ Reproduced on stand-in data: SimCLR learns better features from SP than from AP on CIFAR-10.
-      synth-10, linear. SimCLR (SP) minus SimCLR (AP): +10.3 points, 95 % interval +7.2 to +13.5, margin 0.8; 3 common seeds; p = 0.25 (smallest possible 0.25).
+      synth-10, linear. SimCLR (SP) minus SimCLR (AP): +10.3 points, 95 % interval +7.2 to +13.5, margin 0.8; 3 common seeds; p = 0.25 (smallest possible 0.25); t test p = 0.005, Holm = 0.010.
     ✗ Not reproduced on stand-in data: SimCLR learns better features from SP than from AP on STL-10.
-      synth-stl, linear. SimCLR (SP) minus SimCLR (AP): +10.3 points, 95 % interval +7.2 to +13.5, margin 30; 3 common seeds; p = 0.25 (smallest possible 0.25).
+      synth-stl, linear. SimCLR (SP) minus SimCLR (AP): +10.3 points, 95 % interval +7.2 to +13.5, margin 30; 3 common seeds; p = 0.25 (smallest possible 0.25); t test p = 0.005, Holm = 0.010.
     report: DIR/report.html
     "#);
 }
@@ -296,62 +296,80 @@ fn results_json_has_the_published_shape() {
     insta::assert_snapshot!(serde_json::to_string_pretty(&value["tables"][0]["claims"]).unwrap(), @r#"
     [
       {
-        "better": {
-          "method": "SimCLR",
-          "pairs": "SP"
-        },
         "ci95": [
           7.178054664850404,
           13.488612001816279
         ],
         "column": "synth-10",
         "difference": 10.333333333333341,
-        "margin": 0.8,
+        "expected": {
+          "at-least": 0.8
+        },
+        "holm_p": 0.009997377377749897,
         "metric": "top1",
+        "minus": [
+          {
+            "method": "SimCLR",
+            "pairs": "AP"
+          }
+        ],
         "p": 0.25,
         "p_floor": 0.25,
+        "plus": [
+          {
+            "method": "SimCLR",
+            "pairs": "SP"
+          }
+        ],
         "seeds": [
           0,
           1,
           2
         ],
+        "seeds_to_decide": null,
         "substitute": true,
+        "t_p": 0.004998688688874949,
         "text": "SimCLR learns better features from SP than from AP on CIFAR-10",
         "unit": "%",
-        "verdict": "reproduced",
-        "worse": {
-          "method": "SimCLR",
-          "pairs": "AP"
-        }
+        "verdict": "reproduced"
       },
       {
-        "better": {
-          "method": "SimCLR",
-          "pairs": "SP"
-        },
         "ci95": [
           7.178054664850396,
           13.488612001816279
         ],
         "column": "synth-stl",
         "difference": 10.333333333333337,
-        "margin": 30.0,
+        "expected": {
+          "at-least": 30.0
+        },
+        "holm_p": 0.009997377377749897,
         "metric": "top1",
+        "minus": [
+          {
+            "method": "SimCLR",
+            "pairs": "AP"
+          }
+        ],
         "p": 0.25,
         "p_floor": 0.25,
+        "plus": [
+          {
+            "method": "SimCLR",
+            "pairs": "SP"
+          }
+        ],
         "seeds": [
           0,
           1,
           2
         ],
+        "seeds_to_decide": null,
         "substitute": true,
+        "t_p": 0.004998688688874962,
         "text": "SimCLR learns better features from SP than from AP on STL-10",
         "unit": "%",
-        "verdict": "not reproduced",
-        "worse": {
-          "method": "SimCLR",
-          "pairs": "AP"
-        }
+        "verdict": "not reproduced"
       }
     ]
     "#);

@@ -24,6 +24,8 @@ pub(super) enum Pairs {
     Ap,
     /// Two different images of one category
     Sp,
+    /// Every image of the semantic pairs, each with itself
+    Unpaired,
 }
 
 /// Settings of a command that names its own data.
@@ -100,6 +102,7 @@ pub(super) fn pretrain(app: &App, args: &PretrainArgs, quiet: bool) -> Result<Ex
     let kind = match args.pairs {
         Pairs::Ap => Kind::Augmented,
         Pairs::Sp => Kind::Semantic,
+        Pairs::Unpaired => Kind::Unpaired,
     };
     run(app, &config, &PretrainOne { kind, seed: args.seed }, quiet)
 }

@@ -70,9 +70,10 @@ pub(super) fn report(app: &App, args: &ConfigArgs) -> Result<ExitCode> {
     let (records, problems) = ledger.records()?;
     let mut excluded: Vec<(String, String)> =
         problems.iter().map(|problem| (problem.file.display().to_string(), problem.what.clone())).collect();
+    let ids: Vec<&str> = app.experiments.iter().map(|experiment| experiment.id()).collect();
     let mut tables = Vec::new();
     for experiment in app.experiments {
-        let (offered, others) = comparable(&records, experiment.id(), &args.profile);
+        let (offered, others) = comparable(&records, experiment.id(), &ids, &args.profile);
         excluded.extend(others);
         if !offered.is_empty() {
             tables.push((experiment.table(&resolved.settings), offered));
@@ -157,29 +158,30 @@ fn say_what_is_missing(plans: &[Plan<'_, Settings>], progress: &Progress) {
 
 /// The completed runs of a table that may stand side by side: those with the code and the configuration of the newest.
 /// The rest is named with the reason.
-fn comparable(records: &[Record], table: &str, profile: &str) -> (Vec<Record>, Vec<(String, String)>) {
+fn comparable(records: &[Record], table: &str, tables: &[&str], profile: &str) -> (Vec<Record>, Vec<(String, String)>) {
     let mut of_table: Vec<&Record> = records
         .iter()
         .filter(|r| r.experiment == table && r.profile == profile && r.status == Status::Completed)
         .collect();
     of_table.sort_by_key(|record| (&record.started, &record.id));
-    let Some(newest) = of_table.last().map(|record| circumstances(record)) else { return Default::default() };
+    let Some(newest) = of_table.last().map(|record| circumstances(record, tables)) else { return Default::default() };
     let (same, other): (Vec<&Record>, Vec<&Record>) =
-        of_table.into_iter().partition(|record| circumstances(record) == newest);
+        of_table.into_iter().partition(|record| circumstances(record, tables) == newest);
     let reason = "run with other code or another configuration than the newest run of its table";
     (same.into_iter().cloned().collect(), other.iter().map(|r| (r.id.clone(), reason.to_string())).collect())
 }
 
-/// What must be equal for two runs to stand in one table. How many seeds and which sets were asked for, and where
-/// files lie, may differ.
-fn circumstances(record: &Record) -> (&str, &str, &str, &str, BTreeMap<&str, String>) {
+/// Code, device, instruction set, precision, settings.
+type Circumstances<'a> = (&'a str, &'a str, &'a str, &'a str, BTreeMap<&'a str, String>);
+
+/// What must be equal for two runs to stand in one table. How many seeds and which rows and sets were asked for, what
+/// other tables have, and where files lie, may differ.
+fn circumstances<'a>(record: &'a Record, tables: &[&str]) -> Circumstances<'a> {
     let free = |key: &str| {
-        key == "seeds"
-            || key == "device"
-            || key == "keep_going"
-            || key.starts_with("paths.")
-            || key.ends_with(".sets")
-            || key == "transfer.methods"
+        let of_rows = [".sets", ".methods", ".values"].iter().any(|list| key.ends_with(list));
+        let of_other_table =
+            key.split_once('.').is_some_and(|(first, _)| tables.contains(&first) && first != record.experiment);
+        ["seeds", "device", "keep_going"].contains(&key) || key.starts_with("paths.") || of_rows || of_other_table
     };
     let settings = record.settings.iter().filter(|s| !free(&s.key)).map(|s| (s.key.as_str(), s.value.to_string()));
     let compute = &record.compute;

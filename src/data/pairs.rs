@@ -24,6 +24,20 @@ pub enum Kind {
     /// The views come from two images of one category.
     #[serde(rename = "sp")]
     Semantic,
+    /// Every image of the semantic pairs, both views from it alone: as many images as semantic pairs show, unpaired.
+    #[serde(rename = "unpaired")]
+    Unpaired,
+}
+
+impl Kind {
+    /// As tables write it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Augmented => "AP",
+            Self::Semantic => "SP",
+            Self::Unpaired => "unpaired",
+        }
+    }
 }
 
 /// Pairs of images of one set, ordered by category. Invariant: every pair's images differ and have the category.
@@ -86,11 +100,12 @@ pub fn build(set: &ImageSet, categories: usize, per_category: usize, seed: u64, 
 impl PairList {
     /// The two images of every pair, as positions in the set.
     pub fn indices(&self, kind: Kind) -> Vec<(u32, u32)> {
-        let pair = |pair: &Pair| match kind {
-            Kind::Augmented => (pair.first, pair.first),
-            Kind::Semantic => (pair.first, pair.second),
-        };
-        self.pairs.iter().map(pair).collect()
+        let pairs = self.pairs.iter();
+        match kind {
+            Kind::Augmented => pairs.map(|pair| (pair.first, pair.first)).collect(),
+            Kind::Semantic => pairs.map(|pair| (pair.first, pair.second)).collect(),
+            Kind::Unpaired => pairs.flat_map(|pair| [pair.first, pair.second].map(|image| (image, image))).collect(),
+        }
     }
 
     /// BLAKE3 of the set's hash and the pairs, in hexadecimal: equal hashes mean equal training images.

@@ -19,6 +19,16 @@ pub struct Column {
     pub stands_for: Option<String>,
     /// These are not the paper's data.
     pub substitute: bool,
+    /// The metrics that it has; all of the table's when empty.
+    #[serde(default)]
+    pub metrics: Vec<String>,
+}
+
+impl Column {
+    /// Whether cells of this column have the metric.
+    pub fn has(&self, metric: &str) -> bool {
+        self.metrics.is_empty() || self.metrics.iter().any(|id| id == metric)
+    }
 }
 
 /// A quantity that a cell measures.
@@ -42,16 +52,38 @@ pub struct PaperFigure {
     pub value: Option<f64>,
 }
 
-/// A statement of the paper that measurements can support: `better` exceeds `worse` by at least `margin`.
+/// A statement of the paper that measurements can support, about a contrast: the sum of the rows `plus` less the sum of
+/// the rows `minus`, seed by seed. `SP beats AP` has one row on each side; `AP loses more than SP` has two.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Claim {
     pub text: String,
     pub column: String,
     pub metric: String,
-    pub better: Row,
-    pub worse: Row,
-    /// In the metric's unit.
-    pub margin: f64,
+    pub plus: Vec<Row>,
+    pub minus: Vec<Row>,
+    pub expected: Expected,
+}
+
+/// What a claim says of its contrast, in the metric's unit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expected {
+    /// It is at least so much, and above 0.
+    AtLeast(f64),
+    /// It lies between minus and plus so much: practically nothing.
+    Within(f64),
+}
+
+impl Claim {
+    /// `better` exceeds `worse`, by whatever amount.
+    pub fn exceeds(text: String, column: &str, metric: &str, better: Row, worse: Row) -> Self {
+        Self::contrast(text, column, metric, vec![better], vec![worse])
+    }
+
+    /// The contrast is above 0.
+    pub fn contrast(text: String, column: &str, metric: &str, plus: Vec<Row>, minus: Vec<Row>) -> Self {
+        Self { text, column: column.into(), metric: metric.into(), plus, minus, expected: Expected::AtLeast(0.0) }
+    }
 }
 
 /// A small line of a figure. `x` and `y` have the same length.

@@ -3,6 +3,7 @@
 use crate::harness::experiment::Claim;
 use crate::harness::experiment::Column;
 use crate::harness::experiment::DataRef;
+use crate::harness::experiment::Expected;
 use crate::harness::experiment::MetricInfo;
 use crate::harness::experiment::Row;
 use crate::harness::experiment::Table;
@@ -111,11 +112,13 @@ pub struct ClaimResult {
     pub column: String,
     pub metric: String,
     pub unit: String,
-    #[serde(serialize_with = "as_object")]
-    pub better: Row,
-    #[serde(serialize_with = "as_object")]
-    pub worse: Row,
-    pub margin: f64,
+    /// The rows whose sum counts.
+    #[serde(serialize_with = "as_objects")]
+    pub plus: Vec<Row>,
+    /// The rows whose sum is taken off.
+    #[serde(serialize_with = "as_objects")]
+    pub minus: Vec<Row>,
+    pub expected: Expected,
     pub verdict: Verdict,
     pub difference: Option<f64>,
     pub ci95: Option<(f64, f64)>,
@@ -123,7 +126,14 @@ pub struct ClaimResult {
     pub p: Option<f64>,
     /// The smallest p that this number of seeds can give.
     pub p_floor: Option<f64>,
-    /// The seeds that both rows have.
+    /// p of the test behind the verdict: the paired t test, two-sided, or for practically no difference the larger of
+    /// two one-sided ones.
+    pub t_p: Option<f64>,
+    /// The same after Holm's adjustment over all claims of the table that were tested.
+    pub holm_p: Option<f64>,
+    /// The number of seeds that would decide, where the verdict is inconclusive.
+    pub seeds_to_decide: Option<usize>,
+    /// The seeds that all of its rows have.
     pub seeds: Vec<u64>,
     /// Tested on data that are not the paper's.
     pub substitute: bool,
@@ -213,7 +223,7 @@ fn table_results(selection: &Selection, all: &[Record]) -> TableResults {
     let table = selection.table;
     let mut cells = Vec::new();
     for column in &table.columns {
-        for metric in &table.metrics {
+        for metric in table.metrics.iter().filter(|metric| column.has(&metric.id)) {
             let mut of_column: Vec<Cell> =
                 select::rows(table).map(|(row, baseline)| cell(selection, row, baseline, column, metric)).collect();
             mark_best(&mut of_column);
@@ -228,7 +238,7 @@ fn table_results(selection: &Selection, all: &[Record]) -> TableResults {
         columns: table.columns.clone(),
         metrics: table.metrics.clone(),
         data: data(selection),
-        claims: table.claims.iter().map(|claim| claim_result(table, claim, &cells)).collect(),
+        claims: claim_results(table, &cells),
         notes: table.notes.clone(),
         missing: selection.missing(all),
         cells,
@@ -293,7 +303,7 @@ fn mark_best(cells: &mut [Cell]) {
     let tests: Vec<(usize, f64)> = compared
         .iter()
         .filter(|&&i| i != best)
-        .filter_map(|&i| Some((i, stats::paired(&differences(&cells[best], &cells[i]).0)?.t_p?)))
+        .filter_map(|&i| Some((i, stats::paired(&contrast(&[&cells[best]], &[&cells[i]]).0)?.t_p?)))
         .collect();
     let adjusted = stats::holm(&tests.iter().map(|(_, p)| *p).collect::<Vec<_>>());
     cells[best].best = true;
@@ -302,13 +312,12 @@ fn mark_best(cells: &mut [Cell]) {
     }
 }
 
-/// Differences (a minus b) over the seeds that both cells have, with those seeds.
-fn differences(a: &Cell, b: &Cell) -> (Vec<f64>, Vec<u64>) {
-    let common = a.seeds.iter().zip(&a.values).filter_map(|(seed, value)| {
-        let other = b.seeds.iter().position(|s| s == seed)?;
-        Some((value - b.values[other], *seed))
-    });
-    common.unzip()
+fn claim_results(table: &Table, cells: &[Cell]) -> Vec<ClaimResult> {
+    let mut results: Vec<ClaimResult> = table.claims.iter().map(|claim| claim_result(table, claim, cells)).collect();
+    let tested: Vec<usize> = (0..results.len()).filter(|&i| results[i].t_p.is_some()).collect();
+    let p: Vec<f64> = tested.iter().filter_map(|&i| results[i].t_p).collect();
+    tested.into_iter().zip(stats::holm(&p)).for_each(|(i, p)| results[i].holm_p = Some(p));
+    results
 }
 
 fn claim_result(table: &Table, claim: &Claim, cells: &[Cell]) -> ClaimResult {
@@ -321,28 +330,51 @@ fn claim_result(table: &Table, claim: &Claim, cells: &[Cell]) -> ClaimResult {
         let column = column?;
         cells.iter().find(|c| c.row == *row && c.column == column.id && c.metric == claim.metric)
     };
-    let (values, seeds) = match (find(&claim.better), find(&claim.worse)) {
-        (Some(better), Some(worse)) => differences(better, worse),
-        _ => (Vec::new(), Vec::new()),
-    };
+    let [plus, minus] = [&claim.plus, &claim.minus].map(|rows| rows.iter().map(find).collect::<Option<Vec<&Cell>>>());
+    let testable = plus.is_some() && minus.is_some();
+    let (values, seeds) = contrast(&plus.unwrap_or_default(), &minus.unwrap_or_default());
     let paired = stats::paired(&values);
     let metric = table.metrics.iter().find(|m| m.id == claim.metric);
+    let verdict = match paired {
+        _ if !testable => Verdict::NotTestable,
+        Some(paired) => stats::verdict(&paired.difference, claim.expected),
+        None => Verdict::Inconclusive,
+    };
     ClaimResult {
         text: claim.text.clone(),
         column: column.map_or_else(|| claim.column.clone(), |c| c.id.clone()),
         metric: claim.metric.clone(),
         unit: metric.map_or_else(String::new, |m| m.unit.clone()),
-        better: claim.better.clone(),
-        worse: claim.worse.clone(),
-        margin: claim.margin,
-        verdict: paired.map_or(Verdict::Inconclusive, |p| stats::verdict(&p.difference, claim.margin)),
+        plus: claim.plus.clone(),
+        minus: claim.minus.clone(),
+        expected: claim.expected,
+        verdict,
         difference: paired.map(|p| p.difference.mean),
         ci95: paired.and_then(|p| p.difference.ci95),
         p: paired.and_then(|p| p.sign_flip_p),
         p_floor: paired.map(|p| p.sign_flip_floor),
+        t_p: paired.and_then(|p| match claim.expected {
+            Expected::AtLeast(_) => p.t_p,
+            Expected::Within(margin) => stats::equivalence_p(&p.difference, margin),
+        }),
+        holm_p: None,
+        seeds_to_decide: paired
+            .filter(|_| verdict == Verdict::Inconclusive)
+            .and_then(|p| stats::seeds_to_decide(&p.difference, claim.expected)),
         seeds,
         substitute: column.is_some_and(|c| c.substitute),
     }
+}
+
+/// The sum of `plus` less the sum of `minus` over the seeds that all of them have, with those seeds.
+fn contrast(plus: &[&Cell], minus: &[&Cell]) -> (Vec<f64>, Vec<u64>) {
+    let Some(first) = plus.first() else { return Default::default() };
+    let of_seed = |seed: &u64| {
+        let value = |cell: &&Cell| Some(cell.values[cell.seeds.iter().position(|s| s == seed)?]);
+        let sum = |cells: &[&Cell]| cells.iter().map(value).sum::<Option<f64>>();
+        Some((sum(plus)? - sum(minus)?, *seed))
+    };
+    first.seeds.iter().filter_map(of_seed).unzip()
 }
 
 fn caption(table: &Table, cells: &[Cell]) -> String {
@@ -434,6 +466,13 @@ fn machine(record: &Record) -> Machine {
         precision: record.compute.precision.clone(),
         rustc: record.build.rustc.clone(),
     }
+}
+
+fn as_objects<S: Serializer>(rows: &[Row], serializer: S) -> Result<S::Ok, S::Error> {
+    let object = |row: &Row| {
+        row.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect::<serde_json::Map<_, _>>()
+    };
+    serializer.collect_seq(rows.iter().map(object))
 }
 
 fn as_object<S: Serializer>(row: &Row, serializer: S) -> Result<S::Ok, S::Error> {

@@ -38,7 +38,8 @@ impl<'a> Selection<'a> {
         self.records.iter().copied().filter(move |r| r.row == *row && r.column == column)
     }
 
-    /// What the table lacks, one sentence per hole. A baseline may have fewer seeds than the rows: some need only one.
+    /// What the table lacks, one sentence per hole. A baseline may have fewer seeds than the rows, since some need only
+    /// one, and it is not measured where a column lacks the table's first metric, such as that of training times.
     pub fn missing(&self, all: &[Record]) -> Vec<String> {
         let mut seeds: Vec<u64> = self.records.iter().map(|r| r.seed).collect();
         seeds.sort_unstable();
@@ -48,7 +49,8 @@ impl<'a> Selection<'a> {
             for column in &self.table.columns {
                 let have: Vec<u64> = self.cell(row, &column.id).map(|r| r.seed).collect();
                 let lacking: Vec<u64> = seeds.iter().copied().filter(|s| !have.contains(s)).collect();
-                if have.is_empty() || !lacking.is_empty() && !baseline {
+                let measured = !baseline || self.table.metrics.first().is_none_or(|metric| column.has(&metric.id));
+                if measured && (have.is_empty() || !lacking.is_empty() && !baseline) {
                     holes.push(self.hole(row, &column.id, &column.title, have.is_empty(), &lacking, all));
                 }
             }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows about tables or records; every function is a formula over slices.
 
+use crate::harness::experiment::Expected;
 use serde::Serialize;
 use statrs::distribution::ContinuousCDF;
 use statrs::distribution::StudentsT;
@@ -11,13 +12,14 @@ const MOST_PAIRS_ENUMERATED: usize = 20;
 
 /// The rule behind every verdict, in the words that the report prints.
 ///
-/// The difference is the mean over common seeds of (better minus worse), its interval the 95 % t interval of that
-/// mean, the margin the one that the claim states (0 where it only says "better").
-pub const VERDICT_RULE: &str = "A claim says that one row exceeds another by at least a margin (0 where the paper \
-    only says better). Both rows are compared seed by seed: the difference is the mean over the seeds that both \
-    have, with its 95 % t interval. Reproduced: the difference reaches the margin and the whole interval lies above \
-    0. Not reproduced: the whole interval lies at or below the margin. Inconclusive: everything else, and always \
-    with fewer than two common seeds.";
+/// The margin is the one that the claim states, 0 where it only says "better".
+pub const VERDICT_RULE: &str = "A claim is about a difference: one row or a sum of rows less another, seed by seed over \
+    the seeds that all of them have; its mean has a 95 % t interval. Most claims say that it is at least some margin (0 \
+    where the paper only says better). Reproduced: the mean reaches the margin and the whole interval lies above 0. Not \
+    reproduced: the whole interval lies at or below the margin. A claim of practically no difference names the most \
+    that counts as none. Reproduced: both one-sided t tests against it reject at 5 %, so that the 90 % interval lies \
+    within. Not reproduced: the whole 95 % interval lies outside. Inconclusive: everything else, and always with fewer \
+    than two common seeds; the number of seeds that would decide supposes that mean and spread stay as they are.";
 
 /// What the runs say about a claim; see [`VERDICT_RULE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +30,9 @@ pub enum Verdict {
     NotReproduced,
     #[serde(rename = "inconclusive")]
     Inconclusive,
+    /// The table has no such column or rows: other data, or other settings, would test it.
+    #[serde(rename = "not testable on these data")]
+    NotTestable,
 }
 
 /// Mean of one cell over its seeds.
@@ -61,10 +66,7 @@ pub fn summary(values: &[f64]) -> Option<Summary> {
     let n = values.len();
     let mean = values.iter().sum::<f64>() / n as f64;
     let sd = (n > 1).then(|| (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1) as f64).sqrt());
-    let ci95 = sd.map(|sd| {
-        let half = t_distribution(n).inverse_cdf(0.975) * sd / (n as f64).sqrt();
-        (mean - half, mean + half)
-    });
+    let ci95 = sd.map(|sd| (mean - half_width(n, sd), mean + half_width(n, sd)));
     Some(Summary { n, mean, sd, ci95 })
 }
 
@@ -80,12 +82,43 @@ pub fn paired(differences: &[f64]) -> Option<Paired> {
 }
 
 /// Applies [`VERDICT_RULE`].
-pub fn verdict(difference: &Summary, margin: f64) -> Verdict {
-    match difference.ci95 {
-        Some((low, _)) if difference.mean >= margin && low > 0.0 => Verdict::Reproduced,
-        Some((_, high)) if high <= margin => Verdict::NotReproduced,
+pub fn verdict(difference: &Summary, expected: Expected) -> Verdict {
+    let Some((low, high)) = difference.ci95 else { return Verdict::Inconclusive };
+    match expected {
+        Expected::AtLeast(margin) if difference.mean >= margin && low > 0.0 => Verdict::Reproduced,
+        Expected::AtLeast(margin) if high <= margin => Verdict::NotReproduced,
+        Expected::Within(margin) if equivalence_p(difference, margin).is_some_and(|p| p < 0.05) => Verdict::Reproduced,
+        Expected::Within(margin) if low >= margin || high <= -margin => Verdict::NotReproduced,
         _ => Verdict::Inconclusive,
     }
+}
+
+/// The larger p of two one-sided t tests, that the mean is not above -margin and that it is not below margin (TOST,
+/// Schuirmann 1987); none for one value.
+pub fn equivalence_p(difference: &Summary, margin: f64) -> Option<f64> {
+    let Summary { n, mean, sd, .. } = *difference;
+    let error = sd? / (n as f64).sqrt();
+    // The nearer bound decides.
+    let room = margin - mean.abs();
+    if error == 0.0 {
+        return Some(if room > 0.0 { 0.0 } else { 1.0 });
+    }
+    Some(t_distribution(n).cdf(-room / error))
+}
+
+/// The most seeds that [`seeds_to_decide`] speaks of.
+const MOST_SEEDS: usize = 200;
+
+/// The least number of seeds with which the same mean and spread would have another verdict than inconclusive; none
+/// where not even 200 would do.
+pub fn seeds_to_decide(difference: &Summary, expected: Expected) -> Option<usize> {
+    let Summary { n, mean, sd, .. } = *difference;
+    let sd = sd?;
+    (n.max(2)..=MOST_SEEDS).find(|&n| {
+        let half = half_width(n, sd);
+        verdict(&Summary { n, mean, sd: Some(sd), ci95: Some((mean - half, mean + half)) }, expected)
+            != Verdict::Inconclusive
+    })
 }
 
 /// Holm's step-down adjustment, in the order given: `adj_(i) = max_{j<=i} min(1, (m - j + 1) p_(j))`.
@@ -117,6 +150,11 @@ fn sign_flip_p(differences: &[f64]) -> Option<f64> {
         sum.abs() >= observed - tolerance
     });
     Some(as_far.count() as f64 / f64::from(patterns))
+}
+
+/// Half the width of the 95 % t interval of a mean of n values.
+fn half_width(n: usize, sd: f64) -> f64 {
+    t_distribution(n).inverse_cdf(0.975) * sd / (n as f64).sqrt()
 }
 
 fn t_test_p(difference: &Summary, sd: f64) -> f64 {
@@ -197,19 +235,46 @@ mod tests {
         }
     }
 
+    // x = np.array([0.4, -0.9, 0.7, -0.2, 0.3]); SciPy 1.17
+    // max(stats.ttest_1samp(x, -m, alternative="greater").pvalue, stats.ttest_1samp(x, m, alternative="less").pvalue)
+    // -> 0.001144429610151219 for m = 2, 0.09581578094328035 for m = 0.5
+    #[test]
+    fn equivalence_agrees_with_scipy() {
+        let small = summary(&[0.4, -0.9, 0.7, -0.2, 0.3]).unwrap();
+        close(equivalence_p(&small, 2.0).unwrap(), 0.001144429610151219);
+        close(equivalence_p(&small, 0.5).unwrap(), 0.09581578094328035);
+        assert_eq!(verdict(&small, Expected::Within(2.0)), Verdict::Reproduced);
+        assert_eq!(verdict(&small, Expected::Within(0.5)), Verdict::Inconclusive);
+        let large = summary(&[3.0, 3.2, 2.9]).unwrap();
+        assert_eq!(verdict(&large, Expected::Within(2.0)), Verdict::NotReproduced);
+        let same = summary(&[0.0; 3]).unwrap();
+        assert_eq!((equivalence_p(&same, 2.0), equivalence_p(&same, 0.0)), (Some(0.0), Some(1.0)));
+    }
+
+    // x = np.array([1.0, 2.0, -0.5, 0.25, 3.0, -1.5, 0.75]); the first n from 7 on for which
+    // stats.t.interval(0.95, n - 1, x.mean(), x.std(ddof=1) / np.sqrt(n)) lies above 0 -> 20; for the five values
+    // above it is 422, more than anybody will run
+    #[test]
+    fn more_seeds_of_the_same_spread_decide() {
+        let mixed = summary(&[1.0, 2.0, -0.5, 0.25, 3.0, -1.5, 0.75]).unwrap();
+        assert_eq!(seeds_to_decide(&mixed, Expected::AtLeast(0.0)), Some(20));
+        let small = summary(&[0.4, -0.9, 0.7, -0.2, 0.3]).unwrap();
+        assert_eq!(seeds_to_decide(&small, Expected::AtLeast(0.0)), None);
+    }
+
     #[test]
     fn one_value_has_no_interval_and_none_has_no_mean() {
         let one = summary(&[54.2]).unwrap();
         assert_eq!((one.n, one.sd, one.ci95), (1, None, None));
         assert_eq!(summary(&[]), None);
-        assert_eq!(verdict(&one, 0.0), Verdict::Inconclusive);
+        assert_eq!(verdict(&one, Expected::AtLeast(0.0)), Verdict::Inconclusive);
         assert_eq!(paired(&[1.0]).unwrap().sign_flip_floor, 1.0);
     }
 
     #[test]
     fn verdicts_follow_the_rule() {
         let of = |mean: f64, low: f64, high: f64, margin: f64| {
-            verdict(&Summary { n: 3, mean, sd: Some(1.0), ci95: Some((low, high)) }, margin)
+            verdict(&Summary { n: 3, mean, sd: Some(1.0), ci95: Some((low, high)) }, Expected::AtLeast(margin))
         };
         assert_eq!(of(3.0, 1.0, 5.0, 0.8), Verdict::Reproduced);
         assert_eq!(of(0.4, 0.2, 0.6, 0.8), Verdict::NotReproduced); // better, but by less than the margin

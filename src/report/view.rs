@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::harness::experiment::Column;
+use crate::harness::experiment::Expected;
 use crate::harness::experiment::Row;
 use crate::report::figures;
 use crate::report::results;
@@ -149,6 +150,7 @@ fn verdict(verdict: Verdict) -> (&'static str, &'static str, &'static str) {
         Verdict::Reproduced => ("Reproduced", "reproduced", "✓"),
         Verdict::NotReproduced => ("Not reproduced", "not-reproduced", "✗"),
         Verdict::Inconclusive => ("Inconclusive", "inconclusive", "?"),
+        Verdict::NotTestable => ("Not testable on these data", "not-testable", "–"),
     }
 }
 
@@ -156,30 +158,20 @@ fn claim(table: &TableResults, claim: &ClaimResult) -> ClaimView {
     let (word, class, mark) = verdict(claim.verdict);
     let column = table.columns.iter().find(|c| c.id == claim.column).map_or(claim.column.as_str(), |c| &c.title);
     let metric = table.metrics.iter().find(|m| m.id == claim.metric).map_or(claim.metric.as_str(), |m| &m.title);
-    let margin = if claim.margin == 0.0 { String::new() } else { format!(", margin {}", exact(claim.margin)) };
-    let unit = if claim.unit == "%" { " points" } else { "" };
+    let unit = if claim.unit == "%" { " points".to_string() } else { format!(" {}", claim.unit) };
     let evidence = match claim.difference {
-        None => "No seed has both rows yet.".to_string(),
-        Some(difference) => {
-            let seeds = claim.seeds.len();
-            let plural = if seeds == 1 { "" } else { "s" };
-            let p = match (claim.p, claim.p_floor) {
-                (Some(p), Some(floor)) => {
-                    format!(
-                        "; p {} (smallest possible {})",
-                        text::p_value(p),
-                        text::p_value(floor).trim_start_matches("= ")
-                    )
-                }
-                _ => String::new(),
-            };
-            let words = text::difference(difference, claim.ci95, unit);
-            format!(
-                "{} minus {}: {words}{margin}; {seeds} common seed{plural}{p}.",
-                text::name(&claim.better),
-                text::name(&claim.worse)
-            )
-        }
+        None if claim.verdict == Verdict::NotTestable => "This table has not the rows or the column.".to_string(),
+        None => "No seed has all rows yet.".to_string(),
+        Some(difference) => format!(
+            "{} minus {}: {}{}; {}{}{}.",
+            sum(&claim.plus),
+            sum(&claim.minus),
+            text::difference(difference, claim.ci95, unit.trim_end()),
+            margin(claim.expected, unit.trim_end()),
+            counted(claim.seeds.len(), "common seed"),
+            p_values(claim),
+            claim.seeds_to_decide.map_or_else(String::new, |n| format!("; about {n} seeds would decide")),
+        ),
     };
     ClaimView {
         text: sentence(&claim.text),
@@ -189,6 +181,36 @@ fn claim(table: &TableResults, claim: &ClaimResult) -> ClaimView {
         substitute: claim.substitute,
         evidence: format!("{column}, {metric}. {evidence}"),
     }
+}
+
+/// The rows of one side of a contrast.
+fn sum(rows: &[Row]) -> String {
+    let names: Vec<String> = rows.iter().map(text::name).collect();
+    if names.len() > 1 { format!("[{}]", names.join(" + ")) } else { names.concat() }
+}
+
+fn margin(expected: Expected, unit: &str) -> String {
+    match expected {
+        Expected::AtLeast(0.0) => String::new(),
+        Expected::AtLeast(margin) => format!(", margin {}", exact(margin)),
+        Expected::Within(margin) => format!(", at most {}{unit} either way count as none", exact(margin)),
+    }
+}
+
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+fn p_values(claim: &ClaimResult) -> String {
+    let mut words = String::new();
+    if let (Some(p), Some(floor)) = (claim.p, claim.p_floor) {
+        let floor = text::p_value(floor);
+        words += &format!("; p {} (smallest possible {})", text::p_value(p), floor.trim_start_matches("= "));
+    }
+    if let (Some(p), Some(holm)) = (claim.t_p, claim.holm_p) {
+        words += &format!("; t test p {}, Holm {}", text::p_value(p), text::p_value(holm));
+    }
+    words
 }
 
 fn table_view(results: &Results, table: &TableResults, selection: &Selection) -> Result<TableView> {
@@ -211,10 +233,10 @@ fn table_view(results: &Results, table: &TableResults, selection: &Selection) ->
     })
 }
 
-/// `method (pairs)`, from the keys of the first row.
+/// `method (pairs)`, from the keys of the row that has most.
 fn row_title(selection: &Selection) -> String {
-    let keys =
-        selection.table.rows.first().map(|row| row.iter().map(|(key, _)| (String::new(), key.clone())).collect());
+    let longest = selection.table.rows.iter().max_by_key(|row| row.len());
+    let keys = longest.map(|row| row.iter().map(|(key, _)| (String::new(), key.clone())).collect());
     keys.map_or_else(|| "row".to_string(), |keys: Row| text::label(&keys))
 }
 
@@ -222,7 +244,7 @@ fn row_title(selection: &Selection) -> String {
 fn heads(table: &TableResults) -> Vec<HeadView> {
     let mut heads = Vec::new();
     for column in &table.columns {
-        for (i, metric) in table.metrics.iter().enumerate() {
+        for (i, metric) in table.metrics.iter().filter(|metric| column.has(&metric.id)).enumerate() {
             let unit = if metric.unit.is_empty() { String::new() } else { format!(", {}", metric.unit) };
             let (name, dagger) = (text::brief(&metric.title), if column.substitute { " †" } else { "" });
             let ours = HeadView {

@@ -2,11 +2,11 @@
 
 pub mod bench;
 pub mod checkpoint;
-pub mod comparison;
 pub mod exchange;
 mod features;
 pub mod machine;
 pub mod settings;
+pub mod sheet;
 pub mod single;
 pub mod stages;
 mod witnesses;

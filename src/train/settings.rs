@@ -61,8 +61,17 @@ pub struct Settings {
     pub evaluation: EvaluationSettings,
     /// The table `transfer`.
     pub transfer: TransferSettings,
+    /// The table `epochs`.
+    pub epochs: EpochsSettings,
+    /// The table `tiny-imagenet`.
+    #[serde(rename = "tiny-imagenet")]
+    pub tiny_imagenet: TinyImagenetSettings,
+    /// The table `transforms`.
+    pub transforms: TransformsSettings,
     /// The table `vit`.
     pub vit: VitSettings,
+    /// The table `samples`.
+    pub samples: SamplesSettings,
 }
 
 /// Where to compute.
@@ -128,6 +137,46 @@ pub struct TransferSettings {
     pub methods: Vec<Name>,
 }
 
+/// The table `epochs`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochsSettings {
+    /// Lengths of training in epochs, in the order of the rows.
+    pub values: Vec<usize>,
+}
+
+/// The table `tiny-imagenet`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TinyImagenetSettings {
+    /// The larger set.
+    pub from: String,
+    /// Its categories.
+    pub categories: usize,
+    /// Images of each.
+    pub images: usize,
+    /// The evaluation sets.
+    pub sets: Vec<String>,
+}
+
+/// The table `transforms`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransformsSettings {
+    /// The evaluation sets.
+    pub sets: Vec<String>,
+}
+
+/// The table `samples`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SamplesSettings {
+    /// Numbers of pairs of each category, in the order of the rows.
+    pub values: Vec<usize>,
+    /// The evaluation sets.
+    pub sets: Vec<String>,
+}
+
 /// The table `vit`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -157,6 +206,10 @@ impl Settings {
         positive("seeds", self.seeds)?;
         positive("pretrain.epochs", self.pretrain.epochs as u64)?;
         positive("vit.epochs", self.vit.epochs as u64)?;
+        positive("tiny-imagenet.categories", self.tiny_imagenet.categories as u64)?;
+        positive("tiny-imagenet.images", self.tiny_imagenet.images as u64)?;
+        some_above_zero("epochs.values", &self.epochs.values)?;
+        some_above_zero("samples.values", &self.samples.values)?;
         positive("pretrain.batch", self.pretrain.batch as u64)?;
         positive("pairs.categories", self.pairs.categories as u64)?;
         positive("pairs.per_category", self.pairs.per_category as u64)?;
@@ -184,6 +237,12 @@ impl Settings {
         self.augment.validate("augment")
     }
 
+    /// The same with this method.
+    #[must_use]
+    pub fn of(&self, method: Name) -> Self {
+        Self { method, ..self.clone() }
+    }
+
     /// Where this configuration's datasets come from.
     pub fn catalog(&self) -> Catalog<'_> {
         Catalog { world: &self.world, folder: Path::new(&self.paths.data) }
@@ -192,8 +251,7 @@ impl Settings {
     /// The same with a transformer for an encoder, which DINO trains.
     #[must_use]
     pub fn on_transformer(&self) -> Self {
-        let mut settings = self.clone();
-        settings.method = Name::Dino;
+        let mut settings = self.of(Name::Dino);
         (settings.model.encoder, settings.model.stem) = (self.vit.encoder, self.vit.stem);
         settings.pretrain.epochs = self.vit.epochs;
         settings.methods.dino.recipe = self.vit.recipe.clone();
@@ -221,6 +279,16 @@ impl Settings {
             seed,
         }
     }
+}
+
+/// A list of a table's rows: at least one, each above 0 and each once.
+fn some_above_zero(key: &str, values: &[usize]) -> Result<()> {
+    let twice = values.iter().enumerate().any(|(i, value)| values[..i].contains(value));
+    if values.is_empty() || values.contains(&0) || twice {
+        return Err(Error::new(format!("`{key}` is {values:?}; it needs one or more different numbers above 0"))
+            .hint(format!("`--set {key}=[10,30]`")));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::harness::record::Record;
 
 use super::exchange;
 use super::settings::Settings;
+use super::sheet;
 use super::stages::{self, PRETRAINING, Trained};
 
 /// `sempair pretrain`: the settings' method on their pairs.
@@ -118,8 +119,7 @@ impl Experiment<Settings> for PretrainOne {
 
 impl PretrainOne {
     fn row(&self, settings: &Settings) -> Row {
-        let pairs = if self.kind == Kind::Augmented { "AP" } else { "SP" };
-        vec![("method".into(), settings.method.title().into()), ("pairs".into(), pairs.into())]
+        sheet::trained(settings.method, self.kind)
     }
 }
 
@@ -191,7 +191,13 @@ fn table(of: &dyn Experiment<Settings>, row: &Row, column: &str, metrics: &[(&st
         caption: String::new(),
         rows: vec![row.clone()],
         baselines: Vec::new(),
-        columns: vec![Column { id: column.into(), title: column.into(), stands_for: None, substitute: true }],
+        columns: vec![Column {
+            id: column.into(),
+            title: column.into(),
+            stands_for: None,
+            substitute: true,
+            metrics: Vec::new(),
+        }],
         metrics: metrics.iter().map(metric).collect(),
         paper: Vec::new(),
         claims: Vec::new(),

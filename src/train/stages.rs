@@ -141,6 +141,18 @@ pub fn pretrain_alone(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab)
     Ok(outcome)
 }
 
+/// Trains an encoder, and tells how long that took (`seconds`).
+///
+/// # Errors
+/// Missing data, a training that fails, or the user's wish to stop.
+pub fn time_training(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let stage = pretrained(settings, kind, seed, lab)?;
+    let history = describe_training(&stage, &mut outcome)?;
+    outcome.metrics.insert("seconds".into(), history.seconds);
+    Ok(outcome)
+}
+
 /// Trains or opens the representation, and measures it on a set's training and test split by linear probe (`top1`)
 /// and by k-NN (`knn`), in percent.
 ///
@@ -373,14 +385,15 @@ fn describe_training(stage: &Stage, outcome: &mut Outcome) -> Result<History> {
 
 fn pairs_ref(set: &ImageSet, list: &PairList, kind: Kind) -> DataRef {
     DataRef {
-        name: format!("{} pairs of {}", list.pairs.len(), set.name),
+        name: format!("{} pairs of {}", list.indices(kind).len(), set.name),
         description: format!(
-            "{} pairs, {} categories; {}",
-            if kind == Kind::Semantic { "semantic" } else { "augmented" },
+            "{}, {} categories; {}",
+            kind.title(),
             list.categories.len(),
             match kind {
                 Kind::Semantic => "two different images of one category each",
                 Kind::Augmented => "the first image of each semantic pair, twice",
+                Kind::Unpaired => "each image of each semantic pair, twice",
             }
         ),
         hash: list.hash(kind),
