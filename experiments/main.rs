@@ -14,14 +14,8 @@ use sempair::harness::experiment::Experiment;
 use sempair::train::settings::Settings;
 
 /// The tables, in the paper's order.
-const EXPERIMENTS: &[&dyn Experiment<Settings>] = &[
-    &transfer::Transfer,
-    &epochs::Epochs,
-    &tiny_imagenet::TinyImagenet,
-    &transforms::Transforms,
-    &vit::VisionTransformer,
-    &samples::Samples,
-];
+const EXPERIMENTS: &[&dyn Experiment<Settings>] =
+    &[&transfer::TABLE, &epochs::TABLE, &tiny_imagenet::TABLE, &transforms::TABLE, &vit::TABLE, &samples::TABLE];
 
 const PROFILES: &[Profile] = &[
     Profile {

@@ -8,56 +8,47 @@ use sempair::methods::Name;
 use sempair::train::settings::Settings;
 use sempair::train::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
 
-/// The table.
-pub struct Samples;
-
 /// The paper's gain of SP over AP in points, by pairs of each category.
 const PAPER: [(usize, f64); 2] = [(50, 4.20), (157, 3.83)];
 
-impl Evaluations for Samples {
-    fn id(&self) -> &'static str {
-        "samples"
-    }
+/// The table.
+pub const TABLE: Evaluations =
+    Evaluations { id: "samples", title: "SimCLR by the number of pairs of each category", sheet };
 
-    fn title(&self) -> &'static str {
-        "SimCLR by the number of pairs of each category"
+fn sheet(settings: &Settings) -> Sheet {
+    let simclr = settings.of(Name::Simclr);
+    let mut lines = vec![Line::random(&simclr)];
+    let mut gains = Vec::new();
+    for &number in &settings.samples.values {
+        let mut fewer = simclr.clone();
+        fewer.pairs.per_category = number;
+        let both = both_pairs(&fewer, Some(("per category", &format!("{number} each"))));
+        gains.push((number, rows(&both)));
+        lines.extend(both);
     }
-
-    fn sheet(&self, settings: &Settings) -> Sheet {
-        let simclr = settings.of(Name::Simclr);
-        let mut lines = vec![Line::random(&simclr)];
-        let mut gains = Vec::new();
-        for &number in &settings.samples.values {
-            let mut fewer = simclr.clone();
-            fewer.pairs.per_category = number;
-            let both = both_pairs(&fewer, Some(("per category", &format!("{number} each"))));
-            gains.push((number, rows(&both)));
-            lines.extend(both);
-        }
-        let mut sheet = Sheet::new(&simclr, lines);
-        sheet.sets.clone_from(&settings.samples.sets);
-        for (number, [ap, sp]) in &gains {
-            sheet.claim(from_ref(sp), from_ref(ap), |set| {
-                format!("Semantic pairs beat augmented pairs with {number} of each category, on {set}")
-            });
-        }
-        let [fewest, most] = [gains.iter().min_by_key(|gain| gain.0), gains.iter().max_by_key(|gain| gain.0)];
-        if let (Some((few, [few_ap, few_sp])), Some((many, [many_ap, many_sp]))) = (fewest, most)
-            && few < many
-        {
-            sheet.claim(&[few_sp.clone(), many_ap.clone()], &[few_ap.clone(), many_sp.clone()], |set| {
-                format!("Semantic pairs lead by more with {few} of each category than with {many}, on {set}")
-            });
-        }
-        sheet.rows =
-            "Fewer pairs of a category are the first of the full number; all rows have as many epochs, so fewer \
-                      pairs mean fewer steps."
-                .into();
-        let stated = PAPER.map(|(number, gain)| format!("{gain:+.2} points with {number} images of each category"));
-        sheet.notes = vec![format!(
-            "The paper states the gain of SP over AP, on a set that it does not name: {}.",
-            stated.join(", ")
-        )];
-        sheet
+    let mut sheet = Sheet::new(&simclr, lines);
+    sheet.sets.clone_from(&settings.samples.sets);
+    for (number, [ap, sp]) in &gains {
+        sheet.claim(from_ref(sp), from_ref(ap), |set| {
+            format!("Semantic pairs beat augmented pairs with {number} of each category, on {set}")
+        });
     }
+    let [fewest, most] = [gains.iter().min_by_key(|gain| gain.0), gains.iter().max_by_key(|gain| gain.0)];
+    if let (Some((few, [few_ap, few_sp])), Some((many, [many_ap, many_sp]))) = (fewest, most)
+        && few < many
+    {
+        sheet.claim(&[few_sp.clone(), many_ap.clone()], &[few_ap.clone(), many_sp.clone()], |set| {
+            format!("Semantic pairs lead by more with {few} of each category than with {many}, on {set}")
+        });
+    }
+    sheet.about_rows =
+        "Fewer pairs show some of the images that more pairs show; all rows have as many epochs, so fewer \
+                        pairs mean fewer steps."
+            .into();
+    let stated = PAPER.map(|(number, gain)| format!("{gain:+.2} points with {number} images of each category"));
+    sheet.notes = vec![format!(
+        "The paper states the gain of SP over AP, on a set that it does not name: {}.",
+        stated.join(", ")
+    )];
+    sheet
 }

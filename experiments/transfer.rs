@@ -8,9 +8,6 @@ use sempair::methods::Name;
 use sempair::train::settings::Settings;
 use sempair::train::sheet::{Evaluations, Line, Sheet, both_pairs, column_title, trained};
 
-/// The table.
-pub struct Transfer;
-
 /// The paper's figures for SimCLR, top-1 in percent: AP, SP and the gain that it states, by column. It states none for
 /// VICReg and BYOL, only that SP beats AP on every set; DINO's are of a ViT and stand in the table `vit`.
 const PAPER: [(&str, Option<f64>, Option<f64>, f64); 3] = [
@@ -19,32 +16,28 @@ const PAPER: [(&str, Option<f64>, Option<f64>, f64); 3] = [
     ("stl-10", Some(81.76), Some(85.59), 3.8),
 ];
 
-impl Evaluations for Transfer {
-    fn id(&self) -> &'static str {
-        "transfer"
-    }
+/// The table.
+pub const TABLE: Evaluations = Evaluations {
+    id: "transfer",
+    title: "Linear evaluation of features from augmented and from semantic pairs",
+    sheet,
+};
 
-    fn title(&self) -> &'static str {
-        "Linear evaluation of features from augmented and from semantic pairs"
+fn sheet(settings: &Settings) -> Sheet {
+    let mut lines = vec![Line::pixels(settings), Line::random(settings)];
+    lines.extend(settings.transfer.methods.iter().flat_map(|&method| both_pairs(&settings.of(method), None)));
+    let mut sheet = Sheet::new(settings, lines);
+    for (column, ap, sp, _) in PAPER {
+        sheet.state(trained(Name::Simclr, Kind::Augmented), column, ap);
+        sheet.state(trained(Name::Simclr, Kind::Semantic), column, sp);
     }
-
-    fn sheet(&self, settings: &Settings) -> Sheet {
-        let mut lines = vec![Line::pixels(settings), Line::random(settings)];
-        lines.extend(settings.transfer.methods.iter().flat_map(|&method| both_pairs(&settings.of(method), None)));
-        let mut sheet = Sheet::new(settings, lines);
-        for (column, ap, sp, _) in PAPER {
-            sheet.state(trained(Name::Simclr, Kind::Augmented), column, ap);
-            sheet.state(trained(Name::Simclr, Kind::Semantic), column, sp);
-        }
-        for &method in &settings.transfer.methods {
-            let [ap, sp] = [Kind::Augmented, Kind::Semantic].map(|kind| trained(method, kind));
-            sheet.claim(&[sp], &[ap], |set| {
-                format!("Semantic pairs beat augmented pairs with {} on {set}", method.title())
-            });
-        }
-        sheet.notes = notes();
+    for &method in &settings.transfer.methods {
+        let [ap, sp] = [Kind::Augmented, Kind::Semantic].map(|kind| trained(method, kind));
         sheet
+            .claim(&[sp], &[ap], |set| format!("Semantic pairs beat augmented pairs with {} on {set}", method.title()));
     }
+    sheet.notes = notes();
+    sheet
 }
 
 /// Where the paper's figures contradict each other, and what it leaves out.

@@ -8,9 +8,6 @@ use sempair::methods::Name;
 use sempair::train::settings::Settings;
 use sempair::train::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
 
-/// The table.
-pub struct Transforms;
-
 /// What a set of transformations takes away of a view.
 type Change = fn(&mut Augmentation);
 
@@ -23,55 +20,47 @@ const SETS: [(&str, Change); 4] = [
         *augment = Augmentation { crop: augment.crop.clone(), ..Augmentation::none() };
     }),
 ];
+
 /// Points of accuracy that count as "almost no loss". The paper names no figure: it is a fifth of what AP loses there.
 const ALMOST_NOTHING: f64 = 2.0;
 
-impl Evaluations for Transforms {
-    fn id(&self) -> &'static str {
-        "transforms"
-    }
+/// The table.
+pub const TABLE: Evaluations = Evaluations { id: "transforms", title: "SimCLR with transformations taken away", sheet };
 
-    fn title(&self) -> &'static str {
-        "SimCLR with transformations taken away"
-    }
-
-    fn sheet(&self, settings: &Settings) -> Sheet {
-        let simclr = settings.of(Name::Simclr);
-        let of_sets = SETS.map(|(label, change)| {
-            let mut changed = simclr.clone();
-            change(&mut changed.augment.first);
-            change(&mut changed.augment.second);
-            both_pairs(&changed, Some(("transformations", label)))
-        });
-        let [[full_ap, full_sp], [gray_ap, gray_sp], _, [crop_ap, crop_sp]] = of_sets.each_ref().map(rows);
-        let mut lines = vec![Line::random(&simclr)];
-        lines.extend(of_sets.into_iter().flatten());
-        let mut sheet = Sheet::new(&simclr, lines);
-        sheet.sets.clone_from(&settings.transforms.sets);
-        sheet.claim(&[full_ap.clone(), crop_sp], &[crop_ap, full_sp.clone()], |set| {
-            format!("Augmented pairs lose more than semantic pairs when crops are all that is left, on {set}")
-        });
-        sheet.claim(&[full_ap, gray_sp.clone()], &[gray_ap, full_sp.clone()], |set| {
-            format!("Augmented pairs lose more than semantic pairs without grayscale, on {set}")
-        });
-        let first = sheet.claims.len();
-        sheet.claim(&[full_sp], &[gray_sp], |set| {
-            format!("Semantic pairs lose almost nothing without grayscale, on {set}")
-        });
-        sheet.claims[first..].iter_mut().for_each(|claim| claim.expected = Expected::Within(ALMOST_NOTHING));
-        sheet.rows =
-            "“all” has flips, crops, colour jitter, grayscale and what else the settings have; “crop only” has \
-                      random resized crops alone."
-                .into();
-        sheet.notes = vec![
-            "The paper states, on a set that it does not name: without grayscale AP loses 9.69 points and SP almost \
-             nothing; with random crops only AP falls to 24.25 % and SP keeps 64.23 %."
-                .into(),
-            format!(
-                "The paper names no bound for “almost nothing”. Here {ALMOST_NOTHING} points count as none, a fifth of what \
-                 AP loses in the paper."
-            ),
-        ];
-        sheet
-    }
+fn sheet(settings: &Settings) -> Sheet {
+    let simclr = settings.of(Name::Simclr);
+    let of_sets = SETS.map(|(label, change)| {
+        let mut changed = simclr.clone();
+        change(&mut changed.augment.first);
+        change(&mut changed.augment.second);
+        both_pairs(&changed, Some(("transformations", label)))
+    });
+    let [[full_ap, full_sp], [gray_ap, gray_sp], _, [crop_ap, crop_sp]] = of_sets.each_ref().map(rows);
+    let mut lines = vec![Line::random(&simclr)];
+    lines.extend(of_sets.into_iter().flatten());
+    let mut sheet = Sheet::new(&simclr, lines);
+    sheet.sets.clone_from(&settings.transforms.sets);
+    sheet.claim(&[full_ap.clone(), crop_sp], &[crop_ap, full_sp.clone()], |set| {
+        format!("Augmented pairs lose more than semantic pairs when crops are all that is left, on {set}")
+    });
+    sheet.claim(&[full_ap, gray_sp.clone()], &[gray_ap, full_sp.clone()], |set| {
+        format!("Augmented pairs lose more than semantic pairs without grayscale, on {set}")
+    });
+    let first = sheet.claims.len();
+    sheet
+        .claim(&[full_sp], &[gray_sp], |set| format!("Semantic pairs lose almost nothing without grayscale, on {set}"));
+    sheet.claims[first..].iter_mut().for_each(|claim| claim.expected = Expected::Within(ALMOST_NOTHING));
+    sheet.about_rows = "“all” has flips, crops, colour jitter, grayscale and what else the settings have; “crop only” \
+                        has random resized crops alone."
+        .into();
+    sheet.notes = vec![
+        "The paper states, on a set that it does not name: without grayscale AP loses 9.69 points and SP almost \
+         nothing; with random crops only AP falls to 24.25 % and SP keeps 64.23 %."
+            .into(),
+        format!(
+            "The paper names no bound for “almost nothing”. Here {ALMOST_NOTHING} points count as none, a fifth of what \
+             AP loses in the paper."
+        ),
+    ];
+    sheet
 }

@@ -142,6 +142,16 @@ fn tables_share_the_encoders_that_they_have_in_common() {
     // From the ledger alone the same.
     place.stdout(&[&["report"], TINY, &settings].concat());
     assert_eq!(read(), text);
+
+    // Runs with another value of a key that only another table has stand beside those before them.
+    let other = ["--set", "samples.values=[8]", "--set", "tiny-imagenet.images=35", "--seeds", "2"];
+    place.stdout(&[&["table", "samples", "--quiet"], &TINY[..TINY.len() - 2], &settings, &other].concat());
+    place.stdout(&[&["report"], TINY, &settings].concat());
+    let results: Value = serde_json::from_str(&read()).unwrap();
+    let samples = results["tables"].as_array().unwrap().iter().find(|table| table["id"] == "samples").unwrap();
+    let cells = samples["cells"].as_array().unwrap();
+    let seeds = |label: &str| cells.iter().find(|cell| cell["row"]["per category"] == label).unwrap()["seeds"].clone();
+    assert_eq!((seeds("8 each"), seeds("16 each")), (serde_json::json!([0, 1]), serde_json::json!([0])));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use sempair::harness::record::Record;
 use sempair::report::Input;
 use sempair::report::render;
 use sempair::report::results;
+use sempair::report::stats::Verdict;
 use serde_json::Value;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -170,7 +171,7 @@ fn the_markdown_table_reads_as_a_paper() {
 
     ## Linear evaluation
 
-    **Table `transfer`.** Top-1 accuracy of a linear classifier and of 20 nearest neighbours on frozen features. Mean ± half-width of the 95 % t interval over n = 3 seeds; between seeds vary: initialisation, order of the data and augmentation. Bold: the best mean of a column and every row not significantly worse (paired t test on common seeds, Holm-adjusted p of at least 0.05; rows with one seed are not compared). Columns headed “paper” repeat the paper's figures; – there means not stated. † Stand-in data, not the paper's (synth-10 for cifar-10; synth-100 for cifar-100; synth-stl for stl-10): these accuracies are not comparable with the paper's; only the order of the rows is.
+    **Table `transfer`.** Top-1 accuracy of a linear classifier and of 20 nearest neighbours on frozen features. Mean ± half-width of the 95 % t interval over n = 3 seeds; between seeds vary: initialisation, order of the data and augmentation. Bold: the best mean of a column and every row not significantly worse (paired t test on common seeds, Holm-adjusted p of at least 0.05; rows with one seed are not compared). Columns headed “paper” repeat the paper's figures; – there means not stated. † Stand-in data, not the paper's (synth-10 for cifar-10; synth-100 for cifar-100; synth-stl for stl-10): these figures are not comparable with the paper's; only the order of the rows is.
 
     | method (pairs) | synth-10 † linear, % | paper: cifar-10 linear, % | synth-10 † k-NN, % | synth-100 † linear, % | paper: cifar-100 linear, % | synth-100 † k-NN, % | synth-stl † linear, % | paper: stl-10 linear, % | synth-stl † k-NN, % |
     |:---|---:|---:|---:|---:|---:|---:|---:|---:|---:|
@@ -214,7 +215,7 @@ fn the_latex_table_is_whole() {
     \begin{table}[t]
       \centering\small
       \setlength{\tabcolsep}{3pt}\setlength{\belowcaptionskip}{6pt}
-      \caption{Top-1 accuracy of a linear classifier and of 20 nearest neighbours on frozen features. Mean $\pm$ half-width of the 95 \% t interval over n = 3 seeds; between seeds vary: initialisation, order of the data and augmentation. Bold: the best mean of a column and every row not significantly worse (paired t test on common seeds, Holm-adjusted p of at least 0.05; rows with one seed are not compared). Columns headed “paper” repeat the paper's figures; -- there means not stated. \dag{} Stand-in data, not the paper's (synth-10 for cifar-10; synth-100 for cifar-100; synth-stl for stl-10): these accuracies are not comparable with the paper's; only the order of the rows is.}
+      \caption{Top-1 accuracy of a linear classifier and of 20 nearest neighbours on frozen features. Mean $\pm$ half-width of the 95 \% t interval over n = 3 seeds; between seeds vary: initialisation, order of the data and augmentation. Bold: the best mean of a column and every row not significantly worse (paired t test on common seeds, Holm-adjusted p of at least 0.05; rows with one seed are not compared). Columns headed “paper” repeat the paper's figures; -- there means not stated. \dag{} Stand-in data, not the paper's (synth-10 for cifar-10; synth-100 for cifar-100; synth-stl for stl-10): these figures are not comparable with the paper's; only the order of the rows is.}
       \label{tab:transfer}
       \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{\begin{tabular}{@{}lrrrrrrrrr@{}}
         \toprule
@@ -249,6 +250,21 @@ fn the_terminal_sees_a_short_summary() {
       synth-stl, linear. SimCLR (SP) minus SimCLR (AP): +10.3 points, 95 % interval +7.2 to +13.5, margin 30; 3 common seeds; p = 0.25 (smallest possible 0.25); t test p = 0.005, Holm = 0.010.
     report: DIR/report.html
     "#);
+}
+
+#[test]
+fn a_claim_of_what_the_table_lacks_is_not_testable() {
+    let (mut table, records) = (table(), records());
+    table.claims[0].column = "voc".into();
+    table.claims[1].plus = vec![simclr("neither")];
+    let verdicts = |table: Table| {
+        let of = results(&input(table, records.clone(), &records));
+        of.tables[0].claims.iter().map(|claim| (claim.verdict, claim.substitute, claim.holm_p)).collect::<Vec<_>>()
+    };
+    assert_eq!(verdicts(table.clone()), [(Verdict::NotTestable, false, None); 2]);
+    // Where the rows are there and their runs are not, more runs would tell.
+    table.rows.push(simclr("neither"));
+    assert_eq!(verdicts(table)[1].0, Verdict::Inconclusive);
 }
 
 #[test]

@@ -75,11 +75,6 @@ pub enum Expected {
 }
 
 impl Claim {
-    /// `better` exceeds `worse`, by whatever amount.
-    pub fn exceeds(text: String, column: &str, metric: &str, better: Row, worse: Row) -> Self {
-        Self::contrast(text, column, metric, vec![better], vec![worse])
-    }
-
     /// The contrast is above 0.
     pub fn contrast(text: String, column: &str, metric: &str, plus: Vec<Row>, minus: Vec<Row>) -> Self {
         Self { text, column: column.into(), metric: metric.into(), plus, minus, expected: Expected::AtLeast(0.0) }

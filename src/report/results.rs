@@ -362,7 +362,7 @@ fn claim_result(table: &Table, claim: &Claim, cells: &[Cell]) -> ClaimResult {
             .filter(|_| verdict == Verdict::Inconclusive)
             .and_then(|p| stats::seeds_to_decide(&p.difference, claim.expected)),
         seeds,
-        substitute: column.is_some_and(|c| c.substitute),
+        substitute: testable && column.is_some_and(|c| c.substitute),
     }
 }
 
@@ -419,8 +419,8 @@ fn stand_ins(table: &Table) -> Option<String> {
         .collect();
     (!names.is_empty()).then(|| {
         format!(
-            "† Stand-in data, not the paper's ({}): these accuracies are not comparable with the paper's; only the \
-             order of the rows is.",
+            "† Stand-in data, not the paper's ({}): these figures are not comparable with the paper's; only the order \
+             of the rows is.",
             names.join("; ")
         )
     })
@@ -469,10 +469,9 @@ fn machine(record: &Record) -> Machine {
 }
 
 fn as_objects<S: Serializer>(rows: &[Row], serializer: S) -> Result<S::Ok, S::Error> {
-    let object = |row: &Row| {
-        row.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect::<serde_json::Map<_, _>>()
-    };
-    serializer.collect_seq(rows.iter().map(object))
+    #[derive(Serialize)]
+    struct Object<'a>(#[serde(serialize_with = "as_object")] &'a Row);
+    serializer.collect_seq(rows.iter().map(Object))
 }
 
 fn as_object<S: Serializer>(row: &Row, serializer: S) -> Result<S::Ok, S::Error> {

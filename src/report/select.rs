@@ -1,5 +1,6 @@
 //! Which runs stand behind a table: one per row, column and seed; the newest wins, the others are named.
 
+use crate::harness::experiment::Column;
 use crate::harness::experiment::Row;
 use crate::harness::experiment::Table;
 use crate::harness::record::Record;
@@ -46,11 +47,12 @@ impl<'a> Selection<'a> {
         seeds.dedup();
         let mut holes = Vec::new();
         for (row, baseline) in rows(self.table) {
-            for column in &self.table.columns {
+            let first = self.table.metrics.first();
+            let measured = |column: &&Column| !baseline || first.is_none_or(|metric| column.has(&metric.id));
+            for column in self.table.columns.iter().filter(measured) {
                 let have: Vec<u64> = self.cell(row, &column.id).map(|r| r.seed).collect();
                 let lacking: Vec<u64> = seeds.iter().copied().filter(|s| !have.contains(s)).collect();
-                let measured = !baseline || self.table.metrics.first().is_none_or(|metric| column.has(&metric.id));
-                if measured && (have.is_empty() || !lacking.is_empty() && !baseline) {
+                if have.is_empty() || !lacking.is_empty() && !baseline {
                     holes.push(self.hole(row, &column.id, &column.title, have.is_empty(), &lacking, all));
                 }
             }

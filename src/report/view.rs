@@ -158,7 +158,11 @@ fn claim(table: &TableResults, claim: &ClaimResult) -> ClaimView {
     let (word, class, mark) = verdict(claim.verdict);
     let column = table.columns.iter().find(|c| c.id == claim.column).map_or(claim.column.as_str(), |c| &c.title);
     let metric = table.metrics.iter().find(|m| m.id == claim.metric).map_or(claim.metric.as_str(), |m| &m.title);
-    let unit = if claim.unit == "%" { " points".to_string() } else { format!(" {}", claim.unit) };
+    let unit = match claim.unit.as_str() {
+        "" => String::new(),
+        "%" => " points".to_string(),
+        unit => format!(" {unit}"),
+    };
     let evidence = match claim.difference {
         None if claim.verdict == Verdict::NotTestable => "This table has not the rows or the column.".to_string(),
         None => "No seed has all rows yet.".to_string(),
@@ -166,8 +170,8 @@ fn claim(table: &TableResults, claim: &ClaimResult) -> ClaimView {
             "{} minus {}: {}{}; {}{}{}.",
             sum(&claim.plus),
             sum(&claim.minus),
-            text::difference(difference, claim.ci95, unit.trim_end()),
-            margin(claim.expected, unit.trim_end()),
+            text::difference(difference, claim.ci95, &unit),
+            margin(claim.expected, &unit),
             counted(claim.seeds.len(), "common seed"),
             p_values(claim),
             claim.seeds_to_decide.map_or_else(String::new, |n| format!("; about {n} seeds would decide")),

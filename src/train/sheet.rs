@@ -12,18 +12,14 @@ use crate::harness::lab::Lab;
 use crate::methods::Name;
 
 use super::settings::Settings;
-use super::stages::{self, Representation};
+use super::stages::{self, KNN, Representation, SECONDS, TOP1};
 
 /// The paper's columns, and the embedded stand-in of each.
 const COLUMNS: [(&str, &str, &str); 3] =
     [("cifar-10", "CIFAR-10", "synth-10"), ("cifar-100", "CIFAR-100", "synth-100"), ("stl-10", "STL-10", "synth-stl")];
 
-/// The column of what a training took.
-const TRAINING: &str = "training";
-/// Its metric.
-pub const SECONDS: &str = "seconds";
-/// The metric of the linear probe.
-pub const TOP1: &str = "top1";
+/// The column of what a training took, in [`SECONDS`].
+pub const TRAINING: &str = "training";
 
 /// A row: an encoder, and the settings that make it.
 pub struct Line {
@@ -95,7 +91,7 @@ pub struct Sheet {
     /// The paper's claims.
     pub claims: Vec<Claim>,
     /// What the caption says of the rows.
-    pub rows: String,
+    pub about_rows: String,
     /// What a reader must know.
     pub notes: Vec<String>,
 }
@@ -110,7 +106,7 @@ impl Sheet {
             timed: false,
             paper: Vec::new(),
             claims: Vec::new(),
-            rows: String::new(),
+            about_rows: String::new(),
             notes: Vec::new(),
         }
     }
@@ -136,7 +132,7 @@ impl Sheet {
 
     fn table(self, id: &str, title: &str) -> Table {
         let mut columns = self.columns();
-        let mut metrics = vec![metric(TOP1, "linear", "%"), metric("knn", "k-NN", "%")];
+        let mut metrics = vec![metric(TOP1, "linear", "%"), metric(KNN, "k-NN", "%")];
         if self.timed {
             columns.push(timing());
             metrics.push(metric(SECONDS, "time", "s"));
@@ -198,7 +194,7 @@ impl Sheet {
         let line = line.ok_or_else(|| Error::new(format!("table {id} has no row {:?}", cell.row)))?;
         match line.what {
             Representation::Pretrained(kind) if cell.column == TRAINING => {
-                stages::time_training(&line.settings, kind, cell.seed, lab)
+                stages::pretrain_alone(&line.settings, kind, cell.seed, lab)
             }
             what => stages::evaluate(&line.settings, what, &cell.column, cell.seed, lab),
         }
@@ -215,7 +211,7 @@ impl Sheet {
         } else {
             format!("`{}`, which is not the paper's hand-made set of pairs", pairs.from)
         };
-        let rows = if self.rows.is_empty() { String::new() } else { format!(" {}", self.rows) };
+        let rows = if self.about_rows.is_empty() { String::new() } else { format!(" {}", self.about_rows) };
         format!(
             "Top-1 accuracy in percent of a linear probe and of {}-NN on frozen features.{rows} Pretraining, unless a row \
              says otherwise: {} epochs on {} pairs ({} categories, {} each) from {source}; SP pairs two images of one \
@@ -234,35 +230,35 @@ impl Sheet {
     }
 }
 
-/// A table that is such a sheet. Whoever implements this has an [`Experiment`].
-pub trait Evaluations: Sync {
+/// A table that is such a sheet.
+pub struct Evaluations {
     /// The table's id on the command line.
-    fn id(&self) -> &'static str;
+    pub id: &'static str,
     /// One line for lists.
-    fn title(&self) -> &'static str;
+    pub title: &'static str,
     /// The table as these settings fill it.
-    fn sheet(&self, settings: &Settings) -> Sheet;
+    pub sheet: fn(&Settings) -> Sheet,
 }
 
-impl<T: Evaluations> Experiment<Settings> for T {
+impl Experiment<Settings> for Evaluations {
     fn id(&self) -> &'static str {
-        Evaluations::id(self)
+        self.id
     }
 
     fn title(&self) -> &'static str {
-        Evaluations::title(self)
+        self.title
     }
 
     fn table(&self, settings: &Settings) -> Table {
-        self.sheet(settings).table(Evaluations::id(self), Evaluations::title(self))
+        (self.sheet)(settings).table(self.id, self.title)
     }
 
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
-        self.sheet(settings).cells()
+        (self.sheet)(settings).cells()
     }
 
     fn run(&self, cell: &Cell, settings: &Settings, lab: &mut Lab) -> Result<Outcome> {
-        self.sheet(settings).run(Evaluations::id(self), cell, lab)
+        (self.sheet)(settings).run(self.id, cell, lab)
     }
 }
 
@@ -287,7 +283,7 @@ fn column(set: &str) -> Column {
         title: of_paper.filter(|(id, ..)| set == *id).map_or(set, |(_, title, _)| title).into(),
         stands_for: of_paper.map(|(id, ..)| (*id).into()),
         substitute: of_paper.is_none_or(|(id, ..)| set != *id),
-        metrics: vec![TOP1.into(), "knn".into()],
+        metrics: vec![TOP1.into(), KNN.into()],
     }
 }
 
@@ -295,7 +291,7 @@ fn column(set: &str) -> Column {
 fn timing() -> Column {
     Column {
         id: TRAINING.into(),
-        title: "training".into(),
+        title: "training time".into(),
         stands_for: None,
         substitute: true,
         metrics: vec![SECONDS.into()],

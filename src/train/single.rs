@@ -103,7 +103,7 @@ impl Experiment<Settings> for PretrainOne {
     }
 
     fn table(&self, settings: &Settings) -> Table {
-        table(self, &self.row(settings), &settings.pairs.from, &[("knn", "k-NN on semantic pairs")])
+        table(self, &self.row(settings), &settings.pairs.from, &[(stages::KNN, "k-NN on semantic pairs")])
     }
 
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
@@ -133,7 +133,7 @@ impl Experiment<Settings> for ProbeOne {
     }
 
     fn table(&self, _: &Settings) -> Table {
-        table(self, &self.encoder.row, &self.set, &[("top1", "linear"), ("knn", "k-NN")])
+        table(self, &self.encoder.row, &self.set, &[(stages::TOP1, "linear"), (stages::KNN, "k-NN")])
     }
 
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {

@@ -41,6 +41,13 @@ pub enum Representation {
     Pretrained(Kind),
 }
 
+/// The metric of the linear probe, in percent.
+pub const TOP1: &str = "top1";
+/// The metric of k-NN, in percent.
+pub const KNN: &str = "knn";
+/// The metric of what a training took.
+pub const SECONDS: &str = "seconds";
+
 const FEATURES: &str = "features.safetensors";
 /// What was trained on, or evaluated: known without opening it again.
 const DATA: &str = "data.json";
@@ -127,7 +134,7 @@ pub fn pretraining_inputs(settings: &Settings, kind: Kind, seed: u64) -> Result<
     representation_inputs(settings, Representation::Pretrained(kind), seed)
 }
 
-/// Trains an encoder, and measures nothing but its health.
+/// Trains an encoder, and measures nothing but its health and how long that took.
 ///
 /// # Errors
 /// Missing data, a training that fails, or the user's wish to stop.
@@ -136,20 +143,9 @@ pub fn pretrain_alone(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab)
     let stage = pretrained(settings, kind, seed, lab)?;
     let history = describe_training(&stage, &mut outcome)?;
     if let Some(health) = history.health.last() {
-        outcome.metrics.insert("knn".into(), health.knn);
+        outcome.metrics.insert(KNN.into(), health.knn);
     }
-    Ok(outcome)
-}
-
-/// Trains an encoder, and tells how long that took (`seconds`).
-///
-/// # Errors
-/// Missing data, a training that fails, or the user's wish to stop.
-pub fn time_training(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab) -> Result<Outcome> {
-    let mut outcome = Outcome::default();
-    let stage = pretrained(settings, kind, seed, lab)?;
-    let history = describe_training(&stage, &mut outcome)?;
-    outcome.metrics.insert("seconds".into(), history.seconds);
+    outcome.metrics.insert(SECONDS.into(), history.seconds);
     Ok(outcome)
 }
 
@@ -225,8 +221,8 @@ fn measure(
         probe(settings, &train?, &test?, seed, dir)
     })?;
     let result: Probe = read_json(&stage.dir.join(PROBE))?;
-    outcome.metrics.insert("top1".into(), result.linear);
-    outcome.metrics.insert("knn".into(), result.knn);
+    outcome.metrics.insert(TOP1.into(), result.linear);
+    outcome.metrics.insert(KNN.into(), result.knn);
     outcome.predictions = hash_of(&stage, PREDICTIONS);
     outcome.facts.insert("penalty".into(), result.penalty.into());
     outcome.facts.insert("probe converged".into(), result.converged.into());

@@ -55,6 +55,8 @@ proptest! {
             prop_assert_eq!(*ap, (sp.0, sp.0));
         }
         prop_assert_ne!(list.hash(Kind::Semantic), list.hash(Kind::Augmented));
+        let alone: Vec<u32> = semantic.iter().flat_map(|&(first, second)| [first, second]).collect();
+        prop_assert_eq!(list.indices(Kind::Unpaired), alone.iter().map(|&image| (image, image)).collect::<Vec<_>>());
     }
 
     #[test]
