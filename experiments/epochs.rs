@@ -23,7 +23,7 @@ fn sheet(settings: &Settings) -> Sheet {
         lengths.push((epochs, rows(&both)));
         lines.extend(both);
     }
-    let mut sheet = Sheet::new(&simclr, lines);
+    let mut sheet = Sheet::new(&simclr, &settings.evaluation.sets, lines);
     sheet.about_rows = "The learning rate's course has the length of each training.".into();
     if let Some((epochs, [ap, sp])) = lengths.into_iter().max_by_key(|length| length.0) {
         let (of_paper, column, of_ap, of_sp, gain) = PAPER;

@@ -26,8 +26,7 @@ fn sheet(settings: &Settings) -> Sheet {
         gains.push((number, rows(&both)));
         lines.extend(both);
     }
-    let mut sheet = Sheet::new(&simclr, lines);
-    sheet.sets.clone_from(&settings.samples.sets);
+    let mut sheet = Sheet::new(&simclr, &settings.samples.sets, lines);
     for (number, [ap, sp]) in &gains {
         sheet.claim(from_ref(sp), from_ref(ap), |set| {
             format!("Semantic pairs beat augmented pairs with {number} of each category, on {set}")

@@ -8,7 +8,7 @@ use sempair::data::pairs::Kind;
 use sempair::harness::experiment::Claim;
 use sempair::methods::Name;
 use sempair::train::settings::Settings;
-use sempair::train::sheet::{Evaluations, Line, Sheet, TRAINING};
+use sempair::train::sheet::{Evaluations, Line, Measure, Sheet};
 use sempair::train::stages::SECONDS;
 
 /// The paper's figures, top-1 in percent: semantic pairs and Tiny-ImageNet, by column.
@@ -30,9 +30,8 @@ fn sheet(settings: &Settings) -> Sheet {
     let images = table.categories * 2 * all.pairs.per_category;
     let single = Line::pretrained(all, Kind::Unpaired).labelled("images", format!("{images} images"));
     let (sp, unpaired) = (pairs.row.clone(), single.row.clone());
-    let mut sheet = Sheet::new(&simclr, vec![Line::random(&simclr), pairs, single]);
-    sheet.sets.clone_from(&table.sets);
-    sheet.timed = true;
+    let mut sheet = Sheet::new(&simclr, &table.sets, vec![Line::random(&simclr), pairs, single]);
+    sheet.measures.push(Measure::Time);
     for (column, of_pairs, of_images) in PAPER {
         sheet.state(sp.clone(), column, Some(of_pairs));
         sheet.state(unpaired.clone(), column, Some(of_images));
@@ -41,7 +40,7 @@ fn sheet(settings: &Settings) -> Sheet {
         format!("Semantic pairs beat more images without pairs on {set}")
     });
     let faster = "Semantic pairs take less training time than more images without pairs".to_string();
-    sheet.claims.push(Claim::contrast(faster, TRAINING, SECONDS, vec![unpaired], vec![sp]));
+    sheet.claims.push(Claim::contrast(faster, Measure::Time.id(), SECONDS, vec![unpaired], vec![sp]));
     sheet.about_rows = format!(
         "“unpaired”: {images} images of {} categories of `{}`, each with itself, for as many epochs.",
         table.categories, table.from

@@ -38,8 +38,7 @@ fn sheet(settings: &Settings) -> Sheet {
     let [[full_ap, full_sp], [gray_ap, gray_sp], _, [crop_ap, crop_sp]] = of_sets.each_ref().map(rows);
     let mut lines = vec![Line::random(&simclr)];
     lines.extend(of_sets.into_iter().flatten());
-    let mut sheet = Sheet::new(&simclr, lines);
-    sheet.sets.clone_from(&settings.transforms.sets);
+    let mut sheet = Sheet::new(&simclr, &settings.transforms.sets, lines);
     sheet.claim(&[full_ap.clone(), crop_sp], &[crop_ap, full_sp.clone()], |set| {
         format!("Augmented pairs lose more than semantic pairs when crops are all that is left, on {set}")
     });

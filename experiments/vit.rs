@@ -18,7 +18,7 @@ fn sheet(settings: &Settings) -> Sheet {
     let [ap, sp] = rows(&both);
     let mut lines = vec![Line::random(&settings)];
     lines.extend(both);
-    let mut sheet = Sheet::new(&settings, lines);
+    let mut sheet = Sheet::new(&settings, &settings.evaluation.sets, lines);
     for (column, of_ap, of_sp) in PAPER {
         sheet.state(ap.clone(), column, Some(of_ap));
         sheet.state(sp.clone(), column, Some(of_sp));

@@ -1,5 +1,7 @@
 //! Whole commands as a user types them: what they print, write and refuse.
 
+mod tables;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -90,68 +92,6 @@ impl Place {
         found.sort();
         found
     }
-}
-
-#[test]
-fn tables_share_the_encoders_that_they_have_in_common() {
-    let place = Place::new();
-    let tables = ["epochs", "tiny-imagenet", "transforms", "samples"];
-    let chosen: Vec<&str> = tables.iter().flat_map(|table| ["--table", *table]).collect();
-    let settings = [
-        "epochs.values=[6,12]",
-        "samples.values=[8,16]",
-        "samples.sets=[\"synth-10\"]",
-        "transforms.sets=[\"synth-10\"]",
-        "tiny-imagenet.sets=[\"synth-10\"]",
-        "tiny-imagenet.categories=5",
-        "tiny-imagenet.images=33",
-    ];
-    let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", *setting]).collect();
-    let summary = place.stdout(&[&["reproduce", "--quiet"], TINY, &chosen, &settings].concat());
-    assert!(summary.contains("SimCLR (unpaired, 170 images)"), "{summary}");
-
-    // 4 of `epochs`, 6 more of `transforms`, 2 more of `samples`, 1 more of `tiny-imagenet`.
-    let stages = fs::read_dir(place.path().join(".sempair/cache/pretrain")).unwrap();
-    let trained = stages.filter(|stage| stage.as_ref().unwrap().path().join("encoder.safetensors").exists());
-    assert_eq!(trained.count(), 13);
-
-    let read = || fs::read_to_string(place.path().join("reports/quick/results.json")).unwrap();
-    let text = read();
-    let results: Value = serde_json::from_str(&text).unwrap();
-    let ids: Vec<&Value> = results["tables"].as_array().unwrap().iter().map(|table| &table["id"]).collect();
-    assert_eq!(ids, tables);
-    let seconds = |cell: &&Value| cell["metric"] == "seconds";
-    let cells = |table: usize| results["tables"][table]["cells"].as_array().unwrap();
-    let times: Vec<&Value> = cells(1).iter().filter(seconds).collect();
-    assert_eq!(times.iter().filter(|cell| cell["mean"].as_f64() > Some(0.0)).count(), 2, "{times:?}");
-    assert_eq!(cells(0).iter().filter(seconds).count(), 0);
-    let claims = |table: usize| results["tables"][table]["claims"].as_array().unwrap();
-    assert_eq!(
-        (claims(2)[0]["plus"].as_array().unwrap().len(), claims(2)[2]["expected"]["within"].as_f64()),
-        (2, Some(2.0))
-    );
-    let contrast = &claims(3)[2];
-    let value = |row: &Value| {
-        let cell = cells(3).iter().find(|cell| cell["row"] == *row && cell["metric"] == "top1");
-        cell.unwrap()["mean"].as_f64().unwrap()
-    };
-    let sum = |side: &str| contrast[side].as_array().unwrap().iter().map(value).sum::<f64>();
-    let difference = contrast["difference"].as_f64().unwrap();
-    assert!((sum("plus") - sum("minus") - difference).abs() < 1e-9, "{contrast}");
-
-    // From the ledger alone the same.
-    place.stdout(&[&["report"], TINY, &settings].concat());
-    assert_eq!(read(), text);
-
-    // Runs with another value of a key that only another table has stand beside those before them.
-    let other = ["--set", "samples.values=[8]", "--set", "tiny-imagenet.images=35", "--seeds", "2"];
-    place.stdout(&[&["table", "samples", "--quiet"], &TINY[..TINY.len() - 2], &settings, &other].concat());
-    place.stdout(&[&["report"], TINY, &settings].concat());
-    let results: Value = serde_json::from_str(&read()).unwrap();
-    let samples = results["tables"].as_array().unwrap().iter().find(|table| table["id"] == "samples").unwrap();
-    let cells = samples["cells"].as_array().unwrap();
-    let seeds = |label: &str| cells.iter().find(|cell| cell["row"]["per category"] == label).unwrap()["seeds"].clone();
-    assert_eq!((seeds("8 each"), seeds("16 each")), (serde_json::json!([0, 1]), serde_json::json!([0])));
 }
 
 #[test]
@@ -363,23 +303,6 @@ fn a_collapse_stops_a_training_unless_it_shall_go_on() {
 
     let trained = place.stdout(&[&arguments[..], &["--keep-going"]].concat());
     assert!(trained.contains("completed") && trained.contains("VICReg SP same seed 0"), "{trained}");
-}
-
-#[test]
-fn a_missing_set_is_left_out_and_a_damaged_one_is_an_error() {
-    let place = Place::new();
-    let sets = ["--data", "sets", "--set", "evaluation.sets=[\"synth-10\", \"cifar-10\"]"];
-    let cells = |place: &Place| place.json(&[&["list", "--json"], TINY, &sets].concat())[0].clone();
-    assert_eq!(cells(&place)["cells"], 4);
-    fs::create_dir(place.path().join("sets")).unwrap();
-    fs::write(place.path().join("sets/cifar-10.safetensors"), [255; 40]).unwrap();
-    let error = cells(&place)["error"].to_string();
-    assert!(error.contains("cifar-10.safetensors: the file is truncated or damaged"), "{error}");
-    let error = place.error(&[&["reproduce", "--table", "transfer", "--quiet"], TINY, &sets].concat());
-    assert!(error.contains("truncated or damaged") && error.contains("hint: "), "{error}");
-    let only_missing = ["--data", "none", "--set", "evaluation.sets=[\"cifar-10\"]"];
-    let error = place.error(&[&["reproduce", "--table", "transfer", "--quiet"], TINY, &only_missing].concat());
-    assert!(error.contains("no dataset `cifar-10`"), "{error}");
 }
 
 #[test]

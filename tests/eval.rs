@@ -7,6 +7,8 @@ use sempair::eval::Features;
 use sempair::eval::ProbeSettings;
 use sempair::eval::knn;
 use sempair::eval::linear_probe;
+use sempair::eval::mean_cosine;
+use sempair::eval::most_similar;
 use sempair::rng::Key;
 
 fn settings() -> ProbeSettings {
@@ -43,6 +45,37 @@ fn probe_and_neighbours_find_what_is_there() {
     let apart = (clouds(Key::root(1), 400, 10, 4, 9.0), clouds(Key::root(2), 200, 10, 4, 9.0));
     assert_eq!(linear_probe(&apart.0, &apart.1, &settings(), Key::root(0)).unwrap().accuracy, 100.0);
     assert_eq!(knn(&apart.0, &apart.1, 20, Some(0.07)).unwrap().accuracy, 100.0);
+}
+
+#[test]
+fn the_most_similar_is_found_as_its_definition_says() {
+    let features = clouds(Key::root(3), 700, 6, 4, 1.0);
+    let cosine = |a: &[f32], b: &[f32]| {
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum::<f64>();
+        dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+    };
+    let queries: Vec<usize> = (0..700).step_by(2).collect();
+    for (&query, found) in queries.iter().zip(most_similar(&features, &queries)) {
+        assert_ne!(query, found);
+        let of = |other: usize| cosine(features.row(query), features.row(other));
+        let best = (0..700).filter(|&other| other != query).map(of).fold(f64::MIN, f64::max);
+        assert!(of(found) > best - 1e-5, "{query}: {found}");
+    }
+    // Of equal ones the first; an image is not its own neighbour, however many look like it.
+    let same = Features::new(vec![1.0; 8], vec![0; 4], 2, 1).unwrap();
+    assert_eq!(most_similar(&same, &[0, 1, 3]), [1, 0, 0]);
+}
+
+#[test]
+fn the_cosine_is_taken_about_the_mean_of_the_training_images() {
+    let rows = |values: [f32; 4]| Features::new(values.to_vec(), vec![0, 0], 2, 1).unwrap();
+    let train = rows([1.0, 0.0, 3.0, 4.0]); // mean (2, 2)
+    let before = rows([3.0, 2.0, 2.0, 4.0]); // (1, 0), (0, 2)
+    let after = rows([2.0, 3.0, 2.0, 3.0]); // (0, 1), (0, 1)
+    assert_eq!(mean_cosine(&train, &before, &after).unwrap(), 0.5);
+    assert!((mean_cosine(&train, &before, &before).unwrap() - 1.0).abs() < 1e-12);
+    // A row on the mean has no direction.
+    assert_eq!(mean_cosine(&train, &rows([2.0, 2.0, 1.0, 2.0]), &rows([2.0, 2.0, 3.0, 2.0])).unwrap(), -0.5);
 }
 
 #[test]

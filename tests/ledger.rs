@@ -17,15 +17,18 @@ use sempair::harness::cache::Cache;
 use sempair::harness::cache::Held;
 use sempair::harness::config::Layers;
 use sempair::harness::config::Resolved;
+use sempair::harness::estimate::Estimate;
 use sempair::harness::experiment::Cell;
 use sempair::harness::experiment::Column;
 use sempair::harness::experiment::Curve;
 use sempair::harness::experiment::Experiment;
 use sempair::harness::experiment::MetricInfo;
+use sempair::harness::experiment::Need;
 use sempair::harness::experiment::Outcome;
 use sempair::harness::experiment::Table;
 use sempair::harness::interrupt::Interrupt;
 use sempair::harness::lab::Lab;
+use sempair::harness::ledger::Claim;
 use sempair::harness::ledger::Ledger;
 use sempair::harness::progress::Progress;
 use sempair::harness::provenance::Compute;
@@ -107,6 +110,8 @@ struct Count {
     stages: AtomicUsize,
     /// What the next cell does instead of ending well.
     trouble: Mutex<Option<&'static str>>,
+    /// What the stage is reckoned to take; 0 for nothing said.
+    reckoned: f64,
 }
 
 impl Project {
@@ -140,6 +145,10 @@ impl Project {
     }
 
     fn run(&self, force: bool) -> Result<Vec<TableRun>> {
+        self.run_within(force, None)
+    }
+
+    fn run_within(&self, force: bool, budget: Option<f64>) -> Result<Vec<TableRun>> {
         let resolved = resolve(layers()).unwrap();
         runner::run(
             runner::plan(&[&self.count as &dyn Experiment<Settings>], &resolved.settings)?,
@@ -148,7 +157,7 @@ impl Project {
             &self.compute,
             &self.ledger(),
             &self.cache(),
-            &runner::Options { force, repo: self.folder.path().to_owned() },
+            &runner::Options { force, budget, repo: self.folder.path().to_owned() },
             &self.progress(),
             &self.interrupt,
             &["sempair".into(), "reproduce".into(), "--token=abc".into()],
@@ -196,8 +205,11 @@ impl Experiment<Settings> for Count {
 
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
         let row = vec![("method".to_owned(), "SimCLR".to_owned()), ("pairs".to_owned(), "SP".to_owned())];
+        let stage = Need::new("shared", json!({}), self.reckoned);
+        let needs = if self.reckoned > 0.0 { vec![stage] } else { Vec::new() };
+        let inputs = json!({"rate": settings.pretrain.rate});
         let cell =
-            |seed| Cell { row: row.clone(), column: "c".into(), seed, inputs: json!({"rate": settings.pretrain.rate}) };
+            |seed| Cell { row: row.clone(), column: "c".into(), seed, inputs: inputs.clone(), needs: needs.clone() };
         Ok((0..settings.seeds).map(cell).collect())
     }
 
@@ -288,7 +300,74 @@ fn failures_and_interruptions_are_recorded_and_the_next_run_goes_on() {
     assert_eq!(errors[0].as_deref(), Some("no data at https://[redacted]@host"));
     assert_eq!(errors[3].as_deref(), Some("panic: shapes differ"));
     assert_eq!(project.count.stages.load(Ordering::SeqCst), 1);
-    assert_eq!(fs::read_dir(project.folder.path().join("locks")).unwrap().count(), 0);
+    // The locks of the runs are gone; that of the claims stays.
+    let locks = fs::read_dir(project.folder.path().join("locks")).unwrap();
+    assert_eq!(locks.map(|lock| lock.unwrap().file_name()).collect::<Vec<_>>(), ["claims"]);
+}
+
+#[test]
+fn of_two_who_want_a_run_one_begins_it() {
+    let project = Project::new();
+    project.run(false).unwrap();
+    let ledger = project.ledger();
+    let (mut one, mut other) = (ledger.watch().unwrap(), ledger.watch().unwrap());
+    let record = |id: &str, key: &str| Record {
+        id: id.to_owned(),
+        key: key.to_owned(),
+        status: Status::Running,
+        ..project.records().remove(0)
+    };
+    let Claim::Mine(running) = one.claim(&record("0198", "k")).unwrap() else { panic!("nobody else was there") };
+    assert!(matches!(other.claim(&record("0199", "k")).unwrap(), Claim::Busy));
+    ledger.finish(running, &Record { status: Status::Completed, ..record("0198", "k") }).unwrap();
+    assert!(matches!(other.claim(&record("0199", "k")).unwrap(), Claim::Done(id) if id == "0198"));
+    assert_eq!(other.completed("k"), Some("0198"));
+
+    // What a killed process has begun is anybody's.
+    let Claim::Mine(running) = one.claim(&record("019a", "l")).unwrap() else { panic!("a new key") };
+    drop(running);
+    assert!(matches!(other.claim(&record("019b", "l")).unwrap(), Claim::Mine(_)));
+}
+
+#[test]
+fn two_at_once_run_each_cell_once() {
+    for _ in 0..10 {
+        let project = Project::new();
+        let ids = |tables: Vec<TableRun>| tables[0].cells.iter().map(|(_, id)| id.clone()).collect::<Vec<_>>();
+        let [one, other] = std::thread::scope(|scope| {
+            let runs = [0, 1].map(|_| scope.spawn(|| ids(project.run(false).unwrap())));
+            runs.map(|run| run.join().unwrap())
+        });
+        assert_eq!(one, other);
+        assert_eq!(project.count.cells.load(Ordering::SeqCst), 2);
+        assert_eq!(project.count.stages.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[test]
+fn a_budget_starts_only_what_fits() {
+    let mut project = Project::new();
+    project.count.reckoned = 1000.0;
+    assert_eq!(project.run_within(false, Some(60.0)).unwrap()[0].cells, []);
+    let lines = std::mem::take(&mut *project.lines.lock().unwrap());
+    assert_eq!(
+        lines,
+        ["about 16 min 40 s to go, of which 1 min 00 s may be used", "2 of 2 cells did not fit into the budget"]
+    );
+    project.run_within(false, Some(2000.0)).unwrap();
+    assert_eq!(project.statuses(), [Status::Completed; 2]);
+    let stage = &project.records()[0].stages[0];
+    assert_eq!((stage.reckoned, stage.computed), (1000.0, true));
+    // It took far less than was reckoned, and so will it the next time: the stage is counted once.
+    let (cache, records) = (Cache::open(project.folder.path().join("none")), project.records());
+    let cells = project.count.cells(&resolve(layers()).unwrap().settings).unwrap();
+    let mut estimate = Estimate::new(&records, &records[0].host.cpu, &cache, &project.compute);
+    let first = estimate.count(&cells[0]);
+    assert!((first - stage.seconds).abs() < 1e-9 && estimate.count(&cells[1]) == 0.0, "{first}");
+    let elsewhere = Estimate::new(&records, "another processor", &cache, &project.compute);
+    assert_eq!(elsewhere.seconds(&cells[0]), 1000.0);
+    let there = project.cache();
+    assert_eq!(Estimate::new(&records, "another processor", &there, &project.compute).seconds(&cells[0]), 0.0);
 }
 
 #[test]

@@ -8,8 +8,10 @@ use sempair::data::world::Factors;
 use sempair::data::world::Nuisance;
 use sempair::data::world::PRETRAINING_CATEGORIES;
 use sempair::data::world::World;
+use sempair::data::world::edited;
 use sempair::data::world::evaluation;
 use sempair::data::world::pretraining;
+use sempair::data::world::varied_test;
 use sempair::data::world::write_factors;
 
 fn render(world: &World, category: u32, instance: u32) -> (Vec<u8>, Factors) {
@@ -112,7 +114,7 @@ fn measured_fractions_agree_between_resolutions() {
 #[test]
 fn varying_one_nuisance_leaves_the_other_factors_alone() {
     let world = World { occlusion: 1.0, ..World::STANDARD };
-    for nuisance in [Nuisance::Occlusion, Nuisance::Background, Nuisance::Pattern, Nuisance::Illumination] {
+    for nuisance in Nuisance::ALL {
         let (pixels, original) = render(&world, 5, 6);
         let mut changed = vec![0; pixels.len()];
         let mut factors = world.render_varied(5, 6, nuisance, 1, &mut changed);
@@ -133,6 +135,50 @@ fn varying_one_nuisance_leaves_the_other_factors_alone() {
         }
         assert_eq!(factors, original, "{nuisance:?}");
     }
+}
+
+#[test]
+fn an_evaluation_set_is_shown_again_with_one_factor_changed() {
+    let test = &evaluation(&World::STANDARD, "synth-10").unwrap().splits["test"];
+    for nuisance in Nuisance::ALL {
+        let varied = varied_test(&World::STANDARD, "synth-10", nuisance).unwrap();
+        assert_eq!((&varied.labels, &varied.classes, varied.size), (&test.labels, &test.classes, test.size));
+        assert!((0..test.len()).all(|i| varied.image(i) != test.image(i)), "{nuisance:?}");
+        // The object stays: the pictures are nearer to their own originals than to those of the next image.
+        let distance = |a: &[u8], b: &[u8]| a.iter().zip(b).map(|(&a, &b)| u64::from(a.abs_diff(b))).sum::<u64>();
+        let nearer = |i: &usize| {
+            let other = (i + 1) % test.len();
+            distance(varied.image(*i), test.image(*i)) < distance(varied.image(*i), test.image(other))
+        };
+        assert!((0..test.len()).filter(nearer).count() > test.len() * 8 / 10, "{nuisance:?}");
+    }
+    assert!(varied_test(&World::STANDARD, "cifar-10", Nuisance::Pattern).is_none());
+}
+
+#[test]
+fn photographs_are_edited_one_factor_at_a_time() {
+    let photographs = &evaluation(&World::STANDARD, "synth-stl").unwrap().splits["test"];
+    let size = photographs.size;
+    let middle = (size / 2 * size + size / 2) * 3;
+    for nuisance in Nuisance::ALL {
+        let shown = edited(photographs, nuisance);
+        assert_eq!((&shown.labels, shown.len()), (&photographs.labels, photographs.len()));
+        assert_eq!(on_threads(1, || edited(photographs, nuisance).hash), shown.hash, "{nuisance:?}");
+        let changed = |at: usize| {
+            let differs = |i: &usize| shown.image(*i)[at..at + 3] != photographs.image(*i)[at..at + 3];
+            (0..photographs.len()).filter(differs).count() as f64 / photographs.len() as f64
+        };
+        let (in_the_middle, in_a_corner) = (changed(middle), changed(0));
+        match nuisance {
+            Nuisance::Occlusion => assert!(in_the_middle == 0.0 && (0.2..0.8).contains(&in_a_corner)),
+            Nuisance::Background => assert!(in_the_middle == 0.0 && in_a_corner > 0.95),
+            Nuisance::Pattern => assert!((0.2..1.0).contains(&in_the_middle) && in_a_corner == 0.0),
+            Nuisance::Illumination => assert!(in_the_middle > 0.9 && in_a_corner > 0.9),
+        }
+    }
+    // A set of one category has no other surroundings to take.
+    let one = photographs.subset("one", &photographs.by_class()[0]);
+    assert_eq!(edited(&one, Nuisance::Background).pixels(), one.pixels());
 }
 
 #[test]

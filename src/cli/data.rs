@@ -109,7 +109,8 @@ pub(super) fn run(app: &App, command: DataCommand, quiet: bool) -> Result<ExitCo
         DataCommand::List { config, json } => list(&setup::resolve(app, &config)?.settings, json),
         DataCommand::Verify { names, config, json } => verify(&setup::resolve(app, &config)?.settings, names, json),
         DataCommand::Pairs { from, categories, per_category, seed, reuse, config, json } => {
-            let choice = PairSettings { from, categories, per_category, seed, reuse, list: String::new() };
+            let choice =
+                PairSettings { from, categories, per_category, seed, reuse, list: String::new(), false_share: 0.0 };
             pairs(&setup::resolve(app, &config)?.settings, &choice, json)
         }
         DataCommand::Preview { set, rows, file, config } => {
@@ -262,8 +263,15 @@ fn pairs_to_show(settings: &Settings, name: &str, rows: usize) -> Result<(ImageS
     }
     let catalog = settings.catalog();
     let categories = if name == SYNTH { rows } else { rows.min(catalog.split(name, "train")?.classes.len()) };
-    let choice =
-        PairSettings { from: name.into(), categories, per_category: 1, seed: 0, reuse: false, list: String::new() };
+    let choice = PairSettings {
+        from: name.into(),
+        categories,
+        per_category: 1,
+        seed: 0,
+        reuse: false,
+        list: String::new(),
+        false_share: 0.0,
+    };
     catalog.pairs(&choice)
 }
 

@@ -167,7 +167,7 @@ fn run(app: &App, config: &ConfigArgs, experiment: &dyn Experiment<Settings>, qu
         &setup::compute(settings),
         &ledger,
         &cache,
-        &Options { force: false, repo: PathBuf::from(".") },
+        &Options { force: false, budget: None, repo: PathBuf::from(".") },
         &Progress::stderr(quiet),
         &Interrupt::install()?,
         &std::env::args().collect::<Vec<_>>(),

@@ -89,7 +89,7 @@ enum Command {
         #[command(flatten)]
         how: RunArgs,
     },
-    /// List the tables with their cells, done and missing
+    /// List the tables: cells done and missing, the time that these will take, the memory that earlier runs took
     List {
         #[command(flatten)]
         config: ConfigArgs,
@@ -184,7 +184,7 @@ struct ConfigArgs {
     /// Set one value; `sempair config` lists the keys
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
-    /// Methods of the table `transfer`, such as `simclr,byol`, or `all`: short for `--set transfer.methods=[..]`
+    /// Methods of the tables `transfer` and `invariance`, such as `simclr,byol`, or `all`: short for `--set transfer.methods=[..]`
     #[arg(long, value_name = "LIST")]
     methods: Option<String>,
     /// Run N seeds: short for `--set seeds=N`
@@ -209,6 +209,10 @@ struct RunArgs {
     /// Train on though a representation has collapsed: short for `--set keep_going=true`
     #[arg(long)]
     keep_going: bool,
+    /// Start only what is done within this time by the estimate, such as 30m or 2h: the first seed of everything, then the
+    /// second; the report names what is missing
+    #[arg(long, value_name = "TIME", value_parser = setup::seconds, conflicts_with = "force")]
+    budget: Option<f64>,
     /// Exit with 1 unless every claim is reproduced
     #[arg(long)]
     strict: bool,

@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::error::{Error, Result};
-use crate::harness::experiment::{Experiment, Table};
+use crate::harness::estimate::Estimate;
+use crate::harness::experiment::{Cell, Experiment, Table};
 use crate::harness::interrupt::Interrupt;
-use crate::harness::progress::Progress;
+use crate::harness::progress::{Progress, duration};
+use crate::harness::provenance::Host;
 use crate::harness::record::{Record, Status};
 use crate::harness::runner::{self, Options, Plan};
 use crate::report::stats::Verdict;
@@ -46,7 +48,7 @@ pub(super) fn reproduce(
         &setup::compute(settings),
         &ledger,
         &cache,
-        &Options { force: how.force, repo: PathBuf::from(".") },
+        &Options { force: how.force, budget: how.budget, repo: PathBuf::from(".") },
         &progress,
         &interrupt,
         &std::env::args().collect::<Vec<_>>(),
@@ -95,36 +97,73 @@ pub(super) fn list(app: &App, args: &ConfigArgs, json: bool) -> Result<ExitCode>
     let resolved = setup::resolve(app, args)?;
     let settings = &resolved.settings;
     let (records, _) = setup::ledger(settings).records()?;
+    let (cache, compute) = (setup::cache(settings), setup::compute(settings));
+    let cpu = Host::current(rayon::current_num_threads()).cpu;
+    let estimate = || Estimate::new(&records, &cpu, &cache, &compute);
+    let done: HashSet<&str> =
+        records.iter().filter(|r| r.status == Status::Completed).map(|record| record.key.as_str()).collect();
+    let mut together = estimate();
+    let mut seconds = 0.0;
     let mut rows = Vec::new();
     for experiment in app.experiments {
-        let cells = experiment.cells(settings).map(|cells| {
-            let compute = setup::compute(settings);
-            let keys: HashSet<String> =
-                cells.iter().map(|cell| runner::cell_key(experiment.id(), cell, &compute)).collect();
-            let completed = records.iter().filter(|record| record.status == Status::Completed);
-            let done: HashSet<&String> = completed.map(|r| &r.key).filter(|key| keys.contains(*key)).collect();
-            (keys.len(), done.len())
+        let state = experiment.cells(settings).map(|cells| {
+            let is_missing = |cell: &&Cell| !done.contains(runner::cell_key(experiment.id(), cell, &compute).as_str());
+            let missing: Vec<&Cell> = cells.iter().filter(is_missing).collect();
+            let mut alone = estimate();
+            seconds += missing.iter().map(|cell| together.count(cell)).sum::<f64>();
+            let of_table = records.iter().filter(|record| record.experiment == experiment.id());
+            State {
+                cells: cells.len(),
+                missing: missing.len(),
+                seconds: missing.iter().map(|cell| alone.count(cell)).sum(),
+                memory: of_table.filter_map(|record| record.peak_memory).max(),
+            }
         });
-        rows.push((experiment, cells));
+        rows.push((experiment, state));
     }
     if json {
-        let facts = rows.iter().map(|(experiment, cells)| match cells {
-            Ok((all, done)) => json!({
-                "id": experiment.id(), "title": experiment.title(), "cells": all, "done": done, "missing": all - done,
+        let facts = rows.iter().map(|(experiment, state)| match state {
+            Ok(State { cells, missing, seconds, memory }) => json!({
+                "id": experiment.id(), "title": experiment.title(), "cells": cells, "done": cells - missing,
+                "missing": missing, "seconds": seconds, "peak_memory": memory,
             }),
             Err(error) => json!({ "id": experiment.id(), "title": experiment.title(), "error": error.what() }),
         });
         setup::print_json(&facts.collect::<Vec<_>>())?;
         return Ok(ExitCode::SUCCESS);
     }
-    for (experiment, cells) in &rows {
-        let state = match cells {
-            Ok((all, done)) => format!("{done} of {all} cells done"),
-            Err(error) => error.what().to_string(),
-        };
-        say!("{:12} {} ({state})", experiment.id(), experiment.title());
+    for (experiment, state) in &rows {
+        let state = state.as_ref().map_or_else(|error| error.what().to_string(), State::words);
+        say!("{:13} {} ({state})", experiment.id(), experiment.title());
+    }
+    if seconds > 0.0 {
+        say!("all together  about {}, since tables share encoders", duration(seconds));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How far a table is.
+struct State {
+    cells: usize,
+    missing: usize,
+    /// What is missing is reckoned to take so long.
+    seconds: f64,
+    /// The most memory that a run of it has taken, in bytes.
+    memory: Option<u64>,
+}
+
+impl State {
+    fn words(&self) -> String {
+        let Self { cells, missing, seconds, memory } = self;
+        let mut words = format!("{} of {cells} cells done", cells - missing);
+        if *missing > 0 {
+            words += &format!("; about {} to go", duration(*seconds));
+        }
+        if let Some(bytes) = memory {
+            words += &format!("; {} MiB in earlier runs", bytes >> 20);
+        }
+        words
+    }
 }
 
 fn chosen<'a>(app: &App<'a>, tables: &[String]) -> Result<Vec<&'a dyn Experiment<Settings>>> {

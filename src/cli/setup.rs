@@ -62,6 +62,20 @@ fn methods(list: &str) -> String {
     format!("transfer.methods={ids:?}")
 }
 
+/// A time as `90s`, `30m` or `1.5h`, in seconds.
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
+    let wrong = || format!("`{text}` is no time; write it as 90s, 30m or 1.5h");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1.0,
+        'm' => 60.0,
+        'h' => 3600.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    if number > 0.0 && number.is_finite() { Ok(number * seconds) } else { Err(wrong()) }
+}
+
 /// The profile of that name.
 pub(super) fn profile<'a>(app: &'a App, name: &str) -> Result<&'a Profile> {
     app.profiles.iter().find(|profile| profile.name == name).ok_or_else(|| {

@@ -11,13 +11,13 @@ use crate::error::{Context, Error, Result};
 use super::image_set::{Dataset, ImageSet};
 use super::pairs::{self, PairList};
 use super::store;
-use super::world::{self, World};
+use super::world::{self, Nuisance, World};
 
 /// The name of the embedded set that pairs are made from.
 pub const SYNTH: &str = "synth";
 
 /// Which pairs pretraining sees.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PairSettings {
     /// The set that pairs are made from: `synth`, or an imported one's training split, or `set/split`.
@@ -32,6 +32,19 @@ pub struct PairSettings {
     pub reuse: bool,
     /// A list of pairs to use in place of drawing some, as `sempair data pairs` writes it; empty draws.
     pub list: String,
+    /// The share of the pairs whose second image is of another category, 0 to 1.
+    pub false_share: f32,
+}
+
+/// How much there is of an evaluation set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Categories.
+    pub classes: usize,
+    /// Training images.
+    pub train: usize,
+    /// Test images.
+    pub test: usize,
 }
 
 /// Where datasets come from: the embedded world, and the folder of imported ones.
@@ -76,6 +89,20 @@ impl Catalog<'_> {
         Ok(json!({ "name": name, "splits": splits.collect::<serde_json::Map<_, _>>() }))
     }
 
+    /// How much there is of a dataset, found without rendering or reading its pixels.
+    ///
+    /// # Errors
+    /// As [`Catalog::open`].
+    pub fn extent(&self, name: &str) -> Result<Extent> {
+        if let Some([classes, train, test]) = world::extent(name) {
+            return Ok(Extent { classes, train, test });
+        }
+        let dataset = store::open(self.folder, name)?;
+        let images = |split: &str| dataset.splits.get(split).map_or(0, ImageSet::len);
+        let classes = dataset.splits.values().map(|split| split.classes.len()).max().unwrap_or(0);
+        Ok(Extent { classes, train: images("train"), test: images("test") })
+    }
+
     /// What determines the pairs that [`Catalog::pairs`] gives, found without drawing them.
     ///
     /// # Errors
@@ -86,7 +113,8 @@ impl Catalog<'_> {
             return Ok(json!({ "choice": choice, "from": from }));
         }
         let bytes = std::fs::read(&choice.list).context(format!("cannot read the pairs in {}", choice.list))?;
-        Ok(json!({ "list": blake3::hash(&bytes).to_hex().as_str(), "from": from }))
+        let list = blake3::hash(&bytes);
+        Ok(json!({ "list": list.to_hex().as_str(), "false share": choice.false_share, "from": from }))
     }
 
     /// One split of a dataset.
@@ -107,7 +135,7 @@ impl Catalog<'_> {
     /// # Errors
     /// When the set is not there or has too few images.
     pub fn pairs(&self, choice: &PairSettings) -> Result<(ImageSet, PairList)> {
-        let PairSettings { ref from, categories, per_category, seed, reuse, ref list } = *choice;
+        let PairSettings { ref from, categories, per_category, seed, reuse, ref list, false_share } = *choice;
         let set = if from == SYNTH {
             if categories > world::PRETRAINING_CATEGORIES as usize {
                 return Err(Error::new(format!(
@@ -126,7 +154,20 @@ impl Catalog<'_> {
         } else {
             pairs::read_manifest(Path::new(list), &set)?
         };
+        let list = if false_share > 0.0 { list.with_false(false_share, seed)? } else { list };
         Ok((set, list))
+    }
+
+    /// A dataset's test images, each with one nuisance factor changed: an embedded set's are rendered anew with only
+    /// this factor drawn anew, others' are edited.
+    ///
+    /// # Errors
+    /// When the set or its test split is not there.
+    pub fn varied_test(&self, name: &str, nuisance: Nuisance) -> Result<ImageSet> {
+        match world::varied_test(self.world, name, nuisance) {
+            Some(set) => Ok(set),
+            None => Ok(world::edited(&self.split(name, "test")?, nuisance)),
+        }
     }
 }
 

@@ -113,6 +113,17 @@ impl ImageSet {
         &self.pixels()[index * bytes..][..bytes]
     }
 
+    /// A copy of some of the images, in the order given.
+    ///
+    /// # Panics
+    /// When there is no such image.
+    #[must_use]
+    pub fn subset(&self, name: &str, images: &[u32]) -> Self {
+        let pixels = images.iter().flat_map(|&image| self.image(image as usize)).copied().collect();
+        let labels = images.iter().map(|&image| self.labels[image as usize]).collect();
+        Self::new(name, self.size, self.classes.to_vec(), labels, pixels)
+    }
+
     /// BLAKE3 of one image's pixels, in hexadecimal.
     pub fn image_hash(&self, index: usize) -> String {
         blake3::hash(self.image(index)).to_hex().to_string()

@@ -27,6 +27,10 @@ pub enum Kind {
     /// Every image of the semantic pairs, both views from it alone: as many images as semantic pairs show, unpaired.
     #[serde(rename = "unpaired")]
     Unpaired,
+    /// The first image of each semantic pair, and what an encoder takes for the most similar image: see
+    /// [`PairList::with_seconds`].
+    #[serde(rename = "neighbours")]
+    Neighbours,
 }
 
 impl Kind {
@@ -36,11 +40,13 @@ impl Kind {
             Self::Augmented => "AP",
             Self::Semantic => "SP",
             Self::Unpaired => "unpaired",
+            Self::Neighbours => "neighbours",
         }
     }
 }
 
-/// Pairs of images of one set, ordered by category. Invariant: every pair's images differ and have the category.
+/// Pairs of images of one set, ordered by category. Every pair's images differ and its first image has the category; so
+/// has its second, unless the pairs were made otherwise ([`PairList::with_false`], [`PairList::with_seconds`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PairList {
     /// The set's name and split, such as `tiny-imagenet/train`.
@@ -103,7 +109,7 @@ impl PairList {
         let pairs = self.pairs.iter();
         match kind {
             Kind::Augmented => pairs.map(|pair| (pair.first, pair.first)).collect(),
-            Kind::Semantic => pairs.map(|pair| (pair.first, pair.second)).collect(),
+            Kind::Semantic | Kind::Neighbours => pairs.map(|pair| (pair.first, pair.second)).collect(),
             Kind::Unpaired => pairs.flat_map(|pair| [pair.first, pair.second].map(|image| (image, image))).collect(),
         }
     }
@@ -116,6 +122,53 @@ impl PairList {
             hasher.update(&first.to_le_bytes()).update(&second.to_le_bytes());
         }
         hasher.finalize().to_hex().to_string()
+    }
+
+    /// The same pairs, but a `share` of them, rounded, have each other's second images, so that the two images are of
+    /// different categories. No image comes or goes.
+    ///
+    /// # Errors
+    /// When one category has more than half of the pairs that are to be false, so that they cannot be.
+    pub fn with_false(mut self, share: f32, seed: u64) -> Result<Self> {
+        let count = (f64::from(share) * self.pairs.len() as f64).round() as usize;
+        let mut chosen = Key::root(seed).split("false pairs").stream().permutation(self.pairs.len());
+        chosen.truncate(count);
+        // By category, each in the order drawn; the next one that is as far away as the largest category is long is of
+        // another category.
+        chosen.sort_by_key(|&pair| self.pairs[pair].category);
+        let longest = chosen.chunk_by(|&a, &b| self.pairs[a].category == self.pairs[b].category).map(<[_]>::len).max();
+        let longest = longest.unwrap_or(0);
+        if 2 * longest > count {
+            return Err(Error::new(format!(
+                "`pairs.false_share` is {share}: of these {count} pairs {longest} are of one category, which is more than \
+                 half, so their second images cannot be of others"
+            ))
+            .hint("`--set pairs.categories=32`, or a larger `pairs.false_share`"));
+        }
+        let seconds: Vec<u32> = chosen.iter().map(|&pair| self.pairs[pair].second).collect();
+        for (i, &pair) in chosen.iter().enumerate() {
+            self.pairs[pair].second = seconds[(i + longest) % count];
+        }
+        Ok(self)
+    }
+
+    /// The same first images with these second ones, in order.
+    ///
+    /// # Panics
+    /// When there are more or fewer of them than pairs.
+    #[must_use]
+    pub fn with_seconds(mut self, seconds: &[u32]) -> Self {
+        assert!(seconds.len() == self.pairs.len(), "{} second images for {} pairs", seconds.len(), self.pairs.len());
+        self.pairs.iter_mut().zip(seconds).for_each(|(pair, &second)| pair.second = second);
+        self
+    }
+
+    /// Every image of the pairs once, in the set's order.
+    pub fn images(&self) -> Vec<u32> {
+        let mut images: Vec<u32> = self.pairs.iter().flat_map(|pair| [pair.first, pair.second]).collect();
+        images.sort_unstable();
+        images.dedup();
+        images
     }
 
     /// The most pairs that a category has.

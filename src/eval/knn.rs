@@ -61,6 +61,25 @@ pub fn knn(train: &Features, test: &Features, k: usize, temperature: Option<f64>
     Ok(KnnResult { accuracy: accuracy(&predictions, &test.labels), predictions })
 }
 
+/// The image most similar to each of `queries`, which are positions in `features`, itself left out: the first of equally
+/// similar ones.
+///
+/// # Panics
+/// When there are not two images, or there is no such image.
+pub fn most_similar(features: &Features, queries: &[usize]) -> Vec<usize> {
+    assert!(features.rows() > 1, "{} image has no other", features.rows());
+    let (rows, dim) = (unit_rows(&features.values, features.dim), features.dim);
+    let of_block = |queries: &[usize]| {
+        let block: Vec<f32> = queries.iter().flat_map(|&query| &rows[query * dim..][..dim]).copied().collect();
+        // A query itself is among its two nearest, or two others are as near.
+        let other = |(two, &query): (Vec<Neighbour>, &usize)| {
+            two.iter().find(|near| near.index != query).map_or(query, |near| near.index)
+        };
+        nearest(&rows, &block, dim, 2).into_iter().zip(queries).map(other).collect::<Vec<_>>()
+    };
+    queries.par_chunks(TEST_BLOCK).flat_map_iter(of_block).collect()
+}
+
 /// The rows of x (N, D) at length 1; zero rows stay zero.
 fn unit_rows(x: &[f32], dim: usize) -> Vec<f32> {
     let mut unit = Vec::with_capacity(x.len());

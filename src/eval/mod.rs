@@ -1,14 +1,18 @@
-//! What frozen features are worth: a linear probe and k nearest neighbours; and whether they collapse.
+//! What frozen features are worth: a linear probe and k nearest neighbours; whether they collapse, and what leaves them as
+//! they are.
 
 mod curvature;
 mod health;
+mod invariance;
 mod knn;
 mod lbfgs;
 mod probe;
 
 pub use health::Health;
+pub use invariance::mean_cosine;
 pub use knn::KnnResult;
 pub use knn::knn;
+pub use knn::most_similar;
 pub use probe::ProbeResult;
 pub use probe::ProbeSettings;
 pub use probe::linear_probe;

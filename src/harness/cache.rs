@@ -75,6 +75,18 @@ impl Cache {
         self.root.join(name).join(key)
     }
 
+    /// Whether the stage is there, whole by its files' sizes.
+    pub fn has(&self, name: &str, key: &str) -> bool {
+        sound(&self.folder(name, key)).is_some()
+    }
+
+    /// Whether a process computes the stage now.
+    pub fn is_busy(&self, name: &str, key: &str) -> bool {
+        // A shared lock is enough to see an exclusive one.
+        let Ok(lock) = File::open(self.folder(name, key).with_extension("lock")) else { return false };
+        matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
+    }
+
     /// Reads every file of the stage and compares it with what the run recorded.
     pub fn check(&self, stage: &StageUse) -> Held {
         let folder = self.folder(&stage.name, &stage.key);

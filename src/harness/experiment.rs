@@ -137,6 +137,33 @@ pub struct Cell {
     pub seed: u64,
     /// Everything that determines the result besides code and device: settings and identities of data.
     pub inputs: serde_json::Value,
+    /// The costly stages that it is made of, in order: what schedules and estimates know. May be empty.
+    pub needs: Vec<Need>,
+}
+
+impl Cell {
+    /// A cell whose result is that of the last of its stages.
+    pub fn of(row: Row, column: &str, seed: u64, needs: Vec<Need>) -> Self {
+        let inputs = needs.last().map_or(serde_json::Value::Null, |need| need.inputs.clone());
+        Self { row, column: column.to_owned(), seed, inputs, needs }
+    }
+}
+
+/// A stage that a cell needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Need {
+    /// Name and inputs, as [`Lab::stage`] is given them.
+    pub stage: String,
+    pub inputs: serde_json::Value,
+    /// What computing it takes, as its maker reckons.
+    pub seconds: f64,
+}
+
+impl Need {
+    /// A stage by name and inputs, and its reckoned seconds.
+    pub fn new(stage: &str, inputs: serde_json::Value, seconds: f64) -> Self {
+        Self { stage: stage.to_owned(), inputs, seconds }
+    }
 }
 
 /// Data that a run used.
@@ -148,6 +175,35 @@ pub struct DataRef {
     pub images: u64,
 }
 
+/// Which items of a test set were right, in the set's order: what tests on paired items need. Written as the number of
+/// items, a colon and the items' bits, four in a hexadecimal digit, the first in its highest bit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Hits(pub Vec<bool>);
+
+impl From<Hits> for String {
+    fn from(Hits(items): Hits) -> Self {
+        let digit = |four: &[bool]| (0..4).fold(0, |digit, i| 2 * digit + u32::from(*four.get(i).unwrap_or(&false)));
+        let digits = items.chunks(4).filter_map(|four| char::from_digit(digit(four), 16));
+        format!("{}:{}", items.len(), digits.collect::<String>())
+    }
+}
+
+impl TryFrom<String> for Hits {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong = || format!("not items: `{}`", text.chars().take(20).collect::<String>());
+        let (count, digits) = text.split_once(':').ok_or_else(wrong)?;
+        let count: usize = count.parse().map_err(|_| wrong())?;
+        let digits = digits.chars().map(|c| c.to_digit(16)).collect::<Option<Vec<u32>>>().ok_or_else(wrong)?;
+        if digits.len() != count.div_ceil(4) {
+            return Err(wrong());
+        }
+        Ok(Self((0..count).map(|i| digits[i / 4] >> (3 - i % 4) & 1 == 1).collect()))
+    }
+}
+
 /// What a cell measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -157,8 +213,10 @@ pub struct Outcome {
     pub data: Vec<DataRef>,
     /// Hash of the checkpoint that was evaluated.
     pub checkpoint: Option<String>,
-    /// Hash of the file of per-item predictions in the cache; paired tests need it.
+    /// Hash of the file of per-item predictions in the cache.
     pub predictions: Option<String>,
+    /// For metrics that are accuracies, by id: which items were right.
+    pub hits: BTreeMap<String, Hits>,
     /// What else a reader may ask for: a chosen penalty, the number of parameters.
     pub facts: BTreeMap<String, serde_json::Value>,
 }

@@ -34,6 +34,13 @@ pub struct Stage {
     pub files: Vec<FileHash>,
 }
 
+/// The key of a stage: a hash of everything that determines its files.
+pub fn stage_key(name: &str, inputs: &serde_json::Value, compute: &Compute) -> String {
+    canonical::key(&serde_json::json!({
+        "name": name, "code": env!("BUILD_CODE"), "compute": compute, "inputs": inputs,
+    }))
+}
+
 impl<'a> Lab<'a> {
     /// A lab outside of any recorded run, such as for preparing data; `run` names its stages' origin.
     pub fn new(
@@ -67,9 +74,7 @@ impl<'a> Lab<'a> {
     ) -> Result<Stage> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         assert!(!name.is_empty() && name.chars().all(plain), "not a stage name: `{name}`");
-        let key = canonical::key(&serde_json::json!({
-            "name": name, "code": env!("BUILD_CODE"), "compute": self.compute, "inputs": inputs,
-        }));
+        let key = stage_key(name, inputs, self.compute);
         let fresh = self.renewed.as_ref().is_some_and(|renewed| !renewed.contains(&key));
         let request =
             Request { name, key: &key, run: &self.run, fresh, progress: self.progress, interrupt: self.interrupt };
@@ -81,6 +86,7 @@ impl<'a> Lab<'a> {
             name: name.to_owned(),
             key: key.clone(),
             computed,
+            reckoned: 0.0,
             from: (!computed).then_some(manifest.run),
             seconds: manifest.seconds,
             files: manifest.files.clone(),

@@ -13,6 +13,7 @@ use rayon::iter::ParallelIterator;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fs::File;
 use std::fs::TryLockError;
 use std::path::Path;
@@ -35,6 +36,27 @@ pub struct Problem {
     pub what: String,
 }
 
+/// What one process knows of a ledger that others may write to meanwhile.
+#[derive(Debug)]
+pub struct Watch<'a> {
+    ledger: &'a Ledger,
+    /// Files that will not change any more.
+    ended: HashSet<PathBuf>,
+    /// The newest completed run of each key.
+    completed: HashMap<String, String>,
+}
+
+/// What came of the wish to run a cell.
+#[derive(Debug)]
+pub enum Claim {
+    /// It is this process's to run and to finish.
+    Mine(Running),
+    /// This run has its result.
+    Done(String),
+    /// Another process runs it now.
+    Busy,
+}
+
 /// The right to finish a run; while it exists, the run is alive to every other process.
 #[derive(Debug)]
 pub struct Running {
@@ -51,6 +73,13 @@ impl Ledger {
 
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Everything that is recorded so far.
+    pub fn watch(&self) -> Result<Watch<'_>> {
+        let mut watch = Watch { ledger: self, ended: HashSet::new(), completed: HashMap::new() };
+        watch.look()?;
+        Ok(watch)
     }
 
     /// Writes the record of a run that starts now.
@@ -130,7 +159,8 @@ impl Ledger {
     pub fn bury_killed(&self) -> Result<usize> {
         let mut buried = 0;
         let Ok(entries) = std::fs::read_dir(&self.locks) else { return Ok(0) };
-        for lock_path in entries.flatten().map(|entry| entry.path()) {
+        let is_lock = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "lock");
+        for lock_path in entries.flatten().map(|entry| entry.path()).filter(is_lock) {
             let Ok(lock) = File::open(&lock_path) else { continue };
             if lock.try_lock().is_err() {
                 continue;
@@ -178,6 +208,18 @@ impl Ledger {
         Ok(record)
     }
 
+    /// Held by whoever looks for a run of a key in order to begin one if there is none. The file stays.
+    fn lock_claims(&self) -> Result<File> {
+        let path = self.locks.join("claims");
+        let lock = || -> std::io::Result<File> {
+            std::fs::create_dir_all(&self.locks)?;
+            let file = File::options().create(true).append(true).open(&path)?;
+            file.lock()?;
+            Ok(file)
+        };
+        lock().context(format!("cannot lock {}", path.display()))
+    }
+
     /// A shared lock is enough to see an exclusive one, and readers do not take each other for the owner.
     fn is_alive(&self, id: &str) -> bool {
         let Ok(lock) = File::open(self.lock_path(id)) else { return false };
@@ -190,6 +232,53 @@ impl Ledger {
 
     fn lock_path(&self, id: &str) -> PathBuf {
         self.locks.join(format!("{id}.lock"))
+    }
+}
+
+impl Watch<'_> {
+    /// The newest completed run of a key, of what was seen.
+    pub fn completed(&self, key: &str) -> Option<&str> {
+        self.completed.get(key).map(String::as_str)
+    }
+
+    /// Forgets what was completed so far: it shall be run anew.
+    pub fn forget(&mut self) {
+        self.completed.clear();
+    }
+
+    /// Begins the run, unless its key has a completed run or another process runs it now. Of two processes that ask at
+    /// once, one begins.
+    pub fn claim(&mut self, record: &Record) -> Result<Claim> {
+        if let Some(id) = self.completed.get(&record.key) {
+            return Ok(Claim::Done(id.clone()));
+        }
+        let _lock = self.ledger.lock_claims()?;
+        let running = self.look()?;
+        Ok(match self.completed.get(&record.key) {
+            Some(id) => Claim::Done(id.clone()),
+            None if running.contains(&record.key) => Claim::Busy,
+            None => Claim::Mine(self.ledger.begin(record)?),
+        })
+    }
+
+    /// Reads what is new, and returns the keys that are being run.
+    fn look(&mut self) -> Result<HashSet<String>> {
+        let paths: Vec<PathBuf> = self.ledger.paths()?.into_iter().filter(|path| !self.ended.contains(path)).collect();
+        let records: Vec<Option<Record>> = paths.par_iter().map(|path| self.ledger.read(path).ok()).collect();
+        let mut running = HashSet::new();
+        // In order of the paths, which is that of time: the newest is kept.
+        for (path, record) in paths.into_iter().zip(records) {
+            match record {
+                Some(record) if record.status == Status::Running => drop(running.insert(record.key)),
+                record => {
+                    self.ended.insert(path);
+                    if let Some(record) = record.filter(|record| record.status == Status::Completed) {
+                        self.completed.insert(record.key, record.id);
+                    }
+                }
+            }
+        }
+        Ok(running)
     }
 }
 

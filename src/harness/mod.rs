@@ -1,13 +1,14 @@
 //! Running experiments so that anyone can see later what was run, on what, and whether it still holds.
 //!
 //! `experiment` describes tables and cells, `config` layers settings, `runner` runs the cells that are missing, each
-//! with a `lab` whose stages are kept in a `cache`, and writes one `record` per run to the `ledger`; `audit` reads it
+//! with a `lab` whose stages are kept in a `cache` (`estimate` says beforehand what they will take), and writes one `record` per run to the `ledger`; `audit` reads it
 //! all back. Nothing here knows what the experiments are about.
 
 pub mod audit;
 pub mod cache;
 pub mod canonical;
 pub mod config;
+pub mod estimate;
 pub mod experiment;
 pub mod interrupt;
 pub mod lab;

@@ -161,6 +161,12 @@ pub struct Host {
     pub threads: usize,
 }
 
+/// The most memory that this process has held, in bytes; none where the system does not tell.
+pub fn peak_memory() -> Option<u64> {
+    let kib: u64 = field("/proc/self/status", "VmHWM").split(' ').next()?.parse().ok()?;
+    Some(kib << 10)
+}
+
 impl Host {
     /// This machine, with as many `threads` as the caller uses.
     pub fn current(threads: usize) -> Self {

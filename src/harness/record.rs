@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::harness::canonical;
 use crate::harness::experiment::Curve;
 use crate::harness::experiment::DataRef;
+use crate::harness::experiment::Hits;
 use crate::harness::experiment::Row;
 use crate::harness::provenance::Build;
 use crate::harness::provenance::Compute;
@@ -80,6 +81,9 @@ pub struct StageUse {
     /// What computing it took, whoever did.
     #[serde(default)]
     pub seconds: f64,
+    /// What it was reckoned to take on the machine that reckonings are made for; 0 where nobody reckoned.
+    #[serde(default)]
+    pub reckoned: f64,
     #[serde(default)]
     pub files: Vec<FileHash>,
 }
@@ -125,6 +129,9 @@ pub struct RecordV1 {
     pub host: Host,
     #[serde(default)]
     pub compute: Compute,
+    /// The most memory that the process had held when the run ended, in bytes; earlier runs of the same process count.
+    #[serde(default)]
+    pub peak_memory: Option<u64>,
     /// The command line, without secrets.
     #[serde(default)]
     pub args: Vec<String>,
@@ -138,6 +145,8 @@ pub struct RecordV1 {
     pub checkpoint: Option<String>,
     #[serde(default)]
     pub predictions: Option<String>,
+    #[serde(default)]
+    pub hits: BTreeMap<String, Hits>,
     #[serde(default)]
     pub facts: BTreeMap<String, Value>,
     #[serde(default)]

@@ -1,4 +1,5 @@
-//! Runs the cells that have no completed record yet, one after another (each uses all cores), and records each.
+//! Runs the cells that have no completed record yet, one after another (each uses all cores), and records each. Several
+//! processes may do so on one ledger: a cell that another one runs, or whose stage it computes, is left for later.
 
 use crate::error::Context;
 use crate::error::Error;
@@ -8,16 +9,23 @@ use crate::harness::cache::Cache;
 use crate::harness::canonical;
 use crate::harness::config::Origin;
 use crate::harness::config::Resolved;
+use crate::harness::estimate::Estimate;
 use crate::harness::experiment::Cell;
 use crate::harness::experiment::Curve;
 use crate::harness::experiment::Experiment;
+use crate::harness::experiment::Need;
 use crate::harness::experiment::Outcome;
 use crate::harness::experiment::Table;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::lab::Lab;
+use crate::harness::lab::stage_key;
+use crate::harness::ledger::Claim;
 use crate::harness::ledger::Ledger;
+use crate::harness::ledger::Running;
+use crate::harness::ledger::Watch;
 use crate::harness::progress::Progress;
 use crate::harness::progress::duration;
+use crate::harness::provenance;
 use crate::harness::provenance::Build;
 use crate::harness::provenance::Compute;
 use crate::harness::provenance::Git;
@@ -32,12 +40,12 @@ use chrono::Utc;
 use serde::Serialize;
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::collections::HashMap;
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::time::Duration;
 use std::time::Instant;
 
 /// How to run.
@@ -45,6 +53,9 @@ use std::time::Instant;
 pub struct Options {
     /// Run every cell and compute every stage anew, though results are there.
     pub force: bool,
+    /// Start only what will be done within so many seconds by the estimate, one seed of everything before the second of
+    /// anything.
+    pub budget: Option<f64>,
     /// A folder of the repository whose commit is recorded.
     pub repo: PathBuf,
 }
@@ -76,7 +87,7 @@ pub fn plan<'a, S>(experiments: &[&'a dyn Experiment<S>], settings: &S) -> Resul
     experiments.iter().map(plan).collect()
 }
 
-/// Runs what is missing of `plans` and returns the run behind every cell.
+/// Runs what is missing of `plans` and returns the run behind every cell that has one: all, unless there is a budget.
 ///
 /// A failure or an interruption is recorded, then returned; what was computed before is kept.
 #[expect(clippy::too_many_arguments, reason = "each is one thing from outside, handed in once by the command line")]
@@ -93,11 +104,32 @@ pub fn run<S: Serialize + Sync>(
     args: &[String],
 ) -> Result<Vec<TableRun>> {
     ledger.bury_killed()?;
+    let mut watch = ledger.watch().context("reading the ledger")?;
+    if options.force {
+        watch.forget();
+    }
+    let template = template(resolved, profile, compute, options, args);
+    let mut estimate = Estimate::new(&ledger.records()?.0, &template.host.cpu, cache, compute).anew(options.force);
+    let mut places: Vec<Place> = Vec::new();
+    for (table, plan) in plans.iter().enumerate() {
+        for (cell, of) in plan.cells.iter().enumerate() {
+            let key = cell_key(plan.experiment.id(), of, compute);
+            let seconds = if watch.completed(&key).is_some() { 0.0 } else { estimate.count(of) };
+            places.push(Place { table, cell, key, seconds });
+        }
+    }
+    if options.budget.is_some() {
+        places.sort_by_key(|place| plans[place.table].cells[place.cell].seed);
+    }
     let mut bench = Bench {
-        template: template(resolved, profile, compute, options, args),
-        done: if options.force { HashMap::new() } else { completed(ledger)? },
+        template,
+        watch,
+        estimate,
+        budget: options.budget,
+        start: Instant::now(),
         renewed: options.force.then(HashSet::new),
-        total: plans.iter().map(|plan| plan.cells.len()).sum(),
+        total: places.len(),
+        left: places.iter().map(|place| place.seconds).sum(),
         started: 0,
         reused: 0,
         settings: &resolved.settings,
@@ -106,19 +138,13 @@ pub fn run<S: Serialize + Sync>(
         progress,
         interrupt,
     };
-    let mut tables = Vec::new();
-    for Plan { experiment, table, cells } in plans {
-        let mut runs = Vec::new();
-        for cell in cells {
-            let id = bench.cell(experiment, &table, &cell)?;
-            runs.push((cell, id));
-        }
-        tables.push(TableRun { table, cells: runs });
-    }
-    if bench.reused > 0 {
-        progress.line(&format!("{} of {} cells were in the ledger", bench.reused, bench.total));
-    }
-    Ok(tables)
+    bench.say_what_lies_ahead();
+    let runs = bench.all(&plans, places)?;
+    let tables = plans.into_iter().zip(runs).map(|(Plan { table, cells, .. }, ids)| {
+        let cells = cells.into_iter().zip(ids).filter_map(|(cell, id)| Some((cell, id?))).collect();
+        TableRun { table, cells }
+    });
+    Ok(tables.collect())
 }
 
 /// The key of a cell's result: a hash of everything that determines it.
@@ -129,14 +155,39 @@ pub fn cell_key(experiment: &str, cell: &Cell, compute: &Compute) -> String {
     }))
 }
 
+/// A cell's place in the plans, its key, and the seconds that it is reckoned to take once those before it are done.
+struct Place {
+    table: usize,
+    cell: usize,
+    key: String,
+    seconds: f64,
+}
+
+/// What came of a cell.
+enum Attempt {
+    /// This run has its result.
+    Done(String),
+    /// Another process is at it, or at a stage that it needs.
+    Busy,
+    /// It would not be done within the budget.
+    Skipped,
+}
+
+/// How long to wait for another process before asking again.
+const WAIT: Duration = Duration::from_millis(200);
+
 /// What all cells of one command share.
 struct Bench<'a, S> {
     /// A record with everything that does not depend on the cell.
     template: Record,
-    /// The completed run of each key.
-    done: HashMap<String, String>,
+    watch: Watch<'a>,
+    estimate: Estimate<'a>,
+    budget: Option<f64>,
+    start: Instant,
     renewed: Option<HashSet<String>>,
     total: usize,
+    /// Seconds that the cells not done yet are reckoned to take.
+    left: f64,
     started: usize,
     reused: usize,
     settings: &'a S,
@@ -147,35 +198,96 @@ struct Bench<'a, S> {
 }
 
 impl<S: Serialize + Sync> Bench<'_, S> {
-    /// The id of the run that has the cell's result, run now or found.
-    fn cell(&mut self, experiment: &dyn Experiment<S>, table: &Table, cell: &Cell) -> Result<String> {
-        self.started += 1;
-        let key = cell_key(experiment.id(), cell, &self.template.compute);
-        if let Some(id) = self.done.get(&key) {
-            self.reused += 1;
-            return Ok(id.clone());
+    fn say_what_lies_ahead(&self) {
+        if self.left > 0.0 {
+            let within =
+                self.budget.map_or_else(String::new, |budget| format!(", of which {} may be used", duration(budget)));
+            self.progress.line(&format!("about {} to go{within}", duration(self.left)));
+        }
+    }
+
+    /// The run of each cell of each plan. Cells that another process is at are asked for again, until there are none.
+    fn all(&mut self, plans: &[Plan<'_, S>], mut places: Vec<Place>) -> Result<Vec<Vec<Option<String>>>> {
+        let mut ids: Vec<Vec<Option<String>>> = plans.iter().map(|plan| vec![None; plan.cells.len()]).collect();
+        let mut skipped = 0;
+        loop {
+            let mut busy = Vec::new();
+            for place in places {
+                match self.attempt(&plans[place.table], &place)? {
+                    Attempt::Done(id) => ids[place.table][place.cell] = Some(id),
+                    Attempt::Busy => busy.push(place),
+                    Attempt::Skipped => skipped += 1,
+                }
+            }
+            if busy.is_empty() {
+                break;
+            }
+            self.interrupt.check()?;
+            std::thread::sleep(WAIT);
+            places = busy;
+        }
+        if self.reused > 0 {
+            self.progress.line(&format!("{} of {} cells were in the ledger", self.reused, self.total));
+        }
+        if skipped > 0 {
+            self.progress.line(&format!("{skipped} of {} cells did not fit into the budget", self.total));
+        }
+        Ok(ids)
+    }
+
+    /// Seconds of the budget that are left.
+    fn unspent(&self) -> Option<f64> {
+        self.budget.map(|budget| budget - self.start.elapsed().as_secs_f64())
+    }
+
+    /// Runs the cell, or finds its result.
+    fn attempt(&mut self, plan: &Plan<'_, S>, place: &Place) -> Result<Attempt> {
+        let cell = &plan.cells[place.cell];
+        if let Some(id) = self.watch.completed(&place.key) {
+            (self.reused, self.started) = (self.reused + 1, self.started + 1);
+            return Ok(Attempt::Done(id.to_owned()));
         }
         self.interrupt.check()?;
-        let record = self.run(experiment, cell, key.clone())?;
+        if self.unspent().is_some_and(|left| left <= 0.0 || self.estimate.seconds(cell) > left) {
+            return Ok(Attempt::Skipped);
+        }
+        let key = |need: &Need| stage_key(&need.stage, &need.inputs, &self.template.compute);
+        if cell.needs.iter().any(|need| self.cache.is_busy(&need.stage, &key(need))) {
+            return Ok(Attempt::Busy);
+        }
+        let record = self.fresh(plan.experiment, cell, place.key.clone());
+        let running = match self.watch.claim(&record)? {
+            Claim::Mine(running) => running,
+            Claim::Busy => return Ok(Attempt::Busy),
+            Claim::Done(id) => {
+                (self.reused, self.started) = (self.reused + 1, self.started + 1);
+                self.left -= place.seconds;
+                return Ok(Attempt::Done(id));
+            }
+        };
+        self.started += 1;
+        let record = self.run(plan.experiment, cell, record, running)?;
+        self.left -= place.seconds;
         let labels: Vec<&str> = cell.row.iter().map(|(_, label)| label.as_str()).collect();
+        let left = self.unspent().map_or(self.left, |unspent| unspent.min(self.left));
+        let to_go = if left > 1.0 { format!("; about {} to go", duration(left)) } else { String::new() };
         self.progress.line(&format!(
-            "[{}/{}] {} {} {} seed {}: {} ({})",
+            "[{}/{}] {} {} {} seed {}: {} ({}{to_go})",
             self.started,
             self.total,
-            experiment.id(),
+            plan.experiment.id(),
             labels.join(" "),
             cell.column,
             cell.seed,
-            headline(table, &record.metrics),
+            headline(&plan.table, &record.metrics),
             duration(record.seconds),
         ));
-        self.done.insert(key, record.id.clone());
-        Ok(record.id)
+        Ok(Attempt::Done(record.id))
     }
 
-    /// Runs the cell and writes its record, whatever the end.
-    fn run(&mut self, experiment: &dyn Experiment<S>, cell: &Cell, key: String) -> Result<Record> {
-        let mut record = Record {
+    /// The record of a run of the cell that starts now.
+    fn fresh(&self, experiment: &dyn Experiment<S>, cell: &Cell, key: String) -> Record {
+        Record {
             id: new_id(),
             experiment: experiment.id().to_owned(),
             title: Some(experiment.title().to_owned()),
@@ -186,13 +298,27 @@ impl<S: Serialize + Sync> Bench<'_, S> {
             seed: cell.seed,
             inputs: redact::value("inputs", &cell.inputs),
             ..self.template.clone()
-        };
-        let running = self.ledger.begin(&record)?;
+        }
+    }
+
+    /// Runs the cell and writes its record, whatever the end.
+    fn run(
+        &mut self,
+        experiment: &dyn Experiment<S>,
+        cell: &Cell,
+        mut record: Record,
+        running: Running,
+    ) -> Result<Record> {
         let start = Instant::now();
         let mut lab = Lab::new(self.cache, &record.compute, self.progress, self.interrupt, &record.id)
             .renewing(self.renewed.as_mut());
         let ended = catch_unwind(AssertUnwindSafe(|| experiment.run(cell, self.settings, &mut lab)));
         record.stages = lab.into_stages();
+        for need in &cell.needs {
+            let key = stage_key(&need.stage, &need.inputs, &record.compute);
+            record.stages.iter_mut().filter(|stage| stage.key == key).for_each(|stage| stage.reckoned = need.seconds);
+        }
+        record.peak_memory = provenance::peak_memory();
         record.seconds = (start.elapsed().as_secs_f64() * 1e3).round() / 1e3;
         record.ended = Some(now());
         let failed = match ended {
@@ -226,6 +352,7 @@ fn complete(record: &mut Record, outcome: Outcome) {
     record.curves = outcome.curves.into_iter().map(Curve::thinned).collect();
     record.checkpoint = outcome.checkpoint;
     record.predictions = outcome.predictions;
+    record.hits = outcome.hits;
     record.facts = outcome.facts;
 }
 
@@ -245,13 +372,6 @@ fn finite(outcome: Outcome) -> Result<Outcome> {
         }
     }
     Ok(outcome)
-}
-
-/// The newest completed run of each key.
-fn completed(ledger: &Ledger) -> Result<HashMap<String, String>> {
-    let (records, _) = ledger.records().context("reading the ledger")?;
-    let completed = records.into_iter().filter(|record| record.status == Status::Completed);
-    Ok(completed.map(|record| (record.key, record.id)).collect())
 }
 
 fn template<S>(resolved: &Resolved<S>, profile: &str, compute: &Compute, options: &Options, args: &[String]) -> Record {
@@ -283,11 +403,13 @@ fn template<S>(resolved: &Resolved<S>, profile: &str, compute: &Compute, options
         column: String::new(),
         seed: 0,
         inputs: serde_json::Value::Null,
+        peak_memory: None,
         data: Vec::new(),
         metrics: BTreeMap::new(),
         curves: Vec::new(),
         checkpoint: None,
         predictions: None,
+        hits: BTreeMap::new(),
         facts: BTreeMap::new(),
         stages: Vec::new(),
         superseded_by: None,

@@ -22,6 +22,7 @@ pub use results::Excluded;
 pub use results::GitState;
 pub use results::Input;
 pub use results::Machine;
+pub use results::McNemar;
 pub use results::Results;
 pub use results::TableResults;
 pub use results::results;

@@ -4,6 +4,7 @@ use crate::harness::experiment::Claim;
 use crate::harness::experiment::Column;
 use crate::harness::experiment::DataRef;
 use crate::harness::experiment::Expected;
+use crate::harness::experiment::Hits;
 use crate::harness::experiment::MetricInfo;
 use crate::harness::experiment::Row;
 use crate::harness::experiment::Table;
@@ -93,6 +94,9 @@ pub struct Cell {
     pub sd: Option<f64>,
     /// 95 % t interval; for percentages cut at 0 and 100.
     pub ci95: Option<(f64, f64)>,
+    /// Wilson's 95 % interval of each seed's accuracy over the test items, in the order of `seeds`; empty unless all runs
+    /// recorded which items were right.
+    pub wilson95: Vec<(f64, f64)>,
     /// Best of its column, or not significantly worse; see the caption.
     pub best: bool,
     /// The paper's figure; null where it is not stated.
@@ -103,6 +107,28 @@ pub struct Cell {
     pub substitute: bool,
     /// Run ids, in the order of `seeds`.
     pub runs: Vec<String>,
+    /// Which test items were right, in the order of `seeds`; nothing for a run that did not record it.
+    #[serde(skip)]
+    pub hits: Vec<Option<Hits>>,
+}
+
+impl Cell {
+    /// The interval to show: the t interval over seeds, or for one seed Wilson's over the test items.
+    pub fn interval(&self) -> Option<(f64, f64)> {
+        self.ci95.or_else(|| if let [only] = self.wilson95[..] { Some(only) } else { None })
+    }
+}
+
+/// McNemar's test of one seed: two rows on the same test items.
+#[derive(Clone, Debug, Serialize)]
+pub struct McNemar {
+    pub seed: u64,
+    /// Items on which only the first row is right.
+    pub plus_only: usize,
+    /// Items on which only the second row is right.
+    pub minus_only: usize,
+    /// Two-sided exact p.
+    pub p: f64,
 }
 
 /// What the runs say about one claim of the paper; see [`stats::VERDICT_RULE`].
@@ -133,6 +159,8 @@ pub struct ClaimResult {
     pub holm_p: Option<f64>,
     /// The number of seeds that would decide, where the verdict is inconclusive.
     pub seeds_to_decide: Option<usize>,
+    /// For one row against another whose runs recorded which test items were right: McNemar's test of each seed.
+    pub mcnemar: Vec<McNemar>,
     /// The seeds that all of its rows have.
     pub seeds: Vec<u64>,
     /// Tested on data that are not the paper's.
@@ -257,19 +285,27 @@ fn cell(selection: &Selection, row: &Row, baseline: bool, column: &Column, metri
         mean: None,
         sd: None,
         ci95: None,
+        wilson95: Vec::new(),
         best: false,
         paper: paper_figure(selection.table, row, column, metric),
         paper_column: paper_column(column).map(str::to_string),
         substitute: column.substitute,
         runs: Vec::new(),
+        hits: Vec::new(),
     };
     for record in selection.cell(row, &column.id) {
         if let Some(value) = record.metrics.get(&metric.id).filter(|v| v.is_finite()) {
             cell.seeds.push(record.seed);
             cell.values.push(*value);
             cell.runs.push(record.id.clone());
+            cell.hits.push(record.hits.get(&metric.id).cloned());
         }
     }
+    let wilson = |hits: &Option<Hits>| {
+        let Hits(items) = hits.as_ref()?;
+        stats::wilson(items.iter().filter(|right| **right).count(), items.len())
+    };
+    cell.wilson95 = cell.hits.iter().map(wilson).collect::<Option<_>>().unwrap_or_default();
     if let Some(summary) = stats::summary(&cell.values) {
         cell.mean = Some(summary.mean);
         cell.sd = summary.sd;
@@ -332,7 +368,8 @@ fn claim_result(table: &Table, claim: &Claim, cells: &[Cell]) -> ClaimResult {
     };
     let [plus, minus] = [&claim.plus, &claim.minus].map(|rows| rows.iter().map(find).collect::<Option<Vec<&Cell>>>());
     let testable = plus.is_some() && minus.is_some();
-    let (values, seeds) = contrast(&plus.unwrap_or_default(), &minus.unwrap_or_default());
+    let (plus, minus) = (plus.unwrap_or_default(), minus.unwrap_or_default());
+    let (values, seeds) = contrast(&plus, &minus);
     let paired = stats::paired(&values);
     let metric = table.metrics.iter().find(|m| m.id == claim.metric);
     let verdict = match paired {
@@ -361,6 +398,7 @@ fn claim_result(table: &Table, claim: &Claim, cells: &[Cell]) -> ClaimResult {
         seeds_to_decide: paired
             .filter(|_| verdict == Verdict::Inconclusive)
             .and_then(|p| stats::seeds_to_decide(&p.difference, claim.expected)),
+        mcnemar: if let ([plus], [minus]) = (&plus[..], &minus[..]) { mcnemar(plus, minus) } else { Vec::new() },
         seeds,
         substitute: testable && column.is_some_and(|c| c.substitute),
     }
@@ -377,11 +415,28 @@ fn contrast(plus: &[&Cell], minus: &[&Cell]) -> (Vec<f64>, Vec<u64>) {
     first.seeds.iter().filter_map(of_seed).unzip()
 }
 
+/// Seed by seed, where both rows recorded which of the same number of items were right.
+fn mcnemar(plus: &Cell, minus: &Cell) -> Vec<McNemar> {
+    let of_seed = |(&seed, hits): (&u64, &Option<Hits>)| {
+        let Hits(plus) = hits.as_ref()?;
+        let Hits(minus) = minus.hits[minus.seeds.iter().position(|s| *s == seed)?].as_ref()?;
+        let only = |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| **a && !**b).count();
+        let (plus_only, minus_only) = (only(plus, minus), only(minus, plus));
+        (plus.len() == minus.len()).then(|| McNemar {
+            seed,
+            plus_only,
+            minus_only,
+            p: stats::mcnemar_p(plus_only, minus_only),
+        })
+    };
+    plus.seeds.iter().zip(&plus.hits).filter_map(of_seed).collect()
+}
+
 fn caption(table: &Table, cells: &[Cell]) -> String {
     let mut parts = vec![table.caption.trim().to_string()];
     let counts = cells.iter().filter(|c| !c.baseline && !c.values.is_empty()).map(|c| c.values.len());
     match (counts.clone().min(), counts.max()) {
-        (Some(1), Some(1)) => parts.push("One seed: no interval can be given.".to_string()),
+        (Some(1), Some(1)) => parts.push("One seed: no interval over seeds can be given.".to_string()),
         (Some(low), Some(high)) => {
             let n = if low == high { format!("n = {low}") } else { format!("n = {low} to {high}") };
             parts.push(format!(
@@ -390,6 +445,13 @@ fn caption(table: &Table, cells: &[Cell]) -> String {
             ));
         }
         _ => parts.push("No completed run yet.".to_string()),
+    }
+    if cells.iter().any(|c| c.ci95.is_none() && c.interval().is_some()) {
+        parts.push(
+            "Where a row has one seed, the interval is Wilson's at 95 % over the test images, which says nothing of what \
+             varies between seeds."
+                .to_string(),
+        );
     }
     if cells.iter().any(|c| c.best) {
         parts.push(

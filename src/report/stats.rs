@@ -1,10 +1,14 @@
-//! Statistics over seeds: means with t intervals, paired differences, exact sign-flip tests, verdicts.
+//! Statistics over seeds: means with t intervals, paired differences, exact sign-flip tests, verdicts; and over the items of
+//! one test set: Wilson's interval, McNemar's test.
 //!
 //! Nothing here knows about tables or records; every function is a formula over slices.
 
 use crate::harness::experiment::Expected;
 use serde::Serialize;
+use statrs::distribution::Binomial;
 use statrs::distribution::ContinuousCDF;
+use statrs::distribution::DiscreteCDF;
+use statrs::distribution::Normal;
 use statrs::distribution::StudentsT;
 
 /// With more pairs than this the sign-flip test is not enumerated (2^20 patterns take a few milliseconds).
@@ -119,6 +123,27 @@ pub fn seeds_to_decide(difference: &Summary, expected: Expected) -> Option<usize
         verdict(&Summary { n, mean, sd: Some(sd), ci95: Some((mean - half, mean + half)) }, expected)
             != Verdict::Inconclusive
     })
+}
+
+/// Wilson's 95 % interval (1927) of an accuracy of `right` among `items` test items, in percent; none without items. It is
+/// about items drawn like these, and says nothing of another training.
+pub fn wilson(right: usize, items: usize) -> Option<(f64, f64)> {
+    if items == 0 {
+        return None;
+    }
+    let (n, share) = (items as f64, right as f64 / items as f64);
+    let z = Normal::standard().inverse_cdf(0.975);
+    let centre = share + z * z / (2.0 * n);
+    let half = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
+    let end = |sum: f64| (100.0 * sum / (1.0 + z * z / n)).clamp(0.0, 100.0);
+    Some((end(centre - half), end(centre + half)))
+}
+
+/// Two-sided p of McNemar's exact test (1947): of the items on which two classifiers differ, one alone is right on `a` and
+/// the other alone on `b`, which is a toss of a coin for each if they are equally good.
+pub fn mcnemar_p(a: usize, b: usize) -> f64 {
+    let tosses = Binomial::new(0.5, (a + b) as u64).expect("a coin's probability is within 0 and 1");
+    (2.0 * tosses.cdf(a.min(b) as u64)).min(1.0)
 }
 
 /// Holm's step-down adjustment, in the order given: `adj_(i) = max_{j<=i} min(1, (m - j + 1) p_(j))`.
@@ -260,6 +285,32 @@ mod tests {
         assert_eq!(seeds_to_decide(&mixed, Expected::AtLeast(0.0)), Some(20));
         let small = summary(&[0.4, -0.9, 0.7, -0.2, 0.3]).unwrap();
         assert_eq!(seeds_to_decide(&small, Expected::AtLeast(0.0)), None);
+    }
+
+    // stats.binomtest(k, n).proportion_ci(0.95, method="wilson"), times 100; SciPy 1.17
+    #[test]
+    fn wilson_agrees_with_scipy() {
+        for (right, items, low, high) in [
+            (497, 1000, 46.60816352651897, 52.794132528572355),
+            (0, 50, 0.0, 7.134759913335873),
+            (80, 80, 95.41818704644729, 100.0),
+            (1, 7, 2.567962434474358, 51.31278292743189),
+        ] {
+            let interval = wilson(right, items).unwrap();
+            close(interval.0, low);
+            close(interval.1, high);
+        }
+        assert_eq!(wilson(0, 0), None);
+    }
+
+    // stats.binomtest(a, a + b).pvalue; SciPy 1.17
+    #[test]
+    fn mcnemar_agrees_with_scipy() {
+        for (a, b, p) in [(10, 3, 0.09228515625), (120, 85, 0.017351090463147357), (5, 5, 1.0), (0, 4, 0.125)] {
+            close(mcnemar_p(a, b), p);
+            close(mcnemar_p(b, a), p);
+        }
+        assert_eq!(mcnemar_p(0, 0), 1.0);
     }
 
     #[test]

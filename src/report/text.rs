@@ -50,7 +50,9 @@ pub(super) struct Measured {
 /// Formats a mean with its interval.
 pub(super) fn measured(mean: f64, ci95: Option<(f64, f64)>) -> Measured {
     let Some((low, high)) = ci95 else {
-        return Measured { mean: fixed(mean, 1), plus_minus: None, ends: None };
+        // A share or a cosine would be lost in one decimal.
+        let digits = if mean.abs() < 2.0 { 2 } else { 1 };
+        return Measured { mean: fixed(mean, digits), plus_minus: None, ends: None };
     };
     let half = (mean - low).max(high - mean);
     let digits = decimals(half);

@@ -214,6 +214,10 @@ fn p_values(claim: &ClaimResult) -> String {
     if let (Some(p), Some(holm)) = (claim.t_p, claim.holm_p) {
         words += &format!("; t test p {}, Holm {}", text::p_value(p), text::p_value(holm));
     }
+    if !claim.mcnemar.is_empty() {
+        let of_seeds: Vec<String> = claim.mcnemar.iter().map(|test| text::p_value(test.p)).collect();
+        words += &format!("; McNemar's p on the test images, seed by seed, {}", of_seeds.join(", "));
+    }
     words
 }
 
@@ -321,7 +325,7 @@ fn cell(table: &TableResults, row: &Row, head: &HeadView, paper_digits: usize) -
     let blank = |text: &str| CellView {
         text: text.to_string(),
         spread: String::new(),
-        room: !head.paper && table.cells.iter().any(|c| c.ci95.is_some()),
+        room: !head.paper && table.cells.iter().any(|c| c.interval().is_some()),
         best: false,
         paper: head.paper,
         first: head.first,
@@ -332,8 +336,8 @@ fn cell(table: &TableResults, row: &Row, head: &HeadView, paper_digits: usize) -
             Some(value) => blank(&text::fixed(value, paper_digits)),
             None => blank(if cell.baseline { "" } else { text::DASH }),
         },
-        Some(Cell { mean: Some(mean), ci95, best, .. }) => {
-            let measured = text::measured(*mean, *ci95);
+        Some(cell @ Cell { mean: Some(mean), best, .. }) => {
+            let measured = text::measured(*mean, cell.interval());
             CellView { spread: measured.spread(), best: *best, ..blank(&measured.mean) }
         }
         _ => blank(text::DASH),

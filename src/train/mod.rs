@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod checkpoint;
+mod cost;
 pub mod exchange;
 mod features;
 pub mod machine;

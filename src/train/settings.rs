@@ -72,6 +72,10 @@ pub struct Settings {
     pub vit: VitSettings,
     /// The table `samples`.
     pub samples: SamplesSettings,
+    /// The table `invariance`.
+    pub invariance: InvarianceSettings,
+    /// The table `positives`.
+    pub positives: PositivesSettings,
 }
 
 /// Where to compute.
@@ -129,7 +133,7 @@ pub struct EvaluationSettings {
     pub sets: Vec<String>,
 }
 
-/// The table `transfer`.
+/// The table `transfer`, and the rows of `invariance`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TransferSettings {
@@ -177,6 +181,24 @@ pub struct SamplesSettings {
     pub sets: Vec<String>,
 }
 
+/// The table `invariance`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InvarianceSettings {
+    /// The set whose test images are changed.
+    pub set: String,
+}
+
+/// The table `positives`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PositivesSettings {
+    /// Shares of false pairs, each above 0 and at most 1, in the order of the rows.
+    pub values: Vec<f32>,
+    /// The evaluation sets.
+    pub sets: Vec<String>,
+}
+
 /// The table `vit`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -210,6 +232,14 @@ impl Settings {
         positive("tiny-imagenet.images", self.tiny_imagenet.images as u64)?;
         some_above_zero("epochs.values", &self.epochs.values)?;
         some_above_zero("samples.values", &self.samples.values)?;
+        shares("positives.values", &self.positives.values)?;
+        if !(0.0..=1.0).contains(&self.pairs.false_share) {
+            return Err(Error::new(format!(
+                "`pairs.false_share` is {}; it must lie from 0 to 1",
+                self.pairs.false_share
+            ))
+            .hint("`--set pairs.false_share=0.5`"));
+        }
         positive("pretrain.batch", self.pretrain.batch as u64)?;
         positive("pairs.categories", self.pairs.categories as u64)?;
         positive("pairs.per_category", self.pairs.per_category as u64)?;
@@ -287,6 +317,16 @@ fn some_above_zero(key: &str, values: &[usize]) -> Result<()> {
     if values.is_empty() || values.contains(&0) || twice {
         return Err(Error::new(format!("`{key}` is {values:?}; it needs one or more different numbers above 0"))
             .hint(format!("`--set {key}=[10,30]`")));
+    }
+    Ok(())
+}
+
+/// A list of a table's rows: at least one share, each above 0, at most 1, and each once.
+fn shares(key: &str, values: &[f32]) -> Result<()> {
+    let twice = values.iter().enumerate().any(|(i, value)| values[..i].contains(value));
+    if values.is_empty() || twice || !values.iter().all(|&share| share > 0.0 && share <= 1.0) {
+        return Err(Error::new(format!("`{key}` is {values:?}; it needs different shares above 0 and at most 1"))
+            .hint(format!("`--set {key}=[0.5,1.0]`")));
     }
     Ok(())
 }

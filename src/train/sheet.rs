@@ -1,25 +1,131 @@
-//! A table of linear evaluations: a line for each encoder, a column for each evaluation set. What the paper's tables have
-//! in common; each says which lines it has, and what it claims of them.
+//! A table of encoders: a line for each, a column for each thing that is measured of them, mostly the linear evaluation on
+//! a set. What the paper's tables have in common; each says which lines it has, and what it claims of them.
 
 use serde::Serialize;
 
 use crate::data::catalog::SYNTH;
 use crate::data::pairs::Kind;
-use crate::data::world;
+use crate::data::world::{self, Nuisance};
 use crate::error::{Error, Result};
-use crate::harness::experiment::{Cell, Claim, Column, Experiment, MetricInfo, Outcome, PaperFigure, Row, Table};
+use crate::harness::experiment::{Cell, Claim, Column, Experiment, MetricInfo, Need, Outcome, PaperFigure, Row, Table};
 use crate::harness::lab::Lab;
 use crate::methods::Name;
 
 use super::settings::Settings;
-use super::stages::{self, KNN, Representation, SECONDS, TOP1};
+use super::stages::{self, COSINE, EXACT, KNN, Representation, SECONDS, TOP1};
 
 /// The paper's columns, and the embedded stand-in of each.
 const COLUMNS: [(&str, &str, &str); 3] =
     [("cifar-10", "CIFAR-10", "synth-10"), ("cifar-100", "CIFAR-100", "synth-100"), ("stl-10", "STL-10", "synth-stl")];
 
-/// The column of what a training took, in [`SECONDS`].
-pub const TRAINING: &str = "training";
+/// What is measured of each line: a column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Linear probe and k-NN on a set.
+    Set(String),
+    /// What a nuisance factor in a set's test images does to features and probe.
+    Varied(String, Nuisance),
+    /// What the training took.
+    Time,
+    /// How many of the pairs that were trained on are of one category.
+    Pairs,
+}
+
+impl Measure {
+    /// The column's id.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Set(set) => set,
+            Self::Varied(_, nuisance) => nuisance.name(),
+            Self::Time => "training",
+            Self::Pairs => "pairs",
+        }
+    }
+
+    /// The evaluation set that must be there.
+    fn set(&self) -> Option<&str> {
+        match self {
+            Self::Set(set) | Self::Varied(set, _) => Some(set),
+            Self::Time | Self::Pairs => None,
+        }
+    }
+
+    /// Its metrics.
+    fn metrics(&self) -> &'static [&'static str] {
+        match self {
+            Self::Set(_) => &[TOP1, KNN],
+            Self::Varied(..) => &[COSINE, TOP1],
+            Self::Time => &[SECONDS],
+            Self::Pairs => &[EXACT],
+        }
+    }
+
+    fn column(&self) -> Column {
+        let of_paper = |set: &str| COLUMNS.iter().find(|(id, _, stand_in)| set == *id || set == *stand_in);
+        let (title, stands_for, substitute) = match self {
+            Self::Set(set) => match of_paper(set) {
+                Some((id, title, _)) => (if set == id { title } else { set.as_str() }, Some(*id), set != id),
+                None => (set.as_str(), None, true),
+            },
+            Self::Varied(set, nuisance) => (nuisance.name(), None, of_paper(set).is_none_or(|(id, ..)| set != id)),
+            // Of other machines, and of other pairs, than the paper's.
+            Self::Time => ("training time", None, true),
+            Self::Pairs => ("pairs", None, true),
+        };
+        Column {
+            id: self.id().into(),
+            title: title.into(),
+            stands_for: stands_for.map(String::from),
+            substitute,
+            metrics: self.metrics().iter().map(|&metric| metric.into()).collect(),
+        }
+    }
+
+    /// The stages of a cell of the column; none where the line has no such cell.
+    fn needs(&self, line: &Line, seed: u64) -> Result<Option<Vec<Need>>> {
+        let Line { settings, what, .. } = line;
+        match (self, *what) {
+            (Self::Set(set), what) => stages::needs(settings, what, set, seed).map(Some),
+            (Self::Varied(set, nuisance), what) => {
+                stages::needs_of_varied(settings, what, (set, *nuisance), seed).map(Some)
+            }
+            (Self::Time | Self::Pairs, Representation::Pretrained(kind)) => {
+                stages::needs_of_pretraining(settings, kind, seed).map(Some)
+            }
+            (Self::Time | Self::Pairs, Representation::Pixels | Representation::Random) => Ok(None),
+        }
+    }
+
+    fn run(&self, line: &Line, seed: u64, lab: &mut Lab) -> Result<Outcome> {
+        let Line { settings, what, .. } = line;
+        match (self, *what) {
+            (Self::Set(set), what) => stages::evaluate(settings, what, set, seed, lab),
+            (Self::Varied(set, nuisance), what) => stages::evaluate_varied(settings, what, (set, *nuisance), seed, lab),
+            (Self::Time | Self::Pairs, Representation::Pretrained(kind)) => {
+                stages::pretrain_alone(settings, kind, seed, lab)
+            }
+            (Self::Time | Self::Pairs, Representation::Pixels | Representation::Random) => {
+                Err(Error::new(format!("{:?} has no training", line.row)))
+            }
+        }
+    }
+}
+
+/// All metrics, in the order in which a column shows those that it has.
+const METRICS: [&str; 5] = [COSINE, TOP1, KNN, SECONDS, EXACT];
+
+/// How reports show a metric: title and unit.
+fn metric(id: &str) -> MetricInfo {
+    let (title, unit) = match id {
+        TOP1 => ("linear", "%"),
+        KNN => ("k-NN", "%"),
+        SECONDS => ("time", "s"),
+        EXACT => ("share of one category", ""),
+        COSINE => ("cosine", ""),
+        other => unreachable!("a column measures `{other}`"),
+    };
+    MetricInfo { id: id.into(), title: title.into(), unit: unit.into() }
+}
 
 /// A row: an encoder, and the settings that make it.
 pub struct Line {
@@ -82,14 +188,14 @@ pub struct Sheet {
     pub settings: Settings,
     /// The rows.
     pub lines: Vec<Line>,
-    /// The evaluation sets.
-    pub sets: Vec<String>,
-    /// Whether the time of each training is a column.
-    pub timed: bool,
+    /// The columns.
+    pub measures: Vec<Measure>,
     /// The paper's figures.
     pub paper: Vec<PaperFigure>,
     /// The paper's claims.
     pub claims: Vec<Claim>,
+    /// What the caption says of the columns; where empty, that they are accuracies.
+    pub about_columns: String,
     /// What the caption says of the rows.
     pub about_rows: String,
     /// What a reader must know.
@@ -97,32 +203,31 @@ pub struct Sheet {
 }
 
 impl Sheet {
-    /// A sheet of these lines on all evaluation sets, which claims nothing yet.
-    pub fn new(settings: &Settings, lines: Vec<Line>) -> Self {
+    /// A sheet of these lines on these evaluation sets, which claims nothing yet.
+    pub fn new(settings: &Settings, sets: &[String], lines: Vec<Line>) -> Self {
         Self {
             settings: settings.clone(),
             lines,
-            sets: settings.evaluation.sets.clone(),
-            timed: false,
+            measures: sets.iter().cloned().map(Measure::Set).collect(),
             paper: Vec::new(),
             claims: Vec::new(),
+            about_columns: String::new(),
             about_rows: String::new(),
             notes: Vec::new(),
         }
     }
 
-    /// The evaluation sets' columns.
-    pub fn columns(&self) -> Vec<Column> {
-        self.sets.iter().map(|set| column(set)).collect()
+    /// Claims one thing of every column that has the metric.
+    pub fn claim_of(&mut self, metric: &str, plus: &[Row], minus: &[Row], text: impl Fn(&str) -> String) {
+        let columns = self.measures.iter().filter(|measure| measure.metrics().contains(&metric)).map(Measure::column);
+        let claims = columns
+            .map(|column| Claim::contrast(text(&column.title), &column.id, metric, plus.to_vec(), minus.to_vec()));
+        self.claims.extend(claims);
     }
 
-    /// Claims one thing of every evaluation set.
+    /// Claims one thing of the accuracy on every evaluation set.
     pub fn claim(&mut self, plus: &[Row], minus: &[Row], text: impl Fn(&str) -> String) {
-        let claims = self
-            .columns()
-            .into_iter()
-            .map(|column| Claim::contrast(text(&column.title), &column.id, TOP1, plus.to_vec(), minus.to_vec()));
-        self.claims.extend(claims);
+        self.claim_of(TOP1, plus, minus, text);
     }
 
     /// States the paper's figure of a row on one of its columns, top-1 in percent; none where the paper leaves it out.
@@ -131,12 +236,7 @@ impl Sheet {
     }
 
     fn table(self, id: &str, title: &str) -> Table {
-        let mut columns = self.columns();
-        let mut metrics = vec![metric(TOP1, "linear", "%"), metric(KNN, "k-NN", "%")];
-        if self.timed {
-            columns.push(timing());
-            metrics.push(metric(SECONDS, "time", "s"));
-        }
+        let measured = |id: &&str| self.measures.iter().any(|measure| measure.metrics().contains(id));
         let rows = |baseline: bool| self.lines.iter().filter(move |line| line.is_baseline() == baseline);
         let listed = |baseline: bool| rows(baseline).map(|line| line.row.clone()).collect::<Vec<Row>>();
         let there: Vec<Row> = self.lines.iter().map(|line| line.row.clone()).collect();
@@ -146,8 +246,8 @@ impl Sheet {
             caption: self.caption(),
             rows: listed(false),
             baselines: listed(true),
-            columns,
-            metrics,
+            columns: self.measures.iter().map(Measure::column).collect(),
+            metrics: METRICS.iter().copied().filter(measured).map(metric).collect(),
             paper: self.paper.into_iter().filter(|of| there.contains(&of.row)).collect(),
             claims: self.claims,
             notes: self.notes,
@@ -165,24 +265,23 @@ impl Sheet {
             catalog.pairs_identity(&line.settings.pairs)?;
         }
         let mut there = Vec::new();
-        for set in &self.sets {
-            if catalog.contains(set)? {
-                there.push(set);
+        for measure in &self.measures {
+            if measure.set().map_or(Ok(true), |set| catalog.contains(set))? {
+                there.push(measure);
             }
         }
-        if let ([], Some(missing)) = (&there[..], self.sets.first()) {
+        let sets: Vec<&str> = self.measures.iter().filter_map(Measure::set).collect();
+        if let (false, Some(missing)) = (there.iter().any(|measure| measure.set().is_some()), sets.first()) {
             catalog.identity(missing)?;
         }
         let mut cells = Vec::new();
         for line in &self.lines {
-            let cell = |column: &str, seed, inputs| Cell { row: line.row.clone(), column: column.into(), seed, inputs };
             // Raw pixels do not depend on the seed.
             for seed in 0..if line.what == Representation::Pixels { 1 } else { line.settings.seeds } {
-                for set in &there {
-                    cells.push(cell(set, seed, stages::inputs(&line.settings, line.what, set, seed)?));
-                }
-                if let (true, Representation::Pretrained(kind)) = (self.timed, line.what) {
-                    cells.push(cell(TRAINING, seed, stages::pretraining_inputs(&line.settings, kind, seed)?));
+                for measure in &there {
+                    if let Some(needs) = measure.needs(line, seed)? {
+                        cells.push(Cell::of(line.row.clone(), measure.id(), seed, needs));
+                    }
                 }
             }
         }
@@ -192,12 +291,9 @@ impl Sheet {
     fn run(&self, id: &str, cell: &Cell, lab: &mut Lab) -> Result<Outcome> {
         let line = self.lines.iter().find(|line| line.row == cell.row);
         let line = line.ok_or_else(|| Error::new(format!("table {id} has no row {:?}", cell.row)))?;
-        match line.what {
-            Representation::Pretrained(kind) if cell.column == TRAINING => {
-                stages::pretrain_alone(&line.settings, kind, cell.seed, lab)
-            }
-            what => stages::evaluate(&line.settings, what, &cell.column, cell.seed, lab),
-        }
+        let measure = self.measures.iter().find(|measure| measure.id() == cell.column);
+        let measure = measure.ok_or_else(|| Error::new(format!("table {id} has no column `{}`", cell.column)))?;
+        measure.run(line, cell.seed, lab)
     }
 
     fn caption(&self) -> String {
@@ -211,13 +307,18 @@ impl Sheet {
         } else {
             format!("`{}`, which is not the paper's hand-made set of pairs", pairs.from)
         };
+        let neighbours = settings.probe.neighbours;
+        let measured = if self.about_columns.is_empty() {
+            format!("Top-1 accuracy in percent of a linear probe and of {neighbours}-NN on frozen features.")
+        } else {
+            self.about_columns.clone()
+        };
         let rows = if self.about_rows.is_empty() { String::new() } else { format!(" {}", self.about_rows) };
         format!(
-            "Top-1 accuracy in percent of a linear probe and of {}-NN on frozen features.{rows} Pretraining, unless a row \
+            "{measured}{rows} Pretraining, unless a row \
              says otherwise: {} epochs on {} pairs ({} categories, {} each) from {source}; SP pairs two images of one \
              category, AP the first image of each such pair with itself. Encoder {} with stem {} at {}x{} pixels. The \
              paper trains for 200 to 800 epochs on 29,359 pairs.",
-            settings.probe.neighbours,
             settings.pretrain.epochs,
             pairs.categories * pairs.per_category,
             pairs.categories,
@@ -274,32 +375,6 @@ fn labels(method: &str, pairs: &str) -> Row {
 /// The title of the paper's column.
 pub fn column_title(id: &str) -> &str {
     COLUMNS.iter().find(|(column, ..)| *column == id).map_or(id, |(_, title, _)| title)
-}
-
-fn column(set: &str) -> Column {
-    let of_paper = COLUMNS.iter().find(|(id, _, stand_in)| set == *id || set == *stand_in);
-    Column {
-        id: set.into(),
-        title: of_paper.filter(|(id, ..)| set == *id).map_or(set, |(_, title, _)| title).into(),
-        stands_for: of_paper.map(|(id, ..)| (*id).into()),
-        substitute: of_paper.is_none_or(|(id, ..)| set != *id),
-        metrics: vec![TOP1.into(), KNN.into()],
-    }
-}
-
-/// The column of what a training took; on other machines than the paper's.
-fn timing() -> Column {
-    Column {
-        id: TRAINING.into(),
-        title: "training time".into(),
-        stands_for: None,
-        substitute: true,
-        metrics: vec![SECONDS.into()],
-    }
-}
-
-fn metric(id: &str, title: &str, unit: &str) -> MetricInfo {
-    MetricInfo { id: id.into(), title: title.into(), unit: unit.into() }
 }
 
 /// A setting as the configuration writes it.

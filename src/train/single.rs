@@ -107,9 +107,8 @@ impl Experiment<Settings> for PretrainOne {
     }
 
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
-        let inputs = stages::pretraining_inputs(settings, self.kind, self.seed)?;
-        let column = settings.pairs.from.clone();
-        Ok(vec![Cell { row: self.row(settings), column, seed: self.seed, inputs }])
+        let needs = stages::needs_of_pretraining(settings, self.kind, self.seed)?;
+        Ok(vec![Cell::of(self.row(settings), &settings.pairs.from, self.seed, needs)])
     }
 
     fn run(&self, _: &Cell, settings: &Settings, lab: &mut Lab) -> Result<Outcome> {
@@ -139,7 +138,8 @@ impl Experiment<Settings> for ProbeOne {
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
         let seed = self.encoder.trained()?.run.seed;
         let inputs = stages::inputs_of_encoder(settings, &self.encoder.key, &self.set, seed)?;
-        Ok(vec![Cell { row: self.encoder.row.clone(), column: self.set.clone(), seed, inputs }])
+        let (row, column) = (self.encoder.row.clone(), self.set.clone());
+        Ok(vec![Cell { row, column, seed, inputs, needs: Vec::new() }])
     }
 
     fn run(&self, _: &Cell, settings: &Settings, lab: &mut Lab) -> Result<Outcome> {
@@ -165,7 +165,7 @@ impl Experiment<Settings> for ImportOne {
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
         let hash = files::hash(&self.file)?;
         let inputs = json!({ "file": hash, "model": settings.model, "normalization": settings.normalization });
-        Ok(vec![Cell { row: self.row(), column: "weights".into(), seed: 0, inputs }])
+        Ok(vec![Cell { row: self.row(), column: "weights".into(), seed: 0, inputs, needs: Vec::new() }])
     }
 
     fn run(&self, cell: &Cell, settings: &Settings, lab: &mut Lab) -> Result<Outcome> {

@@ -1,6 +1,8 @@
 //! The stages that cells of several tables are built of: pretraining, features, probe. Each is computed once for
 //! everything that determines it.
 
+mod needs;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -13,12 +15,14 @@ use crate::data::batches::Source;
 use crate::data::catalog::SYNTH;
 use crate::data::image_set::ImageSet;
 use crate::data::pairs::{Kind, PairList};
-use crate::data::world;
+use crate::data::world::{self, Nuisance};
 use crate::error::{Context, Result};
 use crate::eval::{self, Features, Health};
 use crate::files;
-use crate::harness::experiment::{Curve, DataRef, Outcome};
+use crate::harness::experiment::{Curve, DataRef, Hits, Outcome};
+use crate::harness::interrupt::Interrupt;
 use crate::harness::lab::{Lab, Stage};
+use crate::harness::progress::Progress;
 use crate::models::{Backbone, ModelSpec};
 use crate::rng::Key;
 use crate::tensor::Cpu;
@@ -28,6 +32,8 @@ use super::{
     ENCODER, HISTORY, History, Material, Pretraining, Surroundings, Witnesses, checkpoint, features, initial, pixels,
     pretrain,
 };
+
+pub use needs::{needs, needs_of_pretraining, needs_of_varied};
 
 /// What is evaluated: which map from images to vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +53,10 @@ pub const TOP1: &str = "top1";
 pub const KNN: &str = "knn";
 /// The metric of what a training took.
 pub const SECONDS: &str = "seconds";
+/// The metric of how many of the pairs are of one category, 0 to 1.
+pub const EXACT: &str = "exact";
+/// The metric of how alike features stay when a nuisance factor changes, -1 to 1.
+pub const COSINE: &str = "cosine";
 
 const FEATURES: &str = "features.safetensors";
 /// What was trained on, or evaluated: known without opening it again.
@@ -55,6 +65,8 @@ const DATA: &str = "data.json";
 pub const PRETRAINING: &str = "pretraining.json";
 const PROBE: &str = "probe.json";
 const PREDICTIONS: &str = "predictions.json";
+const SECONDS_OF_PAIRS: &str = "seconds.json";
+const COSINES: &str = "cosines.json";
 
 /// What a finished encoder is: enough to build it again, and to show it images as its training did.
 #[derive(Clone, Serialize, Deserialize)]
@@ -63,6 +75,14 @@ pub struct Trained {
     pub run: Pretraining,
     /// What was subtracted from and divided out of the channels.
     pub normalization: Normalization,
+}
+
+/// What of the pairs stands beside the encoder that they made.
+#[derive(Serialize, Deserialize)]
+struct PairsSeen {
+    data: DataRef,
+    /// The share of the pairs whose images are of one category.
+    exact: f64,
 }
 
 /// What of an evaluation set stands beside its features.
@@ -85,6 +105,8 @@ struct Labels {
 struct Probe {
     linear: f64,
     knn: f64,
+    /// Which test images were right, by metric.
+    hits: BTreeMap<String, Hits>,
     penalty: f64,
     held_out: Vec<(f64, f64)>,
     converged: bool,
@@ -101,12 +123,14 @@ struct Seen<'a> {
     open: &'a dyn Fn() -> Result<Option<Backbone<Cpu>>>,
 }
 
-/// Everything that determines [`evaluate`]'s result.
-///
-/// # Errors
-/// When a dataset is not there.
-pub fn inputs(settings: &Settings, what: Representation, set: &str, seed: u64) -> Result<Value> {
-    measure_inputs(settings, &representation_inputs(settings, what, seed)?, set, seed)
+impl Seen<'_> {
+    /// The features of some images.
+    fn features(&self, images: &ImageSet, progress: &Progress, interrupt: &Interrupt) -> Result<Features> {
+        match (self.open)()? {
+            Some(network) => features(&network, images, self.normalization, progress, interrupt),
+            None => pixels(images, self.normalization),
+        }
+    }
 }
 
 /// Everything that determines [`evaluate_encoder`]'s result.
@@ -126,14 +150,6 @@ fn measure_inputs(settings: &Settings, identity: &Value, set: &str, seed: u64) -
     }))
 }
 
-/// Everything that determines [`pretrain_alone`]'s result.
-///
-/// # Errors
-/// When the pairs' set is not there.
-pub fn pretraining_inputs(settings: &Settings, kind: Kind, seed: u64) -> Result<Value> {
-    representation_inputs(settings, Representation::Pretrained(kind), seed)
-}
-
 /// Trains an encoder, and measures nothing but its health and how long that took.
 ///
 /// # Errors
@@ -146,6 +162,7 @@ pub fn pretrain_alone(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab)
         outcome.metrics.insert(KNN.into(), health.knn);
     }
     outcome.metrics.insert(SECONDS.into(), history.seconds);
+    outcome.metrics.insert(EXACT.into(), read_json::<PairsSeen>(&stage.dir.join(DATA))?.exact);
     Ok(outcome)
 }
 
@@ -155,6 +172,60 @@ pub fn pretrain_alone(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab)
 /// # Errors
 /// Missing data, a training that fails, or the user's wish to stop.
 pub fn evaluate(settings: &Settings, what: Representation, set: &str, seed: u64, lab: &mut Lab) -> Result<Outcome> {
+    with_representation(settings, what, seed, lab, |seen, lab, outcome| {
+        measure(settings, seen, set, seed, lab, outcome)
+    })
+}
+
+fn varied_inputs(settings: &Settings, identity: &Value, (set, nuisance): (&str, Nuisance), seed: u64) -> Result<Value> {
+    let unchanged = measure_inputs(settings, identity, set, seed)?;
+    Ok(json!({ "unchanged": unchanged, "nuisance": nuisance, "edits": world::EDITS_VERSION }))
+}
+
+/// Trains or opens the representation, and measures what one nuisance factor does to it: the mean cosine between the
+/// features of a set's test images and those of the same images with the factor changed (`cosine`), and the accuracy on
+/// the changed images of a linear probe that was fitted on the unchanged training images (`top1`).
+///
+/// The training images' mean is subtracted before the cosine is taken, so that images of different categories have about
+/// 0; without that, features that all point one way would pass for invariant.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_varied(
+    settings: &Settings,
+    what: Representation,
+    (set, nuisance): (&str, Nuisance),
+    seed: u64,
+    lab: &mut Lab,
+) -> Result<Outcome> {
+    with_representation(settings, what, seed, lab, |seen, lab, outcome| {
+        let extracted = extracted(settings, seen, set, lab)?;
+        let Evaluated { data, splits } = read_json(&extracted.dir.join(DATA))?;
+        outcome.data.extend(data);
+        let determined = varied_inputs(settings, &seen.identity, (set, nuisance), seed)?;
+        let (progress, interrupt) = (lab.progress(), lab.interrupt());
+        let stage = lab.stage("invariance", &determined, |dir| {
+            let changed = settings.catalog().varied_test(set, nuisance)?;
+            let after = seen.features(&changed, progress, interrupt)?;
+            let [train, test] = ["train", "test"].map(|split| read_features(&extracted.dir, set, split, &splits));
+            let (train, test) = (train?, test?);
+            write_json(&dir.join(COSINES), &eval::mean_cosine(&train, &test, &after)?)?;
+            probe(settings, &train, &after, seed, dir)
+        })?;
+        describe_probe(&stage, outcome)?;
+        outcome.metrics.insert(COSINE.into(), read_json(&stage.dir.join(COSINES))?);
+        Ok(())
+    })
+}
+
+/// Trains or opens the representation, and hands it to what measures it.
+fn with_representation(
+    settings: &Settings,
+    what: Representation,
+    seed: u64,
+    lab: &mut Lab,
+    measure: impl FnOnce(&Seen<'_>, &mut Lab, &mut Outcome) -> Result<()>,
+) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let encoder = match what {
         Representation::Pretrained(kind) => {
@@ -172,7 +243,7 @@ pub fn evaluate(settings: &Settings, what: Representation, set: &str, seed: u64,
     };
     let identity = representation_inputs(settings, what, seed)?;
     let seen = Seen { identity, normalization: &settings.normalization, open: &open };
-    measure(settings, &seen, set, seed, lab, &mut outcome)?;
+    measure(&seen, lab, &mut outcome)?;
     Ok(outcome)
 }
 
@@ -220,10 +291,15 @@ fn measure(
         let [train, test] = ["train", "test"].map(|split| read_features(&extracted.dir, set, split, &splits));
         probe(settings, &train?, &test?, seed, dir)
     })?;
+    describe_probe(&stage, outcome)
+}
+
+fn describe_probe(stage: &Stage, outcome: &mut Outcome) -> Result<()> {
     let result: Probe = read_json(&stage.dir.join(PROBE))?;
     outcome.metrics.insert(TOP1.into(), result.linear);
     outcome.metrics.insert(KNN.into(), result.knn);
-    outcome.predictions = hash_of(&stage, PREDICTIONS);
+    outcome.predictions = hash_of(stage, PREDICTIONS);
+    outcome.hits = result.hits;
     outcome.facts.insert("penalty".into(), result.penalty.into());
     outcome.facts.insert("probe converged".into(), result.converged.into());
     Ok(())
@@ -252,23 +328,56 @@ fn record_factors(settings: &Settings, set: &str, lab: &mut Lab) -> Result<()> {
 fn pretrained(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab) -> Result<Stage> {
     record_factors(settings, &settings.pairs.from, lab)?;
     let (progress, interrupt) = (lab.progress(), lab.interrupt());
+    let seconds = match kind {
+        Kind::Neighbours => Some(neighbours(settings, seed, lab)?),
+        Kind::Augmented | Kind::Semantic | Kind::Unpaired => None,
+    };
     lab.stage("pretrain", &representation_inputs(settings, Representation::Pretrained(kind), seed)?, |dir| {
         let (set, list) = settings.catalog().pairs(&settings.pairs)?;
-        write_json(&dir.join(DATA), &pairs_ref(&set, &list, kind))?;
+        // The witnesses are the same, whatever is trained on.
+        let witnesses = Witnesses::of(&list.indices(Kind::Semantic));
+        let list = match &seconds {
+            Some(seconds) => list.with_seconds(seconds),
+            None => list,
+        };
+        let one_category = |&(a, b): &(u32, u32)| set.labels[a as usize] == set.labels[b as usize];
+        let pairs = list.indices(kind);
+        let exact = pairs.iter().filter(|pair| one_category(pair)).count() as f64 / pairs.len() as f64;
+        write_json(&dir.join(DATA), &PairsSeen { data: pairs_ref(&set, &list, kind), exact })?;
         let run = settings.pretraining(seed);
         write_json(
             &dir.join(PRETRAINING),
             &Trained { run: run.clone(), normalization: settings.normalization.clone() },
         )?;
-        let material = Material {
-            witnesses: Witnesses::of(&list.indices(Kind::Semantic)),
-            source: Source { pairs: list.indices(kind), set },
-            pipeline: settings.pipeline(),
-        };
+        let material = Material { witnesses, source: Source { pairs, set }, pipeline: settings.pipeline() };
         let (checkpoint_seconds, keep_going) = (settings.checkpoint_seconds, settings.keep_going);
         let around = Surroundings { dir, checkpoint_seconds, keep_going, progress, interrupt };
         pretrain(&run, settings.precision.resolve(), material, &around)
     })
+}
+
+/// The second images of the pairs of [`Kind::Neighbours`]: to each first image the one that the encoder trained on
+/// augmented pairs finds most similar, among all images of the semantic pairs.
+fn neighbours(settings: &Settings, seed: u64, lab: &mut Lab) -> Result<Vec<u32>> {
+    let encoder = pretrained(settings, Kind::Augmented, seed, lab)?;
+    let (progress, interrupt) = (lab.progress(), lab.interrupt());
+    let stage = lab.stage("neighbours", &neighbours_inputs(settings, seed)?, |dir| {
+        let (set, list) = settings.catalog().pairs(&settings.pairs)?;
+        let images = list.images();
+        let network = backbone(settings, &settings.model, Some(&encoder.dir), seed)?;
+        let shown = set.subset(&format!("{}, paired", set.name), &images);
+        let features = features(&network, &shown, &settings.normalization, progress, interrupt)?;
+        let place = |image: &u32| images.binary_search(image).unwrap_or_else(|_| unreachable!("of the list"));
+        let firsts: Vec<usize> = list.pairs.iter().map(|pair| place(&pair.first)).collect();
+        let seconds = eval::most_similar(&features, &firsts).into_iter().map(|place| images[place]);
+        write_json(&dir.join(SECONDS_OF_PAIRS), &seconds.collect::<Vec<u32>>())
+    })?;
+    read_json(&stage.dir.join(SECONDS_OF_PAIRS))
+}
+
+fn neighbours_inputs(settings: &Settings, seed: u64) -> Result<Value> {
+    let by = representation_inputs(settings, Representation::Pretrained(Kind::Augmented), seed)?;
+    Ok(json!({ "encoder": by }))
 }
 
 fn representation_inputs(settings: &Settings, what: Representation, seed: u64) -> Result<Value> {
@@ -288,12 +397,15 @@ fn representation_inputs(settings: &Settings, what: Representation, seed: u64) -
     })
 }
 
+fn features_inputs(settings: &Settings, identity: &Value, set: &str) -> Result<Value> {
+    Ok(json!({ "representation": identity, "set": settings.catalog().identity(set)? }))
+}
+
 /// The stage of a set's features, with what the probe and the record need of the set.
 fn extracted(settings: &Settings, seen: &Seen<'_>, set: &str, lab: &mut Lab) -> Result<Stage> {
-    let determined = json!({ "representation": seen.identity, "set": settings.catalog().identity(set)? });
+    let determined = features_inputs(settings, &seen.identity, set)?;
     let (progress, interrupt) = (lab.progress(), lab.interrupt());
     lab.stage("features", &determined, |dir| {
-        let network = (seen.open)()?;
         let dataset = settings.catalog().open(set)?;
         let data = dataset.splits.values().map(|split| data_ref(split, &dataset.description)).collect();
         let mut evaluated = Evaluated { data, splits: BTreeMap::new() };
@@ -302,10 +414,7 @@ fn extracted(settings: &Settings, seen: &Seen<'_>, set: &str, lab: &mut Lab) -> 
             if split.is_empty() || !["train", "test"].contains(&name.as_str()) {
                 continue;
             }
-            let of_split = match &network {
-                Some(network) => features(network, split, seen.normalization, progress, interrupt)?,
-                None => pixels(split, seen.normalization)?,
-            };
+            let of_split = seen.features(split, progress, interrupt)?;
             tensors.push(checkpoint::Named::floats(name, vec![of_split.rows(), of_split.dim], &of_split.values));
             let labels = Labels { classes: split.classes.len(), labels: split.labels.to_vec() };
             evaluated.splits.insert(name.clone(), labels);
@@ -333,9 +442,14 @@ fn probe(settings: &Settings, train: &Features, test: &Features, seed: u64, dir:
     let linear = eval::linear_probe(train, test, &settings.probe, key)?;
     let temperature = (settings.probe.temperature > 0.0).then_some(settings.probe.temperature);
     let knn = eval::knn(train, test, settings.probe.neighbours, temperature)?;
+    let hits = [(TOP1, &linear.predictions), (KNN, &knn.predictions)].map(|(metric, predictions)| {
+        let right = predictions.iter().zip(&test.labels).map(|(prediction, label)| prediction == label);
+        (metric.to_string(), Hits(right.collect()))
+    });
     let result = Probe {
         linear: linear.accuracy,
         knn: knn.accuracy,
+        hits: hits.into(),
         penalty: linear.penalty,
         held_out: linear.held_out_accuracy,
         converged: linear.converged,
@@ -360,7 +474,9 @@ const HEALTH: [(&str, Measure); 5] = [
 fn describe_training(stage: &Stage, outcome: &mut Outcome) -> Result<History> {
     let history: History = read_json(&stage.dir.join(HISTORY))?;
     outcome.checkpoint = hash_of(stage, ENCODER);
-    outcome.data.push(read_json(&stage.dir.join(DATA))?);
+    let PairsSeen { data, exact } = read_json(&stage.dir.join(DATA))?;
+    outcome.data.push(data);
+    outcome.facts.insert("share of pairs of one category".into(), exact.into());
     outcome.facts.insert("training seconds".into(), history.seconds.into());
     outcome.facts.insert("waiting for data, part of training".into(), (history.waited / history.seconds).into());
     let curve = |name: &str, x: Vec<f64>, y: Vec<f64>| {
@@ -390,6 +506,7 @@ fn pairs_ref(set: &ImageSet, list: &PairList, kind: Kind) -> DataRef {
                 Kind::Semantic => "two different images of one category each",
                 Kind::Augmented => "the first image of each semantic pair, twice",
                 Kind::Unpaired => "each image of each semantic pair, twice",
+                Kind::Neighbours => "the first image of each semantic pair, and the most similar other to an encoder",
             }
         ),
         hash: list.hash(kind),

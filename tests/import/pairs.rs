@@ -60,6 +60,29 @@ proptest! {
     }
 
     #[test]
+    fn false_pairs_are_as_many_as_said_and_no_image_comes_or_goes(
+        counts in prop::collection::vec(8_usize..12, 3..8),
+        per in 1_usize..=4,
+        seed: u64,
+        share in 0.0_f32..=1.0,
+    ) {
+        let set = set(&counts);
+        let exact = build(&set, counts.len(), per, seed, false).unwrap();
+        let wanted = (f64::from(share) * exact.pairs.len() as f64).round() as usize;
+        let Ok(list) = exact.clone().with_false(share, seed) else {
+            prop_assert!(wanted < 2 * per, "{} pairs of {} categories can be false", wanted, counts.len());
+            return Ok(());
+        };
+        let label = |image: u32| set.labels[image as usize];
+        let wrong = list.pairs.iter().filter(|pair| label(pair.first) != label(pair.second)).count();
+        prop_assert_eq!(wrong, wanted);
+        prop_assert_eq!(list.images(), exact.images());
+        prop_assert_eq!(list.indices(Kind::Augmented), exact.indices(Kind::Augmented));
+        let kept = list.pairs.iter().zip(&exact.pairs).filter(|(a, b)| a == b).count();
+        prop_assert_eq!(kept, list.pairs.len() - wanted);
+    }
+
+    #[test]
     fn more_pairs_or_categories_only_add(
         counts in prop::collection::vec(8_usize..20, 2..8),
         seed: u64,
@@ -104,6 +127,16 @@ fn too_few_images_are_counted_and_what_is_possible_is_offered() {
     let error = build(&set, 6, 1, 7, false).unwrap_err();
     assert_eq!(error.what(), "toy/train has 5 categories, not the 6 asked for");
     assert_eq!(build(&set, 0, 1, 7, false).unwrap_err().what(), "0 categories with 1 pairs each are no pairs");
+}
+
+#[test]
+fn one_category_has_no_false_pairs() {
+    let list = build(&set(&[8]), 1, 4, 0, false).unwrap();
+    insta::assert_snapshot!(list.with_false(0.5, 0).unwrap_err().to_string(), @"
+    `pairs.false_share` is 0.5: of these 2 pairs 2 are of one category, which is more than half, so their second images cannot be of others
+
+    hint: `--set pairs.categories=32`, or a larger `pairs.false_share`
+    ");
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! and 40 to 44 %. Looked at in choosing them: that probe, the objects' area and the loss of semantic pairs, which moves
 //! as little as before. Which pairs win was known of version 1 (neither), and not looked at before version 2 was set.
 
+mod edits;
 mod factors;
 mod render;
 mod scene;
@@ -29,6 +30,8 @@ use crate::data::image_set::ImageSet;
 use crate::error::Error;
 use crate::error::Result;
 
+pub use edits::EDITS_VERSION;
+pub use edits::edited;
 pub use factors::Factors;
 pub use factors::write_factors;
 pub use scene::Nuisance;
@@ -43,6 +46,9 @@ pub const PRETRAINING_CATEGORIES: u32 = 10_000;
 
 /// The names that [`evaluation`] knows.
 pub const EVALUATION_SETS: [&str; 3] = ["synth-10", "synth-100", "synth-stl"];
+
+/// A factor is drawn anew at most so often.
+const MOST_DRAWS: u32 = 64;
 
 /// Ids from here on are those of `synth-stl`, which has nuisance distributions of its own.
 const STL_CATEGORIES: u32 = 20_000;
@@ -110,7 +116,7 @@ impl World {
     }
 
     /// The same instance with one nuisance factor drawn anew and all else equal: what invariance is measured with.
-    /// `alternative` numbers the draws.
+    /// `alternative` numbers the draws. An occlusion drawn anew is always there.
     ///
     /// # Panics
     /// As [`World::render`].
@@ -130,13 +136,23 @@ impl World {
     /// # Panics
     /// When the size is 0.
     pub fn image_set(&self, name: &str, categories: Range<u32>, instances: Range<u32>) -> (ImageSet, Vec<Factors>) {
+        self.set_of(name, categories, instances, |category, instance, out| self.render(category, instance, out))
+    }
+
+    /// As [`World::image_set`], each image by `render`.
+    fn set_of(
+        &self,
+        name: &str,
+        categories: Range<u32>,
+        instances: Range<u32>,
+        render: impl Fn(u32, u32, &mut [u8]) -> Factors + Sync,
+    ) -> (ImageSet, Vec<Factors>) {
         let classes = categories.clone().map(|category| format!("shape-{category}")).collect();
         let ids: Vec<(u32, u32)> = categories.clone().flat_map(|c| instances.clone().map(move |i| (c, i))).collect();
         let labels = ids.iter().map(|(category, _)| category - categories.start).collect();
         let image = self.size * self.size * 3;
         let mut pixels = vec![0; ids.len() * image];
-        let factors =
-            pixels.par_chunks_exact_mut(image).zip(&ids).map(|(out, &(c, i))| self.render(c, i, out)).collect();
+        let factors = pixels.par_chunks_exact_mut(image).zip(&ids).map(|(out, &(c, i))| render(c, i, out)).collect();
         (ImageSet::new(name, self.size, classes, labels, pixels), factors)
     }
 }
@@ -158,22 +174,65 @@ pub fn evaluation(world: &World, name: &str) -> Option<Dataset> {
 
 /// As [`evaluation`], with what was drawn for each image of each split.
 pub fn evaluation_with_factors(world: &World, name: &str) -> Option<(Dataset, BTreeMap<String, Vec<Factors>>)> {
+    let Rendered { categories, train, test, what } = rendered(name)?;
+    let mut splits = BTreeMap::new();
+    let mut factors = BTreeMap::new();
+    for (split, instances) in [("train", train.clone()), ("test", test.clone())] {
+        let (set, drawn) = world.image_set(&format!("{name}/{split}"), categories.clone(), instances);
+        splits.insert(split.to_string(), set);
+        factors.insert(split.to_string(), drawn);
+    }
+    let description = format!(
+        "{name} is {what}, not the real set: {} rendered shape categories that pretraining never saw, with {} training \
+         and {} test images each and other backgrounds, clutter and light than in pretraining.",
+        categories.len(),
+        train.len(),
+        test.len()
+    );
+    Some((Dataset { name: name.into(), description, splits }, factors))
+}
+
+/// The test images of an evaluation set, in order, each with one nuisance factor drawn anew until the picture is another
+/// one (a plain surface may be drawn again, which shows nothing), and all else equal; `None` for a name not in
+/// [`EVALUATION_SETS`].
+pub fn varied_test(world: &World, name: &str, nuisance: Nuisance) -> Option<ImageSet> {
+    let Rendered { categories, test, .. } = rendered(name)?;
+    let render = |category, instance, out: &mut [u8]| {
+        let mut original = vec![0; out.len()];
+        let mut factors = world.render(category, instance, &mut original);
+        for alternative in 0..MOST_DRAWS {
+            factors = world.render_varied(category, instance, nuisance, alternative, out);
+            if *out != original[..] {
+                break;
+            }
+        }
+        factors
+    };
+    Some(world.set_of(&format!("{name}/test, {} drawn anew", nuisance.name()), categories, test, render).0)
+}
+
+/// Categories, training and test images of an evaluation set, without rendering it; `None` for a name not in
+/// [`EVALUATION_SETS`].
+pub fn extent(name: &str) -> Option<[usize; 3]> {
+    rendered(name).map(|Rendered { categories, train, test, .. }| {
+        [categories.len(), categories.len() * train.len(), categories.len() * test.len()]
+    })
+}
+
+/// What an evaluation set has: ids of categories and of instances.
+struct Rendered {
+    categories: Range<u32>,
+    train: Range<u32>,
+    test: Range<u32>,
+    what: &'static str,
+}
+
+fn rendered(name: &str) -> Option<Rendered> {
     let (first, categories, train, test, what) = match name {
         "synth-10" => (PRETRAINING_CATEGORIES, 10, 100, 100, "a procedural stand-in for CIFAR-10"),
         "synth-100" => (PRETRAINING_CATEGORIES + 1_000, 100, 40, 20, "a procedural stand-in for CIFAR-100"),
         "synth-stl" => (STL_CATEGORIES, 10, 100, 80, "a procedural stand-in for STL-10"),
         _ => return None,
     };
-    let mut splits = BTreeMap::new();
-    let mut factors = BTreeMap::new();
-    for (split, instances) in [("train", 0..train), ("test", train..train + test)] {
-        let (set, drawn) = world.image_set(&format!("{name}/{split}"), first..first + categories, instances);
-        splits.insert(split.to_string(), set);
-        factors.insert(split.to_string(), drawn);
-    }
-    let description = format!(
-        "{name} is {what}, not the real set: {categories} rendered shape categories that pretraining never saw, with \
-         {train} training and {test} test images each and other backgrounds, clutter and light than in pretraining."
-    );
-    Some((Dataset { name: name.into(), description, splits }, factors))
+    Some(Rendered { categories: first..first + categories, train: 0..train, test: train..train + test, what })
 }

@@ -28,7 +28,7 @@ pub(super) fn render(size: usize, scene: &Scene, out: &mut [u8]) -> Factors {
             hidden += mask * cover;
         }
         area += mask;
-        bytes.copy_from_slice(&lit(colour, &scene.light, p));
+        bytes.copy_from_slice(&to_bytes(lit(colour, &scene.light, p)));
     }
     Factors {
         area: area / (size * size) as f32,
@@ -58,10 +58,12 @@ fn surface(scene: &Scene, p: Vector, inside: f32, pixel: f32) -> Colour {
     mix(surface.colours[0], surface.colours[1], share).map(|v| shade * v)
 }
 
-fn lit(colour: Colour, light: &Light, p: Vector) -> [u8; 3] {
+/// A colour in this light.
+pub(super) fn lit(colour: Colour, light: &Light, p: Vector) -> Colour {
     let gain = light.gain * (1.0 + light.slope[0] * p[0] + light.slope[1] * p[1]);
-    std::array::from_fn(|c| {
-        let value = 0.5 + light.contrast * (gain * light.cast[c] * colour[c] - 0.5);
-        (255.0 * value.clamp(0.0, 1.0) + 0.5) as u8
-    })
+    std::array::from_fn(|c| 0.5 + light.contrast * (gain * light.cast[c] * colour[c] - 0.5))
+}
+
+pub(super) fn to_bytes(colour: Colour) -> [u8; 3] {
+    colour.map(|value| (255.0 * value.clamp(0.0, 1.0) + 0.5) as u8)
 }

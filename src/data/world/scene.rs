@@ -38,6 +38,21 @@ pub enum Nuisance {
     Illumination,
 }
 
+impl Nuisance {
+    /// All of them, in the paper's order.
+    pub const ALL: [Self; 4] = [Self::Occlusion, Self::Background, Self::Pattern, Self::Illumination];
+
+    /// As settings and tables write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Occlusion => "occlusion",
+            Self::Background => "background",
+            Self::Pattern => "pattern",
+            Self::Illumination => "illumination",
+        }
+    }
+}
+
 /// Everything to be rendered. Coordinates: -1 to 1 in both directions, y downwards.
 pub(super) struct Scene {
     pub parts: Vec<Part>,
@@ -164,7 +179,8 @@ impl Category {
     }
 }
 
-/// Draws an instance. With `varied`, one factor takes the numbered alternative.
+/// Draws an instance. With `varied`, one factor takes the numbered alternative; of occlusion it is one that is there, since
+/// most instances have none.
 pub(super) fn draw(world: &World, category: u32, instance: u32, varied: Option<(Nuisance, u32)>) -> Scene {
     let domain = domain(category);
     let key = Key::root(world.seed).split("world").at(category.into());
@@ -185,7 +201,8 @@ pub(super) fn draw(world: &World, category: u32, instance: u32, varied: Option<(
     let (background, follows_background) =
         draw_background(&common, world.background_habit, domain, luma(base), &mut behind);
     let clutter = draw_clutter(world.clutter, domain, &mut behind);
-    let occluder = draw_occluder(world.occlusion, pose, &mut stream("occlusion", Nuisance::Occlusion));
+    let certain = varied.is_some_and(|(which, _)| which == Nuisance::Occlusion);
+    let occluder = draw_occluder(world.occlusion, certain, pose, &mut stream("occlusion", Nuisance::Occlusion));
     let light = draw_light(world.illumination, domain, &mut stream("light", Nuisance::Illumination));
     let factors = Factors {
         category,
@@ -314,8 +331,8 @@ fn draw_clutter(strength: f32, domain: &Domain, stream: &mut Stream) -> Vec<(Par
 }
 
 /// An edge that reaches in from a side, a bar across, or a disc at the rim of the object.
-fn draw_occluder(strength: f32, pose: Pose, stream: &mut Stream) -> Option<(Part, Colour)> {
-    if !stream.chance(strength) {
+fn draw_occluder(strength: f32, certain: bool, pose: Pose, stream: &mut Stream) -> Option<(Part, Colour)> {
+    if !stream.chance(strength) && !certain {
         return None;
     }
     let inward = unit(stream.range(0.0, std::f32::consts::TAU));

@@ -1,0 +1,59 @@
+//! Table `positives`: how exact must semantic pairs be? Pairs by category, with a share of false ones, and pairs of
+//! nearest neighbours, which need no categories. The paper pairs by hand, "to avoid the errors of automatic matching",
+//! and does not measure what they cost.
+//!
+//! Cost: one pretraining for each share, one for the neighbours, for each seed; exact and augmented pairs are those of
+//! `transfer`.
+
+use std::slice::from_ref;
+
+use sempair::data::pairs::Kind;
+use sempair::methods::Name;
+use sempair::train::settings::Settings;
+use sempair::train::sheet::{Evaluations, Line, Measure, Sheet, both_pairs, rows};
+
+/// The table.
+pub const TABLE: Evaluations = Evaluations { id: "positives", title: "SimCLR by how exact its pairs are", sheet };
+
+fn sheet(settings: &Settings) -> Sheet {
+    let table = &settings.positives;
+    let simclr = settings.of(Name::Simclr);
+    let both = both_pairs(&simclr, Some(("made", "by category")));
+    let [_, sp] = rows(&both);
+    let neighbours = Line::pretrained(simclr.clone(), Kind::Neighbours).labelled("made", "nearest by the AP encoder");
+    let nearest = neighbours.row.clone();
+    let falsified: Vec<Line> = table.values.iter().map(|&share| with_false(&simclr, share)).collect();
+    let mut lines = vec![Line::random(&simclr)];
+    lines.extend(both);
+    lines.push(neighbours);
+    let wrong: Vec<_> = falsified.iter().map(|line| line.row.clone()).collect();
+    lines.extend(falsified);
+    let mut sheet = Sheet::new(&simclr, &table.sets, lines);
+    sheet.measures.push(Measure::Pairs);
+    sheet.claim(from_ref(&sp), &[nearest], |set| format!("Exact pairs beat pairs of nearest neighbours on {set}"));
+    for (share, row) in table.values.iter().zip(wrong) {
+        sheet.claim(from_ref(&sp), &[row], |set| {
+            format!("Exact pairs beat pairs of which {} % are false on {set}", percent(*share))
+        });
+    }
+    sheet.about_rows = "A false pair has two images of different categories; all rows of semantic pairs have the same \
+                        images. “nearest”: to each first image the one among all of them that SimCLR trained on AP finds \
+                        most similar. “pairs” has the share of pairs whose two images are of one category."
+        .into();
+    sheet.notes = vec![
+        "The paper made its pairs by hand, which took six months, to avoid the errors of automatic matching; it does not \
+         measure what such errors cost."
+            .into(),
+    ];
+    sheet
+}
+
+fn with_false(simclr: &Settings, share: f32) -> Line {
+    let mut settings = simclr.clone();
+    settings.pairs.false_share = share;
+    Line::pretrained(settings, Kind::Semantic).labelled("made", format!("{} % false", percent(share)))
+}
+
+fn percent(share: f32) -> f32 {
+    (1e4 * share).round() / 100.0
+}

@@ -1,0 +1,67 @@
+//! How long what is missing will take: what the stages cost by their makers' reckoning, set right by what such stages took
+//! in earlier runs.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+
+use crate::harness::cache::Cache;
+use crate::harness::experiment::Cell;
+use crate::harness::experiment::Need;
+use crate::harness::lab;
+use crate::harness::provenance::Compute;
+use crate::harness::record::Record;
+
+/// Reckons the time of cells. A stage that several cells need counts once.
+pub struct Estimate<'a> {
+    cache: &'a Cache,
+    compute: &'a Compute,
+    /// What was measured over what was reckoned, by the stage's name.
+    rates: HashMap<String, f64>,
+    counted: HashSet<String>,
+    /// Whether what is in the cache is computed all the same.
+    anew: bool,
+}
+
+impl<'a> Estimate<'a> {
+    /// Learns from the runs that were computed alike, on a processor of the same name; without any the reckoning stands.
+    pub fn new(records: &[Record], cpu: &str, cache: &'a Cache, compute: &'a Compute) -> Self {
+        let mut sums: HashMap<&str, (f64, f64)> = HashMap::new();
+        let alike = records.iter().filter(|record| record.compute == *compute && record.host.cpu == cpu);
+        for stage in alike.flat_map(|record| &record.stages).filter(|stage| stage.computed && stage.reckoned > 0.0) {
+            let (measured, reckoned) = sums.entry(&stage.name).or_default();
+            (*measured, *reckoned) = (*measured + stage.seconds, *reckoned + stage.reckoned);
+        }
+        let rates =
+            sums.into_iter().map(|(name, (measured, reckoned))| (name.to_owned(), measured / reckoned)).collect();
+        Self { cache, compute, rates, counted: HashSet::new(), anew: false }
+    }
+
+    /// As if nothing were in the cache.
+    #[must_use]
+    pub fn anew(self, anew: bool) -> Self {
+        Self { anew, ..self }
+    }
+
+    /// Seconds of the cell's stages that are not in the cache.
+    pub fn seconds(&self, cell: &Cell) -> f64 {
+        self.missing(cell).map(|(_, seconds)| seconds).sum()
+    }
+
+    /// The same without the stages that were counted before; counts them.
+    pub fn count(&mut self, cell: &Cell) -> f64 {
+        let fresh: Vec<(String, f64)> = self.missing(cell).filter(|(key, _)| !self.counted.contains(key)).collect();
+        let seconds = fresh.iter().map(|(_, seconds)| seconds).sum();
+        self.counted.extend(fresh.into_iter().map(|(key, _)| key));
+        seconds
+    }
+
+    fn missing(&self, cell: &Cell) -> impl Iterator<Item = (String, f64)> {
+        let keyed = cell.needs.iter().map(|need| (need, lab::stage_key(&need.stage, &need.inputs, self.compute)));
+        let absent = keyed.filter(|(need, key)| self.anew || !self.cache.has(&need.stage, key));
+        absent.map(|(need, key)| (key, self.of(need)))
+    }
+
+    fn of(&self, need: &Need) -> f64 {
+        need.seconds * self.rates.get(&need.stage).copied().unwrap_or(1.0)
+    }
+}

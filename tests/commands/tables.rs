@@ -1,0 +1,161 @@
+//! Tables as commands run them: what they share, what a budget leaves out, several processes at once.
+
+use std::fs;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use super::{Place, TINY};
+
+#[test]
+fn tables_share_the_encoders_that_they_have_in_common() {
+    let place = Place::new();
+    let tables = ["epochs", "tiny-imagenet", "transforms", "samples", "invariance", "positives"];
+    let chosen: Vec<&str> = tables.iter().flat_map(|table| ["--table", *table]).collect();
+    let settings = [
+        "epochs.values=[6,12]",
+        "samples.values=[8,16]",
+        "samples.sets=[\"synth-10\"]",
+        "transforms.sets=[\"synth-10\"]",
+        "tiny-imagenet.sets=[\"synth-10\"]",
+        "tiny-imagenet.categories=5",
+        "tiny-imagenet.images=33",
+        "positives.sets=[\"synth-10\"]",
+        "positives.values=[0.5]",
+    ];
+    let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", *setting]).collect();
+    let summary = place.stdout(&[&["reproduce", "--quiet"], TINY, &chosen, &settings].concat());
+    assert!(summary.contains("SimCLR (unpaired, 170 images)"), "{summary}");
+
+    // 4 of `epochs`, 6 more of `transforms`, 2 more of `samples`, 1 more of `tiny-imagenet`, 2 more of `positives`.
+    let stages = fs::read_dir(place.path().join(".sempair/cache/pretrain")).unwrap();
+    let trained = stages.filter(|stage| stage.as_ref().unwrap().path().join("encoder.safetensors").exists());
+    assert_eq!(trained.count(), 15);
+
+    let read = || fs::read_to_string(place.path().join("reports/quick/results.json")).unwrap();
+    let text = read();
+    let results: Value = serde_json::from_str(&text).unwrap();
+    let ids: Vec<&Value> = results["tables"].as_array().unwrap().iter().map(|table| &table["id"]).collect();
+    assert_eq!(ids, tables);
+    let seconds = |cell: &&Value| cell["metric"] == "seconds";
+    let cells = |table: usize| results["tables"][table]["cells"].as_array().unwrap();
+    let times: Vec<&Value> = cells(1).iter().filter(seconds).collect();
+    assert_eq!(times.iter().filter(|cell| cell["mean"].as_f64() > Some(0.0)).count(), 2, "{times:?}");
+    assert_eq!(cells(0).iter().filter(seconds).count(), 0);
+    let claims = |table: usize| results["tables"][table]["claims"].as_array().unwrap();
+    assert_eq!(
+        (claims(2)[0]["plus"].as_array().unwrap().len(), claims(2)[2]["expected"]["within"].as_f64()),
+        (2, Some(2.0))
+    );
+    let contrast = &claims(3)[2];
+    let value = |row: &Value| {
+        let cell = cells(3).iter().find(|cell| cell["row"] == *row && cell["metric"] == "top1");
+        cell.unwrap()["mean"].as_f64().unwrap()
+    };
+    let sum = |side: &str| contrast[side].as_array().unwrap().iter().map(value).sum::<f64>();
+    let difference = contrast["difference"].as_f64().unwrap();
+    assert!((sum("plus") - sum("minus") - difference).abs() < 1e-9, "{contrast}");
+
+    // What each row of `positives` was trained on.
+    let exact = |made: &str| {
+        let cell = cells(5).iter().find(|cell| cell["row"]["made"] == made && cell["metric"] == "exact");
+        cell.unwrap()["mean"].as_f64().unwrap()
+    };
+    assert_eq!((exact("by category"), exact("50 % false")), (1.0, 0.5));
+    let nearest = exact("nearest by the AP encoder");
+    assert!(nearest > 0.2 && nearest < 1.0, "of 4 categories by chance a quarter are right: {nearest}");
+
+    // What each factor does: features move, but not to anywhere; the accuracy on unchanged images is that of the set.
+    let cosines: Vec<f64> =
+        cells(4).iter().filter(|cell| cell["metric"] == "cosine").map(|cell| cell["mean"].as_f64().unwrap()).collect();
+    assert_eq!(cosines.len(), 4 * 4);
+    assert!(cosines.iter().all(|cosine| *cosine > 0.0 && *cosine < 0.999), "{cosines:?}");
+    let of = |table: usize, column: &str| {
+        let cell = cells(table).iter().find(|cell| {
+            cell["row"]["method"] == "random initialisation" && cell["column"] == column && cell["metric"] == "top1"
+        });
+        cell.unwrap()["mean"].clone()
+    };
+    assert_eq!(of(4, "synth-10"), of(0, "synth-10"));
+    assert_ne!(of(4, "occlusion"), of(4, "synth-10"));
+
+    // From the ledger alone the same.
+    place.stdout(&[&["report"], TINY, &settings].concat());
+    assert_eq!(read(), text);
+
+    // Runs with another value of a key that only another table has stand beside those before them.
+    let other = ["--set", "samples.values=[8]", "--set", "tiny-imagenet.images=35", "--seeds", "2"];
+    place.stdout(&[&["table", "samples", "--quiet"], &TINY[..TINY.len() - 2], &settings, &other].concat());
+    place.stdout(&[&["report"], TINY, &settings].concat());
+    let results: Value = serde_json::from_str(&read()).unwrap();
+    let samples = results["tables"].as_array().unwrap().iter().find(|table| table["id"] == "samples").unwrap();
+    let cells = samples["cells"].as_array().unwrap();
+    let seeds = |label: &str| cells.iter().find(|cell| cell["row"]["per category"] == label).unwrap()["seeds"].clone();
+    assert_eq!((seeds("8 each"), seeds("16 each")), (serde_json::json!([0, 1]), serde_json::json!([0])));
+}
+
+#[test]
+fn a_budget_and_a_list_say_what_is_missing_and_what_it_takes() {
+    let place = Place::new();
+    let arguments = |first: &[&'static str]| [first, &TINY[..TINY.len() - 1], &["2"]].concat();
+    let list = || {
+        let tables = place.json(&arguments(&["list", "--json"]));
+        let table = tables.as_array().unwrap().iter().find(|table| table["id"] == "transfer").unwrap().clone();
+        (table["missing"].as_u64().unwrap(), table["seconds"].as_f64().unwrap(), table["peak_memory"].as_u64())
+    };
+    let (missing, seconds, memory) = list();
+    assert_eq!((missing, memory), (7, None));
+    assert!(seconds > 0.5 && seconds < 60.0, "{seconds}");
+
+    let none = place.run(&arguments(&["table", "transfer", "--budget", "0.001s"]));
+    let said = String::from_utf8(none.stderr).unwrap();
+    assert!(none.status.success() && said.contains("7 of 7 cells did not fit into the budget"), "{said}");
+    let report = fs::read_to_string(place.path().join("reports/quick/report.md")).unwrap();
+    assert!(report.contains("SimCLR (SP), synth-10: no completed run."), "{report}");
+
+    let all = place.run(&arguments(&["table", "transfer", "--budget", "1h"]));
+    let said = String::from_utf8(all.stderr).unwrap();
+    let seeds: Vec<&str> = said.lines().filter_map(|line| line.split_once(" seed ")?.1.split(':').next()).collect();
+    assert_eq!(seeds, ["0", "0", "0", "0", "1", "1", "1"], "{said}");
+    let (missing, seconds, memory) = list();
+    assert!(missing == 0 && seconds == 0.0 && memory > Some(1 << 20), "{missing} {seconds} {memory:?}");
+
+    // The cells' stages are known by the keys under which they were computed: without records they cost nothing.
+    fs::remove_dir_all(place.path().join("reports")).unwrap();
+    let (missing, seconds, _) = list();
+    assert_eq!((missing, seconds), (7, 0.0));
+    assert!(
+        place.error(&["reproduce", "--budget", "soon"]).contains("`soon` is no time; write it as 90s, 30m or 1.5h")
+    );
+}
+
+#[test]
+fn two_processes_share_the_work() {
+    let place = Place::new();
+    let arguments = [&["table", "transfer"], TINY].concat();
+    let start = || place.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    for process in [start(), start()] {
+        let output = process.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let runs = place.json(&[&["runs", "--json"], TINY].concat());
+    let completed = runs.as_array().unwrap().iter().filter(|run| run["status"] == "completed").count();
+    assert_eq!((completed, runs.as_array().unwrap().len()), (4, 4));
+}
+
+#[test]
+fn a_missing_set_is_left_out_and_a_damaged_one_is_an_error() {
+    let place = Place::new();
+    let sets = ["--data", "sets", "--set", "evaluation.sets=[\"synth-10\", \"cifar-10\"]"];
+    let cells = |place: &Place| place.json(&[&["list", "--json"], TINY, &sets].concat())[0].clone();
+    assert_eq!(cells(&place)["cells"], 4);
+    fs::create_dir(place.path().join("sets")).unwrap();
+    fs::write(place.path().join("sets/cifar-10.safetensors"), [255; 40]).unwrap();
+    let error = cells(&place)["error"].to_string();
+    assert!(error.contains("cifar-10.safetensors: the file is truncated or damaged"), "{error}");
+    let error = place.error(&[&["reproduce", "--table", "transfer", "--quiet"], TINY, &sets].concat());
+    assert!(error.contains("truncated or damaged") && error.contains("hint: "), "{error}");
+    let only_missing = ["--data", "none", "--set", "evaluation.sets=[\"cifar-10\"]"];
+    let error = place.error(&[&["reproduce", "--table", "transfer", "--quiet"], TINY, &only_missing].concat());
+    assert!(error.contains("no dataset `cifar-10`"), "{error}");
+}
