@@ -13,7 +13,7 @@ use super::stages::Representation;
 const FORWARD: f64 = 1.0 / 3.0;
 
 /// A probe's fits, for each training image, feature and category.
-const PROBE: f64 = 3e-7;
+const PROBE: f64 = 6e-9;
 
 /// A pretraining on this kind of pairs.
 pub(super) fn pretraining(settings: &Settings, kind: Kind) -> f64 {
