@@ -137,6 +137,22 @@ fn reproduce_writes_a_whole_report_and_the_second_time_runs_nothing() {
     let list = place.json(&[&["list", "--json"], TINY].concat());
     assert_eq!((&list[0]["cells"], &list[0]["missing"]), (&Value::from(4), &Value::from(0)));
 
+    // The command that the page gives finds every cell.
+    let markdown = fs::read_to_string(report.join("report.md")).unwrap();
+    let rerun = markdown.lines().find(|line| line.contains("sempair table transfer")).unwrap();
+    let rerun = rerun.replace("sempair table", &format!("'{}' table", env!("CARGO_BIN_EXE_sempair")));
+    let rerun = program("sh").args(["-c", &rerun]).current_dir(place.path()).output().unwrap();
+    assert!(String::from_utf8_lossy(&rerun.stderr).contains("4 of 4 cells were in the ledger"), "{rerun:?}");
+
+    // A broken file of the ledger is named, and the report for reviewers has a folder of its own.
+    let old = bytes("report.html");
+    fs::write(place.path().join("reports/ledger/broken.json"), "{").unwrap();
+    place.stdout(&[&["report", "--anonymous"], TINY].concat());
+    assert_eq!(bytes("report.html"), old, "the named report is left alone");
+    let page = fs::read_to_string(place.path().join("reports/quick-anonymous/report.html")).unwrap();
+    assert!(page.contains("Anonymised") && !page.contains("broken.json"), "a file's name may name somebody");
+    place.stdout(&[&["report"], TINY].concat());
+    assert!(String::from_utf8(bytes("report.html")).unwrap().contains("reports/ledger/broken.json"));
     place.reproduce(&["--force"]);
     assert_eq!(place.json(&["runs", "--json"]).as_array().unwrap().len(), 2 * before);
     let checkpoints = place.checkpoints();

@@ -111,6 +111,9 @@ enum Command {
     Report {
         #[command(flatten)]
         config: ConfigArgs,
+        /// For double-blind review: without names of people, machines and places, in a folder of its own
+        #[arg(long)]
+        anonymous: bool,
     },
     /// List the recorded runs, the newest last
     Runs {
@@ -239,7 +242,7 @@ fn dispatch(app: &App, arguments: Arguments) -> Result<ExitCode> {
         Command::Table { id, config, how } => run::reproduce(app, &config, &[id], how, quiet),
         Command::List { config, json } => run::list(app, &config, json),
         Command::Config { prefix, config, json } => setup::print_config(app, &config, prefix.as_deref(), json),
-        Command::Report { config } => run::report(app, &config),
+        Command::Report { config, anonymous } => run::report(app, &config, anonymous),
         Command::Runs { config, last, json } => records::runs(app, &config, last, json),
         Command::Show { run, config, json } => records::show(app, &config, &run, json),
         Command::Audit { rev, config, json } => records::audit(app, &config, &rev, json),

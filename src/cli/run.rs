@@ -15,10 +15,10 @@ use crate::harness::provenance::Host;
 use crate::harness::record::{Record, Status};
 use crate::harness::runner::{self, Options, Plan};
 use crate::report::stats::Verdict;
-use crate::report::{Input, Rendered, render, results};
+use crate::report::{self, Input, Rendered, render, results};
 use crate::train::settings::Settings;
 
-use super::{App, ConfigArgs, RunArgs, setup};
+use super::{App, ConfigArgs, Profile, RunArgs, setup};
 
 /// Runs what is missing of the chosen tables (all, when none is named) and renders the report.
 pub(super) fn reproduce(
@@ -62,11 +62,12 @@ pub(super) fn reproduce(
             (run.table, of_table)
         })
         .collect();
-    finish(app, args, settings, tables, Vec::new(), &records, how.strict)
+    let input = input(setup::profile(app, &args.profile)?, tables, Vec::new(), &records);
+    finish(&input, settings, how.strict)
 }
 
-/// Renders the report again from the ledger alone.
-pub(super) fn report(app: &App, args: &ConfigArgs) -> Result<ExitCode> {
+/// Renders the report again from the ledger alone, or the one for double-blind review.
+pub(super) fn report(app: &App, args: &ConfigArgs, anonymous: bool) -> Result<ExitCode> {
     let resolved = setup::resolve(app, args)?;
     let ledger = setup::ledger(&resolved.settings);
     let (records, problems) = ledger.records()?;
@@ -89,7 +90,9 @@ pub(super) fn report(app: &App, args: &ConfigArgs) -> Result<ExitCode> {
         ))
         .hint(format!("`sempair reproduce --profile {}` runs them", args.profile)));
     }
-    finish(app, args, &resolved.settings, tables, excluded, &records, false)
+    let named = input(setup::profile(app, &args.profile)?, tables, excluded, &records);
+    let shown = if anonymous { report::anonymous(&named) } else { named };
+    finish(&shown, &resolved.settings, false)
 }
 
 /// `sempair list`.
@@ -227,29 +230,29 @@ fn circumstances<'a>(record: &'a Record, tables: &[&str]) -> Circumstances<'a> {
     (&record.build.code, &compute.device, &compute.isa, &compute.precision, settings.collect())
 }
 
-fn finish(
-    app: &App,
-    args: &ConfigArgs,
-    settings: &Settings,
+fn input(
+    profile: &Profile,
     tables: Vec<(Table, Vec<Record>)>,
     excluded: Vec<(String, String)>,
     records: &[Record],
-    strict: bool,
-) -> Result<ExitCode> {
-    let profile = setup::profile(app, &args.profile)?;
-    let of_profile: Vec<Record> = records.iter().filter(|record| record.profile == profile.name).cloned().collect();
+) -> Input<'static> {
     // The time of the newest run, not of the rendering: the same ledger gives the same bytes.
-    let ended = tables.iter().flat_map(|(_, runs)| runs.iter().filter_map(|run| run.ended.clone()));
-    let input = Input {
+    let ended = tables.iter().flat_map(|(_, runs)| runs.iter().filter_map(|run| run.ended.as_ref())).max();
+    Input {
         profile: profile.name.into(),
         description_of_profile: profile.description.into(),
-        generated: ended.max().unwrap_or_default(),
+        generated: ended.cloned().unwrap_or_default(),
+        all_records: records.iter().filter(|record| record.profile == profile.name).cloned().collect(),
         tables,
         excluded,
-        all_records: &of_profile,
-    };
-    let Rendered { summary, .. } = render(&input, &Path::new(&settings.paths.reports).join(profile.name))?;
+        anonymous: false,
+    }
+}
+
+fn finish(input: &Input, settings: &Settings, strict: bool) -> Result<ExitCode> {
+    let folder = if input.anonymous { format!("{}-anonymous", input.profile) } else { input.profile.clone() };
+    let Rendered { summary, .. } = render(input, &Path::new(&settings.paths.reports).join(folder))?;
     say!("{}", summary.trim_end());
-    let missed = results(&input).tables.iter().flat_map(|t| &t.claims).any(|c| c.verdict != Verdict::Reproduced);
+    let missed = results(input).tables.iter().flat_map(|t| &t.claims).any(|c| c.verdict != Verdict::Reproduced);
     Ok(if strict && missed { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }

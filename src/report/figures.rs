@@ -15,11 +15,15 @@ use crate::report::select;
 use crate::report::select::Selection;
 use crate::report::text;
 use plotters::style::RGBColor;
+use serde::Serialize;
 
 const WIDTH: f64 = 480.0;
 const LABEL_SIZE: f64 = 11.5;
 
 const LABEL_STEP: f64 = 14.0;
+
+/// Marks along a line.
+const MARKS: usize = 5;
 
 /// The name of a line, where the line ends.
 struct EndLabel<'a> {
@@ -30,11 +34,14 @@ struct EndLabel<'a> {
 }
 
 /// A finished picture.
+#[derive(Serialize)]
 pub(super) struct Figure {
     /// File stem, unique in the report.
     pub name: String,
     pub caption: String,
     pub svg: String,
+    /// The name of the curves that it draws.
+    pub curve: Option<String>,
 }
 
 /// All figures of one table: a bar figure per metric, a line figure per name of curve.
@@ -91,7 +98,7 @@ fn bars(table: &TableResults, metric: &MetricInfo) -> Result<Option<Figure>> {
     })?;
     let paper = if has_paper { " Diamonds: the paper's figures." } else { "" };
     let caption = format!("{title}. Bars: mean over seeds; whiskers: 95 % t interval; grey: baselines.{paper}");
-    Ok(Some(Figure { name, caption, svg }))
+    Ok(Some(Figure { name, caption, svg, curve: None }))
 }
 
 fn panel_frame(canvas: &mut Canvas, axis: &Axis, column: &Column, (top, bottom): (f64, f64)) -> Result<()> {
@@ -154,6 +161,9 @@ fn curves(selection: &Selection, name: &str) -> Result<Option<Figure>> {
             }
             let mean = finite(&mean(curves));
             canvas.line(&placed(&mean, &x, &y), color, 2.2, 1.0)?;
+            for point in spread(&placed(&mean, &x, &y)) {
+                canvas.mark(*i, point, 3.6)?;
+            }
             if let Some((last_x, last_y)) = mean.last() {
                 ends.push(EndLabel { x: x.at(*last_x), y: y.at(*last_y), label, color });
             }
@@ -161,7 +171,7 @@ fn curves(selection: &Selection, name: &str) -> Result<Option<Figure>> {
         end_labels(canvas, height - 42.0, ends)
     })?;
     let caption = format!("{title}. Thick: mean over seeds; thin: each seed.");
-    Ok(Some(Figure { name: stem, caption, svg }))
+    Ok(Some(Figure { name: stem, caption, svg, curve: Some(name.to_string()) }))
 }
 
 /// One curve per seed: runs on different columns share their pretraining, so the first column's curve is enough.
@@ -230,6 +240,14 @@ fn finite(curve: &Curve) -> Vec<(f64, f64)> {
 
 fn placed(points: &[(f64, f64)], x: &Axis, y: &Axis) -> Vec<(f64, f64)> {
     points.iter().map(|(a, b)| (x.at(*a), y.at(*b))).collect()
+}
+
+/// A few of the points, evenly chosen, the first and the last among them.
+fn spread(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let last = points.len().saturating_sub(1);
+    let mut chosen: Vec<usize> = (0..MARKS).map(|i| i * last / (MARKS - 1)).collect();
+    chosen.dedup();
+    chosen.into_iter().filter_map(|i| points.get(i).copied()).collect()
 }
 
 fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {

@@ -3,6 +3,8 @@
 //! `results` is a pure function of its input; `render` writes what it says. Neither needs a device or data, and
 //! the same input gives the same bytes in whatever order the records come.
 
+mod anonymous;
+mod checklist;
 mod figures;
 mod pages;
 mod plot;
@@ -13,6 +15,7 @@ pub mod stats;
 mod text;
 mod view;
 
+pub use anonymous::anonymous;
 pub use pages::Rendered;
 pub use pages::render;
 pub use results::Cell;

@@ -30,7 +30,8 @@ pub struct Rendered {
     pub summary: String,
 }
 
-/// Writes `report.html`, `report.md`, `results.json`, `tables/<id>.{tex,csv}` and `figures/<name>.svg` under `out_dir`.
+/// Writes `report.html`, `report.md`, `results.json`, `main.tex`, `tables/<id>.{tex,csv}` and `figures/<name>.svg` under
+/// `out_dir`.
 ///
 /// Nothing is written before everything is rendered, and each file is renamed into place, so that a reader never sees
 /// half a file. Files of an earlier report that this one does not have stay.
@@ -60,6 +61,7 @@ fn contents(results: &Results, view: &ReportView) -> Result<BTreeMap<PathBuf, St
     let mut files = BTreeMap::new();
     files.insert("report.html".into(), fill("report.html", &context)?);
     files.insert("report.md".into(), fill("report.md", &context)?);
+    files.insert("main.tex".into(), fill("main.tex", &context)?);
     files.insert("results.json".into(), serde_json::to_string_pretty(results).context("writing results.json")? + "\n");
     for (table, facts) in view.tables.iter().zip(&results.tables) {
         let mut context = tera::Context::from_serialize(table).context("filling a table")?;
@@ -88,6 +90,7 @@ fn templates() -> Result<Tera> {
         ("style.css", include_str!("../../templates/style.css")),
         ("report.html", include_str!("../../templates/report.html")),
         ("report.md", include_str!("../../templates/report.md")),
+        ("main.tex", include_str!("../../templates/main.tex")),
         ("table.tex", include_str!("../../templates/table.tex")),
     ])
     .map_err(|e| Error::new(format!("an embedded template is wrong: {}", with_sources(&e))))?;

@@ -40,7 +40,7 @@ const SERIES: [(RGBColor, &str); 6] = [
     (RGBColor(0xa3, 0x32, 0x4a), "1 2"),
 ];
 
-/// The colour of a table's row; they repeat after six.
+/// The colour of a table's row; they repeat after six, and with the marks on lines after twelve.
 pub(super) fn series(row: usize) -> RGBColor {
     SERIES[row % SERIES.len()].0
 }
@@ -97,6 +97,23 @@ impl Canvas<'_> {
         self.backend.fill_polygon(corners.iter().map(grid), &PAPER).context("drawing a mark")?;
         let outline = [corners[0], corners[1], corners[2], corners[3], corners[0]];
         self.line(&outline, INK, 1.2, 1.0)
+    }
+
+    /// The mark of a row on its line: circle, square, triangle or diamond.
+    pub fn mark(&mut self, row: usize, (x, y): (f64, f64), radius: f64) -> Result<()> {
+        let color = series(row);
+        let r = radius;
+        let corners: &[(f64, f64)] = match row % 4 {
+            0 => {
+                let radius = (r * GRID).round() as u32;
+                return self.backend.draw_circle(grid(&(x, y)), radius, &color, true).context("drawing a mark");
+            }
+            1 => &[(-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)],
+            2 => &[(0.0, -1.2), (1.1, 0.8), (-1.1, 0.8)],
+            _ => &[(-1.2, 0.0), (0.0, -1.2), (1.2, 0.0), (0.0, 1.2)],
+        };
+        let corners = corners.iter().map(|(dx, dy)| grid(&(x + dx * r, y + dy * r)));
+        self.backend.fill_polygon(corners, &color).context("drawing a mark")
     }
 
     /// One line of text, `size` units high, centred vertically on the point.

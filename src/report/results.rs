@@ -15,7 +15,9 @@ use crate::report::stats;
 use crate::report::stats::Verdict;
 use serde::Serialize;
 use serde::Serializer;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// Everything a report is made of; see [`results`].
 pub struct Input<'a> {
@@ -27,9 +29,11 @@ pub struct Input<'a> {
     /// Runs left out by the caller, as (run id, reason).
     pub excluded: Vec<(String, String)>,
     /// Every run that the compute account covers, failed and killed ones included.
-    pub all_records: &'a [Record],
+    pub all_records: Cow<'a, [Record]>,
     /// When, as it is to be printed: time is an argument here.
     pub generated: String,
+    /// For double-blind review; [`anonymous`](crate::report::anonymous) makes such an input.
+    pub anonymous: bool,
 }
 
 /// The content of `results.json`, schema `sempair.results/1`.
@@ -37,6 +41,8 @@ pub struct Input<'a> {
 pub struct Results {
     pub schema: &'static str,
     pub generated: String,
+    /// What names people, machines and places is withheld, commits too.
+    pub anonymous: bool,
     pub git: GitState,
     pub profile: String,
     pub profile_description: String,
@@ -57,6 +63,8 @@ pub struct GitState {
     pub dirty: bool,
     /// Every commit among the runs used, sorted.
     pub commits: Vec<String>,
+    /// The hash of the sources that determine results, of every build among the runs used, sorted.
+    pub codes: Vec<String>,
 }
 
 /// One table.
@@ -76,6 +84,8 @@ pub struct TableResults {
     pub notes: Vec<String>,
     /// One sentence for each hole in the table.
     pub missing: Vec<String>,
+    /// What the runs of this table cost, those that failed or are not used too.
+    pub compute: ComputeSpent,
 }
 
 /// One figure of a table: a metric of a row on a column, over seeds.
@@ -212,13 +222,14 @@ pub fn results(input: &Input) -> Results {
     Results {
         schema: "sempair.results/1",
         generated: input.generated.clone(),
+        anonymous: input.anonymous,
         git: git_state(&used),
         profile: input.profile.clone(),
         profile_description: input.description_of_profile.clone(),
         verdict_rule: stats::VERDICT_RULE,
-        tables: selections.iter().map(|s| table_results(s, input.all_records)).collect(),
+        tables: selections.iter().map(|s| table_results(s, &input.all_records)).collect(),
         excluded,
-        compute: compute_spent(&used, input.all_records),
+        compute: compute_spent(&used, input.all_records.iter().collect()),
     }
 }
 
@@ -244,11 +255,14 @@ fn git_state(used: &[&Record]) -> GitState {
     let commit = commits.last().cloned();
     commits.sort();
     commits.dedup();
-    GitState { commit, dirty: used.iter().any(|r| r.git.dirty), commits }
+    let codes = used.iter().map(|r| r.build.code.clone()).filter(|code| !code.is_empty());
+    let codes = codes.collect::<BTreeSet<String>>().into_iter().collect();
+    GitState { commit, dirty: used.iter().any(|r| r.git.dirty), commits, codes }
 }
 
 fn table_results(selection: &Selection, all: &[Record]) -> TableResults {
     let table = selection.table;
+    let runs: Vec<&Record> = all.iter().filter(|record| record.experiment == table.id).collect();
     let mut cells = Vec::new();
     for column in &table.columns {
         for metric in table.metrics.iter().filter(|metric| column.has(&metric.id)) {
@@ -269,6 +283,7 @@ fn table_results(selection: &Selection, all: &[Record]) -> TableResults {
         claims: claim_results(table, &cells),
         notes: table.notes.clone(),
         missing: selection.missing(all),
+        compute: compute_spent(&selection.records, runs),
         cells,
     }
 }
@@ -497,9 +512,9 @@ fn data(selection: &Selection) -> Vec<DataRef> {
     data
 }
 
-fn compute_spent(used: &[&Record], all: &[Record]) -> ComputeSpent {
+fn compute_spent<'a>(used: &[&'a Record], mut runs: Vec<&'a Record>) -> ComputeSpent {
     // A run behind a table counts even where the caller's list of all runs lacks it.
-    let mut runs: Vec<&Record> = all.iter().chain(used.iter().copied()).collect();
+    runs.extend(used);
     by_start(&mut runs);
     let mut by_status = BTreeMap::new();
     for run in &runs {

@@ -3,6 +3,7 @@
 use crate::harness::experiment::DataRef;
 use crate::harness::record::Record;
 use crate::harness::record::Setting;
+use crate::report::figures::Figure;
 use crate::report::results;
 use crate::report::results::ComputeSpent;
 use crate::report::results::Machine;
@@ -12,13 +13,15 @@ use crate::report::select;
 use crate::report::select::Selection;
 use crate::report::text;
 use serde::Serialize;
+use serde_json::Value;
+use std::collections::HashSet;
 
 /// The origin of a setting that was not touched starts with this (`defaults.toml:12`).
 const DEFAULTS: &str = "default";
 /// The origin of a setting of the profile starts with this (`profiles/quick.toml:3`).
 const PROFILE: &str = "profile";
-/// The setting that `--seeds` gives.
-const SEEDS: &str = "seeds";
+/// Lists that choose rows or columns: they may differ between the runs of one table.
+const CHOICES: [&str; 3] = [".sets", ".methods", ".values"];
 
 #[derive(Serialize)]
 pub(super) struct DataView {
@@ -31,6 +34,8 @@ pub(super) struct DataView {
 
 #[derive(Serialize)]
 pub(super) struct LineageView {
+    /// What the figures of the table link to.
+    pub anchor: String,
     pub row: String,
     pub column: String,
     pub runs: Vec<RunLink>,
@@ -66,14 +71,17 @@ pub(super) struct RunView {
     pub row: String,
     pub column: String,
     pub seed: u64,
-    pub commit: String,
-    pub commit_short: String,
+    /// The commit, or for review the hash of the code.
+    pub revision: String,
+    pub revision_short: String,
     pub tree: &'static str,
     pub started: String,
     pub time: String,
     pub settings: String,
     pub checkpoint: String,
     pub checkpoint_short: String,
+    /// The first figure that draws a curve of the run; empty where it has none.
+    pub figure: String,
 }
 
 /// A set of settings that several runs share.
@@ -91,26 +99,34 @@ pub(super) struct SettingView {
     pub origin: String,
 }
 
-/// The commit behind the report, in words.
+/// The commit behind the report, in words; for review the code's hash, since a commit names its authors.
 pub(super) fn provenance(results: &Results) -> String {
-    let dirty = if results.git.dirty { ", with uncommitted changes" } else { "" };
-    match (&results.git.commit, results.git.commits.len()) {
-        (None, _) => "an unknown commit".to_string(),
-        (Some(commit), 0 | 1) => format!("commit {}{dirty}", short(commit, 12)),
-        (Some(commit), n) => format!("{n} commits, the newest run at {}{dirty}", short(commit, 12)),
+    let git = &results.git;
+    let dirty = if git.dirty { ", with uncommitted changes" } else { "" };
+    match (results.anonymous, &git.commit, git.commits.len(), &git.codes[..]) {
+        (true, _, _, []) => "unknown code".to_string(),
+        (true, _, _, [code]) => format!("code {}{dirty}", short(code, 12)),
+        (true, _, _, codes) => format!("{} versions of the code{dirty}", codes.len()),
+        (false, None, ..) => "an unknown commit".to_string(),
+        (false, Some(commit), 0 | 1, _) => format!("commit {}{dirty}", short(commit, 12)),
+        (false, Some(commit), n, _) => format!("{n} commits, the newest run at {}{dirty}", short(commit, 12)),
     }
 }
 
-/// Every run behind the tables, in their order, and the sets of changed settings that the runs refer to.
-pub(super) fn runs(selections: &[Selection]) -> (Vec<RunView>, Vec<SettingsView>) {
+/// Every run behind the tables, in their order, and the sets of changed settings that the runs refer to. `figures` are
+/// those of each table.
+pub(super) fn runs(
+    results: &Results,
+    selections: &[Selection],
+    figures: &[Vec<Figure>],
+) -> (Vec<RunView>, Vec<SettingsView>) {
     let settings = shared_settings(&results::used(selections));
-    let mut runs: Vec<RunView> = Vec::new();
-    for record in selections.iter().flat_map(|s| &s.records) {
-        let view = run(record, &settings);
-        // Two tables may use one run; its line, and the id that links lead to, must stand once.
-        if !runs.iter().any(|r| r.id == view.id) {
-            runs.push(view);
-        }
+    // Two tables may use one run; its line, and the id that links lead to, must stand once.
+    let mut seen = HashSet::new();
+    let mut runs = Vec::new();
+    for (selection, figures) in selections.iter().zip(figures) {
+        let new = selection.records.iter().filter(|record| seen.insert(record.id.as_str()));
+        runs.extend(new.map(|record| run(results, record, &settings, figures)));
     }
     (runs, settings)
 }
@@ -126,8 +142,9 @@ pub(super) fn data(set: &DataRef) -> DataView {
     }
 }
 
-/// The commands that make the table again: same commit, profile and number of seeds, and every setting that came from
-/// elsewhere (command line, environment, the user's file), so that nothing depends on what lies on the machine.
+/// The commands that make the table again: same commit, instruction set, precision, profile and number of seeds, and
+/// every setting of this table that came from elsewhere (command line, environment, the user's file), so that nothing
+/// depends on what lies on the machine. Where its files lie does not matter and is left out.
 pub(super) fn rerun(results: &Results, table: &TableResults, selection: &Selection) -> Vec<String> {
     let mut lines = Vec::new();
     if results.git.dirty {
@@ -136,34 +153,77 @@ pub(super) fn rerun(results: &Results, table: &TableResults, selection: &Selecti
     if results.git.commits.len() > 1 {
         lines.push("# The runs come from several commits (see the lineage); this is the newest.".to_string());
     }
+    if results.anonymous {
+        lines.push("# The commit is withheld for review; `sempair show RUN` prints the code's hash.".to_string());
+    }
     if let Some(commit) = &results.git.commit {
         lines.push(format!("git checkout {}", text::shell(commit)));
     }
-    let seeds = table.cells.iter().map(|c| c.seeds.len()).max().unwrap_or(0);
-    let mut command = format!("sempair table {} --profile {}", text::shell(&table.id), text::shell(&results.profile));
-    if seeds > 0 {
-        command += &format!(" --seeds {seeds}");
+    let Some(newest) = selection.records.iter().max_by_key(|r| (&r.started, &r.id)) else {
+        lines.push(format!("sempair table {} --profile {}", text::shell(&table.id), text::shell(&results.profile)));
+        return lines;
+    };
+    let mut command = String::new();
+    if !newest.compute.isa.is_empty() {
+        command += &format!("SEMPAIR_ISA={} ", text::shell(&newest.compute.isa));
     }
-    let newest = selection.records.iter().max_by(|a, b| (&a.started, &a.id).cmp(&(&b.started, &b.id)));
-    let given = |s: &&Setting| !s.origin.starts_with(DEFAULTS) && !s.origin.starts_with(PROFILE) && s.key != SEEDS;
-    for setting in newest.iter().flat_map(|r| &r.settings).filter(given) {
-        command += &format!(" --set {}", text::shell(&format!("{}={}", setting.key, plain(setting))));
+    command += &format!("sempair table {} --profile {}", text::shell(&table.id), text::shell(&results.profile));
+    // Seeds count from 0, so that the last one tells how many were asked for, whichever are missing.
+    let seeds = selection.records.iter().map(|r| r.seed + 1).max().unwrap_or(1);
+    command += &format!(" --seeds {seeds}");
+    if !newest.compute.precision.is_empty() {
+        command += &format!(" --set precision={}", text::shell(&newest.compute.precision));
+    }
+    let other_table = |key: &str| {
+        key.split_once('.').is_some_and(|(first, _)| first != table.id && results.tables.iter().any(|t| t.id == first))
+    };
+    let of_machine = |key: &str| ["seeds", "precision"].contains(&key) || key.starts_with("paths.");
+    for setting in newest.settings.iter().filter(|s| !other_table(&s.key) && !of_machine(&s.key)) {
+        if let Some(value) = given(setting, &selection.records) {
+            command += &format!(" --set {}", text::shell(&format!("{}={}", setting.key, plain(&value))));
+        }
     }
     lines.push(text::clean(&command));
     lines
 }
 
+/// The value of a setting that must be given, since neither defaults nor profile have it.
+fn given(setting: &Setting, records: &[&Record]) -> Option<Value> {
+    let built_in = |s: &Setting| s.origin.starts_with(DEFAULTS) || s.origin.starts_with(PROFILE);
+    if !CHOICES.iter().any(|list| setting.key.ends_with(list)) {
+        return (!built_in(setting)).then(|| setting.value.clone());
+    }
+    // The table has the rows and columns of all its runs, so that what chose them is put together.
+    let mut all: Vec<&Value> = Vec::new();
+    let of_key: Vec<&Setting> =
+        records.iter().filter_map(|record| record.settings.iter().find(|s| s.key == setting.key)).collect();
+    for item in of_key.iter().filter_map(|s| s.value.as_array()).flatten() {
+        if !all.contains(&item) {
+            all.push(item);
+        }
+    }
+    let all: Value = all.into_iter().cloned().collect();
+    let there = of_key.iter().any(|s| built_in(s) && s.value == all);
+    (!there).then_some(all)
+}
+
+/// The name of a place in the lineage: a row and a column of a table, by their positions.
+pub(super) fn anchor(table: &str, row: usize, column: usize) -> String {
+    format!("runs-{}-{row}-{column}", text::file_stem(table))
+}
+
 /// The runs behind each row and column.
 pub(super) fn lineage(table: &TableResults, selection: &Selection) -> Vec<LineageView> {
     let mut lines = Vec::new();
-    for (row, _) in select::rows(selection.table) {
-        for column in &table.columns {
+    for (i, (row, _)) in select::rows(selection.table).enumerate() {
+        for (j, column) in table.columns.iter().enumerate() {
             let runs: Vec<RunLink> = selection
                 .cell(row, &column.id)
                 .map(|r| RunLink { id: text::clean(&r.id), short: tail(&r.id), seed: r.seed })
                 .collect();
             if !runs.is_empty() {
-                lines.push(LineageView { row: text::name(row), column: text::brief(&column.title), runs });
+                let (row, column) = (text::name(row), text::brief(&column.title));
+                lines.push(LineageView { anchor: anchor(&table.id, i, j), row, column, runs });
             }
         }
     }
@@ -172,18 +232,22 @@ pub(super) fn lineage(table: &TableResults, selection: &Selection) -> Vec<Lineag
 
 /// What the numbers cost.
 pub(super) fn compute(spent: &ComputeSpent) -> ComputeView {
+    ComputeView { sentence: self::spent(spent), machines: spent.machines.iter().map(machine).collect() }
+}
+
+/// What runs cost, in words.
+pub(super) fn spent(spent: &ComputeSpent) -> String {
     let counts: Vec<String> = spent.by_status.iter().map(|(status, n)| format!("{n} {status}")).collect();
     let runs = if spent.runs == 1 { "run" } else { "runs" };
-    let sentence = format!(
-        "{} {runs} started ({}), {} in all, failed and killed ones included; {} of it in the {} behind these tables. \
+    format!(
+        "{} {runs} started ({}), {} in all, failed and killed ones included; {} of it in the {} whose results are shown. \
          Work that runs share is done once and counted in the run that did it.",
         spent.runs,
         if counts.is_empty() { "none".to_string() } else { counts.join(", ") },
         text::duration(spent.seconds),
         text::duration(spent.seconds_used),
         spent.used,
-    );
-    ComputeView { sentence, machines: spent.machines.iter().map(machine).collect() }
+    )
 }
 
 fn machine(m: &Machine) -> MachineView {
@@ -200,23 +264,26 @@ fn machine(m: &Machine) -> MachineView {
     }
 }
 
-fn run(record: &Record, settings: &[SettingsView]) -> RunView {
+fn run(results: &Results, record: &Record, settings: &[SettingsView], figures: &[Figure]) -> RunView {
     let own = overrides(record);
-    let commit = record.git.commit.clone().unwrap_or_else(|| "unknown".to_string());
+    let revision = if results.anonymous { Some(record.build.code.clone()) } else { record.git.commit.clone() };
+    let revision = revision.filter(|revision| !revision.is_empty()).unwrap_or_else(|| "unknown".to_string());
+    let draws = |figure: &&Figure| record.curves.iter().any(|curve| figure.curve.as_ref() == Some(&curve.name));
     let checkpoint = record.checkpoint.clone().unwrap_or_default();
     RunView {
         id: text::clean(&record.id),
         row: text::name(&record.row),
         column: record.column.clone(),
         seed: record.seed,
-        commit_short: short(&commit, 10),
-        commit,
+        revision_short: short(&revision, 10),
+        revision,
         tree: if record.git.dirty { "changed" } else { "clean" },
         started: record.started.clone(),
         time: text::duration(record.seconds),
         settings: settings.iter().find(|s| s.values == own).map_or_else(String::new, |s| s.name.clone()),
         checkpoint_short: if checkpoint.is_empty() { text::DASH.to_string() } else { short(&checkpoint, 10) },
         checkpoint,
+        figure: figures.iter().find(draws).map_or_else(String::new, |figure| figure.name.clone()),
     }
 }
 
@@ -235,12 +302,12 @@ fn shared_settings(runs: &[&Record]) -> Vec<SettingsView> {
 
 fn overrides(record: &Record) -> Vec<SettingView> {
     let changed = record.settings.iter().filter(|s| !s.origin.starts_with(DEFAULTS));
-    changed.map(|s| SettingView { key: s.key.clone(), value: plain(s), origin: s.origin.clone() }).collect()
+    changed.map(|s| SettingView { key: s.key.clone(), value: plain(&s.value), origin: s.origin.clone() }).collect()
 }
 
 /// A value as it is typed: strings without their quotes.
-fn plain(setting: &Setting) -> String {
-    setting.value.as_str().map_or_else(|| setting.value.to_string(), str::to_string)
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_string)
 }
 
 /// A, B, .., Z, AA, ..
@@ -255,7 +322,8 @@ fn letters(mut n: usize) -> String {
     }
 }
 
-fn short(text: &str, most: usize) -> String {
+/// The first `most` characters.
+pub(super) fn short(text: &str, most: usize) -> String {
     text.chars().take(most).collect()
 }
 

@@ -190,11 +190,18 @@ pub(super) fn markdown(text: &str) -> String {
     out
 }
 
-/// Text inside LaTeX. Characters beyond the engine's fonts stay as they are: LuaLaTeX and XeLaTeX set them.
+/// Latin letters that LaTeX's own fonts cannot put together of a letter and an accent.
+const NOT_IN_LATEX: &str = "ÐÞðþĄąĐđĘęĦħĮįĸĿŀŊŋŉŦŧŲų";
+
+/// Text inside LaTeX, for every engine: what its own fonts lack stands as its code point.
 pub(super) fn latex(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in clean(text).chars() {
         match c {
+            // Two hyphens would become a dash; the end of a row would take a bracket or a star as its own.
+            '-' if out.ends_with('-') => out.push_str("{}-"),
+            '[' | '*' if out.is_empty() => out.extend(['{', c, '}']),
+            '`' => out.push_str(r"\textasciigrave{}"),
             '\\' => out.push_str(r"\textbackslash{}"),
             '{' | '}' | '$' | '&' | '#' | '%' | '_' => out.extend(['\\', c]),
             '^' => out.push_str(r"\textasciicircum{}"),
@@ -205,10 +212,28 @@ pub(super) fn latex(text: &str) -> String {
             '"' => out.push_str("''"),
             '±' => out.push_str(r"$\pm$"),
             '−' => out.push_str(r"$-$"),
+            '×' | '✗' => out.push_str(r"$\times$"),
+            '✓' => out.push_str(r"$\surd$"),
+            '≤' => out.push_str(r"$\leq$"),
+            '≥' => out.push_str(r"$\geq$"),
+            '→' => out.push_str(r"$\to$"),
+            'µ' | 'μ' => out.push_str(r"$\mu$"),
+            '°' => out.push_str(r"$^\circ$"),
+            '·' => out.push_str(r"$\cdot$"),
             '†' => out.push_str(r"\dag{}"),
+            '‡' => out.push_str(r"\ddag{}"),
+            '…' => out.push_str(r"\dots{}"),
             '–' => out.push_str("--"),
+            '—' => out.push_str("---"),
+            '“' => out.push_str("``"),
+            '”' => out.push_str("''"),
+            '‘' => out.push('`'),
+            '’' => out.push('\''),
+            '\u{a0}' => out.push('~'),
             '\u{202f}' => out.push_str(r"\,"),
-            c => out.push(c),
+            ' '..='~' => out.push(c),
+            'À'..='ž' if !NOT_IN_LATEX.contains(c) => out.push(c),
+            c => out.push_str(&format!(r"\texttt{{U+{:04X}}}", u32::from(c))),
         }
     }
     out
@@ -264,7 +289,11 @@ mod tests {
         assert_eq!(markdown(hostile), "&lt;script&gt;\\|\\`\\$x\\_1\\` &amp; 100% \\\\input{a} \"é\"\u{fffd}");
         assert_eq!(
             latex(hostile),
-            "\\textless{}script\\textgreater{}\\textbar{}`\\$x\\_1` \\& 100\\% \\textbackslash{}input\\{a\\} ''é''\u{fffd}"
+            "\\textless{}script\\textgreater{}\\textbar{}\\textasciigrave{}\\$x\\_1\\textasciigrave{} \\& 100\\% \\textbackslash{}input\\{a\\} ''é''\\texttt{U+FFFD}"
+        );
+        assert_eq!(
+            latex("[--set] ×1 “שׁ” ≤ 2…"),
+            r"{[}-{}-set] $\times$1 ``\texttt{U+05E9}\texttt{U+05C1}'' $\leq$ 2\dots{}"
         );
         assert_eq!(csv("a,\"b\""), "\"a,\"\"b\"\"\"");
         assert_eq!(file_stem("../../etc"), "------etc");

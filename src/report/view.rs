@@ -4,7 +4,10 @@ use crate::error::Result;
 use crate::harness::experiment::Column;
 use crate::harness::experiment::Expected;
 use crate::harness::experiment::Row;
+use crate::report::checklist;
+use crate::report::checklist::Answer;
 use crate::report::figures;
+use crate::report::figures::Figure;
 use crate::report::results;
 use crate::report::results::Cell;
 use crate::report::results::ClaimResult;
@@ -30,10 +33,12 @@ pub(super) struct ReportView {
     pub profile_description: String,
     pub generated: String,
     pub provenance: String,
+    pub anonymous: bool,
     pub stand_ins: bool,
     pub verdict_rule: &'static str,
     pub claims: Vec<ClaimView>,
     pub tables: Vec<TableView>,
+    pub checklist: Vec<Answer>,
     pub compute: ComputeView,
     pub runs: Vec<RunView>,
     pub settings: Vec<SettingsView>,
@@ -62,8 +67,9 @@ pub(super) struct TableView {
     pub rows: Vec<RowView>,
     pub notes: Vec<String>,
     pub missing: Vec<String>,
-    pub figures: Vec<FigureView>,
+    pub figures: Vec<Figure>,
     pub data: Vec<DataView>,
+    pub compute: String,
     pub rerun: Vec<String>,
     pub lineage: Vec<LineageView>,
 }
@@ -113,30 +119,31 @@ pub(super) struct CellView {
     pub best: bool,
     pub paper: bool,
     pub first: bool,
-}
-
-#[derive(Serialize)]
-pub(super) struct FigureView {
-    pub name: String,
-    pub caption: String,
-    pub svg: String,
+    /// The place of the lineage with the runs behind it; empty where there are none.
+    pub lineage: String,
 }
 
 /// Words for everything in the results and the runs behind them.
 pub(super) fn view(results: &Results, selections: &[Selection]) -> Result<ReportView> {
-    let (runs, settings) = sources::runs(selections);
-    let tables: Result<Vec<TableView>> =
-        results.tables.iter().zip(selections).map(|(table, selection)| table_view(results, table, selection)).collect();
+    let of_tables = || results.tables.iter().zip(selections);
+    let figures: Result<Vec<Vec<Figure>>> =
+        of_tables().map(|(table, selection)| figures::figures(selection, table)).collect();
+    let figures = figures?;
+    let (runs, settings) = sources::runs(results, selections, &figures);
+    let tables = of_tables().zip(figures);
+    let tables = tables.map(|((table, selection), figures)| table_view(results, table, selection, figures)).collect();
     Ok(ReportView {
         title: "Semantic pairs for self-supervised learning: a reproduction",
         profile: results.profile.clone(),
         profile_description: sentence(&results.profile_description),
         generated: results.generated.clone(),
         provenance: sources::provenance(results),
+        anonymous: results.anonymous,
         stand_ins: results.tables.iter().any(|t| t.columns.iter().any(|c| c.substitute)),
         verdict_rule: results.verdict_rule,
         claims: results.tables.iter().flat_map(|t| t.claims.iter().map(|c| claim(t, c))).collect(),
-        tables: tables?,
+        tables,
+        checklist: checklist::answers(results, selections),
         compute: sources::compute(&results.compute),
         runs,
         settings,
@@ -221,10 +228,9 @@ fn p_values(claim: &ClaimResult) -> String {
     words
 }
 
-fn table_view(results: &Results, table: &TableResults, selection: &Selection) -> Result<TableView> {
+fn table_view(results: &Results, table: &TableResults, selection: &Selection, figures: Vec<Figure>) -> TableView {
     let heads = heads(table);
-    let figures = figures::figures(selection, table)?;
-    Ok(TableView {
+    TableView {
         id: text::file_stem(&table.id),
         title: table.title.clone(),
         caption: table.caption.clone(),
@@ -234,11 +240,12 @@ fn table_view(results: &Results, table: &TableResults, selection: &Selection) ->
         heads,
         notes: table.notes.clone(),
         missing: table.missing.clone(),
-        figures: figures.into_iter().map(|f| FigureView { name: f.name, caption: f.caption, svg: f.svg }).collect(),
+        figures,
         data: table.data.iter().map(sources::data).collect(),
+        compute: sources::spent(&table.compute),
         rerun: sources::rerun(results, table, selection),
         lineage: sources::lineage(table, selection),
-    })
+    }
 }
 
 /// `method (pairs)`, from the keys of the row that has most.
@@ -305,7 +312,8 @@ fn rows(table: &TableResults, selection: &Selection, heads: &[HeadView]) -> Vec<
     let digits = paper_digits(table);
     let mut seen_baseline = false;
     select::rows(selection.table)
-        .map(|(row, baseline)| {
+        .enumerate()
+        .map(|(i, (row, baseline))| {
             let rule = baseline && !seen_baseline;
             seen_baseline |= baseline;
             let class = match (rule, baseline) {
@@ -313,14 +321,14 @@ fn rows(table: &TableResults, selection: &Selection, heads: &[HeadView]) -> Vec<
                 (_, true) => "baseline",
                 _ => "",
             };
-            let cells = heads.iter().map(|head| cell(table, row, head, digits)).collect();
+            let cells = heads.iter().map(|head| cell(table, (i, row), head, digits)).collect();
             let full = text::label(row);
             RowView { label: text::brief(&full), full, class, rule, cells }
         })
         .collect()
 }
 
-fn cell(table: &TableResults, row: &Row, head: &HeadView, paper_digits: usize) -> CellView {
+fn cell(table: &TableResults, (i, row): (usize, &Row), head: &HeadView, paper_digits: usize) -> CellView {
     let cell = table.cells.iter().find(|c| c.row == *row && c.column == head.column && c.metric == head.metric);
     let blank = |text: &str| CellView {
         text: text.to_string(),
@@ -329,6 +337,7 @@ fn cell(table: &TableResults, row: &Row, head: &HeadView, paper_digits: usize) -
         best: false,
         paper: head.paper,
         first: head.first,
+        lineage: String::new(),
     };
     match cell {
         // The paper has no baselines: their cells are empty and not "not stated".
@@ -338,7 +347,9 @@ fn cell(table: &TableResults, row: &Row, head: &HeadView, paper_digits: usize) -
         },
         Some(cell @ Cell { mean: Some(mean), best, .. }) => {
             let measured = text::measured(*mean, cell.interval());
-            CellView { spread: measured.spread(), best: *best, ..blank(&measured.mean) }
+            let column = table.columns.iter().position(|c| c.id == head.column).unwrap_or_default();
+            let lineage = sources::anchor(&table.id, i, column);
+            CellView { spread: measured.spread(), best: *best, lineage, ..blank(&measured.mean) }
         }
         _ => blank(text::DASH),
     }

@@ -1,0 +1,157 @@
+//! The questions of the NeurIPS paper checklist that run records can answer, answered from them alone: what no record
+//! has is called not recorded.
+
+use crate::harness::experiment::DataRef;
+use crate::harness::record::Record;
+use crate::report::results;
+use crate::report::results::ComputeSpent;
+use crate::report::results::Results;
+use crate::report::results::TableResults;
+use crate::report::select::Selection;
+use crate::report::sources;
+use crate::report::text;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+/// A question with its number in the checklist, and what the records say.
+#[derive(Serialize)]
+pub(super) struct Answer {
+    pub question: &'static str,
+    pub facts: Vec<String>,
+}
+
+/// The answers, in the checklist's order; none before the first completed run.
+pub(super) fn answers(results: &Results, selections: &[Selection]) -> Vec<Answer> {
+    let runs = results::used(selections);
+    if runs.is_empty() {
+        return Vec::new();
+    }
+    vec![
+        Answer { question: "Code (5): which version gave the results?", facts: code(results, &runs) },
+        Answer { question: "Experimental setting (6): are all details given?", facts: setting(&runs) },
+        Answer {
+            question: "Error bars (7): what do they show, and what varies?",
+            facts: error_bars(results, selections),
+        },
+        Answer { question: "Compute (8): which resources, in all?", facts: compute(&results.compute, &runs) },
+        Answer { question: "Data and licences (5, 12): which assets were used?", facts: data(&results.tables) },
+    ]
+}
+
+fn code(results: &Results, runs: &[&Record]) -> Vec<String> {
+    let git = &results.git;
+    let commits = match (results.anonymous, &git.commits[..]) {
+        (true, _) => "withheld for review".to_string(),
+        (false, commits) => list(commits.iter().cloned()),
+    };
+    let changes = if git.dirty { "yes, in some runs" } else { "none" };
+    let of_build = |field: fn(&Record) -> &String| list(runs.iter().map(|run| field(run).clone()));
+    let hashes = |field: fn(&Record) -> &String| list(runs.iter().map(|run| sources::short(field(run), 16)));
+    vec![
+        format!("Commit: {commits}. Uncommitted changes: {changes}."),
+        format!("Sources that determine results, BLAKE3: {}.", hashes(|run| &run.build.code)),
+        format!("Cargo.lock, BLAKE3: {}.", hashes(|run| &run.build.lock_hash)),
+        format!("Compiler: {}.", of_build(|run| &run.build.rustc)),
+    ]
+}
+
+fn setting(runs: &[&Record]) -> Vec<String> {
+    let counts = || runs.iter().map(|run| run.settings.len());
+    let recorded = match (counts().min().unwrap_or(0), counts().max().unwrap_or(0)) {
+        (_, 0) => "Settings: not recorded.".to_string(),
+        (low, high) => {
+            let n = if low == high { high.to_string() } else { format!("{low} to {high}") };
+            format!(
+                "Every run records {n} settings, each with its origin; the lineage shows those that are no defaults."
+            )
+        }
+    };
+    vec![recorded, "How the settings were chosen: not recorded.".to_string()]
+}
+
+fn error_bars(results: &Results, selections: &[Selection]) -> Vec<String> {
+    let mut varies: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for table in &results.tables {
+        varies.entry(table.varies.trim_end_matches('.')).or_default().push(&table.id);
+    }
+    let seeds =
+        selections.iter().map(|s| (s.table.id.as_str(), s.records.iter().map(|r| r.seed).collect::<BTreeSet<_>>()));
+    let mut tables: BTreeMap<BTreeSet<u64>, Vec<&str>> = BTreeMap::new();
+    seeds.for_each(|(table, seeds)| tables.entry(seeds).or_default().push(table));
+    let bars = if results.tables.iter().flat_map(|table| &table.cells).any(|cell| cell.ci95.is_some()) {
+        "Error bars: half-width of the two-sided 95 % t interval of the mean over seeds, neither standard deviation nor \
+         standard error. It supposes normal errors; for percentages it is cut at 0 and 100."
+    } else {
+        "Error bars: none, since no figure has two seeds."
+    };
+    let mut facts: Vec<String> = tables
+        .into_iter()
+        .map(|(seeds, tables)| format!("Seeds of {}: {}.", tables.join(", "), list(seeds.iter().map(u64::to_string))))
+        .collect();
+    facts.extend(varies.into_iter().map(|(what, tables)| match what {
+        "" => format!("What varies between the seeds of {}: not recorded.", tables.join(", ")),
+        what => format!("Between the seeds of {} vary: {what}.", tables.join(", ")),
+    }));
+    facts.push(bars.to_string());
+    facts
+}
+
+fn compute(spent: &ComputeSpent, runs: &[&Record]) -> Vec<String> {
+    let machine = |run: &&Record| {
+        let Record { host, compute, .. } = run;
+        let memory =
+            if host.memory_gib > 0.0 { format!("{} GiB", text::fixed(host.memory_gib, 1)) } else { String::new() };
+        format!(
+            "{}, {} cores, memory {}, device {} ({}, {})",
+            known(&host.cpu),
+            known(&if host.cores > 0 { host.cores.to_string() } else { String::new() }),
+            known(&memory),
+            known(&compute.device),
+            known(&compute.isa),
+            known(&compute.precision),
+        )
+    };
+    let machines: BTreeSet<String> = runs.iter().map(machine).collect();
+    let mut seconds: Vec<f64> = runs.iter().map(|run| run.seconds).collect();
+    seconds.sort_by(f64::total_cmp);
+    let mut facts: Vec<String> = machines.into_iter().map(|machine| format!("Machine: {machine}.")).collect();
+    facts.push(format!(
+        "A run took {} to {}, the median {}.",
+        text::duration(seconds[0]),
+        text::duration(seconds[seconds.len() - 1]),
+        text::duration(seconds[seconds.len() / 2]),
+    ));
+    facts.push(sources::spent(spent));
+    facts.push("Runs outside of this ledger: not recorded.".to_string());
+    facts
+}
+
+fn data(tables: &[TableResults]) -> Vec<String> {
+    let mut sets: Vec<&DataRef> = Vec::new();
+    for set in tables.iter().flat_map(|table| &table.data) {
+        if !sets.contains(&set) {
+            sets.push(set);
+        }
+    }
+    let fact = |set: &DataRef| {
+        format!(
+            "{} ({}): {} images, BLAKE3 {}, licence not recorded.",
+            text::brief(known(&set.name)),
+            text::shorten(known(&set.description), 120),
+            text::count(set.images),
+            known(&sources::short(&set.hash, 16)),
+        )
+    };
+    if sets.is_empty() { vec!["Data: not recorded.".to_string()] } else { sets.into_iter().map(fact).collect() }
+}
+
+/// The distinct values in order, without empty ones.
+fn list(values: impl Iterator<Item = String>) -> String {
+    let values: BTreeSet<String> = values.filter(|value| !value.is_empty()).collect();
+    known(&values.into_iter().collect::<Vec<_>>().join(", ")).to_string()
+}
+
+fn known(value: &str) -> &str {
+    if value.is_empty() { "not recorded" } else { value }
+}

@@ -1,0 +1,48 @@
+//! Which test items were right: how records write it, and the tests over items that reports make of it.
+
+use sempair::harness::experiment::Hits;
+
+use super::*;
+
+/// A run of one seed that was right on the first `right` of 100 items, but wrong on the first `wrong`.
+fn with_hits(row: &Row, wrong: usize, right: usize) -> Record {
+    let hits = Hits((0..100).map(|i| i >= wrong && i < right).collect());
+    let mut record = record(row, "synth-10", 0);
+    record.metrics.insert("top1".into(), (right - wrong) as f64);
+    record.hits.insert("top1".into(), hits);
+    record
+}
+
+#[test]
+fn one_seed_has_wilsons_interval_and_mcnemars_test_over_its_items() {
+    // SP is right on 10 to 79, AP on 0 to 49: 30 items are SP's alone, 10 are AP's alone.
+    let records = vec![with_hits(&simclr("SP"), 10, 80), with_hits(&simclr("AP"), 0, 50)];
+    let results = results(&input(table(), records.clone(), &records));
+    let cell = results.tables[0].cells.iter().find(|cell| cell.row == simclr("SP") && cell.metric == "top1").unwrap();
+    let [(low, high)] = cell.wilson95[..] else { panic!("{:?}", cell.wilson95) };
+    // stats.binomtest(70, 100).proportion_ci(0.95, method="wilson") and stats.binomtest(30, 40).pvalue; SciPy 1.17
+    assert!((low - 60.415145366653334).abs() < 1e-9 && (high - 78.10511470506725).abs() < 1e-9, "{low} {high}");
+    let [test] = &results.tables[0].claims[0].mcnemar[..] else { panic!("one seed") };
+    assert_eq!((test.seed, test.plus_only, test.minus_only), (0, 30, 10));
+    assert!((test.p - 0.0022214337732293643).abs() < 1e-9, "{}", test.p);
+    let (files, _) = rendered(table(), records.clone(), &records);
+    assert!(
+        files["report.md"].contains("McNemar's p on the test images, seed by seed, = 0.002"),
+        "{}",
+        files["report.md"]
+    );
+    assert!(files["report.md"].contains("| 70.0 (60.4 to 78.1) |"), "{}", files["report.md"]);
+    assert!(files["report.md"].contains("the interval is Wilson's at 95 % over the test images"));
+}
+
+#[test]
+fn which_items_were_right_is_written_in_few_letters() {
+    for items in [vec![], vec![true], vec![true, false, true, true, false], vec![false; 9]] {
+        let text = serde_json::to_string(&Hits(items.clone())).unwrap();
+        assert_eq!(serde_json::from_str::<Hits>(&text).unwrap(), Hits(items));
+    }
+    assert_eq!(String::from(Hits(vec![true, false, true, true, false, true])), "6:b4");
+    for wrong in ["\"\"", "\"5:b\"", "\"4:g\"", "\"-1:\"", "\"b\"", "\"4:\u{e9}\"", "\"99999999999999999999:0\""] {
+        assert!(serde_json::from_str::<Hits>(wrong).is_err(), "{wrong}");
+    }
+}
