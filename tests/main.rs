@@ -10,6 +10,7 @@ mod gradients; // layers and losses against f64 and finite differences
 mod import; // archives and folders of every supported layout, and hostile ones
 mod kernels; // convolutions and products against their definitions, over random shapes and on any number of threads
 mod ledger; // records, cache, locks, configuration layers
+mod lint; // numbers of manuscripts against a ledger
 mod methods; // losses in closed form against their definitions and PyTorch; what methods remember
 mod report; // statistics and rendered pages
 mod rows; // the kernels that memory limits: the same, and against finite differences

@@ -1,5 +1,5 @@
-//! Arguments, messages and exit codes: 0 done, 1 a claim missed (only with `--strict`), 2 an error. Facts go to
-//! standard output, talk to standard error.
+//! Arguments, messages and exit codes: 0 done, 1 a claim missed (only with `--strict`) or `lint` found something, 2 an
+//! error. Facts go to standard output, talk to standard error.
 
 /// `println!` that ends the program quietly when nobody reads any longer, as in `sempair runs | head`.
 macro_rules! say {
@@ -11,6 +11,7 @@ macro_rules! say {
 mod bench;
 mod data;
 mod encoder;
+mod lint;
 mod profile;
 mod records;
 mod run;
@@ -146,6 +147,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List the numbers of a LaTeX manuscript that match no recorded figure, or one that is no longer current
+    Lint(lint::LintArgs),
     /// Train one encoder outside of any table, and record it
     Pretrain(encoder::PretrainArgs),
     /// Evaluate the encoder of a recorded run on a set
@@ -246,6 +249,7 @@ fn dispatch(app: &App, arguments: Arguments) -> Result<ExitCode> {
         Command::Runs { config, last, json } => records::runs(app, &config, last, json),
         Command::Show { run, config, json } => records::show(app, &config, &run, json),
         Command::Audit { rev, config, json } => records::audit(app, &config, &rev, json),
+        Command::Lint(args) => lint::check(app, &args),
         Command::Pretrain(args) => encoder::pretrain(app, &args, quiet),
         Command::Probe { run, data, config } => encoder::probe(app, &run, &data, &config, quiet),
         Command::Export { run, to, config } => encoder::export(app, &run, &to, &config),

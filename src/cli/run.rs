@@ -1,15 +1,16 @@
 //! `reproduce`, `table`, `list` and `report`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::harness::estimate::Estimate;
 use crate::harness::experiment::{Cell, Experiment, Table};
 use crate::harness::interrupt::Interrupt;
+use crate::harness::ledger::Problem;
 use crate::harness::progress::{Progress, duration};
 use crate::harness::provenance::Host;
 use crate::harness::record::{Record, Status};
@@ -62,37 +63,56 @@ pub(super) fn reproduce(
             (run.table, of_table)
         })
         .collect();
-    let input = input(setup::profile(app, &args.profile)?, tables, Vec::new(), &records);
+    let input = input(setup::profile(app, &args.profile)?, tables, Vec::new(), records);
     finish(&input, settings, how.strict)
 }
 
 /// Renders the report again from the ledger alone, or the one for double-blind review.
 pub(super) fn report(app: &App, args: &ConfigArgs, anonymous: bool) -> Result<ExitCode> {
-    let resolved = setup::resolve(app, args)?;
-    let ledger = setup::ledger(&resolved.settings);
-    let (records, problems) = ledger.records()?;
+    let settings = setup::resolve(app, args)?.settings;
+    let (records, problems) = setup::ledger(&settings).records()?;
+    let (tables, excluded) = current(app, args, &settings, &records, &problems)?;
+    let named = input(setup::profile(app, &args.profile)?, tables, excluded, records);
+    let shown = if anonymous { report::anonymous(&named) } else { named };
+    finish(&shown, &settings, false)
+}
+
+/// Tables, each with the runs that may stand in it.
+pub(super) type Offered = Vec<(Table, Vec<Record>)>;
+
+/// Each table of the profile with its newest comparable runs, and the runs and files that are left out with the reason.
+pub(super) fn current(
+    app: &App,
+    args: &ConfigArgs,
+    settings: &Settings,
+    records: &[Record],
+    problems: &[Problem],
+) -> Result<(Offered, Vec<(String, String)>)> {
     let mut excluded: Vec<(String, String)> =
         problems.iter().map(|problem| (problem.file.display().to_string(), problem.what.clone())).collect();
-    let ids: Vec<&str> = app.experiments.iter().map(|experiment| experiment.id()).collect();
+    let ids = ids(app);
     let mut tables = Vec::new();
     for experiment in app.experiments {
-        let (offered, others) = comparable(&records, experiment.id(), &ids, &args.profile);
+        let (offered, others) = comparable(records, experiment.id(), &ids, &args.profile);
         excluded.extend(others);
         if !offered.is_empty() {
-            tables.push((experiment.table(&resolved.settings), offered));
+            tables.push((experiment.table(settings), offered));
         }
     }
     if tables.is_empty() {
         return Err(Error::new(format!(
             "{} has no completed run of the profile `{}`",
-            ledger.dir().display(),
+            setup::ledger(settings).dir().display(),
             args.profile
         ))
         .hint(format!("`sempair reproduce --profile {}` runs them", args.profile)));
     }
-    let named = input(setup::profile(app, &args.profile)?, tables, excluded, &records);
-    let shown = if anonymous { report::anonymous(&named) } else { named };
-    finish(&shown, &resolved.settings, false)
+    Ok((tables, excluded))
+}
+
+/// The tables by name.
+pub(super) fn ids<'a>(app: &App<'a>) -> Vec<&'a str> {
+    app.experiments.iter().map(|experiment| experiment.id()).collect()
 }
 
 /// `sempair list`.
@@ -175,8 +195,7 @@ fn chosen<'a>(app: &App<'a>, tables: &[String]) -> Result<Vec<&'a dyn Experiment
     }
     let find = |id: &String| {
         app.experiments.iter().copied().find(|experiment| experiment.id() == id).ok_or_else(|| {
-            let ids: Vec<&str> = app.experiments.iter().map(|experiment| experiment.id()).collect();
-            Error::new(format!("there is no table `{id}`; there are {}", ids.join(", ")))
+            Error::new(format!("there is no table `{id}`; there are {}", ids(app).join(", ")))
                 .hint("`sempair list` shows all tables")
         })
     };
@@ -200,7 +219,12 @@ fn say_what_is_missing(plans: &[Plan<'_, Settings>], progress: &Progress) {
 
 /// The completed runs of a table that may stand side by side: those with the code and the configuration of the newest.
 /// The rest is named with the reason.
-fn comparable(records: &[Record], table: &str, tables: &[&str], profile: &str) -> (Vec<Record>, Vec<(String, String)>) {
+pub(super) fn comparable(
+    records: &[Record],
+    table: &str,
+    tables: &[&str],
+    profile: &str,
+) -> (Vec<Record>, Vec<(String, String)>) {
     let mut of_table: Vec<&Record> = records
         .iter()
         .filter(|r| r.experiment == table && r.profile == profile && r.status == Status::Completed)
@@ -214,7 +238,7 @@ fn comparable(records: &[Record], table: &str, tables: &[&str], profile: &str) -
 }
 
 /// Code, device, instruction set, precision, settings.
-type Circumstances<'a> = (&'a str, &'a str, &'a str, &'a str, BTreeMap<&'a str, String>);
+type Circumstances<'a> = (&'a str, &'a str, &'a str, &'a str, Vec<(&'a str, &'a Value)>);
 
 /// What must be equal for two runs to stand in one table. How many seeds and which rows and sets were asked for, what
 /// other tables have, and where files lie, may differ.
@@ -225,16 +249,19 @@ fn circumstances<'a>(record: &'a Record, tables: &[&str]) -> Circumstances<'a> {
             key.split_once('.').is_some_and(|(first, _)| tables.contains(&first) && first != record.experiment);
         ["seeds", "device", "keep_going"].contains(&key) || key.starts_with("paths.") || of_rows || of_other_table
     };
-    let settings = record.settings.iter().filter(|s| !free(&s.key)).map(|s| (s.key.as_str(), s.value.to_string()));
+    let settings = record.settings.iter().filter(|s| !free(&s.key)).map(|s| (s.key.as_str(), &s.value));
+    let mut settings: Vec<(&str, &Value)> = settings.collect();
+    settings.sort_by_key(|(key, _)| *key);
     let compute = &record.compute;
-    (&record.build.code, &compute.device, &compute.isa, &compute.precision, settings.collect())
+    (&record.build.code, &compute.device, &compute.isa, &compute.precision, settings)
 }
 
-fn input(
+/// What a report of these runs is made of.
+pub(super) fn input(
     profile: &Profile,
-    tables: Vec<(Table, Vec<Record>)>,
+    tables: Offered,
     excluded: Vec<(String, String)>,
-    records: &[Record],
+    records: Vec<Record>,
 ) -> Input<'static> {
     // The time of the newest run, not of the rendering: the same ledger gives the same bytes.
     let ended = tables.iter().flat_map(|(_, runs)| runs.iter().filter_map(|run| run.ended.as_ref())).max();
@@ -242,7 +269,7 @@ fn input(
         profile: profile.name.into(),
         description_of_profile: profile.description.into(),
         generated: ended.cloned().unwrap_or_default(),
-        all_records: records.iter().filter(|record| record.profile == profile.name).cloned().collect(),
+        all_records: records.into_iter().filter(|record| record.profile == profile.name).collect(),
         tables,
         excluded,
         anonymous: false,
@@ -253,6 +280,6 @@ fn finish(input: &Input, settings: &Settings, strict: bool) -> Result<ExitCode> 
     let folder = if input.anonymous { format!("{}-anonymous", input.profile) } else { input.profile.clone() };
     let Rendered { summary, .. } = render(input, &Path::new(&settings.paths.reports).join(folder))?;
     say!("{}", summary.trim_end());
-    let missed = results(input).tables.iter().flat_map(|t| &t.claims).any(|c| c.verdict != Verdict::Reproduced);
-    Ok(if strict && missed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    let missed = || results(input).tables.iter().flat_map(|t| &t.claims).any(|c| c.verdict != Verdict::Reproduced);
+    Ok(if strict && missed() { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }

@@ -159,6 +159,8 @@ impl Ledger {
     pub fn bury_killed(&self) -> Result<usize> {
         let mut buried = 0;
         let Ok(entries) = std::fs::read_dir(&self.locks) else { return Ok(0) };
+        // A run that begins now has its lock file for a moment before it has its lock.
+        let _lock = self.lock_claims()?;
         let is_lock = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "lock");
         for lock_path in entries.flatten().map(|entry| entry.path()).filter(is_lock) {
             let Ok(lock) = File::open(&lock_path) else { continue };
@@ -193,17 +195,27 @@ impl Ledger {
         Ok(paths)
     }
 
+    /// The record in a file; a run that says it runs and is not alive was killed.
     fn read(&self, path: &Path) -> Result<Record> {
+        let mut record = Self::parse(path)?;
+        if record.status == Status::Running && !self.is_alive(&record.id) {
+            // Unless it ended between the two looks: its end is written before its lock is free.
+            record = Self::parse(path)?;
+            if record.status == Status::Running {
+                record.status = Status::Killed;
+            }
+        }
+        Ok(record)
+    }
+
+    fn parse(path: &Path) -> Result<Record> {
         let kind = std::fs::symlink_metadata(path).context("cannot read it")?;
         if !kind.is_file() || kind.len() > MAX_BYTES {
             return Err(Error::new("not a plain file of a record's size"));
         }
-        let mut record = Record::parse(&std::fs::read_to_string(path).context("cannot read it")?)?;
+        let record = Record::parse(&std::fs::read_to_string(path).context("cannot read it")?)?;
         if record.id != stem(path) {
             return Err(Error::new(format!("a copy: the record inside is `{}`", record.id)));
-        }
-        if record.status == Status::Running && !self.is_alive(&record.id) {
-            record.status = Status::Killed;
         }
         Ok(record)
     }

@@ -6,6 +6,7 @@
 mod anonymous;
 mod checklist;
 mod figures;
+pub mod lint;
 mod pages;
 mod plot;
 mod results;

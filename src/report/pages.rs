@@ -52,7 +52,8 @@ pub fn render(input: &Input, out_dir: &Path) -> Result<Rendered> {
     Ok(Rendered { dir: out_dir.to_path_buf(), files: names, summary: summary(&results, &view, out_dir) })
 }
 
-fn contents(results: &Results, view: &ReportView) -> Result<BTreeMap<PathBuf, String>> {
+/// Every file of a report, by name.
+pub(super) fn contents(results: &Results, view: &ReportView) -> Result<BTreeMap<PathBuf, String>> {
     let tera = templates()?;
     let context = tera::Context::from_serialize(view).context("filling the report")?;
     let fill = |name: &str, context: &tera::Context| {

@@ -1,0 +1,86 @@
+//! `lint`: a manuscript's numbers against the ledger.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::error::Result;
+use crate::harness::record::Record;
+use crate::report::Input;
+use crate::report::lint::lint;
+use crate::train::settings::Settings;
+
+use super::run::{self, Offered};
+use super::{App, ConfigArgs, setup};
+
+const HELP: &str = "\
+What is checked: decimal figures (83.60, 83.6\\%, +1.84), numbers around \\pm, and whole numbers of \\% or points. Each must
+round to a figure of the profile's report: a mean, a seed's value, the paper's figure, a difference or its interval, a p
+value, or a setting as it is written; a spread behind \\pm must be of the same cell. A difference must be one that a claim
+is about. Other whole numbers (batches, epochs) are left alone, and so are comments, verbatim, drawings, the
+bibliography, lengths, versions, and numbers of sections. Files named by \\input, \\include and \\subfile are read, too; a
+table that `sempair report` wrote is compared as a whole.
+
+`% sempair: ignore` exempts its line (alone on a line, the next one; with \\input, that file); `% sempair: ignore begin`
+and `% sempair: ignore end` exempt what lies between.
+
+Give the profile and the settings that the report was made with. Exit code 0: all match, 1: something is stale or
+unmatched, or could not be read in, 2: an error.";
+
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(super) struct LintArgs {
+    /// The manuscript's main file
+    paper: PathBuf,
+    /// Print what each number matches, too
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// `sempair lint`.
+pub(super) fn check(app: &App, args: &LintArgs) -> Result<ExitCode> {
+    let settings = setup::resolve(app, &args.config)?.settings;
+    let profile = setup::profile(app, &args.config.profile)?;
+    let (records, problems) = setup::ledger(&settings).records()?;
+    let (tables, excluded) = run::current(app, &args.config, &settings, &records, &problems)?;
+    let earlier = earlier(app, &settings, profile.name, &records, &tables);
+    let of_profile: Vec<Record> = records.into_iter().filter(|record| record.profile == profile.name).collect();
+    let before: Vec<Input> =
+        earlier.into_iter().map(|table| run::input(profile, vec![table], Vec::new(), of_profile.clone())).collect();
+    let lint = lint(&args.paper, &run::input(profile, tables, excluded, of_profile), &before)?;
+    if args.json {
+        setup::print_json(&lint)?;
+    } else {
+        lint.lines(args.all).iter().for_each(|line| say!("{line}"));
+        say!("{}", lint.summary());
+    }
+    Ok(if lint.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The runs that are not in `current`: each table once for all that are comparable with each other, the newest first.
+fn earlier(app: &App, settings: &Settings, profile: &str, records: &[Record], current: &Offered) -> Offered {
+    let ids = run::ids(app);
+    let mut used: HashSet<String> = current.iter().flat_map(|(_, runs)| runs).map(|run| run.id.clone()).collect();
+    let mut tables = Offered::new();
+    for experiment in app.experiments {
+        let of_table = records.iter().filter(|record| record.experiment == experiment.id());
+        let mut rest: Vec<Record> = of_table.cloned().collect();
+        loop {
+            rest.retain(|record| !used.contains(&record.id));
+            let (group, _) = run::comparable(&rest, experiment.id(), &ids, profile);
+            if group.is_empty() {
+                break;
+            }
+            used.extend(group.iter().map(|run| run.id.clone()));
+            tables.push((experiment.table(settings), group));
+        }
+    }
+    tables
+}

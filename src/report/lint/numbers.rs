@@ -1,0 +1,442 @@
+//! The numbers of a LaTeX text that state a result: decimal figures, and whole numbers of percent or points. Versions,
+//! identifiers, lengths, indices, numbers of sections and confidence levels are none.
+
+use crate::error::Error;
+use crate::error::Result;
+use crate::report::lint::strip;
+use crate::report::lint::strip::Cursor;
+use crate::report::lint::strip::Stripped;
+use crate::report::text;
+use serde::Serialize;
+
+/// More numbers than this are data, not a manuscript.
+const MOST_NUMBERS: usize = 100_000;
+
+/// The room in which a `\pm` is looked for between a number and its spread.
+const NEAR: usize = 64;
+
+/// Before a number these make it the number of a part, or a version.
+const NAMES: &[&str] = &[
+    "section",
+    "sections",
+    "table",
+    "tables",
+    "figure",
+    "figures",
+    "equation",
+    "equations",
+    "chapter",
+    "chapters",
+    "appendix",
+    "algorithm",
+    "theorem",
+    "lemma",
+    "definition",
+    "proposition",
+    "corollary",
+    "listing",
+    "version",
+    "versions",
+    "python",
+    "pytorch",
+    "torchvision",
+    "torch",
+    "timm",
+    "cuda",
+    "cudnn",
+    "rust",
+    "ubuntu",
+    "linux",
+    "numpy",
+    "scipy",
+    "tensorflow",
+    "jax",
+    "gcc",
+    "sec",
+    "secs",
+    "fig",
+    "figs",
+    "eq",
+    "eqs",
+    "tab",
+];
+
+/// So do these with a full stop; without one, some of [`NAMES`] do.
+const ABBREVIATIONS: &[&str] =
+    &["sec", "secs", "fig", "figs", "eq", "eqs", "tab", "alg", "ch", "app", "v", "ver", "no", "thm", "def"];
+
+/// After a percentage these make it a level.
+const LEVELS: &[&str] = &["confidence", "interval", "intervals", "ci", "cis", "level", "significance", "credible"];
+
+/// After a whole number these make it a percentage.
+const PERCENT: &[&str] = &["points", "point", "percent", "percentage", "pp", "pts"];
+
+/// How the names of lengths end, such as `\linewidth`.
+const MEASURES: &[&str] = &["width", "height", "skip", "sep", "size", "indent", "depth"];
+
+const PLUS_MINUS: &[&str] = &["\\pm", "±", "+-", "+/-"];
+
+/// What a number says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// A value.
+    Value,
+    /// A value with a sign: a difference.
+    Change,
+    /// What follows `\pm`.
+    Spread,
+    /// What a p value lies below, as in `p < 0.05`.
+    Bound,
+}
+
+/// A number that states a result.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Number {
+    /// Counted from 1.
+    pub line: usize,
+    /// In characters, counted from 1.
+    pub column: usize,
+    /// As written, with its sign.
+    pub text: String,
+    pub value: f64,
+    /// What one more in its last digit would add.
+    #[serde(skip)]
+    pub step: f64,
+    pub role: Role,
+    /// It is the spread of the number before it.
+    #[serde(skip)]
+    pub of_previous: bool,
+    /// A comment exempts it.
+    pub ignored: bool,
+}
+
+/// The numbers of a text that state a result, in order.
+///
+/// # Errors
+/// There are more than any manuscript has.
+pub fn numbers(text: &str) -> Result<Vec<Number>> {
+    of_stripped(text, &strip::strip(text))
+}
+
+/// As [`numbers`], of a text that is stripped already.
+pub(super) fn of_stripped(text: &str, stripped: &Stripped) -> Result<Vec<Number>> {
+    let kept = stripped.kept.as_slice();
+    let mut cursor = Cursor::new(text);
+    let mut found: Vec<Number> = Vec::new();
+    // Where the last number that was found ends, and the last that named a part.
+    let (mut previous, mut named, mut at) = (None, None, 0);
+    while at < kept.len() {
+        let Some(token) = Token::at(kept, at) else {
+            at += 1;
+            continue;
+        };
+        at = token.end;
+        let of_previous = previous.is_some_and(|end| token.is_spread_after(end));
+        if token.names_a_part(named) {
+            named = Some(token.end);
+        } else if let Some(role) = token.role(of_previous) {
+            if found.len() == MOST_NUMBERS {
+                return Err(Error::new(format!("holds more than {MOST_NUMBERS} numbers"))
+                    .hint("give a manuscript to `sempair lint`, not its data"));
+            }
+            let (line, column) = cursor.place(token.start);
+            found.push(Number {
+                line,
+                column,
+                text: text::clean(&text::shorten(&text[token.start..token.end], 24)),
+                value: token.value(text),
+                step: 10_f64.powi(token.exponent - token.decimals as i32),
+                role,
+                of_previous,
+                ignored: stripped.ignored.contains(line),
+            });
+            previous = Some(token.end);
+        }
+    }
+    Ok(found)
+}
+
+/// A number within its text.
+struct Token<'a> {
+    kept: &'a [u8],
+    /// Where it starts, with its sign.
+    start: usize,
+    digits: usize,
+    /// Behind its last digit, before an exponent.
+    mantissa: usize,
+    end: usize,
+    negative: bool,
+    /// Digits before the decimal point.
+    whole: usize,
+    /// Digits after it.
+    decimals: usize,
+    exponent: i32,
+    /// It has several points, as a version has.
+    dotted: bool,
+}
+
+impl<'a> Token<'a> {
+    /// The number whose first digit, or whose decimal point, stands at `digits`.
+    fn at(kept: &'a [u8], digits: usize) -> Option<Self> {
+        let number = &kept[digits..];
+        let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+        let point = |at: usize| number.get(at) == Some(&b'.') && is_digit(number.get(at + 1));
+        let starts = is_digit(number.first()) || point(0) && !kept[..digits].ends_with(b".");
+        if !starts {
+            return None;
+        }
+        let mut whole = run(number);
+        // `29,359` is one number, and `1,234.5`.
+        while whole > 0 && number.get(whole) == Some(&b',') && run(&number[whole + 1..]) == 3 {
+            whole += 4;
+        }
+        let decimals = if point(whole) { run(&number[whole + 1..]) } else { 0 };
+        let mut end = whole + if decimals > 0 { decimals + 1 } else { 0 };
+        let dotted = point(end);
+        while point(end) {
+            end += 1 + run(&number[end + 1..]);
+        }
+        let (exponent, tail) = exponent(&number[end..]);
+        let (start, negative) = sign(&kept[..digits]).unwrap_or((digits, false));
+        Some(Self {
+            kept,
+            start,
+            digits,
+            mantissa: digits + end,
+            end: digits + end + tail,
+            negative,
+            whole,
+            decimals,
+            exponent,
+            dotted,
+        })
+    }
+
+    fn value(&self, text: &str) -> f64 {
+        let digits = text[self.digits..self.mantissa].replace(',', "");
+        let value: f64 = format!("{digits}e{}", self.exponent).parse().unwrap_or(f64::NAN);
+        if self.negative { -value } else { value }
+    }
+
+    fn before(&self) -> &'a [u8] {
+        &self.kept[..self.start]
+    }
+
+    fn after(&self) -> &'a [u8] {
+        &self.kept[self.end..]
+    }
+
+    /// What it says; none where it states no result.
+    fn role(&self, of_previous: bool) -> Option<Role> {
+        let spread = of_previous || strip_plus_minus(trim_end(self.before())).is_some();
+        let none = self.dotted
+            || self.is_part_of_a_word()
+            || self.is_length()
+            || self.is_identifier()
+            || self.is_level()
+            || !spread && self.is_index();
+        let result = self.decimals > 0 || spread || self.is_percentage() || self.has_spread();
+        let role = if spread {
+            Role::Spread
+        } else if self.is_bound() {
+            Role::Bound
+        } else if self.start < self.digits {
+            Role::Change
+        } else {
+            Role::Value
+        };
+        (result && !none).then_some(role)
+    }
+
+    /// `GPT-3.5`, `v1.2`, `2.5GB`.
+    fn is_part_of_a_word(&self) -> bool {
+        let before = self.before();
+        let hyphened = before.strip_suffix(b"-").is_some_and(|word| word.last().is_some_and(u8::is_ascii_alphabetic));
+        let (word, command) = last_word(before);
+        let unit = first_word(self.after());
+        hyphened
+            || !word.is_empty() && (!command || word == b"S")
+            || before.last().is_some_and(|byte| b".@#".contains(byte))
+            || !unit.is_empty() && unit != b"s" && !PERCENT.contains(&lower(unit).as_str())
+    }
+
+    /// `x_{0.5}`.
+    fn is_index(&self) -> bool {
+        let before = self.before();
+        before.strip_suffix(b"{").unwrap_or(before).last().is_some_and(|byte| b"_^".contains(byte))
+    }
+
+    /// `0.8\linewidth`; `1.5em` is part of a word.
+    fn is_length(&self) -> bool {
+        let after = self.after().trim_ascii_start();
+        let command = after.strip_prefix(b"\\").map(first_word);
+        command.is_some_and(|name| MEASURES.iter().any(|measure| name.ends_with(measure.as_bytes())))
+    }
+
+    /// An arXiv id such as `2510.08722`, or the start of a DOI such as `10.1109/CVPR`.
+    fn is_identifier(&self) -> bool {
+        let doi = &self.kept[self.digits..self.digits + self.whole] == b"10" && self.after().starts_with(b"/");
+        self.whole == 4 && (4..=5).contains(&self.decimals) || doi && self.decimals >= 4
+    }
+
+    /// `84\%`, `3 points`.
+    fn is_percentage(&self) -> bool {
+        let after = trim_start(self.after());
+        after.starts_with(b"\\%")
+            || after.starts_with(b"\\percent")
+            || PERCENT.contains(&lower(first_word(after)).as_str())
+    }
+
+    /// `95\% confidence interval`, `the 5\% level`.
+    fn is_level(&self) -> bool {
+        let after = trim_start(self.after());
+        let percent = after.strip_prefix(b"\\%").or_else(|| after.strip_prefix(b"\\percent"));
+        let rest = trim_start(percent.unwrap_or(after));
+        let ends = |byte: &u8| byte.is_ascii_digit() || b".,;:&\\".contains(byte);
+        let clause = rest[..rest.len().min(NEAR)].split(ends).next().unwrap_or_default();
+        let words = clause.split(|byte| !byte.is_ascii_alphabetic());
+        self.is_percentage()
+            && words.filter(|word| !word.is_empty()).take(4).any(|word| LEVELS.contains(&lower(word).as_str()))
+    }
+
+    /// `p < 0.05`.
+    fn is_bound(&self) -> bool {
+        let before = trim_end(self.before());
+        let than = ["<", "\\lt", "\\le", "\\leq"].iter().find_map(|sign| before.strip_suffix(sign.as_bytes()));
+        than.is_some_and(|name| ["p", "value", "values"].contains(&lower(last_word(trim_end(name)).0).as_str()))
+    }
+
+    /// A `\pm` follows.
+    fn has_spread(&self) -> bool {
+        let near = &self.after()[..self.after().len().min(NEAR)];
+        PLUS_MINUS.iter().filter_map(|mark| position(near, mark.as_bytes())).any(|at| is_layout(&near[..at]))
+    }
+
+    /// Between the end of another number and this one there is a `\pm`, or the start of an index, and nothing to read.
+    fn is_spread_after(&self, end: usize) -> bool {
+        let Some(between) = self.kept.get(end..self.start).filter(|between| between.len() <= NEAR) else {
+            return false;
+        };
+        let unsigned = self.start == self.digits;
+        unsigned && (between == b"_" || between == b"_{") || strip_plus_minus(trim_end(between)).is_some_and(is_layout)
+    }
+
+    /// `Section 3.2`, `PyTorch 2.1`, and `3.3` in `Sections 3.2 and 3.3`, where `named` is the end of `3.2`.
+    fn names_a_part(&self, named: Option<usize>) -> bool {
+        let links = ["and", "or", "to", "-", "--", ",", "–"];
+        let linked = |end: usize| {
+            let between = self.kept.get(end..self.start).filter(|between| between.len() <= 16);
+            between.is_some_and(|between| links.iter().any(|link| trim_start(trim_end(between)) == link.as_bytes()))
+        };
+        let ties = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'~';
+        let before = self.before();
+        let before = &before[..before.iter().rposition(|byte| !ties(byte)).map_or(0, |last| last + 1)];
+        let abbreviated = before.strip_suffix(b".");
+        let (word, command) = last_word(abbreviated.unwrap_or(before));
+        let word = lower(word);
+        let listed = if abbreviated.is_some() { ABBREVIATIONS } else { NAMES };
+        named.is_some_and(linked)
+            || listed.contains(&word.as_str()) && !command
+            || word == "s" && command
+            || before.ends_with("§".as_bytes())
+    }
+}
+
+/// The number of digits at the start.
+fn run(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+/// The power of ten behind a number, and its length: `e-4`, `\times 10^{-4}`.
+fn exponent(bytes: &[u8]) -> (i32, usize) {
+    let letter = bytes.strip_prefix(b"e").or_else(|| bytes.strip_prefix(b"E"));
+    let times = ["\\times", "\\cdot", "×"].iter().find_map(|sign| trim_start(bytes).strip_prefix(sign.as_bytes()));
+    let power = letter.or_else(|| trim_start(times?).strip_prefix(b"10^"));
+    let parsed = power.and_then(|power| {
+        let braced = power.strip_prefix(b"{");
+        let inner = braced.unwrap_or(power);
+        let signed = usize::from(inner.first().is_some_and(|byte| b"+-".contains(byte)));
+        let length = signed + run(&inner[signed..]).min(3);
+        let value: i32 = std::str::from_utf8(&inner[..length]).ok()?.parse().ok()?;
+        let tail = bytes.len() - inner.len() + length;
+        Some((value, tail + usize::from(braced.is_some() && inner.get(length) == Some(&b'}'))))
+    });
+    parsed.unwrap_or((0, 0))
+}
+
+/// Where a sign that ends `before` starts, and whether it is a minus. What follows another number is an operator or a
+/// dash.
+fn sign(before: &[u8]) -> Option<(usize, bool)> {
+    let marks = [("$-$", true), ("$+$", false), ("−", true), ("-", true), ("+", false)];
+    marks.into_iter().find_map(|(mark, negative)| {
+        let left = before.strip_suffix(mark.as_bytes())?;
+        let operand = |byte: &u8| byte.is_ascii_alphanumeric() || b")]}-+/%".contains(byte);
+        let (word, command) = last_word(left);
+        let unary = !left.last().is_some_and(operand) || command && !word.is_empty();
+        unary.then_some((left.len(), negative))
+    })
+}
+
+/// Without a `\pm` at the end; none where there is none.
+fn strip_plus_minus(bytes: &[u8]) -> Option<&[u8]> {
+    PLUS_MINUS.iter().find_map(|mark| bytes.strip_suffix(mark.as_bytes()))
+}
+
+/// The letters at the end, and whether they are a command.
+fn last_word(bytes: &[u8]) -> (&[u8], bool) {
+    let letters = bytes.iter().rev().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let (left, word) = bytes.split_at(bytes.len() - letters);
+    (word, left.ends_with(b"\\"))
+}
+
+fn first_word(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.iter().take_while(|byte| byte.is_ascii_alphabetic()).count()]
+}
+
+/// A word in small letters; long ones are cut, none that is looked for is.
+fn lower(word: &[u8]) -> String {
+    word.iter().take(16).map(|byte| char::from(byte.to_ascii_lowercase())).collect()
+}
+
+fn position(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
+    bytes.windows(pattern.len()).position(|window| window == pattern)
+}
+
+/// Blanks, dollars and braces, which a reader does not see.
+fn is_blank(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || b"~${}".contains(&byte)
+}
+
+fn trim_end(mut bytes: &[u8]) -> &[u8] {
+    loop {
+        bytes = match bytes {
+            [rest @ .., b'\\', b',' | b';' | b'!' | b' '] => rest,
+            [rest @ .., last] if is_blank(*last) => rest,
+            _ => return bytes,
+        };
+    }
+}
+
+fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    loop {
+        bytes = match bytes {
+            [b'\\', b',' | b';' | b'!' | b' ', rest @ ..] => rest,
+            [first, rest @ ..] if is_blank(*first) => rest,
+            _ => return bytes,
+        };
+    }
+}
+
+/// Whether there is nothing to read: blanks and commands alone.
+fn is_layout(mut bytes: &[u8]) -> bool {
+    loop {
+        bytes = match bytes {
+            [] => return true,
+            [b'\\', b'\\', ..] => return false,
+            [b'\\', rest @ ..] => &rest[first_word(rest).len().max(1).min(rest.len())..],
+            [first, rest @ ..] if is_blank(*first) || b"_^(".contains(first) => rest,
+            _ => return false,
+        };
+    }
+}

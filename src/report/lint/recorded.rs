@@ -1,0 +1,326 @@
+//! Every figure that a report has, by value: means, seeds, intervals, differences, p values, the paper's, and settings.
+
+use crate::harness::experiment::Expected;
+use crate::harness::experiment::Row;
+use crate::harness::record::Record;
+use crate::harness::record::Status;
+use crate::report::lint::numbers::Number;
+use crate::report::lint::numbers::Role;
+use crate::report::results::Cell;
+use crate::report::results::ClaimResult;
+use crate::report::results::Input;
+use crate::report::results::Results;
+use crate::report::results::TableResults;
+use crate::report::text;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::collections::HashSet;
+
+/// Rounding to the decimals that a manuscript gives, either way at a half, moves a figure by half a step; this much more
+/// is the arithmetic's.
+const SLACK: f64 = 1e-9;
+
+/// The level of the report's intervals and tests.
+const LEVEL: f64 = 0.05;
+
+/// What kind of figure, in the order in which matches are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Mean,
+    Paper,
+    Difference,
+    Seed,
+    End,
+    P,
+    Margin,
+    Spread,
+    Setting,
+}
+
+/// A figure that is recorded.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Figure {
+    /// Whose it is, such as `transfer, SimCLR (SP) on synth-10, linear`.
+    pub of: String,
+    /// Which of its figures, such as `mean` or `seed 0`.
+    pub part: String,
+    pub value: f64,
+    /// The ends of the ids of the runs behind it.
+    pub runs: Vec<String>,
+    #[serde(skip)]
+    kind: Kind,
+}
+
+impl Figure {
+    /// Whose it is and which.
+    pub fn name(&self) -> String {
+        format!("{}, {}", self.of, self.part)
+    }
+
+    /// Whether it is what the manuscript says, rounded.
+    pub(super) fn rounds_to(&self, number: &Number) -> bool {
+        let value =
+            if self.kind == Kind::Difference && number.role == Role::Value { self.value.abs() } else { self.value };
+        (value - number.value).abs() <= number.step / 2.0 + SLACK
+    }
+}
+
+/// Figures in the order of their values.
+type Index = Vec<(f64, usize)>;
+
+/// Figures that can be looked up by value.
+pub(super) struct Figures {
+    all: Vec<Figure>,
+    values: Index,
+    changes: Index,
+    spreads: Index,
+    p: Index,
+    settings: Index,
+    by_name: HashMap<(String, String), usize>,
+}
+
+impl Figures {
+    /// The figures of a report, with its settings.
+    pub fn current(input: &Input, results: &Results) -> Self {
+        let mut all = of_results(results);
+        all.extend(settings(input));
+        let level = ("every table".to_owned(), "level of tests and intervals".to_owned());
+        all.push(Figure { of: level.0, part: level.1, value: LEVEL, runs: Vec::new(), kind: Kind::Setting });
+        Self::new(all)
+    }
+
+    /// The figures that reports would have had before, and of those runs that `current` leaves out.
+    pub fn earlier(before: &[(&Input, &Results)], current: (&Input, &Results)) -> Self {
+        let mut all = Vec::new();
+        for (input, results) in before {
+            all.extend(of_results(results));
+            all.extend(settings(input));
+        }
+        all.extend(before.iter().chain([&current]).flat_map(|(input, results)| left_out(input, results)));
+        Self::new(all)
+    }
+
+    fn new(mut all: Vec<Figure>) -> Self {
+        all.sort_by_key(|figure| figure.kind);
+        let index = |key: &dyn Fn(&Figure) -> Option<f64>| {
+            let mut index: Index = all.iter().enumerate().filter_map(|(i, figure)| Some((key(figure)?, i))).collect();
+            index.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            index
+        };
+        let only = |kind: Kind| index(&move |figure: &Figure| (figure.kind == kind).then_some(figure.value));
+        let values = index(&|figure| match figure.kind {
+            Kind::Spread | Kind::Setting => None,
+            // `Worse by 2.1 points` says -2.1.
+            Kind::Difference => Some(figure.value.abs()),
+            _ => Some(figure.value).filter(|value| *value >= 0.0),
+        });
+        let changes = index(&|figure| match figure.kind {
+            Kind::Spread | Kind::Setting => None,
+            Kind::Difference | Kind::End => Some(figure.value),
+            _ => Some(figure.value).filter(|value| *value < 0.0),
+        });
+        let (spreads, p, settings) = (only(Kind::Spread), only(Kind::P), only(Kind::Setting));
+        let names = all.iter().enumerate().rev();
+        let by_name = names.map(|(i, figure)| ((figure.of.clone(), figure.part.clone()), i)).collect();
+        Self { values, changes, spreads, p, settings, by_name, all }
+    }
+
+    /// Every figure that the number may be, in order of kind.
+    pub fn matching(&self, number: &Number) -> Vec<&Figure> {
+        let half = number.step / 2.0 + SLACK;
+        let rounded = |index| within(index, number.value - half, number.value + half);
+        let mut found: Vec<usize> = match number.role {
+            Role::Value => rounded(&self.values).collect(),
+            Role::Change => rounded(&self.changes).collect(),
+            Role::Spread => rounded(&self.spreads).collect(),
+            Role::Bound => within(&self.p, 0.0, number.value + SLACK).collect(),
+        };
+        if found.is_empty() && number.role != Role::Spread {
+            // A setting is written as it is, never rounded.
+            let exact = number.value.abs() * SLACK;
+            found.extend(within(&self.settings, number.value - exact, number.value + exact));
+        }
+        found.sort_unstable();
+        found.into_iter().map(|i| &self.all[i]).collect()
+    }
+
+    /// Figures of one cell that a number and its spread may be, as two lists; empty where there is no such cell.
+    pub fn matching_pair(&self, number: &Number, spread: &Number) -> (Vec<&Figure>, Vec<&Figure>) {
+        let (mut values, mut spreads) = (self.matching(number), self.matching(spread));
+        let of = |figures: &[&Figure]| figures.iter().map(|figure| figure.of.clone()).collect::<HashSet<String>>();
+        // A spread is about a mean or a difference.
+        values.retain(|figure| [Kind::Mean, Kind::Difference].contains(&figure.kind));
+        let with_spread = of(&spreads);
+        values.retain(|figure| with_spread.contains(&figure.of));
+        let with_value = of(&values);
+        spreads.retain(|figure| with_value.contains(&figure.of));
+        (values, spreads)
+    }
+
+    /// The figure next to a number.
+    pub fn nearest(&self, number: &Number) -> Option<&Figure> {
+        let index = match number.role {
+            Role::Value => &self.values,
+            Role::Change => &self.changes,
+            Role::Spread => &self.spreads,
+            Role::Bound => &self.p,
+        };
+        let after = index.partition_point(|(value, _)| *value < number.value);
+        let beside = [after.checked_sub(1), Some(after)].into_iter().flatten().filter_map(|i| index.get(i));
+        let (_, nearest) = beside.min_by(|a, b| (a.0 - number.value).abs().total_cmp(&(b.0 - number.value).abs()))?;
+        Some(&self.all[*nearest])
+    }
+
+    /// The spread of any of these cells that is next to a number.
+    pub fn nearest_spread(&self, number: &Number, cells: &[&Figure]) -> Option<&Figure> {
+        let cells: HashSet<&str> = cells.iter().map(|figure| figure.of.as_str()).collect();
+        let spreads =
+            self.spreads.iter().map(|(_, i)| &self.all[*i]).filter(|spread| cells.contains(spread.of.as_str()));
+        spreads.min_by(|a, b| (a.value - number.value).abs().total_cmp(&(b.value - number.value).abs()))
+    }
+
+    /// The figure of that name.
+    pub fn named(&self, of: &str, part: &str) -> Option<&Figure> {
+        self.by_name.get(&(of.to_owned(), part.to_owned())).map(|i| &self.all[*i])
+    }
+}
+
+fn within(index: &Index, low: f64, high: f64) -> impl Iterator<Item = usize> + '_ {
+    let from = index.partition_point(|(value, _)| *value < low);
+    index[from..].iter().take_while(move |(value, _)| *value <= high).map(|(_, i)| *i)
+}
+
+/// The end of a run's id, as lists of runs show it.
+fn short(id: &str) -> String {
+    let from = id.chars().count().saturating_sub(8);
+    text::clean(&id.chars().skip(from).collect::<String>())
+}
+
+fn of_results(results: &Results) -> Vec<Figure> {
+    let cells = results.tables.iter().flat_map(|table| table.cells.iter().flat_map(|cell| of_cell(table, cell)));
+    let claims = results.tables.iter().flat_map(|table| table.claims.iter().flat_map(|claim| of_claim(table, claim)));
+    cells.chain(claims).collect()
+}
+
+/// `transfer, SimCLR (SP) on synth-10, linear`.
+fn place(table: &TableResults, what: &str, column: &str, metric: &str) -> String {
+    let column = table.columns.iter().find(|c| c.id == column).map_or(column, |c| &c.title);
+    let metric = table.metrics.iter().find(|m| m.id == metric).map_or(metric, |m| &m.title);
+    text::clean(&format!("{}, {what} on {column}, {metric}", table.id))
+}
+
+fn of_cell(table: &TableResults, cell: &Cell) -> Vec<Figure> {
+    let row = text::name(&cell.row);
+    let of = place(table, &row, &cell.column, &cell.metric);
+    let all: Vec<String> = cell.runs.iter().map(|id| short(id)).collect();
+    let figure = |kind, part: &str, value: f64, runs: &[String]| Figure {
+        of: of.clone(),
+        part: part.into(),
+        value,
+        runs: runs.to_vec(),
+        kind,
+    };
+    let mut figures = Vec::new();
+    figures.extend(cell.mean.map(|mean| figure(Kind::Mean, "mean", mean, &all)));
+    figures.extend(cell.sd.map(|sd| figure(Kind::Spread, "standard deviation", sd, &all)));
+    if let (Some(mean), Some((low, high))) = (cell.mean, cell.ci95) {
+        figures.push(figure(Kind::Spread, "half-width of the 95 % interval", (mean - low).max(high - mean), &all));
+        figures.push(figure(Kind::End, "lower end of the 95 % interval", low, &all));
+        figures.push(figure(Kind::End, "upper end of the 95 % interval", high, &all));
+    }
+    let runs = cell.seeds.iter().zip(&cell.values).zip(&all);
+    figures.extend(
+        runs.map(|((seed, value), run)| figure(Kind::Seed, &format!("seed {seed}"), *value, std::slice::from_ref(run))),
+    );
+    // The paper's figure is of its own column, for which ours may stand in.
+    let theirs = cell.paper_column.as_ref().filter(|_| cell.substitute).unwrap_or(&cell.column);
+    let of_paper = place(table, &row, theirs, &cell.metric);
+    figures.extend(cell.paper.map(|value| Figure { of: of_paper, ..figure(Kind::Paper, "the paper's", value, &[]) }));
+    figures
+}
+
+fn of_claim(table: &TableResults, claim: &ClaimResult) -> Vec<Figure> {
+    let side = |rows: &[Row]| rows.iter().map(text::name).collect::<Vec<_>>().join(" + ");
+    let what = format!("{} minus {}", side(&claim.plus), side(&claim.minus));
+    let of = place(table, &what, &claim.column, &claim.metric);
+    let (low, high) = claim.ci95.unzip();
+    let margin = match claim.expected {
+        Expected::AtLeast(margin) | Expected::Within(margin) => Some(margin).filter(|margin| *margin != 0.0),
+    };
+    let half = claim.ci95.map(|(low, high)| (high - low) / 2.0);
+    let parts = [
+        (Kind::Difference, "difference", claim.difference),
+        (Kind::Difference, "the paper's difference", paper_difference(table, claim)),
+        (Kind::End, "lower end of the 95 % interval", low),
+        (Kind::End, "upper end of the 95 % interval", high),
+        (Kind::Spread, "half-width of the 95 % interval", half),
+        (Kind::P, "p of the sign-flip test", claim.p),
+        (Kind::P, "smallest possible p", claim.p_floor),
+        (Kind::P, "p of the t test", claim.t_p),
+        (Kind::P, "p after Holm", claim.holm_p),
+        (Kind::Margin, "margin", margin),
+    ];
+    let figure = |(kind, part, value): (Kind, &str, Option<f64>)| {
+        Some(Figure { of: of.clone(), part: part.into(), value: value?, runs: Vec::new(), kind })
+    };
+    parts.into_iter().filter_map(figure).collect()
+}
+
+/// The claim's contrast in the paper's own figures.
+fn paper_difference(table: &TableResults, claim: &ClaimResult) -> Option<f64> {
+    let of_row = |row: &Row| {
+        let mut cells = table.cells.iter().filter(|cell| cell.column == claim.column && cell.metric == claim.metric);
+        cells.find(|cell| cell.row == *row)?.paper
+    };
+    let sum = |rows: &[Row]| rows.iter().map(of_row).sum::<Option<f64>>();
+    Some(sum(&claim.plus)? - sum(&claim.minus)?)
+}
+
+/// Single values of completed runs that were offered but not used.
+fn left_out(input: &Input, results: &Results) -> Vec<Figure> {
+    let excluded: HashSet<&str> = results.excluded.iter().map(|excluded| excluded.run.as_str()).collect();
+    let mut figures = Vec::new();
+    for ((_, records), table) in input.tables.iter().zip(&results.tables) {
+        let unused = records.iter().filter(|r| excluded.contains(r.id.as_str()) && r.status == Status::Completed);
+        figures.extend(unused.flat_map(|record| of_record(table, record)));
+    }
+    figures
+}
+
+fn of_record(table: &TableResults, record: &Record) -> Vec<Figure> {
+    let known = |(metric, _): &(&String, &f64)| table.metrics.iter().any(|m| m.id == **metric);
+    let figure = |(metric, value): (&String, &f64)| Figure {
+        of: place(table, &text::name(&record.row), &record.column, metric),
+        part: format!("seed {}", record.seed),
+        value: *value,
+        runs: vec![short(&record.id)],
+        kind: Kind::Seed,
+    };
+    record.metrics.iter().filter(known).map(figure).collect()
+}
+
+/// Every number among the settings of a table's runs, once.
+fn settings(input: &Input) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for (table, records) in &input.tables {
+        let mut seen = HashSet::new();
+        for setting in records.iter().flat_map(|record| &record.settings) {
+            for value in numbers_in(&setting.value) {
+                if seen.insert((&setting.key, value.to_bits())) {
+                    let (of, part) = (format!("{}'s settings", table.id), text::clean(&setting.key));
+                    figures.push(Figure { of, part, value, runs: Vec::new(), kind: Kind::Setting });
+                }
+            }
+        }
+    }
+    figures
+}
+
+fn numbers_in(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Number(number) => number.as_f64().into_iter().collect(),
+        Value::Array(values) => values.iter().flat_map(numbers_in).collect(),
+        _ => Vec::new(),
+    }
+}
