@@ -3,6 +3,7 @@
 use sempair::harness::experiment::Row;
 use sempair::harness::experiment::Table;
 use sempair::harness::record::Record;
+use sempair::harness::record::Setting;
 use sempair::report::Input;
 use sempair::report::render;
 use sempair::report::results;
@@ -173,7 +174,7 @@ fn the_markdown_table_reads_as_a_paper() {
     - **✓ Reproduced on stand-in data.** SimCLR learns better features from SP than from AP on CIFAR-10. synth-10, linear. SimCLR (SP) minus SimCLR (AP): +10.3 points, 95 % interval +7.2 to +13.5, margin 0.8; 3 common seeds; p = 0.25 (smallest possible 0.25); t test p = 0.005, Holm = 0.010.
     - **✗ Not reproduced on stand-in data.** SimCLR learns better features from SP than from AP on STL-10. synth-stl, linear. SimCLR (SP) minus SimCLR (AP): +10.3 points, 95 % interval +7.2 to +13.5, margin 30; 3 common seeds; p = 0.25 (smallest possible 0.25); t test p = 0.005, Holm = 0.010.
 
-    A claim is about a difference: one row or a sum of rows less another, seed by seed over the seeds that all of them have; its mean has a 95 % t interval. Most claims say that it is at least some margin (0 where the paper only says better). Reproduced: the mean reaches the margin and the whole interval lies above 0. Not reproduced: the whole interval lies at or below the margin. A claim of practically no difference names the most that counts as none. Reproduced: both one-sided t tests against it reject at 5 %, so that the 90 % interval lies within. Not reproduced: the whole 95 % interval lies outside. Inconclusive: everything else, and always with fewer than two common seeds; the number of seeds that would decide supposes that mean and spread stay as they are. p: exact two-sided sign-flip test on the same differences, with the smallest value that this number of seeds can give.
+    A claim is about a difference: one row or a sum of rows less another, seed by seed over the seeds that all of them have; its mean has a 95 % t interval. Most claims say that it is at least some margin (0 where the paper only says better). Reproduced: the mean reaches the margin and the whole interval lies above 0. Not reproduced: the whole interval lies at or below the margin. A claim of practically no difference names the most that counts as none. Reproduced: both one-sided t tests against it reject at 5 %, so that the 90 % interval lies within. Not reproduced: the whole 95 % interval lies outside. Inconclusive: everything else, and always with fewer than two common seeds, or where all seeds differ by exactly the same amount, since a few that agree by chance say nothing of their spread; the number of seeds that would decide supposes that mean and spread stay as they are. p: exact two-sided sign-flip test on the same differences, with the smallest value that this number of seeds can give.
 
     ## Linear evaluation
 
@@ -498,7 +499,7 @@ fn hostile_names_stay_text_in_every_format() {
         run.curves = curves.clone();
         (run.id, run.data[0].name, run.data[0].description) =
             (format!("{HOSTILE}{seed}"), HOSTILE.into(), HOSTILE.into());
-        run.settings[0].origin = HOSTILE.to_string();
+        run.settings = run.settings.iter().map(|set| Setting { origin: HOSTILE.to_string(), ..set.clone() }).collect();
         (run.host.cpu, run.curves[0].name, run.curves[0].y_title) = (HOSTILE.into(), HOSTILE.into(), HOSTILE.into());
         all.push(run);
     }
@@ -537,6 +538,20 @@ fn a_table_without_runs_still_renders() {
     assert!(markdown.contains("No completed run yet."));
     assert!(markdown.contains("1 run started (1 failed)"));
     assert!(summary.contains("lack runs"));
+}
+
+#[test]
+fn a_seed_that_was_planned_and_nowhere_run_is_named() {
+    let mut records = records();
+    let planned = |seeds: u64| Setting { key: "seeds".into(), value: json!(seeds), origin: "--set".into() };
+    for (record, seeds) in records.iter_mut().zip((0..).map(|i| if i == 20 { 4 } else { 9 })) {
+        record.settings = [planned(seeds)].into_iter().collect();
+    }
+    // The newest run's word counts.
+    records[20].started = "2026-11-24T00:00:00Z".into();
+    let missing = results(&input(table(), records.clone(), &records)).tables.remove(0).missing;
+    let all = missing.iter().filter(|hole| hole.ends_with("no completed run for seed 3.")).count();
+    assert_eq!((all, missing.len()), (6, 6), "{missing:?}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::harness::provenance::Build;
 use crate::harness::provenance::Compute;
 use crate::harness::provenance::Git;
 use crate::harness::provenance::Host;
+use crate::harness::settings::SharedSettings;
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Value;
@@ -118,7 +119,7 @@ pub struct RecordV1 {
     #[serde(default)]
     pub seed: u64,
     #[serde(default)]
-    pub settings: Vec<Setting>,
+    pub settings: SharedSettings,
     #[serde(default)]
     pub inputs: Value,
     #[serde(default)]

@@ -130,6 +130,7 @@ pub fn run<S: Serialize + Sync>(
         renewed: options.force.then(HashSet::new),
         total: places.len(),
         left: places.iter().map(|place| place.seconds).sum(),
+        took: (0.0, 0.0),
         started: 0,
         reused: 0,
         settings: &resolved.settings,
@@ -188,6 +189,8 @@ struct Bench<'a, S> {
     total: usize,
     /// Seconds that the cells not done yet are reckoned to take.
     left: f64,
+    /// Seconds that the cells run here took, and what they were reckoned to take.
+    took: (f64, f64),
     started: usize,
     reused: usize,
     settings: &'a S,
@@ -240,6 +243,12 @@ impl<S: Serialize + Sync> Bench<'_, S> {
         self.budget.map(|budget| budget - self.start.elapsed().as_secs_f64())
     }
 
+    /// What cells took here over what they were reckoned to take, once that is more than a few seconds.
+    fn slowness(&self) -> f64 {
+        let (took, reckoned) = self.took;
+        if reckoned > 5.0 { took / reckoned } else { 1.0 }
+    }
+
     /// Runs the cell, or finds its result.
     fn attempt(&mut self, plan: &Plan<'_, S>, place: &Place) -> Result<Attempt> {
         let cell = &plan.cells[place.cell];
@@ -248,7 +257,7 @@ impl<S: Serialize + Sync> Bench<'_, S> {
             return Ok(Attempt::Done(id.to_owned()));
         }
         self.interrupt.check()?;
-        if self.unspent().is_some_and(|left| left <= 0.0 || self.estimate.seconds(cell) > left) {
+        if self.unspent().is_some_and(|left| left <= 0.0 || self.slowness() * self.estimate.seconds(cell) > left) {
             return Ok(Attempt::Skipped);
         }
         let key = |need: &Need| stage_key(&need.stage, &need.inputs, &self.template.compute);
@@ -268,8 +277,10 @@ impl<S: Serialize + Sync> Bench<'_, S> {
         self.started += 1;
         let record = self.run(plan.experiment, cell, record, running)?;
         self.left -= place.seconds;
+        self.took = (self.took.0 + record.seconds, self.took.1 + place.seconds);
         let labels: Vec<&str> = cell.row.iter().map(|(_, label)| label.as_str()).collect();
-        let left = self.unspent().map_or(self.left, |unspent| unspent.min(self.left));
+        let left = self.slowness() * self.left;
+        let left = self.unspent().map_or(left, |unspent| unspent.min(left));
         let to_go = if left > 1.0 { format!("; about {} to go", duration(left)) } else { String::new() };
         self.progress.line(&format!(
             "[{}/{}] {} {} {} seed {}: {} ({}{to_go})",

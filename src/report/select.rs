@@ -8,6 +8,9 @@ use crate::harness::record::Status;
 use crate::report::results::Excluded;
 use crate::report::text;
 
+/// Nobody plans more seeds; a record that says so is damaged.
+const MOST_SEEDS: u64 = 1000;
+
 /// The runs behind one table, sorted by row, column, seed; at most one for each.
 pub(super) struct Selection<'a> {
     pub table: &'a Table,
@@ -42,7 +45,7 @@ impl<'a> Selection<'a> {
     /// What the table lacks, one sentence per hole. A baseline may have fewer seeds than the rows, since some need only
     /// one, and it is not measured where a column lacks the table's first metric, such as that of training times.
     pub fn missing(&self, all: &[Record]) -> Vec<String> {
-        let mut seeds: Vec<u64> = self.records.iter().map(|r| r.seed).collect();
+        let mut seeds: Vec<u64> = self.records.iter().map(|r| r.seed).chain(0..self.planned_seeds()).collect();
         seeds.sort_unstable();
         seeds.dedup();
         let mut holes = Vec::new();
@@ -58,6 +61,13 @@ impl<'a> Selection<'a> {
             }
         }
         holes
+    }
+
+    /// How many seeds the newest run was one of, by its settings: a budget may have left some out.
+    fn planned_seeds(&self) -> u64 {
+        let newest = self.records.iter().max_by(|a, b| age(a).cmp(&age(b)));
+        let seeds = newest.and_then(|record| record.settings.iter().find(|setting| setting.key == "seeds"));
+        seeds.and_then(|setting| setting.value.as_u64()).unwrap_or(0).min(MOST_SEEDS)
     }
 
     fn hole(&self, row: &Row, column: &str, title: &str, empty: bool, lacking: &[u64], all: &[Record]) -> String {

@@ -23,7 +23,8 @@ pub const VERDICT_RULE: &str = "A claim is about a difference: one row or a sum 
     reproduced: the whole interval lies at or below the margin. A claim of practically no difference names the most \
     that counts as none. Reproduced: both one-sided t tests against it reject at 5 %, so that the 90 % interval lies \
     within. Not reproduced: the whole 95 % interval lies outside. Inconclusive: everything else, and always with fewer \
-    than two common seeds; the number of seeds that would decide supposes that mean and spread stay as they are.";
+    than two common seeds, or where all seeds differ by exactly the same amount, since a few that agree by chance say \
+    nothing of their spread; the number of seeds that would decide supposes that mean and spread stay as they are.";
 
 /// What the runs say about a claim; see [`VERDICT_RULE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -54,7 +55,7 @@ pub struct Summary {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Paired {
     pub difference: Summary,
-    /// Two-sided p of the paired t test; none for one pair.
+    /// Two-sided p of the paired t test; none for one pair, or where all differ by one amount that is not 0.
     pub t_p: Option<f64>,
     /// Two-sided p of the exact sign-flip test; none for more than 20 pairs.
     pub sign_flip_p: Option<f64>,
@@ -79,7 +80,7 @@ pub fn paired(differences: &[f64]) -> Option<Paired> {
     let difference = summary(differences)?;
     Some(Paired {
         difference,
-        t_p: difference.sd.map(|sd| t_test_p(&difference, sd)),
+        t_p: difference.sd.filter(|_| !agrees_by_chance(&difference)).map(|sd| t_test_p(&difference, sd)),
         sign_flip_p: sign_flip_p(differences),
         sign_flip_floor: 2.0_f64.powi(1 - difference.n as i32).min(1.0),
     })
@@ -88,6 +89,9 @@ pub fn paired(differences: &[f64]) -> Option<Paired> {
 /// Applies [`VERDICT_RULE`].
 pub fn verdict(difference: &Summary, expected: Expected) -> Verdict {
     let Some((low, high)) = difference.ci95 else { return Verdict::Inconclusive };
+    if agrees_by_chance(difference) {
+        return Verdict::Inconclusive;
+    }
     match expected {
         Expected::AtLeast(margin) if difference.mean >= margin && low > 0.0 => Verdict::Reproduced,
         Expected::AtLeast(margin) if high <= margin => Verdict::NotReproduced,
@@ -101,6 +105,9 @@ pub fn verdict(difference: &Summary, expected: Expected) -> Verdict {
 /// Schuirmann 1987); none for one value.
 pub fn equivalence_p(difference: &Summary, margin: f64) -> Option<f64> {
     let Summary { n, mean, sd, .. } = *difference;
+    if agrees_by_chance(difference) {
+        return None;
+    }
     let error = sd? / (n as f64).sqrt();
     // The nearer bound decides.
     let room = margin - mean.abs();
@@ -182,10 +189,15 @@ fn half_width(n: usize, sd: f64) -> f64 {
     t_distribution(n).inverse_cdf(0.975) * sd / (n as f64).sqrt()
 }
 
+/// All seeds differ by one amount that is not 0. Accuracies are counted in whole items, so a few seeds may do so by chance,
+/// and a spread of 0 is no estimate. Differences that are all 0 are another matter: the rows are one.
+fn agrees_by_chance(difference: &Summary) -> bool {
+    difference.sd == Some(0.0) && difference.mean != 0.0
+}
+
 fn t_test_p(difference: &Summary, sd: f64) -> f64 {
     if sd == 0.0 {
-        // All seeds differ by the same amount: certain unless that amount is zero.
-        return if difference.mean == 0.0 { 1.0 } else { 0.0 };
+        return 1.0;
     }
     let t = difference.mean / (sd / (difference.n as f64).sqrt());
     2.0 * t_distribution(difference.n).cdf(-t.abs())
@@ -333,5 +345,9 @@ mod tests {
         assert_eq!(of(3.0, -0.1, 6.1, 0.8), Verdict::Inconclusive);
         assert_eq!(of(-2.0, -3.0, -1.0, 0.0), Verdict::NotReproduced);
         assert_eq!(of(0.0, 0.0, 0.0, 0.0), Verdict::NotReproduced); // equal is not better
+        let same = paired(&[-2.75, -2.75]).unwrap();
+        assert_eq!((same.t_p, equivalence_p(&same.difference, 5.0)), (None, None));
+        assert_eq!(verdict(&same.difference, Expected::AtLeast(0.0)), Verdict::Inconclusive);
+        assert_eq!(verdict(&same.difference, Expected::Within(5.0)), Verdict::Inconclusive);
     }
 }

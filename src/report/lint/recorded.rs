@@ -305,7 +305,7 @@ fn settings(input: &Input) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (table, records) in &input.tables {
         let mut seen = HashSet::new();
-        for setting in records.iter().flat_map(|record| &record.settings) {
+        for setting in records.iter().flat_map(|record| record.settings.iter()) {
             for value in numbers_in(&setting.value) {
                 if seen.insert((&setting.key, value.to_bits())) {
                     let (of, part) = (format!("{}'s settings", table.id), text::clean(&setting.key));
