@@ -290,7 +290,7 @@ impl<S: Serialize + Sync> Bench<'_, S> {
             labels.join(" "),
             cell.column,
             cell.seed,
-            headline(&plan.table, &record.metrics),
+            headline(&plan.table, &cell.column, &record.metrics),
             duration(record.seconds),
         ));
         Ok(Attempt::Done(record.id))
@@ -428,10 +428,19 @@ fn template<S>(resolved: &Resolved<S>, profile: &str, compute: &Compute, options
     }
 }
 
-/// The table's first metric that the cell has.
-fn headline(table: &Table, metrics: &BTreeMap<String, f64>) -> String {
-    let value = table.metrics.iter().find_map(|metric| metrics.get(&metric.id));
-    value.or_else(|| metrics.values().next()).map_or_else(|| "done".to_owned(), |value| format!("{value:.1}"))
+/// The first metric of the column that the cell has.
+fn headline(table: &Table, column: &str, metrics: &BTreeMap<String, f64>) -> String {
+    let column = table.columns.iter().find(|other| other.id == column);
+    let shown = table.metrics.iter().filter(|metric| column.is_none_or(|column| column.has(&metric.id)));
+    let value = shown.into_iter().find_map(|metric| metrics.get(&metric.id));
+    value.or_else(|| metrics.values().next()).map_or_else(
+        || "done".to_owned(),
+        |&value| {
+            // A share or a cosine would be lost in one decimal.
+            let decimals = if value.abs() < 2.0 { 2 } else { 1 };
+            format!("{value:.decimals$}")
+        },
+    )
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

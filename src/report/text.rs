@@ -39,7 +39,7 @@ pub(super) fn status(status: Status) -> &'static str {
 }
 
 /// A mean with its interval, cut to the uncertainty: one decimal, none where the half-width is 10 or more, two
-/// where it is below 0.05. An interval that the valid range cuts short is given by its ends.
+/// where it is below 0.05 or mean and half-width are small, as those of shares and cosines are. An interval that the valid range cuts short is given by its ends.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Measured {
     pub mean: String,
@@ -50,12 +50,10 @@ pub(super) struct Measured {
 /// Formats a mean with its interval.
 pub(super) fn measured(mean: f64, ci95: Option<(f64, f64)>) -> Measured {
     let Some((low, high)) = ci95 else {
-        // A share or a cosine would be lost in one decimal.
-        let digits = if mean.abs() < 2.0 { 2 } else { 1 };
-        return Measured { mean: fixed(mean, digits), plus_minus: None, ends: None };
+        return Measured { mean: fixed(mean, if is_small(mean) { 2 } else { 1 }), plus_minus: None, ends: None };
     };
     let half = (mean - low).max(high - mean);
-    let digits = decimals(half);
+    let digits = if is_small(mean.abs().max(half)) { 2 } else { decimals(half) };
     let symmetric = ((mean - low) - (high - mean)).abs() <= 1e-9 * half.max(1.0);
     Measured {
         mean: fixed(mean, digits),
@@ -85,7 +83,7 @@ pub(super) fn difference(mean: f64, ci95: Option<(f64, f64)>, unit: &str) -> Str
     match ci95 {
         None => format!("{}{unit}, no interval", signed(mean, 1)),
         Some((low, high)) => {
-            let digits = decimals((high - low) / 2.0);
+            let digits = if unit.is_empty() { 2 } else { decimals((high - low) / 2.0) };
             let [mean, low, high] = [mean, low, high].map(|v| signed(v, digits));
             format!("{mean}{unit}, 95 % interval {low} to {high}")
         }
@@ -134,6 +132,11 @@ pub(super) fn fixed(value: f64, digits: usize) -> String {
 fn signed(value: f64, digits: usize) -> String {
     let text = fixed(value, digits);
     if text.starts_with('−') || text.chars().all(|c| c == '0' || c == '.') { text } else { format!("+{text}") }
+}
+
+/// Below 2 either way, where one decimal says little.
+fn is_small(value: f64) -> bool {
+    value.abs() < 2.0
 }
 
 fn decimals(half: f64) -> usize {
@@ -270,6 +273,8 @@ mod tests {
         assert_eq!(measured(54.237, Some((34.2, 74.274))).plain(), "54 ± 20");
         assert_eq!(measured(54.237, Some((54.217, 54.257))).plain(), "54.24 ± 0.02");
         assert_eq!(measured(54.237, None).plain(), "54.2");
+        assert_eq!(measured(0.704, Some((0.6, 0.808))).plain(), "0.70 ± 0.10");
+        assert_eq!(measured(0.704, None).plain(), "0.70");
         assert_eq!(measured(3.0, Some((0.0, 7.1))).plain(), "3.0 (0.0 to 7.1)");
         assert_eq!(measured(5.0, Some((5.0, 5.0))).plain(), "5.0 ± 0.0");
         assert_eq!(fixed(-0.04, 1), "0.0");

@@ -222,8 +222,9 @@ fn p_values(claim: &ClaimResult) -> String {
         words += &format!("; t test p {}, Holm {}", text::p_value(p), text::p_value(holm));
     }
     if !claim.mcnemar.is_empty() {
-        let of_seeds: Vec<String> = claim.mcnemar.iter().map(|test| text::p_value(test.p)).collect();
-        words += &format!("; McNemar's p on the test images, seed by seed, {}", of_seeds.join(", "));
+        let of_seeds: Vec<String> =
+            claim.mcnemar.iter().map(|test| text::p_value(test.p).trim_start_matches("= ").to_string()).collect();
+        words += &format!("; McNemar's p on the test images, seed by seed: {}", of_seeds.join(", "));
     }
     words
 }

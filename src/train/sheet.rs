@@ -120,7 +120,7 @@ fn metric(id: &str) -> MetricInfo {
         TOP1 => ("linear", "%"),
         KNN => ("k-NN", "%"),
         SECONDS => ("time", "s"),
-        EXACT => ("share of one category", ""),
+        EXACT => ("exact", ""),
         COSINE => ("cosine", ""),
         other => unreachable!("a column measures `{other}`"),
     };
