@@ -80,10 +80,12 @@ impl Measured {
 
 /// A signed difference with its interval, as in `+3.5 points, 95 % interval +2.3 to +4.6`.
 pub(super) fn difference(mean: f64, ci95: Option<(f64, f64)>, unit: &str) -> String {
+    // What has no unit is a share or a cosine.
+    let digits = |half: f64| if unit.is_empty() { 2 } else { decimals(half) };
     match ci95 {
-        None => format!("{}{unit}, no interval", signed(mean, 1)),
+        None => format!("{}{unit}, no interval", signed(mean, digits(1.0))),
         Some((low, high)) => {
-            let digits = if unit.is_empty() { 2 } else { decimals((high - low) / 2.0) };
+            let digits = digits((high - low) / 2.0);
             let [mean, low, high] = [mean, low, high].map(|v| signed(v, digits));
             format!("{mean}{unit}, 95 % interval {low} to {high}")
         }
@@ -279,6 +281,8 @@ mod tests {
         assert_eq!(measured(5.0, Some((5.0, 5.0))).plain(), "5.0 ± 0.0");
         assert_eq!(fixed(-0.04, 1), "0.0");
         assert_eq!(difference(-1.23, Some((-2.5, 0.04)), " points"), "−1.2 points, 95 % interval −2.5 to 0.0");
+        assert_eq!(difference(0.024, None, ""), "+0.02, no interval");
+        assert_eq!(difference(0.2, Some((0.1, 0.3)), ""), "+0.20, 95 % interval +0.10 to +0.30");
     }
 
     #[test]
