@@ -310,7 +310,7 @@ fn of_two_who_want_a_run_one_begins_it() {
     let project = Project::new();
     project.run(false).unwrap();
     let ledger = project.ledger();
-    let (mut one, mut other) = (ledger.watch().unwrap(), ledger.watch().unwrap());
+    let (mut one, mut other) = (ledger.watch(&project.records()), ledger.watch(&project.records()));
     let record = |id: &str, key: &str| Record {
         id: id.to_owned(),
         key: key.to_owned(),

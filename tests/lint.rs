@@ -76,7 +76,7 @@ fn results_are_told_from_other_numbers() {
         (r"arXiv:2510.08722, 2510.08722, 10.1109/CVPR.2020.1", &[]),
         (r"95\% confidence interval, 95\,\% t interval, at the 5\% level, 90\% two-sided CI", &[]),
         ("% 83.6\n\\% 1.5 % 2.5\n\\\\% 3.5", &["1.5"]),
-        (r"\verb|83.6| \verb*+1.5+ \lstinline[x=1.5]!2.5! 3.5", &["3.5"]),
+        (r"\verb|83.6| \verb*+1.5+ \lstinline[x=1.5]!2.5! \lstinline{4.5} 3.5", &["3.5"]),
         ("\\begin{verbatim}\n83.6 % \\end{verb}\n\\end{verbatim} 1.5", &["1.5"]),
         (r"\begin{tikzpicture}\draw (0.5,1.5);\end{tikzpicture}\begin{minipage}[t]{0.5\x}2.5\end{minipage}", &["2.5"]),
         (r"\iffalse 1.5 \fill 2.5 \fi 3.5 \end{document} 4.5", &["3.5"]),
@@ -245,23 +245,25 @@ fn each_number_is_found_or_said() {
     paper.tex:6:81: stale: 48.2 was run AP1run00 (transfer, SimCLR (AP) on synth-10, linear, seed 1); the report has 49.2 now
     paper.tex:8:29: 1.7 is no spread of 51.4; nearest 1.14 (transfer, SimCLR (SP) on synth-10, linear, half-width of the 95 % interval)
     paper.tex:8:35: 49.9 matches no recorded figure; nearest 50.26 (transfer, SimCLR (SP) on synth-10, linear, lower end of the 95 % interval)
-    paper.tex:8:65: -1.9 matches no recorded figure; nearest +1.24 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, lower end of the 95 % interval)
+    paper.tex:8:65: -1.9 matches no recorded figure; nearest +1.90 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, difference)
     paper.tex:10:1: there is no file sections/none, which is read in here
     sections/more.tex:3:27: 12.34 matches no recorded figure; nearest 2.557 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, upper end of the 95 % interval)
     25 numbers: 12 match, 5 stale, 5 unmatched, 3 ignored
     ");
     let (code, said) = place.lint(&["paper.tex", "--all"]);
     assert_eq!(code, 1);
-    insta::assert_snapshot!(said.lines().take(9).collect::<Vec<_>>().join("\n"), @r"
+    insta::assert_snapshot!(said.lines().take(11).collect::<Vec<_>>().join("\n"), @r"
     paper.tex:4:13: 51.4 matches 51.40 (transfer, SimCLR (SP) on synth-10, linear, mean)
     paper.tex:4:22: 1.1 matches 1.14 (transfer, SimCLR (SP) on synth-10, linear, half-width of the 95 % interval)
     paper.tex:4:33: 49.5 matches 49.50 (transfer, SimCLR (AP) on synth-10, linear, mean)
     paper.tex:4:52: +1.9 matches +1.90 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, difference)
     paper.tex:4:80: 1.2 matches 1.24 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, lower end of the 95 % interval)
     paper.tex:4:87: 2.6 matches 2.56 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, upper end of the 95 % interval)
-    paper.tex:4:97: 0.05 matches 0.006 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, p of the t test), 0.006 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, p after Holm)
+    paper.tex:4:97: 0.05 bounds 0.006 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, p of the t test), 0.006 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, p after Holm)
     paper.tex:5:15: 83.60 matches 83.600 (transfer, SimCLR (SP) on cifar-10, linear, the paper's)
     paper.tex:5:30: 83.7 matches no recorded figure; nearest 83.60 (transfer, SimCLR (SP) on cifar-10, linear, the paper's)
+    paper.tex:5:51: 0.2 matches 0.20 (transfer's settings, simclr.temperature)
+    paper.tex:5:68: 1.84 matches 1.840 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, the paper's difference)
     ");
 }
 
@@ -270,6 +272,9 @@ fn clean_manuscripts_end_with_0_and_json_has_the_facts() {
     let place = Place::new();
     let (code, said) = place.words("SP: 51.4, 83.6. % sempair: ignore\nAP: 49.5, 49, $-$0.5 % sempair: ignore");
     assert_eq!((code, said.as_str()), (0, "4 numbers: 0 match, 0 stale, 0 unmatched, 4 ignored\n"));
+    // A gain that the paper states, in a note of the table.
+    let (code, said) = place.words("The paper states +0.8 points, a gain of 0.8.");
+    assert_eq!((code, said.as_str()), (0, "2 numbers: 2 match, 0 stale, 0 unmatched, 0 ignored\n"));
     let (code, said) = place.words("SP has 51.40, before 50.75.");
     assert_eq!(code, 1, "{said}");
     let (code, said) = place.lint(&["paper.tex", "--json"]);

@@ -16,17 +16,19 @@ use super::run::{self, Offered};
 use super::{App, ConfigArgs, setup};
 
 const HELP: &str = "\
-What is checked: decimal figures (83.60, 83.6\\%, +1.84), numbers around \\pm, and whole numbers of \\% or points. Each must
-round to a figure of the profile's report: a mean, a seed's value, the paper's figure, a difference or its interval, a p
-value, or a setting as it is written; a spread behind \\pm must be of the same cell. A difference must be one that a claim
-is about. Other whole numbers (batches, epochs) are left alone, and so are comments, verbatim, drawings, the
-bibliography, lengths, versions, and numbers of sections. Files named by \\input, \\include and \\subfile are read, too; a
-table that `sempair report` wrote is compared as a whole.
+What is checked: decimal figures (83.60, 83.6\\%, +1.84), numbers around \\pm, and whole numbers of \\% or points. Each \
+must round to a figure of the profile's report: a mean, a seed's value, the paper's figure, a difference or its \
+interval, a p value, one of a table's notes, or a setting as it is written; a spread behind \\pm must be of the same \
+cell. A difference must be one that a claim is about.
 
-`% sempair: ignore` exempts its line (alone on a line, the next one; with \\input, that file); `% sempair: ignore begin`
+What is left alone: other whole numbers (batches, epochs), comments, verbatim, drawings, the bibliography, lengths, \
+versions, numbers of sections, confidence levels. Files named by \\input, \\include and \\subfile are read, too; a table \
+that `sempair report` wrote is compared as a whole.
+
+`% sempair: ignore` exempts its line (alone on a line, the next one; with \\input, that file); `% sempair: ignore begin` \
 and `% sempair: ignore end` exempt what lies between.
 
-Give the profile and the settings that the report was made with. Exit code 0: all match, 1: something is stale or
+Give the profile and the settings that the report was made with. Exit code 0: all match, 1: something is stale or \
 unmatched, or could not be read in, 2: an error.";
 
 #[derive(Args)]
@@ -51,10 +53,10 @@ pub(super) fn check(app: &App, args: &LintArgs) -> Result<ExitCode> {
     let (records, problems) = setup::ledger(&settings).records()?;
     let (tables, excluded) = run::current(app, &args.config, &settings, &records, &problems)?;
     let earlier = earlier(app, &settings, profile.name, &records, &tables);
-    let of_profile: Vec<Record> = records.into_iter().filter(|record| record.profile == profile.name).collect();
+    // What the earlier runs cost in all is no figure of a manuscript, so they need no account.
     let before: Vec<Input> =
-        earlier.into_iter().map(|table| run::input(profile, vec![table], Vec::new(), of_profile.clone())).collect();
-    let lint = lint(&args.paper, &run::input(profile, tables, excluded, of_profile), &before)?;
+        earlier.into_iter().map(|table| run::input(profile, vec![table], Vec::new(), Vec::new())).collect();
+    let lint = lint(&args.paper, &run::input(profile, tables, excluded, records), &before)?;
     if args.json {
         setup::print_json(&lint)?;
     } else {

@@ -75,11 +75,15 @@ impl Ledger {
         &self.dir
     }
 
-    /// Everything that is recorded so far.
-    pub fn watch(&self) -> Result<Watch<'_>> {
-        let mut watch = Watch { ledger: self, ended: HashSet::new(), completed: HashMap::new() };
-        watch.look()?;
-        Ok(watch)
+    /// Watches for what comes after `records`, which are all of this ledger's that were read, the oldest first.
+    pub fn watch(&self, records: &[Record]) -> Watch<'_> {
+        let ended = records.iter().filter(|record| record.status != Status::Running);
+        let completed = records.iter().filter(|record| record.status == Status::Completed);
+        Watch {
+            ledger: self,
+            ended: ended.map(|record| self.path(&record.id)).collect(),
+            completed: completed.map(|record| (record.key.clone(), record.id.clone())).collect(),
+        }
     }
 
     /// Writes the record of a run that starts now.

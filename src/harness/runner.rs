@@ -104,12 +104,13 @@ pub fn run<S: Serialize + Sync>(
     args: &[String],
 ) -> Result<Vec<TableRun>> {
     ledger.bury_killed()?;
-    let mut watch = ledger.watch().context("reading the ledger")?;
+    let (records, _) = ledger.records().context("reading the ledger")?;
+    let mut watch = ledger.watch(&records);
     if options.force {
         watch.forget();
     }
     let template = template(resolved, profile, compute, options, args);
-    let mut estimate = Estimate::new(&ledger.records()?.0, &template.host.cpu, cache, compute).anew(options.force);
+    let mut estimate = Estimate::new(&records, &template.host.cpu, cache, compute).anew(options.force);
     let mut places: Vec<Place> = Vec::new();
     for (table, plan) in plans.iter().enumerate() {
         for (cell, of) in plan.cells.iter().enumerate() {

@@ -288,7 +288,8 @@ fn words(Checked { number, finding, .. }: &Checked) -> Option<String> {
         Finding::Match { figures, more } => {
             let names: Vec<String> = figures.iter().map(|figure| with_name(number, figure)).collect();
             let more = if *more > 0 { format!(" and {more} more") } else { String::new() };
-            Some(format!("{said} matches {}{more}", names.join(", ")))
+            let verb = if number.role == Role::Bound { "bounds" } else { "matches" };
+            Some(format!("{said} {verb} {}{more}", names.join(", ")))
         }
         Finding::Stale { figure, now } => {
             let now = now.map_or("the report has no such figure now".to_owned(), |now| {

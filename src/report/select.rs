@@ -9,7 +9,7 @@ use crate::report::results::Excluded;
 use crate::report::text;
 
 /// Nobody plans more seeds; a record that says so is damaged.
-const MOST_SEEDS: u64 = 1000;
+const MOST_PLANNED: u64 = 1000;
 
 /// The runs behind one table, sorted by row, column, seed; at most one for each.
 pub(super) struct Selection<'a> {
@@ -67,7 +67,7 @@ impl<'a> Selection<'a> {
     fn planned_seeds(&self) -> u64 {
         let newest = self.records.iter().max_by(|a, b| age(a).cmp(&age(b)));
         let seeds = newest.and_then(|record| record.settings.iter().find(|setting| setting.key == "seeds"));
-        seeds.and_then(|setting| setting.value.as_u64()).unwrap_or(0).min(MOST_SEEDS)
+        seeds.and_then(|setting| setting.value.as_u64()).unwrap_or(0).min(MOST_PLANNED)
     }
 
     fn hole(&self, row: &Row, column: &str, title: &str, empty: bool, lacking: &[u64], all: &[Record]) -> String {

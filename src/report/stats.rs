@@ -102,7 +102,7 @@ pub fn verdict(difference: &Summary, expected: Expected) -> Verdict {
 }
 
 /// The larger p of two one-sided t tests, that the mean is not above -margin and that it is not below margin (TOST,
-/// Schuirmann 1987); none for one value.
+/// Schuirmann 1987); none for one value, or where all differ by one amount that is not 0.
 pub fn equivalence_p(difference: &Summary, margin: f64) -> Option<f64> {
     let Summary { n, mean, sd, .. } = *difference;
     if agrees_by_chance(difference) {

@@ -6,6 +6,7 @@
 use rayon::prelude::*;
 
 use super::render::lit;
+use super::render::middle;
 use super::render::to_bytes;
 use super::scene::Light;
 use super::scene::Nuisance;
@@ -23,7 +24,7 @@ use crate::rng::Key;
 use crate::rng::Stream;
 
 /// The edits' version: part of the key of every stage that depends on them. It goes up whenever a byte changes.
-pub const EDITS_VERSION: u32 = 1;
+pub const EDITS_VERSION: u32 = 2;
 
 /// Half the width of the object's supposed place; the picture's edges are at -1 and 1.
 const EXTENT: f32 = 0.7;
@@ -54,16 +55,11 @@ pub fn edited(set: &ImageSet, nuisance: Nuisance) -> ImageSet {
         };
         let pixels = set.image(i).as_chunks::<3>().0.iter().zip(out.as_chunks_mut::<3>().0);
         for (place, (from, to)) in pixels.enumerate() {
-            *to = to_bytes(edit(at(place, size), from.map(|byte| f32::from(byte) / 255.0)));
+            *to = to_bytes(edit(middle(place, size), from.map(|byte| f32::from(byte) / 255.0)));
         }
     });
     let name = format!("{}, {} edited", set.name, nuisance.name());
     ImageSet::new(&name, size, set.classes.to_vec(), set.labels.to_vec(), pixels)
-}
-
-/// The middle of a pixel.
-fn at(place: usize, size: usize) -> Vector {
-    [place % size, place / size].map(|i| (2.0 * i as f32 + 1.0) / size as f32 - 1.0)
 }
 
 /// How much a place belongs to the object, 1 in the middle and 0 at the picture's edges.
@@ -103,7 +99,8 @@ fn paint(size: usize, stream: &mut Stream) -> Edit<'static> {
 /// Other brightness, a gradient of it, another cast and contrast.
 fn relight(stream: &mut Stream) -> Edit<'static> {
     let gain = libm::expf(ILLUMINATION * 0.6 * stream.normal().clamp(-2.0, 2.0));
-    let slope = unit(stream.range(0.0, std::f32::consts::TAU)).map(|d| ILLUMINATION * stream.uniform() * d);
+    let steepness = ILLUMINATION * stream.uniform();
+    let slope = unit(stream.range(0.0, std::f32::consts::TAU)).map(|d| steepness * d);
     let cast = std::array::from_fn(|_| 1.0 + ILLUMINATION * stream.range(-0.3, 0.3));
     let light = Light { gain, slope, cast, contrast: 1.0 + ILLUMINATION * stream.range(-0.5, 0.4) };
     Box::new(move |p, was| lit(was, &light, p))

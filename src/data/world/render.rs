@@ -15,7 +15,7 @@ pub(super) fn render(size: usize, scene: &Scene, out: &mut [u8]) -> Factors {
     let pixel = 2.0 / size as f32;
     let (mut area, mut hidden) = (0.0, 0.0);
     for (index, bytes) in out.chunks_exact_mut(3).enumerate() {
-        let p = [index % size, index / size].map(|i| (i as f32 + 0.5) * pixel - 1.0);
+        let p = middle(index, size);
         let inside = distance(&scene.parts, p);
         let mask = step(-inside, pixel);
         let mut colour = if mask < 1.0 { behind(scene, p, pixel) } else { [0.0; 3] };
@@ -35,6 +35,11 @@ pub(super) fn render(size: usize, scene: &Scene, out: &mut [u8]) -> Factors {
         occluded: if area > 0.0 { hidden / area } else { 0.0 },
         ..scene.factors.clone()
     }
+}
+
+/// The middle of a pixel.
+pub(super) fn middle(index: usize, size: usize) -> Vector {
+    [index % size, index / size].map(|i| (i as f32 + 0.5) * (2.0 / size as f32) - 1.0)
 }
 
 fn distance(parts: &[Part], p: Vector) -> f32 {

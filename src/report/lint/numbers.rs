@@ -108,6 +108,7 @@ pub struct Number {
     #[serde(skip)]
     pub of_previous: bool,
     /// A comment exempts it.
+    #[serde(skip)]
     pub ignored: bool,
 }
 

@@ -6,6 +6,7 @@ use crate::harness::record::Record;
 use crate::harness::record::Status;
 use crate::report::lint::numbers::Number;
 use crate::report::lint::numbers::Role;
+use crate::report::lint::numbers::numbers;
 use crate::report::results::Cell;
 use crate::report::results::ClaimResult;
 use crate::report::results::Input;
@@ -34,6 +35,7 @@ enum Kind {
     End,
     P,
     Margin,
+    Note,
     Spread,
     Setting,
 }
@@ -76,6 +78,7 @@ pub(super) struct Figures {
     changes: Index,
     spreads: Index,
     p: Index,
+    notes: Index,
     settings: Index,
     by_name: HashMap<(String, String), usize>,
 }
@@ -110,20 +113,20 @@ impl Figures {
         };
         let only = |kind: Kind| index(&move |figure: &Figure| (figure.kind == kind).then_some(figure.value));
         let values = index(&|figure| match figure.kind {
-            Kind::Spread | Kind::Setting => None,
+            Kind::Note | Kind::Spread | Kind::Setting => None,
             // `Worse by 2.1 points` says -2.1.
             Kind::Difference => Some(figure.value.abs()),
             _ => Some(figure.value).filter(|value| *value >= 0.0),
         });
         let changes = index(&|figure| match figure.kind {
-            Kind::Spread | Kind::Setting => None,
+            Kind::Note | Kind::Spread | Kind::Setting => None,
             Kind::Difference | Kind::End => Some(figure.value),
             _ => Some(figure.value).filter(|value| *value < 0.0),
         });
-        let (spreads, p, settings) = (only(Kind::Spread), only(Kind::P), only(Kind::Setting));
+        let [spreads, p, notes, settings] = [Kind::Spread, Kind::P, Kind::Note, Kind::Setting].map(only);
         let names = all.iter().enumerate().rev();
         let by_name = names.map(|(i, figure)| ((figure.of.clone(), figure.part.clone()), i)).collect();
-        Self { values, changes, spreads, p, settings, by_name, all }
+        Self { values, changes, spreads, p, notes, settings, by_name, all }
     }
 
     /// Every figure that the number may be, in order of kind.
@@ -136,10 +139,15 @@ impl Figures {
             Role::Spread => rounded(&self.spreads).collect(),
             Role::Bound => within(&self.p, 0.0, number.value + SLACK).collect(),
         };
-        if found.is_empty() && number.role != Role::Spread {
+        if number.role == Role::Value {
+            // Nobody writes a p value with one decimal, and many a number with one would match some.
+            found.retain(|i| self.all[*i].kind != Kind::P || number.step < 0.05);
             // A setting is written as it is, never rounded.
             let exact = number.value.abs() * SLACK;
             found.extend(within(&self.settings, number.value - exact, number.value + exact));
+        }
+        if found.is_empty() && [Role::Value, Role::Change].contains(&number.role) {
+            found.extend(rounded(&self.notes));
         }
         found.sort_unstable();
         found.into_iter().map(|i| &self.all[i]).collect()
@@ -158,8 +166,14 @@ impl Figures {
         (values, spreads)
     }
 
-    /// The figure next to a number.
+    /// The figure next to a number; of a change, first that of the other sign.
     pub fn nearest(&self, number: &Number) -> Option<&Figure> {
+        if number.role == Role::Change {
+            let turned = Number { value: -number.value, ..number.clone() };
+            if let Some(figure) = self.matching(&turned).first() {
+                return Some(figure);
+            }
+        }
         let index = match number.role {
             Role::Value => &self.values,
             Role::Change => &self.changes,
@@ -200,7 +214,21 @@ fn short(id: &str) -> String {
 fn of_results(results: &Results) -> Vec<Figure> {
     let cells = results.tables.iter().flat_map(|table| table.cells.iter().flat_map(|cell| of_cell(table, cell)));
     let claims = results.tables.iter().flat_map(|table| table.claims.iter().flat_map(|claim| of_claim(table, claim)));
-    cells.chain(claims).collect()
+    cells.chain(claims).chain(results.tables.iter().flat_map(of_notes)).collect()
+}
+
+/// What the notes of a table state, such as a gain that the paper claims.
+fn of_notes(table: &TableResults) -> Vec<Figure> {
+    let figure = |number: Number| Figure {
+        of: text::clean(&table.id),
+        part: "stated in a note".into(),
+        value: number.value,
+        runs: Vec::new(),
+        kind: Kind::Note,
+    };
+    // Notes are short, and written in this program.
+    let read = |note: &String| numbers(&text::latex(note)).unwrap_or_default();
+    table.notes.iter().flat_map(read).map(figure).collect()
 }
 
 /// `transfer, SimCLR (SP) on synth-10, linear`.
