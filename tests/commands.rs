@@ -115,6 +115,7 @@ fn reproduce_writes_a_whole_report_and_the_second_time_runs_nothing() {
     assert_eq!((&sp["paper"], &sp["paper_column"]), (&Value::from(83.6), &Value::from("cifar-10")));
     let html = fs::read_to_string(report.join("report.html")).unwrap();
     assert!(html.contains("do not agree") && html.contains("<svg"));
+    assert!(html.contains("licence MIT OR Apache-2.0."), "of the embedded sets");
     for needs_network_or_scripts in ["<script", "<link", "src=", "@import", "url("] {
         assert!(!html.contains(needs_network_or_scripts), "{needs_network_or_scripts}");
     }
@@ -495,8 +496,9 @@ fn real_photographs_go_through_the_same_commands() {
     let (Some(tiny), Some(cifar)) = (shared("tiny-imagenet-200.tar"), shared("cifar-10-binary.tar")) else { return };
     let place = Place::new();
     for archive in [&tiny, &cifar] {
-        place.stdout(&["data", "import", "--quiet", archive.to_str().unwrap()]);
+        place.stdout(&["data", "import", "--quiet", "--licence", "for research", archive.to_str().unwrap()]);
     }
+    assert_eq!(place.stdout(&["data", "list"]).matches("  licence: for research\n").count(), 2);
     let verified = place.stdout(&["data", "verify"]);
     assert_eq!(verified, "cifar-10: holds\ntiny-imagenet: holds\n");
     let settings: Vec<&str> = [
@@ -519,4 +521,5 @@ fn real_photographs_go_through_the_same_commands() {
     assert!(said.contains("`stl-10` is not imported"), "{said}");
     let html = fs::read_to_string(place.path().join("reports/standard/report.html")).unwrap();
     assert!(html.contains("hand-made set of pairs"), "the caption says what the pairs are");
+    assert!(html.contains("licence for research."), "each set's licence, as it was stated");
 }

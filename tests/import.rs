@@ -42,7 +42,7 @@ impl Place {
     }
 
     fn import(&self, path: &Path, size: Option<usize>) -> Result<Imported, Error> {
-        let options = Options { name: Some("set".into()), size, replace: true, cancelled: &|| false };
+        let options = Options { name: Some("set".into()), size, licence: None, replace: true, cancelled: &|| false };
         import(path, &options, &self.data(), &|_, _| ())
     }
 

@@ -34,6 +34,9 @@ pub(super) enum DataCommand {
         /// Resize to this height and width in pixels; the set's own by default, 64 for folders
         #[arg(long)]
         size: Option<usize>,
+        /// How the images may be used, in a few words, for the records: archives do not say
+        #[arg(long, value_name = "TEXT")]
+        licence: Option<String>,
         /// Put it in the place of a dataset of the same name
         #[arg(long)]
         replace: bool,
@@ -102,9 +105,9 @@ pub(super) enum DataCommand {
 /// `sempair data`.
 pub(super) fn run(app: &App, command: DataCommand, quiet: bool) -> Result<ExitCode> {
     match command {
-        DataCommand::Import { path, name, size, replace, config, json } => {
+        DataCommand::Import { path, name, size, licence, replace, config, json } => {
             let settings = setup::resolve(app, &config)?.settings;
-            import_set(&settings, &path, (name, size, replace), json, quiet)
+            import_set(&settings, &path, Choice { name, size, licence, replace }, json, quiet)
         }
         DataCommand::List { config, json } => list(&setup::resolve(app, &config)?.settings, json),
         DataCommand::Verify { names, config, json } => verify(&setup::resolve(app, &config)?.settings, names, json),
@@ -123,10 +126,18 @@ fn folder(settings: &Settings) -> &Path {
     Path::new(&settings.paths.data)
 }
 
+/// What the user chose of an import.
+struct Choice {
+    name: Option<String>,
+    size: Option<usize>,
+    licence: Option<String>,
+    replace: bool,
+}
+
 fn import_set(
     settings: &Settings,
     path: &Path,
-    (name, size, replace): (Option<String>, Option<usize>, bool),
+    Choice { name, size, licence, replace }: Choice,
     json: bool,
     quiet: bool,
 ) -> Result<ExitCode> {
@@ -137,7 +148,7 @@ fn import_set(
         let bar = bar.get_or_init(|| progress.bar("import", total, "images"));
         bar.reach(done);
     };
-    let options = Options { name, size, replace, cancelled: &|| interrupt.requested() };
+    let options = Options { name, size, licence, replace, cancelled: &|| interrupt.requested() };
     let imported = import(path, &options, folder(settings), &advance)?;
     drop(bar);
     let dataset = &imported.dataset;
@@ -176,6 +187,9 @@ fn list(settings: &Settings, json: bool) -> Result<ExitCode> {
     }
     for set in sets {
         say!("{}: {}", set.name, set.description);
+        if !set.licence.is_empty() {
+            say!("  licence: {}", set.licence);
+        }
         set.splits.iter().for_each(|split| say!("  {}: {} images, {}", split.name, split.images, split.hash));
     }
     Ok(ExitCode::SUCCESS)

@@ -103,6 +103,14 @@ impl Catalog<'_> {
         Ok(Extent { classes, train: images("train"), test: images("test") })
     }
 
+    /// How a dataset may be used, as whoever imported it stated; empty where nobody did.
+    ///
+    /// # Errors
+    /// As [`Catalog::open`].
+    pub fn licence(&self, name: &str) -> Result<String> {
+        if is_embedded(name) { Ok(world::LICENCE.into()) } else { Ok(store::open(self.folder, name)?.licence) }
+    }
+
     /// What determines the pairs that [`Catalog::pairs`] gives, found without drawing them.
     ///
     /// # Errors

@@ -31,6 +31,8 @@ pub struct Dataset {
     pub name: String,
     /// What a reader of a report should know about it, in one sentence.
     pub description: String,
+    /// How it may be used, as whoever imported it stated; empty where nobody did.
+    pub licence: String,
     /// The splits by name.
     pub splits: BTreeMap<String, ImageSet>,
 }

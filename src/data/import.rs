@@ -52,6 +52,8 @@ pub struct Options<'a> {
     pub name: Option<String>,
     /// Height and width in pixels; by default the set's own, 64 for folders.
     pub size: Option<usize>,
+    /// How the images may be used, in a few words: archives do not say.
+    pub licence: Option<String>,
     /// Whether a dataset of the same name may be replaced.
     pub replace: bool,
     /// Asked between batches; true stops the import and removes what it wrote.
@@ -88,6 +90,7 @@ pub fn import(path: &Path, options: &Options, data_dir: &Path, progress: &dyn Fn
     let facts = Facts {
         name: name.clone(),
         description: describe(&plan, size),
+        licence: options.licence.as_deref().unwrap_or_default().trim().into(),
         classes: plan.classes.clone(),
         layout: plan.layout.into(),
         size,

@@ -36,6 +36,9 @@ pub use write::Writer;
 /// The version of what this file describes.
 const SCHEMA: &str = "sempair.images/1";
 
+/// The key of what only some files state.
+const LICENCE: &str = "licence";
+
 /// The single category of a split whose images have none.
 const UNLABELED: &str = "unlabeled";
 
@@ -46,6 +49,8 @@ pub struct Info {
     pub name: String,
     /// What it is, in one sentence.
     pub description: String,
+    /// How it may be used, as whoever imported it stated; empty where nobody did.
+    pub licence: String,
     /// The recognised layout of its source.
     pub layout: String,
     /// Height and width in pixels.
@@ -116,7 +121,8 @@ pub fn open(data_dir: &Path, name: &str) -> Result<Dataset> {
         let set = stored.image_set(&format!("{name}/{split}"), split);
         splits.insert(split.clone(), set.map_err(|error| error.hint(again(name)))?);
     }
-    Ok(Dataset { name: name.into(), description: stored.text("description")?.into(), splits })
+    let description = stored.text("description")?.into();
+    Ok(Dataset { name: name.into(), description, licence: stored.licence().into(), splits })
 }
 
 /// Whether there is a dataset of that name, sound or damaged.
@@ -217,6 +223,7 @@ fn info(data_dir: &Path, name: &str) -> Result<Info> {
     let mut info = Info {
         name: name.into(),
         description: String::new(),
+        licence: String::new(),
         layout: String::new(),
         size: 0,
         classes: 0,
@@ -227,6 +234,7 @@ fn info(data_dir: &Path, name: &str) -> Result<Info> {
     let mut fill = || {
         let stored = Stored::open(&path)?;
         info.description = stored.text("description")?.into();
+        info.licence = stored.licence().into();
         info.layout = stored.text("layout")?.into();
         (info.size, info.classes) = (stored.size, stored.classes.len());
         for split in &stored.splits {
@@ -281,9 +289,17 @@ impl Stored {
     }
 
     fn text(&self, key: &str) -> Result<&str> {
+        self.find(key).ok_or_else(|| damaged(&self.path, format!("its metadata have no `{key}`")))
+    }
+
+    fn find(&self, key: &str) -> Option<&str> {
         let metadata: Option<&HashMap<String, String>> = self.header.metadata().as_ref();
-        let value = metadata.and_then(|metadata| metadata.get(key));
-        value.map(String::as_str).ok_or_else(|| damaged(&self.path, format!("its metadata have no `{key}`")))
+        metadata.and_then(|metadata| metadata.get(key)).map(String::as_str)
+    }
+
+    /// Empty where nobody stated one.
+    fn licence(&self) -> &str {
+        self.find(LICENCE).unwrap_or_default()
     }
 
     fn hash(&self, split: &str) -> Result<&str> {

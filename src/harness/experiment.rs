@@ -173,6 +173,9 @@ pub struct DataRef {
     pub description: String,
     pub hash: String,
     pub images: u64,
+    /// As whoever imported them stated it; empty where nobody did.
+    #[serde(default)]
+    pub licence: String,
 }
 
 /// Which items of a test set were right, in the set's order: what tests on paired items need. Written as the number of

@@ -183,6 +183,7 @@ impl Names {
             description: self.text(&data.description),
             hash: self.text(&data.hash),
             images: data.images,
+            licence: self.text(&data.licence),
         }
     }
 

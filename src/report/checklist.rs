@@ -136,11 +136,12 @@ fn data(tables: &[TableResults]) -> Vec<String> {
     }
     let fact = |set: &DataRef| {
         format!(
-            "{} ({}): {} images, BLAKE3 {}, licence not recorded.",
+            "{} ({}): {} images, BLAKE3 {}, licence {}.",
             text::brief(known(&set.name)),
             text::shorten(known(&set.description), 120),
             text::count(set.images),
             known(&sources::short(&set.hash, 16)),
+            text::shorten(known(&set.licence), 120),
         )
     };
     if sets.is_empty() { vec!["Data: not recorded.".to_string()] } else { sets.into_iter().map(fact).collect() }

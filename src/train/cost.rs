@@ -6,6 +6,7 @@ use crate::data::pairs::Kind;
 use crate::methods::Name;
 use crate::models::{Encoder, ModelSpec, Stem};
 
+use super::MOMENTS;
 use super::settings::Settings;
 use super::stages::Representation;
 
@@ -43,6 +44,12 @@ pub(super) fn probe(settings: &Settings, what: Representation, set: &Extent) -> 
         (_, Encoder::VitS8) => 384,
     };
     PROBE * (set.train * width * set.classes) as f64
+}
+
+/// A probe on a set at each moment of a training.
+pub(super) fn course(settings: &Settings, what: Representation, set: &Extent) -> f64 {
+    let once = features(settings, what, set.train + set.test) + probe(settings, what, set);
+    MOMENTS.min(settings.pretrain.epochs) as f64 * once
 }
 
 /// The forward and backward pass of one image.

@@ -42,6 +42,11 @@ use witnesses::WitnessImages;
 pub const ENCODER: &str = "encoder.safetensors";
 /// File of the training curves in its stage's folder.
 pub const HISTORY: &str = "history.json";
+/// File of the encoder as it was after so many epochs, where [`PretrainSettings::snapshots`] keeps it.
+pub fn snapshot(epoch: usize) -> String {
+    format!("encoder-{epoch}.safetensors")
+}
+
 /// About how often a training's health is measured.
 const MOMENTS: usize = 10;
 /// File of an unfinished training, to resume from.
@@ -55,6 +60,8 @@ pub struct PretrainSettings {
     pub epochs: usize,
     /// Pairs of a step; a last batch with fewer is left out.
     pub batch: usize,
+    /// Whether the encoder is kept as it is at each moment at which health is measured, too.
+    pub snapshots: bool,
 }
 
 /// One pretraining, whole: with the pairs' hash and what computes (device, instruction set, precision) it determines
@@ -86,6 +93,8 @@ pub struct History {
     pub waited: f64,
     /// How the representation fared, at about ten moments.
     pub health: Vec<Health>,
+    /// Seconds of training up to each of these.
+    pub times: Vec<f64>,
 }
 
 /// The key of everything random in a run.
@@ -286,6 +295,10 @@ impl<'a> Training<'a> {
             let health = self.witnesses.health(epoch, self.learner.network())?;
             let collapsed = health.collapsed();
             self.position.history.health.push(health);
+            self.position.history.times.push(self.seconds());
+            if self.run.pretrain.snapshots {
+                self.keep(&snapshot(epoch))?;
+            }
             if collapsed && !self.around.keep_going {
                 return Err(self.collapse());
             }
@@ -309,8 +322,18 @@ impl<'a> Training<'a> {
         ))
     }
 
+    /// Seconds of training so far, over every resumption.
+    fn seconds(&self) -> f64 {
+        self.position.history.seconds + self.started.elapsed().as_secs_f64()
+    }
+
+    /// Writes the encoder as it is.
+    fn keep(&mut self, name: &str) -> Result<()> {
+        checkpoint::save_weights(&self.around.dir.join(name), &self.learner.network().backbone().parameters())
+    }
+
     fn save(&mut self) -> Result<()> {
-        self.position.history.seconds += self.started.elapsed().as_secs_f64();
+        self.position.history.seconds = self.seconds();
         self.started = Instant::now();
         let mut position = self.position.clone();
         position.history.waited += self.waited;
@@ -320,8 +343,8 @@ impl<'a> Training<'a> {
     }
 
     fn finish(mut self) -> Result<()> {
-        self.position.history.seconds += self.started.elapsed().as_secs_f64();
-        checkpoint::save_weights(&self.around.dir.join(ENCODER), &self.learner.network().backbone().parameters())?;
+        self.position.history.seconds = self.seconds();
+        self.keep(ENCODER)?;
         files::write_whole(
             &self.around.dir.join(HISTORY),
             &serde_json::to_vec_pretty(&self.position.history)

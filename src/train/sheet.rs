@@ -19,7 +19,7 @@ const COLUMNS: [(&str, &str, &str); 3] =
     [("cifar-10", "CIFAR-10", "synth-10"), ("cifar-100", "CIFAR-100", "synth-100"), ("stl-10", "STL-10", "synth-stl")];
 
 /// What is measured of each line: a column.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Measure {
     /// Linear probe and k-NN on a set.
     Set(String),
@@ -27,6 +27,9 @@ pub enum Measure {
     Varied(String, Nuisance),
     /// What the training took.
     Time,
+    /// What it took until the probe on a set was as accurate as the least accurate of some trainings, which are those
+    /// of the lines, is in the end.
+    Equal(String, Vec<(Settings, Kind)>),
     /// How many of the pairs that were trained on are of one category.
     Pairs,
 }
@@ -38,6 +41,7 @@ impl Measure {
             Self::Set(set) => set,
             Self::Varied(_, nuisance) => nuisance.name(),
             Self::Time => "training",
+            Self::Equal(..) => "equal",
             Self::Pairs => "pairs",
         }
     }
@@ -45,7 +49,7 @@ impl Measure {
     /// The evaluation set that must be there.
     fn set(&self) -> Option<&str> {
         match self {
-            Self::Set(set) | Self::Varied(set, _) => Some(set),
+            Self::Set(set) | Self::Varied(set, _) | Self::Equal(set, _) => Some(set),
             Self::Time | Self::Pairs => None,
         }
     }
@@ -55,7 +59,7 @@ impl Measure {
         match self {
             Self::Set(_) => &[TOP1, KNN],
             Self::Varied(..) => &[COSINE, TOP1],
-            Self::Time => &[SECONDS],
+            Self::Time | Self::Equal(..) => &[SECONDS],
             Self::Pairs => &[EXACT],
         }
     }
@@ -70,6 +74,7 @@ impl Measure {
             Self::Varied(set, nuisance) => (nuisance.name(), None, of_paper(set).is_none_or(|(id, ..)| set != id)),
             // Of other machines, and of other pairs, than the paper's.
             Self::Time => ("training time", None, true),
+            Self::Equal(..) => ("time to equal accuracy", None, true),
             Self::Pairs => ("pairs", None, true),
         };
         Column {
@@ -92,7 +97,10 @@ impl Measure {
             (Self::Time | Self::Pairs, Representation::Pretrained(kind)) => {
                 stages::needs_of_pretraining(settings, kind, seed).map(Some)
             }
-            (Self::Time | Self::Pairs, Representation::Pixels | Representation::Random) => Ok(None),
+            (Self::Equal(set, lines), Representation::Pretrained(_)) => {
+                stages::needs_of_time_to_equal(lines, set, seed).map(Some)
+            }
+            (_, Representation::Pixels | Representation::Random) => Ok(None),
         }
     }
 
@@ -104,7 +112,10 @@ impl Measure {
             (Self::Time | Self::Pairs, Representation::Pretrained(kind)) => {
                 stages::pretrain_alone(settings, kind, seed, lab)
             }
-            (Self::Time | Self::Pairs, Representation::Pixels | Representation::Random) => {
+            (Self::Equal(set, lines), Representation::Pretrained(kind)) => {
+                stages::time_to_equal((settings, kind), lines, set, seed, lab)
+            }
+            (_, Representation::Pixels | Representation::Random) => {
                 Err(Error::new(format!("{:?} has no training", line.row)))
             }
         }

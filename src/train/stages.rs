@@ -1,6 +1,7 @@
 //! The stages that cells of several tables are built of: pretraining, features, probe. Each is computed once for
 //! everything that determines it.
 
+mod course;
 mod needs;
 
 use std::collections::BTreeMap;
@@ -33,7 +34,8 @@ use super::{
     pretrain,
 };
 
-pub use needs::{needs, needs_of_pretraining, needs_of_varied};
+pub use course::time_to_equal;
+pub use needs::{needs, needs_of_pretraining, needs_of_time_to_equal, needs_of_varied};
 
 /// What is evaluated: which map from images to vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,7 +159,7 @@ fn measure_inputs(settings: &Settings, identity: &Value, set: &str, seed: u64) -
 pub fn pretrain_alone(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let stage = pretrained(settings, kind, seed, lab)?;
-    let history = describe_training(&stage, &mut outcome)?;
+    let history = describe_training(settings, &stage, &mut outcome)?;
     if let Some(health) = history.health.last() {
         outcome.metrics.insert(KNN.into(), health.knn);
     }
@@ -201,7 +203,7 @@ pub fn evaluate_varied(
     with_representation(settings, what, seed, lab, |seen, lab, outcome| {
         let extracted = extracted(settings, seen, set, lab)?;
         let Evaluated { data, splits } = read_json(&extracted.dir.join(DATA))?;
-        outcome.data.extend(data);
+        outcome.data.extend(licensed(settings, set, data)?);
         let determined = varied_inputs(settings, &seen.identity, (set, nuisance), seed)?;
         let (progress, interrupt) = (lab.progress(), lab.interrupt());
         let stage = lab.stage("invariance", &determined, |dir| {
@@ -230,8 +232,8 @@ fn with_representation(
     let encoder = match what {
         Representation::Pretrained(kind) => {
             let stage = pretrained(settings, kind, seed, lab)?;
-            describe_training(&stage, &mut outcome)?;
-            Some(stage.dir)
+            describe_training(settings, &stage, &mut outcome)?;
+            Some(stage.dir.join(ENCODER))
         }
         Representation::Random | Representation::Pixels => None,
     };
@@ -259,17 +261,18 @@ pub fn evaluate_encoder(
     lab: &mut Lab,
 ) -> Result<Outcome> {
     let mut outcome = Outcome { checkpoint: Some(files::hash(&dir.join(ENCODER))?), ..Outcome::default() };
-    let open = || backbone(settings, &trained.run.model, Some(dir), trained.run.seed).map(Some);
+    let weights = dir.join(ENCODER);
+    let open = || backbone(settings, &trained.run.model, Some(&weights), trained.run.seed).map(Some);
     let seen = Seen { identity: json!({ "encoder": key }), normalization: &trained.normalization, open: &open };
     measure(settings, &seen, set, trained.run.seed, lab, &mut outcome)?;
     Ok(outcome)
 }
 
-/// The encoder as it is before its first step; or as a training left it in `dir`.
-fn backbone(settings: &Settings, model: &ModelSpec, dir: Option<&Path>, seed: u64) -> Result<Backbone<Cpu>> {
+/// The encoder as it is before its first step; or as a training left it in a file.
+fn backbone(settings: &Settings, model: &ModelSpec, weights: Option<&Path>, seed: u64) -> Result<Backbone<Cpu>> {
     let backbone = initial(model, settings.precision.resolve(), seed)?;
-    if let Some(dir) = dir {
-        checkpoint::load_weights(&dir.join(ENCODER), &mut backbone.parameters())?;
+    if let Some(weights) = weights {
+        checkpoint::load_weights(weights, &mut backbone.parameters())?;
     }
     Ok(backbone)
 }
@@ -286,7 +289,7 @@ fn measure(
     record_factors(settings, set, lab)?;
     let extracted = extracted(settings, seen, set, lab)?;
     let Evaluated { data, splits } = read_json(&extracted.dir.join(DATA))?;
-    outcome.data.extend(data);
+    outcome.data.extend(licensed(settings, set, data)?);
     let stage = lab.stage("probe", &measure_inputs(settings, &seen.identity, set, seed)?, |dir| {
         let [train, test] = ["train", "test"].map(|split| read_features(&extracted.dir, set, split, &splits));
         probe(settings, &train?, &test?, seed, dir)
@@ -364,7 +367,7 @@ fn neighbours(settings: &Settings, seed: u64, lab: &mut Lab) -> Result<Vec<u32>>
     let stage = lab.stage("neighbours", &neighbours_inputs(settings, seed)?, |dir| {
         let (set, list) = settings.catalog().pairs(&settings.pairs)?;
         let images = list.images();
-        let network = backbone(settings, &settings.model, Some(&encoder.dir), seed)?;
+        let network = backbone(settings, &settings.model, Some(&encoder.dir.join(ENCODER)), seed)?;
         let shown = set.subset(&format!("{}, paired", set.name), &images);
         let features = features(&network, &shown, &settings.normalization, progress, interrupt)?;
         let place = |image: &u32| images.binary_search(image).unwrap_or_else(|_| unreachable!("of the list"));
@@ -471,11 +474,12 @@ const HEALTH: [(&str, Measure); 5] = [
     ("k-NN on semantic pairs, %", |health| health.knn),
 ];
 
-fn describe_training(stage: &Stage, outcome: &mut Outcome) -> Result<History> {
+fn describe_training(settings: &Settings, stage: &Stage, outcome: &mut Outcome) -> Result<History> {
     let history: History = read_json(&stage.dir.join(HISTORY))?;
     outcome.checkpoint = hash_of(stage, ENCODER);
     let PairsSeen { data, exact } = read_json(&stage.dir.join(DATA))?;
-    outcome.data.push(data);
+    let from = settings.pairs.from.split('/').next().unwrap_or_default();
+    outcome.data.extend(licensed(settings, from, vec![data])?);
     outcome.facts.insert("share of pairs of one category".into(), exact.into());
     outcome.facts.insert("training seconds".into(), history.seconds.into());
     outcome.facts.insert("waiting for data, part of training".into(), (history.waited / history.seconds).into());
@@ -511,6 +515,7 @@ fn pairs_ref(set: &ImageSet, list: &PairList, kind: Kind) -> DataRef {
         ),
         hash: list.hash(kind),
         images: set.len() as u64,
+        ..DataRef::default()
     }
 }
 
@@ -520,7 +525,14 @@ fn data_ref(set: &ImageSet, description: &str) -> DataRef {
         description: description.into(),
         hash: set.hash.clone(),
         images: set.len() as u64,
+        ..DataRef::default()
     }
+}
+
+/// With the licence that the dataset is stated to have now, which determines no stage.
+fn licensed(settings: &Settings, set: &str, data: Vec<DataRef>) -> Result<Vec<DataRef>> {
+    let licence = settings.catalog().licence(set)?;
+    Ok(data.into_iter().map(|data| DataRef { licence: licence.clone(), ..data }).collect())
 }
 
 /// The hash of the encoder that a stage has left.

@@ -27,10 +27,10 @@ fn tables_share_the_encoders_that_they_have_in_common() {
     let summary = place.stdout(&[&["reproduce", "--quiet"], TINY, &chosen, &settings].concat());
     assert!(summary.contains("SimCLR (unpaired, 170 images)"), "{summary}");
 
-    // 4 of `epochs`, 6 more of `transforms`, 2 more of `samples`, 1 more of `tiny-imagenet`, 2 more of `positives`.
+    // 4 of `epochs`, 6 more of `transforms`, 2 more of `samples`, 2 more of `tiny-imagenet`, 2 more of `positives`.
     let stages = fs::read_dir(place.path().join(".sempair/cache/pretrain")).unwrap();
     let trained = stages.filter(|stage| stage.as_ref().unwrap().path().join("encoder.safetensors").exists());
-    assert_eq!(trained.count(), 15);
+    assert_eq!(trained.count(), 16);
 
     let read = || fs::read_to_string(place.path().join("reports/quick/results.json")).unwrap();
     let text = read();
@@ -39,9 +39,29 @@ fn tables_share_the_encoders_that_they_have_in_common() {
     assert_eq!(ids, tables);
     let seconds = |cell: &&Value| cell["metric"] == "seconds";
     let cells = |table: usize| results["tables"][table]["cells"].as_array().unwrap();
-    let times: Vec<&Value> = cells(1).iter().filter(seconds).collect();
-    assert_eq!(times.iter().filter(|cell| cell["mean"].as_f64() > Some(0.0)).count(), 2, "{times:?}");
+    let times = |column: &str| -> Vec<f64> {
+        cells(1)
+            .iter()
+            .filter(seconds)
+            .filter(|cell| cell["column"] == column)
+            .filter_map(|cell| cell["mean"].as_f64())
+            .collect()
+    };
+    let (whole, equal) = (times("training"), times("equal"));
+    assert!(whole.len() == 2 && equal.len() == 2 && equal.iter().all(|seconds| *seconds > 0.0), "{whole:?} {equal:?}");
+    assert!(equal.iter().zip(&whole).all(|(part, whole)| part <= whole), "{equal:?} of {whole:?}");
     assert_eq!(cells(0).iter().filter(seconds).count(), 0);
+    // The accuracy to be reached is the lesser one of the table.
+    let runs = place.json(&[&["runs", "--json"], TINY].concat());
+    let of_columns = |column: &str| -> Vec<&Value> {
+        let runs = runs.as_array().unwrap().iter().filter(|run| run["experiment"] == "tiny-imagenet");
+        runs.filter(|run| run["column"] == column && run["checkpoint"].is_string()).collect()
+    };
+    let ends = of_columns("synth-10").into_iter().map(|run| run["metrics"]["top1"].as_f64().unwrap());
+    let least = ends.fold(f64::INFINITY, f64::min);
+    let goals: Vec<Value> =
+        of_columns("equal").into_iter().map(|run| run["facts"]["equal accuracy on synth-10, %"].clone()).collect();
+    assert_eq!(goals, [least, least]);
     let claims = |table: usize| results["tables"][table]["claims"].as_array().unwrap();
     assert_eq!(
         (claims(2)[0]["plus"].as_array().unwrap().len(), claims(2)[2]["expected"]["within"].as_f64()),

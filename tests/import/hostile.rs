@@ -236,6 +236,7 @@ fn sizes_names_and_targets_that_cannot_be_are_refused() {
     let options = |name: &str| sempair::data::import::Options {
         name: Some(name.into()),
         size: None,
+        licence: None,
         replace: false,
         cancelled: &|| false,
     };

@@ -3,6 +3,7 @@
 use std::fs;
 
 use sempair::data::image_set::Dataset;
+use sempair::data::store;
 
 use super::Place;
 use super::sources;
@@ -151,15 +152,19 @@ fn resizing_averages_and_keeps_the_centre() {
 fn a_set_is_not_replaced_unasked_and_its_default_name_is_its_own() {
     let place = Place::new();
     let source = place.source(&sources::zip_bytes(&sources::folders()));
-    let import = |replace| {
-        let options = sempair::data::import::Options { name: None, size: None, replace, cancelled: &|| false };
+    let import = |replace, licence: Option<&str>| {
+        let licence = licence.map(String::from);
+        let options = sempair::data::import::Options { name: None, size: None, licence, replace, cancelled: &|| false };
         sempair::data::import::import(&source, &options, &place.data(), &|_, _| ())
     };
-    assert_eq!(import(false).unwrap().path, place.data().join("pets.safetensors"));
-    let error = import(false).unwrap_err();
+    assert_eq!(import(false, None).unwrap().path, place.data().join("pets.safetensors"));
+    let error = import(false, None).unwrap_err();
     assert_eq!(place.plain(error.what()), "there is a dataset `pets` already: data/pets.safetensors");
-    import(true).unwrap();
+    import(true, Some(" CC BY 4.0, photographs by their takers\n")).unwrap();
     assert_eq!(fs::read_dir(place.data()).unwrap().count(), 1);
+    // What was stated is kept with it; a set about which nothing was stated has nothing.
+    assert_eq!(store::open(&place.data(), "pets").unwrap().licence, "CC BY 4.0, photographs by their takers");
+    assert_eq!(import(true, None).unwrap().dataset.licence, "");
 }
 
 #[test]
@@ -168,7 +173,8 @@ fn progress_ends_at_all_images_and_stopping_leaves_nothing() {
     let source = place.source(&sources::tar_bytes(&sources::folders()));
     let last = std::cell::Cell::new((0, 0));
     let import = |cancelled: &dyn Fn() -> bool| {
-        let options = sempair::data::import::Options { name: None, size: None, replace: true, cancelled };
+        let options =
+            sempair::data::import::Options { name: None, size: None, licence: None, replace: true, cancelled };
         sempair::data::import::import(&source, &options, &place.data(), &|done, all| last.set((done, all)))
     };
     // The first question comes while the source is listed, the last one when all is about to be written.

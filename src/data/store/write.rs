@@ -18,6 +18,7 @@ use crate::data::image_set;
 use crate::error::Result;
 use crate::files;
 
+use super::LICENCE;
 use super::SCHEMA;
 use super::UNLABELED;
 use super::path_of;
@@ -28,6 +29,8 @@ pub struct Facts {
     pub name: String,
     /// What it is, in one sentence.
     pub description: String,
+    /// How it may be used; empty where nobody stated it.
+    pub licence: String,
     /// The categories by label.
     pub classes: Vec<String>,
     /// The recognised layout of its source.
@@ -185,6 +188,9 @@ impl Writer {
         add("schema", SCHEMA);
         add("name", &facts.name);
         add("description", &facts.description);
+        if !facts.licence.is_empty() {
+            add(LICENCE, &facts.licence);
+        }
         add("classes", &json!(facts.classes).to_string());
         add("layout", &facts.layout);
         add("size", &facts.size.to_string());

@@ -38,6 +38,9 @@ pub use scene::Nuisance;
 pub use surface::Background;
 pub use surface::Pattern;
 
+/// How the embedded sets may be used: as this program.
+pub const LICENCE: &str = env!("CARGO_PKG_LICENSE");
+
 /// The renderer's version: part of the key of every stage that depends on it. It goes up whenever a byte changes.
 pub const VERSION: u32 = 2;
 
@@ -189,7 +192,7 @@ pub fn evaluation_with_factors(world: &World, name: &str) -> Option<(Dataset, BT
         train.len(),
         test.len()
     );
-    Some((Dataset { name: name.into(), description, splits }, factors))
+    Some((Dataset { name: name.into(), description, licence: LICENCE.into(), splits }, factors))
 }
 
 /// The test images of an evaluation set, in order, each with one nuisance factor drawn anew until the picture is another

@@ -10,6 +10,7 @@ use crate::harness::experiment::Need;
 use crate::train::cost;
 use crate::train::settings::Settings;
 
+use super::course::course_inputs;
 use super::{Representation, features_inputs, measure_inputs, neighbours_inputs, representation_inputs, varied_inputs};
 
 /// The stages of [`super::evaluate`].
@@ -53,6 +54,20 @@ pub fn needs_of_pretraining(settings: &Settings, kind: Kind, seed: u64) -> Resul
     }
     let inputs = representation_inputs(settings, Representation::Pretrained(kind), seed)?;
     needs.push(Need::new("pretrain", inputs, cost::pretraining(settings, kind)));
+    Ok(needs)
+}
+
+/// The stages of [`super::time_to_equal`].
+///
+/// # Errors
+/// When a dataset is not there.
+pub fn needs_of_time_to_equal(rivals: &[(Settings, Kind)], set: &str, seed: u64) -> Result<Vec<Need>> {
+    let mut needs = Vec::new();
+    for (settings, kind) in rivals {
+        needs.extend(needs_of_pretraining(settings, *kind, seed)?);
+        let seconds = cost::course(settings, Representation::Pretrained(*kind), &settings.catalog().extent(set)?);
+        needs.push(Need::new("course", course_inputs(settings, *kind, set, seed)?, seconds));
+    }
     Ok(needs)
 }
 
