@@ -1,6 +1,6 @@
 //! `reproduce`, `table`, `list` and `report`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -122,17 +122,17 @@ pub(super) fn list(app: &App, args: &ConfigArgs, json: bool) -> Result<ExitCode>
     let (records, _) = setup::ledger(settings).records()?;
     let (cache, compute) = (setup::cache(settings), setup::compute(settings));
     let cpu = Host::current(rayon::current_num_threads()).cpu;
-    let estimate = || Estimate::new(&records, &cpu, &cache, &compute);
+    let estimate = Estimate::new(&records, &cpu, &cache, &compute);
     let done: HashSet<&str> =
         records.iter().filter(|r| r.status == Status::Completed).map(|record| record.key.as_str()).collect();
-    let mut together = estimate();
+    let mut together = estimate.clone();
     let mut seconds = 0.0;
     let mut rows = Vec::new();
     for experiment in app.experiments {
         let state = experiment.cells(settings).map(|cells| {
             let is_missing = |cell: &&Cell| !done.contains(runner::cell_key(experiment.id(), cell, &compute).as_str());
             let missing: Vec<&Cell> = cells.iter().filter(is_missing).collect();
-            let mut alone = estimate();
+            let mut alone = estimate.clone();
             seconds += missing.iter().map(|cell| together.count(cell)).sum::<f64>();
             let of_table = records.iter().filter(|record| record.experiment == experiment.id());
             State {
@@ -230,30 +230,30 @@ pub(super) fn comparable(
         .filter(|r| r.experiment == table && r.profile == profile && r.status == Status::Completed)
         .collect();
     of_table.sort_by_key(|record| (&record.started, &record.id));
-    let Some(newest) = of_table.last().map(|record| circumstances(record, tables)) else { return Default::default() };
+    let Some(&newest) = of_table.last() else { return Default::default() };
     let (same, other): (Vec<&Record>, Vec<&Record>) =
-        of_table.into_iter().partition(|record| circumstances(record, tables) == newest);
+        of_table.into_iter().partition(|record| are_comparable(record, newest, tables));
     let reason = "run with other code or another configuration than the newest run of its table";
     (same.into_iter().cloned().collect(), other.iter().map(|r| (r.id.clone(), reason.to_string())).collect())
 }
 
-/// Code, device, instruction set, precision, settings.
-type Circumstances<'a> = (&'a str, &'a str, &'a str, &'a str, Vec<(&'a str, &'a Value)>);
+/// Whether two runs of a table may stand in it side by side.
+fn are_comparable(a: &Record, b: &Record, tables: &[&str]) -> bool {
+    let settings = || a.settings.is(&b.settings) || fixed_settings(a, tables) == fixed_settings(b, tables);
+    a.build.code == b.build.code && a.compute == b.compute && settings()
+}
 
-/// What must be equal for two runs to stand in one table. How many seeds and which rows and sets were asked for, what
-/// other tables have, and where files lie, may differ.
-fn circumstances<'a>(record: &'a Record, tables: &[&str]) -> Circumstances<'a> {
+/// The settings that must be equal. How many seeds and which rows and sets were asked for, what other tables have, and
+/// where files lie, may differ.
+fn fixed_settings<'a>(record: &'a Record, tables: &[&str]) -> BTreeMap<&'a str, &'a Value> {
     let free = |key: &str| {
         let of_rows = [".sets", ".methods", ".values"].iter().any(|list| key.ends_with(list));
         let of_other_table =
             key.split_once('.').is_some_and(|(first, _)| tables.contains(&first) && first != record.experiment);
         ["seeds", "device", "keep_going"].contains(&key) || key.starts_with("paths.") || of_rows || of_other_table
     };
-    let settings = record.settings.iter().filter(|s| !free(&s.key)).map(|s| (s.key.as_str(), &s.value));
-    let mut settings: Vec<(&str, &Value)> = settings.collect();
-    settings.sort_by_key(|(key, _)| *key);
-    let compute = &record.compute;
-    (&record.build.code, &compute.device, &compute.isa, &compute.precision, settings)
+    let settings = record.settings.iter().filter(|setting| !free(&setting.key));
+    settings.map(|setting| (setting.key.as_str(), &setting.value)).collect()
 }
 
 /// What a report of these runs is made of.

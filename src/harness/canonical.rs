@@ -1,51 +1,48 @@
 //! One text for one value: JSON with sorted keys and no spaces, and its BLAKE3 hash as a key.
 
-use serde::Serialize;
 use serde_json::Value;
 
 /// The JSON text that every equal value has, whatever the order of its keys.
 pub fn text(value: &Value) -> String {
-    let mut out = String::new();
+    let mut out = Vec::new();
     write(value, &mut out);
-    out
+    String::from_utf8(out).expect("JSON is UTF-8")
 }
 
 /// BLAKE3 of the canonical text, in hexadecimal digits.
-///
-/// Panics when `value` cannot be JSON (a map whose keys are not strings), which is a mistake in the program.
-pub fn key(value: &impl Serialize) -> String {
-    let value = serde_json::to_value(value).expect("a value with a key has a JSON form");
-    blake3::hash(text(&value).as_bytes()).to_hex().to_string()
+pub fn key(value: &Value) -> String {
+    let mut out = Vec::new();
+    write(value, &mut out);
+    blake3::hash(&out).to_hex().to_string()
 }
 
-fn write(value: &Value, out: &mut String) {
+fn write(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Object(map) => {
             // Sorted here, because serde_json keeps the order of insertion when any crate of the build asks for it.
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by_key(|(key, _)| key.as_str());
-            write_all(entries, out, '{', '}', |(key, value), out| {
-                write(&Value::String(key.clone()), out);
-                out.push(':');
+            write_all(entries, out, (b'{', b'}'), |(key, value), out| {
+                serde_json::to_writer(&mut *out, key).expect("a text has a JSON form");
+                out.push(b':');
                 write(value, out);
             });
         }
-        Value::Array(items) => write_all(items, out, '[', ']', write),
-        scalar => out.push_str(&scalar.to_string()),
+        Value::Array(items) => write_all(items, out, (b'[', b']'), write),
+        scalar => serde_json::to_writer(out, scalar).expect("a scalar has a JSON form"),
     }
 }
 
 fn write_all<T>(
     items: impl IntoIterator<Item = T>,
-    out: &mut String,
-    open: char,
-    close: char,
-    write: impl Fn(T, &mut String),
+    out: &mut Vec<u8>,
+    (open, close): (u8, u8),
+    write: impl Fn(T, &mut Vec<u8>),
 ) {
     out.push(open);
     for (i, item) in items.into_iter().enumerate() {
         if i > 0 {
-            out.push(',');
+            out.push(b',');
         }
         write(item, out);
     }

@@ -12,6 +12,7 @@ use crate::harness::provenance::Compute;
 use crate::harness::record::Record;
 
 /// Reckons the time of cells. A stage that several cells need counts once.
+#[derive(Clone)]
 pub struct Estimate<'a> {
     cache: &'a Cache,
     compute: &'a Compute,

@@ -18,5 +18,5 @@ pub mod provenance;
 pub mod record;
 pub mod redact;
 pub mod runner;
-pub mod settings;
+pub mod shared;
 mod toml;

@@ -13,7 +13,8 @@ use crate::harness::provenance::Build;
 use crate::harness::provenance::Compute;
 use crate::harness::provenance::Git;
 use crate::harness::provenance::Host;
-use crate::harness::settings::SharedSettings;
+use crate::harness::shared::Kept;
+use crate::harness::shared::Shared;
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Value;
@@ -119,9 +120,9 @@ pub struct RecordV1 {
     #[serde(default)]
     pub seed: u64,
     #[serde(default)]
-    pub settings: SharedSettings,
+    pub settings: Shared<Vec<Setting>>,
     #[serde(default)]
-    pub inputs: Value,
+    pub inputs: Shared<Value>,
     #[serde(default)]
     pub git: Git,
     #[serde(default)]
@@ -168,12 +169,12 @@ impl RecordV1 {
 
     /// Reads a record from the text of its file.
     pub fn parse(text: &str) -> Result<Self> {
-        if let Ok(record) = serde_json::from_str::<Self>(text)
+        if let Some(record) = Self::of_lines(text)
             && record.schema == SCHEMA
         {
             return Ok(record);
         }
-        // Slower, and only to say what is wrong.
+        // A file that this program did not write; or it is damaged, and this says what is wrong.
         let value: Value = serde_json::from_str(text).context("not JSON")?;
         match value.get("schema").and_then(Value::as_str) {
             Some(SCHEMA) => {}
@@ -181,6 +182,31 @@ impl RecordV1 {
             None => return Err(Error::new("not a run record: it has no schema")),
         }
         serde_json::from_value(value).context("damaged")
+    }
+
+    /// Reads a record from a file with one line for each field. The longest lines are those that most records of a ledger
+    /// have alike, and they are not read again.
+    fn of_lines(text: &str) -> Option<Self> {
+        static SETTINGS: Kept<Vec<Setting>> = Kept::new();
+        static INPUTS: Kept<Value> = Kept::new();
+        let (mut settings, mut inputs) = (None, None);
+        let mut rest = String::with_capacity(1 << 13);
+        for line in text.split_inclusive('\n') {
+            let value = |name: &str| line.strip_prefix(name)?.strip_suffix(",\n");
+            if let (None, Some(value)) = (&settings, value("\"settings\": ")) {
+                settings = Some(SETTINGS.read(value).ok()?);
+            } else if let (None, Some(value)) = (&inputs, value("\"inputs\": ")) {
+                inputs = Some(INPUTS.read(value).ok()?);
+            } else {
+                rest += line;
+            }
+        }
+        let record: Self = serde_json::from_str(&rest).ok()?;
+        Some(Self {
+            settings: settings.unwrap_or_else(|| record.settings.clone()),
+            inputs: inputs.unwrap_or_else(|| record.inputs.clone()),
+            ..record
+        })
     }
 
     /// The text of the record's file, with its hash.
@@ -205,5 +231,5 @@ pub(super) fn is_intact(record: &Value) -> bool {
 
 fn hash(record: &Value) -> String {
     let fields = record.as_object().into_iter().flatten().filter(|(name, _)| *name != "hash");
-    canonical::key(&fields.map(|(name, value)| (name.clone(), value.clone())).collect::<serde_json::Map<_, _>>())
+    canonical::key(&fields.map(|(name, value)| (name.clone(), value.clone())).collect())
 }

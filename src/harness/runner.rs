@@ -308,7 +308,7 @@ impl<S: Serialize + Sync> Bench<'_, S> {
             row: cell.row.clone(),
             column: cell.column.clone(),
             seed: cell.seed,
-            inputs: redact::value("inputs", &cell.inputs),
+            inputs: redact::value("inputs", &cell.inputs).into(),
             ..self.template.clone()
         }
     }
@@ -414,7 +414,7 @@ fn template<S>(resolved: &Resolved<S>, profile: &str, compute: &Compute, options
         row: Vec::new(),
         column: String::new(),
         seed: 0,
-        inputs: serde_json::Value::Null,
+        inputs: serde_json::Value::Null.into(),
         peak_memory: None,
         data: Vec::new(),
         metrics: BTreeMap::new(),

@@ -88,7 +88,7 @@ impl Names {
             column: self.text(&record.column),
             seed: record.seed,
             settings: record.settings.iter().map(|setting| self.setting(setting)).collect(),
-            inputs: Value::Null,
+            inputs: Value::Null.into(),
             git: Git { dirty: record.git.dirty, ..Git::default() },
             build: Build {
                 code: self.text(&record.build.code),

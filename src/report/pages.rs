@@ -148,10 +148,16 @@ fn summary(results: &Results, view: &ReportView, out_dir: &Path) -> String {
         lines.extend(grid(table).into_iter().map(|line| format!("  {line}")));
         lines.push(String::new());
     }
-    for claim in &view.claims {
+    for claim in view.claims.iter().flat_map(|of_table| &of_table.claims) {
         let place = if claim.substitute { " on stand-in data" } else { "" };
         lines.push(format!("{} {}{place}: {}", claim.mark, claim.verdict, text::clean(&claim.text)));
         lines.push(format!("  {}", text::clean(&claim.evidence)));
+    }
+    let [reproduced, not, inconclusive, untestable] = view.tally;
+    if !view.claims.is_empty() {
+        lines.push(format!(
+            "claims: {reproduced} reproduced, {not} not reproduced, {inconclusive} inconclusive, {untestable} not testable"
+        ));
     }
     let missing: usize = view.tables.iter().map(|t| t.missing.len()).sum();
     if missing > 0 {

@@ -7,6 +7,7 @@ use crate::harness::record::Record;
 use crate::harness::record::Status;
 use crate::report::results::Excluded;
 use crate::report::text;
+use std::cmp::Reverse;
 
 /// Nobody plans more seeds; a record that says so is damaged.
 const MOST_PLANNED: u64 = 1000;
@@ -23,7 +24,7 @@ impl<'a> Selection<'a> {
     pub fn new(table: &'a Table, offered: &'a [Record]) -> Self {
         let mut sorted: Vec<&Record> = offered.iter().collect();
         // Newest first within a place, so that the first one met is the one kept.
-        sorted.sort_by(|a, b| place(table, a).cmp(&place(table, b)).then_with(|| age(b).cmp(&age(a))));
+        sorted.sort_by_cached_key(|&record| (place(table, record), Reverse(age(record))));
         sorted.dedup_by(|a, b| a.id == b.id);
         let mut records: Vec<&Record> = Vec::new();
         let mut excluded = Vec::new();
@@ -107,7 +108,7 @@ fn refusal(table: &Table, record: &Record, kept: Option<&Record>) -> Option<Stri
     if !rows(table).any(|(row, _)| *row == record.row) || !table.columns.iter().any(|c| c.id == record.column) {
         return Some(format!("{} on {} is no cell of table {}", text::name(&record.row), record.column, table.id));
     }
-    kept.map(|kept| format!("superseded by the newer run {}", kept.id))
+    kept.map(|_| "superseded by a newer run of its cell and seed".to_string())
 }
 
 /// Row, column and seed as positions in the table; runs that belong nowhere come last, and unfinished ones after

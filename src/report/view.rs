@@ -25,6 +25,7 @@ use crate::report::sources::SettingsView;
 use crate::report::stats::Verdict;
 use crate::report::text;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 #[derive(Serialize)]
 pub(super) struct ReportView {
@@ -36,13 +37,39 @@ pub(super) struct ReportView {
     pub anonymous: bool,
     pub stand_ins: bool,
     pub verdict_rule: &'static str,
-    pub claims: Vec<ClaimView>,
+    /// By table, without those that claim nothing.
+    pub claims: Vec<ClaimsView>,
+    /// How many claims have each verdict, in the order of [`VERDICTS`].
+    pub tally: [usize; 4],
     pub tables: Vec<TableView>,
     pub checklist: Vec<Answer>,
     pub compute: ComputeView,
     pub runs: Vec<RunView>,
     pub settings: Vec<SettingsView>,
-    pub excluded: Vec<Excluded>,
+    pub excluded: Vec<ExcludedView>,
+    /// Of how many runs these are.
+    pub left_out: usize,
+}
+
+/// Runs that were not used for one reason.
+#[derive(Serialize)]
+pub(super) struct ExcludedView {
+    pub reason: String,
+    /// The first of them.
+    pub runs: Vec<String>,
+    /// How many there are besides.
+    pub more: usize,
+}
+
+/// The claims of one table.
+#[derive(Serialize)]
+pub(super) struct ClaimsView {
+    /// The table's.
+    pub id: String,
+    pub title: String,
+    /// As [`ReportView::tally`].
+    pub tally: [usize; 4],
+    pub claims: Vec<ClaimView>,
 }
 
 #[derive(Serialize)]
@@ -141,14 +168,47 @@ pub(super) fn view(results: &Results, selections: &[Selection]) -> Result<Report
         anonymous: results.anonymous,
         stand_ins: results.tables.iter().any(|t| t.columns.iter().any(|c| c.substitute)),
         verdict_rule: results.verdict_rule,
-        claims: results.tables.iter().flat_map(|t| t.claims.iter().map(|c| claim(t, c))).collect(),
+        claims: results.tables.iter().filter(|table| !table.claims.is_empty()).map(claims).collect(),
+        tally: tally(results.tables.iter().flat_map(|table| &table.claims)),
         tables,
         checklist: checklist::answers(results, selections),
         compute: sources::compute(&results.compute),
         runs,
         settings,
-        excluded: results.excluded.clone(),
+        excluded: excluded(&results.excluded),
+        left_out: results.excluded.len(),
     })
+}
+
+/// So many runs are named that were not used for one reason; `results.json` names all.
+const NAMED: usize = 20;
+
+fn excluded(runs: &[Excluded]) -> Vec<ExcludedView> {
+    let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    runs.iter().for_each(|of| by_reason.entry(&of.reason).or_default().push(&of.run));
+    let view = |(reason, runs): (&str, Vec<&str>)| ExcludedView {
+        reason: reason.to_string(),
+        more: runs.len().saturating_sub(NAMED),
+        runs: runs.into_iter().take(NAMED).map(String::from).collect(),
+    };
+    by_reason.into_iter().map(view).collect()
+}
+
+/// The verdicts in the order in which they are counted.
+const VERDICTS: [Verdict; 4] =
+    [Verdict::Reproduced, Verdict::NotReproduced, Verdict::Inconclusive, Verdict::NotTestable];
+
+fn tally<'a>(claims: impl Iterator<Item = &'a ClaimResult> + Clone) -> [usize; 4] {
+    VERDICTS.map(|verdict| claims.clone().filter(|claim| claim.verdict == verdict).count())
+}
+
+fn claims(table: &TableResults) -> ClaimsView {
+    ClaimsView {
+        id: text::file_stem(&table.id),
+        title: table.title.clone(),
+        tally: tally(table.claims.iter()),
+        claims: table.claims.iter().map(|of| claim(table, of)).collect(),
+    }
 }
 
 /// The verdict as a word, a class and a mark.

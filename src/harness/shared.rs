@@ -1,0 +1,110 @@
+//! Parts of records that are most of their text and that many records of a ledger have alike: they are read and kept
+//! once.
+
+use serde::Deserialize;
+use serde::Deserializer;
+use serde::Serialize;
+use serde::Serializer;
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+
+/// So many different values are kept to be shared; a ledger with more is read more slowly.
+const MOST_KEPT: usize = 4096;
+
+/// A value that records share.
+#[derive(Debug, Default, PartialEq)]
+pub struct Shared<T>(Arc<T>);
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Shared<T> {
+    /// Whether both are one; if not, they may be equal all the same.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<T> From<T> for Shared<T> {
+    fn from(value: T) -> Self {
+        Self(Arc::new(value))
+    }
+}
+
+impl<T: FromIterator<A>, A> FromIterator<A> for Shared<T> {
+    fn from_iter<I: IntoIterator<Item = A>>(items: I) -> Self {
+        T::from_iter(items).into()
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Serialize> Serialize for Shared<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shared<T> {
+    /// A value of its own; [`Kept::read`] gives one that is shared.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(deserializer).map(Self::from)
+    }
+}
+
+/// Values by the JSON that they were read from.
+pub(super) struct Kept<T>(LazyLock<RwLock<HashMap<String, Shared<T>>>>);
+
+impl<T: DeserializeOwned> Kept<T> {
+    pub const fn new() -> Self {
+        Self(LazyLock::new(RwLock::default))
+    }
+
+    /// The value of a JSON text, which is read only if it was not read before.
+    pub fn read(&self, text: &str) -> serde_json::Result<Shared<T>> {
+        if let Some(known) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(text) {
+            return Ok(known.clone());
+        }
+        let value: Shared<T> = serde_json::from_str(text)?;
+        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == MOST_KEPT {
+            kept.clear();
+        }
+        // Unless another thread has read it meanwhile: all who ask get the same.
+        Ok(kept.entry(text.to_owned()).or_insert(value).clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_texts_are_kept_once_and_come_back_as_they_were() {
+        static KEPT: Kept<Vec<u32>> = Kept::new();
+        let [one, other] = ["[1,2]"; 2].map(|text| KEPT.read(text).unwrap());
+        assert!(one.is(&other) && **one == [1, 2]);
+        let apart = KEPT.read("[1, 2]").unwrap();
+        assert!(apart == one && !apart.is(&one));
+        assert_eq!(serde_json::to_string(&one).unwrap(), "[1,2]");
+        assert!(KEPT.read("{}").is_err());
+        for i in 0..=MOST_KEPT {
+            assert_eq!(KEPT.read(&format!("[{i}]")).unwrap()[0], i as u32);
+        }
+        assert_eq!(KEPT.read("[1,2]").unwrap(), one);
+    }
+}
