@@ -36,8 +36,7 @@ fn sheet(settings: &Settings) -> Sheet {
     let (sp, unpaired) = (pairs.row.clone(), single.row.clone());
     let mut sheet = Sheet::new(&simclr, &table.sets, vec![Line::random(&simclr), pairs, single]);
     sheet.measures.push(Measure::Time);
-    let probed = table.sets.first().cloned().unwrap_or_default();
-    sheet.measures.push(Measure::Equal(probed.clone(), trained));
+    sheet.measures.push(Measure::Equal(table.set.clone(), trained));
     for (column, of_pairs, of_images) in PAPER {
         sheet.state(sp.clone(), column, Some(of_pairs));
         sheet.state(unpaired.clone(), column, Some(of_images));
@@ -49,9 +48,9 @@ fn sheet(settings: &Settings) -> Sheet {
     sheet.claims.push(Claim::contrast(faster, Measure::Time.id(), SECONDS, vec![unpaired], vec![sp]));
     sheet.about_rows = format!(
         "“unpaired”: {images} images of {} categories of `{}`, each with itself, for as many epochs. “Time to equal accuracy”: \
-         the training time after which the linear accuracy on {probed}, looked at at most ten times, is for the first \
+         the training time after which the linear accuracy on {}, looked at at most ten times, is for the first \
          time as high as that of the less accurate of the two trainings in the end.",
-        table.categories, table.from
+        table.categories, table.from, table.set
     );
     sheet.notes = vec![
         "The paper trains 29.4K semantic pairs of 187 categories for 4.5 h, and the 100K images of Tiny-ImageNet, 200 \

@@ -475,6 +475,23 @@ fn any_record() -> impl Strategy<Value = Record> {
     })
 }
 
+#[test]
+fn lines_of_a_record_are_its_own_and_there_once() {
+    let project = Project::new();
+    project.run(false).unwrap();
+    let record = project.records().remove(0);
+    let text = fs::read_to_string(project.ledger().dir().join(format!("{}.json", record.id))).unwrap();
+    assert_eq!(Record::parse(&text).unwrap(), record);
+    let line = text.lines().find(|line| line.starts_with("\"inputs\": ")).unwrap();
+    let twice = text.replace(line, &format!("\"inputs\": 1,\n{line}"));
+    assert_eq!(Record::parse(&twice).unwrap(), record, "the last one holds, as for every reader of JSON");
+    // Of another object, which begins on the line before.
+    let nested = text.replace(line, "\"later\": {\"a\": 1,\n\"inputs\": 1,\n\"b\": 2},");
+    assert!(Record::parse(&nested).unwrap().inputs.is_null());
+    let no_comma = text.replace(line, &line[..line.len() - 1]);
+    assert!(Record::parse(&no_comma).unwrap_err().to_string().contains("not JSON"));
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
     #[test]

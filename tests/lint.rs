@@ -76,7 +76,7 @@ fn results_are_told_from_other_numbers() {
         (r"arXiv:2510.08722, 2510.08722, 10.1109/CVPR.2020.1", &[]),
         (r"95\% confidence interval, 95\,\% t interval, at the 5\% level, 90\% two-sided CI", &[]),
         ("% 83.6\n\\% 1.5 % 2.5\n\\\\% 3.5", &["1.5"]),
-        (r"\verb|83.6| \verb*+1.5+ \lstinline[x=1.5]!2.5! \lstinline{4.5} 3.5", &["3.5"]),
+        (r"\verb|83.6| \verb*+1.5+ \lstinline[x=1.5]!2.5! \lstinline{4.5{1}6.5} 3.5", &["3.5"]),
         ("\\begin{verbatim}\n83.6 % \\end{verb}\n\\end{verbatim} 1.5", &["1.5"]),
         (r"\begin{tikzpicture}\draw (0.5,1.5);\end{tikzpicture}\begin{minipage}[t]{0.5\x}2.5\end{minipage}", &["2.5"]),
         (r"\iffalse 1.5 \fill 2.5 \fi 3.5 \end{document} 4.5", &["3.5"]),

@@ -12,6 +12,7 @@ use serde_json::Value;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 mod anonymous; // the report for double-blind review
 mod items;
@@ -113,13 +114,14 @@ fn records() -> Vec<Record> {
     records
 }
 
-fn input(table: Table, records: Vec<Record>, all: &[Record]) -> Input<'_> {
+fn input(table: Table, records: Vec<Record>, all: &[Record]) -> Input {
+    let shared = |records: &[Record]| records.iter().cloned().map(Arc::new).collect::<Vec<_>>();
     Input {
         profile: "quick".to_string(),
         description_of_profile: "embedded data, two cores, minutes".to_string(),
-        tables: vec![(table, records)],
+        tables: vec![(table, shared(&records))],
         excluded: vec![],
-        all_records: all.into(),
+        all_records: shared(all),
         generated: "2026-11-23".to_string(),
         anonymous: false,
     }
@@ -171,17 +173,19 @@ fn the_markdown_table_reads_as_a_paper() {
     insta::assert_snapshot!(part(&files["report.md"], "## The paper's claims", "## Checklist"), @r#"
     ## The paper's claims
 
-    | claims of table | reproduced | not reproduced | inconclusive | not testable |
+    | table | reproduced | not reproduced | inconclusive | not testable |
     |:---|---:|---:|---:|---:|
-    | Linear evaluation | 1 | 1 | 0 | 0 |
+    | `transfer` | 1 | 1 | 0 | 0 |
     | all | **1** | **1** | **0** | **0** |
-
-    A claim is about a difference: one row or a sum of rows less another, seed by seed over the seeds that all of them have; its mean has a 95 % t interval. Most claims say that it is at least some margin (0 where the paper only says better). Reproduced: the mean reaches the margin and the whole interval lies above 0. Not reproduced: the whole interval lies at or below the margin. A claim of practically no difference names the most that counts as none. Reproduced: both one-sided t tests against it reject at 5 %, so that the 90 % interval lies within. Not reproduced: the whole 95 % interval lies outside. Inconclusive: everything else, and always with fewer than two common seeds, or where all seeds differ by exactly the same amount, since a few that agree by chance say nothing of their spread; the number of seeds that would decide supposes that mean and spread stay as they are. p: exact two-sided sign-flip test on the same differences, with the smallest value that this number of seeds can give.
 
     ### Linear evaluation: claims
 
     - **✓ Reproduced on stand-in data.** SimCLR learns better features from SP than from AP on CIFAR-10. synth-10, linear. SimCLR (SP) minus SimCLR (AP): +10.3 points, 95 % interval +7.2 to +13.5, margin 0.8; 3 common seeds; p = 0.25 (smallest possible 0.25); t test p = 0.005, Holm = 0.010.
     - **✗ Not reproduced on stand-in data.** SimCLR learns better features from SP than from AP on STL-10. synth-stl, linear. SimCLR (SP) minus SimCLR (AP): +10.3 points, 95 % interval +7.2 to +13.5, margin 30; 3 common seeds; p = 0.25 (smallest possible 0.25); t test p = 0.005, Holm = 0.010.
+
+    ### How verdicts are reached
+
+    A claim is about a difference: one row or a sum of rows less another, seed by seed over the seeds that all of them have; its mean has a 95 % t interval. Most claims say that it is at least some margin (0 where the paper only says better). Reproduced: the mean reaches the margin and the whole interval lies above 0. Not reproduced: the whole interval lies at or below the margin. A claim of practically no difference names the most that counts as none. Reproduced: both one-sided t tests against it reject at 5 %, so that the 90 % interval lies within. Not reproduced: the whole 95 % interval lies outside. Inconclusive: everything else, and always with fewer than two common seeds, or where all seeds differ by exactly the same amount, since a few that agree by chance say nothing of their spread; the number of seeds that would decide supposes that mean and spread stay as they are. p: exact two-sided sign-flip test on the same differences, with the smallest value that this number of seeds can give.
 
     ## Linear evaluation
 
@@ -582,4 +586,5 @@ fn a_missing_seed_is_named_and_a_newer_run_wins() {
     assert_eq!(results.tables[0].claims[0].seeds, [0, 1]);
     assert_eq!(results.excluded.len(), 1);
     assert_eq!(results.excluded[0].reason, "superseded by a newer run of its cell and seed");
+    assert_eq!(results.excluded[0].superseded_by.as_deref(), Some("newer"));
 }

@@ -159,8 +159,8 @@ fn import_set(
             .map(|set| json!({ "name": set.name, "images": set.len(), "size": set.size, "hash": set.hash }))
             .collect();
         setup::print_json(&json!({
-            "name": dataset.name, "description": dataset.description, "layout": imported.layout,
-            "file": imported.path, "splits": splits,
+            "name": dataset.name, "description": dataset.description, "licence": dataset.licence,
+            "layout": imported.layout, "file": imported.path, "splits": splits,
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -168,6 +168,9 @@ fn import_set(
     for set in dataset.splits.values() {
         let size = set.size;
         say!("  {}: {} images of {size}x{size}, {} categories, {}", set.name, set.len(), set.classes.len(), set.hash);
+    }
+    if !dataset.licence.is_empty() {
+        say!("  licence: {}", dataset.licence);
     }
     say!("  in {}", imported.path.display());
     Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -51,6 +52,7 @@ pub(super) fn check(app: &App, args: &LintArgs) -> Result<ExitCode> {
     let settings = setup::resolve(app, &args.config)?.settings;
     let profile = setup::profile(app, &args.config.profile)?;
     let (records, problems) = setup::ledger(&settings).records()?;
+    let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
     let (tables, excluded) = run::current(app, &args.config, &settings, &records, &problems)?;
     let earlier = earlier(app, &settings, profile.name, &records, &tables);
     // What the earlier runs cost in all is no figure of a manuscript, so they need no account.
@@ -67,13 +69,13 @@ pub(super) fn check(app: &App, args: &LintArgs) -> Result<ExitCode> {
 }
 
 /// The runs that are not in `current`: each table once for all that are comparable with each other, the newest first.
-fn earlier(app: &App, settings: &Settings, profile: &str, records: &[Record], current: &Offered) -> Offered {
+fn earlier(app: &App, settings: &Settings, profile: &str, records: &[Arc<Record>], current: &Offered) -> Offered {
     let ids = run::ids(app);
     let mut used: HashSet<String> = current.iter().flat_map(|(_, runs)| runs).map(|run| run.id.clone()).collect();
     let mut tables = Offered::new();
     for experiment in app.experiments {
         let of_table = records.iter().filter(|record| record.experiment == experiment.id());
-        let mut rest: Vec<Record> = of_table.cloned().collect();
+        let mut rest: Vec<Arc<Record>> = of_table.cloned().collect();
         loop {
             rest.retain(|record| !used.contains(&record.id));
             let (group, _) = run::comparable(&rest, experiment.id(), &ids, profile);

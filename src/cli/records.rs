@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use crate::error::{Error, Result};
 use crate::harness::audit::{self, Audit, AuditRun};
 use crate::harness::cache::Held;
-use crate::harness::experiment::Row;
+use crate::harness::experiment::{DataRef, Row};
 use crate::harness::progress::duration;
 use crate::harness::record::Record;
 
@@ -68,7 +68,10 @@ pub(super) fn show(app: &App, args: &ConfigArgs, run: &str, json: bool) -> Resul
         stage.files.iter().for_each(|file| say!("    {} {} ({} bytes)", file.hash, file.name, file.bytes));
     }
     say!("data");
-    record.data.iter().for_each(|data| say!("  {} {}: {}", data.hash, data.name, data.description));
+    for DataRef { hash, name, description, licence, .. } in &record.data {
+        let licence = if licence.is_empty() { String::new() } else { format!(" (licence: {licence})") };
+        say!("  {hash} {name}: {description}{licence}");
+    }
     say!("settings");
     record.settings.iter().for_each(|s| say!("  {} = {}  ({})", s.key, s.value, s.origin));
     Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -54,7 +55,7 @@ pub(super) fn reproduce(
         &interrupt,
         &std::env::args().collect::<Vec<_>>(),
     )?;
-    let (records, _) = ledger.records()?;
+    let records: Vec<Arc<Record>> = ledger.records()?.0.into_iter().map(Arc::new).collect();
     let tables = runs
         .into_iter()
         .map(|run| {
@@ -71,6 +72,7 @@ pub(super) fn reproduce(
 pub(super) fn report(app: &App, args: &ConfigArgs, anonymous: bool) -> Result<ExitCode> {
     let settings = setup::resolve(app, args)?.settings;
     let (records, problems) = setup::ledger(&settings).records()?;
+    let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
     let (tables, excluded) = current(app, args, &settings, &records, &problems)?;
     let named = input(setup::profile(app, &args.profile)?, tables, excluded, records);
     let shown = if anonymous { report::anonymous(&named) } else { named };
@@ -78,14 +80,14 @@ pub(super) fn report(app: &App, args: &ConfigArgs, anonymous: bool) -> Result<Ex
 }
 
 /// Tables, each with the runs that may stand in it.
-pub(super) type Offered = Vec<(Table, Vec<Record>)>;
+pub(super) type Offered = Vec<(Table, Vec<Arc<Record>>)>;
 
 /// Each table of the profile with its newest comparable runs, and the runs and files that are left out with the reason.
 pub(super) fn current(
     app: &App,
     args: &ConfigArgs,
     settings: &Settings,
-    records: &[Record],
+    records: &[Arc<Record>],
     problems: &[Problem],
 ) -> Result<(Offered, Vec<(String, String)>)> {
     let mut excluded: Vec<(String, String)> =
@@ -220,18 +222,18 @@ fn say_what_is_missing(plans: &[Plan<'_, Settings>], progress: &Progress) {
 /// The completed runs of a table that may stand side by side: those with the code and the configuration of the newest.
 /// The rest is named with the reason.
 pub(super) fn comparable(
-    records: &[Record],
+    records: &[Arc<Record>],
     table: &str,
     tables: &[&str],
     profile: &str,
-) -> (Vec<Record>, Vec<(String, String)>) {
-    let mut of_table: Vec<&Record> = records
+) -> (Vec<Arc<Record>>, Vec<(String, String)>) {
+    let mut of_table: Vec<&Arc<Record>> = records
         .iter()
         .filter(|r| r.experiment == table && r.profile == profile && r.status == Status::Completed)
         .collect();
     of_table.sort_by_key(|record| (&record.started, &record.id));
     let Some(&newest) = of_table.last() else { return Default::default() };
-    let (same, other): (Vec<&Record>, Vec<&Record>) =
+    let (same, other): (Vec<_>, Vec<_>) =
         of_table.into_iter().partition(|record| are_comparable(record, newest, tables));
     let reason = "run with other code or another configuration than the newest run of its table";
     (same.into_iter().cloned().collect(), other.iter().map(|r| (r.id.clone(), reason.to_string())).collect())
@@ -261,8 +263,8 @@ pub(super) fn input(
     profile: &Profile,
     tables: Offered,
     excluded: Vec<(String, String)>,
-    records: Vec<Record>,
-) -> Input<'static> {
+    records: Vec<Arc<Record>>,
+) -> Input {
     // The time of the newest run, not of the rendering: the same ledger gives the same bytes.
     let ended = tables.iter().flat_map(|(_, runs)| runs.iter().filter_map(|run| run.ended.as_ref())).max();
     Input {

@@ -36,7 +36,7 @@ pub use write::Writer;
 /// The version of what this file describes.
 const SCHEMA: &str = "sempair.images/1";
 
-/// The key of what only some files state.
+/// The key of how the images may be used, which not every file has.
 const LICENCE: &str = "licence";
 
 /// The single category of a split whose images have none.

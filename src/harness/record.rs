@@ -184,29 +184,31 @@ impl RecordV1 {
         serde_json::from_value(value).context("damaged")
     }
 
-    /// Reads a record from a file with one line for each field. The longest lines are those that most records of a ledger
-    /// have alike, and they are not read again.
+    /// Reads a record from a file with one line for each field. The longest lines are those of the settings, which most
+    /// records of a ledger have alike, and of the inputs, which repeated runs have alike: these are not read again.
     fn of_lines(text: &str) -> Option<Self> {
         static SETTINGS: Kept<Vec<Setting>> = Kept::new();
         static INPUTS: Kept<Value> = Kept::new();
+        // What stands in the place of such a line. It comes back where the line was a field of the record itself.
+        let stand_in = Setting { key: "a line".into(), value: Value::Null, origin: String::new() };
         let (mut settings, mut inputs) = (None, None);
         let mut rest = String::with_capacity(1 << 13);
         for line in text.split_inclusive('\n') {
             let value = |name: &str| line.strip_prefix(name)?.strip_suffix(",\n");
-            if let (None, Some(value)) = (&settings, value("\"settings\": ")) {
+            if let Some(value) = value("\"settings\": ") {
                 settings = Some(SETTINGS.read(value).ok()?);
-            } else if let (None, Some(value)) = (&inputs, value("\"inputs\": ")) {
+                rest += "\"settings\": [{\"key\": \"a line\", \"value\": null, \"origin\": \"\"}],\n";
+            } else if let Some(value) = value("\"inputs\": ") {
                 inputs = Some(INPUTS.read(value).ok()?);
+                rest += "\"inputs\": \"a line\",\n";
             } else {
                 rest += line;
             }
         }
         let record: Self = serde_json::from_str(&rest).ok()?;
-        Some(Self {
-            settings: settings.unwrap_or_else(|| record.settings.clone()),
-            inputs: inputs.unwrap_or_else(|| record.inputs.clone()),
-            ..record
-        })
+        let (settings, inputs) = (settings?, inputs?);
+        let whole = **record.settings == [stand_in] && *record.inputs == "a line";
+        whole.then_some(Self { settings, inputs, ..record })
     }
 
     /// The text of the record's file, with its hash.

@@ -21,6 +21,7 @@ use crate::report::results::Input;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// What stands where something was taken out.
 pub(super) const WITHHELD: &str = "(withheld)";
@@ -32,10 +33,11 @@ const HOMES: [&str; 3] = ["/home/", "/Users/", r"\\Users\\"];
 const NOBODY: [&str; 4] = ["git", "root", "localhost", "author"];
 
 /// The input of the anonymous report. Pure, like the report itself: the ledger alone says what is withheld.
-pub fn anonymous(input: &Input) -> Input<'static> {
+pub fn anonymous(input: &Input) -> Input {
     let offered = input.tables.iter().flat_map(|(_, runs)| runs);
-    let names = Names::of(input.all_records.iter().chain(offered));
-    let records = |records: &[Record]| records.iter().map(|record| names.record(record)).collect::<Vec<_>>();
+    let names = Names::of(input.all_records.iter().chain(offered).map(Arc::as_ref));
+    let records =
+        |records: &[Arc<Record>]| records.iter().map(|record| names.record(record).into()).collect::<Vec<_>>();
     let ids: HashSet<&str> = input.all_records.iter().map(|record| record.id.as_str()).collect();
     let excluded = |(run, reason): &(String, String)| match ids.contains(run.as_str()) {
         true => (names.text(run), names.text(reason)),
@@ -46,7 +48,7 @@ pub fn anonymous(input: &Input) -> Input<'static> {
         description_of_profile: input.description_of_profile.clone(),
         tables: input.tables.iter().map(|(table, runs)| (names.table(table), records(runs))).collect(),
         excluded: input.excluded.iter().map(excluded).collect(),
-        all_records: records(&input.all_records).into(),
+        all_records: records(&input.all_records),
         generated: input.generated.clone(),
         anonymous: true,
     }

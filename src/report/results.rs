@@ -15,21 +15,22 @@ use crate::report::stats;
 use crate::report::stats::Verdict;
 use serde::Serialize;
 use serde::Serializer;
-use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Everything a report is made of; see [`results`].
-pub struct Input<'a> {
+pub struct Input {
     pub profile: String,
     /// What the profile means, in a sentence for the reader.
     pub description_of_profile: String,
     /// Each table with the completed runs chosen for it.
-    pub tables: Vec<(Table, Vec<Record>)>,
+    pub tables: Vec<(Table, Vec<Arc<Record>>)>,
     /// Runs left out by the caller, as (run id, reason).
     pub excluded: Vec<(String, String)>,
     /// Every run that the compute account covers, failed and killed ones included.
-    pub all_records: Cow<'a, [Record]>,
+    pub all_records: Vec<Arc<Record>>,
     /// When, as it is to be printed: time is an argument here.
     pub generated: String,
     /// For double-blind review; [`anonymous`](crate::report::anonymous) makes such an input.
@@ -182,6 +183,9 @@ pub struct ClaimResult {
 pub struct Excluded {
     pub run: String,
     pub reason: String,
+    /// The run that is used in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<String>,
 }
 
 /// What the numbers cost.
@@ -213,8 +217,11 @@ pub struct Machine {
 /// Computes the facts of a report. Pure: equal inputs give equal results in whatever order the records come.
 pub fn results(input: &Input) -> Results {
     let selections: Vec<Selection> = input.tables.iter().map(|(table, runs)| Selection::new(table, runs)).collect();
-    let mut excluded: Vec<Excluded> =
-        input.excluded.iter().map(|(run, reason)| Excluded { run: run.clone(), reason: reason.clone() }).collect();
+    let mut excluded: Vec<Excluded> = input
+        .excluded
+        .iter()
+        .map(|(run, reason)| Excluded { run: run.clone(), reason: reason.clone(), superseded_by: None })
+        .collect();
     excluded.extend(selections.iter().flat_map(|s| s.excluded.iter().cloned()));
     excluded.sort();
     excluded.dedup();
@@ -229,7 +236,7 @@ pub fn results(input: &Input) -> Results {
         verdict_rule: stats::VERDICT_RULE,
         tables: selections.iter().map(|s| table_results(s, &input.all_records)).collect(),
         excluded,
-        compute: compute_spent(&used, input.all_records.iter().collect()),
+        compute: compute_spent(&used, input.all_records.iter().map(Arc::as_ref).collect()),
     }
 }
 
@@ -260,9 +267,9 @@ fn git_state(used: &[&Record]) -> GitState {
     GitState { commit, dirty: used.iter().any(|r| r.git.dirty), commits, codes }
 }
 
-fn table_results(selection: &Selection, all: &[Record]) -> TableResults {
+fn table_results(selection: &Selection, all: &[Arc<Record>]) -> TableResults {
     let table = selection.table;
-    let runs: Vec<&Record> = all.iter().filter(|record| record.experiment == table.id).collect();
+    let runs: Vec<&Record> = all.iter().map(Arc::as_ref).filter(|record| record.experiment == table.id).collect();
     let mut cells = Vec::new();
     for column in &table.columns {
         for metric in table.metrics.iter().filter(|metric| column.has(&metric.id)) {
@@ -505,10 +512,10 @@ fn stand_ins(table: &Table) -> Option<String> {
 
 fn data(selection: &Selection) -> Vec<DataRef> {
     let mut data: Vec<DataRef> = selection.records.iter().flat_map(|r| r.data.iter().cloned()).collect();
-    data.sort_by(|a, b| {
-        (&a.name, &a.hash, &a.description, a.images).cmp(&(&b.name, &b.hash, &b.description, b.images))
-    });
-    data.dedup();
+    let content = |data: &DataRef| (data.name.clone(), data.hash.clone(), data.description.clone(), data.images);
+    // A licence may have been stated between two runs.
+    data.sort_by_cached_key(|data| (content(data), Reverse(data.licence.clone())));
+    data.dedup_by_key(|data| content(data));
     data
 }
 

@@ -8,6 +8,10 @@ use crate::harness::record::Status;
 use crate::report::results::Excluded;
 use crate::report::text;
 use std::cmp::Reverse;
+use std::sync::Arc;
+
+/// Why a run is not used that nothing is wrong with.
+const SUPERSEDED: &str = "superseded by a newer run of its cell and seed";
 
 /// Nobody plans more seeds; a record that says so is damaged.
 const MOST_PLANNED: u64 = 1000;
@@ -21,8 +25,8 @@ pub(super) struct Selection<'a> {
 
 impl<'a> Selection<'a> {
     /// Chooses among the records offered for `table`, in whatever order they come.
-    pub fn new(table: &'a Table, offered: &'a [Record]) -> Self {
-        let mut sorted: Vec<&Record> = offered.iter().collect();
+    pub fn new(table: &'a Table, offered: &'a [Arc<Record>]) -> Self {
+        let mut sorted: Vec<&Record> = offered.iter().map(Arc::as_ref).collect();
         // Newest first within a place, so that the first one met is the one kept.
         sorted.sort_by_cached_key(|&record| (place(table, record), Reverse(age(record))));
         sorted.dedup_by(|a, b| a.id == b.id);
@@ -30,8 +34,15 @@ impl<'a> Selection<'a> {
         let mut excluded = Vec::new();
         for record in sorted {
             let kept = records.last().filter(|kept| place(table, kept) == place(table, record));
-            match refusal(table, record, kept.copied()) {
-                Some(reason) => excluded.push(Excluded { run: record.id.clone(), reason }),
+            let refused = match (refusal(table, record), kept) {
+                (Some(reason), _) => Some((reason, None)),
+                (None, Some(kept)) => Some((SUPERSEDED.to_string(), Some(kept.id.clone()))),
+                (None, None) => None,
+            };
+            match refused {
+                Some((reason, superseded_by)) => {
+                    excluded.push(Excluded { run: record.id.clone(), reason, superseded_by });
+                }
                 None => records.push(record),
             }
         }
@@ -45,7 +56,7 @@ impl<'a> Selection<'a> {
 
     /// What the table lacks, one sentence per hole. A baseline may have fewer seeds than the rows, since some need only
     /// one, and it is not measured where a column lacks the table's first metric, such as that of training times.
-    pub fn missing(&self, all: &[Record]) -> Vec<String> {
+    pub fn missing(&self, all: &[Arc<Record>]) -> Vec<String> {
         let mut seeds: Vec<u64> = self.records.iter().map(|r| r.seed).chain(0..self.planned_seeds()).collect();
         seeds.sort_unstable();
         seeds.dedup();
@@ -71,11 +82,12 @@ impl<'a> Selection<'a> {
         seeds.and_then(|setting| setting.value.as_u64()).unwrap_or(0).min(MOST_PLANNED)
     }
 
-    fn hole(&self, row: &Row, column: &str, title: &str, empty: bool, lacking: &[u64], all: &[Record]) -> String {
+    fn hole(&self, row: &Row, column: &str, title: &str, empty: bool, lacking: &[u64], all: &[Arc<Record>]) -> String {
         let what =
             if empty { "no completed run".to_string() } else { format!("no completed run for seed {}", list(lacking)) };
         let mut failures: Vec<&Record> = all
             .iter()
+            .map(Arc::as_ref)
             .filter(|r| r.experiment == self.table.id && r.row == *row && r.column == column)
             .filter(|r| r.status != Status::Completed && (lacking.is_empty() || lacking.contains(&r.seed)))
             .collect();
@@ -101,14 +113,14 @@ fn failure(record: &Record) -> String {
     }
 }
 
-fn refusal(table: &Table, record: &Record, kept: Option<&Record>) -> Option<String> {
+fn refusal(table: &Table, record: &Record) -> Option<String> {
     if record.status != Status::Completed {
         return Some(format!("the run {}", text::status(record.status)));
     }
     if !rows(table).any(|(row, _)| *row == record.row) || !table.columns.iter().any(|c| c.id == record.column) {
         return Some(format!("{} on {} is no cell of table {}", text::name(&record.row), record.column, table.id));
     }
-    kept.map(|_| "superseded by a newer run of its cell and seed".to_string())
+    None
 }
 
 /// Row, column and seed as positions in the table; runs that belong nowhere come last, and unfinished ones after

@@ -42,15 +42,15 @@ use witnesses::WitnessImages;
 pub const ENCODER: &str = "encoder.safetensors";
 /// File of the training curves in its stage's folder.
 pub const HISTORY: &str = "history.json";
-/// File of the encoder as it was after so many epochs, where [`PretrainSettings::snapshots`] keeps it.
-pub fn snapshot(epoch: usize) -> String {
-    format!("encoder-{epoch}.safetensors")
-}
-
 /// About how often a training's health is measured.
 const MOMENTS: usize = 10;
 /// File of an unfinished training, to resume from.
 const CHECKPOINT: &str = "checkpoint.safetensors";
+
+/// File of the encoder as it was after so many epochs, where [`PretrainSettings::snapshots`] keeps it.
+pub fn snapshot(epoch: usize) -> String {
+    format!("encoder-{epoch}.safetensors")
+}
 
 /// How long and how to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,6 +61,7 @@ pub struct PretrainSettings {
     /// Pairs of a step; a last batch with fewer is left out.
     pub batch: usize,
     /// Whether the encoder is kept as it is at each moment at which health is measured, too.
+    #[serde(default)]
     pub snapshots: bool,
 }
 
@@ -94,6 +95,7 @@ pub struct History {
     /// How the representation fared, at about ten moments.
     pub health: Vec<Health>,
     /// Seconds of training up to each of these.
+    #[serde(default)]
     pub times: Vec<f64>,
 }
 

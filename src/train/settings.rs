@@ -161,6 +161,8 @@ pub struct TinyImagenetSettings {
     pub images: usize,
     /// The evaluation sets.
     pub sets: Vec<String>,
+    /// The set on which accuracies are to be equal.
+    pub set: String,
 }
 
 /// The table `transforms`.

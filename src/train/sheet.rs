@@ -113,7 +113,9 @@ impl Measure {
                 stages::pretrain_alone(settings, kind, seed, lab)
             }
             (Self::Equal(set, lines), Representation::Pretrained(kind)) => {
-                stages::time_to_equal((settings, kind), lines, set, seed, lab)
+                let own = lines.iter().position(|(of, on)| of == settings && *on == kind);
+                let own = own.ok_or_else(|| Error::new(format!("{:?} is not among those to be equal", line.row)))?;
+                stages::time_to_equal(lines, own, set, seed, lab)
             }
             (_, Representation::Pixels | Representation::Random) => {
                 Err(Error::new(format!("{:?} has no training", line.row)))

@@ -164,7 +164,7 @@ pub fn pretrain_alone(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab)
         outcome.metrics.insert(KNN.into(), health.knn);
     }
     outcome.metrics.insert(SECONDS.into(), history.seconds);
-    outcome.metrics.insert(EXACT.into(), read_json::<PairsSeen>(&stage.dir.join(DATA))?.exact);
+    outcome.metrics.insert(EXACT.into(), pairs_seen(settings, &stage)?.exact);
     Ok(outcome)
 }
 
@@ -203,7 +203,7 @@ pub fn evaluate_varied(
     with_representation(settings, what, seed, lab, |seen, lab, outcome| {
         let extracted = extracted(settings, seen, set, lab)?;
         let Evaluated { data, splits } = read_json(&extracted.dir.join(DATA))?;
-        outcome.data.extend(licensed(settings, set, data)?);
+        outcome.data.extend(splits_seen(settings, set, data)?);
         let determined = varied_inputs(settings, &seen.identity, (set, nuisance), seed)?;
         let (progress, interrupt) = (lab.progress(), lab.interrupt());
         let stage = lab.stage("invariance", &determined, |dir| {
@@ -289,7 +289,7 @@ fn measure(
     record_factors(settings, set, lab)?;
     let extracted = extracted(settings, seen, set, lab)?;
     let Evaluated { data, splits } = read_json(&extracted.dir.join(DATA))?;
-    outcome.data.extend(licensed(settings, set, data)?);
+    outcome.data.extend(splits_seen(settings, set, data)?);
     let stage = lab.stage("probe", &measure_inputs(settings, &seen.identity, set, seed)?, |dir| {
         let [train, test] = ["train", "test"].map(|split| read_features(&extracted.dir, set, split, &splits));
         probe(settings, &train?, &test?, seed, dir)
@@ -477,9 +477,8 @@ const HEALTH: [(&str, Measure); 5] = [
 fn describe_training(settings: &Settings, stage: &Stage, outcome: &mut Outcome) -> Result<History> {
     let history: History = read_json(&stage.dir.join(HISTORY))?;
     outcome.checkpoint = hash_of(stage, ENCODER);
-    let PairsSeen { data, exact } = read_json(&stage.dir.join(DATA))?;
-    let from = settings.pairs.from.split('/').next().unwrap_or_default();
-    outcome.data.extend(licensed(settings, from, vec![data])?);
+    let PairsSeen { data, exact } = pairs_seen(settings, stage)?;
+    outcome.data.push(data);
     outcome.facts.insert("share of pairs of one category".into(), exact.into());
     outcome.facts.insert("training seconds".into(), history.seconds.into());
     outcome.facts.insert("waiting for data, part of training".into(), (history.waited / history.seconds).into());
@@ -497,6 +496,12 @@ fn describe_training(settings: &Settings, stage: &Stage, outcome: &mut Outcome) 
         }
     }
     Ok(history)
+}
+
+fn pairs_seen(settings: &Settings, stage: &Stage) -> Result<PairsSeen> {
+    let PairsSeen { data, exact } = read_json(&stage.dir.join(DATA))?;
+    let from = settings.pairs.from.split('/').next().unwrap_or_default();
+    Ok(PairsSeen { data: licensed(settings, from, data)?, exact })
 }
 
 fn pairs_ref(set: &ImageSet, list: &PairList, kind: Kind) -> DataRef {
@@ -530,9 +535,13 @@ fn data_ref(set: &ImageSet, description: &str) -> DataRef {
 }
 
 /// With the licence that the dataset is stated to have now, which determines no stage.
-fn licensed(settings: &Settings, set: &str, data: Vec<DataRef>) -> Result<Vec<DataRef>> {
-    let licence = settings.catalog().licence(set)?;
-    Ok(data.into_iter().map(|data| DataRef { licence: licence.clone(), ..data }).collect())
+fn licensed(settings: &Settings, set: &str, data: DataRef) -> Result<DataRef> {
+    Ok(DataRef { licence: settings.catalog().licence(set)?, ..data })
+}
+
+/// The splits of a set, each with its licence.
+fn splits_seen(settings: &Settings, set: &str, data: Vec<DataRef>) -> Result<Vec<DataRef>> {
+    data.into_iter().map(|data| licensed(settings, set, data)).collect()
 }
 
 /// The hash of the encoder that a stage has left.

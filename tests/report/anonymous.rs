@@ -69,7 +69,7 @@ fn an_anonymous_report_names_nobody_in_any_file() {
     let mut input = input(table, all.clone(), &all);
     input.excluded =
         vec![("/home/jdoe/sempair/reports/ledger/x.json".into(), "of schema `jdoe`".into()), (failed, STUFFING.into())];
-    let named = rendered(input.tables[0].0.clone(), input.tables[0].1.clone(), &all).0;
+    let named = rendered(input.tables[0].0.clone(), all.clone(), &all).0;
     let files = anonymous_files(&input);
     assert_eq!(files.keys().filter(|name| name.ends_with(".tex")).count(), 2);
     for (name, text) in &files {

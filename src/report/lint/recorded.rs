@@ -124,7 +124,8 @@ impl Figures {
             _ => Some(figure.value).filter(|value| *value < 0.0),
         });
         let [spreads, p, notes, settings] = [Kind::Spread, Kind::P, Kind::Note, Kind::Setting].map(only);
-        let names = all.iter().enumerate().rev();
+        // All notes of a table have one name.
+        let names = all.iter().enumerate().rev().filter(|(_, figure)| figure.kind != Kind::Note);
         let by_name = names.map(|(i, figure)| ((figure.of.clone(), figure.part.clone()), i)).collect();
         Self { values, changes, spreads, p, notes, settings, by_name, all }
     }

@@ -259,7 +259,16 @@ impl<'a> Stripper<'a> {
     fn command(&mut self) {
         let from = self.at;
         match self.name() {
-            "verb" | "lstinline" => self.verbatim(from),
+            "verb" => self.verbatim(from),
+            "lstinline" => {
+                self.options();
+                if self.byte() == Some(b'{') {
+                    self.group(b'}');
+                    self.blank(from);
+                } else {
+                    self.verbatim(from);
+                }
+            }
             "begin" => self.environment(from),
             "end" if self.text[self.at..].starts_with("{document}") => {
                 self.at = self.text.len();
@@ -296,14 +305,12 @@ impl<'a> Stripper<'a> {
     }
 
     fn verbatim(&mut self, from: usize) {
-        self.options();
         let rest = &self.text[self.at..];
-        let Some(open) = rest.chars().next() else { return };
-        let close = if open == '{' { '}' } else { open };
-        let inner = &rest[open.len_utf8()..];
-        let end = inner.find([close, '\n']).unwrap_or(inner.len());
-        let closed = inner[end..].starts_with(close);
-        self.advance(open.len_utf8() + end + if closed { close.len_utf8() } else { 0 });
+        let Some(delimiter) = rest.chars().next() else { return };
+        let inner = &rest[delimiter.len_utf8()..];
+        let end = inner.find([delimiter, '\n']).unwrap_or(inner.len());
+        let closed = inner[end..].starts_with(delimiter);
+        self.advance(delimiter.len_utf8() * (1 + usize::from(closed)) + end);
         self.blank(from);
     }
 
