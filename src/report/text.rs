@@ -39,7 +39,8 @@ pub(super) fn status(status: Status) -> &'static str {
 }
 
 /// A mean with its interval, cut to the uncertainty: one decimal, none where the half-width is 10 or more, two
-/// where it is below 0.05 or mean and half-width are small, as those of shares and cosines are. An interval that the valid range cuts short is given by its ends.
+/// where it is below 0.05 or mean and half-width are small, as those of shares and cosines are. An interval that the
+/// valid range cuts short is given by its ends.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Measured {
     pub mean: String,

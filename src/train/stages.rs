@@ -498,10 +498,11 @@ fn describe_training(settings: &Settings, stage: &Stage, outcome: &mut Outcome) 
     Ok(history)
 }
 
+/// What a training has left of its pairs, with the licence that their set is stated to have now: it determines no stage.
 fn pairs_seen(settings: &Settings, stage: &Stage) -> Result<PairsSeen> {
     let PairsSeen { data, exact } = read_json(&stage.dir.join(DATA))?;
-    let from = settings.pairs.from.split('/').next().unwrap_or_default();
-    Ok(PairsSeen { data: licensed(settings, from, data)?, exact })
+    let licence = settings.catalog().licence(settings.pairs.from.split('/').next().unwrap_or_default())?;
+    Ok(PairsSeen { data: DataRef { licence, ..data }, exact })
 }
 
 fn pairs_ref(set: &ImageSet, list: &PairList, kind: Kind) -> DataRef {
@@ -534,14 +535,10 @@ fn data_ref(set: &ImageSet, description: &str) -> DataRef {
     }
 }
 
-/// With the licence that the dataset is stated to have now, which determines no stage.
-fn licensed(settings: &Settings, set: &str, data: DataRef) -> Result<DataRef> {
-    Ok(DataRef { licence: settings.catalog().licence(set)?, ..data })
-}
-
-/// The splits of a set, each with its licence.
+/// The splits of a set, each with the licence that the set is stated to have now.
 fn splits_seen(settings: &Settings, set: &str, data: Vec<DataRef>) -> Result<Vec<DataRef>> {
-    data.into_iter().map(|data| licensed(settings, set, data)).collect()
+    let licence = settings.catalog().licence(set)?;
+    Ok(data.into_iter().map(|data| DataRef { licence: licence.clone(), ..data }).collect())
 }
 
 /// The hash of the encoder that a stage has left.

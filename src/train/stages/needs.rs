@@ -61,9 +61,9 @@ pub fn needs_of_pretraining(settings: &Settings, kind: Kind, seed: u64) -> Resul
 ///
 /// # Errors
 /// When a dataset is not there.
-pub fn needs_of_time_to_equal(rivals: &[(Settings, Kind)], set: &str, seed: u64) -> Result<Vec<Need>> {
+pub fn needs_of_time_to_equal(trainings: &[(Settings, Kind)], set: &str, seed: u64) -> Result<Vec<Need>> {
     let mut needs = Vec::new();
-    for (settings, kind) in rivals {
+    for (settings, kind) in trainings {
         needs.extend(needs_of_pretraining(settings, *kind, seed)?);
         let seconds = cost::course(settings, Representation::Pretrained(*kind), &settings.catalog().extent(set)?);
         needs.push(Need::new("course", course_inputs(settings, *kind, set, seed)?, seconds));
