@@ -40,7 +40,7 @@ fn sheet(settings: &Settings) -> Sheet {
     lines.extend(of_sets.into_iter().flatten());
     let mut sheet = Sheet::new(&simclr, &settings.transforms.sets, lines);
     sheet.claim(&[full_ap.clone(), crop_sp], &[crop_ap, full_sp.clone()], |set| {
-        format!("Augmented pairs lose more than semantic pairs when crops are all that is left, on {set}")
+        format!("Augmented pairs lose more than semantic pairs with crops only, on {set}")
     });
     sheet.claim(&[full_ap, gray_sp.clone()], &[gray_ap, full_sp.clone()], |set| {
         format!("Augmented pairs lose more than semantic pairs without grayscale, on {set}")

@@ -1,5 +1,6 @@
 //! A synthetic ledger, rendered: what is printed, that hostile names stay text, that order does not matter.
 
+use sempair::harness::experiment::Expected;
 use sempair::harness::experiment::Row;
 use sempair::harness::experiment::Table;
 use sempair::harness::record::Record;
@@ -15,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 mod anonymous; // the report for double-blind review
+mod figures; // what they draw and say
 mod items;
 mod latex; // what pdfLaTeX makes of it
 mod order; // records in any order and state
@@ -156,6 +158,7 @@ fn a_report_has_every_file() {
         [
             "figures/transfer-knn.svg",
             "figures/transfer-loss.svg",
+            "figures/transfer-top1-claims.svg",
             "figures/transfer-top1.svg",
             "main.tex",
             "report.html",
@@ -203,6 +206,8 @@ fn the_markdown_table_reads_as_a_paper() {
     - CIFAR-10: 83.60 - 81.76 = +1.84, but the paper states +0.8.
 
     ![Linear evaluation: linear, %. Bars: mean over seeds; whiskers: 95 % t interval; grey: baselines.](figures/transfer-top1.svg)
+
+    ![Linear evaluation: what the claims come to, linear, points. Circles: mean difference on common seeds; whiskers: 95 % t interval; grey: what counts as none; ✓ reproduced, ✗ not reproduced, ? inconclusive.](figures/transfer-top1-claims.svg)
 
     ![Linear evaluation: k-NN, %. Bars: mean over seeds; whiskers: 95 % t interval; grey: baselines.](figures/transfer-knn.svg)
 

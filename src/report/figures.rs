@@ -1,8 +1,9 @@
-//! The figures of a table: what each row reached, and how its loss fell.
+//! The figures of a table: what each row reached, what its claims came to, and how its loss fell.
 
 use crate::error::Result;
 use crate::harness::experiment::Column;
 use crate::harness::experiment::Curve;
+use crate::harness::experiment::Expected;
 use crate::harness::experiment::MetricInfo;
 use crate::harness::experiment::Row;
 use crate::report::plot;
@@ -10,6 +11,7 @@ use crate::report::plot::Anchor;
 use crate::report::plot::Axis;
 use crate::report::plot::Canvas;
 use crate::report::results::Cell;
+use crate::report::results::ClaimResult;
 use crate::report::results::TableResults;
 use crate::report::select;
 use crate::report::select::Selection;
@@ -44,11 +46,12 @@ pub(super) struct Figure {
     pub curve: Option<String>,
 }
 
-/// All figures of one table: a bar figure per metric, a line figure per name of curve.
+/// All figures of one table: for each metric one of bars and one of its claims, a line figure per name of curve.
 pub(super) fn figures(selection: &Selection, results: &TableResults) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for metric in &results.metrics {
         figures.extend(bars(results, metric)?);
+        figures.extend(contrasts(results, metric)?);
     }
     let mut names: Vec<&str> =
         selection.records.iter().flat_map(|r| r.curves.iter().map(|c| c.name.as_str())).collect();
@@ -125,16 +128,75 @@ fn bar(canvas: &mut Canvas, axis: &Axis, cell: &Cell, color: Option<usize>, y: f
     let (a, b) = (zero.min(axis.at(mean)), zero.max(axis.at(mean)));
     canvas.rectangle((a, y - 6.5), (b, y + 6.5), fill, 0.5)?;
     if let Some((low, high)) = cell.ci95 {
-        let (low, high) = (axis.at(low.max(axis.ticks[0])), axis.at(high));
-        canvas.line(&[(low, y), (high, y)], plot::INK, 1.2, 1.0)?;
-        for x in [low, high] {
-            canvas.line(&[(x, y - 3.5), (x, y + 3.5)], plot::INK, 1.2, 1.0)?;
-        }
+        whisker(canvas, (axis.at(low.max(axis.ticks[0])), axis.at(high)), y)?;
     }
     if let Some(paper) = comparable_paper(cell) {
         canvas.diamond((axis.at(paper), y), 4.0)?;
     }
     canvas.text(&text::measured(mean, cell.ci95).plain(), (WIDTH - 6.0, y), 10.5, plot::INK, Anchor::Right)
+}
+
+/// The contrasts of a metric's claims, one below the other about zero: mean difference, 95 % interval, verdict.
+fn contrasts(table: &TableResults, metric: &MetricInfo) -> Result<Option<Figure>> {
+    let claims: Vec<(&ClaimResult, f64)> =
+        table.claims.iter().filter(|c| c.metric == metric.id).filter_map(|c| Some((c, c.difference?))).collect();
+    let ends = claims.iter().flat_map(|(claim, difference)| {
+        let (low, high) = claim.ci95.unwrap_or((*difference, *difference));
+        [low, high, 0.0]
+    });
+    let Some(range) = extent(ends) else { return Ok(None) };
+    let (left, right, row_height) = (24.0, 70.0, 36.0);
+    let bottom = claims.len() as f64 * row_height + 6.0;
+    let axis = Axis::new(range, (left, WIDTH - right), 6);
+    let name = text::file_stem(&format!("{}-{}-claims", table.id, metric.id));
+    let unit = text::unit_of_difference(&metric.unit);
+    let title = format!("{}: what the claims come to, {}", table.title, with_unit(&metric.title, unit.trim_start()));
+    let svg = plot::picture((&name, &title, &describe_contrasts(&claims)), (WIDTH, bottom + 40.0), |canvas| {
+        for tick in &axis.ticks {
+            let (color, width) = if *tick == 0.0 { (plot::INK, 1.0) } else { (plot::RULE, 0.7) };
+            canvas.line(&[(axis.at(*tick), 4.0), (axis.at(*tick), bottom)], color, width, 1.0)?;
+            canvas.text(&axis.label(*tick), (axis.at(*tick), bottom + 12.0), 10.5, plot::GREY, Anchor::Center)?;
+        }
+        for (i, (claim, difference)) in claims.iter().enumerate() {
+            contrast(canvas, &axis, claim, *difference, i as f64 * row_height)?;
+        }
+        let quantity = format!("difference, {}", with_unit(&metric.title, unit.trim_start()));
+        canvas.text(&quantity, ((left + WIDTH - right) / 2.0, bottom + 29.0), LABEL_SIZE, plot::INK, Anchor::Center)
+    })?;
+    let caption = format!(
+        "{title}. Circles: mean difference on common seeds; whiskers: 95 % t interval; grey: what counts as none; \
+         ✓ reproduced, ✗ not reproduced, ? inconclusive."
+    );
+    Ok(Some(Figure { name, caption, svg, curve: None }))
+}
+
+/// One claim: its text, and below that its interval.
+fn contrast(canvas: &mut Canvas, axis: &Axis, claim: &ClaimResult, difference: f64, top: f64) -> Result<()> {
+    let (words, y) = (top + 12.0, top + 26.0);
+    let (first, last) = (axis.at(axis.ticks[0]), axis.at(axis.ticks[axis.ticks.len() - 1]));
+    if let Expected::Within(margin) = claim.expected {
+        let inside = |value: f64| axis.at(value).clamp(first, last);
+        canvas.rectangle((inside(-margin), y - 6.5), (inside(margin), y + 6.5), plot::RULE, 1.0)?;
+    }
+    // The lines of the ticks would strike the words through.
+    canvas.rectangle((0.0, words - 7.0), (WIDTH, words + 7.0), plot::PAPER, 1.0)?;
+    canvas.text(text::verdict(claim.verdict).2, (8.0, words), LABEL_SIZE, plot::INK, Anchor::Center)?;
+    canvas.text(&text::shorten(&claim.text, 84), (20.0, words), 10.5, plot::INK, Anchor::Left)?;
+    if let Some((low, high)) = claim.ci95 {
+        whisker(canvas, (axis.at(low), axis.at(high)), y)?;
+    }
+    canvas.circle((axis.at(difference), y), 4.0, plot::INK)?;
+    let value = text::signed(difference, if claim.unit.is_empty() { 2 } else { 1 });
+    canvas.text(&value, (WIDTH - 6.0, y), 10.5, plot::INK, Anchor::Right)
+}
+
+/// A horizontal interval with its ends marked.
+fn whisker(canvas: &mut Canvas, (low, high): (f64, f64), y: f64) -> Result<()> {
+    canvas.line(&[(low, y), (high, y)], plot::INK, 1.2, 1.0)?;
+    for x in [low, high] {
+        canvas.line(&[(x, y - 3.5), (x, y + 3.5)], plot::INK, 1.2, 1.0)?;
+    }
+    Ok(())
 }
 
 /// Curves of one name: a thin line per seed, a thick one for their mean, each row named at its end.
@@ -274,7 +336,20 @@ fn palette(table: &TableResults, row: &Row) -> Option<usize> {
 }
 
 fn quantity(metric: &MetricInfo) -> String {
-    if metric.unit.is_empty() { metric.title.clone() } else { format!("{}, {}", metric.title, metric.unit) }
+    with_unit(&metric.title, &metric.unit)
+}
+
+fn with_unit(title: &str, unit: &str) -> String {
+    if unit.is_empty() { title.to_string() } else { format!("{title}, {unit}") }
+}
+
+fn describe_contrasts(claims: &[(&ClaimResult, f64)]) -> String {
+    let claim = |(claim, difference): &(&ClaimResult, f64)| {
+        let unit = text::unit_of_difference(&claim.unit);
+        let verdict = text::verdict(claim.verdict).0.to_lowercase();
+        format!("{}: {}, {verdict}.", claim.text, text::difference(*difference, claim.ci95, &unit))
+    };
+    claims.iter().map(claim).collect::<Vec<_>>().join(" ")
 }
 
 fn describe_bars(panels: &[(&Column, Vec<&Cell>)]) -> String {

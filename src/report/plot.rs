@@ -99,15 +99,18 @@ impl Canvas<'_> {
         self.line(&outline, INK, 1.2, 1.0)
     }
 
+    /// A filled circle.
+    pub fn circle(&mut self, center: (f64, f64), radius: f64, color: RGBColor) -> Result<()> {
+        let radius = (radius * GRID).round() as u32;
+        self.backend.draw_circle(grid(&center), radius, &color, true).context("drawing a mark")
+    }
+
     /// The mark of a row on its line: circle, square, triangle or diamond.
     pub fn mark(&mut self, row: usize, (x, y): (f64, f64), radius: f64) -> Result<()> {
         let color = series(row);
         let r = radius;
         let corners: &[(f64, f64)] = match row % 4 {
-            0 => {
-                let radius = (r * GRID).round() as u32;
-                return self.backend.draw_circle(grid(&(x, y)), radius, &color, true).context("drawing a mark");
-            }
+            0 => return self.circle((x, y), r, color),
             1 => &[(-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)],
             2 => &[(0.0, -1.2), (1.1, 0.8), (-1.1, 0.8)],
             _ => &[(-1.2, 0.0), (0.0, -1.2), (1.2, 0.0), (0.0, 1.2)],

@@ -2,6 +2,7 @@
 
 use crate::harness::experiment::Row;
 use crate::harness::record::Status;
+use crate::report::stats::Verdict;
 
 /// What stands where there is no number.
 pub(super) const DASH: &str = "–";
@@ -79,6 +80,25 @@ impl Measured {
     }
 }
 
+/// A verdict as a word, a class and a mark.
+pub(super) fn verdict(verdict: Verdict) -> (&'static str, &'static str, &'static str) {
+    match verdict {
+        Verdict::Reproduced => ("Reproduced", "reproduced", "✓"),
+        Verdict::NotReproduced => ("Not reproduced", "not-reproduced", "✗"),
+        Verdict::Inconclusive => ("Inconclusive", "inconclusive", "?"),
+        Verdict::NotTestable => ("Not testable on these data", "not-testable", "–"),
+    }
+}
+
+/// What follows a difference of two values that have this unit.
+pub(super) fn unit_of_difference(unit: &str) -> String {
+    match unit {
+        "" => String::new(),
+        "%" => " points".to_string(),
+        unit => format!(" {unit}"),
+    }
+}
+
 /// A signed difference with its interval, as in `+3.5 points, 95 % interval +2.3 to +4.6`.
 pub(super) fn difference(mean: f64, ci95: Option<(f64, f64)>, unit: &str) -> String {
     // What has no unit is a share or a cosine.
@@ -132,7 +152,7 @@ pub(super) fn fixed(value: f64, digits: usize) -> String {
     }
 }
 
-fn signed(value: f64, digits: usize) -> String {
+pub(super) fn signed(value: f64, digits: usize) -> String {
     let text = fixed(value, digits);
     if text.starts_with('−') || text.chars().all(|c| c == '0' || c == '.') { text } else { format!("+{text}") }
 }

@@ -211,25 +211,11 @@ fn claims(table: &TableResults) -> ClaimsView {
     }
 }
 
-/// The verdict as a word, a class and a mark.
-fn verdict(verdict: Verdict) -> (&'static str, &'static str, &'static str) {
-    match verdict {
-        Verdict::Reproduced => ("Reproduced", "reproduced", "✓"),
-        Verdict::NotReproduced => ("Not reproduced", "not-reproduced", "✗"),
-        Verdict::Inconclusive => ("Inconclusive", "inconclusive", "?"),
-        Verdict::NotTestable => ("Not testable on these data", "not-testable", "–"),
-    }
-}
-
 fn claim(table: &TableResults, claim: &ClaimResult) -> ClaimView {
-    let (word, class, mark) = verdict(claim.verdict);
+    let (word, class, mark) = text::verdict(claim.verdict);
     let column = table.columns.iter().find(|c| c.id == claim.column).map_or(claim.column.as_str(), |c| &c.title);
     let metric = table.metrics.iter().find(|m| m.id == claim.metric).map_or(claim.metric.as_str(), |m| &m.title);
-    let unit = match claim.unit.as_str() {
-        "" => String::new(),
-        "%" => " points".to_string(),
-        unit => format!(" {unit}"),
-    };
+    let unit = text::unit_of_difference(&claim.unit);
     let evidence = match claim.difference {
         None if claim.verdict == Verdict::NotTestable => "This table has not the rows or the column.".to_string(),
         None => "No seed has all rows yet.".to_string(),

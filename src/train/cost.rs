@@ -1,10 +1,13 @@
-//! What stages cost by reckoning, in seconds on two cores of a Zen 4 processor in bf16, from what `sempair bench step`
-//! measured there. Only schedules and estimates depend on it; the harness sets it right by what earlier runs took.
+//! What stages cost by reckoning, from what `sempair bench step` measured on two cores of a Zen 4 processor in bf16, and
+//! how much slower other instruction sets are. Only schedules and estimates depend on it; the harness sets it right by what
+//! earlier runs took.
 
 use crate::data::catalog::Extent;
 use crate::data::pairs::Kind;
+use crate::kernels::cpu::{Isa, isa};
 use crate::methods::Name;
 use crate::models::{Encoder, ModelSpec, Stem};
+use crate::tensor::Precision;
 
 use super::MOMENTS;
 use super::settings::Settings;
@@ -24,12 +27,12 @@ pub(super) fn pretraining(settings: &Settings, kind: Kind) -> f64 {
         Name::Byol | Name::Dino | Name::MocoV2 | Name::MocoV3 => 2.0 * FORWARD,
         _ => 0.0,
     };
-    (settings.pretrain.epochs * pairs) as f64 * (2.0 + small + target) * image(&settings.model)
+    (settings.pretrain.epochs * pairs) as f64 * (2.0 + small + target) * image(settings)
 }
 
 /// Features of so many images.
 pub(super) fn features(settings: &Settings, what: Representation, images: usize) -> f64 {
-    let of_image = if what == Representation::Pixels { 1e-5 } else { FORWARD * image(&settings.model) };
+    let of_image = if what == Representation::Pixels { 1e-5 } else { FORWARD * image(settings) };
     images as f64 * of_image
 }
 
@@ -53,7 +56,23 @@ pub(super) fn course(settings: &Settings, what: Representation, set: &Extent) ->
 }
 
 /// The forward and backward pass of one image.
-fn image(model: &ModelSpec) -> f64 {
+fn image(settings: &Settings) -> f64 {
+    of_zen4(&settings.model) * slowness(settings.precision.resolve())
+}
+
+/// How many times longer this process takes for an encoder's passes than two threads with products of bf16.
+fn slowness(precision: Precision) -> f64 {
+    let of_set = match (isa(), precision) {
+        (Isa::Avx512Bf16, Precision::Bf16) => 1.0,
+        (Isa::Avx512Bf16 | Isa::Avx512, _) => 2.0,
+        (Isa::Avx2, _) => 3.0,
+        (Isa::Portable, _) => 12.0,
+    };
+    of_set * 2.0 / rayon::current_num_threads() as f64
+}
+
+/// The same on two cores of a Zen 4 processor in bf16.
+fn of_zen4(model: &ModelSpec) -> f64 {
     let at_64 = match model.encoder {
         Encoder::ResnetSmall => 1.8e-4,
         Encoder::Resnet18 => 1.9e-3,
