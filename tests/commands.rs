@@ -281,6 +281,7 @@ fn one_encoder_is_trained_probed_exported_and_imported() {
     assert!(trained.contains("completed") && trained.contains("BYOL AP synth seed 0"), "{trained}");
     let run = trained.split_whitespace().next().unwrap().to_owned();
     let record = place.json(&["show", &run, "--json"]);
+    assert_eq!(record["args"][0], "sempair", "the program's place tells of the machine");
     for curve in ["pretraining loss", "effective rank of features", "k-NN on semantic pairs, %"] {
         assert!(record["curves"].as_array().unwrap().iter().any(|c| c["name"] == curve), "{curve}");
     }

@@ -170,7 +170,7 @@ fn run(app: &App, config: &ConfigArgs, experiment: &dyn Experiment<Settings>, qu
         &Options { force: false, budget: None, repo: PathBuf::from(".") },
         &Progress::stderr(quiet),
         &Interrupt::install()?,
-        &std::env::args().collect::<Vec<_>>(),
+        &setup::command_line(),
     )?;
     for (_, id) in runs.iter().flat_map(|run| &run.cells) {
         records::summary(&ledger.find(id)?);

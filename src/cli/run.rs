@@ -53,7 +53,7 @@ pub(super) fn reproduce(
         &Options { force: how.force, budget: how.budget, repo: PathBuf::from(".") },
         &progress,
         &interrupt,
-        &std::env::args().collect::<Vec<_>>(),
+        &setup::command_line(),
     )?;
     let records: Vec<Arc<Record>> = ledger.records()?.0.into_iter().map(Arc::new).collect();
     let tables = runs

@@ -1,7 +1,8 @@
 //! What commands need before they start: threads, instruction set, configuration, ledger and cache.
 
+use std::ffi::OsStr;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -25,6 +26,15 @@ pub(super) fn threads(count: Option<usize>) -> Result<()> {
             .hint("leave it out to use every core, or give 1 or more: `--threads 1`"));
     }
     rayon::ThreadPoolBuilder::new().num_threads(count).build_global().context(format!("cannot start {count} threads"))
+}
+
+/// The command line as records keep it. The program goes by its file name: records are shared, and where a program lies says
+/// no more of it than its hash does.
+pub(super) fn command_line() -> Vec<String> {
+    let mut words = std::env::args_os();
+    let program = words.next().map(PathBuf::from);
+    let program = program.as_deref().and_then(Path::file_name).map(OsStr::to_owned);
+    program.into_iter().chain(words).map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 /// Selects the instruction set before the first kernel runs, so that a wrong SEMPAIR_ISA is an error at once.

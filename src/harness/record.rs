@@ -134,7 +134,7 @@ pub struct RecordV1 {
     /// The most memory that the process had held when the run ended, in bytes; earlier runs of the same process count.
     #[serde(default)]
     pub peak_memory: Option<u64>,
-    /// The command line, without secrets.
+    /// The command line, without secrets and without the place of the program.
     #[serde(default)]
     pub args: Vec<String>,
     #[serde(default)]

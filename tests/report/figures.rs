@@ -15,7 +15,8 @@ fn circles(svg: &str) -> Vec<(f64, f64)> {
 fn claims_are_drawn_about_zero_with_their_verdicts() {
     let (files, _) = sample();
     let svg = &files["figures/transfer-top1-claims.svg"];
-    let description = svg.split("-desc\">").nth(1).unwrap().split("</desc>").next().unwrap();
+    let description =
+        svg.split("<desc id=\"transfer-top1-claims-desc\">").nth(1).unwrap().split("</desc>").next().unwrap();
     insta::assert_snapshot!(description, @"SimCLR learns better features from SP than from AP on CIFAR-10: +10.3 points, 95 % interval +7.2 to +13.5, reproduced. SimCLR learns better features from SP than from AP on STL-10: +10.3 points, 95 % interval +7.2 to +13.5, not reproduced.");
     let [first, second] = circles(svg)[..] else { panic!("{svg}") };
     // Two equal differences, one below the other, right of zero: the axis runs from 0 to 15 on 24 to 410.
