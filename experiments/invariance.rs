@@ -21,6 +21,7 @@ fn sheet(settings: &Settings) -> Sheet {
     lines.extend(methods.iter().flat_map(|&method| both_pairs(&settings.of(method), None)));
     let mut sheet = Sheet::new(settings, from_ref(set), lines);
     sheet.measures.extend(Nuisance::ALL.map(|nuisance| Measure::Varied(set.clone(), nuisance)));
+    sheet.in_paper = false;
     for &method in methods {
         let [ap, sp] = [Kind::Augmented, Kind::Semantic].map(|kind| trained(method, kind));
         sheet.claim_of(COSINE, &[sp], &[ap], |factor| {

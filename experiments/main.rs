@@ -32,8 +32,8 @@ const PROFILES: &[Profile] = &[
         name: "quick",
         layer: "profile quick",
         toml: include_str!("profiles/quick.toml"),
-        description: "Embedded procedural data and a small encoder, in minutes on two cores. These data stand in for \
-                      the paper's photographs, so the figures cannot be compared with the paper's; only whether \
+        description: "Embedded procedural data and a small encoder, trained briefly on two cores. These data stand in \
+                      for the paper's photographs, so the figures cannot be compared with the paper's; only whether \
                       semantic pairs help can.",
     },
     Profile {

@@ -30,6 +30,7 @@ fn sheet(settings: &Settings) -> Sheet {
     lines.extend(falsified);
     let mut sheet = Sheet::new(&simclr, &table.sets, lines);
     sheet.measures.push(Measure::Pairs);
+    sheet.in_paper = false;
     sheet.claim(from_ref(&sp), &[nearest], |set| format!("Exact pairs beat pairs of nearest neighbours on {set}"));
     for (share, row) in table.values.iter().zip(wrong) {
         sheet.claim(from_ref(&sp), &[row], |set| {

@@ -56,6 +56,9 @@ fn sheet(settings: &Settings) -> Sheet {
         "The paper trains 29.4K semantic pairs of 187 categories for 4.5 h, and the 100K images of Tiny-ImageNet, 200 \
          categories, for 13 h, on one A100. Times here are of this machine and of whatever else ran on it."
             .into(),
+        "After as many epochs the larger set has taken more steps, so that whole training times differ by the number of \
+         images alone; what a set is worth for its time is in the column “time to equal accuracy”."
+            .into(),
     ];
     sheet
 }

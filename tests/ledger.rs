@@ -194,6 +194,7 @@ impl Experiment<Settings> for Count {
             caption: String::new(),
             rows: vec![],
             baselines: vec![],
+            in_paper: true,
             columns: vec![column],
             metrics: vec![metric],
             paper: vec![],
@@ -245,7 +246,7 @@ fn a_second_run_finds_every_cell_and_force_runs_all_again() {
     assert_eq!(project.count.stages.load(Ordering::SeqCst), 1);
     let mut lines = project.lines.lock().unwrap().clone();
     lines.iter_mut().for_each(|line| *line = line.split(" (").next().unwrap().to_owned());
-    let cell = |i: u64| format!("[{}/2] count SimCLR SP c seed {i}: 54.2", i + 1);
+    let cell = |i: u64| format!("[{}/2] count SimCLR SP c seed {i}: linear 54.2", i + 1);
     assert_eq!(lines, [cell(0), cell(1), "2 of 2 cells were in the ledger".to_owned()]);
 
     project.run(true).unwrap();

@@ -14,6 +14,7 @@ use crate::data::import::{Options, import};
 use crate::data::pairs::{Kind, Pair, PairList};
 use crate::data::preview::{contact_sheet, write_png};
 use crate::data::store;
+use crate::data::world::EVALUATION_SETS;
 use crate::error::{Error, Result};
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::{Bar, Progress};
@@ -183,10 +184,7 @@ fn list(settings: &Settings, json: bool) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if sets.is_empty() {
-        say!(
-            "no imported datasets in {}; `sempair data import PATH` adds one (the embedded ones are always there)",
-            settings.paths.data
-        );
+        say!("no imported datasets in {}; `sempair data import PATH` adds one", settings.paths.data);
     }
     for set in sets {
         say!("{}: {}", set.name, set.description);
@@ -195,6 +193,7 @@ fn list(settings: &Settings, json: bool) -> Result<ExitCode> {
         }
         set.splits.iter().for_each(|split| say!("  {}: {} images, {}", split.name, split.images, split.hash));
     }
+    say!("embedded, always there: {}; pairs come from {SYNTH}", EVALUATION_SETS.join(", "));
     Ok(ExitCode::SUCCESS)
 }
 

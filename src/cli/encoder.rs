@@ -11,6 +11,7 @@ use crate::harness::experiment::Experiment;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
 use crate::harness::runner::{self, Options};
+use crate::models::Encoder;
 use crate::train::exchange;
 use crate::train::settings::Settings;
 use crate::train::single::{FoundEncoder, ImportOne, PretrainOne, ProbeOne};
@@ -70,7 +71,8 @@ pub(super) struct PretrainArgs {
     /// The encoder, such as resnet18 or vit-s8: short for `--set model.encoder=..`
     #[arg(long)]
     encoder: Option<String>,
-    /// Its first layers: short for `--set model.stem=..`
+    /// Its first layers, such as imagenet for torchvision's: short for `--set model.stem=..`. With `--encoder vit-..` alone
+    /// they are patch8
     #[arg(long)]
     stem: Option<String>,
     /// The set that pairs are made from: short for `--set pairs.from=..`
@@ -94,7 +96,7 @@ pub(super) fn pretrain(app: &App, args: &PretrainArgs, quiet: bool) -> Result<Ex
     let config = args.config.with(&[
         ("method", args.method.clone()),
         ("model.encoder", args.encoder.clone()),
-        ("model.stem", args.stem.clone()),
+        ("model.stem", stem(args.stem.as_ref(), args.encoder.as_ref())),
         ("pairs.from", args.data.clone()),
         ("pretrain.epochs", args.epochs.map(|epochs| epochs.to_string())),
         ("keep_going", args.keep_going.then(|| "true".into())),
@@ -127,10 +129,11 @@ pub(super) fn export(app: &App, run_id: &str, to: &Path, config: &EncoderConfigA
 pub(super) struct ImportArgs {
     /// The file: safetensors with torchvision's (ResNet) or timm's (ViT) parameter names
     file: PathBuf,
-    /// The encoder that it is of: short for `--set model.encoder=..`
+    /// The encoder that it is of, such as resnet18: short for `--set model.encoder=..`
     #[arg(long)]
     encoder: Option<String>,
-    /// Its first layers: short for `--set model.stem=..`
+    /// Its first layers, such as imagenet for torchvision's: short for `--set model.stem=..`. With `--encoder vit-..` alone
+    /// they are patch8
     #[arg(long)]
     stem: Option<String>,
     /// Height and width of its images in pixels: short for `--set model.image=..`
@@ -144,10 +147,19 @@ pub(super) struct ImportArgs {
 pub(super) fn import(app: &App, args: &ImportArgs, quiet: bool) -> Result<ExitCode> {
     let config = args.config.with(&[
         ("model.encoder", args.encoder.clone()),
-        ("model.stem", args.stem.clone()),
+        ("model.stem", stem(args.stem.as_ref(), args.encoder.as_ref())),
         ("model.image", args.image.map(|image| image.to_string())),
     ]);
     run(app, &config, &ImportOne { file: args.file.clone() }, quiet)
+}
+
+/// The stem that was asked for, or else the usual one of the encoder that was.
+fn stem(asked: Option<&String>, encoder: Option<&String>) -> Option<String> {
+    let usual = || {
+        let encoder: Encoder = serde_json::from_value(encoder?.as_str().into()).ok()?;
+        serde_json::to_value(encoder.usual_stem()?).ok()?.as_str().map(String::from)
+    };
+    asked.cloned().or_else(usual)
 }
 
 fn found(app: &App, config: &ConfigArgs, run_id: &str) -> Result<FoundEncoder> {

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::harness::record::Record;
 use crate::report::Input;
 use crate::report::lint::lint;
 use crate::train::settings::Settings;
 
-use super::run::{self, Offered};
-use super::{App, ConfigArgs, setup};
+use super::offered::{self, Offered};
+use super::{App, ConfigArgs, run, setup};
 
 const HELP: &str = "\
 What is checked: decimal figures (83.60, 83.6\\%, +1.84), numbers around \\pm, and whole numbers of \\% or points. Each \
@@ -29,7 +29,7 @@ that `sempair report` wrote is compared as a whole.
 `% sempair: ignore` exempts its line (alone on a line, the next one; with \\input, that file); `% sempair: ignore begin` \
 and `% sempair: ignore end` exempt what lies between.
 
-Give the profile and the settings that the report was made with. Exit code 0: all match, 1: something is stale or \
+Give the profile of the report. Exit code 0: all match, 1: something is stale or \
 unmatched, or could not be read in, 2: an error.";
 
 #[derive(Args)]
@@ -49,12 +49,17 @@ pub(super) struct LintArgs {
 
 /// `sempair lint`.
 pub(super) fn check(app: &App, args: &LintArgs) -> Result<ExitCode> {
+    // A name mistyped is a likelier slip than an empty ledger.
+    std::fs::metadata(&args.paper).map_err(|error| {
+        Error::new(format!("cannot read {}: {error}", args.paper.display()))
+            .hint("give the manuscript's main file: `sempair lint paper.tex`")
+    })?;
     let settings = setup::resolve(app, &args.config)?.settings;
     let profile = setup::profile(app, &args.config.profile)?;
     let (records, problems) = setup::ledger(&settings).records()?;
     let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
-    let (tables, excluded) = run::current(app, &args.config, &settings, &records, &problems)?;
-    let earlier = earlier(app, &settings, profile.name, &records, &tables);
+    let (tables, excluded) = offered::offered(app, &args.config, &settings, &records, &problems)?;
+    let earlier = earlier(app, &args.config, &settings, &records, &tables);
     // What the earlier runs cost in all is no figure of a manuscript, so they need no account.
     let before: Vec<Input> =
         earlier.into_iter().map(|table| run::input(profile, vec![table], Vec::new(), Vec::new())).collect();
@@ -69,21 +74,21 @@ pub(super) fn check(app: &App, args: &LintArgs) -> Result<ExitCode> {
 }
 
 /// The runs that are not in `current`: each table once for all that are comparable with each other, the newest first.
-fn earlier(app: &App, settings: &Settings, profile: &str, records: &[Arc<Record>], current: &Offered) -> Offered {
-    let ids = run::ids(app);
+fn earlier(app: &App, args: &ConfigArgs, settings: &Settings, records: &[Arc<Record>], current: &Offered) -> Offered {
+    let ids = offered::ids(app);
     let mut used: HashSet<String> = current.iter().flat_map(|(_, runs)| runs).map(|run| run.id.clone()).collect();
     let mut tables = Offered::new();
-    for experiment in app.experiments {
+    for &experiment in app.experiments {
         let of_table = records.iter().filter(|record| record.experiment == experiment.id());
         let mut rest: Vec<Arc<Record>> = of_table.cloned().collect();
         loop {
             rest.retain(|record| !used.contains(&record.id));
-            let (group, _) = run::comparable(&rest, experiment.id(), &ids, profile);
+            let (group, _) = offered::comparable(&rest, experiment.id(), &ids, &args.profile);
             if group.is_empty() {
                 break;
             }
             used.extend(group.iter().map(|run| run.id.clone()));
-            tables.push((experiment.table(settings), group));
+            tables.push((offered::table(app, args, settings, experiment, &group), group));
         }
     }
     tables

@@ -12,6 +12,7 @@ mod bench;
 mod data;
 mod encoder;
 mod lint;
+mod offered;
 mod profile;
 mod records;
 mod run;
@@ -108,7 +109,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Render the report again from the ledger (needs no device and no data)
+    /// Render the report again from the ledger, with what its runs were asked for (needs no device and no data)
     Report {
         #[command(flatten)]
         config: ConfigArgs,
@@ -202,7 +203,7 @@ struct ConfigArgs {
     /// Write reports and the ledger there: short for `--set paths.reports=DIR`
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Compute there: auto, cpu or cuda; short for `--set device=..`
+    /// Compute there: auto or cpu (there are no CUDA kernels yet); short for `--set device=..`
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
 }

@@ -1,17 +1,16 @@
 //! `reproduce`, `table`, `list` and `report`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::error::{Error, Result};
 use crate::harness::estimate::Estimate;
-use crate::harness::experiment::{Cell, Experiment, Table};
+use crate::harness::experiment::{Cell, Experiment};
 use crate::harness::interrupt::Interrupt;
-use crate::harness::ledger::Problem;
 use crate::harness::progress::{Progress, duration};
 use crate::harness::provenance::Host;
 use crate::harness::record::{Record, Status};
@@ -20,6 +19,7 @@ use crate::report::stats::Verdict;
 use crate::report::{self, Input, Rendered, render, results};
 use crate::train::settings::Settings;
 
+use super::offered::{Offered, ids, offered};
 use super::{App, ConfigArgs, Profile, RunArgs, setup};
 
 /// Runs what is missing of the chosen tables (all, when none is named) and renders the report.
@@ -73,48 +73,10 @@ pub(super) fn report(app: &App, args: &ConfigArgs, anonymous: bool) -> Result<Ex
     let settings = setup::resolve(app, args)?.settings;
     let (records, problems) = setup::ledger(&settings).records()?;
     let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
-    let (tables, excluded) = current(app, args, &settings, &records, &problems)?;
+    let (tables, excluded) = offered(app, args, &settings, &records, &problems)?;
     let named = input(setup::profile(app, &args.profile)?, tables, excluded, records);
     let shown = if anonymous { report::anonymous(&named) } else { named };
     finish(&shown, &settings, false)
-}
-
-/// Tables, each with the runs that may stand in it.
-pub(super) type Offered = Vec<(Table, Vec<Arc<Record>>)>;
-
-/// Each table of the profile with its newest comparable runs, and the runs and files that are left out with the reason.
-pub(super) fn current(
-    app: &App,
-    args: &ConfigArgs,
-    settings: &Settings,
-    records: &[Arc<Record>],
-    problems: &[Problem],
-) -> Result<(Offered, Vec<(String, String)>)> {
-    let mut excluded: Vec<(String, String)> =
-        problems.iter().map(|problem| (problem.file.display().to_string(), problem.what.clone())).collect();
-    let ids = ids(app);
-    let mut tables = Vec::new();
-    for experiment in app.experiments {
-        let (offered, others) = comparable(records, experiment.id(), &ids, &args.profile);
-        excluded.extend(others);
-        if !offered.is_empty() {
-            tables.push((experiment.table(settings), offered));
-        }
-    }
-    if tables.is_empty() {
-        return Err(Error::new(format!(
-            "{} has no completed run of the profile `{}`",
-            setup::ledger(settings).dir().display(),
-            args.profile
-        ))
-        .hint(format!("`sempair reproduce --profile {}` runs them", args.profile)));
-    }
-    Ok((tables, excluded))
-}
-
-/// The tables by name.
-pub(super) fn ids<'a>(app: &App<'a>) -> Vec<&'a str> {
-    app.experiments.iter().map(|experiment| experiment.id()).collect()
 }
 
 /// `sempair list`.
@@ -160,6 +122,9 @@ pub(super) fn list(app: &App, args: &ConfigArgs, json: bool) -> Result<ExitCode>
     for (experiment, state) in &rows {
         let state = state.as_ref().map_or_else(|error| error.what().to_string(), State::words);
         say!("{:13} {} ({state})", experiment.id(), experiment.title());
+    }
+    if let Some(hint) = rows.iter().find_map(|(_, state)| state.as_ref().err().and_then(Error::hint_text)) {
+        say!("hint: {hint}");
     }
     if seconds > 0.0 {
         say!("all together  about {}, since tables share encoders", duration(seconds));
@@ -217,45 +182,6 @@ fn say_what_is_missing(plans: &[Plan<'_, Settings>], progress: &Progress) {
             }
         }
     }
-}
-
-/// The completed runs of a table that may stand side by side: those with the code and the configuration of the newest.
-/// The rest is named with the reason.
-pub(super) fn comparable(
-    records: &[Arc<Record>],
-    table: &str,
-    tables: &[&str],
-    profile: &str,
-) -> (Vec<Arc<Record>>, Vec<(String, String)>) {
-    let mut of_table: Vec<&Arc<Record>> = records
-        .iter()
-        .filter(|r| r.experiment == table && r.profile == profile && r.status == Status::Completed)
-        .collect();
-    of_table.sort_by_key(|record| (&record.started, &record.id));
-    let Some(&newest) = of_table.last() else { return Default::default() };
-    let (same, other): (Vec<_>, Vec<_>) =
-        of_table.into_iter().partition(|record| are_comparable(record, newest, tables));
-    let reason = "run with other code or another configuration than the newest run of its table";
-    (same.into_iter().cloned().collect(), other.iter().map(|r| (r.id.clone(), reason.to_string())).collect())
-}
-
-/// Whether two runs of a table may stand in it side by side.
-fn are_comparable(a: &Record, b: &Record, tables: &[&str]) -> bool {
-    let settings = || a.settings.is(&b.settings) || fixed_settings(a, tables) == fixed_settings(b, tables);
-    a.build.code == b.build.code && a.compute == b.compute && settings()
-}
-
-/// The settings that must be equal. How many seeds and which rows and sets were asked for, what other tables have, and
-/// where files lie, may differ.
-fn fixed_settings<'a>(record: &'a Record, tables: &[&str]) -> BTreeMap<&'a str, &'a Value> {
-    let free = |key: &str| {
-        let of_rows = [".sets", ".methods", ".values"].iter().any(|list| key.ends_with(list));
-        let of_other_table =
-            key.split_once('.').is_some_and(|(first, _)| tables.contains(&first) && first != record.experiment);
-        ["seeds", "device", "keep_going"].contains(&key) || key.starts_with("paths.") || of_rows || of_other_table
-    };
-    let settings = record.settings.iter().filter(|setting| !free(&setting.key));
-    settings.map(|setting| (setting.key.as_str(), &setting.value)).collect()
 }
 
 /// What a report of these runs is made of.

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::error::{Context, Error, Result};
 use crate::harness::cache::Cache;
 use crate::harness::config::{Layers, Origin, Resolved};
 use crate::harness::ledger::Ledger;
 use crate::harness::provenance::Compute;
+use crate::harness::record::lists_rows;
 use crate::kernels::cpu;
 use crate::methods::Name;
 use crate::train::settings::Settings;
@@ -44,7 +46,30 @@ pub(super) fn instruction_set() -> Result<()> {
 
 /// The settings of a command, checked, with their origins.
 pub(super) fn resolve(app: &App, args: &ConfigArgs) -> Result<Resolved<Settings>> {
+    let layers = embedded(app, args)?.file(Path::new("sempair.toml")).env("SEMPAIR_", &["ISA"]);
+    let resolved = layers.set(&assignments(args)).resolve::<Settings>()?;
+    resolved.settings.validate()?;
+    Ok(resolved)
+}
+
+/// The settings that runs were asked with, but for the rows and columns that the command line lists: what else is set now is
+/// no matter of theirs.
+pub(super) fn resolve_above(app: &App, args: &ConfigArgs, asked: Vec<(String, Value)>) -> Result<Settings> {
+    let listed = |assignment: &String| assignment.split_once('=').is_some_and(|(key, _)| lists_rows(key.trim()));
+    let lists: Vec<String> = assignments(args).into_iter().filter(listed).collect();
+    let settings = embedded(app, args)?.recorded(asked).set(&lists).resolve::<Settings>()?.settings;
+    settings.validate()?;
+    Ok(settings)
+}
+
+/// The layers below those that a user writes.
+fn embedded(app: &App, args: &ConfigArgs) -> Result<Layers> {
     let profile = profile(app, &args.profile)?;
+    Ok(Layers::new().embedded("defaults", app.defaults).embedded(profile.layer, profile.toml))
+}
+
+/// What the command line sets, each `KEY=VALUE`.
+fn assignments(args: &ConfigArgs) -> Vec<String> {
     let mut sets = args.sets.clone();
     let quoted = |path: &Path| format!("{:?}", path.display().to_string());
     sets.extend(args.methods.as_deref().map(methods));
@@ -52,15 +77,7 @@ pub(super) fn resolve(app: &App, args: &ConfigArgs) -> Result<Resolved<Settings>
     sets.extend(args.data.as_deref().map(|dir| format!("paths.data={}", quoted(dir))));
     sets.extend(args.out.as_deref().map(|dir| format!("paths.reports={}", quoted(dir))));
     sets.extend(args.device.as_ref().map(|device| format!("device={device:?}")));
-    let resolved = Layers::new()
-        .embedded("defaults", app.defaults)
-        .embedded(profile.layer, profile.toml)
-        .file(Path::new("sempair.toml"))
-        .env("SEMPAIR_", &["ISA"])
-        .set(&sets)
-        .resolve::<Settings>()?;
-    resolved.settings.validate()?;
-    Ok(resolved)
+    sets
 }
 
 /// `transfer.methods` of a list, or of all.
@@ -112,6 +129,9 @@ pub(super) fn compute(settings: &Settings) -> Compute {
     Compute { device: "cpu".into(), isa: cpu::isa().name().into(), precision }
 }
 
+/// Longer lines of `sempair config` push their origin to the right.
+const WIDEST: usize = 72;
+
 /// `sempair config`.
 pub(super) fn print_config(app: &App, args: &ConfigArgs, prefix: Option<&str>, json: bool) -> Result<ExitCode> {
     let mut values = resolve(app, args)?.values;
@@ -125,7 +145,8 @@ pub(super) fn print_config(app: &App, args: &ConfigArgs, prefix: Option<&str>, j
         print_json(&values)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let width = values.iter().map(|value| value.key.len() + value.value.to_string().len()).max().unwrap_or(0) + 3;
+    let longest = values.iter().map(|value| value.key.len() + value.value.to_string().len()).max().unwrap_or(0) + 3;
+    let width = longest.min(WIDEST);
     for value in &values {
         if prefix.is_some() {
             value.doc.lines().for_each(|line| say!("# {line}"));

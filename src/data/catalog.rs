@@ -111,6 +111,14 @@ impl Catalog<'_> {
         if is_embedded(name) { Ok(world::LICENCE.into()) } else { Ok(store::open(self.folder, name)?.licence) }
     }
 
+    /// What an imported dataset is, and how much of the official one; empty for an embedded one.
+    ///
+    /// # Errors
+    /// As [`Catalog::open`].
+    pub fn description(&self, name: &str) -> Result<String> {
+        if is_embedded(name) { Ok(String::new()) } else { Ok(store::open(self.folder, name)?.description) }
+    }
+
     /// What determines the pairs that [`Catalog::pairs`] gives, found without drawing them.
     ///
     /// # Errors

@@ -225,8 +225,11 @@ fn check_enough(
     let smaller = command(set, chosen.len(), allowed.max(1), seed);
     Err(Error::new(what).hint(match (allowed, reuse) {
         (0, _) => "import more images per category: `sempair data import PATH`".to_string(),
-        (_, true) => smaller,
-        (_, false) => format!("{smaller}, or add `--reuse` to use images more than once"),
+        (_, true) => format!("{smaller}; in a training, `--set pairs.per_category={allowed}`"),
+        (_, false) => format!(
+            "{smaller}, or add `--reuse` to use images more than once; in a training, `--set \
+             pairs.per_category={allowed}` or `--set pairs.reuse=true`"
+        ),
     }))
 }
 

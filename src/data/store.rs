@@ -210,8 +210,9 @@ fn missing(data_dir: &Path, name: &str) -> Error {
         true => "there is none".to_string(),
         false => format!("there are {}", there.join(", ")),
     };
-    Error::new(format!("no dataset `{name}` in {}: {list}{guess}", data_dir.display()))
-        .hint("`sempair data import PATH` imports one, `sempair data list` shows what there is")
+    Error::new(format!("no dataset `{name}` in {}: {list}{guess}", data_dir.display())).hint(format!(
+        "`sempair data import PATH --name {name}` imports one under this name, `sempair data list` shows what there is"
+    ))
 }
 
 fn again(name: &str) -> String {

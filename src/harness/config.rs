@@ -137,6 +137,21 @@ impl Layers {
         self
     }
 
+    /// The settings that a run was recorded with. Keys that there are no more are passed over.
+    #[must_use]
+    pub fn recorded(mut self, settings: impl IntoIterator<Item = (String, serde_json::Value)>) -> Self {
+        let known: Vec<(String, serde_json::Value)> = settings
+            .into_iter()
+            .filter(|(key, _)| self.layers.first().is_some_and(|defaults| defaults.find(key).is_some()))
+            .collect();
+        let entry = |(key, value)| {
+            let origin = Origin { layer: "record".to_owned(), place: None };
+            Entry { leaf: Leaf { key, value, line: 0, doc: String::new() }, origin, shown: "a record".to_owned() }
+        };
+        self.layers.push(Layer { entries: known.into_iter().map(entry).collect() });
+        self
+    }
+
     /// The settings that these layers give.
     pub fn resolve<S: Serialize + DeserializeOwned>(self) -> Result<Resolved<S>> {
         if let Some(error) = self.failed {

@@ -126,6 +126,8 @@ pub struct Table {
     pub notes: Vec<String>,
     /// What varies between seeds, such as "initialisation, order of the data and augmentation".
     pub varies: String,
+    /// Whether the paper measures what the claims are about, and does not only argue it.
+    pub in_paper: bool,
 }
 
 /// One run of a table: a row, a column and a seed.

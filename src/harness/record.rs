@@ -60,6 +60,14 @@ pub struct Setting {
     pub origin: String,
 }
 
+/// The setting that says how the others were chosen. It decides nothing.
+pub const HOW_CHOSEN: &str = "how_chosen";
+
+/// Whether a setting of this key lists rows or columns of a table: such may differ between the runs of one table.
+pub fn lists_rows(key: &str) -> bool {
+    [".sets", ".methods", ".values"].iter().any(|list| key.ends_with(list))
+}
+
 /// A file of a stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileHash {

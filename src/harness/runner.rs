@@ -433,13 +433,13 @@ fn template<S>(resolved: &Resolved<S>, profile: &str, compute: &Compute, options
 fn headline(table: &Table, column: &str, metrics: &BTreeMap<String, f64>) -> String {
     let column = table.columns.iter().find(|other| other.id == column);
     let shown = table.metrics.iter().filter(|metric| column.is_none_or(|column| column.has(&metric.id)));
-    let value = shown.into_iter().find_map(|metric| metrics.get(&metric.id));
-    value.or_else(|| metrics.values().next()).map_or_else(
+    let titled = shown.into_iter().find_map(|metric| Some((metric.title.as_str(), metrics.get(&metric.id)?)));
+    titled.or_else(|| metrics.iter().next().map(|(id, value)| (id.as_str(), value))).map_or_else(
         || "done".to_owned(),
-        |&value| {
+        |(title, &value)| {
             // A share or a cosine would be lost in one decimal.
             let decimals = if value.abs() < 2.0 { 2 } else { 1 };
-            format!("{value:.decimals$}")
+            format!("{title} {value:.decimals$}")
         },
     )
 }

@@ -8,6 +8,9 @@ use crate::tensor::{Const, Device, Images, Matrix, Patched, Side, Tensor, Vector
 
 use super::{ImageNetStem, ResNet18, ResNet50, ResNetSmall, SmallStem, VitMini, VitS8};
 
+/// Heights and widths of images that networks are built for.
+const SIDES: [usize; 3] = [32, 64, 96];
+
 /// Which encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -54,10 +57,41 @@ pub struct ModelSpec {
     pub drop_path: f32,
 }
 
+impl Encoder {
+    /// The stem that fits where none is chosen: patches of 8 pixels for a transformer; a ResNet takes several.
+    pub fn usual_stem(self) -> Option<Stem> {
+        self.is_transformer().then_some(Stem::Patch8)
+    }
+
+    fn is_transformer(self) -> bool {
+        matches!(self, Self::VitMini | Self::VitS8)
+    }
+}
+
 impl ModelSpec {
+    /// Refuses what cannot be built; `key` has the stem in the configuration.
+    ///
+    /// # Errors
+    /// When there is no encoder for the image size, or none that joins the encoder and the stem.
+    pub fn check(&self, key: &str) -> Result<()> {
+        if !SIDES.contains(&self.image) {
+            return Err(Error::new(format!(
+                "no network takes images of {} pixels; sizes are 32, 64 and 96",
+                self.image
+            ))
+            .hint("set another size: `--set model.image=64`"));
+        }
+        match (self.encoder, self.stem) {
+            (Encoder::VitMini, Stem::Patch4 | Stem::Patch8) | (Encoder::VitS8, Stem::Patch8) => Ok(()),
+            (Encoder::VitMini | Encoder::VitS8, stem) => Err(unsuited(stem, "such a transformer", (key, Stem::Patch8))),
+            (_, stem @ (Stem::Patch4 | Stem::Patch8)) => Err(unsuited(stem, "a ResNet", (key, Stem::Half))),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether it is one, rather than a ResNet.
     pub fn is_transformer(&self) -> bool {
-        matches!(self.encoder, Encoder::VitMini | Encoder::VitS8)
+        self.encoder.is_transformer()
     }
 }
 
@@ -147,16 +181,16 @@ where
 /// # Errors
 /// When no encoder was built for the image size, or none joins the encoder and the stem.
 pub(super) fn build<D: Device>(spec: &ModelSpec, builder: &mut Builder<'_>) -> Result<Box<dyn AnyEncoder<D>>> {
-    match spec.image {
+    spec.check("model")?;
+    Ok(match spec.image {
         32 => with_side::<Const<32>, D>(spec, builder),
         64 => with_side::<Const<64>, D>(spec, builder),
         96 => with_side::<Const<96>, D>(spec, builder),
-        other => Err(Error::new(format!("no network takes images of {other} pixels; sizes are 32, 64 and 96"))
-            .hint("set another size: `--set model.image=64`")),
-    }
+        other => unreachable!("{other} pixels passed the check"),
+    })
 }
 
-fn with_side<S, D>(spec: &ModelSpec, builder: &mut Builder<'_>) -> Result<Box<dyn AnyEncoder<D>>>
+fn with_side<S, D>(spec: &ModelSpec, builder: &mut Builder<'_>) -> Box<dyn AnyEncoder<D>>
 where
     S: Patched<4> + Patched<8> + Side<Half: Patched<4> + Patched<8>>,
     D: Device,
@@ -166,7 +200,7 @@ where
             Box::new(Typed::<$encoder, S, $features> { layers: Build::build(builder), side: S::default() })
         };
     }
-    Ok(match (spec.encoder, spec.stem) {
+    match (spec.encoder, spec.stem) {
         (Encoder::ResnetSmall, Stem::Imagenet) => encoder!(ResNetSmall<ImageNetStem<32>>, 128),
         (Encoder::ResnetSmall, Stem::Half) => encoder!(ResNetSmall<SmallStem<32, 2>>, 128),
         (Encoder::ResnetSmall, Stem::Small) => encoder!(ResNetSmall<SmallStem<32, 1>>, 128),
@@ -179,13 +213,12 @@ where
         (Encoder::VitMini, Stem::Patch4) => encoder!(VitMini<S>, 192),
         (Encoder::VitMini, Stem::Patch8) => encoder!(VitMini<S, 8>, 192),
         (Encoder::VitS8, Stem::Patch8) => encoder!(VitS8<S>, 384),
-        (Encoder::VitMini | Encoder::VitS8, stem) => return Err(unsuited(stem, "such a transformer", Stem::Patch8)),
-        (_, stem @ (Stem::Patch4 | Stem::Patch8)) => return Err(unsuited(stem, "a ResNet", Stem::Half)),
-    })
+        (encoder, stem) => unreachable!("{encoder:?} with {stem:?} passed the check"),
+    }
 }
 
-fn unsuited(stem: Stem, encoder: &str, other: Stem) -> Error {
+fn unsuited(stem: Stem, encoder: &str, (key, other): (&str, Stem)) -> Error {
     let name = |stem: Stem| serde_json::to_value(stem).ok().and_then(|name| Some(name.as_str()?.to_owned()));
     let [stem, other] = [stem, other].map(|stem| name(stem).unwrap_or_default());
-    Error::new(format!("{encoder} has no stem `{stem}`")).hint(format!("set another one: `--set model.stem={other}`"))
+    Error::new(format!("{encoder} has no stem `{stem}`")).hint(format!("set another one: `--set {key}.stem={other}`"))
 }

@@ -152,6 +152,7 @@ impl Names {
             caption: self.text(&table.caption),
             rows: rows(&table.rows),
             baselines: rows(&table.baselines),
+            in_paper: table.in_paper,
             columns: table.columns.iter().map(column).collect(),
             metrics: table.metrics.clone(),
             paper: table.paper.iter().map(figure).collect(),

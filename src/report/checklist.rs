@@ -2,7 +2,10 @@
 //! has is called not recorded.
 
 use crate::harness::experiment::DataRef;
+use crate::harness::record::HOW_CHOSEN;
 use crate::harness::record::Record;
+use crate::harness::record::Setting;
+use crate::harness::record::lists_rows;
 use crate::report::results;
 use crate::report::results::ComputeSpent;
 use crate::report::results::Results;
@@ -10,9 +13,13 @@ use crate::report::results::TableResults;
 use crate::report::select::Selection;
 use crate::report::sources;
 use crate::report::text;
+use crate::report::text::sentence;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+
+/// Settings that say how much to run and where, and decide nothing else.
+const OF_RUNS: [&str; 5] = ["seeds", "device", "paths.data", "paths.reports", "paths.cache"];
 
 /// A question with its number in the checklist, and what the records say.
 #[derive(Serialize)]
@@ -67,7 +74,18 @@ fn setting(runs: &[&Record]) -> Vec<String> {
             )
         }
     };
-    vec![recorded, "How the settings were chosen: not recorded.".to_string()]
+    let settings = || runs.iter().flat_map(|run| run.settings.iter());
+    let chosen: BTreeSet<String> = settings()
+        .filter(|setting| setting.key == HOW_CHOSEN)
+        .filter_map(|setting| setting.value.as_str().map(sentence))
+        .collect();
+    let chosen: Vec<String> = chosen.into_iter().filter(|words| !words.is_empty()).collect();
+    let mut facts = vec![recorded, format!("How the settings were chosen: {}", sentence(known(&chosen.join(" "))))];
+    let decides = |setting: &&Setting| !lists_rows(&setting.key) && !OF_RUNS.contains(&setting.key.as_str());
+    if settings().filter(decides).any(|setting| !sources::built_in(setting)) {
+        facts.push("How those were chosen that were given for these runs (see the lineage): not recorded.".to_string());
+    }
+    facts
 }
 
 fn error_bars(results: &Results, selections: &[Selection]) -> Vec<String> {
@@ -81,7 +99,7 @@ fn error_bars(results: &Results, selections: &[Selection]) -> Vec<String> {
     seeds.for_each(|(table, seeds)| tables.entry(seeds).or_default().push(table));
     let bars = if results.tables.iter().flat_map(|table| &table.cells).any(|cell| cell.ci95.is_some()) {
         "Error bars: half-width of the two-sided 95 % t interval of the mean over seeds, neither standard deviation nor \
-         standard error. It supposes normal errors; for percentages it is cut at 0 and 100."
+         standard error. It supposes normal errors; for percentages it is cut at 0 and 100, for times at 0."
     } else {
         "Error bars: none, since no figure has two seeds."
     };

@@ -5,6 +5,7 @@
 
 mod anonymous;
 mod checklist;
+mod claims;
 mod figures;
 pub mod lint;
 mod pages;
@@ -17,16 +18,17 @@ mod text;
 mod view;
 
 pub use anonymous::anonymous;
+pub use claims::ClaimResult;
+pub use claims::McNemar;
 pub use pages::Rendered;
 pub use pages::render;
+pub use results::Baseline;
 pub use results::Cell;
-pub use results::ClaimResult;
 pub use results::ComputeSpent;
 pub use results::Excluded;
 pub use results::GitState;
 pub use results::Input;
 pub use results::Machine;
-pub use results::McNemar;
 pub use results::Results;
 pub use results::TableResults;
 pub use results::results;

@@ -153,10 +153,11 @@ fn summary(results: &Results, view: &ReportView, out_dir: &Path) -> String {
         lines.push(format!("{} {}{place}: {}", claim.mark, claim.verdict, text::clean(&claim.text)));
         lines.push(format!("  {}", text::clean(&claim.evidence)));
     }
-    let [reproduced, not, inconclusive, untestable] = view.tally;
+    let [reproduced, not, inconclusive, not_run, untestable] = view.tally;
     if !view.claims.is_empty() {
         lines.push(format!(
-            "claims: {reproduced} reproduced, {not} not reproduced, {inconclusive} inconclusive, {untestable} not testable"
+            "claims: {reproduced} reproduced, {not} not reproduced, {inconclusive} inconclusive, {not_run} not run, \
+             {untestable} not testable"
         ));
     }
     let missing: usize = view.tables.iter().map(|t| t.missing.len()).sum();

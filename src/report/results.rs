@@ -1,18 +1,19 @@
 //! The facts of a report as data: cells, claims, compute. What `results.json` holds.
 
-use crate::harness::experiment::Claim;
 use crate::harness::experiment::Column;
 use crate::harness::experiment::DataRef;
-use crate::harness::experiment::Expected;
 use crate::harness::experiment::Hits;
 use crate::harness::experiment::MetricInfo;
 use crate::harness::experiment::Row;
 use crate::harness::experiment::Table;
 use crate::harness::record::Record;
+use crate::report::claims::ClaimResult;
+use crate::report::claims::claim_results;
+use crate::report::claims::contrast;
+use crate::report::claims::mark_repeated;
 use crate::report::select;
 use crate::report::select::Selection;
 use crate::report::stats;
-use crate::report::stats::Verdict;
 use serde::Serialize;
 use serde::Serializer;
 use std::cmp::Reverse;
@@ -82,11 +83,29 @@ pub struct TableResults {
     pub data: Vec<DataRef>,
     pub cells: Vec<Cell>,
     pub claims: Vec<ClaimResult>,
+    /// Whether the paper measures what the claims are about, and does not only argue it.
+    pub in_paper: bool,
+    /// How the trained rows stand to each baseline.
+    pub baselines: Vec<Baseline>,
     pub notes: Vec<String>,
     /// One sentence for each hole in the table.
     pub missing: Vec<String>,
     /// What the runs of this table cost, those that failed or are not used too.
     pub compute: ComputeSpent,
+}
+
+/// How many trained rows have a higher mean than a baseline. Where few have, little was learned, and differences between
+/// such rows say little.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Baseline {
+    #[serde(serialize_with = "as_object")]
+    pub row: Row,
+    pub column: String,
+    pub metric: String,
+    /// Rows with a higher mean.
+    pub above: usize,
+    /// Rows with a mean.
+    pub of: usize,
 }
 
 /// One figure of a table: a metric of a row on a column, over seeds.
@@ -103,7 +122,7 @@ pub struct Cell {
     pub values: Vec<f64>,
     pub mean: Option<f64>,
     pub sd: Option<f64>,
-    /// 95 % t interval; for percentages cut at 0 and 100.
+    /// 95 % t interval; for percentages cut at 0 and 100, for times at 0.
     pub ci95: Option<(f64, f64)>,
     /// Wilson's 95 % interval of each seed's accuracy over the test items, in the order of `seeds`; empty unless all runs
     /// recorded which items were right.
@@ -128,54 +147,6 @@ impl Cell {
     pub fn interval(&self) -> Option<(f64, f64)> {
         self.ci95.or_else(|| if let [only] = self.wilson95[..] { Some(only) } else { None })
     }
-}
-
-/// McNemar's test of one seed: two rows on the same test items.
-#[derive(Clone, Debug, Serialize)]
-pub struct McNemar {
-    pub seed: u64,
-    /// Items on which only the first row is right.
-    pub plus_only: usize,
-    /// Items on which only the second row is right.
-    pub minus_only: usize,
-    /// Two-sided exact p.
-    pub p: f64,
-}
-
-/// What the runs say about one claim of the paper; see [`stats::VERDICT_RULE`].
-#[derive(Clone, Debug, Serialize)]
-pub struct ClaimResult {
-    pub text: String,
-    pub column: String,
-    pub metric: String,
-    pub unit: String,
-    /// The rows whose sum counts.
-    #[serde(serialize_with = "as_objects")]
-    pub plus: Vec<Row>,
-    /// The rows whose sum is taken off.
-    #[serde(serialize_with = "as_objects")]
-    pub minus: Vec<Row>,
-    pub expected: Expected,
-    pub verdict: Verdict,
-    pub difference: Option<f64>,
-    pub ci95: Option<(f64, f64)>,
-    /// Two-sided p of the exact sign-flip test over common seeds; null above 20 seeds.
-    pub p: Option<f64>,
-    /// The smallest p that this number of seeds can give.
-    pub p_floor: Option<f64>,
-    /// p of the test behind the verdict: the paired t test, two-sided, or for practically no difference the larger of
-    /// two one-sided ones.
-    pub t_p: Option<f64>,
-    /// The same after Holm's adjustment over all claims of the table that were tested.
-    pub holm_p: Option<f64>,
-    /// The number of seeds that would decide, where the verdict is inconclusive.
-    pub seeds_to_decide: Option<usize>,
-    /// For one row against another whose runs recorded which test items were right: McNemar's test of each seed.
-    pub mcnemar: Vec<McNemar>,
-    /// The seeds that all of its rows have.
-    pub seeds: Vec<u64>,
-    /// Tested on data that are not the paper's.
-    pub substitute: bool,
 }
 
 /// A run that was not used.
@@ -226,6 +197,8 @@ pub fn results(input: &Input) -> Results {
     excluded.sort();
     excluded.dedup();
     let used = used(&selections);
+    let mut tables: Vec<TableResults> = selections.iter().map(|s| table_results(s, &input.all_records)).collect();
+    mark_repeated(&mut tables);
     Results {
         schema: "sempair.results/1",
         generated: input.generated.clone(),
@@ -234,7 +207,7 @@ pub fn results(input: &Input) -> Results {
         profile: input.profile.clone(),
         profile_description: input.description_of_profile.clone(),
         verdict_rule: stats::VERDICT_RULE,
-        tables: selections.iter().map(|s| table_results(s, &input.all_records)).collect(),
+        tables,
         excluded,
         compute: compute_spent(&used, input.all_records.iter().map(Arc::as_ref).collect()),
     }
@@ -268,7 +241,7 @@ fn git_state(used: &[&Record]) -> GitState {
 }
 
 fn table_results(selection: &Selection, all: &[Arc<Record>]) -> TableResults {
-    let table = selection.table;
+    let (table, data) = (selection.table, data(selection));
     let runs: Vec<&Record> = all.iter().map(Arc::as_ref).filter(|record| record.experiment == table.id).collect();
     let mut cells = Vec::new();
     for column in &table.columns {
@@ -286,9 +259,11 @@ fn table_results(selection: &Selection, all: &[Arc<Record>]) -> TableResults {
         varies: table.varies.clone(),
         columns: table.columns.clone(),
         metrics: table.metrics.clone(),
-        data: data(selection),
         claims: claim_results(table, &cells),
-        notes: table.notes.clone(),
+        in_paper: table.in_paper,
+        baselines: baselines(table, &cells),
+        notes: table.notes.iter().cloned().chain(sets(table, &data)).collect(),
+        data,
         missing: selection.missing(all),
         compute: compute_spent(&selection.records, runs),
         cells,
@@ -341,9 +316,13 @@ fn paper_figure(table: &Table, row: &Row, column: &Column, metric: &MetricInfo) 
     table.paper.iter().find(|f| f.row == *row && f.column == theirs && f.metric == metric.id)?.value
 }
 
-/// An interval of a percentage does not reach beyond 0 and 100.
+/// An interval of a percentage does not reach beyond 0 and 100, and that of a time not below 0.
 fn within_range((low, high): (f64, f64), unit: &str) -> (f64, f64) {
-    if unit == "%" { (low.max(0.0), high.min(100.0)) } else { (low, high) }
+    match unit {
+        "%" => (low.max(0.0), high.min(100.0)),
+        "s" => (low.max(0.0), high),
+        _ => (low, high),
+    }
 }
 
 /// Marks the best mean of a column and every row that is not significantly worse (paired t over common seeds,
@@ -370,88 +349,18 @@ fn mark_best(cells: &mut [Cell]) {
     }
 }
 
-fn claim_results(table: &Table, cells: &[Cell]) -> Vec<ClaimResult> {
-    let mut results: Vec<ClaimResult> = table.claims.iter().map(|claim| claim_result(table, claim, cells)).collect();
-    let tested: Vec<usize> = (0..results.len()).filter(|&i| results[i].t_p.is_some()).collect();
-    let p: Vec<f64> = tested.iter().filter_map(|&i| results[i].t_p).collect();
-    tested.into_iter().zip(stats::holm(&p)).for_each(|(i, p)| results[i].holm_p = Some(p));
-    results
-}
-
-fn claim_result(table: &Table, claim: &Claim, cells: &[Cell]) -> ClaimResult {
-    let column = table
-        .columns
-        .iter()
-        .find(|c| c.id == claim.column)
-        .or_else(|| table.columns.iter().find(|c| c.stands_for.as_deref() == Some(&claim.column)));
-    let find = |row: &Row| {
-        let column = column?;
-        cells.iter().find(|c| c.row == *row && c.column == column.id && c.metric == claim.metric)
+/// Trained rows against each baseline, on each column, by the table's first percentage.
+fn baselines(table: &Table, cells: &[Cell]) -> Vec<Baseline> {
+    let Some(metric) = table.metrics.iter().find(|metric| metric.unit == "%") else { return Vec::new() };
+    let of_metric = |cell: &&Cell| cell.metric == metric.id && cell.mean.is_some();
+    let compare = |baseline: &Cell| {
+        let trained = cells.iter().filter(of_metric).filter(|c| !c.baseline && c.column == baseline.column);
+        let above = trained.clone().filter(|cell| cell.mean > baseline.mean).count();
+        let (row, column, metric) = (baseline.row.clone(), baseline.column.clone(), metric.id.clone());
+        Baseline { row, column, metric, above, of: trained.count() }
     };
-    let [plus, minus] = [&claim.plus, &claim.minus].map(|rows| rows.iter().map(find).collect::<Option<Vec<&Cell>>>());
-    let testable = plus.is_some() && minus.is_some();
-    let (plus, minus) = (plus.unwrap_or_default(), minus.unwrap_or_default());
-    let (values, seeds) = contrast(&plus, &minus);
-    let paired = stats::paired(&values);
-    let metric = table.metrics.iter().find(|m| m.id == claim.metric);
-    let verdict = match paired {
-        _ if !testable => Verdict::NotTestable,
-        Some(paired) => stats::verdict(&paired.difference, claim.expected),
-        None => Verdict::Inconclusive,
-    };
-    ClaimResult {
-        text: claim.text.clone(),
-        column: column.map_or_else(|| claim.column.clone(), |c| c.id.clone()),
-        metric: claim.metric.clone(),
-        unit: metric.map_or_else(String::new, |m| m.unit.clone()),
-        plus: claim.plus.clone(),
-        minus: claim.minus.clone(),
-        expected: claim.expected,
-        verdict,
-        difference: paired.map(|p| p.difference.mean),
-        ci95: paired.and_then(|p| p.difference.ci95),
-        p: paired.and_then(|p| p.sign_flip_p),
-        p_floor: paired.map(|p| p.sign_flip_floor),
-        t_p: paired.and_then(|p| match claim.expected {
-            Expected::AtLeast(_) => p.t_p,
-            Expected::Within(margin) => stats::equivalence_p(&p.difference, margin),
-        }),
-        holm_p: None,
-        seeds_to_decide: paired
-            .filter(|_| verdict == Verdict::Inconclusive)
-            .and_then(|p| stats::seeds_to_decide(&p.difference, claim.expected)),
-        mcnemar: if let ([plus], [minus]) = (&plus[..], &minus[..]) { mcnemar(plus, minus) } else { Vec::new() },
-        seeds,
-        substitute: testable && column.is_some_and(|c| c.substitute),
-    }
-}
-
-/// The sum of `plus` less the sum of `minus` over the seeds that all of them have, with those seeds.
-fn contrast(plus: &[&Cell], minus: &[&Cell]) -> (Vec<f64>, Vec<u64>) {
-    let Some(first) = plus.first() else { return Default::default() };
-    let of_seed = |seed: &u64| {
-        let value = |cell: &&Cell| Some(cell.values[cell.seeds.iter().position(|s| s == seed)?]);
-        let sum = |cells: &[&Cell]| cells.iter().map(value).sum::<Option<f64>>();
-        Some((sum(plus)? - sum(minus)?, *seed))
-    };
-    first.seeds.iter().filter_map(of_seed).unzip()
-}
-
-/// Seed by seed, where both rows recorded which of the same number of items were right.
-fn mcnemar(plus: &Cell, minus: &Cell) -> Vec<McNemar> {
-    let of_seed = |(&seed, hits): (&u64, &Option<Hits>)| {
-        let Hits(plus) = hits.as_ref()?;
-        let Hits(minus) = minus.hits[minus.seeds.iter().position(|s| *s == seed)?].as_ref()?;
-        let only = |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| **a && !**b).count();
-        let (plus_only, minus_only) = (only(plus, minus), only(minus, plus));
-        (plus.len() == minus.len()).then(|| McNemar {
-            seed,
-            plus_only,
-            minus_only,
-            p: stats::mcnemar_p(plus_only, minus_only),
-        })
-    };
-    plus.seeds.iter().zip(&plus.hits).filter_map(of_seed).collect()
+    let compared = cells.iter().filter(of_metric).filter(|cell| cell.baseline).map(compare);
+    compared.filter(|baseline| baseline.of > 0).collect()
 }
 
 fn caption(table: &Table, cells: &[Cell]) -> String {
@@ -477,8 +386,9 @@ fn caption(table: &Table, cells: &[Cell]) -> String {
     }
     if cells.iter().any(|c| c.best) {
         parts.push(
-            "Bold: the best mean of a column and every row not significantly worse (paired t test on common seeds, \
-             Holm-adjusted p of at least 0.05; rows with one seed are not compared)."
+            "Bold: of the rows with more than one seed the best mean of a column, and every row that is not significantly \
+             worse than it (paired t test on common seeds, Holm-adjusted over the column, p of at least 0.05; few seeds \
+             tell few rows apart)."
                 .to_string(),
         );
     }
@@ -507,6 +417,15 @@ fn stand_ins(table: &Table) -> Option<String> {
              of the rows is.",
             names.join("; ")
         )
+    })
+}
+
+/// What was imported as the paper's sets, which may be parts of them.
+fn sets<'a>(table: &'a Table, data: &'a [DataRef]) -> impl Iterator<Item = String> + 'a {
+    table.columns.iter().filter(|column| !column.substitute).filter_map(|column| {
+        let is_split = |data: &&DataRef| data.name.split_once('/').is_some_and(|(set, _)| set == column.id);
+        let DataRef { description, .. } = data.iter().find(is_split)?;
+        (!description.is_empty()).then(|| format!("{} here: {description}.", column.title))
     })
 }
 
@@ -552,12 +471,6 @@ fn machine(record: &Record) -> Machine {
     }
 }
 
-fn as_objects<S: Serializer>(rows: &[Row], serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Object<'a>(#[serde(serialize_with = "as_object")] &'a Row);
-    serializer.collect_seq(rows.iter().map(Object))
-}
-
-fn as_object<S: Serializer>(row: &Row, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_object<S: Serializer>(row: &Row, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(row.iter().map(|(key, value)| (key, value)))
 }

@@ -1,8 +1,10 @@
 //! Where a table's numbers come from, as words: data, runs, settings, machines, and the commands that make it again.
 
 use crate::harness::experiment::DataRef;
+use crate::harness::record::HOW_CHOSEN;
 use crate::harness::record::Record;
 use crate::harness::record::Setting;
+use crate::harness::record::lists_rows;
 use crate::report::figures::Figure;
 use crate::report::results;
 use crate::report::results::ComputeSpent;
@@ -20,8 +22,6 @@ use std::collections::HashSet;
 const DEFAULTS: &str = "default";
 /// The origin of a setting of the profile starts with this (`profiles/quick.toml:3`).
 const PROFILE: &str = "profile";
-/// Lists that choose rows or columns: they may differ between the runs of one table.
-const CHOICES: [&str; 3] = [".sets", ".methods", ".values"];
 
 #[derive(Serialize)]
 pub(super) struct DataView {
@@ -189,8 +189,7 @@ pub(super) fn rerun(results: &Results, table: &TableResults, selection: &Selecti
 
 /// The value of a setting that must be given, since neither defaults nor profile have it.
 fn given(setting: &Setting, records: &[&Record]) -> Option<Value> {
-    let built_in = |s: &Setting| s.origin.starts_with(DEFAULTS) || s.origin.starts_with(PROFILE);
-    if !CHOICES.iter().any(|list| setting.key.ends_with(list)) {
+    if !lists_rows(&setting.key) {
         return (!built_in(setting)).then(|| setting.value.clone());
     }
     // The table has the rows and columns of all its runs, so that what chose them is put together.
@@ -205,6 +204,11 @@ fn given(setting: &Setting, records: &[&Record]) -> Option<Value> {
     let all: Value = all.into_iter().cloned().collect();
     let there = of_key.iter().any(|s| built_in(s) && s.value == all);
     (!there).then_some(all)
+}
+
+/// Whether nobody gave it for these runs.
+pub(super) fn built_in(setting: &Setting) -> bool {
+    setting.origin.starts_with(DEFAULTS) || setting.origin.starts_with(PROFILE)
 }
 
 /// The name of a place in the lineage: a row and a column of a table, by their positions.
@@ -301,7 +305,7 @@ fn shared_settings(runs: &[&Record]) -> Vec<SettingsView> {
 }
 
 fn overrides(record: &Record) -> Vec<SettingView> {
-    let changed = record.settings.iter().filter(|s| !s.origin.starts_with(DEFAULTS));
+    let changed = record.settings.iter().filter(|s| !s.origin.starts_with(DEFAULTS) && s.key != HOW_CHOSEN);
     changed.map(|s| SettingView { key: s.key.clone(), value: plain(&s.value), origin: s.origin.clone() }).collect()
 }
 

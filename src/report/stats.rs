@@ -24,7 +24,12 @@ pub const VERDICT_RULE: &str = "A claim is about a difference: one row or a sum 
     that counts as none. Reproduced: both one-sided t tests against it reject at 5 %, so that the 90 % interval lies \
     within. Not reproduced: the whole 95 % interval lies outside. Inconclusive: everything else, and always with fewer \
     than two common seeds, or where all seeds differ by exactly the same amount, since a few that agree by chance say \
-    nothing of their spread; the number of seeds that would decide supposes that mean and spread stay as they are.";
+    nothing of their spread; the number of seeds that would decide supposes that mean and spread stay as they are. Each \
+    verdict is about its claim alone, with no allowance for how many claims there are. Beside it stand p values. \
+    Sign-flip: exact, two-sided, of no difference, supposing no distribution, with the smallest value that this number of \
+    seeds can give. t test: paired, two-sided, of no difference, whatever the margin; equivalence test: the larger of the \
+    two one-sided ones. Holm: the same, adjusted over all claims of the table, for readers of several claims. McNemar: two \
+    rows on the same test images, each seed for itself, which says nothing of another training.";
 
 /// What the runs say about a claim; see [`VERDICT_RULE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -35,6 +40,9 @@ pub enum Verdict {
     NotReproduced,
     #[serde(rename = "inconclusive")]
     Inconclusive,
+    /// No seed has completed runs of all its rows.
+    #[serde(rename = "not run")]
+    NotRun,
     /// The table has no such column or rows: other data, or other settings, would test it.
     #[serde(rename = "not testable on these data")]
     NotTestable,

@@ -28,6 +28,12 @@ pub(super) fn brief(name: &str) -> String {
     shorten(name, LONGEST_NAME)
 }
 
+/// With a full stop where a sentence lacks its end.
+pub(super) fn sentence(text: &str) -> String {
+    let text = text.trim();
+    if text.is_empty() || text.ends_with(['.', '!', '?']) { text.to_string() } else { format!("{text}.") }
+}
+
 /// A status as the end of a sentence that begins with `the run`.
 pub(super) fn status(status: Status) -> &'static str {
     match status {
@@ -86,6 +92,7 @@ pub(super) fn verdict(verdict: Verdict) -> (&'static str, &'static str, &'static
         Verdict::Reproduced => ("Reproduced", "reproduced", "✓"),
         Verdict::NotReproduced => ("Not reproduced", "not-reproduced", "✗"),
         Verdict::Inconclusive => ("Inconclusive", "inconclusive", "?"),
+        Verdict::NotRun => ("Not run", "not-run", "–"),
         Verdict::NotTestable => ("Not testable on these data", "not-testable", "–"),
     }
 }
@@ -103,11 +110,15 @@ pub(super) fn unit_of_difference(unit: &str) -> String {
 pub(super) fn difference(mean: f64, ci95: Option<(f64, f64)>, unit: &str) -> String {
     // What has no unit is a share or a cosine.
     let digits = |half: f64| if unit.is_empty() { 2 } else { decimals(half) };
+    let is_lost =
+        |value: f64, digits: usize| value != 0.0 && signed(value, digits).chars().all(|c| !('1'..='9').contains(&c));
     match ci95 {
         None => format!("{}{unit}, no interval", signed(mean, digits(1.0))),
         Some((low, high)) => {
-            let digits = digits((high - low) / 2.0);
-            let [mean, low, high] = [mean, low, high].map(|v| signed(v, digits));
+            let enough = digits((high - low) / 2.0);
+            // On which side of 0 an end lies is what a verdict hangs on: it must not be rounded away.
+            let digits = (enough..enough + 3).find(|&digits| !is_lost(low, digits) && !is_lost(high, digits));
+            let [mean, low, high] = [mean, low, high].map(|v| signed(v, digits.unwrap_or(enough)));
             format!("{mean}{unit}, 95 % interval {low} to {high}")
         }
     }
@@ -301,7 +312,8 @@ mod tests {
         assert_eq!(measured(3.0, Some((0.0, 7.1))).plain(), "3.0 (0.0 to 7.1)");
         assert_eq!(measured(5.0, Some((5.0, 5.0))).plain(), "5.0 ± 0.0");
         assert_eq!(fixed(-0.04, 1), "0.0");
-        assert_eq!(difference(-1.23, Some((-2.5, 0.04)), " points"), "−1.2 points, 95 % interval −2.5 to 0.0");
+        assert_eq!(difference(-1.23, Some((-2.5, 0.04)), " points"), "−1.23 points, 95 % interval −2.50 to +0.04");
+        assert_eq!(difference(0.0, Some((-1e-9, 1e-9)), ""), "0.00, 95 % interval 0.00 to 0.00");
         assert_eq!(difference(0.024, None, ""), "+0.02, no interval");
         assert_eq!(difference(0.2, Some((0.1, 0.3)), ""), "+0.20, 95 % interval +0.10 to +0.30");
     }

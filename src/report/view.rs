@@ -6,11 +6,11 @@ use crate::harness::experiment::Expected;
 use crate::harness::experiment::Row;
 use crate::report::checklist;
 use crate::report::checklist::Answer;
+use crate::report::claims::ClaimResult;
 use crate::report::figures;
 use crate::report::figures::Figure;
 use crate::report::results;
 use crate::report::results::Cell;
-use crate::report::results::ClaimResult;
 use crate::report::results::Excluded;
 use crate::report::results::Results;
 use crate::report::results::TableResults;
@@ -24,6 +24,7 @@ use crate::report::sources::RunView;
 use crate::report::sources::SettingsView;
 use crate::report::stats::Verdict;
 use crate::report::text;
+use crate::report::text::sentence;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -39,8 +40,14 @@ pub(super) struct ReportView {
     pub verdict_rule: &'static str,
     /// By table, without those that claim nothing.
     pub claims: Vec<ClaimsView>,
-    /// How many claims have each verdict, in the order of [`VERDICTS`].
-    pub tally: [usize; 4],
+    /// How many claims have each verdict, in the order of [`VERDICTS`], a measurement that tables share counted once.
+    pub tally: Tally,
+    /// The same of what the paper measures, where the report has claims that it only argues; else empty.
+    pub tally_in_paper: Vec<usize>,
+    /// How many trained rows have a mean above each baseline, in words.
+    pub baselines: Vec<String>,
+    /// Whether some have not.
+    pub some_below: bool,
     pub tables: Vec<TableView>,
     pub checklist: Vec<Answer>,
     pub compute: ComputeView,
@@ -68,7 +75,9 @@ pub(super) struct ClaimsView {
     pub id: String,
     pub title: String,
     /// As [`ReportView::tally`].
-    pub tally: [usize; 4],
+    pub tally: Tally,
+    /// Whether the paper measures what they are about, and does not only argue it.
+    pub in_paper: bool,
     pub claims: Vec<ClaimView>,
 }
 
@@ -169,7 +178,18 @@ pub(super) fn view(results: &Results, selections: &[Selection]) -> Result<Report
         stand_ins: results.tables.iter().any(|t| t.columns.iter().any(|c| c.substitute)),
         verdict_rule: results.verdict_rule,
         claims: results.tables.iter().filter(|table| !table.claims.is_empty()).map(claims).collect(),
-        tally: tally(results.tables.iter().flat_map(|table| &table.claims)),
+        tally: tally(once(results, |_| true)),
+        tally_in_paper: if results.tables.iter().all(|table| table.in_paper || table.claims.is_empty()) {
+            Vec::new()
+        } else {
+            tally(once(results, |table| table.in_paper)).to_vec()
+        },
+        baselines: baselines(results),
+        some_below: results
+            .tables
+            .iter()
+            .flat_map(|table| &table.baselines)
+            .any(|baseline| baseline.above < baseline.of),
         tables,
         checklist: checklist::answers(results, selections),
         compute: sources::compute(&results.compute),
@@ -195,10 +215,37 @@ fn excluded(runs: &[Excluded]) -> Vec<ExcludedView> {
 }
 
 /// The verdicts in the order in which they are counted.
-const VERDICTS: [Verdict; 4] =
-    [Verdict::Reproduced, Verdict::NotReproduced, Verdict::Inconclusive, Verdict::NotTestable];
+const VERDICTS: [Verdict; 5] =
+    [Verdict::Reproduced, Verdict::NotReproduced, Verdict::Inconclusive, Verdict::NotRun, Verdict::NotTestable];
 
-fn tally<'a>(claims: impl Iterator<Item = &'a ClaimResult> + Clone) -> [usize; 4] {
+/// A number for each verdict.
+pub(super) type Tally = [usize; VERDICTS.len()];
+
+/// The claims of some tables, each measurement once.
+fn once(results: &Results, of: impl Fn(&TableResults) -> bool + Clone) -> impl Iterator<Item = &ClaimResult> + Clone {
+    let tables = results.tables.iter().filter(move |table| of(table));
+    tables.flat_map(|table| &table.claims).filter(|claim| claim.same_as.is_none())
+}
+
+/// For each baseline how many means of trained rows are above it, by table: `random initialisation: 5 of 6 in transfer`.
+fn baselines(results: &Results) -> Vec<String> {
+    let mut of_row: Vec<(String, Vec<String>)> = Vec::new();
+    for table in &results.tables {
+        let first = |i: &usize| table.baselines[..*i].iter().all(|other| other.row != table.baselines[*i].row);
+        for row in (0..table.baselines.len()).filter(first).map(|i| &table.baselines[i].row) {
+            let of_table = || table.baselines.iter().filter(|baseline| baseline.row == *row);
+            let (above, of): (usize, usize) = (of_table().map(|b| b.above).sum(), of_table().map(|b| b.of).sum());
+            let (name, words) = (text::name(row), format!("{above} of {of} in {}", table.id));
+            match of_row.iter_mut().find(|(other, _)| *other == name) {
+                Some((_, all)) => all.push(words),
+                None => of_row.push((name, vec![words])),
+            }
+        }
+    }
+    of_row.into_iter().map(|(row, words)| format!("{row}: {}", words.join(", "))).collect()
+}
+
+fn tally<'a>(claims: impl Iterator<Item = &'a ClaimResult> + Clone) -> Tally {
     VERDICTS.map(|verdict| claims.clone().filter(|claim| claim.verdict == verdict).count())
 }
 
@@ -207,6 +254,7 @@ fn claims(table: &TableResults) -> ClaimsView {
         id: text::file_stem(&table.id),
         title: table.title.clone(),
         tally: tally(table.claims.iter()),
+        in_paper: table.in_paper,
         claims: table.claims.iter().map(|of| claim(table, of)).collect(),
     }
 }
@@ -218,9 +266,9 @@ fn claim(table: &TableResults, claim: &ClaimResult) -> ClaimView {
     let unit = text::unit_of_difference(&claim.unit);
     let evidence = match claim.difference {
         None if claim.verdict == Verdict::NotTestable => "This table has not the rows or the column.".to_string(),
-        None => "No seed has all rows yet.".to_string(),
+        None => "No seed has completed runs of all its rows.".to_string(),
         Some(difference) => format!(
-            "{} minus {}: {}{}; {}{}{}.",
+            "{} minus {}: {}{}; {}{}{}.{}",
             sum(&claim.plus),
             sum(&claim.minus),
             text::difference(difference, claim.ci95, &unit),
@@ -228,6 +276,7 @@ fn claim(table: &TableResults, claim: &ClaimResult) -> ClaimView {
             counted(claim.seeds.len(), "common seed"),
             p_values(claim),
             claim.seeds_to_decide.map_or_else(String::new, |n| format!("; about {n} seeds would decide")),
+            claim.same_as.as_ref().map_or_else(String::new, |table| format!(" The same measurement as in {table}.")),
         ),
     };
     ClaimView {
@@ -262,10 +311,14 @@ fn p_values(claim: &ClaimResult) -> String {
     let mut words = String::new();
     if let (Some(p), Some(floor)) = (claim.p, claim.p_floor) {
         let floor = text::p_value(floor);
-        words += &format!("; p {} (smallest possible {})", text::p_value(p), floor.trim_start_matches("= "));
+        words += &format!("; sign-flip p {} (smallest possible {})", text::p_value(p), floor.trim_start_matches("= "));
     }
     if let (Some(p), Some(holm)) = (claim.t_p, claim.holm_p) {
-        words += &format!("; t test p {}, Holm {}", text::p_value(p), text::p_value(holm));
+        let test = match claim.expected {
+            Expected::AtLeast(_) => "t test",
+            Expected::Within(_) => "equivalence test",
+        };
+        words += &format!("; {test} p {}, Holm {}", text::p_value(p), text::p_value(holm));
     }
     if !claim.mcnemar.is_empty() {
         let of_seeds: Vec<String> =
@@ -411,10 +464,4 @@ fn paper_digits(table: &TableResults) -> usize {
 /// A number in its shortest exact form.
 fn exact(value: f64) -> String {
     format!("{value}")
-}
-
-/// With a full stop where a sentence lacks its end.
-fn sentence(text: &str) -> String {
-    let text = text.trim();
-    if text.is_empty() || text.ends_with(['.', '!', '?']) { text.to_string() } else { format!("{text}.") }
 }

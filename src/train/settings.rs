@@ -23,6 +23,8 @@ use super::{PretrainSettings, Pretraining};
 pub struct Settings {
     /// How many seeds, from 0.
     pub seeds: u64,
+    /// How these values were chosen, in a sentence for readers of the report. Not part of any key.
+    pub how_chosen: String,
     /// Where to compute.
     pub device: DeviceChoice,
     /// Number format of activations and products.
@@ -247,10 +249,12 @@ impl Settings {
         positive("pairs.per_category", self.pairs.per_category as u64)?;
         Name::ALL.iter().try_for_each(|&name| self.methods.get(name).validate())?;
         if self.device == DeviceChoice::Cuda {
-            return Err(Error::new("this build has no CUDA kernels, so `device` cannot be `cuda`")
-                .hint("`--device cpu` runs on the processor; `--device auto` takes the fastest device that is there"));
+            return Err(Error::new("there are no CUDA kernels yet, so `device` cannot be `cuda`")
+                .hint("`--device cpu` runs on the processor, as `--device auto` does"));
         }
         self.world.check()?;
+        self.model.check("model")?;
+        self.on_transformer().model.check("vit")?;
         if !(0.0..1.0).contains(&self.model.drop_path) {
             return Err(Error::new(format!(
                 "`model.drop_path` is {}; it must lie from 0 to below 1",

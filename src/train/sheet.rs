@@ -205,7 +205,7 @@ pub struct Sheet {
     pub measures: Vec<Measure>,
     /// The paper's figures.
     pub paper: Vec<PaperFigure>,
-    /// The paper's claims.
+    /// What is claimed: by the paper, or where [`Sheet::in_paper`] is false by what it argues.
     pub claims: Vec<Claim>,
     /// What the caption says of the columns; where empty, that they are accuracies.
     pub about_columns: String,
@@ -213,6 +213,8 @@ pub struct Sheet {
     pub about_rows: String,
     /// What a reader must know.
     pub notes: Vec<String>,
+    /// Whether the paper measures this, and does not only argue it.
+    pub in_paper: bool,
 }
 
 impl Sheet {
@@ -227,6 +229,7 @@ impl Sheet {
             about_columns: String::new(),
             about_rows: String::new(),
             notes: Vec::new(),
+            in_paper: true,
         }
     }
 
@@ -259,6 +262,7 @@ impl Sheet {
             caption: self.caption(),
             rows: listed(false),
             baselines: listed(true),
+            in_paper: self.in_paper,
             columns: self.measures.iter().map(Measure::column).collect(),
             metrics: METRICS.iter().copied().filter(measured).map(metric).collect(),
             paper: self.paper.into_iter().filter(|of| there.contains(&of.row)).collect(),

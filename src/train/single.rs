@@ -191,6 +191,7 @@ fn table(of: &dyn Experiment<Settings>, row: &Row, column: &str, metrics: &[(&st
         caption: String::new(),
         rows: vec![row.clone()],
         baselines: Vec::new(),
+        in_paper: false,
         columns: vec![Column {
             id: column.into(),
             title: column.into(),

@@ -498,11 +498,14 @@ fn describe_training(settings: &Settings, stage: &Stage, outcome: &mut Outcome) 
     Ok(history)
 }
 
-/// What a training has left of its pairs, with the licence that their set is stated to have now: it determines no stage.
+/// What a training has left of its pairs, with what their set is said to be now, and with its licence: they determine no
+/// stage.
 fn pairs_seen(settings: &Settings, stage: &Stage) -> Result<PairsSeen> {
     let PairsSeen { data, exact } = read_json(&stage.dir.join(DATA))?;
-    let licence = settings.catalog().licence(settings.pairs.from.split('/').next().unwrap_or_default())?;
-    Ok(PairsSeen { data: DataRef { licence, ..data }, exact })
+    let (catalog, set) = (settings.catalog(), settings.pairs.from.split('/').next().unwrap_or_default());
+    let (licence, of) = (catalog.licence(set)?, catalog.description(set)?);
+    let description = if of.is_empty() { data.description } else { format!("{}; from {of}", data.description) };
+    Ok(PairsSeen { data: DataRef { licence, description, ..data }, exact })
 }
 
 fn pairs_ref(set: &ImageSet, list: &PairList, kind: Kind) -> DataRef {

@@ -118,7 +118,7 @@ fn too_few_images_are_counted_and_what_is_possible_is_offered() {
     insta::assert_snapshot!(error.to_string(), @r"
     toy/train: 3 pairs without reuse per category asked for, but the shortest categories have 4 images, which allows 2: c0; c2; c3 and 1 more
 
-    hint: `sempair data pairs --from toy/train --categories 5 --per-category 2 --seed 7`, or add `--reuse` to use images more than once
+    hint: `sempair data pairs --from toy/train --categories 5 --per-category 2 --seed 7`, or add `--reuse` to use images more than once; in a training, `--set pairs.per_category=2` or `--set pairs.reuse=true`
     ");
     assert!(build(&set, 5, 2, 7, false).is_ok());
     assert!(build(&set, 5, 6, 7, true).is_ok());

@@ -92,7 +92,8 @@ fn a_missing_set_is_answered_with_those_there_are() {
     let error = store::open(&place.data(), "sett").unwrap_err();
     let said = format!("no dataset `sett` in {}: there are set; did you mean `set`?", place.data().display());
     assert_eq!(error.what(), said);
-    let hint = "`sempair data import PATH` imports one, `sempair data list` shows what there is";
+    let hint =
+        "`sempair data import PATH --name sett` imports one under this name, `sempair data list` shows what there is";
     assert_eq!(error.hint_text(), Some(hint));
     let error = store::open(&place.0.path().join("none"), "cifar-10").unwrap_err();
     assert!(error.what().ends_with(": there is none"), "{error}");

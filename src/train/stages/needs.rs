@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::data::catalog::Extent;
 use crate::data::pairs::Kind;
 use crate::data::world::Nuisance;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::harness::experiment::Need;
 use crate::train::cost;
 use crate::train::settings::Settings;
@@ -44,8 +44,13 @@ pub fn needs_of_varied(
 /// The stages of [`super::pretrain_alone`].
 ///
 /// # Errors
-/// When the pairs' set is not there.
+/// When the pairs' set is not there, or a batch takes more pairs than it gives.
 pub fn needs_of_pretraining(settings: &Settings, kind: Kind, seed: u64) -> Result<Vec<Need>> {
+    let (batch, pairs) = (settings.pretrain.batch, pairs_of(settings) * if kind == Kind::Unpaired { 2 } else { 1 });
+    if settings.pairs.list.is_empty() && pairs < batch {
+        return Err(Error::new(format!("`pretrain.batch` is {batch}, but {} gives {pairs} pairs", kind.title()))
+            .hint(format!("set the batch to 1 to {pairs}: `--set pretrain.batch={pairs}`")));
+    }
     let mut needs = Vec::new();
     if kind == Kind::Neighbours {
         needs = needs_of_pretraining(settings, Kind::Augmented, seed)?;

@@ -1,0 +1,190 @@
+//! What the runs say about each claim of a table.
+
+use crate::harness::experiment::Claim;
+use crate::harness::experiment::Expected;
+use crate::harness::experiment::Hits;
+use crate::harness::experiment::Row;
+use crate::harness::experiment::Table;
+use crate::report::results::Cell;
+use crate::report::results::TableResults;
+use crate::report::results::as_object;
+use crate::report::stats;
+use crate::report::stats::Verdict;
+use serde::Serialize;
+use serde::Serializer;
+
+/// McNemar's test of one seed: two rows on the same test items.
+#[derive(Clone, Debug, Serialize)]
+pub struct McNemar {
+    pub seed: u64,
+    /// Items on which only the first row is right.
+    pub plus_only: usize,
+    /// Items on which only the second row is right.
+    pub minus_only: usize,
+    /// Two-sided exact p.
+    pub p: f64,
+}
+
+/// What the runs say about one claim of the paper; see [`stats::VERDICT_RULE`].
+#[derive(Clone, Debug, Serialize)]
+pub struct ClaimResult {
+    pub text: String,
+    pub column: String,
+    pub metric: String,
+    pub unit: String,
+    /// The rows whose sum counts.
+    #[serde(serialize_with = "as_objects")]
+    pub plus: Vec<Row>,
+    /// The rows whose sum is taken off.
+    #[serde(serialize_with = "as_objects")]
+    pub minus: Vec<Row>,
+    pub expected: Expected,
+    pub verdict: Verdict,
+    pub difference: Option<f64>,
+    pub ci95: Option<(f64, f64)>,
+    /// Two-sided p of the exact sign-flip test over common seeds; null above 20 seeds.
+    pub p: Option<f64>,
+    /// The smallest p that this number of seeds can give.
+    pub p_floor: Option<f64>,
+    /// p of the paired t test of no difference, two-sided, or for practically no difference the larger of two one-sided
+    /// ones.
+    pub t_p: Option<f64>,
+    /// The same after Holm's adjustment over all claims of the table that were tested.
+    pub holm_p: Option<f64>,
+    /// The number of seeds that would decide, where the verdict is inconclusive.
+    pub seeds_to_decide: Option<usize>,
+    /// For one row against another whose runs recorded which test items were right: McNemar's test of each seed.
+    pub mcnemar: Vec<McNemar>,
+    /// The seeds that all of its rows have.
+    pub seeds: Vec<u64>,
+    /// Tested on data that are not the paper's.
+    pub substitute: bool,
+    /// Another table whose claim is this very measurement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<String>,
+}
+
+/// Every claim of a table, tested on its cells.
+pub(super) fn claim_results(table: &Table, cells: &[Cell]) -> Vec<ClaimResult> {
+    let mut results: Vec<ClaimResult> = table.claims.iter().map(|claim| claim_result(table, claim, cells)).collect();
+    let tested: Vec<usize> = (0..results.len()).filter(|&i| results[i].t_p.is_some()).collect();
+    let p: Vec<f64> = tested.iter().filter_map(|&i| results[i].t_p).collect();
+    tested.into_iter().zip(stats::holm(&p)).for_each(|(i, p)| results[i].holm_p = Some(p));
+    results
+}
+
+fn claim_result(table: &Table, claim: &Claim, cells: &[Cell]) -> ClaimResult {
+    let column = table
+        .columns
+        .iter()
+        .find(|c| c.id == claim.column)
+        .or_else(|| table.columns.iter().find(|c| c.stands_for.as_deref() == Some(&claim.column)));
+    let find = |row: &Row| {
+        let column = column?;
+        cells.iter().find(|c| c.row == *row && c.column == column.id && c.metric == claim.metric)
+    };
+    let [plus, minus] = [&claim.plus, &claim.minus].map(|rows| rows.iter().map(find).collect::<Option<Vec<&Cell>>>());
+    let testable = plus.is_some() && minus.is_some();
+    let (plus, minus) = (plus.unwrap_or_default(), minus.unwrap_or_default());
+    let (values, seeds) = contrast(&plus, &minus);
+    let paired = stats::paired(&values);
+    let metric = table.metrics.iter().find(|m| m.id == claim.metric);
+    let verdict = match paired {
+        _ if !testable => Verdict::NotTestable,
+        Some(paired) => stats::verdict(&paired.difference, claim.expected),
+        None => Verdict::NotRun,
+    };
+    ClaimResult {
+        text: claim.text.clone(),
+        column: column.map_or_else(|| claim.column.clone(), |c| c.id.clone()),
+        metric: claim.metric.clone(),
+        unit: metric.map_or_else(String::new, |m| m.unit.clone()),
+        plus: claim.plus.clone(),
+        minus: claim.minus.clone(),
+        expected: claim.expected,
+        verdict,
+        difference: paired.map(|p| p.difference.mean),
+        ci95: paired.and_then(|p| p.difference.ci95),
+        p: paired.and_then(|p| p.sign_flip_p),
+        p_floor: paired.map(|p| p.sign_flip_floor),
+        t_p: paired.and_then(|p| match claim.expected {
+            Expected::AtLeast(_) => p.t_p,
+            Expected::Within(margin) => stats::equivalence_p(&p.difference, margin),
+        }),
+        holm_p: None,
+        seeds_to_decide: paired
+            .filter(|_| verdict == Verdict::Inconclusive)
+            .and_then(|p| stats::seeds_to_decide(&p.difference, claim.expected)),
+        mcnemar: if let ([plus], [minus]) = (&plus[..], &minus[..]) { mcnemar(plus, minus) } else { Vec::new() },
+        seeds,
+        substitute: testable && column.is_some_and(|c| c.substitute),
+        same_as: None,
+    }
+}
+
+/// Tables share trainings, so that two claims can be one measurement: the later one says so, and one that the paper only
+/// argues.
+pub(super) fn mark_repeated(tables: &mut [TableResults]) {
+    let mut order: Vec<usize> = (0..tables.len()).collect();
+    order.sort_by_key(|&table| !tables[table].in_paper);
+    let mut seen: Vec<(Expected, Measurement, String)> = Vec::new();
+    for table in order {
+        for claim in 0..tables[table].claims.len() {
+            let of = &tables[table];
+            let (expected, measured) = (of.claims[claim].expected, measured(of, &of.claims[claim]));
+            if of.claims[claim].difference.is_none() {
+                continue;
+            }
+            let first = seen.iter().find(|(of, other, _)| (*of, other) == (expected, &measured));
+            match first.map(|(.., table)| table.clone()) {
+                Some(other) if other != of.id => tables[table].claims[claim].same_as = Some(other),
+                Some(_) => {}
+                None => seen.push((expected, measured, of.id.clone())),
+            }
+        }
+    }
+}
+
+/// The column, the metric, and the values of the rows on both sides of a claim.
+type Measurement = (String, String, [Vec<Vec<f64>>; 2]);
+
+fn measured(table: &TableResults, claim: &ClaimResult) -> Measurement {
+    let is = |cell: &&Cell, row: &Row| cell.row == *row && cell.column == claim.column && cell.metric == claim.metric;
+    let values = |row: &Row| table.cells.iter().find(|cell| is(cell, row)).map(|cell| cell.values.clone());
+    let sides = [&claim.plus, &claim.minus].map(|rows| rows.iter().filter_map(values).collect());
+    (claim.column.clone(), claim.metric.clone(), sides)
+}
+
+/// The sum of `plus` less the sum of `minus` over the seeds that all of them have, with those seeds.
+pub(super) fn contrast(plus: &[&Cell], minus: &[&Cell]) -> (Vec<f64>, Vec<u64>) {
+    let Some(first) = plus.first() else { return Default::default() };
+    let of_seed = |seed: &u64| {
+        let value = |cell: &&Cell| Some(cell.values[cell.seeds.iter().position(|s| s == seed)?]);
+        let sum = |cells: &[&Cell]| cells.iter().map(value).sum::<Option<f64>>();
+        Some((sum(plus)? - sum(minus)?, *seed))
+    };
+    first.seeds.iter().filter_map(of_seed).unzip()
+}
+
+/// Seed by seed, where both rows recorded which of the same number of items were right.
+fn mcnemar(plus: &Cell, minus: &Cell) -> Vec<McNemar> {
+    let of_seed = |(&seed, hits): (&u64, &Option<Hits>)| {
+        let Hits(plus) = hits.as_ref()?;
+        let Hits(minus) = minus.hits[minus.seeds.iter().position(|s| *s == seed)?].as_ref()?;
+        let only = |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| **a && !**b).count();
+        let (plus_only, minus_only) = (only(plus, minus), only(minus, plus));
+        (plus.len() == minus.len()).then(|| McNemar {
+            seed,
+            plus_only,
+            minus_only,
+            p: stats::mcnemar_p(plus_only, minus_only),
+        })
+    };
+    plus.seeds.iter().zip(&plus.hits).filter_map(of_seed).collect()
+}
+
+fn as_objects<S: Serializer>(rows: &[Row], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Object<'a>(#[serde(serialize_with = "as_object")] &'a Row);
+    serializer.collect_seq(rows.iter().map(Object))
+}

@@ -1,0 +1,113 @@
+//! What a report says of claims and of what they stand on: shared measurements, baselines, parts of a set.
+
+use sempair::report::stats::Verdict;
+
+use super::*;
+
+/// The report of these tables, each with its own copy of the runs.
+fn markdown(tables: Vec<Table>, change: impl Fn(&mut Record)) -> String {
+    let mut records = records();
+    records.iter_mut().for_each(change);
+    let mut all = input(tables[0].clone(), records.clone(), &records);
+    all.tables = tables.into_iter().map(|table| (table, all.tables[0].1.clone())).collect();
+    let dir = tempfile::tempdir().unwrap();
+    render(&all, dir.path()).unwrap();
+    std::fs::read_to_string(dir.path().join("report.md")).unwrap()
+}
+
+#[test]
+fn sums_count_a_shared_measurement_once_and_the_papers_apart() {
+    let other = Table { id: "samples".into(), in_paper: false, ..table() };
+    let report = markdown(vec![table(), other], |_| ());
+    insta::assert_snapshot!(part(&report, "| table | reproduced", "Trained rows whose"), @r"
+    | table | reproduced | not reproduced | inconclusive | not run | not testable |
+    |:---|---:|---:|---:|---:|---:|
+    | `transfer` | 1 | 1 | 0 | 0 | 0 |
+    | `samples` ‡ | 1 | 1 | 0 | 0 | 0 |
+    | all without ‡ | **1** | **1** | **0** | **0** | **0** |
+    | all | **1** | **1** | **0** | **0** | **0** |
+
+    The sums count a measurement once that tables share. ‡ The paper argues this and does not measure it: these claims are ours.
+    ");
+    assert_eq!(report.matches(" The same measurement as in transfer.").count(), 2);
+}
+
+#[test]
+fn rows_below_a_baseline_are_counted() {
+    let report = markdown(vec![table()], |record| {
+        if record.row == baseline("raw pixels") && record.column != "synth-stl" {
+            record.metrics.insert("top1".into(), 62.0);
+        }
+    });
+    let said = part(&report, "Trained rows whose", "Where training");
+    // Of AP and SP on three sets: on synth-10 SP alone is above 62, on synth-100 none, on synth-stl both.
+    assert_eq!(
+        said,
+        "Trained rows whose mean is above random initialisation: 6 of 6 in transfer; whose mean is above raw pixels: 3 of 6 in transfer. "
+    );
+}
+
+#[test]
+fn the_p_value_of_practically_no_difference_is_named_so() {
+    let mut within = table();
+    within.claims[0].expected = Expected::Within(20.0);
+    let report = markdown(vec![within], |_| ());
+    let claims = part(&report, "### Linear evaluation: claims", "### How");
+    assert_eq!((claims.matches("; equivalence test p ").count(), claims.matches("; t test p ").count()), (1, 1));
+}
+
+#[test]
+fn a_part_of_the_papers_set_is_called_a_part() {
+    let mut real = table();
+    real.columns[0].substitute = false;
+    let report = markdown(vec![real], |record| {
+        record.data[0].name = format!("{}/test", record.column);
+        record.data[0].description = "10,000 of 50,000 images".into();
+    });
+    assert_eq!(report.matches("- synth-10 here: 10,000 of 50,000 images.").count(), 1);
+    assert!(!report.contains("synth-100 here"), "a stand-in is called one already");
+}
+
+#[test]
+fn how_settings_were_chosen_is_told_as_recorded() {
+    let report = markdown(vec![table()], |record| {
+        let chosen = json!({"key": "how_chosen", "value": "By held-out images", "origin": "defaults.toml:7"});
+        let mut settings = record.settings.to_vec();
+        settings.push(serde_json::from_value(chosen).unwrap());
+        record.settings = settings.into();
+    });
+    assert!(report.contains("- How the settings were chosen: By held-out images.\n"), "{report}");
+}
+
+#[test]
+fn a_measurement_is_the_same_only_where_every_value_is() {
+    let (records, argued) = (records(), Table { id: "samples".into(), in_paper: false, ..table() });
+    let same_as = |first: &Table, second: &Table, shift: f64| {
+        let mut moved = records.clone();
+        moved.iter_mut().for_each(|record| *record.metrics.get_mut("top1").unwrap() += shift);
+        let mut all = input(first.clone(), records.clone(), &records);
+        all.tables.push((second.clone(), moved.into_iter().map(Arc::new).collect()));
+        let tables = results(&all).tables;
+        tables.iter().map(|table| table.claims[0].same_as.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(same_as(&table(), &argued, 0.0), [None, Some("transfer".into())]);
+    // What the paper measures counts first, wherever it stands.
+    assert_eq!(same_as(&argued, &table(), 0.0), [Some("transfer".into()), None]);
+    // The differences are alike, the accuracies are not.
+    assert_eq!(same_as(&table(), &argued, 1.0), [None, None]);
+}
+
+#[test]
+fn a_claim_of_what_the_table_lacks_is_not_testable() {
+    let (mut table, records) = (table(), records());
+    table.claims[0].column = "voc".into();
+    table.claims[1].plus = vec![simclr("neither")];
+    let verdicts = |table: Table| {
+        let of = results(&input(table, records.clone(), &records));
+        of.tables[0].claims.iter().map(|claim| (claim.verdict, claim.substitute, claim.holm_p)).collect::<Vec<_>>()
+    };
+    assert_eq!(verdicts(table.clone()), [(Verdict::NotTestable, false, None); 2]);
+    // Where the rows are there and their runs are not, more runs would tell.
+    table.rows.push(simclr("neither"));
+    assert_eq!(verdicts(table)[1].0, Verdict::NotRun);
+}
