@@ -65,7 +65,7 @@ struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  sempair reproduce                            every table on embedded data, in minutes
+  sempair reproduce                            every table, on the embedded data
   sempair data import tiny-imagenet-200.zip    then: sempair reproduce --profile standard
   sempair table transfer --set pretrain.epochs=10
   sempair audit HEAD                           what was run at this commit";
