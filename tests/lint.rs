@@ -303,6 +303,21 @@ fn a_run_that_a_newer_one_supersedes_is_stale() {
 }
 
 #[test]
+fn settings_that_there_are_no_more_are_named_and_no_error() {
+    let place = Place::new();
+    for entry in fs::read_dir(place.0.path().join("reports/ledger")).unwrap() {
+        let file = entry.unwrap().path();
+        let mut record: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        let gone = json!({"key": "model.encoder", "value": "resnet19", "origin": "--set"});
+        record["settings"].as_array_mut().unwrap().push(gone);
+        fs::write(&file, record.to_string()).unwrap();
+    }
+    assert_eq!(place.run(&["report"]).status.code(), Some(0));
+    let report = fs::read_to_string(place.0.path().join("reports/quick/report.md")).unwrap();
+    assert!(report.contains("settings that this version does not take") && report.contains("resnet19"), "{report}");
+}
+
+#[test]
 fn a_table_of_the_report_is_compared_as_a_whole() {
     let place = Place::new();
     assert_eq!(place.run(&["report"]).status.code(), Some(0));
