@@ -381,9 +381,9 @@ fn settings_say_where_they_come_from_and_mistakes_what_is_near() {
         (["config", "--set", "pretrain.epoch=3"], "did you mean `pretrain.epochs`?"),
         (["config", "--set", "pretrain.epochs=many"], "`pretrain.epochs`"),
         (["config", "--set", "model.encoder=resnet19"], "did you mean `resnet18`?"),
-        (["config", "--profile", "fast"], "there are quick, standard, paper"),
+        (["config", "--profile", "fast"], "there are quick, thorough, standard, paper"),
         (["config", "--device", "cuda"], "no CUDA kernels"),
-        (["config", "--set", "model.image=48"], "sizes are 32, 64 and 96"),
+        (["config", "--set", "model.image=48"], "sizes are 16, 32, 64 and 96"),
         (["config", "--set", "model.stem=patch8"], "`--set model.stem=half`"),
         (["config", "--set", "vit.stem=half"], "`--set vit.stem=patch8`"),
         (["table", "transfer", "--set=pretrain.batch=4000"], "AP gives 2048 pairs"),
@@ -407,7 +407,7 @@ fn every_default_has_a_comment_and_a_reader() {
     let defaults = include_str!("../experiments/defaults.toml");
     let complaints = sempair::harness::config::complaints::<sempair::train::settings::Settings>(defaults).unwrap();
     assert!(complaints.is_empty(), "{complaints:?}");
-    for profile in ["quick", "standard", "paper"] {
+    for profile in ["quick", "thorough", "standard", "paper"] {
         Place::new().stdout(&["config", "--profile", profile]);
     }
 }

@@ -11,7 +11,7 @@ use sempair::train::settings::Settings;
 
 const PAIRS: usize = 12;
 const BATCH: usize = 6;
-const SIDE: usize = 32;
+const SIDE: usize = 16;
 const STEPS: usize = 8;
 
 fn settings() -> Settings {
@@ -25,7 +25,9 @@ fn settings() -> Settings {
         "methods.dino.crops=3",
     ];
     let layers = Layers::new().embedded("defaults", defaults).set(&smaller.map(String::from));
-    layers.resolve::<Settings>().unwrap().settings
+    let mut settings = layers.resolve::<Settings>().unwrap().settings;
+    settings.model.image = SIDE;
+    settings
 }
 
 /// A method with its optimiser.

@@ -32,7 +32,7 @@ pub(super) enum Pairs {
 /// Settings of a command that names its own data.
 #[derive(Args, Clone)]
 pub(super) struct EncoderConfigArgs {
-    /// Start from this profile: quick, standard or paper
+    /// Start from this profile: quick, thorough, standard or paper
     #[arg(long, default_value = "quick", value_name = "NAME")]
     profile: String,
     /// Set one value; `sempair config` lists the keys

@@ -185,7 +185,7 @@ enum Command {
 /// Where settings come from, besides `sempair.toml` and SEMPAIR_* variables.
 #[derive(Args, Clone)]
 struct ConfigArgs {
-    /// Start from this profile: quick (embedded data), standard (photographs) or paper (its settings, a GPU)
+    /// Start from this profile: quick or thorough (embedded data), standard (photographs) or paper (its settings, a GPU)
     #[arg(long, default_value = "quick", value_name = "NAME")]
     profile: String,
     /// Set one value; `sempair config` lists the keys

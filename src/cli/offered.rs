@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::harness::experiment::{Experiment, Table};
 use crate::harness::ledger::Problem;
-use crate::harness::record::{HOW_CHOSEN, Record, Setting, Status, lists_rows};
+use crate::harness::record::{Record, Setting, Status, decides_nothing, lists_rows};
 use crate::train::settings::Settings;
 
 use super::{App, ConfigArgs, setup};
@@ -135,10 +135,7 @@ fn fixed_settings<'a>(record: &'a Record, tables: &[&str]) -> BTreeMap<&'a str, 
 fn may_differ(setting: &Setting, table: &str, tables: &[&str]) -> bool {
     let key = setting.key.as_str();
     let of_other_table = key.split_once('.').is_some_and(|(first, _)| tables.contains(&first) && first != table);
-    ["seeds", "device", "keep_going", HOW_CHOSEN].contains(&key)
-        || key.starts_with("paths.")
-        || lists_rows(key)
-        || of_other_table
+    decides_nothing(key) || of_other_table
 }
 
 #[cfg(test)]

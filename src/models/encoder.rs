@@ -9,7 +9,7 @@ use crate::tensor::{Const, Device, Images, Matrix, Patched, Side, Tensor, Vector
 use super::{ImageNetStem, ResNet18, ResNet50, ResNetSmall, SmallStem, VitMini, VitS8};
 
 /// Heights and widths of images that networks are built for.
-const SIDES: [usize; 3] = [32, 64, 96];
+const SIDES: [usize; 4] = [16, 32, 64, 96];
 
 /// Which encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ impl ModelSpec {
     pub fn check(&self, key: &str) -> Result<()> {
         if !SIDES.contains(&self.image) {
             return Err(Error::new(format!(
-                "no network takes images of {} pixels; sizes are 32, 64 and 96",
+                "no network takes images of {} pixels; sizes are 16, 32, 64 and 96",
                 self.image
             ))
             .hint("set another size: `--set model.image=64`"));
@@ -183,6 +183,7 @@ where
 pub(super) fn build<D: Device>(spec: &ModelSpec, builder: &mut Builder<'_>) -> Result<Box<dyn AnyEncoder<D>>> {
     spec.check("model")?;
     Ok(match spec.image {
+        16 => with_side::<Const<16>, D>(spec, builder),
         32 => with_side::<Const<32>, D>(spec, builder),
         64 => with_side::<Const<64>, D>(spec, builder),
         96 => with_side::<Const<96>, D>(spec, builder),

@@ -4,8 +4,7 @@
 use crate::harness::experiment::DataRef;
 use crate::harness::record::HOW_CHOSEN;
 use crate::harness::record::Record;
-use crate::harness::record::Setting;
-use crate::harness::record::lists_rows;
+use crate::harness::record::decides_nothing;
 use crate::report::results;
 use crate::report::results::ComputeSpent;
 use crate::report::results::Results;
@@ -17,9 +16,6 @@ use crate::report::text::sentence;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-
-/// Settings that say how much to run and where, and decide nothing else.
-const OF_RUNS: [&str; 5] = ["seeds", "device", "paths.data", "paths.reports", "paths.cache"];
 
 /// A question with its number in the checklist, and what the records say.
 #[derive(Serialize)]
@@ -81,8 +77,7 @@ fn setting(runs: &[&Record]) -> Vec<String> {
         .collect();
     let chosen: Vec<String> = chosen.into_iter().filter(|words| !words.is_empty()).collect();
     let mut facts = vec![recorded, format!("How the settings were chosen: {}", sentence(known(&chosen.join(" "))))];
-    let decides = |setting: &&Setting| !lists_rows(&setting.key) && !OF_RUNS.contains(&setting.key.as_str());
-    if settings().filter(decides).any(|setting| !sources::built_in(setting)) {
+    if settings().any(|setting| !decides_nothing(&setting.key) && !sources::built_in(setting)) {
         facts.push("How those were chosen that were given for these runs (see the lineage): not recorded.".to_string());
     }
     facts

@@ -81,7 +81,7 @@ macro_rules! patched {
 }
 patched!(
     8 by 4 -> 5, 12 by 4 -> 10, 16 by 4 -> 17, 24 by 4 -> 37, 32 by 4 -> 65, 48 by 4 -> 145, 64 by 4 -> 257, 96 by 4 -> 577,
-    16 by 8 -> 5, 24 by 8 -> 10, 32 by 8 -> 17, 40 by 8 -> 26, 48 by 8 -> 37, 64 by 8 -> 65, 96 by 8 -> 145,
+    8 by 8 -> 2, 16 by 8 -> 5, 24 by 8 -> 10, 32 by 8 -> 17, 40 by 8 -> 26, 48 by 8 -> 37, 64 by 8 -> 65, 96 by 8 -> 145,
 );
 
 /// Number format of activations and products; parameters, their gradients, statistics and sums are f32 always.

@@ -378,8 +378,9 @@ mod tests {
             let start =
                 Start { spec: settings.model, device: Cpu { precision }, initialisation, draws, pairs: batch, batch };
             let mut learner = method.start(&start).unwrap();
-            let images = vec![0.5; 2 * batch * 32 * 32 * 3];
-            let crops = vec![0.5; method.crops().count() * batch * 16 * 16 * 3];
+            let side = settings.model.image;
+            let images = vec![0.5; 2 * batch * side * side * 3];
+            let crops = vec![0.5; method.crops().count() * batch * (side / 2) * (side / 2) * 3];
             let pairs: Vec<u32> = (0..batch as u32).collect();
             let mut step = |step| {
                 let batch = Batch { images: &images, crops: &crops, pairs: &pairs, categories: &pairs };
