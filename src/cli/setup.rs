@@ -22,12 +22,14 @@ use super::{App, ConfigArgs, Profile};
 
 /// Sets the size of the pool that all work runs on.
 pub(super) fn threads(count: Option<usize>) -> Result<()> {
-    let Some(count) = count else { return Ok(()) };
-    if count == 0 {
+    if count == Some(0) {
         return Err(Error::new("`--threads 0` leaves nobody to work")
             .hint("leave it out to use every core, or give 1 or more: `--threads 1`"));
     }
-    rayon::ThreadPoolBuilder::new().num_threads(count).build_global().context(format!("cannot start {count} threads"))
+    // This thread works, too: each product of a small network would else wake another one and wait for it.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(count.unwrap_or(0)).use_current_thread();
+    pool.build_global()
+        .context(count.map_or("cannot start threads".into(), |count| format!("cannot start {count} threads")))
 }
 
 /// The command line as records keep it. The program goes by its file name: records are shared, and where a program lies says
