@@ -40,9 +40,9 @@ const PROFILES: &[Profile] = &[
         name: "thorough",
         layer: "profile thorough",
         toml: include_str!("profiles/thorough.toml"),
-        description: "Embedded procedural data and a small encoder, trained for a quarter of the paper's epochs. These \
-                      data stand in for the paper's photographs, so the figures cannot be compared with the paper's; \
-                      only whether semantic pairs help can.",
+        description: "Embedded procedural data and a small encoder, trained for a quarter of the paper's epochs, \
+                      the transformer for an eighth. These data stand in for the paper's photographs, so the figures \
+                      cannot be compared with the paper's; only whether semantic pairs help can.",
     },
     Profile {
         name: "standard",

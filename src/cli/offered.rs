@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::harness::experiment::{Experiment, Table};
 use crate::harness::ledger::Problem;
-use crate::harness::record::{Record, Setting, Status, decides_nothing, lists_rows};
+use crate::harness::record::{Record, Setting, Status, decides_nothing, lists_rows, says_where};
 use crate::train::settings::Settings;
 
 use super::{App, ConfigArgs, setup};
@@ -89,7 +89,7 @@ fn asked(runs: &[Arc<Record>]) -> Vec<(String, Value)> {
             }
         }
     }
-    asked.retain(|key, _| !key.starts_with("paths."));
+    asked.retain(|key, _| !says_where(key));
     asked.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 

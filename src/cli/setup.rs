@@ -20,7 +20,7 @@ use crate::train::settings::Settings;
 
 use super::{App, ConfigArgs, Profile};
 
-/// Sets the size of the pool that all work runs on.
+/// Starts the pool that all work runs on, of so many threads or one for each core.
 pub(super) fn threads(count: Option<usize>) -> Result<()> {
     if count == Some(0) {
         return Err(Error::new("`--threads 0` leaves nobody to work")
@@ -28,8 +28,7 @@ pub(super) fn threads(count: Option<usize>) -> Result<()> {
     }
     // This thread works, too: each product of a small network would else wake another one and wait for it.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(count.unwrap_or(0)).use_current_thread();
-    pool.build_global()
-        .context(count.map_or("cannot start threads".into(), |count| format!("cannot start {count} threads")))
+    pool.build_global().context("cannot start the threads of the pool")
 }
 
 /// The command line as records keep it. The program goes by its file name: records are shared, and where a program lies says

@@ -69,14 +69,14 @@ pub fn lists_rows(key: &str) -> bool {
 }
 
 /// Whether a setting of this key says where files lie.
-pub fn is_path(key: &str) -> bool {
+pub fn says_where(key: &str) -> bool {
     key.starts_with("paths.")
 }
 
 /// Whether no figure of a run depends on a setting of this key: how much is run, where, whether a collapsed training goes
 /// on, words.
 pub fn decides_nothing(key: &str) -> bool {
-    ["seeds", "device", "keep_going", HOW_CHOSEN].contains(&key) || is_path(key) || lists_rows(key)
+    ["seeds", "device", "keep_going", HOW_CHOSEN].contains(&key) || says_where(key) || lists_rows(key)
 }
 
 /// A file of a stage.

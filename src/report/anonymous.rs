@@ -17,6 +17,7 @@ use crate::harness::provenance::Git;
 use crate::harness::provenance::Host;
 use crate::harness::record::Record;
 use crate::harness::record::Setting;
+use crate::harness::record::says_where;
 use crate::report::results::Input;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -167,7 +168,7 @@ impl Names {
     }
 
     fn setting(&self, setting: &Setting) -> Setting {
-        let value = if setting.key.starts_with("paths.") { WITHHELD.into() } else { self.value(&setting.value) };
+        let value = if says_where(&setting.key) { WITHHELD.into() } else { self.value(&setting.value) };
         Setting { key: self.text(&setting.key), value, origin: self.text(&setting.origin) }
     }
 

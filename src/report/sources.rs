@@ -3,7 +3,7 @@
 use crate::harness::experiment::DataRef;
 use crate::harness::record::Record;
 use crate::harness::record::Setting;
-use crate::harness::record::{HOW_CHOSEN, is_path, lists_rows};
+use crate::harness::record::{HOW_CHOSEN, lists_rows, says_where};
 use crate::report::figures::Figure;
 use crate::report::results;
 use crate::report::results::ComputeSpent;
@@ -176,7 +176,7 @@ pub(super) fn rerun(results: &Results, table: &TableResults, selection: &Selecti
     let other_table = |key: &str| {
         key.split_once('.').is_some_and(|(first, _)| first != table.id && results.tables.iter().any(|t| t.id == first))
     };
-    let of_machine = |key: &str| ["seeds", "precision"].contains(&key) || is_path(key);
+    let of_machine = |key: &str| ["seeds", "precision"].contains(&key) || says_where(key);
     for setting in newest.settings.iter().filter(|s| !other_table(&s.key) && !of_machine(&s.key)) {
         if let Some(value) = given(setting, &selection.records) {
             command += &format!(" --set {}", text::shell(&format!("{}={}", setting.key, plain(&value))));
@@ -305,7 +305,7 @@ fn shared_settings(runs: &[&Record]) -> Vec<SettingsView> {
 
 /// What of a run's settings is no default; where its files lay is of no use to others.
 fn overrides(record: &Record) -> Vec<SettingView> {
-    let told = |s: &&Setting| !s.origin.starts_with(DEFAULTS) && s.key != HOW_CHOSEN && !is_path(&s.key);
+    let told = |s: &&Setting| !s.origin.starts_with(DEFAULTS) && s.key != HOW_CHOSEN && !says_where(&s.key);
     let changed = record.settings.iter().filter(told);
     changed.map(|s| SettingView { key: s.key.clone(), value: plain(&s.value), origin: s.origin.clone() }).collect()
 }
