@@ -3,7 +3,7 @@
 use sempair::harness::config::Layers;
 use sempair::methods::{Batch, Learner, Method, Moment, Name, Start};
 use sempair::models::{Encoder, Stem};
-use sempair::optim::{Optimizer, OptimizerSettings, Pace};
+use sempair::optim::{Apart, Optimizer, OptimizerSettings, Pace};
 use sempair::rng::Key;
 use sempair::tensor::{Cpu, Precision};
 use sempair::train::checkpoint::{self, Position};
@@ -50,13 +50,18 @@ impl Training {
             })
             .unwrap();
         let common: &OptimizerSettings = &settings.optimizer;
-        let optimizer =
-            Optimizer::new(method.recipe().rule, common, learner.steady(), &learner.network().backbone().parameters());
+        let frozen = learner.frozen().map(|(prefix, epochs)| (prefix, (epochs * (PAIRS / BATCH)) as u64));
+        let apart = Apart { steady: learner.steady(), frozen };
+        let optimizer = Optimizer::new(method.recipe().rule, common, apart, &learner.network().backbone().parameters());
         let crops = method.crops().count();
         Self { learner, optimizer, crops }
     }
 
     fn step(&mut self, step: usize) -> f64 {
+        self.step_at(step, Pace { rate: 0.02, steady_rate: 0.05, weight_decay: 1e-4 })
+    }
+
+    fn step_at(&mut self, step: usize, pace: Pace) -> f64 {
         let mut stream = Key::root(3).at(step as u64).stream();
         let mut pixels = |len: usize| std::iter::repeat_with(|| stream.normal()).take(len).collect::<Vec<f32>>();
         let images = pixels(2 * BATCH * SIDE * SIDE * 3);
@@ -68,10 +73,14 @@ impl Training {
         self.learner.network().backbone().parameters().clear_gradients();
         let batch = Batch { images: &images, crops: &crops, pairs: &pairs, categories: &categories };
         let loss = self.learner.step(&batch, moment);
-        let pace = Pace { rate: 0.02, steady_rate: 0.05, weight_decay: 1e-4 };
         self.optimizer.step(&mut self.learner.network().backbone().parameters(), pace);
         self.learner.moved(moment);
         loss
+    }
+
+    /// The values of the parameters whose name begins so.
+    fn values(&self, prefix: &str) -> Vec<f32> {
+        self.learner.network().backbone().read().host_of(prefix)
     }
 
     fn saved(&mut self, folder: &std::path::Path) -> Vec<u8> {
@@ -110,14 +119,71 @@ fn every_method_trains_a_vision_transformer() {
     (settings.model.encoder, settings.model.stem) = (Encoder::VitMini, Stem::Patch8);
     for &name in Name::ALL {
         let mut training = Training::start(&settings, &settings.methods.get(name));
-        let before = training.learner.network().backbone().read().host_of("patch_embed");
-        // DeepCluster's first epoch only fills its memory.
-        let losses: Vec<f64> = (0..3).map(|step| training.step(step)).collect();
+        let before = training.values("patch_embed");
+        // DeepCluster's first epoch only fills its memory. Without decay, so that only a gradient moves anything.
+        let pace = Pace { rate: 0.02, steady_rate: 0.02, weight_decay: 0.0 };
+        let losses: Vec<f64> = (0..3).map(|step| training.step_at(step, pace)).collect();
         assert!(losses.iter().all(|loss| loss.is_finite()), "{name:?}: {losses:?}");
-        let backbone = training.learner.network().backbone();
-        let length =
-            backbone.read().host_of("patch_embed").iter().zip(&before).map(|(a, b)| (a - b).abs()).sum::<f32>();
+        let length = training.values("patch_embed").iter().zip(&before).map(|(a, b)| (a - b).abs()).sum::<f32>();
         assert!(length > 0.0 && length.is_finite(), "{name:?}: the first layer has not moved");
+    }
+}
+
+#[test]
+fn what_is_frozen_stays_for_its_epochs_and_then_moves() {
+    let mut settings = settings();
+    (settings.methods.dino.freeze_epochs, settings.methods.swav.freeze_epochs) = (1, 1);
+    for (name, prefix) in [(Name::Dino, "predictor."), (Name::Swav, "predictor."), (Name::DeepclusterV2, "")] {
+        let mut training = Training::start(&settings, &settings.methods.get(name));
+        let (start, first_layer) = (training.values(prefix), training.values("conv1"));
+        let furthest = |training: &Training| {
+            training.values(prefix).iter().zip(&start).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+        };
+        for step in 0..2 {
+            training.step(step);
+        }
+        // SwAV brings its prototypes to unit length before each step, which rounds.
+        assert!(furthest(&training) <= if name == Name::Swav { 1.0 } else { 0.0 }, "{name:?}");
+        let after_an_epoch = training.values(prefix);
+        if name == Name::Swav {
+            for (row, start) in after_an_epoch.chunks(128).zip(start.chunks(128)) {
+                let length = start.iter().map(|x| x * x).sum::<f32>().sqrt();
+                assert!(row.iter().zip(start).all(|(a, b)| (a - b / length).abs() < 1e-6), "SwAV's prototypes moved");
+            }
+        }
+        assert_eq!(training.values("conv1") != first_layer, name != Name::DeepclusterV2, "{name:?}");
+        training.step(2);
+        assert!(training.values(prefix) != after_an_epoch, "{name:?}: nothing moves after the first epoch");
+    }
+}
+
+#[test]
+fn the_predictor_of_simsiam_has_its_own_rate() {
+    let settings = settings();
+    let mut training = Training::start(&settings, &settings.methods.get(Name::Simsiam));
+    let (all, predictor) = (training.values(""), training.values("predictor."));
+    training.step_at(0, Pace { rate: 0.0, steady_rate: 0.05, weight_decay: 0.0 });
+    let moved = training.values("").iter().zip(&all).filter(|(a, b)| a != b).count();
+    let of_predictor = training.values("predictor.").iter().zip(&predictor).filter(|(a, b)| a != b).count();
+    assert!(moved > 0 && moved == of_predictor, "{moved} values moved, {of_predictor} of the predictor");
+}
+
+#[test]
+fn label_aware_variants_see_the_categories() {
+    let mut settings = settings();
+    let losses = |settings: &Settings, name| {
+        let mut training = Training::start(settings, &settings.methods.get(name));
+        (0..4).map(|step| training.step(step)).collect::<Vec<f64>>()
+    };
+    let names = [Name::Simclr, Name::MocoV2, Name::MocoV3, Name::Pirl];
+    let plain = names.map(|name| losses(&settings, name));
+    settings.methods.simclr.mask_same_category = true;
+    settings.methods.moco_v2.mask_same_category = true;
+    settings.methods.moco_v3.mask_same_category = true;
+    settings.methods.pirl.mask_same_category = true;
+    for (name, plain) in names.into_iter().zip(plain) {
+        let masked = losses(&settings, name);
+        assert!(masked != plain, "{name:?}: {plain:?}");
     }
 }
 

@@ -43,7 +43,7 @@ pub struct Batch {
     pub chosen: Vec<u32>,
     /// Number of pairs.
     pub pairs: usize,
-    /// The category of each pair's first image, for monitoring only: no self-supervised loss sees it.
+    /// The category of each pair's first image, for label-aware variants of methods only.
     pub categories: Vec<u32>,
 }
 

@@ -56,6 +56,16 @@ pub struct Catalog<'a> {
     pub folder: &'a Path,
 }
 
+impl PairSettings {
+    /// The pairs, of which the share that is to be false is made so.
+    ///
+    /// # Errors
+    /// When one category has more than half of them.
+    pub fn with_false(&self, list: PairList) -> Result<PairList> {
+        if self.false_share > 0.0 { list.with_false(self.false_share, self.seed) } else { Ok(list) }
+    }
+}
+
 impl Catalog<'_> {
     /// A dataset for evaluation.
     ///
@@ -151,7 +161,16 @@ impl Catalog<'_> {
     /// # Errors
     /// When the set is not there or has too few images.
     pub fn pairs(&self, choice: &PairSettings) -> Result<(ImageSet, PairList)> {
-        let PairSettings { ref from, categories, per_category, seed, reuse, ref list, false_share } = *choice;
+        let (set, list) = self.exact_pairs(choice)?;
+        Ok((set, choice.with_false(list)?))
+    }
+
+    /// As `pairs`, before some of them are made false.
+    ///
+    /// # Errors
+    /// When the set is not there or has too few images.
+    pub fn exact_pairs(&self, choice: &PairSettings) -> Result<(ImageSet, PairList)> {
+        let PairSettings { ref from, categories, per_category, seed, reuse, ref list, .. } = *choice;
         let set = if from == SYNTH {
             if categories > world::PRETRAINING_CATEGORIES as usize {
                 return Err(Error::new(format!(
@@ -170,7 +189,6 @@ impl Catalog<'_> {
         } else {
             pairs::read_manifest(Path::new(list), &set)?
         };
-        let list = if false_share > 0.0 { list.with_false(false_share, seed)? } else { list };
         Ok((set, list))
     }
 

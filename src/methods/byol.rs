@@ -35,7 +35,7 @@ pub struct Settings {
     pub recipe: Recipe,
 }
 
-/// Linear, batch normalisation, ReLU, linear: projector and predictor alike (section 3.2).
+/// Linear, batch normalisation, ReLU, linear: projector and predictor alike (section 3.3).
 type Mlp<const I: usize, const H: usize, const P: usize> = sequence!(Linear<I, H>, BatchNormRelu<H>, Linear<H, P>);
 
 impl MethodSettings for Settings {
@@ -78,7 +78,7 @@ impl<D: tensor::Device, const P: usize> Learner<D> for Byol<D, P> {
     }
 
     fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
-        let pass = self.network.embed(batch.images, &[]);
+        let pass = self.network.embed_views(batch.images);
         let target = self.target.project(&self.network, batch.images); // (2N, P)
         let loss = graded(&pass.p, &target, P);
         pass.backward(&loss.gradient);

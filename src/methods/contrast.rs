@@ -8,6 +8,9 @@ use crate::kernels::cpu::isa;
 use crate::kernels::cpu::matmul;
 use crate::kernels::cpu::softmax;
 use crate::methods::Graded;
+use crate::methods::reduce::inner;
+use crate::methods::reduce::largest;
+use crate::methods::reduce::sum;
 use crate::rng::Key;
 use crate::tensor::Vectors;
 
@@ -77,7 +80,7 @@ impl UnitRows {
         assert!(dim > 0 && x.len().is_multiple_of(dim), "unit rows: {} numbers in rows of {dim}", x.len());
         let mut rows = vec![0.0; x.len()];
         let scale = |(row, x): (&mut [f32], &[f32])| {
-            let length = dot(x, x).sqrt();
+            let length = inner(x, x).sqrt();
             row.iter_mut().zip(x).for_each(|(row, &x)| *row = (f64::from(x) / length.max(SHORTEST)) as f32);
             length
         };
@@ -91,7 +94,7 @@ impl UnitRows {
     pub fn backward(&self, mut gradient: Vec<f32>) -> Vec<f32> {
         let rows = gradient.par_chunks_exact_mut(self.dim).zip(self.rows.par_chunks_exact(self.dim));
         rows.zip(&self.lengths).for_each(|((gradient, row), &length)| {
-            let along = if length >= SHORTEST { dot(gradient, row) } else { 0.0 };
+            let along = if length >= SHORTEST { inner(gradient, row) } else { 0.0 };
             for (gradient, &row) in gradient.iter_mut().zip(row) {
                 *gradient = ((f64::from(*gradient) - along * f64::from(row)) / length.max(SHORTEST)) as f32;
             }
@@ -195,7 +198,7 @@ pub(super) fn info_nce(
     let mut value = 0.0;
     let pairs = queries.rows.chunks_exact(dim).zip(positives.chunks_exact(dim));
     for ((gradient, (query, positive)), log_sum) in gradient.chunks_exact_mut(dim).zip(pairs).zip(log_sums) {
-        let behind = log_sum - scale * dot(query, positive);
+        let behind = log_sum - scale * inner(query, positive);
         value += softplus(behind);
         let factor = scale * logistic(behind) / count;
         for (gradient, &positive) in gradient.iter_mut().zip(positive) {
@@ -213,33 +216,4 @@ pub(super) fn softplus(x: f64) -> f64 {
 /// 1 / (1 + e^-x), the slope of `softplus`.
 pub(super) fn logistic(x: f64) -> f64 {
     1.0 / (1.0 + libm::exp(-x))
-}
-
-/// The sum of the products, in f64.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
-}
-
-/// Elements that a processor adds or compares side by side.
-const LANES: usize = 16;
-
-/// The largest of the values that are numbers; -∞ where none is.
-pub(super) fn largest(values: &[f32]) -> f32 {
-    let larger = |a: f32, b: f32| if b > a { b } else { a };
-    let (whole, rest) = values.as_chunks::<LANES>();
-    let mut most = [f32::NEG_INFINITY; LANES];
-    for chunk in whole {
-        most.iter_mut().zip(chunk).for_each(|(most, &value)| *most = larger(*most, value));
-    }
-    most.iter().chain(rest).fold(f32::NEG_INFINITY, |most, &value| larger(most, value))
-}
-
-/// The sum of `term` over the values, in f64 and in an order that depends on their number alone.
-pub(super) fn sum(values: &[f32], term: impl Fn(f32) -> f64) -> f64 {
-    let (whole, rest) = values.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
-    for chunk in whole {
-        sums.iter_mut().zip(chunk).for_each(|(sum, &value)| *sum += term(value));
-    }
-    sums.iter().sum::<f64>() + rest.iter().map(|&value| term(value)).sum::<f64>()
 }

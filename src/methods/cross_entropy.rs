@@ -74,13 +74,15 @@ pub fn graded(scores: &[f32], targets: &[f32], columns: usize, temperature: f32)
     Graded { value: weight * entropies.iter().sum::<f64>(), gradient }
 }
 
-/// softmax(scale x) of each row of `columns`, and the logarithm of each row's sum of exponentials.
-pub fn softmax(x: &[f32], columns: usize, scale: f64) -> (Vec<f32>, Vec<f64>) {
+/// softmax(scale x) of each row of `columns`.
+pub fn softmax(x: &[f32], columns: usize, scale: f64) -> Vec<f32> {
     let isa = isa();
     let mut y = vec![0.0; x.len()];
     let rows = y.par_chunks_exact_mut(columns).zip(x.par_chunks_exact(columns));
-    let log_sums = rows.map_init(Vec::new, |scratch, (y, x)| softmax_row(isa, y, x, scale, scratch)).collect();
-    (y, log_sums)
+    rows.for_each_init(Vec::new, |scratch, (y, x)| {
+        softmax_row(isa, y, x, scale, scratch);
+    });
+    y
 }
 
 /// y = softmax(scale x), and the logarithm of the sum of exponentials.

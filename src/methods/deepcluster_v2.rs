@@ -19,11 +19,11 @@ use crate::methods::Graded;
 use crate::methods::contrast::Attended;
 use crate::methods::contrast::UnitRows;
 use crate::methods::contrast::attend;
-use crate::methods::contrast::dot;
 use crate::methods::contrast::indicator;
-use crate::methods::contrast::largest;
 use crate::methods::contrast::similarities;
 use crate::methods::contrast::unit;
+use crate::methods::reduce::inner;
+use crate::methods::reduce::largest;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{BatchNormRelu, Identity, Linear, sequence};
 use crate::optim::Recipe;
@@ -46,7 +46,7 @@ pub struct Settings {
     pub recipe: Recipe,
 }
 
-/// Linear, batch normalisation, ReLU, linear, as SwAV's (section 4 there); the loss brings rows to unit length.
+/// Linear, batch normalisation, ReLU, linear, as SwAV's; the loss brings rows to unit length.
 type Projector<const F: usize, const H: usize, const P: usize> =
     sequence!(Linear<F, H>, BatchNormRelu<H>, Linear<H, P>);
 
@@ -94,8 +94,8 @@ struct DeepclusterV2<D: tensor::Device, const P: usize> {
     network: Network<D, P, P>,
     /// Of first views, and of second views.
     memories: [Memory; 2],
-    /// Of this epoch. In the first there is none: it fills the memories, and nothing is learned yet (the authors make a
-    /// pass over the data before the first epoch for the same purpose).
+    /// Of this epoch. In the first there is none: it fills the memories, and the network stays as it is (the authors make a
+    /// pass over the data before the first epoch for the same purpose; here it is one of the epochs, with a loss of 0).
     heads: Vec<Clusters>,
     draws: Key,
     settings: Settings,
@@ -121,6 +121,10 @@ impl<D: tensor::Device, const P: usize> Learner<D> for DeepclusterV2<D, P> {
         let graded = graded(&pass.p, P, &slots, &self.heads, self.settings.temperature);
         pass.backward(&graded.gradient);
         graded.value
+    }
+
+    fn frozen(&self) -> Option<(&'static str, usize)> {
+        Some(("", 1))
     }
 
     fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
@@ -288,7 +292,7 @@ pub fn definition<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
 where
     Cpu: Device<E>,
 {
-    let number = |x: f64| E::from_f64(x).expect("floats hold any f64, rounded");
+    let number = super::number::<E>;
     let device = views.device().clone();
     let rows = views.shape().0;
     let views = unit(views);
@@ -329,7 +333,7 @@ pub fn graded(views: &[f32], dim: usize, slots: &[usize], heads: &[Clusters], te
         {
             let Ok(target) = usize::try_from(target) else { continue };
             let centroid = &head.centroids[target * dim..][..dim];
-            value += share * (log_sum - scale * dot(view, centroid));
+            value += share * (log_sum - scale * inner(view, centroid));
             for (gradient, (&mean, &centroid)) in gradient.iter_mut().zip(mean.iter().zip(centroid)) {
                 *gradient += (share * scale * (f64::from(mean) - f64::from(centroid))) as f32;
             }

@@ -47,7 +47,7 @@ pub struct Settings {
     pub recipe: Recipe,
 }
 
-/// Three layers with GELU to a bottleneck of width B at unit length (section 3.2).
+/// Three layers with GELU to a bottleneck of width B at unit length (section 3.1).
 type Projector<const F: usize, const H: usize, const B: usize> =
     sequence!(NormalLinear<F, H>, Gelu, NormalLinear<H, H>, Gelu, NormalLinear<H, B>, UnitRows);
 /// The same with batch normalisation before each GELU, an option of the authors' code. Without it, small heads on small
@@ -118,10 +118,11 @@ impl<D: tensor::Device, const B: usize, const K: usize> Learner<D> for Dino<D, B
         let loss = graded(&pass.p, &teacher, &self.centre, temperatures);
         self.centre.update(&teacher, self.settings.centre_momentum);
         pass.backward(&loss.gradient);
-        if at.epoch() < self.settings.freeze_epochs {
-            self.network.parameters().clear_gradients_of("predictor.");
-        }
         loss.value
+    }
+
+    fn frozen(&self) -> Option<(&'static str, usize)> {
+        Some(("predictor.", self.settings.freeze_epochs))
     }
 
     fn moved(&mut self, at: Moment) {
@@ -170,7 +171,7 @@ pub fn graded(student: &[f32], teacher: &[f32], centre: &Centre, temperatures: T
     let columns = centre.mean.len();
     let mut centred = teacher.to_vec();
     centred.par_chunks_mut(columns).for_each(|row| row.iter_mut().zip(&centre.mean).for_each(|(t, c)| *t -= c));
-    let (targets, _) = cross_entropy::softmax(&centred, columns, 1.0 / f64::from(temperatures.teacher));
+    let targets = cross_entropy::softmax(&centred, columns, 1.0 / f64::from(temperatures.teacher));
     cross_entropy::graded(student, &targets, columns, temperatures.student)
 }
 

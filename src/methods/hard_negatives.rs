@@ -55,7 +55,7 @@ pub fn definition<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
 where
     Cpu: Device<E>,
 {
-    let number = |x: f64| E::from_f64(x).expect("floats hold any f64, rounded");
+    let number = super::number::<E>;
     let [beta, tau_plus, temperature] = [hardness.beta, hardness.tau_plus, hardness.temperature].map(f64::from);
     let device = z.device().clone();
     let views = z.shape().0;

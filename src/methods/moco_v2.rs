@@ -75,8 +75,9 @@ impl MethodSettings for Settings {
 
 struct MocoV2<D: tensor::Device> {
     network: Network<D, P, P>,
-    /// Makes the keys. The authors shuffle the batch between GPUs, so that a query's batch normalisation is not its
-    /// key's; on one device each network normalises by its own batch.
+    /// Makes the keys. The authors shuffle the batch between GPUs, so that a query's batch normalisation does not see
+    /// what its key's does; here each network normalises one view at a time, so that a query's sees other images than
+    /// its key's does.
     target: Target<D>,
     /// Of first views' keys, and of second views'.
     queues: [Queue; 2],
@@ -89,7 +90,7 @@ impl<D: tensor::Device> Learner<D> for MocoV2<D> {
     }
 
     fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
-        let pass = self.network.embed(batch.images, &[]);
+        let pass = self.network.embed_views(batch.images);
         let keys = self.target.project(&self.network, batch.images); // (2N, P)
         let categories = self.settings.mask_same_category.then_some(batch.categories);
         let [first, second] = &mut self.queues;
@@ -162,7 +163,7 @@ pub fn definition<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
 where
     Cpu: Device<E>,
 {
-    let number = |x: f64| E::from_f64(x).expect("floats hold any f64, rounded");
+    let number = super::number::<E>;
     let (rows, columns) = (queries.shape().0, queue.categories.len());
     let device = queries.device().clone();
     let negatives = device.tensor_from_vec(queue.keys.iter().map(|&x| number(x.into())).collect(), (columns, Const));

@@ -92,7 +92,7 @@ impl<D: tensor::Device, const P: usize> Learner<D> for MocoV3<D, P> {
     }
 
     fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
-        let pass = self.network.embed(batch.images, &[]);
+        let pass = self.network.embed_views(batch.images);
         let keys = self.target.project(&self.network, batch.images); // (2N, P)
         let categories = self.settings.mask_same_category.then_some(batch.categories);
         let loss = both_directions(&pass.p, &keys, P, categories, self.settings.temperature);
@@ -124,7 +124,7 @@ pub fn definition<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
 where
     Cpu: Device<E>,
 {
-    let number = |x: f64| E::from_f64(x).expect("floats hold any f64, rounded");
+    let number = super::number::<E>;
     let rows = queries.shape().0;
     let temperature = f64::from(temperature);
     let excluded = indicator(queries.device(), (rows, rows), |i, j| {

@@ -3,7 +3,9 @@
 //!
 //! Every method has one shape: an encoder, a projector whose results are z (N, P), and a predictor or prototypes on them
 //! with results p (N, Q), through which gradients enter. All views of a step are rows: N first views, then N second
-//! views, then small crops where a method wants some. `cosine`, `correlation`, `cross_entropy` and `reduce` are what several
+//! views, then small crops where a method wants some. Batch normalisation has the moments that it has in the authors'
+//! code of each method: those of one view at a time (MoCo, PIRL, BYOL, SimSiam, Barlow Twins, VICReg), or of all views of
+//! a size (SimCLR, DeepCluster, SwAV, DINO). `cosine`, `correlation`, `cross_entropy` and `reduce` are what several
 //! losses share, `target` is the network that follows.
 
 pub mod contrast;
@@ -235,6 +237,10 @@ pub trait Learner<D: Device> {
     }
     /// Parameters whose learning rate stays at its peak: those whose name begins so.
     fn steady(&self) -> Option<&'static str> {
+        None
+    }
+    /// Parameters that stay as they are in so many first epochs: those whose name begins so.
+    fn frozen(&self) -> Option<(&'static str, usize)> {
         None
     }
     /// Shows everything that a checkpoint must hold besides the network that learns.

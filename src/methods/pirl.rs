@@ -23,15 +23,15 @@ use crate::methods::contrast::EXCLUDED;
 use crate::methods::contrast::NO_CATEGORY;
 use crate::methods::contrast::UnitRows;
 use crate::methods::contrast::attend;
-use crate::methods::contrast::dot;
 use crate::methods::contrast::indicator;
 use crate::methods::contrast::logistic;
 use crate::methods::contrast::random_rows;
 use crate::methods::contrast::same;
 use crate::methods::contrast::similarities;
 use crate::methods::contrast::softplus;
-use crate::methods::contrast::sum;
 use crate::methods::contrast::unit;
+use crate::methods::reduce::inner;
+use crate::methods::reduce::sum;
 use crate::models::{AnyNetwork, Network, head};
 use crate::nn::{Identity, JoinRows, Linear, sequence};
 use crate::optim::Recipe;
@@ -221,7 +221,7 @@ pub fn definition<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
 where
     Cpu: Device<E>,
 {
-    let number = |x: f64| E::from_f64(x).expect("floats hold any f64, rounded");
+    let number = super::number::<E>;
     let device = views.device().clone();
     let (pairs, count) = (slots.own.len(), slots.negatives.len());
     let bank = |of: &[usize]| {
@@ -259,7 +259,7 @@ pub fn graded(views: &[f32], slots: Slots, jigsaw_weight: f32, temperature: f32)
     let scale = f64::from(1.0 / temperature);
     let exclude = |row: usize, similarities: &mut [f32]| slots.exclude(row % pairs, similarities);
     let grade = |row: usize, weights: &mut [f32], log_sum: f64| {
-        let behind = log_sum - scale * dot(&views.rows[row * dim..][..dim], own(row));
+        let behind = log_sum - scale * inner(&views.rows[row * dim..][..dim], own(row));
         let nce = softplus(behind) + log_of_product(weights);
         let miss = logistic(behind);
         slopes(weights, miss);

@@ -6,6 +6,9 @@ use std::ops::Range;
 /// Sums side by side, since one alone would wait for each addition.
 const LANES: usize = 8;
 
+/// The same along one row.
+const ROW_LANES: usize = 16;
+
 /// Columns that one task sums: their f64 sums stay in the first-level cache.
 const COLUMNS: usize = 512;
 
@@ -35,11 +38,22 @@ pub fn dot(a: &[f32], b: &[f32], width: usize) -> f64 {
 /// The largest element that is a number; minus infinity where there is none.
 pub fn largest(x: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    for chunk in x.chunks(LANES) {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, &x)| *lane = larger(*lane, x));
+    let (whole, rest) = x.as_chunks::<ROW_LANES>();
+    let mut most = [f32::NEG_INFINITY; ROW_LANES];
+    for chunk in whole {
+        most.iter_mut().zip(chunk).for_each(|(most, &x)| *most = larger(*most, x));
     }
-    lanes.into_iter().fold(f32::NEG_INFINITY, larger)
+    most.iter().chain(rest).fold(f32::NEG_INFINITY, |most, &x| larger(most, x))
+}
+
+/// The sum of `term` over the elements.
+pub fn sum(x: &[f32], term: impl Fn(f32) -> f64) -> f64 {
+    let (whole, rest) = x.as_chunks::<ROW_LANES>();
+    let mut sums = [0.0; ROW_LANES];
+    for chunk in whole {
+        sums.iter_mut().zip(chunk).for_each(|(sum, &x)| *sum += term(x));
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|&x| term(x)).sum::<f64>()
 }
 
 /// The sums of `columns` columns: `add(row, columns, sums)` adds what a row has in a range of columns.

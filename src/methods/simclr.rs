@@ -106,7 +106,7 @@ where
 {
     let views = z.shape().0;
     let device = z.device().clone();
-    let number = |x: f64| E::from_f64(x).expect("floats hold any f64, rounded");
+    let number = super::number::<E>;
     let tiny = number(1e-24);
     let length = (z.retaped::<T>().square().sum::<(usize,), _>() + tiny).sqrt();
     let unit = z / length.broadcast_like::<_, Axis<1>>(&(views, Const::<P>));

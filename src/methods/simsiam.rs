@@ -29,7 +29,7 @@ pub struct Settings {
     pub recipe: Recipe,
 }
 
-/// Three layers, batch normalisation behind each, the last without parameters (appendix A). Normalisation follows, so the
+/// Three layers, batch normalisation behind each, the last without parameters (section 3 and the authors' code). Normalisation follows, so the
 /// linear maps need no bias.
 type Projector<const F: usize, const P: usize> = sequence!(
     LinearNoBias<F, P>, BatchNormRelu<P>,
@@ -73,7 +73,7 @@ impl<D: tensor::Device, const P: usize> Learner<D> for Simsiam<D, P> {
     }
 
     fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
-        let pass = self.network.embed(batch.images, &[]);
+        let pass = self.network.embed_views(batch.images);
         let loss = graded(&pass.p, &pass.z, P);
         pass.backward(&loss.gradient);
         loss.value

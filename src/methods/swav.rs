@@ -22,6 +22,7 @@ use crate::tensor::{self, Vectors};
 use super::Graded;
 use super::cross_entropy;
 use super::reduce::column_sums;
+use super::reduce::largest;
 use super::reduce::sum_pairs;
 use super::{Batch, Crops, Learner, MethodSettings, Moment, Size, Start, State, above_zero, at_least, places};
 
@@ -47,7 +48,7 @@ pub struct Settings {
     pub recipe: Recipe,
 }
 
-/// Linear, batch normalisation, ReLU, linear, unit length (appendix A).
+/// Linear, batch normalisation, ReLU, linear, unit length (section 4 and the authors' code).
 type Projector<const F: usize, const H: usize, const P: usize> =
     sequence!(Linear<F, H>, BatchNormRelu<H>, Linear<H, P>, UnitRows);
 
@@ -129,10 +130,11 @@ impl<D: tensor::Device, const P: usize, const K: usize> Learner<D> for Swav<D, P
             }
         }
         pass.backward(&loss.gradient);
-        if at.epoch() < self.settings.freeze_epochs {
-            self.network.parameters().clear_gradients_of(PROTOTYPES);
-        }
         loss.value
+    }
+
+    fn frozen(&self) -> Option<(&'static str, usize)> {
+        Some((PROTOTYPES, self.settings.freeze_epochs))
     }
 
     fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
@@ -184,32 +186,35 @@ pub struct Sinkhorn {
 /// scores s (N + M, K) of one view's batch, then of its queue. Returns q (N, K), the batch's. One view at a time, as in
 /// the authors' code.
 ///
-/// The rows' softmax stands in for the exponentials, and the logarithm of each row's sum for the rest: no score
-/// overflows.
+/// The exponentials are of each score less its row's largest, and of that less the largest of all, so that none overflows;
+/// what lies more than 600 epsilon behind counts as 600, which cosines do not while epsilon is at least 0.004.
 pub fn assign(scores: &[f32], prototypes: usize, batch: usize, sinkhorn: Sinkhorn) -> Vec<f32> {
     let rows = scores.len() / prototypes;
     assert!(scores.len() == rows * prototypes && batch <= rows, "assign: {} scores, batch {batch}", scores.len());
-    let (mut shares, log_sums) = cross_entropy::softmax(scores, prototypes, 1.0 / f64::from(sinkhorn.epsilon));
-    let peak = log_sums.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut of_row: Vec<f64> = log_sums.iter().map(|log_sum| libm::exp(log_sum - peak)).collect();
+    let epsilon = f64::from(sinkhorn.epsilon);
+    let behind = |score: f64, first: f64| libm::exp(((score - first) / epsilon).max(-600.0));
+    let firsts: Vec<f64> = scores.par_chunks(prototypes).map(|row| f64::from(largest(row))).collect();
+    let first = firsts.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut of_row: Vec<f64> = firsts.iter().map(|&of_row| behind(of_row, first)).collect();
+    let mut shares = vec![0.0; scores.len()];
+    let of_rows = shares.par_chunks_mut(prototypes).zip(scores.par_chunks(prototypes)).zip(&firsts);
+    of_rows.for_each(|((shares, scores), &first)| {
+        shares.iter_mut().zip(scores).for_each(|(share, &score)| *share = behind(score.into(), first));
+    });
     let mut of_column = vec![0.0; prototypes];
     for _ in 0..sinkhorn.iterations {
         let sums = column_sums(rows, prototypes, |row, columns, sums| {
             let shares = &shares[row * prototypes..][columns];
-            sums.iter_mut().zip(shares).for_each(|(sum, &share)| *sum += of_row[row] * f64::from(share));
+            sums.iter_mut().zip(shares).for_each(|(sum, share)| *sum += of_row[row] * share);
         });
         of_column = sums.iter().map(|sum| rows as f64 / (prototypes as f64 * sum)).collect();
         let masses = shares.par_chunks(prototypes).map(|shares| sum_pairs(shares, &of_column, |a, b| a * b));
         of_row = masses.map(|mass| 1.0 / mass).collect();
     }
-    shares.truncate(batch * prototypes);
-    shares.par_chunks_mut(prototypes).zip(&of_row).for_each(|(shares, of_row)| {
-        shares
-            .iter_mut()
-            .zip(&of_column)
-            .for_each(|(share, column)| *share = (f64::from(*share) * column * of_row) as f32);
-    });
-    shares
+    let of_batch = shares[..batch * prototypes].par_chunks(prototypes).zip(&of_row);
+    of_batch.flat_map_iter(|(shares, of_row)| {
+        shares.iter().zip(&of_column).map(move |(share, column)| (share * column * of_row) as f32)
+    }).collect()
 }
 
 /// The last projections of one view, with which a small batch is assigned: a ring of rows.

@@ -1,6 +1,6 @@
 //! The target network of BYOL, DINO and both versions of MoCo: parameters of the online network's layout that follow it
 //! slowly, and through which no gradient flows. It follows after the optimiser's step. Its batch normalisation uses the
-//! moments of its own batch.
+//! moments of what it is shown, as the online network's does.
 
 use crate::error::Result;
 use crate::models::{AnyNetwork, Network};
@@ -28,16 +28,16 @@ impl<D: Device> Target<D> {
         Self { momentum: [momentum.into(); 2], ..Self::rising(network, momentum) }
     }
 
-    /// Projections (N, P) of `images`.
+    /// Projections (2N, P) of `images` (2N, ..), one view at a time.
     pub(super) fn project<const P: usize, const Q: usize>(
         &mut self,
         network: &Network<D, P, Q>,
         images: &[f32],
     ) -> Vec<f32> {
-        network.target(images, &mut self.parameters)
+        network.target_views(images, &mut self.parameters)
     }
 
-    /// Predictions (N, Q) of `images`.
+    /// Predictions (N, Q) of `images`, all at once.
     pub(super) fn predict<const P: usize, const Q: usize>(
         &mut self,
         network: &Network<D, P, Q>,

@@ -86,7 +86,7 @@ impl<D: tensor::Device, const P: usize> Learner<D> for Vicreg<D, P> {
     }
 
     fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
-        let pass = self.network.embed(batch.images, &[]);
+        let pass = self.network.embed_views(batch.images);
         let loss = graded(&pass.p, P, self.weights);
         pass.backward(&loss.gradient);
         loss.value

@@ -105,8 +105,8 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
         self.backbone.parameters()
     }
 
-    /// A training pass over `images` (N, image, image, 3), then `crops` of half their side; either may be empty. The head
-    /// sees all features at once.
+    /// A training pass over `images` (N, image, image, 3), then `crops` of half their side; either may be empty. Batch
+    /// normalisation has the moments of all images, in the encoder, and of all rows, in the head.
     pub fn embed(&self, images: &[f32], crops: &[f32]) -> Pass<P, Q> {
         let Backbone { encoder, parameters: shared } = &self.backbone;
         let parameters = &mut *shared.borrow_mut();
@@ -115,6 +115,7 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
             ([], crops) => encoder.forward_crops(crops, parameters),
             (images, crops) => both(&**encoder, images, crops, parameters),
         };
+        parameters.end_pass();
         let (Heads { z, p }, of_head) = self.head.forward(features, parameters);
         let (shared, shape) = (Rc::clone(shared), p.shape());
         let backward = move |dp: &[f32]| {
@@ -126,14 +127,25 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
         Pass { rows: shape.0, z: z.download(), p: p.download(), backward: Box::new(backward) }
     }
 
-    /// Projections (N, P) of a training pass by `target`, parameters of the same layout, of which nothing flows back:
-    /// batch normalisation uses the batch's moments and moves the target's own.
-    pub fn target(&self, images: &[f32], target: &mut Parameters<D>) -> Vec<f32> {
-        let (features, _) = self.backbone.encoder.forward(images, target);
-        self.head.project(features, target).download()
+    /// A training pass over the first views, then one over the second: batch normalisation has the moments of one view at
+    /// a time. `images` (2N, image, image, 3): all first views, then all second ones.
+    pub fn embed_views(&self, images: &[f32]) -> Pass<P, Q> {
+        let (first, second) = images.split_at(images.len() / 2);
+        self.embed(first, &[]).then(self.embed(second, &[]))
     }
 
-    /// As `target`, the predictions (N, Q).
+    /// Projections (2N, P) of a training pass by `target`, parameters of the same layout, of which nothing flows back:
+    /// batch normalisation has the moments of one view at a time, as in `embed_views`, and moves the target's own.
+    pub fn target_views(&self, images: &[f32], target: &mut Parameters<D>) -> Vec<f32> {
+        let mut project = |view: &[f32]| {
+            let (features, _) = self.backbone.encoder.forward(view, target);
+            self.head.project(features, target).download()
+        };
+        let (first, second) = images.split_at(images.len() / 2);
+        [project(first), project(second)].concat()
+    }
+
+    /// Predictions (N, Q) of a training pass by `target` over all images at once, as `embed`.
     pub fn target_predictions(&self, images: &[f32], target: &mut Parameters<D>) -> Vec<f32> {
         let (features, _) = self.backbone.encoder.forward(images, target);
         self.head.forward(features, target).0.p.download()
@@ -167,6 +179,7 @@ fn both<D: Device>(
     parameters: &mut Parameters<D>,
 ) -> (Features<D>, ToImages<D>) {
     let (of_images, images_back) = encoder.forward(images, parameters);
+    parameters.end_pass();
     let (of_crops, crops_back) = encoder.forward_crops(crops, parameters);
     let rows = of_images.shape().0;
     let all = of_images.stack(&of_crops);
@@ -193,6 +206,22 @@ pub struct Pass<const P: usize, const Q: usize> {
 type WayBack = Box<dyn FnOnce(&[f32])>;
 
 impl<const P: usize, const Q: usize> Pass<P, Q> {
+    /// Two passes as one, the rows of the second behind those of the first.
+    fn then(self, second: Self) -> Self {
+        let (of_first, of_second) = (self.backward, second.backward);
+        let backward = move |gradient: &[f32]| {
+            let (first, second) = gradient.split_at(self.rows * Q);
+            of_second(second);
+            of_first(first);
+        };
+        Pass {
+            z: [self.z, second.z].concat(),
+            p: [self.p, second.p].concat(),
+            rows: self.rows + second.rows,
+            backward: Box::new(backward),
+        }
+    }
+
     /// Adds the parameters' gradients, given that of the predictions (N, Q).
     pub fn backward(self, gradient: &[f32]) {
         (self.backward)(gradient);
@@ -201,5 +230,66 @@ impl<const P: usize, const Q: usize> Pass<P, Q> {
     /// The predictions on dfdx's tape, for a loss that is written in dfdx: its `backward` does ours.
     pub fn on_tape(self) -> Embedding<Q> {
         on_tape(self.p, self.rows, self.backward)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::{Encoder, Stem, head};
+    use crate::nn::{BatchNormRelu, Identity, LinearNoBias, sequence};
+    use crate::tensor::{Cpu, Precision};
+
+    const SIDE: usize = 16;
+    type Projector<const F: usize> = sequence!(LinearNoBias<F, 8>, BatchNormRelu<8>);
+
+    fn network(encoder: Encoder, stem: Stem, drop_path: f32) -> Network<Cpu, 8, 8> {
+        let spec = ModelSpec { encoder, stem, image: SIDE, drop_path };
+        let head: BuildHead<Cpu, 8, 8> = head!(F => Projector<F>, Identity);
+        Network::open(&spec, head, &Cpu { precision: Precision::F32 }, &Key::root(1)).unwrap()
+    }
+
+    fn images(count: usize, seed: u64) -> Vec<f32> {
+        let mut stream = Key::root(seed).stream();
+        (0..count * SIDE * SIDE * 3).map(|_| stream.normal()).collect()
+    }
+
+    #[test]
+    fn views_are_normalised_one_at_a_time() {
+        let (first, second) = (images(5, 2), images(5, 3));
+        let both = [&first[..], &second].concat();
+        let gradient: Vec<f32> = images(1, 4)[..2 * 5 * 8].into();
+        let together = network(Encoder::ResnetSmall, Stem::Half, 0.0);
+        let pass = together.embed_views(&both);
+        let apart = network(Encoder::ResnetSmall, Stem::Half, 0.0);
+        let [one, other] = [&first, &second].map(|view| apart.embed(view, &[]));
+        assert_eq!(
+            (pass.rows, &pass.z, &pass.p),
+            (10, &[&one.z[..], &other.z].concat(), &[&one.p[..], &other.p].concat())
+        );
+        pass.backward(&gradient);
+        other.backward(&gradient[5 * 8..]);
+        one.backward(&gradient[..5 * 8]);
+        assert!(together.parameters().gradients == apart.parameters().gradients);
+        assert!(together.parameters().statistics == apart.parameters().statistics);
+        let pooled = network(Encoder::ResnetSmall, Stem::Half, 0.0);
+        let embedded = pooled.embed_views(&both).p;
+        let mut target = pooled.parameters().clone();
+        assert_eq!(pooled.target_views(&both, &mut target), embedded);
+        assert!(pooled.embed(&both, &[]).p != embedded, "all at once has other moments");
+    }
+
+    #[test]
+    fn each_pass_drops_other_paths() {
+        let network = network(Encoder::VitMini, Stem::Patch8, 0.5);
+        let drop_path = 0.5;
+        let embed = |key| {
+            network.parameters().pass = Some(crate::nn::Pass { key, drop_path });
+            let view = images(12, 5);
+            network.embed_views(&[&view[..], &view].concat()).p
+        };
+        let (one, again, other) = (embed(Key::root(6)), embed(Key::root(6)), embed(Key::root(7)));
+        assert!(one == again && one != other);
+        assert!(one[..12 * 8] != one[12 * 8..], "equal views draw alike");
     }
 }

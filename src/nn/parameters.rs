@@ -6,9 +6,9 @@ use crate::tensor::{Device, Slot};
 /// What a named range of an arena holds, for the optimiser and the checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Weights of a convolution or linear map: decayed, and scaled by LARS.
+    /// Weights of a convolution or linear map, a transformer's class token and positions: decayed, and scaled by LARS.
     Weight,
-    /// A bias, or batch normalisation's scale and shift: by custom neither decayed nor scaled.
+    /// A bias, or a normalisation's scale and shift: by custom neither decayed nor scaled.
     Vector,
     /// Running statistics: moved by the forward pass, never by the optimiser.
     Statistic,
@@ -37,7 +37,7 @@ pub struct Layout {
 /// What layers draw from while they train: each splits the key by its own place.
 #[derive(Clone, Copy, Debug)]
 pub struct Pass {
-    /// The key of one forward pass; another pass has another one.
+    /// The key of one forward pass; [`Parameters::end_pass`] makes that of the next.
     pub key: Key,
     /// The rate of stochastic depth in a transformer's last block, 0 to below 1; 0 draws nothing.
     pub drop_path: f32,
@@ -72,11 +72,9 @@ impl<D: Device> Parameters<D> {
         Slot { start: 0, len: self.count() }
     }
 
-    /// Sets the gradients of the parameters whose name begins with `prefix` to zero.
-    pub fn clear_gradients_of(&mut self, prefix: &str) {
-        for slot in self.slots(prefix) {
-            self.device.clear(&mut self.gradients, slot);
-        }
+    /// Lets the next `forward` draw anew.
+    pub fn end_pass(&mut self) {
+        self.pass = self.pass.map(|pass| Pass { key: pass.key.split("next"), ..pass });
     }
 
     /// Brings the rows of `width` of the parameters whose name begins with `prefix` to unit length.

@@ -28,8 +28,8 @@ impl<S: Patched<P>, const P: usize, const C: usize> Build for PatchEmbedding<S, 
     /// uniform as PyTorch starts a convolution.
     fn build(builder: &mut Builder<'_>) -> Self {
         let tokens = S::Tokens::SIZE;
-        let class = builder.parameter("cls_token", &[1, 1, C], Kind::Vector, |s| 1e-6 * s.normal());
-        let positions = builder.parameter("pos_embed", &[1, tokens, C], Kind::Vector, |s| 0.02 * s.normal());
+        let class = builder.parameter("cls_token", &[1, 1, C], Kind::Weight, |s| 1e-6 * s.normal());
+        let positions = builder.parameter("pos_embed", &[1, tokens, C], Kind::Weight, |s| 0.02 * s.normal());
         let bound = 1.0 / ((3 * P * P) as f32).sqrt();
         let shape = [C, 3, P, P];
         let weight = builder.parameter("patch_embed.proj.weight", &shape, Kind::Weight, |s| s.range(-bound, bound));

@@ -1,41 +1,45 @@
-//! Clipping of gradients by their global norm (Pascanu et al. 2013, <https://arxiv.org/abs/1211.5063>, algorithm 1).
+//! Clipping of gradients, parameter by parameter, as the authors of DINO do (Caron et al. 2021,
+//! <https://arxiv.org/abs/2104.14294>; `utils.clip_gradients` of their code).
 
-use crate::nn::Parameters;
+use crate::nn::{Kind, Parameters};
 use crate::tensor::Device;
 
-/// Scales all gradients so that their norm together is at most `limit`, as PyTorch's `clip_grad_norm_` does. Returns
-/// the norm that they had.
-pub fn clip<D: Device>(parameters: &mut Parameters<D>, limit: f64) -> f64 {
-    let at = parameters.all();
-    let norm = parameters.device.norm(&parameters.gradients, at);
-    if norm > limit {
-        parameters.device.scale(at, &mut parameters.gradients, (limit / (norm + 1e-6)) as f32);
+/// Shortens the gradient of each parameter that is longer than `limit` to it. PyTorch's `clip_grad_norm_` bounds the
+/// length of all of them together, which with the same number is far tighter.
+pub fn clip<D: Device>(parameters: &mut Parameters<D>, limit: f64) {
+    let Parameters { gradients, layout, device, .. } = parameters;
+    for entry in layout.entries.iter().filter(|entry| entry.kind != Kind::Statistic) {
+        let norm = device.norm(gradients, entry.slot);
+        let factor = limit / (norm + 1e-6);
+        if factor < 1.0 {
+            device.scale(entry.slot, gradients, factor as f32);
+        }
     }
-    norm
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::{Builder, Kind};
+    use crate::nn::Builder;
     use crate::rng::Key;
     use crate::tensor::{Cpu, Precision};
 
-    // torch.nn.utils.clip_grad_norm_ by hand: the norm of (3, 4) is 5, and 1 / (5 + 1e-6) scales it to a limit of 1.
+    // By hand: the weight's norm is 5, and 2 / (5 + 1e-6) scales it to a limit of 2; the bias is shorter.
     #[test]
-    fn gradients_are_scaled_together_or_left() {
+    fn each_parameter_is_shortened_alone() {
         let key = Key::root(1);
         let mut builder = Builder::new(&key);
-        builder.parameter("weight", &[1, 1], Kind::Weight, |_| 0.0);
+        builder.parameter("weight", &[1, 2], Kind::Weight, |_| 0.0);
+        builder.statistic("running_mean", 1, 9.0);
         builder.parameter("bias", &[1], Kind::Vector, |_| 0.0);
         let mut parameters = builder.finish(&Cpu { precision: Precision::F32 });
-        parameters.gradients = vec![3.0, 4.0];
-        assert_eq!(clip(&mut parameters, 5.0), 5.0);
-        assert_eq!(parameters.gradients, [3.0, 4.0]);
-        assert_eq!(clip(&mut parameters, 1.0), 5.0);
-        for (ours, expected) in parameters.gradients.iter().zip([0.6, 0.8]) {
+        parameters.gradients = vec![3.0, 4.0, 1.5];
+        clip(&mut parameters, 5.1);
+        assert_eq!(parameters.gradients, [3.0, 4.0, 1.5]);
+        clip(&mut parameters, 2.0);
+        for (ours, expected) in parameters.gradients.iter().zip([1.2, 1.6, 1.5]) {
             assert!((ours - expected).abs() < 1e-6, "{ours} for {expected}");
         }
-        assert_eq!(parameters.values, [0.0, 0.0]);
+        assert_eq!((parameters.values, parameters.statistics), (vec![0.0; 3], vec![9.0]));
     }
 }

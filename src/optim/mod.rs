@@ -37,7 +37,7 @@ pub struct Recipe {
     pub learning_rate: f32,
     /// L2 penalty (SGD, LARS) or decoupled decay (AdamW): at the first step and at the last, along half a cosine.
     pub weight_decay: [f32; 2],
-    /// Gradients longer than this are shortened to it; 0 leaves them as they are.
+    /// A parameter's gradient that is longer than this is shortened to it; 0 leaves all as they are.
     pub clip: f32,
 }
 
@@ -49,7 +49,8 @@ pub struct OptimizerSettings {
     pub momentum: f32,
     /// Whether SGD looks ahead.
     pub nesterov: bool,
-    /// Whether biases and normalisation parameters are decayed too, as PyTorch's SGD does.
+    /// Whether SGD decays biases and normalisation parameters too, as PyTorch's does; LARS and AdamW never do, as in
+    /// SimCLR, BYOL and DINO.
     pub decay_vectors: bool,
     /// LARS's trust coefficient.
     pub trust: f32,
@@ -107,6 +108,15 @@ pub struct Pace {
     pub weight_decay: f32,
 }
 
+/// Parameters that are treated apart, known by how their names begin.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Apart {
+    /// Their learning rate stays at its peak.
+    pub steady: Option<&'static str>,
+    /// They stay as they are in so many first steps, which do not count for them.
+    pub frozen: Option<(&'static str, u64)>,
+}
+
 /// An optimiser with its state.
 #[derive(Clone, Debug)]
 pub struct Optimizer<D: Device> {
@@ -125,14 +135,23 @@ struct Group {
     /// By LARS.
     scaled: bool,
     steady: bool,
+    /// The first steps, in which it stays as it is.
+    frozen: u64,
+}
+
+impl Group {
+    fn is_treated_as(&self, other: &Self) -> bool {
+        let treatment = |group: &Self| (group.decayed, group.scaled, group.steady, group.frozen);
+        treatment(self) == treatment(other)
+    }
 }
 
 impl<D: Device> Optimizer<D> {
-    /// An optimiser of these parameters, its state zero. Those whose name begins with `steady` keep their own rate.
-    pub fn new(rule: Rule, settings: &OptimizerSettings, steady: Option<&str>, parameters: &Parameters<D>) -> Self {
+    /// An optimiser of these parameters, its state zero.
+    pub fn new(rule: Rule, settings: &OptimizerSettings, apart: Apart, parameters: &Parameters<D>) -> Self {
         let arenas = if rule == Rule::Adamw { 2 } else { 1 };
         let state = (0..arenas).map(|_| parameters.device.arena(vec![0.0; parameters.count()])).collect();
-        let groups = groups(rule, settings, steady, &parameters.layout.entries);
+        let groups = groups(rule, settings, apart, &parameters.layout.entries);
         Self { rule, settings: settings.clone(), groups, state, step: 0 }
     }
 
@@ -140,13 +159,13 @@ impl<D: Device> Optimizer<D> {
     pub fn step(&mut self, parameters: &mut Parameters<D>, pace: Pace) {
         self.step += 1;
         let Parameters { values, gradients, device, .. } = parameters;
-        for group in &self.groups {
+        for group in self.groups.iter().filter(|group| self.step > group.frozen) {
             let OptimizerSettings { momentum, nesterov, betas, epsilon, trust, .. } = self.settings;
             let weight_decay = if group.decayed { pace.weight_decay } else { 0.0 };
             let learning_rate = if group.steady { pace.steady_rate } else { pace.rate };
             let update = if self.rule == Rule::Adamw {
                 let betas = (betas[0], betas[1]);
-                Update::AdamW { learning_rate, betas, epsilon, weight_decay, step: self.step }
+                Update::AdamW { learning_rate, betas, epsilon, weight_decay, step: self.step - group.frozen }
             } else {
                 let scale = if group.scaled {
                     let (value, gradient) = (device.norm(values, group.at), device.norm(gradients, group.at));
@@ -182,22 +201,19 @@ fn trust_ratio(trust: f32, value: f64, gradient: f64, weight_decay: f32) -> f32 
 }
 
 /// LARS scales each weight by itself and leaves vectors plain and undecayed; elsewhere neighbours treated alike join.
-fn groups(rule: Rule, settings: &OptimizerSettings, steady: Option<&str>, entries: &[Entry]) -> Vec<Group> {
+fn groups(rule: Rule, settings: &OptimizerSettings, apart: Apart, entries: &[Entry]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for entry in entries.iter().filter(|entry| entry.kind != Kind::Statistic) {
         let weight = entry.kind == Kind::Weight;
         let group = Group {
             at: entry.slot,
-            decayed: weight || settings.decay_vectors,
+            decayed: weight || (rule == Rule::Sgd && settings.decay_vectors),
             scaled: rule == Rule::Lars && weight,
-            steady: steady.is_some_and(|steady| entry.name.starts_with(steady)),
+            steady: apart.steady.is_some_and(|steady| entry.name.starts_with(steady)),
+            frozen: apart.frozen.filter(|(prefix, _)| entry.name.starts_with(prefix)).map_or(0, |(_, steps)| steps),
         };
         match groups.last_mut() {
-            Some(last)
-                if !last.scaled && !group.scaled && (last.decayed, last.steady) == (group.decayed, group.steady) =>
-            {
-                last.at.len += group.at.len;
-            }
+            Some(last) if !last.scaled && last.is_treated_as(&group) => last.at.len += group.at.len,
             _ => groups.push(group),
         }
     }

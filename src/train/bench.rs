@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::error::Result;
 use crate::methods::{Batch, Method, Moment, Size, Start, simclr};
 use crate::models::ModelSpec;
-use crate::optim::{Optimizer, OptimizerSettings, Pace, Recipe, Rule};
+use crate::optim::{Apart, Optimizer, OptimizerSettings, Pace, Recipe, Rule};
 use crate::rng::Key;
 use crate::tensor::profile::{self, Entry};
 use crate::tensor::{Cpu, Precision};
@@ -80,7 +80,8 @@ pub fn time_steps(
     let start =
         Start { spec: *model, device: Cpu { precision }, initialisation, draws, pairs: WARM_UP * pairs, batch: pairs };
     let mut learner = method.start(&start)?;
-    let mut optimizer = Optimizer::new(rule, optimizer, learner.steady(), &learner.network().backbone().parameters());
+    let apart = Apart { steady: learner.steady(), frozen: None };
+    let mut optimizer = Optimizer::new(rule, optimizer, apart, &learner.network().backbone().parameters());
     let mut stream = Key::root(0).split("images").stream();
     let mut pixels = |images: usize, side: usize| -> Vec<f32> {
         std::iter::repeat_with(|| stream.normal()).take(images * side * side * 3).collect()

@@ -31,7 +31,7 @@ use crate::harness::progress::Progress;
 use crate::methods::{Batch, Learner, Method, Moment, Start};
 use crate::models::{self, Backbone, ModelSpec};
 use crate::nn::Pass;
-use crate::optim::{Cosine, Optimizer, OptimizerSettings, Pace, Schedule, ScheduleSettings, clip};
+use crate::optim::{Apart, Cosine, Optimizer, OptimizerSettings, Pace, Schedule, ScheduleSettings, clip};
 use crate::rng::Key;
 use crate::tensor::{Cpu, Precision};
 
@@ -219,12 +219,14 @@ impl<'a> Training<'a> {
             batch: run.pretrain.batch,
         })?;
         let recipe = run.method.recipe();
+        let steps_per_epoch = batches.steps_per_epoch();
+        let frozen = learner.frozen().map(|(prefix, epochs)| (prefix, (epochs * steps_per_epoch) as u64));
+        let apart = Apart { steady: learner.steady(), frozen };
         let mut optimizer =
-            Optimizer::new(recipe.rule, &run.optimizer, learner.steady(), &learner.network().backbone().parameters());
+            Optimizer::new(recipe.rule, &run.optimizer, apart, &learner.network().backbone().parameters());
         let path = around.dir.join(CHECKPOINT);
         let position =
             if path.exists() { checkpoint::load(&path, &mut *learner, &mut optimizer)? } else { Position::default() };
-        let steps_per_epoch = batches.steps_per_epoch();
         let peak = f64::from(recipe.learning_rate) * run.pretrain.batch as f64 / 256.0;
         let schedule = Schedule::new(&run.schedule, peak, run.pretrain.epochs * steps_per_epoch);
         let now = Instant::now();

@@ -256,6 +256,12 @@ impl Sheet {
         let rows = |baseline: bool| self.lines.iter().filter(move |line| line.is_baseline() == baseline);
         let listed = |baseline: bool| rows(baseline).map(|line| line.row.clone()).collect::<Vec<Row>>();
         let there: Vec<Row> = self.lines.iter().map(|line| line.row.clone()).collect();
+        let neighbours = Representation::Pretrained(Kind::Neighbours);
+        let found = if self.lines.iter().any(|line| line.what == neighbours) {
+            "; nearest neighbours are found by each seed's own encoder, all other pairs"
+        } else {
+            "; the pairs"
+        };
         Table {
             id: id.into(),
             title: title.into(),
@@ -268,9 +274,10 @@ impl Sheet {
             paper: self.paper.into_iter().filter(|of| there.contains(&of.row)).collect(),
             claims: self.claims,
             notes: self.notes,
-            varies: "initialisation, order of the pairs, augmentation, and the part held out to choose the probe's \
-                     penalty; the pairs and the evaluation sets are the same"
-                .into(),
+            varies: format!(
+                "initialisation, order of the pairs, augmentation, and the part held out to choose the probe's \
+                 penalty{found} and the evaluation sets are the same"
+            ),
         }
     }
 

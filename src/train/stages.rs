@@ -336,9 +336,10 @@ fn pretrained(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab) -> Resu
         Kind::Augmented | Kind::Semantic | Kind::Unpaired => None,
     };
     lab.stage("pretrain", &representation_inputs(settings, Representation::Pretrained(kind), seed)?, |dir| {
-        let (set, list) = settings.catalog().pairs(&settings.pairs)?;
+        let (set, list) = settings.catalog().exact_pairs(&settings.pairs)?;
         // The witnesses are the same, whatever is trained on.
         let witnesses = Witnesses::of(&list.indices(Kind::Semantic));
+        let list = settings.pairs.with_false(list)?;
         let list = match &seconds {
             Some(seconds) => list.with_seconds(seconds),
             None => list,
@@ -346,7 +347,7 @@ fn pretrained(settings: &Settings, kind: Kind, seed: u64, lab: &mut Lab) -> Resu
         let one_category = |&(a, b): &(u32, u32)| set.labels[a as usize] == set.labels[b as usize];
         let pairs = list.indices(kind);
         let exact = pairs.iter().filter(|pair| one_category(pair)).count() as f64 / pairs.len() as f64;
-        write_json(&dir.join(DATA), &PairsSeen { data: pairs_ref(&set, &list, kind), exact })?;
+        write_json(&dir.join(DATA), &PairsSeen { data: pairs_ref(&set, &list, kind, exact), exact })?;
         let run = settings.pretraining(seed);
         write_json(
             &dir.join(PRETRAINING),
@@ -508,7 +509,13 @@ fn pairs_seen(settings: &Settings, stage: &Stage) -> Result<PairsSeen> {
     Ok(PairsSeen { data: DataRef { licence, description, ..data }, exact })
 }
 
-fn pairs_ref(set: &ImageSet, list: &PairList, kind: Kind) -> DataRef {
+/// The pairs, of which `exact` is the share of one category.
+fn pairs_ref(set: &ImageSet, list: &PairList, kind: Kind, exact: f64) -> DataRef {
+    let semantic = if exact == 1.0 {
+        "two different images of one category each".to_string()
+    } else {
+        format!("two different images each, in {:.0} % of the pairs of one category", 100.0 * exact)
+    };
     DataRef {
         name: format!("{} pairs of {}", list.indices(kind).len(), set.name),
         description: format!(
@@ -516,7 +523,7 @@ fn pairs_ref(set: &ImageSet, list: &PairList, kind: Kind) -> DataRef {
             kind.title(),
             list.categories.len(),
             match kind {
-                Kind::Semantic => "two different images of one category each",
+                Kind::Semantic => &semantic,
                 Kind::Augmented => "the first image of each semantic pair, twice",
                 Kind::Unpaired => "each image of each semantic pair, twice",
                 Kind::Neighbours => "the first image of each semantic pair, and the most similar other to an encoder",

@@ -180,14 +180,6 @@ fn prototypes_come_to_unit_length_in_place_and_others_stay() {
 }
 
 #[test]
-fn the_gradient_of_prototypes_is_cleared_alone() {
-    let (_, mut p, start) = head();
-    p.gradients.fill(1.0);
-    p.clear_gradients_of("prototypes");
-    assert!(p.gradients[..start].iter().all(|&g| g == 1.0) && p.gradients[start..].iter().all(|&g| g == 0.0));
-}
-
-#[test]
 fn scores_of_unit_prototypes_do_not_depend_on_their_length() {
     let mut stream = Key::root(3).stream();
     let (layer, mut p) = built::<WeightNormLinear<6, 9>>(&F32, &mut stream);
