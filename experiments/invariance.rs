@@ -36,7 +36,7 @@ fn sheet(settings: &Settings) -> Sheet {
          edits change a factor only roughly"
     };
     sheet.about_columns = format!(
-        "For each factor: the mean cosine between the features of the test images of `{}` and those of the same images \
+        "For each factor: the mean cosine between the features of the test images of {} and those of the same images \
          {changed}, with the mean of the training images taken off, so that unrelated images have about 0; and the top-1 \
          accuracy in percent on the changed images of a linear probe fitted on unchanged training images. The first \
          column has the accuracy (linear and {}-NN) on the unchanged images.",

@@ -47,7 +47,7 @@ fn sheet(settings: &Settings) -> Sheet {
     let faster = "Semantic pairs take less training time than more images without pairs".to_string();
     sheet.claims.push(Claim::contrast(faster, Measure::Time.id(), SECONDS, vec![unpaired], vec![sp]));
     sheet.about_rows = format!(
-        "“unpaired”: {images} images of {} categories of `{}`, each with itself, for as many epochs. “Time to equal accuracy”: \
+        "“unpaired”: {images} images of {} categories of {}, each with itself, for as many epochs. “Time to equal accuracy”: \
          the training time after which the linear accuracy on {}, looked at at most ten times, is for the first \
          time as high as that of the less accurate of the two trainings in the end.",
         table.categories, table.from, table.set

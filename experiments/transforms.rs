@@ -46,8 +46,9 @@ fn sheet(settings: &Settings) -> Sheet {
         format!("Augmented pairs lose more than semantic pairs without grayscale, on {set}")
     });
     let first = sheet.claims.len();
-    sheet
-        .claim(&[full_sp], &[gray_sp], |set| format!("Semantic pairs lose almost nothing without grayscale, on {set}"));
+    sheet.claim(&[full_sp], &[gray_sp], |set| {
+        format!("Without grayscale almost nothing changes for semantic pairs, on {set}")
+    });
     sheet.claims[first..].iter_mut().for_each(|claim| claim.expected = Expected::Within(ALMOST_NOTHING));
     sheet.about_rows = "“all” has flips, crops, colour jitter, grayscale and what else the settings have; “crop only” \
                         has random resized crops alone."

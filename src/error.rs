@@ -9,6 +9,9 @@ pub enum Kind {
     Failure,
     /// The user asked to stop (Ctrl-C); work so far is kept.
     Interrupted,
+    /// What was computed is no result, though nothing around it failed: the same run would end the same way, others
+    /// may go well.
+    Diverged,
 }
 
 /// An error that a person can act on. Invariant: `what` names the values and places involved.
@@ -33,6 +36,11 @@ impl Error {
         Self { kind: Kind::Interrupted, what: what.into(), hint: None }
     }
 
+    /// A computation that came to nothing by itself.
+    pub fn diverged(what: impl Into<String>) -> Self {
+        Self { kind: Kind::Diverged, what: what.into(), hint: None }
+    }
+
     /// Adds what to try next, with a command in backticks where there is one. The first hint stays.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -47,7 +55,7 @@ impl Error {
         self
     }
 
-    /// Failure or interruption.
+    /// What kind of end it is.
     pub fn kind(&self) -> Kind {
         self.kind
     }

@@ -90,14 +90,14 @@ impl Place {
         named.filter(|[name, _]| name.starts_with("encoder")).map(|[name, hash]| (name, hash)).collect()
     }
 
-    /// The checkpoint hash of each completed cell that has one, by row.
+    /// The checkpoint hash of each completed cell of `transfer` that has one, by row.
     fn checkpoints(&self) -> Vec<(String, String)> {
         let runs = self.json(&["runs", "--json"]);
         let mut found: Vec<(String, String)> = runs
             .as_array()
             .unwrap()
             .iter()
-            .filter(|run| run["status"] == "completed")
+            .filter(|run| run["status"] == "completed" && run["experiment"] == "transfer")
             .filter_map(|run| Some((run["row"].to_string(), run["checkpoint"].as_str()?.to_string())))
             .collect();
         found.sort();
@@ -151,8 +151,8 @@ fn reproduce_writes_a_whole_report_and_the_second_time_runs_nothing() {
 
     // The command that the page gives finds every cell.
     let markdown = fs::read_to_string(report.join("report.md")).unwrap();
-    let rerun = markdown.lines().find(|line| line.contains("sempair table transfer")).unwrap();
-    let rerun = rerun.replace("sempair table", &format!("'{}' table", env!("CARGO_BIN_EXE_sempair")));
+    let rerun = markdown.lines().find(|line| line.contains("cargo run --release -- table transfer")).unwrap();
+    let rerun = rerun.replace("cargo run --release -- table", &format!("'{}' table", env!("CARGO_BIN_EXE_sempair")));
     let rerun = program("sh").args(["-c", &rerun]).current_dir(place.path()).output().unwrap();
     assert!(String::from_utf8_lossy(&rerun.stderr).contains("4 of 4 cells were in the ledger"), "{rerun:?}");
 
@@ -163,10 +163,23 @@ fn reproduce_writes_a_whole_report_and_the_second_time_runs_nothing() {
     assert_eq!(bytes("report.html"), old, "the named report is left alone");
     let page = fs::read_to_string(place.path().join("reports/quick-anonymous/report.html")).unwrap();
     assert!(page.contains("Anonymised") && !page.contains("broken.json"), "a file's name may name somebody");
-    place.stdout(&["report"]);
-    assert!(String::from_utf8(bytes("report.html")).unwrap().contains("reports/ledger/broken.json"));
+    for rendering in [&["report"][..], &[&["table", "transfer", "--quiet"], TINY].concat()] {
+        fs::remove_file(report.join("report.html")).unwrap();
+        place.stdout(rendering);
+        assert!(
+            String::from_utf8(bytes("report.html")).unwrap().contains("reports/ledger/broken.json"),
+            "{rendering:?}"
+        );
+    }
+    // One table more, and the report keeps the other; the terminal tells of what was asked for.
+    let said = place.stdout(&[&["table", "epochs", "--quiet", "--set", "epochs.values=[6]"], TINY].concat());
+    assert!(said.contains("SimCLR by length of training") && !said.contains("Linear evaluation"), "{said}");
+    let both: Value = serde_json::from_slice(&bytes("results.json")).unwrap();
+    let ids: Vec<&str> = both["tables"].as_array().unwrap().iter().map(|table| table["id"].as_str().unwrap()).collect();
+    assert_eq!((ids, &both["tables"][0]["cells"]), (vec!["transfer", "epochs"], &results["tables"][0]["cells"]));
+    let before_force = place.json(&["runs", "--json"]).as_array().unwrap().len();
     place.reproduce(&["--force"]);
-    assert_eq!(place.json(&["runs", "--json"]).as_array().unwrap().len(), 2 * before);
+    assert_eq!(place.json(&["runs", "--json"]).as_array().unwrap().len(), before_force + before);
     let checkpoints = place.checkpoints();
     assert_eq!(checkpoints.len(), 4);
     assert_eq!(

@@ -17,6 +17,7 @@ use std::sync::Arc;
 mod anonymous; // the report for double-blind review
 mod claims; // what they say and stand on
 mod figures; // what they draw and say
+mod hostile; // names that would be markup
 mod items;
 mod latex; // what pdfLaTeX makes of it
 mod order; // records in any order and state
@@ -58,7 +59,7 @@ fn table() -> Table {
             claim("SimCLR learns better features from SP than from AP on STL-10", "synth-stl", 30.0),
         ],
         "notes": ["CIFAR-10: 83.60 - 81.76 = +1.84, but the paper states +0.8."],
-        "varies": "initialisation, order of the data and augmentation", "in_paper": true,
+        "varies": "initialisation, order of the data and augmentation", "in_paper": true, "substitute": false,
     }))
     .unwrap()
 }
@@ -135,7 +136,7 @@ fn rendered(table: Table, records: Vec<Record>, all: &[Record]) -> (BTreeMap<Str
     let rendered = render(&input(table, records, all), dir.path()).unwrap();
     let read = |name: &Path| std::fs::read_to_string(dir.path().join(name)).unwrap();
     let files = rendered.files.iter().map(|name| (name.display().to_string(), read(name))).collect();
-    (files, rendered.summary.replace(&dir.path().display().to_string(), "DIR"))
+    (files, rendered.summary(|_| true).replace(&dir.path().display().to_string(), "DIR"))
 }
 
 fn sample() -> (BTreeMap<String, String>, String) {
@@ -192,7 +193,7 @@ fn the_markdown_table_reads_as_a_paper() {
 
     ### How verdicts are reached
 
-    A claim is about a difference: one row or a sum of rows less another, seed by seed over the seeds that all of them have; its mean has a 95 % t interval. Most claims say that it is at least some margin (0 where the paper only says better). Reproduced: the mean reaches the margin and the whole interval lies above 0. Not reproduced: the whole interval lies at or below the margin. A claim of practically no difference names the most that counts as none. Reproduced: both one-sided t tests against it reject at 5 %, so that the 90 % interval lies within. Not reproduced: the whole 95 % interval lies outside. Inconclusive: everything else, and always with fewer than two common seeds, or where all seeds differ by exactly the same amount, since a few that agree by chance say nothing of their spread; the number of seeds that would decide supposes that mean and spread stay as they are. Each verdict is about its claim alone, with no allowance for how many claims there are. Beside it stand p values. Sign-flip: exact, two-sided, of no difference, supposing no distribution, with the smallest value that this number of seeds can give. t test: paired, two-sided, of no difference, whatever the margin; equivalence test: the larger of the two one-sided ones. Holm: the same, adjusted over all claims of the table, for readers of several claims. McNemar: two rows on the same test images, each seed for itself, which says nothing of another training.
+    A claim is about a difference: one row or a sum of rows less another, seed by seed over the seeds that all of them have; its mean has a 95 % t interval. Most claims say that it is at least some margin, which is 0 unless the claim names one: the verdict is about the direction, and how much the paper states stands in the tables. Reproduced: the mean reaches the margin and the whole interval lies above 0. Not reproduced: the whole interval lies at or below the margin. A claim of practically no difference names the most that counts as none. Reproduced: both one-sided t tests against it reject at 5 %, so that the 90 % interval lies within. Not reproduced: the whole 95 % interval lies outside. Inconclusive: everything else, and always with fewer than two common seeds, or where all seeds differ by exactly the same amount, since a few that agree by chance say nothing of their spread; the number of seeds that would decide supposes that mean and spread stay as they are. Each verdict is about its claim alone, with no allowance for how many claims there are. Beside it stand p values. Sign-flip: exact, two-sided, of no difference, supposing no distribution, with the smallest value that this number of seeds can give. t test: paired, two-sided, of no difference, whatever the margin; equivalence test: the larger of the two one-sided ones. Holm: the same, adjusted over all claims of the table, for readers of several claims. McNemar: two rows on the same test images, each seed for itself, which says nothing of another training.
 
     ## Linear evaluation
 
@@ -229,7 +230,7 @@ fn the_markdown_table_reads_as_a_paper() {
 
     ```sh
     git checkout 0123456789abcdef0123456789abcdef01234567
-    SEMPAIR_ISA=avx512 sempair table transfer --profile quick --seeds 3 --set precision=f32 --set 'augment.crop=0.2 1'
+    SEMPAIR_ISA=avx512 cargo run --release -- table transfer --profile quick --seeds 3 --set precision=f32 --set 'augment.crop=0.2 1'
     ```
     "#);
 }
@@ -483,51 +484,6 @@ fn tidy_values_carry_their_run() {
     assert_eq!(lines[0], "method,pairs,baseline,column,substitute,paper_column,metric,unit,seed,value,paper,run");
     assert_eq!(lines[1], "SimCLR,AP,false,synth-10,true,cifar-10,top1,%,0,57.5,81.76,0193-SimCLRAP-synth-10-0");
     assert_eq!(lines.len(), 1 + 2 * 3 * 10);
-}
-
-#[test]
-fn hostile_names_stay_text_in_every_format() {
-    let mut table = table();
-    let long = format!("{HOSTILE}{}", "x".repeat(300));
-    let evil = row(&[("method", &long), ("</style>", HOSTILE)]);
-    table.rows.push(evil.clone());
-    for text in
-        [&mut table.title, &mut table.caption, &mut table.varies, &mut table.notes[0], &mut table.claims[0].text]
-    {
-        *text = HOSTILE.to_string();
-    }
-    table.columns[0].title = HOSTILE.to_string();
-    table.metrics[0].title = HOSTILE.to_string();
-    table.id = "../<b>".to_string();
-    let mut all = records();
-    let curves = all[0].curves.clone();
-    for seed in 0..3 {
-        let mut run = record(&evil, "synth-10", seed);
-        run.curves = curves.clone();
-        (run.id, run.data[0].name, run.data[0].description) =
-            (format!("{HOSTILE}{seed}"), HOSTILE.into(), HOSTILE.into());
-        run.settings = run.settings.iter().map(|set| Setting { origin: HOSTILE.to_string(), ..set.clone() }).collect();
-        (run.host.cpu, run.curves[0].name, run.curves[0].y_title) = (HOSTILE.into(), HOSTILE.into(), HOSTILE.into());
-        all.push(run);
-    }
-    let (files, _) = rendered(table, all.clone(), &all);
-    for (name, text) in &files {
-        assert!(!name.contains(".."), "{name} leaves the folder");
-        let active = if name.ends_with(".json") || name.ends_with(".csv") { "\u{1}" } else { "<script" };
-        assert!(!text.contains(active), "{name} holds an active tag");
-        if !name.ends_with(".csv") {
-            assert!(!text.contains('\0'), "{name} holds a control character");
-        }
-    }
-    let tex = files.iter().find(|(name, _)| name.ends_with(".tex")).unwrap().1;
-    assert!(tex.contains(r"|*\_\&\%\$\#\textbackslash{}\{\}".trim_start_matches('|')), "{tex}");
-    let table_lines = part(&files["report.md"], "| method", "\n\n").lines();
-    let bars = |line: &str| line.replace("\\|", "").matches('|').count();
-    let counts: Vec<usize> = table_lines.map(bars).collect();
-    assert!(counts.windows(2).all(|w| w[0] == w[1]), "a cell broke the Markdown table: {counts:?}");
-    for svg in files.iter().filter(|(name, _)| name.ends_with(".svg")) {
-        assert_eq!(svg.1.matches("<svg").count(), svg.1.matches("</svg>").count());
-    }
 }
 
 #[test]

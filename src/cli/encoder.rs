@@ -183,7 +183,8 @@ fn run(app: &App, config: &ConfigArgs, experiment: &dyn Experiment<Settings>, qu
         &Progress::stderr(quiet),
         &Interrupt::install()?,
         &setup::command_line(),
-    )?;
+    )?
+    .whole()?;
     for (_, id) in runs.iter().flat_map(|run| &run.cells) {
         records::summary(&ledger.find(id)?);
     }

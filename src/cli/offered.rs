@@ -18,6 +18,9 @@ use super::{App, ConfigArgs, setup};
 pub(super) type Offered = Vec<(Table, Vec<Arc<Record>>)>;
 
 /// Each table of the profile with its newest comparable runs, and the runs and files that are left out with the reason.
+///
+/// # Errors
+/// When there are no such runs.
 pub(super) fn offered(
     app: &App,
     args: &ConfigArgs,
@@ -25,26 +28,40 @@ pub(super) fn offered(
     records: &[Arc<Record>],
     problems: &[Problem],
 ) -> Result<(Offered, Vec<(String, String)>)> {
+    let (tables, excluded) = beside(app, args, settings, records, problems, Offered::new());
+    if tables.is_empty() {
+        let dir = setup::ledger(settings).dir().display().to_string();
+        return Err(Error::new(format!("{dir} has no completed run of the profile `{}`", args.profile))
+            .hint(format!("`sempair reproduce --profile {}` runs them", args.profile)));
+    }
+    Ok((tables, excluded))
+}
+
+/// The same beside the tables that a command has `asked` for, which have the runs that it found or made.
+pub(super) fn beside(
+    app: &App,
+    args: &ConfigArgs,
+    settings: &Settings,
+    records: &[Arc<Record>],
+    problems: &[Problem],
+    mut asked: Offered,
+) -> (Offered, Vec<(String, String)>) {
     let mut excluded: Vec<(String, String)> =
         problems.iter().map(|problem| (problem.file.display().to_string(), problem.what.clone())).collect();
     let ids = ids(app);
     let mut tables = Vec::new();
     for &experiment in app.experiments {
+        if let Some(place) = asked.iter().position(|(table, _)| table.id == experiment.id()) {
+            tables.push(asked.swap_remove(place));
+            continue;
+        }
         let (runs, others) = comparable(records, experiment.id(), &ids, &args.profile);
         excluded.extend(others);
         if !runs.is_empty() {
             tables.push((table(app, args, settings, experiment, &runs), runs));
         }
     }
-    if tables.is_empty() {
-        return Err(Error::new(format!(
-            "{} has no completed run of the profile `{}`",
-            setup::ledger(settings).dir().display(),
-            args.profile
-        ))
-        .hint(format!("`sempair reproduce --profile {}` runs them", args.profile)));
-    }
-    Ok((tables, excluded))
+    (tables, excluded)
 }
 
 /// The table as these runs, comparable and oldest first, were asked to fill it, with what the command line lists.

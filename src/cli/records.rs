@@ -9,7 +9,7 @@ use crate::harness::audit::{self, Audit, AuditRun};
 use crate::harness::cache::Held;
 use crate::harness::experiment::{DataRef, Row};
 use crate::harness::progress::duration;
-use crate::harness::record::Record;
+use crate::harness::record::{Record, short};
 
 use super::{App, ConfigArgs, setup};
 
@@ -36,7 +36,7 @@ pub(super) fn runs(app: &App, args: &ConfigArgs, last: Option<usize>, json: bool
 
 /// A run on one line.
 pub(super) fn summary(record: &Record) {
-    let commit = record.git.commit.as_deref().map_or("no commit", |commit| &commit[..8.min(commit.len())]);
+    let commit = record.git.commit.as_deref().map_or("no commit", |commit| commit.get(..8).unwrap_or(commit));
     say!(
         "{}  {:11}  {}  {commit}{}  {:8}  {} {} {} seed {}  {}",
         record.short(),
@@ -98,7 +98,7 @@ fn print_audit(audit: &Audit) {
     for run in &audit.runs {
         say!(
             "{}  {:11}  {} {} {} seed {}: record {}, tree {}, {}",
-            &run.id[run.id.len().saturating_sub(8)..],
+            short(&run.id),
             run.status.name(),
             run.experiment,
             labels(&run.row),

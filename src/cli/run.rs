@@ -14,12 +14,12 @@ use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::{Progress, duration};
 use crate::harness::provenance::Host;
 use crate::harness::record::{Record, Status};
-use crate::harness::runner::{self, Options, Plan};
+use crate::harness::runner::{self, Options, Plan, TableRun};
 use crate::report::stats::Verdict;
-use crate::report::{self, Input, Rendered, render, results};
+use crate::report::{self, Input, render};
 use crate::train::settings::Settings;
 
-use super::offered::{Offered, ids, offered};
+use super::offered::{Offered, beside, ids, offered};
 use super::{App, ConfigArgs, Profile, RunArgs, setup};
 
 /// Runs what is missing of the chosen tables (all, when none is named) and renders the report.
@@ -43,7 +43,7 @@ pub(super) fn reproduce(
     let interrupt = Interrupt::install()?;
     let plans = runner::plan(&experiments, settings)?;
     say_what_is_missing(&plans, &progress);
-    let runs = runner::run(
+    let ran = runner::run(
         plans,
         &resolved,
         &args.profile,
@@ -55,17 +55,19 @@ pub(super) fn reproduce(
         &interrupt,
         &setup::command_line(),
     )?;
-    let records: Vec<Arc<Record>> = ledger.records()?.0.into_iter().map(Arc::new).collect();
-    let tables = runs
-        .into_iter()
-        .map(|run| {
-            let wanted: HashSet<&str> = run.cells.iter().map(|(_, id)| id.as_str()).collect();
-            let of_table = records.iter().filter(|record| wanted.contains(record.id.as_str())).cloned().collect();
-            (run.table, of_table)
-        })
-        .collect();
-    let input = input(setup::profile(app, &args.profile)?, tables, Vec::new(), records);
-    finish(&input, settings, how.strict)
+    let (records, problems) = ledger.records()?;
+    let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
+    let of_command = |run: TableRun| {
+        let wanted: HashSet<&str> = run.cells.iter().map(|(_, id)| id.as_str()).collect();
+        let of_table = records.iter().filter(|record| wanted.contains(record.id.as_str())).cloned().collect();
+        (run.table, of_table)
+    };
+    let asked: Offered = ran.tables.into_iter().map(of_command).collect();
+    let (tables, excluded) = beside(app, args, settings, &records, &problems, asked);
+    let shown = experiments.iter().map(|experiment| experiment.id()).collect();
+    let input = input(setup::profile(app, &args.profile)?, tables, excluded, records);
+    let code = finish(&input, settings, Some(shown), how.strict)?;
+    ran.diverged.map_or(Ok(code), Err)
 }
 
 /// Renders the report again from the ledger alone, or the one for double-blind review.
@@ -76,7 +78,7 @@ pub(super) fn report(app: &App, args: &ConfigArgs, anonymous: bool) -> Result<Ex
     let (tables, excluded) = offered(app, args, &settings, &records, &problems)?;
     let named = input(setup::profile(app, &args.profile)?, tables, excluded, records);
     let shown = if anonymous { report::anonymous(&named) } else { named };
-    finish(&shown, &settings, false)
+    finish(&shown, &settings, None, false)
 }
 
 /// `sempair list`.
@@ -86,7 +88,7 @@ pub(super) fn list(app: &App, args: &ConfigArgs, json: bool) -> Result<ExitCode>
     let (records, _) = setup::ledger(settings).records()?;
     let (cache, compute) = (setup::cache(settings), setup::compute(settings));
     let cpu = Host::current(rayon::current_num_threads()).cpu;
-    let estimate = Estimate::new(&records, &cpu, &cache, &compute);
+    let estimate = Estimate::new(&records, &args.profile, &cpu, &cache, &compute);
     let done: HashSet<&str> =
         records.iter().filter(|r| r.status == Status::Completed).map(|record| record.key.as_str()).collect();
     let mut together = estimate.clone();
@@ -98,7 +100,7 @@ pub(super) fn list(app: &App, args: &ConfigArgs, json: bool) -> Result<ExitCode>
             let missing: Vec<&Cell> = cells.iter().filter(is_missing).collect();
             let mut alone = estimate.clone();
             seconds += missing.iter().map(|cell| together.count(cell)).sum::<f64>();
-            let of_table = records.iter().filter(|record| record.experiment == experiment.id());
+            let of_table = records.iter().filter(|r| r.experiment == experiment.id() && r.profile == args.profile);
             State {
                 cells: cells.len(),
                 missing: missing.len(),
@@ -204,10 +206,15 @@ pub(super) fn input(
     }
 }
 
-fn finish(input: &Input, settings: &Settings, strict: bool) -> Result<ExitCode> {
+/// Writes the report, and tells the terminal of the tables `asked` for, or of all.
+fn finish(input: &Input, settings: &Settings, asked: Option<HashSet<&str>>, strict: bool) -> Result<ExitCode> {
+    let is_asked = |table: &str| asked.as_ref().is_none_or(|asked| asked.contains(table));
     let folder = if input.anonymous { format!("{}-anonymous", input.profile) } else { input.profile.clone() };
-    let Rendered { summary, .. } = render(input, &Path::new(&settings.paths.reports).join(folder))?;
-    say!("{}", summary.trim_end());
-    let missed = || results(input).tables.iter().flat_map(|t| &t.claims).any(|c| c.verdict != Verdict::Reproduced);
+    let rendered = render(input, &Path::new(&settings.paths.reports).join(folder))?;
+    say!("{}", rendered.summary(is_asked).trim_end());
+    let asked = || rendered.results.tables.iter().filter(|table| is_asked(&table.id));
+    // What no data of sempair's could show is no miss.
+    let held = [Verdict::Reproduced, Verdict::NotTestable];
+    let missed = || asked().flat_map(|table| &table.claims).any(|claim| !held.contains(&claim.verdict));
     Ok(if strict && missed() { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }

@@ -230,7 +230,7 @@ impl Layers {
                 let error = Error::new(format!("`{key}` is `{found}`, but one of {all} is expected{place}"));
                 match nearest(found, variants) {
                     Some(variant) => error.hint(format!("did you mean `{variant}`?")),
-                    None => error,
+                    None => error.hint("`sempair config` shows what each key means"),
                 }
             }
             kind => Error::new(format!("`{key}`: {kind}{place}")),

@@ -24,10 +24,12 @@ pub struct Estimate<'a> {
 }
 
 impl<'a> Estimate<'a> {
-    /// Learns from the runs that were computed alike, on a processor of the same name; without any the reckoning stands.
-    pub fn new(records: &[Record], cpu: &str, cache: &'a Cache, compute: &'a Compute) -> Self {
+    /// Learns from the profile's runs that were computed alike, on a processor of the same name; without any the
+    /// reckoning stands, which is truer than what other networks and sets took.
+    pub fn new(records: &[Record], profile: &str, cpu: &str, cache: &'a Cache, compute: &'a Compute) -> Self {
         let mut sums: HashMap<&str, (f64, f64)> = HashMap::new();
-        let alike = records.iter().filter(|record| record.compute == *compute && record.host.cpu == cpu);
+        let of_profile = records.iter().filter(|record| record.profile == profile);
+        let alike = of_profile.filter(|record| record.compute == *compute && record.host.cpu == cpu);
         for stage in alike.flat_map(|record| &record.stages).filter(|stage| stage.computed && stage.reckoned > 0.0) {
             let (measured, reckoned) = sums.entry(&stage.name).or_default();
             (*measured, *reckoned) = (*measured + stage.seconds, *reckoned + stage.reckoned);

@@ -128,6 +128,8 @@ pub struct Table {
     pub varies: String,
     /// Whether the paper measures what the claims are about, and does not only argue it.
     pub in_paper: bool,
+    /// Whether the rows learned from other data than the paper's.
+    pub substitute: bool,
 }
 
 /// One run of a table: a row, a column and a seed.

@@ -116,6 +116,7 @@ impl Drop for Bar<'_> {
 
 /// Seconds as a person says them: "0.4 s", "12 s", "3 min 20 s", "2 h 05 min".
 pub fn duration(seconds: f64) -> String {
+    let seconds = seconds.max(0.0);
     let whole = seconds.round() as u64;
     match whole {
         0..10 => format!("{seconds:.1} s"),

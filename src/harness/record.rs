@@ -180,10 +180,15 @@ pub struct RecordV1 {
     pub hash: String,
 }
 
+/// The end of a run's id, random and so distinct: what messages and tables show. The ledger finds a run by it.
+pub fn short(id: &str) -> &str {
+    id.get(id.len().saturating_sub(8)..).unwrap_or(id)
+}
+
 impl RecordV1 {
-    /// The end of the id, random and so distinct: what messages and tables show. The ledger finds a run by it.
+    /// See [`short`].
     pub fn short(&self) -> &str {
-        self.id.get(self.id.len().saturating_sub(8)..).unwrap_or(&self.id)
+        short(&self.id)
     }
 
     /// Reads a record from the text of its file.

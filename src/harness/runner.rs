@@ -68,6 +68,25 @@ pub struct TableRun {
     pub cells: Vec<(Cell, String)>,
 }
 
+/// What came of a command's cells.
+#[derive(Debug)]
+pub struct Ran {
+    /// Each table with the runs of its cells.
+    pub tables: Vec<TableRun>,
+    /// What is to be said of cells that [diverged](Kind::Diverged); the others ran all the same.
+    pub diverged: Option<Error>,
+}
+
+impl Ran {
+    /// The tables, where every cell went well.
+    ///
+    /// # Errors
+    /// The first that diverged.
+    pub fn whole(self) -> Result<Vec<TableRun>> {
+        self.diverged.map_or(Ok(self.tables), Err)
+    }
+}
+
 /// An experiment as its settings fill it: its table, and the cells to run.
 pub struct Plan<'a, S> {
     /// The experiment.
@@ -87,9 +106,11 @@ pub fn plan<'a, S>(experiments: &[&'a dyn Experiment<S>], settings: &S) -> Resul
     experiments.iter().map(plan).collect()
 }
 
-/// Runs what is missing of `plans` and returns the run behind every cell that has one: all, unless there is a budget.
+/// Runs what is missing of `plans` and returns the run behind every cell that has one: all, unless there is a budget, or
+/// some diverge.
 ///
-/// A failure or an interruption is recorded, then returned; what was computed before is kept.
+/// A failure or an interruption is recorded, then returned; what was computed before is kept. A cell that diverges is
+/// recorded; only those that need the same stage are left out.
 #[expect(clippy::too_many_arguments, reason = "each is one thing from outside, handed in once by the command line")]
 pub fn run<S: Serialize + Sync>(
     plans: Vec<Plan<'_, S>>,
@@ -102,7 +123,7 @@ pub fn run<S: Serialize + Sync>(
     progress: &Progress,
     interrupt: &Interrupt,
     args: &[String],
-) -> Result<Vec<TableRun>> {
+) -> Result<Ran> {
     ledger.bury_killed()?;
     let (records, _) = ledger.records().context("reading the ledger")?;
     let mut watch = ledger.watch(&records);
@@ -110,7 +131,7 @@ pub fn run<S: Serialize + Sync>(
         watch.forget();
     }
     let template = template(resolved, profile, compute, options, args);
-    let mut estimate = Estimate::new(&records, &template.host.cpu, cache, compute).anew(options.force);
+    let mut estimate = Estimate::new(&records, profile, &template.host.cpu, cache, compute).anew(options.force);
     let mut places: Vec<Place> = Vec::new();
     for (table, plan) in plans.iter().enumerate() {
         for (cell, of) in plan.cells.iter().enumerate() {
@@ -134,6 +155,8 @@ pub fn run<S: Serialize + Sync>(
         took: (0.0, 0.0),
         started: 0,
         reused: 0,
+        diverged: Vec::new(),
+        spoiled: HashSet::new(),
         settings: &resolved.settings,
         ledger,
         cache,
@@ -146,7 +169,7 @@ pub fn run<S: Serialize + Sync>(
         let cells = cells.into_iter().zip(ids).filter_map(|(cell, id)| Some((cell, id?))).collect();
         TableRun { table, cells }
     });
-    Ok(tables.collect())
+    Ok(Ran { tables: tables.collect(), diverged: bench.what_diverged() })
 }
 
 /// The key of a cell's result: a hash of everything that determines it.
@@ -173,6 +196,8 @@ enum Attempt {
     Busy,
     /// It would not be done within the budget.
     Skipped,
+    /// It diverged, or needs a stage that did.
+    Diverged,
 }
 
 /// How long to wait for another process before asking again.
@@ -194,6 +219,9 @@ struct Bench<'a, S> {
     took: (f64, f64),
     started: usize,
     reused: usize,
+    diverged: Vec<Error>,
+    /// Keys of the stages that diverged.
+    spoiled: HashSet<String>,
     settings: &'a S,
     ledger: &'a Ledger,
     cache: &'a Cache,
@@ -221,6 +249,7 @@ impl<S: Serialize + Sync> Bench<'_, S> {
                     Attempt::Done(id) => ids[place.table][place.cell] = Some(id),
                     Attempt::Busy => busy.push(place),
                     Attempt::Skipped => skipped += 1,
+                    Attempt::Diverged => {}
                 }
             }
             if busy.is_empty() {
@@ -237,6 +266,13 @@ impl<S: Serialize + Sync> Bench<'_, S> {
             self.progress.line(&format!("{skipped} of {} cells did not fit into the budget", self.total));
         }
         Ok(ids)
+    }
+
+    /// One error for all runs that diverged.
+    fn what_diverged(&mut self) -> Option<Error> {
+        let more = self.diverged.len().checked_sub(1)?;
+        let first = self.diverged.swap_remove(0);
+        Some(if more == 0 { first } else { first.context(format!("{} runs came to nothing; the first", more + 1)) })
     }
 
     /// Seconds of the budget that are left.
@@ -262,7 +298,12 @@ impl<S: Serialize + Sync> Bench<'_, S> {
             return Ok(Attempt::Skipped);
         }
         let key = |need: &Need| stage_key(&need.stage, &need.inputs, &self.template.compute);
-        if cell.needs.iter().any(|need| self.cache.is_busy(&need.stage, &key(need))) {
+        let stages: Vec<(&str, String)> = cell.needs.iter().map(|need| (need.stage.as_str(), key(need))).collect();
+        if stages.iter().any(|(_, key)| self.spoiled.contains(key)) {
+            self.left -= place.seconds;
+            return Ok(Attempt::Diverged);
+        }
+        if stages.iter().any(|(stage, key)| self.cache.is_busy(stage, key)) {
             return Ok(Attempt::Busy);
         }
         let record = self.fresh(plan.experiment, cell, place.key.clone());
@@ -276,7 +317,19 @@ impl<S: Serialize + Sync> Bench<'_, S> {
             }
         };
         self.started += 1;
-        let record = self.run(plan.experiment, cell, record, running)?;
+        let record = match self.run(plan.experiment, cell, record, running) {
+            Ok(record) => record,
+            Err(error) if error.kind() == Kind::Diverged => {
+                self.progress.line(&format!("[{}/{}] {}", self.started, self.total, error.what()));
+                // The stage that it came to is the first that is not there.
+                let at = stages.into_iter().find(|(stage, key)| !self.cache.has(stage, key));
+                self.spoiled.extend(at.map(|(_, key)| key));
+                self.left -= place.seconds;
+                self.diverged.push(error);
+                return Ok(Attempt::Diverged);
+            }
+            Err(error) => return Err(error),
+        };
         self.left -= place.seconds;
         self.took = (self.took.0 + record.seconds, self.took.1 + place.seconds);
         let labels: Vec<&str> = cell.row.iter().map(|(_, label)| label.as_str()).collect();
@@ -351,7 +404,12 @@ impl<S: Serialize + Sync> Bench<'_, S> {
             Some(error) => {
                 let place =
                     format!("{} {} seed {} (run {})", record.experiment, record.column, cell.seed, record.short());
-                Err(error.context(place).hint("run the same command to go on"))
+                let error = error.context(place);
+                Err(if error.kind() == Kind::Diverged {
+                    error.hint(format!("`sempair show {}` has its settings", record.short()))
+                } else {
+                    error.hint("run the same command to go on")
+                })
             }
         }
     }
@@ -376,11 +434,14 @@ fn fail(record: &mut Record, status: Status, why: &str) {
 /// JSON has no infinities, and a figure that is not a number is a failed run, not a result.
 fn finite(outcome: Outcome) -> Result<Outcome> {
     if let Some((name, value)) = outcome.metrics.iter().find(|(_, value)| !value.is_finite()) {
-        return Err(Error::new(format!("metric `{name}` came out as {value}")));
+        return Err(Error::diverged(format!("metric `{name}` came out as {value}")));
     }
     for curve in &outcome.curves {
         if curve.x.len() != curve.y.len() || curve.x.iter().chain(&curve.y).any(|value| !value.is_finite()) {
-            return Err(Error::new(format!("curve `{}` has a point that is not finite or not a pair", curve.name)));
+            return Err(Error::diverged(format!(
+                "curve `{}` has a point that is not finite or not a pair",
+                curve.name
+            )));
         }
     }
     Ok(outcome)

@@ -154,6 +154,7 @@ impl Names {
             rows: rows(&table.rows),
             baselines: rows(&table.baselines),
             in_paper: table.in_paper,
+            substitute: table.substitute,
             columns: table.columns.iter().map(column).collect(),
             metrics: table.metrics.clone(),
             paper: table.paper.iter().map(figure).collect(),

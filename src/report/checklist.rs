@@ -2,6 +2,7 @@
 //! has is called not recorded.
 
 use crate::harness::experiment::DataRef;
+use crate::harness::progress::duration;
 use crate::harness::record::HOW_CHOSEN;
 use crate::harness::record::Record;
 use crate::harness::record::decides_nothing;
@@ -131,9 +132,9 @@ fn compute(spent: &ComputeSpent, runs: &[&Record]) -> Vec<String> {
     let mut facts: Vec<String> = machines.into_iter().map(|machine| format!("Machine: {machine}.")).collect();
     facts.push(format!(
         "A run took {} to {}, the median {}.",
-        text::duration(seconds[0]),
-        text::duration(seconds[seconds.len() - 1]),
-        text::duration(seconds[seconds.len() / 2]),
+        duration(seconds[0]),
+        duration(seconds[seconds.len() - 1]),
+        duration(seconds[seconds.len() / 2]),
     ));
     facts.push(sources::spent(spent));
     facts.push("Runs outside of this ledger: not recorded.".to_string());

@@ -57,7 +57,7 @@ pub struct ClaimResult {
     pub mcnemar: Vec<McNemar>,
     /// The seeds that all of its rows have.
     pub seeds: Vec<u64>,
-    /// Tested on data that are not the paper's.
+    /// Tested on data that are not the paper's, or of encoders that learned from others.
     pub substitute: bool,
     /// Another table whose claim is this very measurement.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,7 +117,7 @@ fn claim_result(table: &Table, claim: &Claim, cells: &[Cell]) -> ClaimResult {
             .and_then(|p| stats::seeds_to_decide(&p.difference, claim.expected)),
         mcnemar: if let ([plus], [minus]) = (&plus[..], &minus[..]) { mcnemar(plus, minus) } else { Vec::new() },
         seeds,
-        substitute: testable && column.is_some_and(|c| c.substitute),
+        substitute: testable && (table.substitute || column.is_some_and(|c| c.substitute)),
         same_as: None,
     }
 }

@@ -21,13 +21,13 @@ use tera::Tera;
 use tera::Value;
 
 /// A report on disk.
-#[derive(Clone, Debug)]
 pub struct Rendered {
     pub dir: PathBuf,
     /// Relative to `dir`.
     pub files: Vec<PathBuf>,
-    /// A few lines for the terminal: the claims and each table's first metric.
-    pub summary: String,
+    /// What it says.
+    pub results: Results,
+    view: ReportView,
 }
 
 /// Writes `report.html`, `report.md`, `results.json`, `main.tex`, `tables/<id>.{tex,csv}` and `figures/<name>.svg` under
@@ -49,7 +49,7 @@ pub fn render(input: &Input, out_dir: &Path) -> Result<Rendered> {
             .map_err(|error| error.hint("choose another folder with `--out DIR`"))?;
     }
     let names = files.into_keys().chain([PathBuf::from("report.html")]).collect();
-    Ok(Rendered { dir: out_dir.to_path_buf(), files: names, summary: summary(&results, &view, out_dir) })
+    Ok(Rendered { dir: out_dir.to_path_buf(), files: names, results, view })
 }
 
 /// Every file of a report, by name.
@@ -141,30 +141,40 @@ fn csv(table: &TableResults) -> String {
     out
 }
 
-fn summary(results: &Results, view: &ReportView, out_dir: &Path) -> String {
+impl Rendered {
+    /// A few lines for the terminal about the tables that are `asked` for: the claims and each table's first metric.
+    pub fn summary(&self, asked: impl Fn(&str) -> bool) -> String {
+        summary(self, asked)
+    }
+}
+
+fn summary(Rendered { dir, results, view, .. }: &Rendered, asked: impl Fn(&str) -> bool) -> String {
     let mut lines = Vec::new();
-    for table in &view.tables {
+    let tables = || view.tables.iter().filter(|table| asked(&table.id));
+    for table in tables() {
         lines.push(format!("{} ({} profile)", text::clean(&table.title), text::clean(&results.profile)));
         lines.extend(grid(table).into_iter().map(|line| format!("  {line}")));
         lines.push(String::new());
     }
-    for claim in view.claims.iter().flat_map(|of_table| &of_table.claims) {
-        let place = if claim.substitute { " on stand-in data" } else { "" };
-        lines.push(format!("{} {}{place}: {}", claim.mark, claim.verdict, text::clean(&claim.text)));
+    for claim in view.claims.iter().filter(|of| asked(&of.id)).flat_map(|of_table| &of_table.claims) {
+        lines.push(format!("{} {}{}: {}", claim.mark, claim.verdict, claim.place, text::clean(&claim.text)));
         lines.push(format!("  {}", text::clean(&claim.evidence)));
     }
-    let [reproduced, not, inconclusive, not_run, untestable] = view.tally;
-    if !view.claims.is_empty() {
+    let of_asked =
+        results.tables.iter().filter(|table| asked(&text::file_stem(&table.id))).flat_map(|table| &table.claims);
+    let once = of_asked.filter(|claim| claim.same_as.as_ref().is_none_or(|table| !asked(&text::file_stem(table))));
+    let tally @ [reproduced, not, inconclusive, not_run, untestable] = view::tally(once);
+    if tally.iter().sum::<usize>() > 0 {
         lines.push(format!(
             "claims: {reproduced} reproduced, {not} not reproduced, {inconclusive} inconclusive, {not_run} not run, \
              {untestable} not testable"
         ));
     }
-    let missing: usize = view.tables.iter().map(|t| t.missing.len()).sum();
+    let missing: usize = tables().map(|t| t.missing.len()).sum();
     if missing > 0 {
         lines.push(format!("{missing} cells lack runs; the report names them."));
     }
-    lines.push(format!("report: {}", out_dir.join("report.html").display()));
+    lines.push(format!("report: {}", dir.join("report.html").display()));
     lines.join("\n")
 }
 

@@ -1,6 +1,7 @@
 //! Where a table's numbers come from, as words: data, runs, settings, machines, and the commands that make it again.
 
 use crate::harness::experiment::DataRef;
+use crate::harness::progress::duration;
 use crate::harness::record::Record;
 use crate::harness::record::Setting;
 use crate::harness::record::{HOW_CHOSEN, lists_rows, says_where};
@@ -146,29 +147,30 @@ pub(super) fn data(set: &DataRef) -> DataView {
 /// depends on what lies on the machine. Where its files lie does not matter and is left out.
 pub(super) fn rerun(results: &Results, table: &TableResults, selection: &Selection) -> Vec<String> {
     let mut lines = Vec::new();
-    if results.git.dirty {
+    if selection.records.iter().any(|record| record.git.dirty) {
         lines.push("# Some runs came from a tree with uncommitted changes: a clean checkout may differ.".to_string());
     }
-    if results.git.commits.len() > 1 {
+    if selection.records.iter().any(|record| record.git.commit != selection.records[0].git.commit) {
         lines.push("# The runs come from several commits (see the lineage); this is the newest.".to_string());
     }
     if results.anonymous {
         lines.push("# The commit is withheld for review; `sempair show RUN` prints the code's hash.".to_string());
     }
-    if let Some(commit) = &results.git.commit {
-        lines.push(format!("git checkout {}", text::shell(commit)));
-    }
+    let run = format!("cargo run --release -- table {} --profile", text::shell(&table.id));
     let Some(newest) = selection.records.iter().max_by_key(|r| (&r.started, &r.id)) else {
-        lines.push(format!("sempair table {} --profile {}", text::shell(&table.id), text::shell(&results.profile)));
+        lines.push(format!("{run} {}", text::shell(&results.profile)));
         return lines;
     };
+    if let Some(commit) = &newest.git.commit {
+        lines.push(format!("git checkout {}", text::shell(commit)));
+    }
     let mut command = String::new();
     if !newest.compute.isa.is_empty() {
         command += &format!("SEMPAIR_ISA={} ", text::shell(&newest.compute.isa));
     }
-    command += &format!("sempair table {} --profile {}", text::shell(&table.id), text::shell(&results.profile));
+    command += &format!("{run} {}", text::shell(&results.profile));
     // Seeds count from 0, so that the last one tells how many were asked for, whichever are missing.
-    let seeds = selection.records.iter().map(|r| r.seed + 1).max().unwrap_or(1);
+    let seeds = selection.records.iter().map(|r| r.seed.saturating_add(1)).max().unwrap_or(1);
     command += &format!(" --seeds {seeds}");
     if !newest.compute.precision.is_empty() {
         command += &format!(" --set precision={}", text::shell(&newest.compute.precision));
@@ -247,8 +249,8 @@ pub(super) fn spent(spent: &ComputeSpent) -> String {
          Work that runs share is done once and counted in the run that did it.",
         spent.runs,
         if counts.is_empty() { "none".to_string() } else { counts.join(", ") },
-        text::duration(spent.seconds),
-        text::duration(spent.seconds_used),
+        duration(spent.seconds),
+        duration(spent.seconds_used),
         spent.used,
     )
 }
@@ -282,7 +284,7 @@ fn run(results: &Results, record: &Record, settings: &[SettingsView], figures: &
         revision,
         tree: if record.git.dirty { "changed" } else { "clean" },
         started: record.started.clone(),
-        time: text::duration(record.seconds),
+        time: duration(record.seconds),
         settings: settings.iter().find(|s| s.values == own).map_or_else(String::new, |s| s.name.clone()),
         checkpoint_short: if checkpoint.is_empty() { text::DASH.to_string() } else { short(&checkpoint, 10) },
         checkpoint,

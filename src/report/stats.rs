@@ -18,8 +18,9 @@ const MOST_PAIRS_ENUMERATED: usize = 20;
 ///
 /// The margin is the one that the claim states, 0 where it only says "better".
 pub const VERDICT_RULE: &str = "A claim is about a difference: one row or a sum of rows less another, seed by seed over \
-    the seeds that all of them have; its mean has a 95 % t interval. Most claims say that it is at least some margin (0 \
-    where the paper only says better). Reproduced: the mean reaches the margin and the whole interval lies above 0. Not \
+    the seeds that all of them have; its mean has a 95 % t interval. Most claims say that it is at least some margin, \
+    which is 0 unless the claim names one: the verdict is about the direction, and how much the paper states stands in \
+    the tables. Reproduced: the mean reaches the margin and the whole interval lies above 0. Not \
     reproduced: the whole interval lies at or below the margin. A claim of practically no difference names the most \
     that counts as none. Reproduced: both one-sided t tests against it reject at 5 %, so that the 90 % interval lies \
     within. Not reproduced: the whole 95 % interval lies outside. Inconclusive: everything else, and always with fewer \
@@ -63,7 +64,8 @@ pub struct Summary {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Paired {
     pub difference: Summary,
-    /// Two-sided p of the paired t test; none for one pair, or where all differ by one amount that is not 0.
+    /// Two-sided p of the paired t test; none for one pair, where all differ by one amount that is not 0, or where mean or
+    /// spread are beyond numbers.
     pub t_p: Option<f64>,
     /// Two-sided p of the exact sign-flip test; none for more than 20 pairs.
     pub sign_flip_p: Option<f64>,
@@ -71,14 +73,17 @@ pub struct Paired {
     pub sign_flip_floor: f64,
 }
 
-/// Mean, sample standard deviation and 95 % t interval; none of an empty slice.
+/// Mean, sample standard deviation and 95 % t interval; none of an empty slice. A mean or a spread that is no more than
+/// rounding of the values is 0.
 pub fn summary(values: &[f64]) -> Option<Summary> {
     if values.is_empty() {
         return None;
     }
     let n = values.len();
-    let mean = values.iter().sum::<f64>() / n as f64;
-    let sd = (n > 1).then(|| (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1) as f64).sqrt());
+    let rounding = 1e-9 * values.iter().fold(1.0, |most: f64, value| most.max(value.abs()));
+    let exact = |x: f64| if x.abs() <= rounding { 0.0 } else { x };
+    let mean = exact(values.iter().sum::<f64>() / n as f64);
+    let sd = (n > 1).then(|| exact((values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1) as f64).sqrt()));
     let ci95 = sd.map(|sd| (mean - half_width(n, sd), mean + half_width(n, sd)));
     Some(Summary { n, mean, sd, ci95 })
 }
@@ -88,7 +93,7 @@ pub fn paired(differences: &[f64]) -> Option<Paired> {
     let difference = summary(differences)?;
     Some(Paired {
         difference,
-        t_p: difference.sd.filter(|_| !agrees_by_chance(&difference)).map(|sd| t_test_p(&difference, sd)),
+        t_p: difference.sd.filter(|_| !agrees_by_chance(&difference)).and_then(|sd| t_test_p(&difference, sd)),
         sign_flip_p: sign_flip_p(differences),
         sign_flip_floor: 2.0_f64.powi(1 - difference.n as i32).min(1.0),
     })
@@ -122,7 +127,7 @@ pub fn equivalence_p(difference: &Summary, margin: f64) -> Option<f64> {
     if error == 0.0 {
         return Some(if room > 0.0 { 0.0 } else { 1.0 });
     }
-    Some(t_distribution(n).cdf(-room / error))
+    below(-room / error, n)
 }
 
 /// The most seeds that [`seeds_to_decide`] speaks of.
@@ -203,12 +208,17 @@ fn agrees_by_chance(difference: &Summary) -> bool {
     difference.sd == Some(0.0) && difference.mean != 0.0
 }
 
-fn t_test_p(difference: &Summary, sd: f64) -> f64 {
+fn t_test_p(difference: &Summary, sd: f64) -> Option<f64> {
     if sd == 0.0 {
-        return 1.0;
+        return Some(1.0);
     }
     let t = difference.mean / (sd / (difference.n as f64).sqrt());
-    2.0 * t_distribution(difference.n).cdf(-t.abs())
+    Some(2.0 * below(-t.abs(), difference.n)?)
+}
+
+/// The probability that Student's t of n values lies below `t`; none where t is no number.
+fn below(t: f64, n: usize) -> Option<f64> {
+    t.is_finite().then(|| t_distribution(n).cdf(t))
 }
 
 fn t_distribution(n: usize) -> StudentsT {
@@ -353,9 +363,31 @@ mod tests {
         assert_eq!(of(3.0, -0.1, 6.1, 0.8), Verdict::Inconclusive);
         assert_eq!(of(-2.0, -3.0, -1.0, 0.0), Verdict::NotReproduced);
         assert_eq!(of(0.0, 0.0, 0.0, 0.0), Verdict::NotReproduced); // equal is not better
-        let same = paired(&[-2.75, -2.75]).unwrap();
-        assert_eq!((same.t_p, equivalence_p(&same.difference, 5.0)), (None, None));
-        assert_eq!(verdict(&same.difference, Expected::AtLeast(0.0)), Verdict::Inconclusive);
-        assert_eq!(verdict(&same.difference, Expected::Within(5.0)), Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn seeds_that_agree_up_to_rounding_decide_nothing() {
+        let rounded = [(46.55, 42.67), (46.31, 42.43), (46.79, 42.91)].map(|(a, b): (f64, f64)| a - b);
+        assert!(rounded[0] != rounded[1] || rounded[1] != rounded[2], "these differ in their last bits");
+        for differences in [&[-2.75, -2.75][..], &rounded] {
+            let same = paired(differences).unwrap();
+            assert_eq!((same.difference.sd, same.t_p), (Some(0.0), None));
+            assert_eq!(equivalence_p(&same.difference, 5.0), None);
+            assert_eq!(verdict(&same.difference, Expected::AtLeast(0.0)), Verdict::Inconclusive);
+            assert_eq!(verdict(&same.difference, Expected::Within(5.0)), Verdict::Inconclusive);
+        }
+        let none = paired(&[0.1 + 0.2 - 0.3, 0.0, 0.3 - 0.1 - 0.2]).unwrap();
+        assert_eq!((none.difference.mean, none.t_p), (0.0, Some(1.0)));
+        assert_eq!(verdict(&none.difference, Expected::AtLeast(0.0)), Verdict::NotReproduced);
+    }
+
+    #[test]
+    fn values_beyond_numbers_have_no_p() {
+        let infinite = paired(&[1.7e308, 1.6e308, 1.7e308]).unwrap();
+        assert_eq!((infinite.t_p, equivalence_p(&infinite.difference, 2.0)), (None, None));
+        for p in [infinite, paired(&[f64::MAX, -f64::MAX, f64::MAX]).unwrap()] {
+            assert_eq!(verdict(&p.difference, Expected::AtLeast(0.0)), Verdict::Inconclusive);
+            assert_eq!(verdict(&p.difference, Expected::Within(2.0)), Verdict::Inconclusive);
+        }
     }
 }

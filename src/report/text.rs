@@ -7,9 +7,9 @@ use crate::report::stats::Verdict;
 /// What stands where there is no number.
 pub(super) const DASH: &str = "–";
 
-/// A row's name: its first value, the others in brackets, as in `SimCLR (SP)`.
+/// A row's name: its first value, the others in brackets, as in `SimCLR (SP)`, without those that are none.
 pub(super) fn label(row: &Row) -> String {
-    let mut values = row.iter().map(|(_, value)| value.as_str()).filter(|v| !v.is_empty());
+    let mut values = row.iter().map(|(_, value)| value.as_str()).filter(|v| !v.is_empty() && *v != "none");
     let first = values.next().unwrap_or("(unnamed)");
     let rest: Vec<&str> = values.collect();
     if rest.is_empty() { first.to_string() } else { format!("{first} ({})", rest.join(", ")) }
@@ -127,17 +127,6 @@ pub(super) fn difference(mean: f64, ci95: Option<(f64, f64)>, unit: &str) -> Str
 /// A p value as `= 0.25`, or `< 0.001` below that.
 pub(super) fn p_value(p: f64) -> String {
     if p < 0.001 { "< 0.001".to_string() } else { format!("= {}", fixed(p, if p < 0.1 { 3 } else { 2 })) }
-}
-
-/// Seconds as `41 s`, `7 min 05 s` or `3 h 20 min`.
-pub(super) fn duration(seconds: f64) -> String {
-    let whole = seconds.max(0.0).round() as u64;
-    match whole {
-        0..60 if seconds < 10.0 => format!("{} s", fixed(seconds.max(0.0), 1)),
-        0..60 => format!("{whole} s"),
-        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
-        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
-    }
 }
 
 /// `n` with narrow spaces between groups of three digits.
@@ -319,8 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_and_counts_read_well() {
-        assert_eq!([3.2, 41.0, 425.0, 12000.0].map(duration), ["3.2 s", "41 s", "7 min 05 s", "3 h 20 min"]);
+    fn counts_read_well() {
         assert_eq!(count(1234567), "1\u{202f}234\u{202f}567");
     }
 
@@ -346,7 +334,7 @@ mod tests {
     fn labels_read_as_in_the_paper() {
         let row = |values: &[&str]| values.iter().map(|v| ("k".to_string(), v.to_string())).collect::<Row>();
         assert_eq!(label(&row(&["SimCLR", "SP"])), "SimCLR (SP)");
-        assert_eq!(label(&row(&["raw pixels"])), "raw pixels");
+        assert_eq!(label(&row(&["raw pixels", "none"])), "raw pixels");
         assert_eq!(label(&row(&["", "x"])), "x");
     }
 }

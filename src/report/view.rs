@@ -87,7 +87,8 @@ pub(super) struct ClaimView {
     pub verdict: &'static str,
     pub class: &'static str,
     pub mark: &'static str,
-    pub substitute: bool,
+    /// Where the verdict holds, behind it: empty for the paper's data.
+    pub place: &'static str,
     pub evidence: String,
 }
 
@@ -245,7 +246,7 @@ fn baselines(results: &Results) -> Vec<String> {
     of_row.into_iter().map(|(row, words)| format!("{row}: {}", words.join(", "))).collect()
 }
 
-fn tally<'a>(claims: impl Iterator<Item = &'a ClaimResult> + Clone) -> Tally {
+pub(super) fn tally<'a>(claims: impl Iterator<Item = &'a ClaimResult> + Clone) -> Tally {
     VERDICTS.map(|verdict| claims.clone().filter(|claim| claim.verdict == verdict).count())
 }
 
@@ -264,8 +265,14 @@ fn claim(table: &TableResults, claim: &ClaimResult) -> ClaimView {
     let column = table.columns.iter().find(|c| c.id == claim.column).map_or(claim.column.as_str(), |c| &c.title);
     let metric = table.metrics.iter().find(|m| m.id == claim.metric).map_or(claim.metric.as_str(), |m| &m.title);
     let unit = text::unit_of_difference(&claim.unit);
+    let of_column = table.columns.iter().any(|c| c.id == claim.column && c.substitute);
+    let place = match (claim.substitute, of_column) {
+        (false, _) => "",
+        (true, true) => " on stand-in data",
+        (true, false) => " from other pairs than the paper's",
+    };
     let evidence = match claim.difference {
-        None if claim.verdict == Verdict::NotTestable => "This table has not the rows or the column.".to_string(),
+        None if claim.verdict == Verdict::NotTestable => "The table has no such rows or column.".to_string(),
         None => "No seed has completed runs of all its rows.".to_string(),
         Some(difference) => format!(
             "{} minus {}: {}{}; {}{}{}.{}",
@@ -284,7 +291,7 @@ fn claim(table: &TableResults, claim: &ClaimResult) -> ClaimView {
         verdict: word,
         class,
         mark,
-        substitute: claim.substitute,
+        place,
         evidence: format!("{column}, {metric}. {evidence}"),
     }
 }

@@ -267,7 +267,7 @@ impl<'a> Training<'a> {
         );
         if !value.is_finite() {
             let Position { epoch, step, .. } = self.position;
-            return Err(Error::new(format!(
+            return Err(Error::diverged(format!(
                 "the loss became {value} in epoch {}, step {} (learning rate {rate})",
                 epoch + 1,
                 step + 1
@@ -315,7 +315,7 @@ impl<'a> Training<'a> {
             unreachable!("a collapse is measured")
         };
         let name = self.run.method.name();
-        Error::new(format!(
+        Error::diverged(format!(
             "the representation of {} has collapsed by epoch {epoch}: projections deviate by {deviation:.4} (1 is an even \
              spread), and the features' effective rank is {rank:.1}",
             name.title()

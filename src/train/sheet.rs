@@ -278,6 +278,8 @@ impl Sheet {
                 "initialisation, order of the pairs, augmentation, and the part held out to choose the probe's \
                  penalty{found} and the evaluation sets are the same"
             ),
+            // Only a list can have the paper's pairs, which are made by hand.
+            substitute: self.settings.pairs.list.is_empty(),
         }
     }
 
@@ -329,7 +331,7 @@ impl Sheet {
                 world::VERSION
             )
         } else {
-            format!("`{}`, which is not the paper's hand-made set of pairs", pairs.from)
+            format!("{}, which is not the paper's hand-made set of pairs", pairs.from)
         };
         let neighbours = settings.probe.neighbours;
         let measured = if self.about_columns.is_empty() {
@@ -341,7 +343,8 @@ impl Sheet {
         format!(
             "{measured}{rows} Pretraining, unless a row \
              says otherwise: {} epochs on {} pairs ({} categories, {} each) from {source}; SP pairs two images of one \
-             category, AP the first image of each such pair with itself. Encoder {} with stem {} at {}x{} pixels. The \
+             category, AP the first image of each such pair with itself (the paper makes AP's second element by crop, \
+             rotation, flip and colour jitter before the transformations of training). Encoder {} with stem {} at {}x{} pixels. The \
              paper trains for 200 to 800 epochs on 29,359 pairs.",
             settings.pretrain.epochs,
             pairs.categories * pairs.per_category,

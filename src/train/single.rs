@@ -192,6 +192,7 @@ fn table(of: &dyn Experiment<Settings>, row: &Row, column: &str, metrics: &[(&st
         rows: vec![row.clone()],
         baselines: Vec::new(),
         in_paper: false,
+        substitute: true,
         columns: vec![Column {
             id: column.into(),
             title: column.into(),

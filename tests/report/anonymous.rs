@@ -97,7 +97,7 @@ fn an_anonymous_report_names_nobody_in_any_file() {
     for report in [html, &named["report.html"]] {
         assert!(!report.contains("paths.data"), "where files lay is of no use to others");
     }
-    assert!(!html.contains("git checkout") && html.contains("sempair table transfer --profile quick"));
+    assert!(!html.contains("git checkout") && html.contains("cargo run --release -- table transfer --profile quick"));
 }
 
 #[test]
