@@ -50,7 +50,7 @@ fn claim_that_simclr_gains_most(sheet: &mut Sheet, methods: &[Name]) {
         let [ap, sp] = [Kind::Augmented, Kind::Semantic].map(|kind| [Name::Simclr, method].map(|m| trained(m, kind)));
         let [[simclr_ap, other_ap], [simclr_sp, other_sp]] = [ap, sp];
         sheet.claim(&[simclr_sp, other_ap], &[simclr_ap, other_sp], |set| {
-            format!("SimCLR gains more from semantic pairs than {} does, on {set}", method.title())
+            format!("SimCLR gains more from semantic pairs than {}, or loses less, on {set}", method.title())
         });
     }
 }

@@ -220,7 +220,7 @@ struct RunArgs {
     /// second; the report names what is missing
     #[arg(long, value_name = "TIME", value_parser = setup::seconds, conflicts_with = "force")]
     budget: Option<f64>,
-    /// Exit with 1 unless every claim is reproduced
+    /// Exit with 1 unless every claim that these tables can test is reproduced
     #[arg(long)]
     strict: bool,
 }

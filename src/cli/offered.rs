@@ -37,28 +37,33 @@ pub(super) fn offered(
     Ok((tables, excluded))
 }
 
-/// The same beside the tables that a command has `asked` for, which have the runs that it found or made.
+/// The same beside the tables that a command has asked for, its `own`, which have the runs that it found or made. The
+/// others are as their runs were asked to fill them.
 pub(super) fn beside(
     app: &App,
     args: &ConfigArgs,
     settings: &Settings,
     records: &[Arc<Record>],
     problems: &[Problem],
-    mut asked: Offered,
+    mut own: Offered,
 ) -> (Offered, Vec<(String, String)>) {
     let mut excluded: Vec<(String, String)> =
         problems.iter().map(|problem| (problem.file.display().to_string(), problem.what.clone())).collect();
     let ids = ids(app);
+    let none = ConfigArgs { methods: None, seeds: None, sets: Vec::new(), ..args.clone() };
+    let lists = if own.is_empty() { args } else { &none };
     let mut tables = Vec::new();
     for &experiment in app.experiments {
-        if let Some(place) = asked.iter().position(|(table, _)| table.id == experiment.id()) {
-            tables.push(asked.swap_remove(place));
+        let (runs, others) = comparable(records, experiment.id(), &ids, &args.profile);
+        if let Some(place) = own.iter().position(|(table, _)| table.id == experiment.id()) {
+            let (table, runs) = own.swap_remove(place);
+            excluded.extend(others.into_iter().filter(|(id, _)| runs.iter().all(|run| run.id != *id)));
+            tables.push((table, runs));
             continue;
         }
-        let (runs, others) = comparable(records, experiment.id(), &ids, &args.profile);
         excluded.extend(others);
         if !runs.is_empty() {
-            tables.push((table(app, args, settings, experiment, &runs), runs));
+            tables.push((table(app, lists, settings, experiment, &runs), runs));
         }
     }
     (tables, excluded)

@@ -62,11 +62,11 @@ pub(super) fn reproduce(
         let of_table = records.iter().filter(|record| wanted.contains(record.id.as_str())).cloned().collect();
         (run.table, of_table)
     };
-    let asked: Offered = ran.tables.into_iter().map(of_command).collect();
-    let (tables, excluded) = beside(app, args, settings, &records, &problems, asked);
-    let shown = experiments.iter().map(|experiment| experiment.id()).collect();
+    let own: Offered = ran.tables.into_iter().map(of_command).collect();
+    let (tables, excluded) = beside(app, args, settings, &records, &problems, own);
+    let asked_for = experiments.iter().map(|experiment| experiment.id()).collect();
     let input = input(setup::profile(app, &args.profile)?, tables, excluded, records);
-    let code = finish(&input, settings, Some(shown), how.strict)?;
+    let code = finish(&input, settings, Some(&asked_for), how.strict)?;
     ran.diverged.map_or(Ok(code), Err)
 }
 
@@ -206,15 +206,15 @@ pub(super) fn input(
     }
 }
 
-/// Writes the report, and tells the terminal of the tables `asked` for, or of all.
-fn finish(input: &Input, settings: &Settings, asked: Option<HashSet<&str>>, strict: bool) -> Result<ExitCode> {
-    let is_asked = |table: &str| asked.as_ref().is_none_or(|asked| asked.contains(table));
+/// Writes the report, and tells the terminal of all its tables or `only` of some.
+fn finish(input: &Input, settings: &Settings, only: Option<&HashSet<&str>>, strict: bool) -> Result<ExitCode> {
+    let is_told = |table: &str| only.is_none_or(|only| only.contains(table));
     let folder = if input.anonymous { format!("{}-anonymous", input.profile) } else { input.profile.clone() };
     let rendered = render(input, &Path::new(&settings.paths.reports).join(folder))?;
-    say!("{}", rendered.summary(is_asked).trim_end());
-    let asked = || rendered.results.tables.iter().filter(|table| is_asked(&table.id));
-    // What no data of sempair's could show is no miss.
+    say!("{}", rendered.summary(is_told).trim_end());
+    let told = || rendered.results.tables.iter().filter(|table| is_told(&table.id));
+    // What these tables cannot test is no miss.
     let held = [Verdict::Reproduced, Verdict::NotTestable];
-    let missed = || asked().flat_map(|table| &table.claims).any(|claim| !held.contains(&claim.verdict));
+    let missed = || told().flat_map(|table| &table.claims).any(|claim| !held.contains(&claim.verdict));
     Ok(if strict && missed() { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }

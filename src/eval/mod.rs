@@ -66,8 +66,10 @@ impl Features {
         }
         if let Some(at) = self.values.iter().position(|value| !value.is_finite()) {
             let (image, column, value) = (at / dim, at % dim, self.values[at]);
-            return Err(Error::new(format!("image {image}, column {column} is {value}, which is not a finite number"))
-                .hint("the encoder has diverged: look at its loss with `sempair show RUN`"));
+            return Err(Error::diverged(format!(
+                "image {image}, column {column} is {value}, which is not a finite number"
+            ))
+            .hint("the encoder has diverged: look at its loss with `sempair show RUN`"));
         }
         if let Some(image) = self.labels.iter().position(|&label| label as usize >= classes) {
             let label = self.labels[image];

@@ -24,6 +24,8 @@ pub struct Lab<'a> {
     /// With `--force`: the stages that this command has computed anew, each once.
     renewed: Option<&'a mut HashSet<String>>,
     stages: Vec<StageUse>,
+    /// The key of the last stage that did not end well.
+    failed: Option<String>,
 }
 
 /// A finished stage. Its files do not change.
@@ -50,7 +52,16 @@ impl<'a> Lab<'a> {
         interrupt: &'a Interrupt,
         run: &str,
     ) -> Self {
-        Self { cache, compute, progress, interrupt, run: run.to_owned(), renewed: None, stages: Vec::new() }
+        Self {
+            cache,
+            compute,
+            progress,
+            interrupt,
+            run: run.to_owned(),
+            renewed: None,
+            stages: Vec::new(),
+            failed: None,
+        }
     }
 
     /// Computes every stage anew that is not in `renewed`, and adds it there.
@@ -78,7 +89,8 @@ impl<'a> Lab<'a> {
         let fresh = self.renewed.as_ref().is_some_and(|renewed| !renewed.contains(&key));
         let request =
             Request { name, key: &key, run: &self.run, fresh, progress: self.progress, interrupt: self.interrupt };
-        let (manifest, computed) = self.cache.ensure(&request, compute)?;
+        let (manifest, computed) =
+            self.cache.ensure(&request, compute).inspect_err(|_| self.failed = Some(key.clone()))?;
         if let Some(renewed) = &mut self.renewed {
             renewed.insert(key.clone());
         }
@@ -102,6 +114,11 @@ impl<'a> Lab<'a> {
     /// Outlives the borrow of the lab, so that a stage can ask whether to stop.
     pub fn interrupt(&self) -> &'a Interrupt {
         self.interrupt
+    }
+
+    /// The key of the last stage that did not end well.
+    pub(super) fn failed(&mut self) -> Option<String> {
+        self.failed.take()
     }
 
     /// The stages used so far.

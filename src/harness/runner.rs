@@ -196,8 +196,10 @@ enum Attempt {
     Busy,
     /// It would not be done within the budget.
     Skipped,
-    /// It diverged, or needs a stage that did.
+    /// It diverged.
     Diverged,
+    /// It needs a stage that diverged.
+    Spoiled,
 }
 
 /// How long to wait for another process before asking again.
@@ -241,7 +243,7 @@ impl<S: Serialize + Sync> Bench<'_, S> {
     /// The run of each cell of each plan. Cells that another process is at are asked for again, until there are none.
     fn all(&mut self, plans: &[Plan<'_, S>], mut places: Vec<Place>) -> Result<Vec<Vec<Option<String>>>> {
         let mut ids: Vec<Vec<Option<String>>> = plans.iter().map(|plan| vec![None; plan.cells.len()]).collect();
-        let mut skipped = 0;
+        let (mut skipped, mut spoiled) = (0, 0);
         loop {
             let mut busy = Vec::new();
             for place in places {
@@ -249,6 +251,7 @@ impl<S: Serialize + Sync> Bench<'_, S> {
                     Attempt::Done(id) => ids[place.table][place.cell] = Some(id),
                     Attempt::Busy => busy.push(place),
                     Attempt::Skipped => skipped += 1,
+                    Attempt::Spoiled => spoiled += 1,
                     Attempt::Diverged => {}
                 }
             }
@@ -264,6 +267,9 @@ impl<S: Serialize + Sync> Bench<'_, S> {
         }
         if skipped > 0 {
             self.progress.line(&format!("{skipped} of {} cells did not fit into the budget", self.total));
+        }
+        if spoiled > 0 {
+            self.progress.line(&format!("{spoiled} of {} cells need what came to nothing", self.total));
         }
         Ok(ids)
     }
@@ -294,14 +300,14 @@ impl<S: Serialize + Sync> Bench<'_, S> {
             return Ok(Attempt::Done(id.to_owned()));
         }
         self.interrupt.check()?;
-        if self.unspent().is_some_and(|left| left <= 0.0 || self.slowness() * self.estimate.seconds(cell) > left) {
-            return Ok(Attempt::Skipped);
-        }
         let key = |need: &Need| stage_key(&need.stage, &need.inputs, &self.template.compute);
         let stages: Vec<(&str, String)> = cell.needs.iter().map(|need| (need.stage.as_str(), key(need))).collect();
         if stages.iter().any(|(_, key)| self.spoiled.contains(key)) {
-            self.left -= place.seconds;
-            return Ok(Attempt::Diverged);
+            (self.started, self.left) = (self.started + 1, self.left - place.seconds);
+            return Ok(Attempt::Spoiled);
+        }
+        if self.unspent().is_some_and(|left| left <= 0.0 || self.slowness() * self.estimate.seconds(cell) > left) {
+            return Ok(Attempt::Skipped);
         }
         if stages.iter().any(|(stage, key)| self.cache.is_busy(stage, key)) {
             return Ok(Attempt::Busy);
@@ -321,9 +327,6 @@ impl<S: Serialize + Sync> Bench<'_, S> {
             Ok(record) => record,
             Err(error) if error.kind() == Kind::Diverged => {
                 self.progress.line(&format!("[{}/{}] {}", self.started, self.total, error.what()));
-                // The stage that it came to is the first that is not there.
-                let at = stages.into_iter().find(|(stage, key)| !self.cache.has(stage, key));
-                self.spoiled.extend(at.map(|(_, key)| key));
                 self.left -= place.seconds;
                 self.diverged.push(error);
                 return Ok(Attempt::Diverged);
@@ -378,6 +381,7 @@ impl<S: Serialize + Sync> Bench<'_, S> {
         let mut lab = Lab::new(self.cache, &record.compute, self.progress, self.interrupt, &record.id)
             .renewing(self.renewed.as_mut());
         let ended = catch_unwind(AssertUnwindSafe(|| experiment.run(cell, self.settings, &mut lab)));
+        let failed_stage = lab.failed();
         record.stages = lab.into_stages();
         for need in &cell.needs {
             let key = stage_key(&need.stage, &need.inputs, &record.compute);
@@ -406,6 +410,7 @@ impl<S: Serialize + Sync> Bench<'_, S> {
                     format!("{} {} seed {} (run {})", record.experiment, record.column, cell.seed, record.short());
                 let error = error.context(place);
                 Err(if error.kind() == Kind::Diverged {
+                    self.spoiled.extend(failed_stage);
                     error.hint(format!("`sempair show {}` has its settings", record.short()))
                 } else {
                     error.hint("run the same command to go on")
@@ -437,11 +442,11 @@ fn finite(outcome: Outcome) -> Result<Outcome> {
         return Err(Error::diverged(format!("metric `{name}` came out as {value}")));
     }
     for curve in &outcome.curves {
-        if curve.x.len() != curve.y.len() || curve.x.iter().chain(&curve.y).any(|value| !value.is_finite()) {
-            return Err(Error::diverged(format!(
-                "curve `{}` has a point that is not finite or not a pair",
-                curve.name
-            )));
+        if curve.x.len() != curve.y.len() {
+            return Err(Error::new(format!("curve `{}` has a point that is no pair", curve.name)));
+        }
+        if curve.x.iter().chain(&curve.y).any(|value| !value.is_finite()) {
+            return Err(Error::diverged(format!("curve `{}` has a point that is not finite", curve.name)));
         }
     }
     Ok(outcome)

@@ -75,9 +75,9 @@ impl MethodSettings for Settings {
 
 struct MocoV2<D: tensor::Device> {
     network: Network<D, P, P>,
-    /// Makes the keys. The authors shuffle the batch between GPUs, so that a query's batch normalisation does not see
-    /// what its key's does; here each network normalises one view at a time, so that a query's sees other images than
-    /// its key's does.
+    /// Makes the keys. The authors shuffle the batch between GPUs, so that a query's batch normalisation sees other
+    /// images than its key's does; here each network normalises one view at a time: other views of the same images, or
+    /// with semantic pairs other images.
     target: Target<D>,
     /// Of first views' keys, and of second views'.
     queues: [Queue; 2],

@@ -130,6 +130,7 @@ pub(super) fn mark_repeated(tables: &mut [TableResults]) {
     let mut seen: Vec<(Expected, Measurement, String)> = Vec::new();
     for table in order {
         for claim in 0..tables[table].claims.len() {
+            tables[table].claims[claim].same_as = None;
             let of = &tables[table];
             let (expected, measured) = (of.claims[claim].expected, measured(of, &of.claims[claim]));
             if of.claims[claim].difference.is_none() {

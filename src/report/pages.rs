@@ -142,40 +142,35 @@ fn csv(table: &TableResults) -> String {
 }
 
 impl Rendered {
-    /// A few lines for the terminal about the tables that are `asked` for: the claims and each table's first metric.
-    pub fn summary(&self, asked: impl Fn(&str) -> bool) -> String {
-        summary(self, asked)
+    /// A few lines for the terminal about the tables that are to be told of: the claims and each table's first metric.
+    pub fn summary(&self, is_told: impl Fn(&str) -> bool) -> String {
+        let mut lines = Vec::new();
+        let tables = || self.view.tables.iter().filter(|table| is_told(&table.id));
+        for table in tables() {
+            lines.push(format!("{} ({} profile)", text::clean(&table.title), text::clean(&self.results.profile)));
+            lines.extend(grid(table).into_iter().map(|line| format!("  {line}")));
+            lines.push(String::new());
+        }
+        for claim in self.view.claims.iter().filter(|of| is_told(&of.id)).flat_map(|of_table| &of_table.claims) {
+            lines.push(format!("{} {}{}: {}", claim.mark, claim.verdict, claim.place, text::clean(&claim.text)));
+            lines.push(format!("  {}", text::clean(&claim.evidence)));
+        }
+        let told = self.results.tables.iter().filter(|table| is_told(&text::file_stem(&table.id)));
+        let tally = view::tally_of(told.cloned().collect());
+        let [reproduced, not, inconclusive, not_run, untestable] = tally;
+        if tally.iter().sum::<usize>() > 0 {
+            lines.push(format!(
+                "claims: {reproduced} reproduced, {not} not reproduced, {inconclusive} inconclusive, {not_run} not run, \
+                 {untestable} not testable"
+            ));
+        }
+        let missing: usize = tables().map(|t| t.missing.len()).sum();
+        if missing > 0 {
+            lines.push(format!("{missing} cells lack runs; the report names them."));
+        }
+        lines.push(format!("report: {}", self.dir.join("report.html").display()));
+        lines.join("\n")
     }
-}
-
-fn summary(Rendered { dir, results, view, .. }: &Rendered, asked: impl Fn(&str) -> bool) -> String {
-    let mut lines = Vec::new();
-    let tables = || view.tables.iter().filter(|table| asked(&table.id));
-    for table in tables() {
-        lines.push(format!("{} ({} profile)", text::clean(&table.title), text::clean(&results.profile)));
-        lines.extend(grid(table).into_iter().map(|line| format!("  {line}")));
-        lines.push(String::new());
-    }
-    for claim in view.claims.iter().filter(|of| asked(&of.id)).flat_map(|of_table| &of_table.claims) {
-        lines.push(format!("{} {}{}: {}", claim.mark, claim.verdict, claim.place, text::clean(&claim.text)));
-        lines.push(format!("  {}", text::clean(&claim.evidence)));
-    }
-    let of_asked =
-        results.tables.iter().filter(|table| asked(&text::file_stem(&table.id))).flat_map(|table| &table.claims);
-    let once = of_asked.filter(|claim| claim.same_as.as_ref().is_none_or(|table| !asked(&text::file_stem(table))));
-    let tally @ [reproduced, not, inconclusive, not_run, untestable] = view::tally(once);
-    if tally.iter().sum::<usize>() > 0 {
-        lines.push(format!(
-            "claims: {reproduced} reproduced, {not} not reproduced, {inconclusive} inconclusive, {not_run} not run, \
-             {untestable} not testable"
-        ));
-    }
-    let missing: usize = tables().map(|t| t.missing.len()).sum();
-    if missing > 0 {
-        lines.push(format!("{missing} cells lack runs; the report names them."));
-    }
-    lines.push(format!("report: {}", dir.join("report.html").display()));
-    lines.join("\n")
 }
 
 /// The table's own first metric per data set, in aligned columns.

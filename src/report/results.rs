@@ -286,7 +286,7 @@ fn cell(selection: &Selection, row: &Row, baseline: bool, column: &Column, metri
         best: false,
         paper: paper_figure(selection.table, row, column, metric),
         paper_column: paper_column(column).map(str::to_string),
-        substitute: column.substitute || selection.table.substitute,
+        substitute: column.substitute,
         runs: Vec::new(),
         hits: Vec::new(),
     };

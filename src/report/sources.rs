@@ -2,6 +2,7 @@
 
 use crate::harness::experiment::DataRef;
 use crate::harness::progress::duration;
+use crate::harness::record;
 use crate::harness::record::Record;
 use crate::harness::record::Setting;
 use crate::harness::record::{HOW_CHOSEN, lists_rows, says_where};
@@ -224,7 +225,7 @@ pub(super) fn lineage(table: &TableResults, selection: &Selection) -> Vec<Lineag
         for (j, column) in table.columns.iter().enumerate() {
             let runs: Vec<RunLink> = selection
                 .cell(row, &column.id)
-                .map(|r| RunLink { id: text::clean(&r.id), short: tail(&r.id), seed: r.seed })
+                .map(|r| RunLink { id: text::clean(&r.id), short: text::clean(record::short(&r.id)), seed: r.seed })
                 .collect();
             if !runs.is_empty() {
                 let (row, column) = (text::name(row), text::brief(&column.title));
@@ -332,11 +333,4 @@ fn letters(mut n: usize) -> String {
 /// The first `most` characters.
 pub(super) fn short(text: &str, most: usize) -> String {
     text.chars().take(most).collect()
-}
-
-/// The end of a run's id, which is random and so distinct; the ledger finds a run by it.
-fn tail(id: &str) -> String {
-    let id = text::clean(id);
-    let from = id.chars().count().saturating_sub(8);
-    id.chars().skip(from).collect()
 }

@@ -24,7 +24,7 @@ pub const VERDICT_RULE: &str = "A claim is about a difference: one row or a sum 
     reproduced: the whole interval lies at or below the margin. A claim of practically no difference names the most \
     that counts as none. Reproduced: both one-sided t tests against it reject at 5 %, so that the 90 % interval lies \
     within. Not reproduced: the whole 95 % interval lies outside. Inconclusive: everything else, and always with fewer \
-    than two common seeds, or where all seeds differ by exactly the same amount, since a few that agree by chance say \
+    than two common seeds, or where all seeds differ by the same amount but for rounding, since a few that agree by chance say \
     nothing of their spread; the number of seeds that would decide supposes that mean and spread stay as they are. Each \
     verdict is about its claim alone, with no allowance for how many claims there are. Beside it stand p values. \
     Sign-flip: exact, two-sided, of no difference, supposing no distribution, with the smallest value that this number of \
@@ -80,21 +80,28 @@ pub fn summary(values: &[f64]) -> Option<Summary> {
         return None;
     }
     let n = values.len();
-    let rounding = 1e-9 * values.iter().fold(1.0, |most: f64, value| most.max(value.abs()));
-    let exact = |x: f64| if x.abs() <= rounding { 0.0 } else { x };
+    let exact = without_rounding(values);
     let mean = exact(values.iter().sum::<f64>() / n as f64);
     let sd = (n > 1).then(|| exact((values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1) as f64).sqrt()));
     let ci95 = sd.map(|sd| (mean - half_width(n, sd), mean + half_width(n, sd)));
     Some(Summary { n, mean, sd, ci95 })
 }
 
+/// Makes 0 of what is no more than rounding of values as large as these.
+fn without_rounding(values: &[f64]) -> impl Fn(f64) -> f64 + use<> {
+    let rounding = 1e-9 * values.iter().fold(1.0, |most: f64, value| most.max(value.abs()));
+    move |x| if x.abs() <= rounding { 0.0 } else { x }
+}
+
 /// Compares two rows on common seeds, given the differences (one per seed); none of an empty slice.
 pub fn paired(differences: &[f64]) -> Option<Paired> {
-    let difference = summary(differences)?;
+    let exact = without_rounding(differences);
+    let differences: Vec<f64> = differences.iter().map(|&difference| exact(difference)).collect();
+    let difference = summary(&differences)?;
     Some(Paired {
         difference,
         t_p: difference.sd.filter(|_| !agrees_by_chance(&difference)).and_then(|sd| t_test_p(&difference, sd)),
-        sign_flip_p: sign_flip_p(differences),
+        sign_flip_p: sign_flip_p(&differences),
         sign_flip_floor: 2.0_f64.powi(1 - difference.n as i32).min(1.0),
     })
 }
@@ -377,7 +384,7 @@ mod tests {
             assert_eq!(verdict(&same.difference, Expected::Within(5.0)), Verdict::Inconclusive);
         }
         let none = paired(&[0.1 + 0.2 - 0.3, 0.0, 0.3 - 0.1 - 0.2]).unwrap();
-        assert_eq!((none.difference.mean, none.t_p), (0.0, Some(1.0)));
+        assert_eq!((none.difference.mean, none.t_p, none.sign_flip_p), (0.0, Some(1.0), Some(1.0)));
         assert_eq!(verdict(&none.difference, Expected::AtLeast(0.0)), Verdict::NotReproduced);
     }
 

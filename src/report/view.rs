@@ -7,6 +7,7 @@ use crate::harness::experiment::Row;
 use crate::report::checklist;
 use crate::report::checklist::Answer;
 use crate::report::claims::ClaimResult;
+use crate::report::claims::mark_repeated;
 use crate::report::figures;
 use crate::report::figures::Figure;
 use crate::report::results;
@@ -246,8 +247,14 @@ fn baselines(results: &Results) -> Vec<String> {
     of_row.into_iter().map(|(row, words)| format!("{row}: {}", words.join(", "))).collect()
 }
 
-pub(super) fn tally<'a>(claims: impl Iterator<Item = &'a ClaimResult> + Clone) -> Tally {
+fn tally<'a>(claims: impl Iterator<Item = &'a ClaimResult> + Clone) -> Tally {
     VERDICTS.map(|verdict| claims.clone().filter(|claim| claim.verdict == verdict).count())
+}
+
+/// How many claims of some tables have each verdict, a measurement that these share counted once.
+pub(super) fn tally_of(mut tables: Vec<TableResults>) -> Tally {
+    mark_repeated(&mut tables);
+    tally(tables.iter().flat_map(|table| &table.claims).filter(|claim| claim.same_as.is_none()))
 }
 
 fn claims(table: &TableResults) -> ClaimsView {
@@ -265,11 +272,11 @@ fn claim(table: &TableResults, claim: &ClaimResult) -> ClaimView {
     let column = table.columns.iter().find(|c| c.id == claim.column).map_or(claim.column.as_str(), |c| &c.title);
     let metric = table.metrics.iter().find(|m| m.id == claim.metric).map_or(claim.metric.as_str(), |m| &m.title);
     let unit = text::unit_of_difference(&claim.unit);
-    let of_column = table.columns.iter().any(|c| c.id == claim.column && c.substitute);
-    let place = match (claim.substitute, of_column) {
+    let stand_in = table.columns.iter().any(|c| c.id == claim.column && c.substitute);
+    let place = match (claim.substitute, stand_in) {
         (false, _) => "",
         (true, true) => " on stand-in data",
-        (true, false) => " from other pairs than the paper's",
+        (true, false) => " with other pairs than the paper's",
     };
     let evidence = match claim.difference {
         None if claim.verdict == Verdict::NotTestable => "The table has no such rows or column.".to_string(),

@@ -184,3 +184,19 @@ fn a_missing_set_is_left_out_and_a_damaged_one_is_an_error() {
     let error = place.error(&[&["reproduce", "--table", "transfer", "--quiet"], TINY, &only_missing].concat());
     assert!(error.contains("no dataset `cifar-10`"), "{error}");
 }
+
+#[test]
+fn a_training_that_diverges_costs_no_other() {
+    let place = Place::new();
+    let settings = ["--methods", "vicreg,simclr", "--seeds", "1", "--set", "methods.vicreg.recipe.learning_rate=1000"];
+    let sets = ["--set", "evaluation.sets=[\"synth-10\", \"synth-stl\"]"];
+    let arguments = [&["reproduce", "--table", "transfer"], &TINY[..TINY.len() - 4], &settings, &sets].concat();
+    let error = place.error(&arguments);
+    assert!(error.contains("2 runs came to nothing; the first: transfer synth-10 seed 0 (run "), "{error}");
+    assert!(error.contains("2 of 12 cells need what came to nothing") && error.contains("hint: "), "{error}");
+    let runs = place.json(&["runs", "--json"]);
+    let of = |status: &str| runs.as_array().unwrap().iter().filter(|run| run["status"] == status).count();
+    assert_eq!((of("failed"), of("completed")), (2, 8));
+    let report = fs::read_to_string(place.path().join("reports/quick/report.md")).unwrap();
+    assert!(report.contains("| SimCLR (SP) |") && report.contains("seed 0 failed: "), "{report}");
+}

@@ -60,4 +60,14 @@ fn cells_that_need_a_stage_that_diverged_are_left_out() {
     let error = project.run(false).expect_err("the stage came to nothing");
     assert!(error.what().ends_with("all are one") && error.hint_text() == Some("lower the rate"), "{error}");
     assert_eq!((project.count.cells.load(Ordering::SeqCst), project.statuses()), (1, vec![Status::Failed]));
+    let lines = project.lines.lock().unwrap().clone();
+    assert_eq!(lines.last().map(String::as_str), Some("1 of 2 cells need what came to nothing"), "{lines:?}");
+
+    // Though there is an older copy of the stage, too.
+    let mut project = Project::new();
+    project.count.reckoned = 1.0;
+    project.run(false).unwrap();
+    *project.count.trouble.lock().unwrap() = Some("stage");
+    project.run(true).expect_err("the stage came to nothing");
+    assert_eq!(project.count.cells.load(Ordering::SeqCst), 3);
 }

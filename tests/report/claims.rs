@@ -69,6 +69,20 @@ fn a_part_of_the_papers_set_is_called_a_part() {
 }
 
 #[test]
+fn verdicts_of_other_pairs_say_so_and_the_papers_set_keeps_its_figure() {
+    let mut real = table();
+    (real.substitute, real.columns[0].substitute) = (true, false);
+    let report = markdown(vec![real.clone()], |_| ());
+    let claims = part(&report, "### Linear evaluation: claims", "### How");
+    assert_eq!(claims.matches(" with other pairs than the paper's.**").count(), 1, "{claims}");
+    assert_eq!(claims.matches(" on stand-in data.**").count(), 1, "{claims}");
+    assert!(report.contains("Diamonds: the paper's figures."), "{report}");
+    let of = results(&input(real, records(), &records()));
+    assert!(of.tables[0].claims.iter().all(|claim| claim.substitute));
+    assert!(of.tables[0].cells.iter().all(|cell| cell.substitute == (cell.column != "synth-10")));
+}
+
+#[test]
 fn how_settings_were_chosen_is_told_as_recorded() {
     let report = markdown(vec![table()], |record| {
         let chosen = json!({"key": "how_chosen", "value": "By held-out images", "origin": "defaults.toml:7"});

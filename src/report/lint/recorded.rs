@@ -4,6 +4,7 @@ use crate::harness::experiment::Expected;
 use crate::harness::experiment::Row;
 use crate::harness::record::Record;
 use crate::harness::record::Status;
+use crate::harness::record::short;
 use crate::report::claims::ClaimResult;
 use crate::report::lint::numbers::Number;
 use crate::report::lint::numbers::Role;
@@ -206,12 +207,6 @@ fn within(index: &Index, low: f64, high: f64) -> impl Iterator<Item = usize> + '
     index[from..].iter().take_while(move |(value, _)| *value <= high).map(|(_, i)| *i)
 }
 
-/// The end of a run's id, as lists of runs show it.
-fn short(id: &str) -> String {
-    let from = id.chars().count().saturating_sub(8);
-    text::clean(&id.chars().skip(from).collect::<String>())
-}
-
 fn of_results(results: &Results) -> Vec<Figure> {
     let cells = results.tables.iter().flat_map(|table| table.cells.iter().flat_map(|cell| of_cell(table, cell)));
     let claims = results.tables.iter().flat_map(|table| table.claims.iter().flat_map(|claim| of_claim(table, claim)));
@@ -242,7 +237,7 @@ fn place(table: &TableResults, what: &str, column: &str, metric: &str) -> String
 fn of_cell(table: &TableResults, cell: &Cell) -> Vec<Figure> {
     let row = text::name(&cell.row);
     let of = place(table, &row, &cell.column, &cell.metric);
-    let all: Vec<String> = cell.runs.iter().map(|id| short(id)).collect();
+    let all: Vec<String> = cell.runs.iter().map(|id| text::clean(short(id))).collect();
     let figure = |kind, part: &str, value: f64, runs: &[String]| Figure {
         of: of.clone(),
         part: part.into(),
@@ -323,7 +318,7 @@ fn of_record(table: &TableResults, record: &Record) -> Vec<Figure> {
         of: place(table, &text::name(&record.row), &record.column, metric),
         part: format!("seed {}", record.seed),
         value: *value,
-        runs: vec![short(&record.id)],
+        runs: vec![text::clean(record.short())],
         kind: Kind::Seed,
     };
     record.metrics.iter().filter(known).map(figure).collect()
