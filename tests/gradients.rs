@@ -1,7 +1,7 @@
 //! Gradients of every layer, of whole networks and of the losses: against finite differences, dfdx in f64, and PyTorch.
 
 mod heads; // what heads of methods are made of
-mod optimizers;
+mod optimizers; // against PyTorch, and what each leaves alone
 mod vit; // stochastic depth, and images of another side
 
 use dfdx::prelude::{AsArray, Backward, Cpu as DfdxCpu, Dtype, Tensor as DfdxTensor, Trace};

@@ -136,20 +136,18 @@ fn what_is_frozen_stays_for_its_epochs_and_then_moves() {
     for (name, prefix) in [(Name::Dino, "predictor."), (Name::Swav, "predictor."), (Name::DeepclusterV2, "")] {
         let mut training = Training::start(&settings, &settings.methods.get(name));
         let (start, first_layer) = (training.values(prefix), training.values("conv1"));
-        let furthest = |training: &Training| {
-            training.values(prefix).iter().zip(&start).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
-        };
         for step in 0..2 {
             training.step(step);
         }
-        // SwAV brings its prototypes to unit length before each step, which rounds.
-        assert!(furthest(&training) <= if name == Name::Swav { 1.0 } else { 0.0 }, "{name:?}");
         let after_an_epoch = training.values(prefix);
         if name == Name::Swav {
+            // It brings its prototypes to unit length before each step, which rounds.
             for (row, start) in after_an_epoch.chunks(128).zip(start.chunks(128)) {
                 let length = start.iter().map(|x| x * x).sum::<f32>().sqrt();
                 assert!(row.iter().zip(start).all(|(a, b)| (a - b / length).abs() < 1e-6), "SwAV's prototypes moved");
             }
+        } else {
+            assert!(after_an_epoch == start, "{name:?}: what is frozen moved");
         }
         assert_eq!(training.values("conv1") != first_layer, name != Name::DeepclusterV2, "{name:?}");
         training.step(2);

@@ -29,8 +29,8 @@ pub struct Settings {
     pub recipe: Recipe,
 }
 
-/// Three layers, batch normalisation behind each, the last without parameters (section 3 and the authors' code). Normalisation follows, so the
-/// linear maps need no bias.
+/// Three layers, batch normalisation behind each, the last without parameters (section 3 and the authors' code).
+/// Normalisation follows, so the linear maps need no bias.
 type Projector<const F: usize, const P: usize> = sequence!(
     LinearNoBias<F, P>, BatchNormRelu<P>,
     LinearNoBias<P, P>, BatchNormRelu<P>,

@@ -11,7 +11,7 @@ use statrs::distribution::DiscreteCDF;
 use statrs::distribution::Normal;
 use statrs::distribution::StudentsT;
 
-/// With more pairs than this the sign-flip test is not enumerated (2^20 patterns take a few milliseconds).
+/// With more pairs than this there is no sign-flip test: its smallest p lies far below any that is printed.
 const MOST_PAIRS_ENUMERATED: usize = 20;
 
 /// The rule behind every verdict, in the words that the report prints.
@@ -67,7 +67,7 @@ pub struct Paired {
     /// Two-sided p of the paired t test; none for one pair, where all differ by one amount that is not 0, or where mean or
     /// spread are beyond numbers.
     pub t_p: Option<f64>,
-    /// Two-sided p of the exact sign-flip test; none for more than 20 pairs.
+    /// Two-sided p of the exact sign-flip test; none for more than 20 pairs, or where their sum is beyond numbers.
     pub sign_flip_p: Option<f64>,
     /// The smallest p that the sign-flip test can give with this many pairs, 2 / 2^n.
     pub sign_flip_floor: f64,
@@ -188,20 +188,35 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
 
 /// Two-sided exact sign-flip test: the share of the 2^n sign patterns whose mean is at least as far from zero.
 /// Ties up to rounding count as equal.
+///
+/// A pattern's sum is one of the first half's plus one of the second half's, of which there are 2^(n/2) each: for each of
+/// the first, those of the second that take it far enough lie at the ends of their sorted list.
 fn sign_flip_p(differences: &[f64]) -> Option<f64> {
-    let n = differences.len();
-    if n > MOST_PAIRS_ENUMERATED {
+    if differences.len() > MOST_PAIRS_ENUMERATED {
         return None;
     }
-    let observed = differences.iter().sum::<f64>().abs();
     let tolerance = 1e-12 * differences.iter().map(|d| d.abs()).sum::<f64>();
-    // Flipping all signs gives the same distance from zero, so half of the patterns are enough.
-    let patterns = 1_u32 << (n - 1);
-    let as_far = (0..patterns).filter(|pattern| {
-        let sum: f64 = differences.iter().enumerate().map(|(i, d)| if pattern >> i & 1 == 1 { -d } else { *d }).sum();
-        sum.abs() >= observed - tolerance
+    let far = differences.iter().sum::<f64>().abs() - tolerance;
+    if !far.is_finite() {
+        return None;
+    }
+    if far <= 0.0 {
+        return Some(1.0);
+    }
+    let (first, second) = differences.split_at(differences.len() / 2);
+    let (first, mut second) = (sums_of_signs(first), sums_of_signs(second));
+    second.sort_by(f64::total_cmp);
+    let as_far = first.iter().map(|sum| {
+        let below = second.partition_point(|other| sum + other <= -far);
+        let above = second.len() - second.partition_point(|other| sum + other < far);
+        below + above
     });
-    Some(as_far.count() as f64 / f64::from(patterns))
+    Some(as_far.sum::<usize>() as f64 / (first.len() * second.len()) as f64)
+}
+
+/// The sum under each pattern of signs: 2^n.
+fn sums_of_signs(values: &[f64]) -> Vec<f64> {
+    values.iter().fold(vec![0.0], |sums, value| sums.iter().flat_map(|sum| [sum + value, sum - value]).collect())
 }
 
 /// Half the width of the 95 % t interval of a mean of n values.
@@ -287,6 +302,24 @@ mod tests {
         close(p.sign_flip_p.unwrap(), 0.28125);
         close(p.t_p.unwrap(), 0.2553384418109652);
         close(p.sign_flip_floor, 2.0 / 128.0);
+    }
+
+    #[test]
+    fn sign_flips_are_counted_as_one_by_one() {
+        for n in 1..=11_u32 {
+            for values in [3, 12, 9973] {
+                // Few different values, so that many patterns tie.
+                let value = |i: u32| (f64::from((i * 7919 + n * 3571 + 17) % values) - f64::from(values) / 3.0) / 7.0;
+                let differences: Vec<f64> = (0..n).map(value).collect();
+                let observed = differences.iter().sum::<f64>().abs();
+                let sum = |pattern: u32| -> f64 {
+                    differences.iter().enumerate().map(|(i, d)| if pattern >> i & 1 == 1 { -d } else { *d }).sum()
+                };
+                let as_far = (0..1_u32 << n).filter(|&pattern| sum(pattern).abs() >= observed - 1e-9).count();
+                assert_eq!(sign_flip_p(&differences), Some(as_far as f64 / f64::from(1 << n)), "{differences:?}");
+            }
+        }
+        assert_eq!((sign_flip_p(&[1.0; 20]), sign_flip_p(&[1.0; 21])), (Some(2.0_f64.powi(-19)), None));
     }
 
     // statsmodels' multipletests(method="holm") written out with NumPy: [.01, .04, .03, .005] -> [.03, .06, .06, .02]

@@ -344,8 +344,8 @@ impl Sheet {
             "{measured}{rows} Pretraining, unless a row \
              says otherwise: {} epochs on {} pairs ({} categories, {} each) from {source}; SP pairs two images of one \
              category, AP the first image of each such pair with itself (the paper makes AP's second element by crop, \
-             rotation, flip and colour jitter before the transformations of training). Encoder {} with stem {} at {}x{} pixels. The \
-             paper trains for 200 to 800 epochs on 29,359 pairs.",
+             rotation, flip and colour jitter before the transformations of training). Encoder {} with stem {} at \
+             {}x{} pixels. The paper trains for 200 to 800 epochs on 29,359 pairs.",
             settings.pretrain.epochs,
             pairs.categories * pairs.per_category,
             pairs.categories,
