@@ -182,17 +182,51 @@ pub struct DataRef {
     pub licence: String,
 }
 
-/// Which items of a test set were right, in the set's order: what tests on paired items need. Written as the number of
-/// items, a colon and the items' bits, four in a hexadecimal digit, the first in its highest bit.
+/// Which items of a test set were right, in the set's order: what tests on paired items need. Written, and kept in
+/// memory, as the number of items, a colon and the items' bits, four in a hexadecimal digit, the first in its highest
+/// bit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Hits(pub Vec<bool>);
+pub struct Hits {
+    items: usize,
+    /// Hexadecimal; the last has zeros after the last item.
+    digits: String,
+}
+
+impl Hits {
+    /// Of how many items.
+    pub fn items(&self) -> usize {
+        self.items
+    }
+
+    /// How many items were right.
+    pub fn right(&self) -> usize {
+        self.fours().map(|four| four.count_ones() as usize).sum()
+    }
+
+    /// How many items were right here and wrong there; `None` where these are not as many items.
+    pub fn only_here(&self, there: &Self) -> Option<usize> {
+        let only = self.fours().zip(there.fours()).map(|(here, there)| (here & !there).count_ones() as usize);
+        (self.items == there.items).then(|| only.sum())
+    }
+
+    fn fours(&self) -> impl Iterator<Item = u32> {
+        self.digits.chars().map(|digit| digit.to_digit(16).expect("digits are hexadecimal"))
+    }
+}
+
+impl FromIterator<bool> for Hits {
+    fn from_iter<T: IntoIterator<Item = bool>>(items: T) -> Self {
+        let items: Vec<bool> = items.into_iter().collect();
+        let digit = |four: &[bool]| (0..4).fold(0, |digit, i| 2 * digit + u32::from(*four.get(i).unwrap_or(&false)));
+        let digits = items.chunks(4).filter_map(|four| char::from_digit(digit(four), 16)).collect();
+        Self { items: items.len(), digits }
+    }
+}
 
 impl From<Hits> for String {
-    fn from(Hits(items): Hits) -> Self {
-        let digit = |four: &[bool]| (0..4).fold(0, |digit, i| 2 * digit + u32::from(*four.get(i).unwrap_or(&false)));
-        let digits = items.chunks(4).filter_map(|four| char::from_digit(digit(four), 16));
-        format!("{}:{}", items.len(), digits.collect::<String>())
+    fn from(Hits { items, digits }: Hits) -> Self {
+        format!("{items}:{digits}")
     }
 }
 
@@ -200,14 +234,15 @@ impl TryFrom<String> for Hits {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let wrong = || format!("not items: `{}`", text.chars().take(20).collect::<String>());
-        let (count, digits) = text.split_once(':').ok_or_else(wrong)?;
-        let count: usize = count.parse().map_err(|_| wrong())?;
-        let digits = digits.chars().map(|c| c.to_digit(16)).collect::<Option<Vec<u32>>>().ok_or_else(wrong)?;
-        if digits.len() != count.div_ceil(4) {
-            return Err(wrong());
-        }
-        Ok(Self((0..count).map(|i| digits[i / 4] >> (3 - i % 4) & 1 == 1).collect()))
+        let read = || {
+            let (items, digits) = text.split_once(':')?;
+            let items: usize = items.parse().ok()?;
+            let whole = digits.len() == items.div_ceil(4) && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            let beyond = (4 * digits.len()).checked_sub(items)?;
+            let last = digits.chars().last().and_then(|digit| digit.to_digit(16)).unwrap_or(0);
+            (whole && last.trailing_zeros() as usize >= beyond).then(|| Self { items, digits: digits.to_owned() })
+        };
+        read().ok_or_else(|| format!("not items: `{}`", text.chars().take(20).collect::<String>()))
     }
 }
 

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::fs::File;
 use std::fs::TryLockError;
+use std::io::Read;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -114,7 +115,9 @@ impl Ledger {
         let paths = self.paths()?;
         let read: Vec<Result<Record, Problem>> = paths
             .par_iter()
-            .map(|path| self.read(path).map_err(|error| Problem { file: path.clone(), what: error.what().to_owned() }))
+            .map_init(String::new, |text, path| {
+                self.read(path, text).map_err(|error| Problem { file: path.clone(), what: error.what().to_owned() })
+            })
             .collect();
         let (mut records, mut problems) = (Vec::new(), Vec::new());
         for result in read {
@@ -137,7 +140,7 @@ impl Ledger {
         };
         let found: Vec<&PathBuf> = paths.iter().filter(matches).collect();
         match found.as_slice() {
-            [path] => self.read(path).map_err(|error| error.context(path.display())),
+            [path] => self.read(path, &mut String::new()).map_err(|error| error.context(path.display())),
             [] => {
                 Err(Error::new(format!("no run `{part}` in {}", self.dir.display())).hint("`sempair runs` lists all"))
             }
@@ -199,12 +202,13 @@ impl Ledger {
         Ok(paths)
     }
 
-    /// The record in a file; a run that says it runs and is not alive was killed.
-    fn read(&self, path: &Path) -> Result<Record> {
-        let mut record = Self::parse(path)?;
+    /// The record in a file; a run that says it runs and is not alive was killed. `text` is where files are read to: one
+    /// place for many files saves the system from giving and taking memory for each.
+    fn read(&self, path: &Path, text: &mut String) -> Result<Record> {
+        let mut record = Self::parse(path, text)?;
         if record.status == Status::Running && !self.is_alive(&record.id) {
             // Unless it ended between the two looks: its end is written before its lock is free.
-            record = Self::parse(path)?;
+            record = Self::parse(path, text)?;
             if record.status == Status::Running {
                 record.status = Status::Killed;
             }
@@ -212,12 +216,14 @@ impl Ledger {
         Ok(record)
     }
 
-    fn parse(path: &Path) -> Result<Record> {
+    fn parse(path: &Path, text: &mut String) -> Result<Record> {
         let kind = std::fs::symlink_metadata(path).context("cannot read it")?;
         if !kind.is_file() || kind.len() > MAX_BYTES {
             return Err(Error::new("not a plain file of a record's size"));
         }
-        let record = Record::parse(&std::fs::read_to_string(path).context("cannot read it")?)?;
+        text.clear();
+        File::open(path).and_then(|mut file| file.read_to_string(text)).context("cannot read it")?;
+        let record = Record::parse(text)?;
         if record.id != stem(path) {
             return Err(Error::new(format!("a copy: the record inside is `{}`", record.id)));
         }
@@ -280,7 +286,8 @@ impl Watch<'_> {
     /// Reads what is new, and returns the keys that are being run.
     fn look(&mut self) -> Result<HashSet<String>> {
         let paths: Vec<PathBuf> = self.ledger.paths()?.into_iter().filter(|path| !self.ended.contains(path)).collect();
-        let records: Vec<Option<Record>> = paths.par_iter().map(|path| self.ledger.read(path).ok()).collect();
+        let records: Vec<Option<Record>> =
+            paths.par_iter().map_init(String::new, |text, path| self.ledger.read(path, text).ok()).collect();
         let mut running = HashSet::new();
         // In order of the paths, which is that of time: the newest is kept.
         for (path, record) in paths.into_iter().zip(records) {

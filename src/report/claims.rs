@@ -170,16 +170,10 @@ pub(super) fn contrast(plus: &[&Cell], minus: &[&Cell]) -> (Vec<f64>, Vec<u64>) 
 /// Seed by seed, where both rows recorded which of the same number of items were right.
 fn mcnemar(plus: &Cell, minus: &Cell) -> Vec<McNemar> {
     let of_seed = |(&seed, hits): (&u64, &Option<Hits>)| {
-        let Hits(plus) = hits.as_ref()?;
-        let Hits(minus) = minus.hits[minus.seeds.iter().position(|s| *s == seed)?].as_ref()?;
-        let only = |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| **a && !**b).count();
-        let (plus_only, minus_only) = (only(plus, minus), only(minus, plus));
-        (plus.len() == minus.len()).then(|| McNemar {
-            seed,
-            plus_only,
-            minus_only,
-            p: stats::mcnemar_p(plus_only, minus_only),
-        })
+        let plus = hits.as_ref()?;
+        let minus = minus.hits[minus.seeds.iter().position(|s| *s == seed)?].as_ref()?;
+        let (plus_only, minus_only) = (plus.only_here(minus)?, minus.only_here(plus)?);
+        Some(McNemar { seed, plus_only, minus_only, p: stats::mcnemar_p(plus_only, minus_only) })
     };
     plus.seeds.iter().zip(&plus.hits).filter_map(of_seed).collect()
 }

@@ -8,10 +8,10 @@ use crate::report::results;
 use crate::report::results::Input;
 use crate::report::results::Results;
 use crate::report::results::TableResults;
-use crate::report::select::Selection;
 use crate::report::text;
 use crate::report::view;
 use crate::report::view::ReportView;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
@@ -36,20 +36,20 @@ pub struct Rendered {
 /// Nothing is written before everything is rendered, and each file is renamed into place, so that a reader never sees
 /// half a file. Files of an earlier report that this one does not have stay.
 pub fn render(input: &Input, out_dir: &Path) -> Result<Rendered> {
-    let results = results::results(input);
-    let selections: Vec<Selection> = input.tables.iter().map(|(table, runs)| Selection::new(table, runs)).collect();
+    let selections = results::selections(input);
+    let results = results::of(input, &selections);
     let view = view::view(&results, &selections)?;
     let mut files = contents(&results, &view)?;
-    // The page comes last: once it is new, everything it speaks of is.
-    let page = files.remove(Path::new("report.html"));
-    for (name, text) in
-        files.iter().map(|(n, t)| (n.as_path(), t)).chain(page.iter().map(|p| (Path::new("report.html"), p)))
-    {
+    let write = |(name, text): (&PathBuf, &String)| {
         files::write_whole(&out_dir.join(name), text.as_bytes())
-            .map_err(|error| error.hint("choose another folder with `--out DIR`"))?;
-    }
-    let names = files.into_keys().chain([PathBuf::from("report.html")]).collect();
-    Ok(Rendered { dir: out_dir.to_path_buf(), files: names, results, view })
+            .map_err(|error| error.hint("choose another folder with `--out DIR`"))
+    };
+    // The page comes last: once it is new, everything it speaks of is. The disk takes many files at once.
+    let page = files.remove_entry(Path::new("report.html"));
+    files.par_iter().try_for_each(write)?;
+    page.iter().try_for_each(|(name, text)| write((name, text)))?;
+    files.extend(page);
+    Ok(Rendered { dir: out_dir.to_path_buf(), files: files.into_keys().collect(), results, view })
 }
 
 /// Every file of a report, by name.
@@ -59,10 +59,9 @@ pub(super) fn contents(results: &Results, view: &ReportView) -> Result<BTreeMap<
     let fill = |name: &str, context: &tera::Context| {
         tera.render(name, context).map_err(|e| Error::new(format!("template {name}: {}", with_sources(&e))))
     };
-    let mut files = BTreeMap::new();
-    files.insert("report.html".into(), fill("report.html", &context)?);
-    files.insert("report.md".into(), fill("report.md", &context)?);
-    files.insert("main.tex".into(), fill("main.tex", &context)?);
+    let pages = ["report.html", "report.md", "main.tex"].into_par_iter();
+    let pages = pages.map(|name| Ok((PathBuf::from(name), fill(name, &context)?)));
+    let mut files = pages.collect::<Result<BTreeMap<_, _>>>()?;
     files.insert("results.json".into(), serde_json::to_string_pretty(results).context("writing results.json")? + "\n");
     for (table, facts) in view.tables.iter().zip(&results.tables) {
         let mut context = tera::Context::from_serialize(table).context("filling a table")?;

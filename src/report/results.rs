@@ -14,6 +14,7 @@ use crate::report::claims::mark_repeated;
 use crate::report::select;
 use crate::report::select::Selection;
 use crate::report::stats;
+use rayon::prelude::*;
 use serde::Serialize;
 use serde::Serializer;
 use std::cmp::Reverse;
@@ -187,7 +188,16 @@ pub struct Machine {
 
 /// Computes the facts of a report. Pure: equal inputs give equal results in whatever order the records come.
 pub fn results(input: &Input) -> Results {
-    let selections: Vec<Selection> = input.tables.iter().map(|(table, runs)| Selection::new(table, runs)).collect();
+    of(input, &selections(input))
+}
+
+/// The runs of each table.
+pub(super) fn selections(input: &Input) -> Vec<Selection<'_>> {
+    input.tables.par_iter().map(|(table, runs)| Selection::new(table, runs)).collect()
+}
+
+/// The same of its [`selections`].
+pub(super) fn of(input: &Input, selections: &[Selection]) -> Results {
     let mut excluded: Vec<Excluded> = input
         .excluded
         .iter()
@@ -196,8 +206,8 @@ pub fn results(input: &Input) -> Results {
     excluded.extend(selections.iter().flat_map(|s| s.excluded.iter().cloned()));
     excluded.sort();
     excluded.dedup();
-    let used = used(&selections);
-    let mut tables: Vec<TableResults> = selections.iter().map(|s| table_results(s, &input.all_records)).collect();
+    let used = used(selections);
+    let mut tables: Vec<TableResults> = selections.par_iter().map(|s| table_results(s, &input.all_records)).collect();
     mark_repeated(&mut tables);
     Results {
         schema: "sempair.results/1",
@@ -298,10 +308,7 @@ fn cell(selection: &Selection, row: &Row, baseline: bool, column: &Column, metri
             cell.hits.push(record.hits.get(&metric.id).cloned());
         }
     }
-    let wilson = |hits: &Option<Hits>| {
-        let Hits(items) = hits.as_ref()?;
-        stats::wilson(items.iter().filter(|right| **right).count(), items.len())
-    };
+    let wilson = |hits: &Option<Hits>| hits.as_ref().and_then(|hits| stats::wilson(hits.right(), hits.items()));
     cell.wilson95 = cell.hits.iter().map(wilson).collect::<Option<_>>().unwrap_or_default();
     if let Some(summary) = stats::summary(&cell.values) {
         cell.mean = Some(summary.mean);

@@ -26,6 +26,7 @@ use crate::report::sources::SettingsView;
 use crate::report::stats::Verdict;
 use crate::report::text;
 use crate::report::text::sentence;
+use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -163,7 +164,7 @@ pub(super) struct CellView {
 
 /// Words for everything in the results and the runs behind them.
 pub(super) fn view(results: &Results, selections: &[Selection]) -> Result<ReportView> {
-    let of_tables = || results.tables.iter().zip(selections);
+    let of_tables = || results.tables.par_iter().zip(selections);
     let figures: Result<Vec<Vec<Figure>>> =
         of_tables().map(|(table, selection)| figures::figures(selection, table)).collect();
     let figures = figures?;

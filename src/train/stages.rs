@@ -448,7 +448,7 @@ fn probe(settings: &Settings, train: &Features, test: &Features, seed: u64, dir:
     let knn = eval::knn(train, test, settings.probe.neighbours, temperature)?;
     let hits = [(TOP1, &linear.predictions), (KNN, &knn.predictions)].map(|(metric, predictions)| {
         let right = predictions.iter().zip(&test.labels).map(|(prediction, label)| prediction == label);
-        (metric.to_string(), Hits(right.collect()))
+        (metric.to_string(), right.collect())
     });
     let result = Probe {
         linear: linear.accuracy,

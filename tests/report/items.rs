@@ -6,7 +6,7 @@ use super::*;
 
 /// A run of one seed that was right on the first `right` of 100 items, but wrong on the first `wrong`.
 fn with_hits(row: &Row, wrong: usize, right: usize) -> Record {
-    let hits = Hits((0..100).map(|i| i >= wrong && i < right).collect());
+    let hits = (0..100).map(|i| i >= wrong && i < right).collect();
     let mut record = record(row, "synth-10", 0);
     record.metrics.insert("top1".into(), (right - wrong) as f64);
     record.hits.insert("top1".into(), hits);
@@ -37,12 +37,15 @@ fn one_seed_has_wilsons_interval_and_mcnemars_test_over_its_items() {
 
 #[test]
 fn which_items_were_right_is_written_in_few_letters() {
-    for items in [vec![], vec![true], vec![true, false, true, true, false], vec![false; 9]] {
-        let text = serde_json::to_string(&Hits(items.clone())).unwrap();
-        assert_eq!(serde_json::from_str::<Hits>(&text).unwrap(), Hits(items));
+    let hits = |bits: &str| bits.bytes().map(|bit| bit == b'1').collect::<Hits>();
+    for (bits, text) in [("", "0:"), ("1", "1:8"), ("10110", "5:b0"), ("101101", "6:b4"), ("000000000", "9:000")] {
+        assert_eq!(String::from(hits(bits)), text);
+        assert_eq!(serde_json::from_value::<Hits>(text.into()).unwrap(), hits(bits));
+        assert_eq!((hits(bits).items(), hits(bits).right()), (bits.len(), bits.matches('1').count()));
     }
-    assert_eq!(String::from(Hits(vec![true, false, true, true, false, true])), "6:b4");
-    for wrong in ["\"\"", "\"5:b\"", "\"4:g\"", "\"-1:\"", "\"b\"", "\"4:\u{e9}\"", "\"99999999999999999999:0\""] {
-        assert!(serde_json::from_str::<Hits>(wrong).is_err(), "{wrong}");
+    assert_eq!(hits("110011").only_here(&hits("101010")), Some(2));
+    assert_eq!(hits("11").only_here(&hits("101")), None);
+    for wrong in ["", "5:b", "5:b4", "4:g", "-1:", "b", "4:\u{e9}", "99999999999999999999:0", "18446744073709551615:"] {
+        assert!(serde_json::from_value::<Hits>(wrong.into()).is_err(), "{wrong}");
     }
 }
