@@ -74,10 +74,10 @@ impl Settings {
         start: &Start<D>,
         head: BuildHead<D, P, P>,
     ) -> Result<Box<dyn Learner<D>>> {
-        // An epoch leaves out the pairs that fill no last batch, so this many are known after the first.
+        // A pass leaves out the pairs that fill no last batch, so this many are known after the one before the first epoch.
         let known = start.pairs / start.batch * start.batch;
         if let Some(clusters) = self.clusters.iter().find(|&&clusters| clusters > known) {
-            return Err(Error::new(format!("{clusters} clusters of the {known} pairs that an epoch sees"))
+            return Err(Error::new(format!("{clusters} clusters of the {known} pairs that a pass sees"))
                 .hint(format!("ask for at most {known} in each head: `--set 'methods.deepcluster-v2.clusters=[{known}]'`")));
         }
         Ok(Box::new(DeepclusterV2 {
@@ -94,8 +94,7 @@ struct DeepclusterV2<D: tensor::Device, const P: usize> {
     network: Network<D, P, P>,
     /// Of first views, and of second views.
     memories: [Memory; 2],
-    /// Of this epoch. In the first there is none: it fills the memories, and the network stays as it is (the authors make a
-    /// pass over the data before the first epoch for the same purpose; here it is one of the epochs, with a loss of 0).
+    /// Of this epoch.
     heads: Vec<Clusters>,
     draws: Key,
     settings: Settings,
@@ -106,25 +105,25 @@ impl<D: tensor::Device, const P: usize> Learner<D> for DeepclusterV2<D, P> {
         &self.network
     }
 
+    /// The first epoch's clusters are those of projections by the network as it was initialised (the authors' code).
+    fn remembers(&self) -> bool {
+        true
+    }
+
+    fn remember(&mut self, batch: &Batch<'_>) {
+        let pass = self.network.embed(batch.images, &[]);
+        write(&mut self.memories, batch.pairs, &pass.z);
+    }
+
     fn step(&mut self, batch: &Batch<'_>, at: Moment) -> f64 {
-        if at.begins_epoch() && at.epoch() > 0 {
+        if at.begins_epoch() {
             self.heads = cluster_heads(&self.memories, &self.settings.clusters, self.draws.at(at.epoch() as u64));
         }
-        let slots: Vec<usize> = batch.pairs.iter().map(|&pair| pair as usize).collect();
         let pass = self.network.embed(batch.images, &[]);
-        for (memory, views) in self.memories.iter_mut().zip(pass.z.chunks(slots.len() * P)) {
-            memory.write(&slots, views);
-        }
-        if self.heads.is_empty() {
-            return 0.0;
-        }
+        let slots = write(&mut self.memories, batch.pairs, &pass.z);
         let graded = graded(&pass.p, P, &slots, &self.heads, self.settings.temperature);
         pass.backward(&graded.gradient);
         graded.value
-    }
-
-    fn frozen(&self) -> Option<(&'static str, usize)> {
-        Some(("", 1))
     }
 
     fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
@@ -176,6 +175,15 @@ impl Memory {
             self.rows[slot * self.dim..][..self.dim].copy_from_slice(row);
         }
     }
+}
+
+/// Keeps the projections (2N, P), all first views before all second ones, of these pairs, and returns their slots.
+fn write(memories: &mut [Memory; 2], pairs: &[u32], projections: &[f32]) -> Vec<usize> {
+    let slots: Vec<usize> = pairs.iter().map(|&pair| pair as usize).collect();
+    for (memory, views) in memories.iter_mut().zip(projections.chunks(projections.len() / 2)) {
+        memory.write(&slots, views);
+    }
+    slots
 }
 
 /// The clusters of one head.

@@ -229,6 +229,14 @@ impl Moment {
 pub trait Learner<D: Device> {
     /// The network that learns; gradients are in its parameters.
     fn network(&self) -> &dyn AnyNetwork<D>;
+    /// Whether it is to be shown each pair once before the first epoch.
+    fn remembers(&self) -> bool {
+        false
+    }
+    /// Takes in a batch of that pass, from which nothing is learned.
+    fn remember(&mut self, batch: &Batch<'_>) {
+        let _ = batch;
+    }
     /// Adds the gradients of the loss, and gives its value.
     fn step(&mut self, batch: &Batch<'_>, at: Moment) -> f64;
     /// What follows the optimiser's step.

@@ -89,12 +89,17 @@ pub fn time_steps(
     let images = pixels(2 * pairs, model.image);
     let crops = pixels(method.crops().count() * pairs, model.image / 2);
     let slots: Vec<u32> = (0..(WARM_UP * pairs) as u32).collect();
+    let batch = |step: usize| {
+        let chosen = &slots[step % WARM_UP * pairs..][..pairs];
+        Batch { images: &images, crops: &crops, pairs: chosen, categories: chosen }
+    };
+    if learner.remembers() {
+        (0..WARM_UP).for_each(|step| learner.remember(&batch(step)));
+    }
     let mut step = |moment: Moment| {
-        let chosen = &slots[moment.step % WARM_UP * pairs..][..pairs];
-        let batch = Batch { images: &images, crops: &crops, pairs: chosen, categories: chosen };
         let start = Instant::now();
         learner.network().backbone().parameters().clear_gradients();
-        learner.step(&batch, moment);
+        learner.step(&batch(moment.step), moment);
         descend(&mut *learner, &mut optimizer, bound, pace, moment);
         start.elapsed().as_secs_f64()
     };

@@ -147,6 +147,7 @@ pub fn pretrain(run: &Pretraining, precision: Precision, material: Material, aro
     let images = witnesses.images(&source.set, &pipeline);
     let batches = Batches::new(Arc::new(source), Arc::new(pipeline), run.pretrain.batch, run.seed)?;
     let mut training = Training::start(run, precision, &batches, around, images)?;
+    training.remember(&batches)?;
     let steps = batches.steps_per_epoch();
     let total = run.pretrain.epochs * steps;
     let pairs = run.pretrain.batch as u64;
@@ -186,6 +187,11 @@ fn descend(learner: &mut dyn Learner<Cpu>, optimizer: &mut Optimizer<Cpu>, bound
         optimizer.step(&mut parameters, pace);
     }
     learner.moved(at);
+}
+
+/// A batch as methods see it.
+fn of_method(batch: &batches::Batch) -> Batch<'_> {
+    Batch { images: &batch.views, crops: &batch.crops, pairs: &batch.chosen, categories: &batch.categories }
 }
 
 struct Training<'a> {
@@ -245,6 +251,23 @@ impl<'a> Training<'a> {
         })
     }
 
+    /// Before the first step, shows each pair to a method that asks for it, in views of an epoch that is never reached.
+    fn remember(&mut self, batches: &Batches) -> Result<()> {
+        if self.position.steps_done(self.steps_per_epoch) > 0 || !self.learner.remembers() {
+            return Ok(());
+        }
+        let mut pass = batches.epoch(self.run.pretrain.epochs, 0);
+        while let Some(batch) = pass.next() {
+            self.learner.remember(&of_method(&batch));
+            pass.give_back(batch);
+            if self.around.interrupt.requested() {
+                return Err(Error::interrupted("stopped before the first epoch of the pretraining")
+                    .hint("run the same command again"));
+            }
+        }
+        Ok(())
+    }
+
     fn step(&mut self, batch: &batches::Batch) -> Result<f64> {
         let step = self.position.steps_done(self.steps_per_epoch);
         let moment = Moment {
@@ -261,10 +284,7 @@ impl<'a> Training<'a> {
                 drop_path: self.run.model.drop_path,
             });
         }
-        let value = self.learner.step(
-            &Batch { images: &batch.views, crops: &batch.crops, pairs: &batch.chosen, categories: &batch.categories },
-            moment,
-        );
+        let value = self.learner.step(&of_method(batch), moment);
         if !value.is_finite() {
             let Position { epoch, step, .. } = self.position;
             return Err(Error::diverged(format!(
@@ -384,8 +404,9 @@ mod tests {
             let images = vec![0.5; 2 * batch * side * side * 3];
             let crops = vec![0.5; method.crops().count() * batch * (side / 2) * (side / 2) * 3];
             let pairs: Vec<u32> = (0..batch as u32).collect();
+            let batch = Batch { images: &images, crops: &crops, pairs: &pairs, categories: &pairs };
+            learner.remember(&batch);
             let mut step = |step| {
-                let batch = Batch { images: &images, crops: &crops, pairs: &pairs, categories: &pairs };
                 learner.step(&batch, Moment { step, steps: 8, steps_per_epoch: 1 });
             };
             (0..3).for_each(&mut step);
