@@ -237,7 +237,8 @@ impl TryFrom<String> for Hits {
         let read = || {
             let (items, digits) = text.split_once(':')?;
             let items: usize = items.parse().ok()?;
-            let whole = digits.len() == items.div_ceil(4) && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            let is_digit = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+            let whole = digits.len() == items.div_ceil(4) && digits.bytes().all(is_digit);
             let beyond = (4 * digits.len()).checked_sub(items)?;
             let last = digits.chars().last().and_then(|digit| digit.to_digit(16)).unwrap_or(0);
             (whole && last.trailing_zeros() as usize >= beyond).then(|| Self { items, digits: digits.to_owned() })

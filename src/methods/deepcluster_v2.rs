@@ -2,8 +2,8 @@
 //! <https://arxiv.org/abs/2006.09882>, appendix; after Caron et al. 2018, "Deep Clustering for Unsupervised Learning of
 //! Visual Features", <https://arxiv.org/abs/1807.05520>.
 //!
-//! Before an epoch the projections of the last one are clustered; in the epoch each view is to be classified into the
-//! cluster of its slot, with the centroids as weights that do not learn.
+//! Before an epoch the projections of the last one are clustered, before the first those of a pass for that purpose; in
+//! the epoch each view is to be classified into the cluster of its slot, with the centroids as weights that do not learn.
 //!
 //! Semantic pairs: a slot belongs to a pair, in a memory for each view: the first holds the pairs' first images, the second
 //! their second images. A head's clusters come from one memory, heads taking turns, and are the targets of both views:
@@ -74,7 +74,7 @@ impl Settings {
         start: &Start<D>,
         head: BuildHead<D, P, P>,
     ) -> Result<Box<dyn Learner<D>>> {
-        // A pass leaves out the pairs that fill no last batch, so this many are known after the one before the first epoch.
+        // A pass leaves out the pairs that fill no last batch, so this many are known before the first epoch.
         let known = start.pairs / start.batch * start.batch;
         if let Some(clusters) = self.clusters.iter().find(|&&clusters| clusters > known) {
             return Err(Error::new(format!("{clusters} clusters of the {known} pairs that a pass sees"))
@@ -105,13 +105,13 @@ impl<D: tensor::Device, const P: usize> Learner<D> for DeepclusterV2<D, P> {
         &self.network
     }
 
-    /// The first epoch's clusters are those of projections by the network as it was initialised (the authors' code).
     fn remembers(&self) -> bool {
         true
     }
 
+    /// By the network as it was initialised, one view at a time (the authors' code); a transformer leaves out no path.
     fn remember(&mut self, batch: &Batch<'_>) {
-        let pass = self.network.embed(batch.images, &[]);
+        let pass = self.network.embed_views(batch.images);
         write(&mut self.memories, batch.pairs, &pass.z);
     }
 

@@ -229,11 +229,11 @@ impl Moment {
 pub trait Learner<D: Device> {
     /// The network that learns; gradients are in its parameters.
     fn network(&self) -> &dyn AnyNetwork<D>;
-    /// Whether it is to be shown each pair once before the first epoch.
+    /// Whether it is to be shown the pairs of an epoch before the first one.
     fn remembers(&self) -> bool {
         false
     }
-    /// Takes in a batch of that pass, from which nothing is learned.
+    /// Takes in a batch of that pass. Nothing is learned from it: of the network only running statistics move.
     fn remember(&mut self, batch: &Batch<'_>) {
         let _ = batch;
     }

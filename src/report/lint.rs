@@ -11,7 +11,6 @@ use crate::report::pages;
 use crate::report::results;
 use crate::report::results::Input;
 use crate::report::results::Results;
-use crate::report::select::Selection;
 use crate::report::text;
 use crate::report::view;
 use manuscript::Manuscript;
@@ -191,7 +190,7 @@ fn checked_tables(tables: &[WrittenTable], now: &Input, results: &Results) -> Re
     if tables.is_empty() {
         return Ok(Vec::new());
     }
-    let selections: Vec<Selection> = now.tables.iter().map(|(table, runs)| Selection::new(table, runs)).collect();
+    let selections = results::selections(now);
     let files = pages::contents(results, &view::view(results, &selections)?)?;
     let check = |table: &WrittenTable| {
         let rendered = files.get(&Path::new("tables").join(&table.id).with_extension("tex"));

@@ -32,3 +32,11 @@ pub use results::Machine;
 pub use results::Results;
 pub use results::TableResults;
 pub use results::results;
+
+use crate::error::Result;
+use rayon::iter::ParallelIterator;
+
+/// What is made side by side, or the first of its errors.
+fn in_order<T: Send>(made: impl ParallelIterator<Item = Result<T>>) -> Result<Vec<T>> {
+    made.collect::<Vec<_>>().into_iter().collect()
+}

@@ -4,6 +4,7 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
 use crate::files;
+use crate::report::in_order;
 use crate::report::results;
 use crate::report::results::Input;
 use crate::report::results::Results;
@@ -46,7 +47,7 @@ pub fn render(input: &Input, out_dir: &Path) -> Result<Rendered> {
     };
     // The page comes last: once it is new, everything it speaks of is. The disk takes many files at once.
     let page = files.remove_entry(Path::new("report.html"));
-    files.par_iter().try_for_each(write)?;
+    in_order(files.par_iter().map(write))?;
     page.iter().try_for_each(|(name, text)| write((name, text)))?;
     files.extend(page);
     Ok(Rendered { dir: out_dir.to_path_buf(), files: files.into_keys().collect(), results, view })
@@ -60,8 +61,8 @@ pub(super) fn contents(results: &Results, view: &ReportView) -> Result<BTreeMap<
         tera.render(name, context).map_err(|e| Error::new(format!("template {name}: {}", with_sources(&e))))
     };
     let pages = ["report.html", "report.md", "main.tex"].into_par_iter();
-    let pages = pages.map(|name| Ok((PathBuf::from(name), fill(name, &context)?)));
-    let mut files = pages.collect::<Result<BTreeMap<_, _>>>()?;
+    let pages = in_order(pages.map(|name| Ok((PathBuf::from(name), fill(name, &context)?))))?;
+    let mut files = BTreeMap::from_iter(pages);
     files.insert("results.json".into(), serde_json::to_string_pretty(results).context("writing results.json")? + "\n");
     for (table, facts) in view.tables.iter().zip(&results.tables) {
         let mut context = tera::Context::from_serialize(table).context("filling a table")?;

@@ -196,7 +196,7 @@ pub(super) fn selections(input: &Input) -> Vec<Selection<'_>> {
     input.tables.par_iter().map(|(table, runs)| Selection::new(table, runs)).collect()
 }
 
-/// The same of its [`selections`].
+/// The facts of a report from the runs already selected for each table.
 pub(super) fn of(input: &Input, selections: &[Selection]) -> Results {
     let mut excluded: Vec<Excluded> = input
         .excluded

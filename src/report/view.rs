@@ -10,6 +10,7 @@ use crate::report::claims::ClaimResult;
 use crate::report::claims::mark_repeated;
 use crate::report::figures;
 use crate::report::figures::Figure;
+use crate::report::in_order;
 use crate::report::results;
 use crate::report::results::Cell;
 use crate::report::results::Excluded;
@@ -165,9 +166,7 @@ pub(super) struct CellView {
 /// Words for everything in the results and the runs behind them.
 pub(super) fn view(results: &Results, selections: &[Selection]) -> Result<ReportView> {
     let of_tables = || results.tables.par_iter().zip(selections);
-    let figures: Result<Vec<Vec<Figure>>> =
-        of_tables().map(|(table, selection)| figures::figures(selection, table)).collect();
-    let figures = figures?;
+    let figures = in_order(of_tables().map(|(table, selection)| figures::figures(selection, table)))?;
     let (runs, settings) = sources::runs(results, selections, &figures);
     let tables = of_tables().zip(figures);
     let tables = tables.map(|((table, selection), figures)| table_view(results, table, selection, figures)).collect();

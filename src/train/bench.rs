@@ -103,14 +103,12 @@ pub fn time_steps(
         descend(&mut *learner, &mut optimizer, bound, pace, moment);
         start.elapsed().as_secs_f64()
     };
-    // An epoch, and the first step of the next; the steps that count are of one epoch.
-    let steps_per_epoch = WARM_UP.max(steps + 1);
-    for index in (0..WARM_UP).chain([steps_per_epoch]) {
-        step(Moment { step: index, steps: 2 * steps_per_epoch, steps_per_epoch });
+    let steps_per_epoch = WARM_UP + steps;
+    let mut step = |index| step(Moment { step: index, steps: steps_per_epoch, steps_per_epoch });
+    for index in 0..WARM_UP {
+        step(index);
     }
     profile::start();
-    let seconds = (1..=steps)
-        .map(|index| step(Moment { step: steps_per_epoch + index, steps: 2 * steps_per_epoch, steps_per_epoch }))
-        .collect();
+    let seconds = (WARM_UP..steps_per_epoch).map(step).collect();
     Ok(Steps { precision, seconds, profile: profile::take() })
 }

@@ -32,7 +32,10 @@ pub(super) fn pretraining(settings: &Settings, kind: Kind) -> f64 {
     };
     let of_pair = (2.0 + small + target) * image(settings);
     let of_step = STEP * slowness(settings.precision.resolve());
+    // DeepCluster sees all pairs once more before it learns.
+    let before = if settings.method == Name::DeepclusterV2 { 2.0 * FORWARD * image(settings) } else { 0.0 };
     settings.pretrain.epochs as f64 * (pairs as f64 * of_pair + (pairs / settings.pretrain.batch) as f64 * of_step)
+        + pairs as f64 * before
 }
 
 /// Features of so many images.

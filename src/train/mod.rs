@@ -141,18 +141,18 @@ pub struct Surroundings<'a> {
 ///
 /// # Errors
 /// Non-finite loss, collapsed representations, a checkpoint of another run, no space for one; or the user's wish to
-/// stop, with the checkpoint written.
+/// stop, with the checkpoint written once there was a step.
 pub fn pretrain(run: &Pretraining, precision: Precision, material: Material, around: &Surroundings<'_>) -> Result<()> {
     let Material { source, pipeline, witnesses } = material;
     let images = witnesses.images(&source.set, &pipeline);
     let batches = Batches::new(Arc::new(source), Arc::new(pipeline), run.pretrain.batch, run.seed)?;
     let mut training = Training::start(run, precision, &batches, around, images)?;
-    training.remember(&batches)?;
     let steps = batches.steps_per_epoch();
     let total = run.pretrain.epochs * steps;
     let pairs = run.pretrain.batch as u64;
     let bar = around.progress.bar("pretrain", total as u64 * pairs, "pairs");
     bar.advance(training.position.steps_done(steps) as u64 * pairs);
+    training.remember(&batches)?;
     while training.position.epoch < run.pretrain.epochs {
         let epoch = training.position.epoch;
         let mut iterator = batches.epoch(epoch, training.position.step);
@@ -251,7 +251,7 @@ impl<'a> Training<'a> {
         })
     }
 
-    /// Before the first step, shows each pair to a method that asks for it, in views of an epoch that is never reached.
+    /// Before the first step, shows a method that asks for it the pairs of an epoch that is never reached.
     fn remember(&mut self, batches: &Batches) -> Result<()> {
         if self.position.steps_done(self.steps_per_epoch) > 0 || !self.learner.remembers() {
             return Ok(());
@@ -260,10 +260,7 @@ impl<'a> Training<'a> {
         while let Some(batch) = pass.next() {
             self.learner.remember(&of_method(&batch));
             pass.give_back(batch);
-            if self.around.interrupt.requested() {
-                return Err(Error::interrupted("stopped before the first epoch of the pretraining")
-                    .hint("run the same command again"));
-            }
+            self.around.interrupt.check()?;
         }
         Ok(())
     }

@@ -45,7 +45,9 @@ fn which_items_were_right_is_written_in_few_letters() {
     }
     assert_eq!(hits("110011").only_here(&hits("101010")), Some(2));
     assert_eq!(hits("11").only_here(&hits("101")), None);
-    for wrong in ["", "5:b", "5:b4", "4:g", "-1:", "b", "4:\u{e9}", "99999999999999999999:0", "18446744073709551615:"] {
+    for wrong in
+        ["", "5:b", "5:b4", "4:g", "4:A", "-1:", "b", "4:\u{e9}", "99999999999999999999:0", "18446744073709551615:"]
+    {
         assert!(serde_json::from_value::<Hits>(wrong.into()).is_err(), "{wrong}");
     }
 }
