@@ -76,7 +76,7 @@ impl Training {
     }
 
     fn step(&mut self, step: usize) -> f64 {
-        self.step_at(step, Pace { rate: 0.02, steady_rate: 0.05, weight_decay: 1e-4 })
+        self.step_at(step, Pace { rate: 0.02, peak: 0.05, weight_decay: 1e-4 })
     }
 
     fn step_at(&mut self, step: usize, pace: Pace) -> f64 {
@@ -131,7 +131,7 @@ fn every_method_trains_a_vision_transformer() {
         let mut training = Training::start(&settings, &settings.methods.get(name));
         let before = training.values("patch_embed");
         // Without decay, so that only a gradient moves anything.
-        let pace = Pace { rate: 0.02, steady_rate: 0.02, weight_decay: 0.0 };
+        let pace = Pace { rate: 0.02, peak: 0.02, weight_decay: 0.0 };
         let losses: Vec<f64> = (0..3).map(|step| training.step_at(step, pace)).collect();
         assert!(losses.iter().all(|loss| loss.is_finite()), "{name:?}: {losses:?}");
         let length = training.values("patch_embed").iter().zip(&before).map(|(a, b)| (a - b).abs()).sum::<f32>();
@@ -188,13 +188,22 @@ fn what_is_remembered_before_the_first_epoch_is_not_learned_from() {
 
 #[test]
 fn the_predictor_of_simsiam_has_its_own_rate() {
-    let settings = settings();
-    let mut training = Training::start(&settings, &settings.methods.get(Name::Simsiam));
-    let (all, predictor) = (training.values(""), training.values("predictor."));
-    training.step_at(0, Pace { rate: 0.0, steady_rate: 0.05, weight_decay: 0.0 });
-    let moved = training.values("").iter().zip(&all).filter(|(a, b)| a != b).count();
-    let of_predictor = training.values("predictor.").iter().zip(&predictor).filter(|(a, b)| a != b).count();
-    assert!(moved > 0 && moved == of_predictor, "{moved} values moved, {of_predictor} of the predictor");
+    let mut settings = settings();
+    // How far a step at a rate of 0 moves the predictor; nothing else may move.
+    let mut moved = |predictor_rate: f32| {
+        settings.methods.simsiam.predictor_rate = predictor_rate;
+        let mut training = Training::start(&settings, &settings.methods.get(Name::Simsiam));
+        let (all, predictor) = (training.values(""), training.values("predictor."));
+        training.step_at(0, Pace { rate: 0.0, peak: 0.05, weight_decay: 0.0 });
+        let changes = |now: &[f32], then: &[f32]| now.iter().zip(then).map(|(a, b)| a - b).collect::<Vec<f32>>();
+        let of_predictor = changes(&training.values("predictor."), &predictor);
+        let count = |changes: &[f32]| changes.iter().filter(|change| **change != 0.0).count();
+        let of_all = changes(&training.values(""), &all);
+        assert!(count(&of_all) == count(&of_predictor), "something else moved");
+        of_predictor.iter().map(|change| f64::from(*change).powi(2)).sum::<f64>().sqrt()
+    };
+    let (once, thrice) = (moved(1.0), moved(3.0));
+    assert!(once > 0.0 && (thrice / once - 3.0).abs() < 1e-3, "{once}, {thrice}");
 }
 
 #[test]

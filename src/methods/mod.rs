@@ -243,8 +243,8 @@ pub trait Learner<D: Device> {
     fn moved(&mut self, at: Moment) {
         let _ = at;
     }
-    /// Parameters whose learning rate stays at its peak: those whose name begins so.
-    fn steady(&self) -> Option<&'static str> {
+    /// Parameters whose learning rate stays, those whose name begins so, and at how many times its peak.
+    fn steady(&self) -> Option<(&'static str, f32)> {
         None
     }
     /// Parameters that stay as they are in so many first epochs: those whose name begins so.

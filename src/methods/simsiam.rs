@@ -17,15 +17,19 @@ use crate::tensor::{self, Vectors};
 
 use super::Graded;
 use super::cosine;
-use super::{Batch, Learner, MethodSettings, Moment, Size, Start};
+use super::{Batch, Learner, MethodSettings, Moment, Size, Start, above_zero};
 
 /// SimSiam's hyperparameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
+    /// At how many times the peak the predictor's learning rate stays: 1 in the authors' code. Variance between the
+    /// views, of which semantic pairs have much, pulls towards collapse, a faster predictor away from it (Tian et al.
+    /// 2021, <https://arxiv.org/abs/2102.06810>).
+    pub predictor_rate: f32,
     /// Of the heads.
     pub head: Size,
-    /// Optimiser, learning rate, decay. The predictor's rate stays at its peak.
+    /// Optimiser, learning rate, decay.
     pub recipe: Recipe,
 }
 
@@ -36,7 +40,8 @@ type Projector<const F: usize, const P: usize> = sequence!(
     LinearNoBias<P, P>, BatchNormRelu<P>,
     LinearNoBias<P, P>, BatchNormPlain<P>
 );
-/// A bottleneck of two layers.
+/// Two layers: the paper's are a bottleneck, H = P / 4 (section 3). The small head's are wide, as BYOL's: through a
+/// bottleneck little is learned from semantic pairs in short trainings.
 type Predictor<const H: usize, const P: usize> = sequence!(LinearNoBias<P, H>, BatchNormRelu<H>, Linear<H, P>);
 
 impl MethodSettings for Settings {
@@ -44,27 +49,32 @@ impl MethodSettings for Settings {
         &self.recipe
     }
 
-    fn validate(&self, _: &str) -> Result<()> {
-        Ok(())
+    fn validate(&self, key: &str) -> Result<()> {
+        above_zero(key, "predictor_rate", self.predictor_rate)
     }
 
     fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
         match self.head {
-            Size::Small => with(start, head!(F => Projector<F, 512>, Predictor<128, 512>)),
-            Size::Paper => with(start, head!(F => Projector<F, 2048>, Predictor<512, 2048>)),
+            Size::Small => self.with(start, head!(F => Projector<F, 512>, Predictor<1024, 512>)),
+            Size::Paper => self.with(start, head!(F => Projector<F, 2048>, Predictor<512, 2048>)),
         }
     }
 }
 
-fn with<D: tensor::Device, const P: usize>(
-    start: &Start<D>,
-    head: BuildHead<D, P, P>,
-) -> Result<Box<dyn Learner<D>>> {
-    Ok(Box::new(Simsiam { network: Network::open(&start.spec, head, &start.device, &start.initialisation)? }))
+impl Settings {
+    fn with<D: tensor::Device, const P: usize>(
+        &self,
+        start: &Start<D>,
+        head: BuildHead<D, P, P>,
+    ) -> Result<Box<dyn Learner<D>>> {
+        let network = Network::open(&start.spec, head, &start.device, &start.initialisation)?;
+        Ok(Box::new(Simsiam { network, predictor_rate: self.predictor_rate }))
+    }
 }
 
 struct Simsiam<D: tensor::Device, const P: usize> {
     network: Network<D, P, P>,
+    predictor_rate: f32,
 }
 
 impl<D: tensor::Device, const P: usize> Learner<D> for Simsiam<D, P> {
@@ -79,8 +89,8 @@ impl<D: tensor::Device, const P: usize> Learner<D> for Simsiam<D, P> {
         loss.value
     }
 
-    fn steady(&self) -> Option<&'static str> {
-        Some("predictor.")
+    fn steady(&self) -> Option<(&'static str, f32)> {
+        Some(("predictor.", self.predictor_rate))
     }
 }
 

@@ -102,8 +102,8 @@ impl OptimizerSettings {
 pub struct Pace {
     /// Learning rate.
     pub rate: f32,
-    /// Learning rate of steady parameters.
-    pub steady_rate: f32,
+    /// The learning rate's peak, of which steady parameters keep a multiple.
+    pub peak: f32,
     /// L2 penalty or decoupled decay.
     pub weight_decay: f32,
 }
@@ -111,8 +111,8 @@ pub struct Pace {
 /// Parameters that are treated apart, known by how their names begin.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Apart {
-    /// Their learning rate stays at its peak.
-    pub steady: Option<&'static str>,
+    /// Their learning rate stays at so many times its peak.
+    pub steady: Option<(&'static str, f32)>,
     /// They stay as they are in so many first steps, which do not count for them.
     pub frozen: Option<(&'static str, u64)>,
 }
@@ -134,7 +134,8 @@ struct Group {
     decayed: bool,
     /// By LARS.
     scaled: bool,
-    steady: bool,
+    /// The multiple of the peak at which its rate stays.
+    steady: Option<f32>,
     /// The first steps, in which it stays as it is.
     frozen: u64,
 }
@@ -162,7 +163,7 @@ impl<D: Device> Optimizer<D> {
         for group in self.groups.iter().filter(|group| self.step > group.frozen) {
             let OptimizerSettings { momentum, nesterov, betas, epsilon, trust, .. } = self.settings;
             let weight_decay = if group.decayed { pace.weight_decay } else { 0.0 };
-            let learning_rate = if group.steady { pace.steady_rate } else { pace.rate };
+            let learning_rate = group.steady.map_or(pace.rate, |times| times * pace.peak);
             let update = if self.rule == Rule::Adamw {
                 let betas = (betas[0], betas[1]);
                 Update::AdamW { learning_rate, betas, epsilon, weight_decay, step: self.step - group.frozen }
@@ -209,7 +210,7 @@ fn groups(rule: Rule, settings: &OptimizerSettings, apart: Apart, entries: &[Ent
             at: entry.slot,
             decayed: weight || (rule == Rule::Sgd && settings.decay_vectors),
             scaled: rule == Rule::Lars && weight,
-            steady: apart.steady.is_some_and(|steady| entry.name.starts_with(steady)),
+            steady: apart.steady.filter(|(prefix, _)| entry.name.starts_with(prefix)).map(|(_, times)| times),
             frozen: apart.frozen.filter(|(prefix, _)| entry.name.starts_with(prefix)).map_or(0, |(_, steps)| steps),
         };
         match groups.last_mut() {
