@@ -390,7 +390,11 @@ fn settings_say_where_they_come_from_and_mistakes_what_is_near() {
     assert!(line(&text, "pretrain.epochs").ends_with("sempair.toml:3"), "{}", line(&text, "pretrain.epochs"));
     assert!(line(&text, "pretrain.batch").contains("profiles/standard.toml:"), "{text}");
     assert!(line(&text, "seeds = 4").contains("--set"), "{text}");
+    // What the small profiles change of a method, the paper's must not inherit.
+    let text = place.stdout(&["config", "--profile", "paper"]);
+    assert!(line(&text, "methods.simsiam.predictor_rate_factor").contains("= 1"), "{text}");
     let mistakes = [
+        (["config", "--set", "methods.simsiam.predictor_rate_factor=0"], "is 0; it must be above 0"),
         (["config", "--set", "pretrain.epoch=3"], "did you mean `pretrain.epochs`?"),
         (["config", "--set", "pretrain.epochs=many"], "`pretrain.epochs`"),
         (["config", "--set", "model.encoder=resnet19"], "did you mean `resnet18`?"),

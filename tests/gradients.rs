@@ -515,7 +515,7 @@ fn a_network_learns_its_batch_through_the_tape() {
         let mut learner =
             method.start(&Start { spec, device: F32, initialisation, draws, pairs: 4, batch: 4 }).unwrap();
         let rate = if rule == Rule::Adamw { 2e-3 } else { 0.05 };
-        let pace = Pace { rate, peak: rate, weight_decay: 1e-4 };
+        let pace = Pace { rate, peak_rate: rate, weight_decay: 1e-4 };
         let mut optimizer = Optimizer::new(
             rule,
             &optimizers::settings(true, false),

@@ -76,7 +76,7 @@ impl Training {
     }
 
     fn step(&mut self, step: usize) -> f64 {
-        self.step_at(step, Pace { rate: 0.02, peak: 0.05, weight_decay: 1e-4 })
+        self.step_at(step, Pace { rate: 0.02, peak_rate: 0.05, weight_decay: 1e-4 })
     }
 
     fn step_at(&mut self, step: usize, pace: Pace) -> f64 {
@@ -131,7 +131,7 @@ fn every_method_trains_a_vision_transformer() {
         let mut training = Training::start(&settings, &settings.methods.get(name));
         let before = training.values("patch_embed");
         // Without decay, so that only a gradient moves anything.
-        let pace = Pace { rate: 0.02, peak: 0.02, weight_decay: 0.0 };
+        let pace = Pace { rate: 0.02, peak_rate: 0.02, weight_decay: 0.0 };
         let losses: Vec<f64> = (0..3).map(|step| training.step_at(step, pace)).collect();
         assert!(losses.iter().all(|loss| loss.is_finite()), "{name:?}: {losses:?}");
         let length = training.values("patch_embed").iter().zip(&before).map(|(a, b)| (a - b).abs()).sum::<f32>();
@@ -187,23 +187,26 @@ fn what_is_remembered_before_the_first_epoch_is_not_learned_from() {
 }
 
 #[test]
-fn the_predictor_of_simsiam_has_its_own_rate() {
+fn the_predictor_of_simsiam_has_a_constant_multiple_of_the_peak_rate() {
     let mut settings = settings();
-    // How far a step at a rate of 0 moves the predictor; nothing else may move.
-    let mut moved = |predictor_rate: f32| {
-        settings.methods.simsiam.predictor_rate = predictor_rate;
+    // How far a step moves the predictor while the schedule's rate is 0, so that nothing else may move.
+    let mut moved = |factor: f32, peak_rate: f32| {
+        settings.methods.simsiam.predictor_rate_factor = factor;
         let mut training = Training::start(&settings, &settings.methods.get(Name::Simsiam));
-        let (all, predictor) = (training.values(""), training.values("predictor."));
-        training.step_at(0, Pace { rate: 0.0, peak: 0.05, weight_decay: 0.0 });
-        let changes = |now: &[f32], then: &[f32]| now.iter().zip(then).map(|(a, b)| a - b).collect::<Vec<f32>>();
-        let of_predictor = changes(&training.values("predictor."), &predictor);
-        let count = |changes: &[f32]| changes.iter().filter(|change| **change != 0.0).count();
-        let of_all = changes(&training.values(""), &all);
-        assert!(count(&of_all) == count(&of_predictor), "something else moved");
-        of_predictor.iter().map(|change| f64::from(*change).powi(2)).sum::<f64>().sqrt()
+        let before = ["", "predictor."].map(|prefix| training.values(prefix));
+        training.step_at(0, Pace { rate: 0.0, peak_rate, weight_decay: 0.0 });
+        let after = ["", "predictor."].map(|prefix| training.values(prefix));
+        let [all, predictor] = [0, 1].map(|i| {
+            after[i].iter().zip(&before[i]).map(|(a, b)| f64::from(a - b)).filter(|d| *d != 0.0).collect::<Vec<f64>>()
+        });
+        assert_eq!(all, predictor, "something else moved");
+        predictor.iter().map(|d| d * d).sum::<f64>().sqrt()
     };
-    let (once, thrice) = (moved(1.0), moved(3.0));
-    assert!(once > 0.0 && (thrice / once - 3.0).abs() < 1e-3, "{once}, {thrice}");
+    let once = moved(1.0, 0.05);
+    for (factor, peak_rate) in [(3.0, 0.05), (1.0, 0.15)] {
+        let thrice = moved(factor, peak_rate);
+        assert!(once > 0.0 && (thrice / once - 3.0).abs() < 1e-3, "{factor} x {peak_rate}: {once}, {thrice}");
+    }
 }
 
 #[test]

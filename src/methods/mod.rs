@@ -243,7 +243,8 @@ pub trait Learner<D: Device> {
     fn moved(&mut self, at: Moment) {
         let _ = at;
     }
-    /// Parameters whose learning rate stays, those whose name begins so, and at how many times its peak.
+    /// Parameters whose learning rate is constant: those whose name begins so, and how many times the schedule's peak it
+    /// is.
     fn steady(&self) -> Option<(&'static str, f32)> {
         None
     }

@@ -3,6 +3,9 @@
 //! A predictor on the projection of one view regresses the projection of the other, through which no gradient flows.
 //! The network is its own target.
 //!
+//! The small head departs from the paper: its predictor is wide and, by default, has a higher learning rate than the
+//! rest. With a bottleneck at the peak rate nothing was learned from semantic pairs in short trainings.
+//!
 //! Semantic pairs: the target is the projection of another image of the category, not of the same image. There are no
 //! negatives and there is no memory, so several pairs of one category in a batch do not touch each other.
 
@@ -23,10 +26,10 @@ use super::{Batch, Learner, MethodSettings, Moment, Size, Start, above_zero};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// At how many times the peak the predictor's learning rate stays: 1 in the authors' code. Variance between the
-    /// views, of which semantic pairs have much, pulls towards collapse, a faster predictor away from it (Tian et al.
-    /// 2021, <https://arxiv.org/abs/2102.06810>).
-    pub predictor_rate: f32,
+    /// The predictor's learning rate from the first step to the last, in multiples of the recipe's peak; 1 is the
+    /// authors' `--fix-pred-lr`. In a linear model a predictor that learns faster than the rest has a smaller basin of
+    /// collapse (Tian et al. 2021, <https://arxiv.org/abs/2102.06810>).
+    pub predictor_rate_factor: f32,
     /// Of the heads.
     pub head: Size,
     /// Optimiser, learning rate, decay.
@@ -40,8 +43,7 @@ type Projector<const F: usize, const P: usize> = sequence!(
     LinearNoBias<P, P>, BatchNormRelu<P>,
     LinearNoBias<P, P>, BatchNormPlain<P>
 );
-/// Two layers: the paper's are a bottleneck, H = P / 4 (section 3). The small head's are wide, as BYOL's: through a
-/// bottleneck little is learned from semantic pairs in short trainings.
+/// Two layers. The paper's is a bottleneck, H = P / 4 (section 3); the small head's is wide, H = 2 P.
 type Predictor<const H: usize, const P: usize> = sequence!(LinearNoBias<P, H>, BatchNormRelu<H>, Linear<H, P>);
 
 impl MethodSettings for Settings {
@@ -50,7 +52,7 @@ impl MethodSettings for Settings {
     }
 
     fn validate(&self, key: &str) -> Result<()> {
-        above_zero(key, "predictor_rate", self.predictor_rate)
+        above_zero(key, "predictor_rate_factor", self.predictor_rate_factor)
     }
 
     fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
@@ -68,13 +70,13 @@ impl Settings {
         head: BuildHead<D, P, P>,
     ) -> Result<Box<dyn Learner<D>>> {
         let network = Network::open(&start.spec, head, &start.device, &start.initialisation)?;
-        Ok(Box::new(Simsiam { network, predictor_rate: self.predictor_rate }))
+        Ok(Box::new(Simsiam { network, predictor_rate_factor: self.predictor_rate_factor }))
     }
 }
 
 struct Simsiam<D: tensor::Device, const P: usize> {
     network: Network<D, P, P>,
-    predictor_rate: f32,
+    predictor_rate_factor: f32,
 }
 
 impl<D: tensor::Device, const P: usize> Learner<D> for Simsiam<D, P> {
@@ -90,7 +92,7 @@ impl<D: tensor::Device, const P: usize> Learner<D> for Simsiam<D, P> {
     }
 
     fn steady(&self) -> Option<(&'static str, f32)> {
-        Some(("predictor.", self.predictor_rate))
+        Some(("predictor.", self.predictor_rate_factor))
     }
 }
 

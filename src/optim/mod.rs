@@ -102,8 +102,8 @@ impl OptimizerSettings {
 pub struct Pace {
     /// Learning rate.
     pub rate: f32,
-    /// The learning rate's peak, of which steady parameters keep a multiple.
-    pub peak: f32,
+    /// The schedule's peak, of which steady parameters keep a multiple.
+    pub peak_rate: f32,
     /// L2 penalty or decoupled decay.
     pub weight_decay: f32,
 }
@@ -111,7 +111,7 @@ pub struct Pace {
 /// Parameters that are treated apart, known by how their names begin.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Apart {
-    /// Their learning rate stays at so many times its peak.
+    /// Their learning rate is constant, so many times the schedule's peak.
     pub steady: Option<(&'static str, f32)>,
     /// They stay as they are in so many first steps, which do not count for them.
     pub frozen: Option<(&'static str, u64)>,
@@ -134,15 +134,15 @@ struct Group {
     decayed: bool,
     /// By LARS.
     scaled: bool,
-    /// The multiple of the peak at which its rate stays.
-    steady: Option<f32>,
+    /// Its constant rate in multiples of the schedule's peak; none follows the schedule.
+    times_peak: Option<f32>,
     /// The first steps, in which it stays as it is.
     frozen: u64,
 }
 
 impl Group {
     fn is_treated_as(&self, other: &Self) -> bool {
-        let treatment = |group: &Self| (group.decayed, group.scaled, group.steady, group.frozen);
+        let treatment = |group: &Self| (group.decayed, group.scaled, group.times_peak, group.frozen);
         treatment(self) == treatment(other)
     }
 }
@@ -163,7 +163,7 @@ impl<D: Device> Optimizer<D> {
         for group in self.groups.iter().filter(|group| self.step > group.frozen) {
             let OptimizerSettings { momentum, nesterov, betas, epsilon, trust, .. } = self.settings;
             let weight_decay = if group.decayed { pace.weight_decay } else { 0.0 };
-            let learning_rate = group.steady.map_or(pace.rate, |times| times * pace.peak);
+            let learning_rate = group.times_peak.map_or(pace.rate, |times| times * pace.peak_rate);
             let update = if self.rule == Rule::Adamw {
                 let betas = (betas[0], betas[1]);
                 Update::AdamW { learning_rate, betas, epsilon, weight_decay, step: self.step - group.frozen }
@@ -210,7 +210,7 @@ fn groups(rule: Rule, settings: &OptimizerSettings, apart: Apart, entries: &[Ent
             at: entry.slot,
             decayed: weight || (rule == Rule::Sgd && settings.decay_vectors),
             scaled: rule == Rule::Lars && weight,
-            steady: apart.steady.filter(|(prefix, _)| entry.name.starts_with(prefix)).map(|(_, times)| times),
+            times_peak: apart.steady.filter(|(prefix, _)| entry.name.starts_with(prefix)).map(|(_, times)| times),
             frozen: apart.frozen.filter(|(prefix, _)| entry.name.starts_with(prefix)).map_or(0, |(_, steps)| steps),
         };
         match groups.last_mut() {

@@ -75,7 +75,7 @@ pub fn time_steps(
     steps: usize,
 ) -> Result<Steps> {
     let &Recipe { rule, learning_rate: rate, weight_decay: [weight_decay, _], clip: bound } = method.recipe();
-    let pace = Pace { rate, peak: rate, weight_decay };
+    let pace = Pace { rate, peak_rate: rate, weight_decay };
     let (initialisation, draws) = (Key::root(0), Key::root(0));
     let start =
         Start { spec: *model, device: Cpu { precision }, initialisation, draws, pairs: WARM_UP * pairs, batch: pairs };

@@ -297,7 +297,7 @@ impl<'a> Training<'a> {
         let recipe = self.run.method.recipe();
         let [from, to] = recipe.weight_decay.map(f64::from);
         let decay = Cosine { from, to, total: moment.steps };
-        let pace = Pace { rate, peak: self.schedule.peak() as f32, weight_decay: decay.at(moment.step) as f32 };
+        let pace = Pace { rate, peak_rate: self.schedule.peak() as f32, weight_decay: decay.at(moment.step) as f32 };
         descend(&mut *self.learner, &mut self.optimizer, recipe.clip, pace, moment);
         self.position.step += 1;
         self.position.loss_sum += value;

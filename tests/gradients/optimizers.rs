@@ -20,7 +20,7 @@ fn vectors_are_decayed_by_sgd_alone_and_where_it_is_asked_for() {
         builder.parameter("weight", &[1, 1], Kind::Weight, |_| 1.0);
         let mut parameters = builder.finish(&F32);
         let mut optimizer = Optimizer::new(rule, &settings(false, decay_vectors), Apart::default(), &parameters);
-        optimizer.step(&mut parameters, Pace { rate: 0.1, peak: 0.1, weight_decay: 0.5 });
+        optimizer.step(&mut parameters, Pace { rate: 0.1, peak_rate: 0.1, weight_decay: 0.5 });
         assert!(parameters.values[1] < 1.0, "{rule:?}: weights are always decayed");
         parameters.values[0] < 1.0
     };
@@ -45,7 +45,7 @@ fn optimisers_agree_with_torch() {
         let mut parameters = builder.finish(&F32);
         let apart = Apart { frozen: Some(("w", frozen)), ..Apart::default() };
         let mut optimizer = Optimizer::new(rule, &settings(nesterov, true), apart, &parameters);
-        let pace = Pace { rate: 0.1, peak: 0.1, weight_decay: 0.01 };
+        let pace = Pace { rate: 0.1, peak_rate: 0.1, weight_decay: 0.01 };
         let start = parameters.values.clone();
         for _ in 0..frozen {
             parameters.gradients = vec![3.0, -4.0];
