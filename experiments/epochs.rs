@@ -2,21 +2,37 @@
 //!
 //! Cost: one pretraining for each number of epochs, kind of pairs and seed; the shortest is that of `transfer`.
 
+use sempair::error::Result;
 use sempair::methods::Name;
-use sempair::train::settings::Settings;
-use sempair::train::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
+use sempair::study::settings::{OwnSettings, Settings, some_above_zero};
+use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
+use serde::Deserialize;
 
 /// The paper's longest training, and what it states there on STL-10, top-1 in percent: AP, SP and the gain.
 const PAPER: (usize, &str, f64, f64, f64) = (800, "stl-10", 82.41, 86.56, 3.75);
 
-/// The table.
-pub const TABLE: Evaluations = Evaluations { id: "epochs", title: "SimCLR by length of training", sheet };
+/// The keys `epochs.*`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Own {
+    /// Lengths of training in epochs, in the order of the rows.
+    values: Vec<usize>,
+}
 
-fn sheet(settings: &Settings) -> Sheet {
+impl OwnSettings for Own {
+    fn check(&self, id: &str, _: &Settings) -> Result<()> {
+        some_above_zero(&format!("{id}.values"), &self.values)
+    }
+}
+
+/// The table.
+pub const TABLE: Evaluations<Own> = Evaluations { id: "epochs", title: "SimCLR by length of training", sheet };
+
+fn sheet(settings: &Settings, Own { values }: &Own) -> Sheet {
     let simclr = settings.of(Name::Simclr);
     let mut lines = vec![Line::random(&simclr)];
     let mut lengths = Vec::new();
-    for &epochs in &settings.epochs.values {
+    for &epochs in values {
         let mut of_length = simclr.clone();
         of_length.pretrain.epochs = epochs;
         let both = both_pairs(&of_length, Some(("epochs", &format!("{epochs} epochs"))));

@@ -7,20 +7,36 @@ use std::slice::from_ref;
 
 use sempair::data::pairs::Kind;
 use sempair::data::world::{EVALUATION_SETS, Nuisance};
-use sempair::train::settings::Settings;
-use sempair::train::sheet::{Evaluations, Line, Measure, Sheet, both_pairs, trained};
-use sempair::train::stages::COSINE;
+use sempair::error::Result;
+use sempair::study::columns::{COSINE, Varied};
+use sempair::study::settings::{OwnSettings, Settings};
+use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, trained};
+use serde::Deserialize;
+
+/// The keys `invariance.*`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Own {
+    /// The set whose test images are changed.
+    set: String,
+}
+
+impl OwnSettings for Own {
+    fn check(&self, _: &str, _: &Settings) -> Result<()> {
+        Ok(())
+    }
+}
 
 /// The table.
-pub const TABLE: Evaluations =
+pub const TABLE: Evaluations<Own> =
     Evaluations { id: "invariance", title: "What a change of one nuisance factor does to features", sheet };
 
-fn sheet(settings: &Settings) -> Sheet {
-    let (set, methods) = (&settings.invariance.set, &settings.transfer.methods);
+fn sheet(settings: &Settings, Own { set }: &Own) -> Sheet {
+    let methods = &settings.transfer.methods;
     let mut lines = vec![Line::pixels(settings), Line::random(settings)];
     lines.extend(methods.iter().flat_map(|&method| both_pairs(&settings.of(method), None)));
     let mut sheet = Sheet::new(settings, from_ref(set), lines);
-    sheet.measures.extend(Nuisance::ALL.map(|nuisance| Measure::Varied(set.clone(), nuisance)));
+    Nuisance::ALL.iter().for_each(|&nuisance| sheet.measure(Varied { set: set.clone(), nuisance }));
     sheet.in_paper = false;
     for &method in methods {
         let [ap, sp] = [Kind::Augmented, Kind::Semantic].map(|kind| trained(method, kind));

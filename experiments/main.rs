@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use sempair::cli::{App, Profile};
 use sempair::harness::experiment::Experiment;
-use sempair::train::settings::Settings;
+use sempair::study::settings::Settings;
 
 /// The tables, in the paper's order; then those of what it argues but does not measure.
 const EXPERIMENTS: &[&dyn Experiment<Settings>] = &[

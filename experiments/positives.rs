@@ -8,15 +8,33 @@
 use std::slice::from_ref;
 
 use sempair::data::pairs::Kind;
+use sempair::error::Result;
 use sempair::methods::Name;
-use sempair::train::settings::Settings;
-use sempair::train::sheet::{Evaluations, Line, Measure, Sheet, both_pairs, rows};
+use sempair::study::columns::PairExactness;
+use sempair::study::settings::{OwnSettings, Settings, shares};
+use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
+use serde::Deserialize;
+
+/// The keys `positives.*`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Own {
+    /// Shares of false pairs, each above 0 and at most 1, in the order of the rows.
+    values: Vec<f32>,
+    /// The evaluation sets.
+    sets: Vec<String>,
+}
+
+impl OwnSettings for Own {
+    fn check(&self, id: &str, _: &Settings) -> Result<()> {
+        shares(&format!("{id}.values"), &self.values)
+    }
+}
 
 /// The table.
-pub const TABLE: Evaluations = Evaluations { id: "positives", title: "SimCLR by how exact its pairs are", sheet };
+pub const TABLE: Evaluations<Own> = Evaluations { id: "positives", title: "SimCLR by how exact its pairs are", sheet };
 
-fn sheet(settings: &Settings) -> Sheet {
-    let table = &settings.positives;
+fn sheet(settings: &Settings, table: &Own) -> Sheet {
     let simclr = settings.of(Name::Simclr);
     let both = both_pairs(&simclr, Some(("made", "by category")));
     let [_, sp] = rows(&both);
@@ -29,7 +47,7 @@ fn sheet(settings: &Settings) -> Sheet {
     let wrong: Vec<_> = falsified.iter().map(|line| line.row.clone()).collect();
     lines.extend(falsified);
     let mut sheet = Sheet::new(&simclr, &table.sets, lines);
-    sheet.measures.push(Measure::Pairs);
+    sheet.measure(PairExactness);
     sheet.in_paper = false;
     sheet.claim(from_ref(&sp), &[nearest], |set| format!("Exact pairs beat pairs of nearest neighbours on {set}"));
     for (share, row) in table.values.iter().zip(wrong) {

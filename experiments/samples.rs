@@ -4,29 +4,47 @@
 
 use std::slice::from_ref;
 
+use sempair::error::Result;
 use sempair::methods::Name;
-use sempair::train::settings::Settings;
-use sempair::train::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
+use sempair::study::settings::{OwnSettings, Settings, some_above_zero};
+use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
+use serde::Deserialize;
 
 /// The paper's gain of SP over AP in points, by pairs of each category.
 const PAPER: [(usize, f64); 2] = [(50, 4.20), (157, 3.83)];
 
+/// The keys `samples.*`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Own {
+    /// Numbers of pairs of each category, in the order of the rows.
+    values: Vec<usize>,
+    /// The evaluation sets.
+    sets: Vec<String>,
+}
+
+impl OwnSettings for Own {
+    fn check(&self, id: &str, _: &Settings) -> Result<()> {
+        some_above_zero(&format!("{id}.values"), &self.values)
+    }
+}
+
 /// The table.
-pub const TABLE: Evaluations =
+pub const TABLE: Evaluations<Own> =
     Evaluations { id: "samples", title: "SimCLR by the number of pairs of each category", sheet };
 
-fn sheet(settings: &Settings) -> Sheet {
+fn sheet(settings: &Settings, Own { values, sets }: &Own) -> Sheet {
     let simclr = settings.of(Name::Simclr);
     let mut lines = vec![Line::random(&simclr)];
     let mut gains = Vec::new();
-    for &number in &settings.samples.values {
+    for &number in values {
         let mut fewer = simclr.clone();
         fewer.pairs.per_category = number;
         let both = both_pairs(&fewer, Some(("per category", &format!("{number} each"))));
         gains.push((number, rows(&both)));
         lines.extend(both);
     }
-    let mut sheet = Sheet::new(&simclr, &settings.samples.sets, lines);
+    let mut sheet = Sheet::new(&simclr, sets, lines);
     for (number, [ap, sp]) in &gains {
         sheet.claim(from_ref(sp), from_ref(ap), |set| {
             format!("Semantic pairs beat augmented pairs with {number} of each category, on {set}")

@@ -7,25 +7,49 @@
 use std::slice::from_ref;
 
 use sempair::data::pairs::Kind;
+use sempair::error::Result;
 use sempair::harness::experiment::Claim;
 use sempair::methods::Name;
-use sempair::train::settings::Settings;
-use sempair::train::sheet::{Evaluations, Line, Measure, Sheet};
-use sempair::train::stages::SECONDS;
+use sempair::study::columns::{SECONDS, TimeToEqual, TrainingTime};
+use sempair::study::settings::{OwnSettings, Settings, positive};
+use sempair::study::sheet::{Evaluations, Line, Sheet};
+use serde::Deserialize;
 
 /// The paper's figures, top-1 in percent: semantic pairs and Tiny-ImageNet, by column.
 const PAPER: [(&str, f64, f64); 2] = [("cifar-10", 83.60, 79.43), ("stl-10", 85.59, 79.61)];
 
+/// The keys `tiny-imagenet.*`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Own {
+    /// The larger set.
+    from: String,
+    /// Its categories.
+    categories: usize,
+    /// Images of each.
+    images: usize,
+    /// The evaluation sets.
+    sets: Vec<String>,
+    /// The set on which accuracies are to be equal.
+    set: String,
+}
+
+impl OwnSettings for Own {
+    fn check(&self, id: &str, _: &Settings) -> Result<()> {
+        positive(&format!("{id}.categories"), self.categories as u64)?;
+        positive(&format!("{id}.images"), self.images as u64)
+    }
+}
+
 /// The table.
-pub const TABLE: Evaluations =
+pub const TABLE: Evaluations<Own> =
     Evaluations { id: "tiny-imagenet", title: "SimCLR on semantic pairs and on more images without pairs", sheet };
 
-fn sheet(settings: &Settings) -> Sheet {
+fn sheet(settings: &Settings, table: &Own) -> Sheet {
     let mut simclr = settings.of(Name::Simclr);
     simclr.pretrain.snapshots = true;
     let pairs = Line::pretrained(simclr.clone(), Kind::Semantic);
     let mut all = simclr.clone();
-    let table = &settings.tiny_imagenet;
     all.pairs.from.clone_from(&table.from);
     all.pairs.list.clear();
     all.pairs.reuse = false;
@@ -35,8 +59,8 @@ fn sheet(settings: &Settings) -> Sheet {
     let single = Line::pretrained(all, Kind::Unpaired).labelled("images", format!("{images} images"));
     let (sp, unpaired) = (pairs.row.clone(), single.row.clone());
     let mut sheet = Sheet::new(&simclr, &table.sets, vec![Line::random(&simclr), pairs, single]);
-    sheet.measures.push(Measure::Time);
-    sheet.measures.push(Measure::Equal(table.set.clone(), trained));
+    sheet.measure(TrainingTime);
+    sheet.measure(TimeToEqual { set: table.set.clone(), trainings: trained });
     for (column, of_pairs, of_images) in PAPER {
         sheet.state(sp.clone(), column, Some(of_pairs));
         sheet.state(unpaired.clone(), column, Some(of_images));
@@ -45,7 +69,7 @@ fn sheet(settings: &Settings) -> Sheet {
         format!("Semantic pairs beat more images without pairs on {set}")
     });
     let faster = "Semantic pairs take less training time than more images without pairs".to_string();
-    sheet.claims.push(Claim::contrast(faster, Measure::Time.id(), SECONDS, vec![unpaired], vec![sp]));
+    sheet.claims.push(Claim::contrast(faster, TrainingTime::ID, SECONDS.id, vec![unpaired], vec![sp]));
     sheet.about_rows = format!(
         "“unpaired”: {images} images of {} categories of {}, each with itself, for as many epochs. “Time to equal accuracy”: \
          the training time after which the linear accuracy on {}, looked at at most ten times, is for the first \

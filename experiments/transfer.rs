@@ -6,8 +6,9 @@
 use sempair::data::pairs::Kind;
 use sempair::harness::experiment::Claim;
 use sempair::methods::Name;
-use sempair::train::settings::Settings;
-use sempair::train::sheet::{Evaluations, Line, Sheet, both_pairs, column_title, trained};
+use sempair::study::columns::title_of_set;
+use sempair::study::settings::Settings;
+use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, trained};
 
 /// The paper's figures for SimCLR, top-1 in percent: AP, SP and the gain that it states, by column. It states none for
 /// VICReg and BYOL, only that SP beats AP on every set; DINO's are of a ViT and stand in the table `vit`.
@@ -24,7 +25,7 @@ pub const TABLE: Evaluations = Evaluations {
     sheet,
 };
 
-fn sheet(settings: &Settings) -> Sheet {
+fn sheet(settings: &Settings, (): &()) -> Sheet {
     let mut lines = vec![Line::pixels(settings), Line::random(settings)];
     lines.extend(settings.transfer.methods.iter().flat_map(|&method| both_pairs(&settings.of(method), None)));
     let mut sheet = Sheet::new(settings, &settings.evaluation.sets, lines);
@@ -66,7 +67,7 @@ fn claim_of_detection(sheet: &mut Sheet) {
 fn notes() -> Vec<String> {
     let mut notes = Vec::new();
     for (column, ap, sp, gain) in PAPER {
-        let title = column_title(column);
+        let title = title_of_set(column);
         match (ap, sp) {
             (Some(ap), Some(sp)) if (sp - ap - gain).abs() > 0.051 => notes.push(format!(
                 "The paper's figures for {title} do not agree: {sp:.2} - {ap:.2} = {:+.2}, but the gain that it states \

@@ -3,10 +3,12 @@
 //! Cost: one pretraining for each set of transformations, kind of pairs and seed; the full set's is that of `transfer`.
 
 use sempair::data::augment::Augmentation;
+use sempair::error::Result;
 use sempair::harness::experiment::Expected;
 use sempair::methods::Name;
-use sempair::train::settings::Settings;
-use sempair::train::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
+use sempair::study::settings::{OwnSettings, Settings};
+use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
+use serde::Deserialize;
 
 /// What a set of transformations takes away of a view.
 type Change = fn(&mut Augmentation);
@@ -24,10 +26,25 @@ const SETS: [(&str, Change); 4] = [
 /// Points of accuracy that count as "almost no loss". The paper names no figure: it is a fifth of what AP loses there.
 const ALMOST_NOTHING: f64 = 2.0;
 
-/// The table.
-pub const TABLE: Evaluations = Evaluations { id: "transforms", title: "SimCLR with transformations taken away", sheet };
+/// The keys `transforms.*`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Own {
+    /// The evaluation sets.
+    sets: Vec<String>,
+}
 
-fn sheet(settings: &Settings) -> Sheet {
+impl OwnSettings for Own {
+    fn check(&self, _: &str, _: &Settings) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The table.
+pub const TABLE: Evaluations<Own> =
+    Evaluations { id: "transforms", title: "SimCLR with transformations taken away", sheet };
+
+fn sheet(settings: &Settings, Own { sets }: &Own) -> Sheet {
     let simclr = settings.of(Name::Simclr);
     let of_sets = SETS.map(|(label, change)| {
         let mut changed = simclr.clone();
@@ -38,7 +55,7 @@ fn sheet(settings: &Settings) -> Sheet {
     let [[full_ap, full_sp], [gray_ap, gray_sp], _, [crop_ap, crop_sp]] = of_sets.each_ref().map(rows);
     let mut lines = vec![Line::random(&simclr)];
     lines.extend(of_sets.into_iter().flatten());
-    let mut sheet = Sheet::new(&simclr, &settings.transforms.sets, lines);
+    let mut sheet = Sheet::new(&simclr, sets, lines);
     sheet.claim(&[full_ap.clone(), crop_sp], &[crop_ap, full_sp.clone()], |set| {
         format!("Augmented pairs lose more than semantic pairs with crops only, on {set}")
     });

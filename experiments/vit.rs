@@ -2,18 +2,54 @@
 //!
 //! Cost: one pretraining for each kind of pairs and seed; a transformer's step takes several of a small ResNet's.
 
-use sempair::train::settings::Settings;
-use sempair::train::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
+use sempair::error::Result;
+use sempair::methods::Name;
+use sempair::models::{Encoder, Stem};
+use sempair::optim::Recipe;
+use sempair::study::settings::{OwnSettings, Settings, positive};
+use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
+use serde::Deserialize;
 
 /// The paper's figures for DINO on a ViT, top-1 in percent: AP and SP by column.
 const PAPER: [(&str, f64, f64); 3] = [("cifar-10", 81.1, 81.8), ("cifar-100", 64.5, 65.3), ("stl-10", 79.2, 82.1)];
 
+/// The keys `vit.*`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Own {
+    /// The transformer.
+    encoder: Encoder,
+    /// Its stem.
+    stem: Stem,
+    /// Passes over the pairs.
+    epochs: usize,
+    /// How DINO trains it.
+    recipe: Recipe,
+}
+
+impl OwnSettings for Own {
+    fn check(&self, id: &str, settings: &Settings) -> Result<()> {
+        positive(&format!("{id}.epochs"), self.epochs as u64)?;
+        self.recipe.validate(id)?;
+        on_transformer(settings, self).model.check(id)
+    }
+}
+
 /// The table.
-pub const TABLE: Evaluations =
+pub const TABLE: Evaluations<Own> =
     Evaluations { id: "vit", title: "DINO on a vision transformer from augmented and from semantic pairs", sheet };
 
-fn sheet(settings: &Settings) -> Sheet {
-    let settings = settings.on_transformer();
+/// The settings with a transformer for an encoder, which DINO trains.
+fn on_transformer(settings: &Settings, own: &Own) -> Settings {
+    let mut settings = settings.of(Name::Dino);
+    (settings.model.encoder, settings.model.stem) = (own.encoder, own.stem);
+    settings.pretrain.epochs = own.epochs;
+    settings.methods.dino.recipe = own.recipe.clone();
+    settings
+}
+
+fn sheet(settings: &Settings, own: &Own) -> Sheet {
+    let settings = on_transformer(settings, own);
     let both = both_pairs(&settings, None);
     let [ap, sp] = rows(&both);
     let mut lines = vec![Line::random(&settings)];

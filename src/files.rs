@@ -5,6 +5,8 @@ use std::io;
 use std::io::Write;
 use std::path::Path;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 
 use crate::error::Context;
@@ -25,6 +27,24 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         publish(file, path)
     };
     write().map_err(|error| not_written(path, &error))
+}
+
+/// Writes a value as JSON, as [`write_whole`] does.
+///
+/// # Errors
+/// As [`write_whole`].
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let bytes = serde_json::to_vec(value).context(path.display())?;
+    write_whole(path, &bytes)
+}
+
+/// Reads a value from JSON.
+///
+/// # Errors
+/// Names the file and what is wrong with it.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let bytes = std::fs::read(path).context(format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&bytes).context(path.display())
 }
 
 /// A file in `folder` that is removed when it is dropped, with the permissions of any new file.

@@ -15,5 +15,6 @@ pub mod nn;
 pub mod optim;
 pub mod report;
 pub mod rng;
+pub mod study;
 pub mod tensor;
 pub mod train;

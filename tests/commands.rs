@@ -1,5 +1,6 @@
 //! Whole commands as a user types them: what they print, write and refuse.
 
+mod stages; // what tables declare, and what moves it
 mod tables;
 
 use std::collections::BTreeSet;
@@ -422,7 +423,7 @@ fn settings_say_where_they_come_from_and_mistakes_what_is_near() {
 #[test]
 fn every_default_has_a_comment_and_a_reader() {
     let defaults = include_str!("../experiments/defaults.toml");
-    let complaints = sempair::harness::config::complaints::<sempair::train::settings::Settings>(defaults).unwrap();
+    let complaints = sempair::harness::config::complaints::<sempair::study::settings::Settings>(defaults).unwrap();
     assert!(complaints.is_empty(), "{complaints:?}");
     for profile in ["quick", "thorough", "standard", "paper"] {
         Place::new().stdout(&["config", "--profile", profile]);

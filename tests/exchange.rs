@@ -6,10 +6,10 @@ use sempair::harness::config::Layers;
 use sempair::models::{Encoder, ModelSpec, Stem, open};
 use sempair::nn::Entry;
 use sempair::rng::Key;
+use sempair::study::exchange;
+use sempair::study::settings::Settings;
 use sempair::tensor::{Cpu, Precision};
-use sempair::train::settings::Settings;
-use sempair::train::single::FoundEncoder;
-use sempair::train::{checkpoint, exchange};
+use sempair::train::{Trained, weights};
 use std::path::Path;
 
 const F32: Cpu = Cpu { precision: Precision::F32 };
@@ -20,6 +20,11 @@ fn settings(encoder: Encoder, stem: Stem) -> Settings {
     let mut settings = Layers::new().embedded("defaults", defaults).resolve::<Settings>().unwrap().settings;
     settings.model = ModelSpec { encoder, stem, image: SIDE, drop_path: 0.0 };
     settings
+}
+
+/// What an encoder of these settings is.
+fn trained(settings: &Settings) -> Trained {
+    Trained { run: settings.pretraining(0), normalization: settings.normalization.clone() }
 }
 
 /// The values of a parameter as `tests/exchange.py` fills it, in the layout of the peers.
@@ -87,9 +92,9 @@ fn imported_weights_give_the_features_that_pytorch_gives() {
         write(&file, &settings.model, |_, _| {});
         let stage = folder.path().join("stage");
         std::fs::create_dir_all(&stage).unwrap();
-        exchange::import(&file, &settings, &stage).unwrap();
+        exchange::import(&file, &trained(&settings), &stage).unwrap();
         let backbone = open(&settings.model, &F32, Key::root(1)).unwrap();
-        checkpoint::load_weights(&stage.join("encoder.safetensors"), &mut backbone.parameters()).unwrap();
+        weights::load_weights(&stage.join("encoder.safetensors"), &mut backbone.parameters()).unwrap();
         let features = backbone.features(&pixels);
         let ours = features.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
         assert!((ours - norm).abs() <= 1e-4 * norm, "{encoder:?}: norm {ours}, PyTorch has {norm}");
@@ -100,9 +105,8 @@ fn imported_weights_give_the_features_that_pytorch_gives() {
             assert!(error <= 1e-4 * size, "{encoder:?}: {feature}, PyTorch has {expected}");
         }
         // What is exported is what was imported, without the classifier.
-        let found = FoundEncoder { run: "run".into(), dir: stage, key: "key".into(), row: Vec::new() };
         let to = folder.path().join("exported");
-        exchange::export(&found, &to).unwrap();
+        exchange::export(&stage, ("run", &Vec::new()), &to).unwrap();
         let (peer, ours) = (std::fs::read(&file).unwrap(), std::fs::read(to.join(exchange::WEIGHTS)).unwrap());
         let (peer, ours) = (
             safetensors::SafeTensors::deserialize(&peer).unwrap(),
@@ -128,7 +132,7 @@ fn files_of_another_network_are_refused() {
     let file = folder.path().join("peer.safetensors");
     let settings = settings(Encoder::Resnet18, Stem::Imagenet);
     let refused = |why: &str| {
-        let error = exchange::import(&file, &settings, folder.path()).unwrap_err().to_string();
+        let error = exchange::import(&file, &trained(&settings), folder.path()).unwrap_err().to_string();
         assert!(error.contains(why) && error.contains("peer.safetensors") && error.contains("hint:"), "{error}");
         assert!(!folder.path().join("encoder.safetensors").exists());
     };

@@ -1,6 +1,7 @@
 //! Records, cache, locks, configuration layers: what the harness promises when files are hostile, processes die and
 //! settings are misspelt.
 
+mod audit; // git, and what an audit notices
 mod cache;
 mod failures; // what does not end well
 mod settings;
@@ -12,31 +13,33 @@ use proptest::prelude::prop;
 use proptest::prelude::prop_oneof;
 use sempair::error::Error;
 use sempair::error::Result;
-use sempair::harness::audit::audit;
 use sempair::harness::cache::Cache;
-use sempair::harness::cache::Held;
+use sempair::harness::code::Code;
 use sempair::harness::config::Layers;
 use sempair::harness::config::Resolved;
 use sempair::harness::estimate::Estimate;
+use sempair::harness::experiment::Better;
 use sempair::harness::experiment::Cell;
 use sempair::harness::experiment::Column;
-use sempair::harness::experiment::Curve;
 use sempair::harness::experiment::Experiment;
 use sempair::harness::experiment::MetricInfo;
-use sempair::harness::experiment::Need;
-use sempair::harness::experiment::Outcome;
 use sempair::harness::experiment::Table;
 use sempair::harness::interrupt::Interrupt;
 use sempair::harness::lab::Lab;
 use sempair::harness::ledger::Claim;
 use sempair::harness::ledger::Ledger;
+use sempair::harness::outcome::Curve;
+use sempair::harness::outcome::Outcome;
 use sempair::harness::progress::Progress;
 use sempair::harness::provenance::Compute;
-use sempair::harness::provenance::Git;
 use sempair::harness::record::Record;
 use sempair::harness::record::Status;
 use sempair::harness::runner;
 use sempair::harness::runner::TableRun;
+use sempair::harness::stage::Cost;
+use sempair::harness::stage::Description;
+use sempair::harness::stage::Site;
+use sempair::harness::stage::Stage;
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::json;
@@ -106,12 +109,43 @@ struct Project {
 
 #[derive(Default)]
 struct Count {
+    ran: Arc<Ran>,
+    /// What the stage is predicted to take; 0 for nothing said.
+    predicted: f64,
+}
+
+/// What was run so far.
+#[derive(Default)]
+struct Ran {
     cells: AtomicUsize,
     stages: AtomicUsize,
     /// What the next cell does instead of ending well.
     trouble: Mutex<Option<&'static str>>,
-    /// What the stage is reckoned to take; 0 for nothing said.
-    reckoned: f64,
+}
+
+impl Count {
+    fn ran(&self) -> (usize, usize) {
+        (self.ran.cells.load(Ordering::SeqCst), self.ran.stages.load(Ordering::SeqCst))
+    }
+}
+
+/// A stage of these inputs.
+fn stage(
+    name: &'static str,
+    inputs: &serde_json::Value,
+    seconds: f64,
+    work: impl Fn(&Site<'_>) -> Result<()> + Send + Sync + 'static,
+) -> Arc<Stage> {
+    let description = Description {
+        name,
+        inputs: inputs.clone(),
+        after: Vec::new(),
+        code: Code::default(),
+        compute: Compute::default(),
+        cost: Cost { seconds, memory: 0 },
+        timed: &["time"],
+    };
+    Stage::new(description, work)
 }
 
 impl Project {
@@ -138,10 +172,15 @@ impl Project {
         Progress::lines(move |line| lines.lock().unwrap().push(line.to_owned()))
     }
 
-    fn lab_stage(&self, inputs: &serde_json::Value, compute: impl FnOnce(&Path) -> Result<()>) -> Result<String> {
+    fn lab_stage(
+        &self,
+        inputs: &serde_json::Value,
+        work: impl Fn(&Path) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<String> {
         let (cache, progress) = (self.cache(), self.progress());
-        let mut lab = Lab::new(&cache, &self.compute, &progress, &self.interrupt, "test");
-        Ok(fs::read_to_string(lab.stage("made", inputs, compute)?.dir.join("out")).unwrap())
+        let mut lab = Lab::new(&cache, &progress, &self.interrupt, "test");
+        let made = stage("made", inputs, 0.0, move |site| work(site.dir));
+        Ok(fs::read_to_string(lab.run(&made)?.dir.join("out")).unwrap())
     }
 
     fn run(&self, force: bool) -> Result<Vec<TableRun>> {
@@ -185,11 +224,17 @@ impl Experiment<Settings> for Count {
         "Counting"
     }
 
-    fn table(&self, _: &Settings) -> Table {
-        let metric = MetricInfo { id: "top1".into(), title: "linear".into(), unit: "%".into() };
+    fn table(&self, _: &Settings) -> Result<Table> {
+        let metric = MetricInfo {
+            id: "top1".into(),
+            title: "linear".into(),
+            unit: "%".into(),
+            better: Better::More,
+            decimals: 1,
+        };
         let column =
             Column { id: "c".into(), title: "C".into(), stands_for: None, substitute: true, metrics: Vec::new() };
-        Table {
+        Ok(Table {
             id: "count".into(),
             title: "Counting".into(),
             caption: String::new(),
@@ -203,42 +248,43 @@ impl Experiment<Settings> for Count {
             claims: vec![],
             notes: vec![],
             varies: "nothing".into(),
-        }
+        })
     }
 
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
         let row = vec![("method".to_owned(), "SimCLR".to_owned()), ("pairs".to_owned(), "SP".to_owned())];
-        let stage = Need::new("shared", json!({}), self.reckoned);
-        let needs = if self.reckoned > 0.0 { vec![stage] } else { Vec::new() };
-        let inputs = json!({"rate": settings.pretrain.rate});
-        let cell =
-            |seed| Cell { row: row.clone(), column: "c".into(), seed, inputs: inputs.clone(), needs: needs.clone() };
-        Ok((0..settings.seeds).map(cell).collect())
-    }
-
-    fn run(&self, cell: &Cell, _: &Settings, lab: &mut Lab) -> Result<Outcome> {
-        self.cells.fetch_add(1, Ordering::SeqCst);
-        lab.stage("shared", &json!({}), |folder| {
-            self.stages.fetch_add(1, Ordering::SeqCst);
-            if self.trouble.lock().unwrap().take_if(|trouble| *trouble == "stage").is_some() {
+        let ran = self.ran.clone();
+        let shared = stage("shared", &json!({"rate": settings.pretrain.rate}), self.predicted, move |site| {
+            ran.stages.fetch_add(1, Ordering::SeqCst);
+            if ran.trouble.lock().unwrap().take_if(|trouble| *trouble == "stage").is_some() {
                 return Err(Error::diverged("all are one").hint("lower the rate"));
             }
-            fs::write(folder.join("out"), "shared").map_err(|error| Error::new(error.to_string()))
-        })?;
-        let mut metrics = BTreeMap::from([("top1".to_owned(), 54.2), ("knn".to_owned(), cell.seed as f64)]);
-        let trouble = self.trouble.lock().unwrap().take(); // the lock is free again before any panic
-        match trouble {
-            Some("fail") => return Err(Error::new("no data at https://me:pw@host")),
-            Some("interrupt") => lab.interrupt().request(),
-            Some("panic") => panic!("shapes differ"),
-            Some("nan") => drop(metrics.insert("top1".into(), f64::NAN)),
-            _ => {}
-        }
-        lab.interrupt().check()?;
-        let x: Vec<f64> = (0..1001).map(f64::from).collect();
-        let curve = Curve { name: "loss".into(), x_title: "step".into(), y_title: "loss".into(), y: x.clone(), x };
-        Ok(Outcome { metrics, curves: vec![curve], ..Outcome::default() })
+            fs::write(site.dir.join("out"), "shared").map_err(|error| Error::new(error.to_string()))
+        });
+        let cell = |seed| {
+            let ran = self.ran.clone();
+            let read = Arc::new(move |_: &_| outcome(&ran, seed));
+            Cell::new(row.clone(), "c", seed, std::slice::from_ref(&shared), read)
+        };
+        Ok((0..settings.seeds).map(cell).collect())
     }
+}
+
+/// What a cell measures, unless there is trouble.
+fn outcome(ran: &Ran, seed: u64) -> Result<Outcome> {
+    ran.cells.fetch_add(1, Ordering::SeqCst);
+    let mut metrics = BTreeMap::from([("top1".to_owned(), 54.2), ("knn".to_owned(), seed as f64)]);
+    let trouble = ran.trouble.lock().unwrap().take(); // the lock is free again before any panic
+    match trouble {
+        Some("fail") => return Err(Error::new("no data at https://me:pw@host")),
+        Some("interrupt") => return Err(Error::interrupted("stopped")),
+        Some("panic") => panic!("shapes differ"),
+        Some("nan") => drop(metrics.insert("top1".into(), f64::NAN)),
+        _ => {}
+    }
+    let x: Vec<f64> = (0..1001).map(f64::from).collect();
+    let curve = Curve { name: "loss".into(), x_title: "step".into(), y_title: "loss".into(), y: x.clone(), x };
+    Ok(Outcome { metrics, curves: vec![curve], ..Outcome::default() })
 }
 
 #[test]
@@ -246,17 +292,15 @@ fn a_second_run_finds_every_cell_and_force_runs_all_again() {
     let project = Project::new();
     let first = project.run(false).unwrap();
     let second = project.run(false).unwrap();
-    assert_eq!(serde_json::to_value(&first).unwrap(), serde_json::to_value(&second).unwrap());
-    assert_eq!(project.count.cells.load(Ordering::SeqCst), 2);
-    assert_eq!(project.count.stages.load(Ordering::SeqCst), 1);
+    assert_eq!(first, second);
+    assert_eq!(project.count.ran(), (2, 1));
     let mut lines = project.lines.lock().unwrap().clone();
     lines.iter_mut().for_each(|line| *line = line.split(" (").next().unwrap().to_owned());
     let cell = |i: u64| format!("[{}/2] count SimCLR SP c seed {i}: linear 54.2", i + 1);
     assert_eq!(lines, [cell(0), cell(1), "2 of 2 cells were in the ledger".to_owned()]);
 
     project.run(true).unwrap();
-    assert_eq!(project.count.cells.load(Ordering::SeqCst), 4);
-    assert_eq!(project.count.stages.load(Ordering::SeqCst), 2); // anew, but once for both cells
+    assert_eq!(project.count.ran(), (4, 2), "the stage again, but once for both cells");
     let records = project.records();
     assert_eq!(records[0].superseded_by.as_ref(), Some(&records[2].id));
     assert_eq!(records[2].superseded_by, None);
@@ -265,7 +309,7 @@ fn a_second_run_finds_every_cell_and_force_runs_all_again() {
 #[test]
 fn a_record_says_what_was_run() {
     let project = Project::new();
-    let id = project.run(false).unwrap()[0].cells[1].1.clone();
+    let id = project.run(false).unwrap()[0].runs[1].clone();
     let record = project.ledger().find(&id[28..]).unwrap();
     assert_eq!(record.id, id);
     assert_eq!((record.status, record.seed, record.column.as_str()), (Status::Completed, 1, "c"));
@@ -310,22 +354,21 @@ fn of_two_who_want_a_run_one_begins_it() {
 fn two_at_once_run_each_cell_once() {
     for _ in 0..10 {
         let project = Project::new();
-        let ids = |tables: Vec<TableRun>| tables[0].cells.iter().map(|(_, id)| id.clone()).collect::<Vec<_>>();
+        let ids = |tables: Vec<TableRun>| tables[0].runs.clone();
         let [one, other] = std::thread::scope(|scope| {
             let runs = [0, 1].map(|_| scope.spawn(|| ids(project.run(false).unwrap())));
             runs.map(|run| run.join().unwrap())
         });
         assert_eq!(one, other);
-        assert_eq!(project.count.cells.load(Ordering::SeqCst), 2);
-        assert_eq!(project.count.stages.load(Ordering::SeqCst), 1);
+        assert_eq!(project.count.ran(), (2, 1));
     }
 }
 
 #[test]
 fn a_budget_starts_only_what_fits() {
     let mut project = Project::new();
-    project.count.reckoned = 1000.0;
-    assert_eq!(project.run_within(false, Some(60.0)).unwrap()[0].cells, []);
+    project.count.predicted = 1000.0;
+    assert_eq!(project.run_within(false, Some(60.0)).unwrap()[0].runs, Vec::<String>::new());
     let lines = std::mem::take(&mut *project.lines.lock().unwrap());
     assert_eq!(
         lines,
@@ -335,7 +378,7 @@ fn a_budget_starts_only_what_fits() {
     assert_eq!(project.statuses(), [Status::Completed; 2]);
     let stage = &project.records()[0].stages[0];
     assert_eq!((stage.reckoned, stage.computed), (1000.0, true));
-    // It took far less than was reckoned, and so will it the next time: the stage is counted once.
+    // It took far less than was predicted, and so will it the next time: the stage is counted once.
     let (cache, records) = (Cache::open(project.folder.path().join("none")), project.records());
     let cells = project.count.cells(&resolve(layers()).unwrap().settings).unwrap();
     let mut estimate = Estimate::new(&records, "quick", &records[0].host.cpu, &cache, &project.compute);
@@ -485,74 +528,6 @@ proptest::proptest! {
             proptest::prop_assert_eq!(&Record::parse(&text).unwrap(), &record);
         }
     }
-}
-
-fn commit(repository: &git2::Repository) -> String {
-    let mut index = repository.index().unwrap();
-    index.add_all(["."], git2::IndexAddOption::DEFAULT, None).unwrap();
-    index.write().unwrap();
-    let tree = repository.find_tree(index.write_tree().unwrap()).unwrap();
-    let who = git2::Signature::now("a", "a@b").unwrap();
-    repository.commit(Some("HEAD"), &who, &who, "first", &tree, &[]).unwrap().to_string()
-}
-
-#[test]
-fn git_is_described_and_its_absence_too() {
-    let project = Project::new();
-    let root = project.folder.path();
-    let repository = git2::Repository::init(root).unwrap();
-    assert_eq!(Git::read(root).note.as_deref(), Some("no commit yet"));
-    fs::write(root.join("code.rs"), "one").unwrap();
-    let id = commit(&repository);
-    fs::create_dir_all(root.join("reports/ledger")).unwrap();
-    fs::write(root.join("reports/ledger/a.json"), "{}").unwrap();
-    let clean = Git::read(root);
-    assert_eq!((clean.commit, clean.dirty, clean.diff_hash), (Some(id.clone()), false, None));
-    fs::write(root.join("code.rs"), "two").unwrap();
-    let dirty = Git::read(root);
-    assert!(dirty.dirty && dirty.untracked.is_empty());
-    fs::write(root.join("new.rs"), "").unwrap();
-    let more = Git::read(root);
-    assert_eq!(more.untracked, ["new.rs"]);
-    assert_ne!(more.diff_hash, dirty.diff_hash);
-    let bare = root.join("bare");
-    let options = &mut git2::build::RepoBuilder::new();
-    options.bare(true).clone(root.to_str().unwrap(), &bare).unwrap();
-    let bare = Git::read(&bare);
-    assert_eq!((bare.commit, bare.note.as_deref()), (Some(id), Some("a repository without a working tree")));
-}
-
-#[test]
-fn an_audit_notices_edited_records_and_changed_files() {
-    let project = Project::new();
-    let root = project.folder.path();
-    let repository = git2::Repository::init(root).unwrap();
-    fs::write(root.join("code.rs"), "one").unwrap();
-    let id = commit(&repository);
-    fs::write(root.join("code.rs"), "two").unwrap();
-    project.run(false).unwrap();
-    let check = |rev: &str| audit(&project.ledger(), &project.cache(), root, rev);
-    let all = check("HEAD").unwrap();
-    assert!(all.holds());
-    assert_eq!((all.commit.as_str(), all.runs.len(), all.runs[0].dirty), (id.as_str(), 2, true));
-    assert_eq!(all.runs[0].stages[0].held, Held::Ok);
-    assert_eq!(check(&id[..7]).unwrap().runs.len(), 2);
-    let elsewhere = tempfile::tempdir().unwrap();
-    assert_eq!(audit(&project.ledger(), &project.cache(), elsewhere.path(), &id[..7]).unwrap().runs.len(), 2);
-    assert!(check("nope").unwrap_err().to_string().starts_with("no commit `nope`, neither in the repository nor"));
-
-    let stage = &project.records()[0].stages[0];
-    fs::write(project.cache().folder("shared", &stage.key).join("out"), "sharad").unwrap();
-    let held = check("HEAD").unwrap().runs[1].stages[0].held.clone();
-    assert_eq!(held, Held::Changed(vec!["out".to_owned()]));
-    fs::remove_dir_all(project.cache().root()).unwrap();
-    assert_eq!(check("HEAD").unwrap().runs[1].stages[0].held, Held::Missing);
-    assert!(check("HEAD").unwrap().holds());
-
-    let file = project.ledger().dir().join(format!("{}.json", all.runs[1].id));
-    fs::write(&file, fs::read_to_string(&file).unwrap().replace("54.2", "64.2")).unwrap();
-    let after = check("HEAD").unwrap();
-    assert_eq!((after.runs[0].intact, after.runs[1].intact, after.holds()), (true, false, false));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod exchange; // encoders to and from other programs, with PyTorch's features
 mod gradients; // layers and losses against f64 and finite differences
 mod import; // archives and folders of every supported layout, and hostile ones
 mod kernels; // convolutions and products against their definitions, over random shapes and on any number of threads
+mod keys; // what moves the key of a stage
 mod ledger; // records, cache, locks, configuration layers
 mod lint; // numbers of manuscripts against a ledger
 mod methods; // losses in closed form against their definitions and PyTorch; what methods remember

@@ -1,5 +1,6 @@
 //! A synthetic ledger, rendered: what is printed, that hostile names stay text, that order does not matter.
 
+use sempair::harness::config::Roles;
 use sempair::harness::experiment::Expected;
 use sempair::harness::experiment::Row;
 use sempair::harness::experiment::Table;
@@ -48,7 +49,10 @@ fn table() -> Table {
         "rows": [simclr("AP"), simclr("SP")],
         "baselines": [baseline("random initialisation"), baseline("raw pixels")],
         "columns": COLUMNS.iter().map(column).collect::<Vec<_>>(),
-        "metrics": [{"id": "top1", "title": "linear", "unit": "%"}, {"id": "knn", "title": "k-NN", "unit": "%"}],
+        "metrics": [
+            {"id": "top1", "title": "linear", "unit": "%", "better": "more"},
+            {"id": "knn", "title": "k-NN", "unit": "%", "better": "more"},
+        ],
         "paper": [
             figure("AP", "cifar-10", json!(81.76)), figure("SP", "cifar-10", json!(83.6)),
             figure("AP", "cifar-100", json!(null)), figure("SP", "cifar-100", json!(59.58)),
@@ -127,6 +131,7 @@ fn input(table: Table, records: Vec<Record>, all: &[Record]) -> Input {
         all_records: shared(all),
         generated: "2026-11-23".to_string(),
         anonymous: false,
+        roles: Roles::of_defaults("paths.data = '' # a place\nsamples.values = [] # chooses rows or columns\n"),
     }
 }
 

@@ -6,9 +6,9 @@ use sempair::methods::{Batch, Learner, Method, Moment, Name, Start};
 use sempair::models::{Encoder, Stem};
 use sempair::optim::{Apart, Optimizer, OptimizerSettings, Pace};
 use sempair::rng::Key;
+use sempair::study::settings::Settings;
 use sempair::tensor::{Cpu, Precision};
 use sempair::train::checkpoint::{self, Position};
-use sempair::train::settings::Settings;
 
 const PAIRS: usize = 12;
 const BATCH: usize = 6;

@@ -9,8 +9,8 @@ use crate::data::augment::throughput;
 use crate::error::{Error, Result};
 use crate::kernels::cpu;
 use crate::models::{Encoder, ModelSpec, Stem};
+use crate::study::settings::PrecisionChoice;
 use crate::train::bench::{Subject, time_steps};
-use crate::train::settings::PrecisionChoice;
 
 use super::profile::Profile;
 use super::setup::{self, print_json_line};
@@ -142,7 +142,8 @@ fn subject(app: &App, args: &StepArgs) -> Result<Subject> {
     let sets = std::iter::once(format!("method={name}")).chain(args.sets.iter().cloned()).collect();
     let config =
         ConfigArgs { profile: "quick".into(), sets, methods: None, seeds: None, data: None, out: None, device: None };
-    Ok(Subject::of(&setup::resolve(app, &config)?.settings))
+    let settings = setup::resolve(app, &config)?.settings;
+    Ok(Subject::new(settings.methods.get(settings.method), settings.optimizer))
 }
 
 fn step(app: &App, args: &StepArgs) -> Result<ExitCode> {

@@ -8,10 +8,10 @@ use clap::Subcommand;
 use serde_json::json;
 
 use crate::data::augment::{Augmentation, Normalization, Pipeline, Views, plain};
-use crate::data::catalog::{PairSettings, SYNTH};
+use crate::data::catalog::SYNTH;
 use crate::data::image_set::ImageSet;
 use crate::data::import::{Options, import};
-use crate::data::pairs::{Kind, Pair, PairList};
+use crate::data::pairs::{Kind, Pair, PairList, PairSettings};
 use crate::data::preview::{contact_sheet, write_png};
 use crate::data::store;
 use crate::data::world::EVALUATION_SETS;
@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::{Bar, Progress};
 use crate::rng::Key;
-use crate::train::settings::Settings;
+use crate::study::settings::Settings;
 
 use super::{App, ConfigArgs, setup};
 
@@ -222,7 +222,7 @@ fn verify(settings: &Settings, mut names: Vec<String>, json: bool) -> Result<Exi
 }
 
 fn pairs(settings: &Settings, choice: &PairSettings, json: bool) -> Result<ExitCode> {
-    let (set, list) = settings.catalog().pairs(choice)?;
+    let (set, list) = settings.catalog().pairs(choice)?.open()?;
     let path = list.write_manifest(&set, &folder(settings).join("pairs"))?;
     let (sp, ap) = (list.hash(Kind::Semantic), list.hash(Kind::Augmented));
     if json {
@@ -278,7 +278,7 @@ fn pairs_to_show(settings: &Settings, name: &str, rows: usize) -> Result<(ImageS
         return Err(Error::new("`--rows 0` shows nothing").hint("`--rows 10`"));
     }
     let catalog = settings.catalog();
-    let categories = if name == SYNTH { rows } else { rows.min(catalog.split(name, "train")?.classes.len()) };
+    let categories = if name == SYNTH { rows } else { rows.min(catalog.set(name)?.split("train")?.classes.len()) };
     let choice = PairSettings {
         from: name.into(),
         categories,
@@ -288,7 +288,7 @@ fn pairs_to_show(settings: &Settings, name: &str, rows: usize) -> Result<(ImageS
         list: String::new(),
         false_share: 0.0,
     };
-    catalog.pairs(&choice)
+    catalog.pairs(&choice)?.open()
 }
 
 fn bytes(view: &[f32]) -> Vec<u8> {

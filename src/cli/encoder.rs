@@ -12,9 +12,9 @@ use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
 use crate::harness::runner::{self, Options};
 use crate::models::Encoder;
-use crate::train::exchange;
-use crate::train::settings::Settings;
-use crate::train::single::{FoundEncoder, ImportOne, PretrainOne, ProbeOne};
+use crate::study::exchange;
+use crate::study::settings::Settings;
+use crate::study::single::{FoundEncoder, ImportOne, PretrainOne, ProbeOne};
 
 use super::{App, ConfigArgs, records, setup};
 
@@ -118,7 +118,8 @@ pub(super) fn probe(app: &App, run_id: &str, set: &str, config: &EncoderConfigAr
 
 /// `sempair export`.
 pub(super) fn export(app: &App, run_id: &str, to: &Path, config: &EncoderConfigArgs) -> Result<ExitCode> {
-    exchange::export(&found(app, &config.with(&[]), run_id)?, to)?;
+    let encoder = found(app, &config.with(&[]), run_id)?;
+    exchange::export(&encoder.dir, (&encoder.run, &encoder.row), to)?;
     say!("{}", to.join(exchange::WEIGHTS).display());
     say!("{}", to.join(exchange::CARD).display());
     Ok(ExitCode::SUCCESS)
@@ -185,7 +186,7 @@ fn run(app: &App, config: &ConfigArgs, experiment: &dyn Experiment<Settings>, qu
         &setup::command_line(),
     )?
     .whole()?;
-    for (_, id) in runs.iter().flat_map(|run| &run.cells) {
+    for id in runs.iter().flat_map(|run| &run.runs) {
         records::summary(&ledger.find(id)?);
     }
     Ok(ExitCode::SUCCESS)

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::harness::record::Record;
 use crate::report::Input;
 use crate::report::lint::lint;
-use crate::train::settings::Settings;
+use crate::study::settings::Settings;
 
 use super::offered::{self, Offered};
 use super::{App, ConfigArgs, run, setup};
@@ -59,11 +59,11 @@ pub(super) fn check(app: &App, args: &LintArgs) -> Result<ExitCode> {
     let (records, problems) = setup::ledger(&settings).records()?;
     let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
     let (tables, excluded) = offered::offered(app, &args.config, &settings, &records, &problems)?;
-    let earlier = earlier(app, &args.config, &settings, &records, &tables);
+    let earlier = earlier(app, &args.config, &settings, &records, &tables)?;
     // What the earlier runs cost in all is no figure of a manuscript, so they need no account.
     let before: Vec<Input> =
-        earlier.into_iter().map(|table| run::input(profile, vec![table], Vec::new(), Vec::new())).collect();
-    let lint = lint(&args.paper, &run::input(profile, tables, excluded, records), &before)?;
+        earlier.into_iter().map(|table| run::input(app, profile, vec![table], Vec::new(), Vec::new())).collect();
+    let lint = lint(&args.paper, &run::input(app, profile, tables, excluded, records), &before)?;
     if args.json {
         setup::print_json(&lint)?;
     } else {
@@ -74,8 +74,14 @@ pub(super) fn check(app: &App, args: &LintArgs) -> Result<ExitCode> {
 }
 
 /// The runs that are not in `current`: each table once for all that are comparable with each other, the newest first.
-fn earlier(app: &App, args: &ConfigArgs, settings: &Settings, records: &[Arc<Record>], current: &Offered) -> Offered {
-    let ids = offered::ids(app);
+fn earlier(
+    app: &App,
+    args: &ConfigArgs,
+    settings: &Settings,
+    records: &[Arc<Record>],
+    current: &Offered,
+) -> Result<Offered> {
+    let grounds = offered::Grounds::new(app);
     let mut used: HashSet<String> = current.iter().flat_map(|(_, runs)| runs).map(|run| run.id.clone()).collect();
     let mut tables = Offered::new();
     for &experiment in app.experiments {
@@ -83,13 +89,13 @@ fn earlier(app: &App, args: &ConfigArgs, settings: &Settings, records: &[Arc<Rec
         let mut rest: Vec<Arc<Record>> = of_table.cloned().collect();
         loop {
             rest.retain(|record| !used.contains(&record.id));
-            let (group, _) = offered::comparable(&rest, experiment.id(), &ids, &args.profile);
+            let (group, _) = offered::comparable(&rest, experiment.id(), &grounds, &args.profile);
             if group.is_empty() {
                 break;
             }
             used.extend(group.iter().map(|run| run.id.clone()));
-            tables.push((offered::table(app, args, settings, experiment, &group), group));
+            tables.push((offered::table(app, args, settings, experiment, &group)?, group));
         }
     }
-    tables
+    Ok(tables)
 }

@@ -25,7 +25,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::error::Result;
 use crate::harness::experiment::Experiment;
-use crate::train::settings::Settings;
+use crate::study::settings::Settings;
 
 /// What the binary hands in: its experiments and its embedded configuration.
 pub struct App<'a> {

@@ -1,16 +1,19 @@
 //! Which runs of a ledger stand in a report: those of each table that are comparable with its newest, in a table of what
 //! they were asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::harness::code::differing;
+use crate::harness::config::{Role, Roles};
 use crate::harness::experiment::{Experiment, Table};
 use crate::harness::ledger::Problem;
-use crate::harness::record::{Record, Setting, Status, decides_nothing, lists_rows, says_where};
-use crate::train::settings::Settings;
+use crate::harness::provenance::Compute;
+use crate::harness::record::{Record, Setting, Status};
+use crate::study::settings::Settings;
 
 use super::{App, ConfigArgs, setup};
 
@@ -49,12 +52,12 @@ pub(super) fn beside(
 ) -> (Offered, Vec<(String, String)>) {
     let mut excluded: Vec<(String, String)> =
         problems.iter().map(|problem| (problem.file.display().to_string(), problem.what.clone())).collect();
-    let ids = ids(app);
+    let grounds = Grounds::new(app);
     let none = ConfigArgs { methods: None, seeds: None, sets: Vec::new(), ..args.clone() };
     let lists = if own.is_empty() { args } else { &none };
     let mut tables = Vec::new();
     for &experiment in app.experiments {
-        let (runs, others) = comparable(records, experiment.id(), &ids, &args.profile);
+        let (runs, others) = comparable(records, experiment.id(), &grounds, &args.profile);
         if let Some(place) = own.iter().position(|(table, _)| table.id == experiment.id()) {
             let (table, runs) = own.swap_remove(place);
             excluded.extend(others.into_iter().filter(|(id, _)| runs.iter().all(|run| run.id != *id)));
@@ -63,36 +66,42 @@ pub(super) fn beside(
         }
         excluded.extend(others);
         if !runs.is_empty() {
-            tables.push((table(app, lists, settings, experiment, &runs), runs));
+            match table(app, lists, settings, experiment, &runs) {
+                Ok(table) => tables.push((table, runs)),
+                Err(error) => excluded.extend(runs.iter().map(|run| (run.id.clone(), error.what().to_owned()))),
+            }
         }
     }
     (tables, excluded)
 }
 
 /// The table as these runs, comparable and oldest first, were asked to fill it, with what the command line lists.
+///
+/// # Errors
+/// When the settings of now do not fill the table either.
 pub(super) fn table(
     app: &App,
     args: &ConfigArgs,
     settings: &Settings,
     experiment: &dyn Experiment<Settings>,
     runs: &[Arc<Record>],
-) -> Table {
-    match setup::resolve_above(app, args, asked(runs)) {
+) -> Result<Table> {
+    match setup::resolve_above(app, args, asked(runs, &setup::roles(app))) {
         Ok(of_runs) => experiment.table(&of_runs),
         Err(error) => {
-            let mut table = experiment.table(settings);
+            let mut table = experiment.table(settings)?;
             table.notes.push(format!(
                 "These runs had settings that this version does not take ({}); rows and caption are of those it has now.",
                 error.what()
             ));
-            table
+            Ok(table)
         }
     }
 }
 
 /// The settings of the newest of these runs; a list of rows or columns has what any run was asked for, in the order of
 /// asking.
-fn asked(runs: &[Arc<Record>]) -> Vec<(String, Value)> {
+fn asked(runs: &[Arc<Record>], roles: &Roles) -> Vec<(String, Value)> {
     let mut different: Vec<&Arc<Record>> = Vec::new();
     for run in runs.iter().rev() {
         if !different.iter().any(|other| other.settings.is(&run.settings)) {
@@ -102,7 +111,7 @@ fn asked(runs: &[Arc<Record>]) -> Vec<(String, Value)> {
     let mut asked: BTreeMap<&str, Value> = BTreeMap::new();
     for setting in different.iter().rev().flat_map(|run| run.settings.iter()) {
         match (asked.get_mut(setting.key.as_str()), &setting.value) {
-            (Some(Value::Array(list)), Value::Array(more)) if lists_rows(&setting.key) => {
+            (Some(Value::Array(list)), Value::Array(more)) if roles.of(&setting.key) == Role::Rows => {
                 let new: Vec<Value> = more.iter().filter(|one| !list.contains(one)).cloned().collect();
                 list.extend(new);
             }
@@ -111,7 +120,7 @@ fn asked(runs: &[Arc<Record>]) -> Vec<(String, Value)> {
             }
         }
     }
-    asked.retain(|key, _| !says_where(key));
+    asked.retain(|key, _| roles.of(key) != Role::Place);
     asked.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
@@ -120,12 +129,73 @@ pub(super) fn ids<'a>(app: &App<'a>) -> Vec<&'a str> {
     app.experiments.iter().map(|experiment| experiment.id()).collect()
 }
 
+/// What must be known to tell whether runs may stand side by side.
+pub(super) struct Grounds<'a> {
+    tables: Vec<&'a str>,
+    roles: Roles,
+}
+
+impl<'a> Grounds<'a> {
+    /// Those of the program's tables and settings.
+    pub(super) fn new(app: &App<'a>) -> Self {
+        Self { tables: ids(app), roles: setup::roles(app) }
+    }
+
+    /// Why a run may not stand beside the newest of its table; none where it may.
+    fn against(&self, run: &Record, newest: &Record) -> Option<String> {
+        self.other_compute(run, newest).or_else(|| self.other_settings(run, newest))
+    }
+
+    fn other_compute(&self, run: &Record, newest: &Record) -> Option<String> {
+        let words = |Compute { device, isa, precision }: &Compute| format!("{device}, {isa}, {precision}");
+        (run.compute != newest.compute).then(|| {
+            format!(
+                "computed on {}, and the newest run of its table on {}",
+                words(&run.compute),
+                words(&newest.compute)
+            )
+        })
+    }
+
+    fn other_settings(&self, run: &Record, newest: &Record) -> Option<String> {
+        if run.settings.is(&newest.settings) {
+            return None;
+        }
+        let [own, others] = [run, newest].map(|record| self.fixed_settings(record));
+        let keys = own.keys().chain(others.keys().filter(|key| !own.contains_key(*key)));
+        let mut different = keys.filter(|key| own.get(*key) != others.get(*key));
+        let first = different.next()?;
+        let value = |of: &BTreeMap<&str, &Value>| of.get(first).map_or("not set".to_owned(), ToString::to_string);
+        let more = and_more(different.count());
+        Some(format!(
+            "run with `{first}` {}{more}, and the newest run of its table with {}",
+            value(&own),
+            value(&others)
+        ))
+    }
+
+    /// The settings that must be equal.
+    fn fixed_settings<'r>(&self, record: &'r Record) -> BTreeMap<&'r str, &'r Value> {
+        let settings = record.settings.iter().filter(|setting| !self.may_differ(setting, &record.experiment));
+        settings.map(|setting| (setting.key.as_str(), &setting.value)).collect()
+    }
+
+    /// Whether runs of a table may stand side by side that differ in this: what decides no result, which rows and columns
+    /// were asked for, where files lie, and what other tables have.
+    fn may_differ(&self, setting: &Setting, table: &str) -> bool {
+        let key = setting.key.as_str();
+        let of_other_table =
+            key.split_once('.').is_some_and(|(first, _)| self.tables.contains(&first) && first != table);
+        self.roles.of(key) != Role::Results || of_other_table
+    }
+}
+
 /// The completed runs of a table that may stand side by side: those with the code and the configuration of the newest.
 /// The rest is named with the reason.
 pub(super) fn comparable(
     records: &[Arc<Record>],
     table: &str,
-    tables: &[&str],
+    grounds: &Grounds<'_>,
     profile: &str,
 ) -> (Vec<Arc<Record>>, Vec<(String, String)>) {
     let mut of_table: Vec<&Arc<Record>> = records
@@ -134,30 +204,42 @@ pub(super) fn comparable(
         .collect();
     of_table.sort_by_key(|record| (&record.started, &record.id));
     let Some(&newest) = of_table.last() else { return Default::default() };
-    let (same, other): (Vec<_>, Vec<_>) =
-        of_table.into_iter().partition(|record| are_comparable(record, newest, tables));
-    let reason = "run with other code or another configuration than the newest run of its table";
-    (same.into_iter().cloned().collect(), other.iter().map(|r| (r.id.clone(), reason.to_string())).collect())
+    // Runs share few codes, each of many parts.
+    let mut codes: HashMap<usize, Option<String>> = HashMap::new();
+    let (mut same, mut other) = (Vec::new(), Vec::new());
+    for record in of_table {
+        let of_code = codes.entry(record.code.place()).or_insert_with(|| other_parts(record, newest)).clone();
+        match of_code.or_else(|| other_build(record, newest)).or_else(|| grounds.against(record, newest)) {
+            None => same.push(record.clone()),
+            Some(reason) => other.push((record.id.clone(), reason)),
+        }
+    }
+    (same, other)
 }
 
-/// Whether two runs of a table may stand in it side by side.
-fn are_comparable(a: &Record, b: &Record, tables: &[&str]) -> bool {
-    let settings = || a.settings.is(&b.settings) || fixed_settings(a, tables) == fixed_settings(b, tables);
-    a.build.code == b.build.code && a.compute == b.compute && settings()
+/// Which parts of the code that both have are others in the newest run.
+fn other_parts(run: &Record, newest: &Record) -> Option<String> {
+    let parts = differing(&run.code, &newest.code);
+    let (first, rest) = parts.split_first()?;
+    Some(format!("run with another `{first}`{} than the newest run of its table", and_more(rest.len())))
 }
 
-/// The settings that must be equal.
-fn fixed_settings<'a>(record: &'a Record, tables: &[&str]) -> BTreeMap<&'a str, &'a Value> {
-    let settings = record.settings.iter().filter(|setting| !may_differ(setting, &record.experiment, tables));
-    settings.map(|setting| (setting.key.as_str(), &setting.value)).collect()
+/// Records from before stages had code versions of their own have one hash of all code.
+fn other_build(run: &Record, newest: &Record) -> Option<String> {
+    let reason = match (run.code.is_empty(), newest.code.is_empty()) {
+        (false, false) => return None,
+        (true, true) if run.build.code == newest.build.code => return None,
+        (true, true) => "run with other code than the newest run of its table",
+        _ => {
+            "recorded before stages had code versions of their own, so that its code cannot be compared with that of the \
+              newest run of its table"
+        }
+    };
+    Some(reason.to_owned())
 }
 
-/// Whether runs of a table may stand side by side that differ in this: how many seeds and which rows and sets were asked
-/// for, what other tables have, and where files lie.
-fn may_differ(setting: &Setting, table: &str, tables: &[&str]) -> bool {
-    let key = setting.key.as_str();
-    let of_other_table = key.split_once('.').is_some_and(|(first, _)| tables.contains(&first) && first != table);
-    decides_nothing(key) || of_other_table
+fn and_more(count: usize) -> String {
+    if count > 0 { format!(" and {count} more") } else { String::new() }
 }
 
 #[cfg(test)]
@@ -183,10 +265,18 @@ mod tests {
             run("2", &[("samples.values", json!([8, 16])), ("pretrain.epochs", json!(8)), ("vit.epochs", json!(4))]),
             run("3", &[("samples.values", json!([16])), ("pretrain.epochs", json!(8)), ("vit.epochs", json!(3))]),
         ];
-        let asked = asked(&runs);
+        let roles = Roles::of_defaults("samples.values = [1] # chooses rows or columns");
+        let asked = asked(&runs, &roles);
         let value = |key: &str| asked.iter().find(|(of, _)| of == key).map(|(_, value)| value.clone());
         assert_eq!(value("samples.values"), Some(json!([16, 8])));
         assert_eq!(value("vit.epochs"), Some(json!(3)), "the newest run's, where they differ");
+    }
+
+    const DEFAULTS: &str = "how_chosen = '' # decides no result\ndevice = 'a' # decides no result\n\
+                            paths.data = 'a' # a place\nsamples.sets = [] # chooses rows or columns\n";
+
+    fn grounds() -> Grounds<'static> {
+        Grounds { tables: vec!["samples", "vit"], roles: Roles::of_defaults(DEFAULTS) }
     }
 
     #[test]
@@ -194,9 +284,46 @@ mod tests {
         let with = |id: &str, key: &str, value: Value| run(id, &[("pretrain.epochs", json!(8)), (key, value)]);
         let apart = |key: &str| {
             let runs = [with("1", key, json!("a")), with("2", key, json!("b"))];
-            comparable(&runs, "samples", &["samples", "vit"], "quick").1.len()
+            comparable(&runs, "samples", &grounds(), "quick").1.len()
         };
         assert_eq!(["how_chosen", "device", "paths.data", "vit.stem", "samples.sets"].map(apart), [0; 5]);
         assert_eq!(["pairs.from", "samples.other", "methods.byol.momentum"].map(apart), [1; 3]);
+    }
+
+    #[test]
+    fn a_run_that_is_left_out_says_why() {
+        let with = |id: &str, change: &dyn Fn(&mut Record)| {
+            let mut record = (*run(id, &[("pretrain.epochs", json!(8))])).clone();
+            record.code =
+                [("train::run", "1"), ("methods::byol", "2")].map(|(a, b)| (a.into(), b.into())).into_iter().collect();
+            change(&mut record);
+            Arc::new(record)
+        };
+        let why = |change: &dyn Fn(&mut Record)| {
+            let runs = [with("1", change), with("2", &|_| {})];
+            comparable(&runs, "samples", &grounds(), "quick").1.into_iter().map(|(_, why)| why).next()
+        };
+        let parts = |parts: &[(&str, &str)]| -> BTreeMap<String, String> {
+            parts.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect()
+        };
+        assert_eq!(why(&|_| {}), None);
+        assert_eq!(why(&|run| run.code = parts(&[("train::run", "1"), ("methods::dino", "3")]).into()), None);
+        assert_eq!(
+            why(&|run| run.code = parts(&[("train::run", "x"), ("methods::byol", "x")]).into()).unwrap(),
+            "run with another `methods::byol` and 1 more than the newest run of its table"
+        );
+        assert_eq!(
+            why(&|run| run.code = parts(&[]).into()).unwrap(),
+            "recorded before stages had code versions of their own, so that its code cannot be compared with that of the \
+             newest run of its table"
+        );
+        assert_eq!(
+            why(&|run| run.compute.isa = "avx2".into()).unwrap(),
+            "computed on , avx2, , and the newest run of its table on , , "
+        );
+        assert_eq!(
+            why(&|run| run.settings = self::run("1", &[("pretrain.epochs", json!(9))]).settings.clone()).unwrap(),
+            "run with `pretrain.epochs` 9, and the newest run of its table with 8"
+        );
     }
 }

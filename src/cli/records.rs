@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use crate::error::{Error, Result};
 use crate::harness::audit::{self, Audit, AuditRun};
 use crate::harness::cache::Held;
-use crate::harness::experiment::{DataRef, Row};
+use crate::harness::experiment::Row;
+use crate::harness::outcome::DataRef;
 use crate::harness::progress::duration;
 use crate::harness::record::{Record, short};
 

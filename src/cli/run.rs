@@ -15,9 +15,10 @@ use crate::harness::progress::{Progress, duration};
 use crate::harness::provenance::Host;
 use crate::harness::record::{Record, Status};
 use crate::harness::runner::{self, Options, Plan, TableRun};
+use crate::harness::stage::{Description, Stage};
 use crate::report::stats::Verdict;
 use crate::report::{self, Input, render};
-use crate::train::settings::Settings;
+use crate::study::settings::Settings;
 
 use super::offered::{Offered, beside, ids, offered};
 use super::{App, ConfigArgs, Profile, RunArgs, setup};
@@ -58,14 +59,14 @@ pub(super) fn reproduce(
     let (records, problems) = ledger.records()?;
     let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
     let of_command = |run: TableRun| {
-        let wanted: HashSet<&str> = run.cells.iter().map(|(_, id)| id.as_str()).collect();
+        let wanted: HashSet<&str> = run.runs.iter().map(String::as_str).collect();
         let of_table = records.iter().filter(|record| wanted.contains(record.id.as_str())).cloned().collect();
         (run.table, of_table)
     };
     let own: Offered = ran.tables.into_iter().map(of_command).collect();
     let (tables, excluded) = beside(app, args, settings, &records, &problems, own);
     let asked_for = experiments.iter().map(|experiment| experiment.id()).collect();
-    let input = input(setup::profile(app, &args.profile)?, tables, excluded, records);
+    let input = input(app, setup::profile(app, &args.profile)?, tables, excluded, records);
     let code = finish(input, settings, Some(&asked_for), how.strict)?;
     ran.diverged.map_or(Ok(code), Err)
 }
@@ -76,7 +77,7 @@ pub(super) fn report(app: &App, args: &ConfigArgs, anonymous: bool) -> Result<Ex
     let (records, problems) = setup::ledger(&settings).records()?;
     let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
     let (tables, excluded) = offered(app, args, &settings, &records, &problems)?;
-    let named = input(setup::profile(app, &args.profile)?, tables, excluded, records);
+    let named = input(app, setup::profile(app, &args.profile)?, tables, excluded, records);
     let shown = if anonymous { report::anonymous(&named) } else { named };
     finish(shown, &settings, None, false)
 }
@@ -96,7 +97,7 @@ pub(super) fn list(app: &App, args: &ConfigArgs, json: bool) -> Result<ExitCode>
     let mut rows = Vec::new();
     for experiment in app.experiments {
         let state = experiment.cells(settings).map(|cells| {
-            let is_missing = |cell: &&Cell| !done.contains(runner::cell_key(experiment.id(), cell, &compute).as_str());
+            let is_missing = |cell: &&Cell| !done.contains(cell.key(experiment.id()).as_str());
             let missing: Vec<&Cell> = cells.iter().filter(is_missing).collect();
             let mut alone = estimate.clone();
             seconds += missing.iter().map(|cell| together.count(cell)).sum::<f64>();
@@ -105,17 +106,16 @@ pub(super) fn list(app: &App, args: &ConfigArgs, json: bool) -> Result<ExitCode>
                 cells: cells.len(),
                 missing: missing.len(),
                 seconds: missing.iter().map(|cell| alone.count(cell)).sum(),
-                memory: of_table.filter_map(|record| record.peak_memory).max(),
+                taken: of_table.filter_map(|record| record.peak_memory).max(),
+                predicted: missing.iter().map(|cell| estimate.memory(cell)).max().unwrap_or(0),
+                stages: distinct(&cells),
             }
         });
         rows.push((experiment, state));
     }
     if json {
         let facts = rows.iter().map(|(experiment, state)| match state {
-            Ok(State { cells, missing, seconds, memory }) => json!({
-                "id": experiment.id(), "title": experiment.title(), "cells": cells, "done": cells - missing,
-                "missing": missing, "seconds": seconds, "peak_memory": memory,
-            }),
+            Ok(state) => state.json(experiment.id(), experiment.title()),
             Err(error) => json!({ "id": experiment.id(), "title": experiment.title(), "error": error.what() }),
         });
         setup::print_json(&facts.collect::<Vec<_>>())?;
@@ -134,25 +134,52 @@ pub(super) fn list(app: &App, args: &ConfigArgs, json: bool) -> Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
+/// The stages of some cells, each once.
+fn distinct(cells: &[Cell]) -> Vec<Arc<Stage>> {
+    let mut seen = HashSet::new();
+    cells.iter().flat_map(|cell| &cell.stages).filter(|stage| seen.insert(stage.key())).cloned().collect()
+}
+
 /// How far a table is.
 struct State {
     cells: usize,
     missing: usize,
-    /// What is missing is reckoned to take so long.
+    /// What is missing is predicted to take so long.
     seconds: f64,
     /// The most memory that a run of it has taken, in bytes.
-    memory: Option<u64>,
+    taken: Option<u64>,
+    /// The most that a missing stage is predicted to take besides the program, in bytes.
+    predicted: u64,
+    stages: Vec<Arc<Stage>>,
 }
 
 impl State {
+    fn json(&self, id: &str, title: &str) -> serde_json::Value {
+        let stage = |stage: &Arc<Stage>| {
+            let Description { name, after, code, cost, timed, .. } = &stage.description;
+            let after: Vec<&str> = after.iter().map(|before| before.key()).collect();
+            json!({
+                "name": name, "key": stage.key(), "after": after, "code": code.version, "seconds": cost.seconds,
+                "memory": cost.memory, "inexact_files": timed,
+            })
+        };
+        json!({
+            "id": id, "title": title, "cells": self.cells, "done": self.cells - self.missing,
+            "missing": self.missing, "seconds": self.seconds, "peak_memory": self.taken,
+            "predicted_memory": self.predicted, "stages": self.stages.iter().map(stage).collect::<Vec<_>>(),
+        })
+    }
+
     fn words(&self) -> String {
-        let Self { cells, missing, seconds, memory } = self;
+        let Self { cells, missing, seconds, taken, predicted, .. } = self;
         let mut words = format!("{} of {cells} cells done", cells - missing);
         if *missing > 0 {
             words += &format!("; about {} to go", duration(*seconds));
         }
-        if let Some(bytes) = memory {
-            words += &format!("; {} MiB in earlier runs", bytes >> 20);
+        match taken {
+            Some(bytes) => words += &format!("; {} MiB in earlier runs", bytes >> 20),
+            None if *predicted > 0 => words += &format!(", {} MiB", predicted >> 20),
+            None => {}
         }
         words
     }
@@ -188,6 +215,7 @@ fn say_what_is_missing(plans: &[Plan<'_, Settings>], progress: &Progress) {
 
 /// What a report of these runs is made of.
 pub(super) fn input(
+    app: &App,
     profile: &Profile,
     tables: Offered,
     excluded: Vec<(String, String)>,
@@ -203,6 +231,7 @@ pub(super) fn input(
         tables,
         excluded,
         anonymous: false,
+        roles: setup::roles(app),
     }
 }
 

@@ -8,15 +8,15 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context as _, Error, Result};
 use crate::harness::cache::Cache;
-use crate::harness::config::{Layers, Origin, Resolved};
+use crate::harness::config::{Group, Layers, Origin, Resolved, Role, Roles};
 use crate::harness::ledger::Ledger;
 use crate::harness::provenance::Compute;
-use crate::harness::record::lists_rows;
 use crate::kernels::cpu;
 use crate::methods::Name;
-use crate::train::settings::Settings;
+use crate::study::settings::Settings;
+use crate::study::stages::Context;
 
 use super::{App, ConfigArgs, Profile};
 
@@ -48,19 +48,38 @@ pub(super) fn instruction_set() -> Result<()> {
 /// The settings of a command, checked, with their origins.
 pub(super) fn resolve(app: &App, args: &ConfigArgs) -> Result<Resolved<Settings>> {
     let layers = embedded(app, args)?.file(Path::new("sempair.toml")).env("SEMPAIR_", &["ISA"]);
-    let resolved = layers.set(&assignments(args)).resolve::<Settings>()?;
-    resolved.settings.validate()?;
+    let resolved = layers.set(&assignments(args)).resolve_with::<Settings>(&groups(app))?;
+    check(app, &resolved.settings)?;
     Ok(resolved)
 }
 
 /// The settings that runs were asked with, but for the rows and columns that the command line lists: what else is set now is
 /// no matter of theirs.
 pub(super) fn resolve_above(app: &App, args: &ConfigArgs, asked: Vec<(String, Value)>) -> Result<Settings> {
-    let listed = |assignment: &String| assignment.split_once('=').is_some_and(|(key, _)| lists_rows(key.trim()));
+    let roles = roles(app);
+    let lists = |key: &str| roles.of(key.trim()) == Role::Rows;
+    let listed = |assignment: &String| assignment.split_once('=').is_some_and(|(key, _)| lists(key));
     let lists: Vec<String> = assignments(args).into_iter().filter(listed).collect();
-    let settings = embedded(app, args)?.recorded(asked).set(&lists).resolve::<Settings>()?.settings;
-    settings.validate()?;
+    let layers = embedded(app, args)?.recorded(asked).set(&lists);
+    let settings = layers.resolve_with::<Settings>(&groups(app))?.settings;
+    check(app, &settings)?;
     Ok(settings)
+}
+
+/// What each setting decides.
+pub(super) fn roles(app: &App) -> Roles {
+    Roles::of_defaults(app.defaults)
+}
+
+/// The settings that tables have for themselves.
+fn groups(app: &App) -> Vec<Group> {
+    app.experiments.iter().filter_map(|experiment| experiment.group()).collect()
+}
+
+/// Refuses settings with which no run makes sense.
+fn check(app: &App, settings: &Settings) -> Result<()> {
+    settings.validate()?;
+    app.experiments.iter().try_for_each(|experiment| experiment.check(settings))
 }
 
 /// The layers below those that a user writes.
@@ -126,8 +145,7 @@ pub(super) fn cache(settings: &Settings) -> Cache {
 
 /// What computes, as records name it: the precision that was chosen, not the wish for `auto`.
 pub(super) fn compute(settings: &Settings) -> Compute {
-    let precision = settings.precision.resolve().name().into();
-    Compute { device: "cpu".into(), isa: cpu::isa().name().into(), precision }
+    Context::new(settings).compute
 }
 
 /// Longer lines of `sempair config` push their origin to the right.
@@ -151,6 +169,9 @@ pub(super) fn print_config(app: &App, args: &ConfigArgs, prefix: Option<&str>, j
     for value in &values {
         if prefix.is_some() {
             value.doc.lines().for_each(|line| say!("# {line}"));
+            if value.role != Role::Results {
+                say!("# ({})", value.role.words());
+            }
         }
         let line = format!("{} = {}", value.key, value.value);
         say!("{line:width$}  {}", origin(&value.origin));

@@ -1,40 +1,23 @@
-//! Datasets by name, the embedded and the imported ones behind one door.
+//! Datasets by name, the embedded and the imported ones behind one door. A name is looked up once: what is found knows
+//! everything that others ask of it, and gives its images when they are wanted.
+//!
+//! This file only finds a dataset: a result depends on where its images come from ([`Set::made_by`]).
 
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 
 use super::image_set::{Dataset, ImageSet};
-use super::pairs::{self, PairList};
+use super::pairs::{Chosen, PairList, PairSettings};
 use super::store;
 use super::world::{self, Nuisance, World};
 
 /// The name of the embedded set that pairs are made from.
 pub const SYNTH: &str = "synth";
-
-/// Which pairs pretraining sees.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PairSettings {
-    /// The set that pairs are made from: `synth`, or an imported one's training split, or `set/split`.
-    pub from: String,
-    /// Number of categories.
-    pub categories: usize,
-    /// Pairs of each category.
-    pub per_category: usize,
-    /// Chooses categories and pairs.
-    pub seed: u64,
-    /// Whether an image may be in several pairs.
-    pub reuse: bool,
-    /// A list of pairs to use in place of drawing some, as `sempair data pairs` writes it; empty draws.
-    pub list: String,
-    /// The share of the pairs whose second image is of another category, 0 to 1.
-    pub false_share: f32,
-}
 
 /// How much there is of an evaluation set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,34 +31,56 @@ pub struct Extent {
 }
 
 /// Where datasets come from: the embedded world, and the folder of imported ones.
-#[derive(Clone, Copy, Debug)]
-pub struct Catalog<'a> {
-    /// The parameters of the embedded sets.
-    pub world: &'a World,
-    /// The folder of the imported sets.
-    pub folder: &'a Path,
+#[derive(Debug)]
+pub struct Catalog {
+    world: World,
+    folder: PathBuf,
+    found: Mutex<HashMap<String, Arc<Set>>>,
 }
 
-impl PairSettings {
-    /// The pairs, of which the share that is to be false is made so.
-    ///
-    /// # Errors
-    /// When one category has more than half of them.
-    pub fn with_false(&self, list: PairList) -> Result<PairList> {
-        if self.false_share > 0.0 { list.with_false(self.false_share, self.seed) } else { Ok(list) }
+/// A dataset as it was found. Nothing of it is rendered, and of an imported one no pixel is read.
+#[derive(Clone, Debug)]
+pub struct Set {
+    /// The name that commands and configuration use.
+    pub name: String,
+    /// What determines its content.
+    pub identity: Value,
+    /// How much there is of it; nothing of `synth`, of which there is as much as anyone wants.
+    pub extent: Extent,
+    /// How it may be used, as whoever imported it stated; empty where nobody did.
+    pub licence: String,
+    /// What an imported dataset is, and how much of the official one; empty for an embedded one.
+    pub description: String,
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Embedded(World),
+    Imported(Dataset),
+}
+
+/// The images that pairs are made from, and the choice of pairs.
+#[derive(Clone, Debug)]
+pub struct Pairs {
+    /// The set.
+    pub set: Arc<Set>,
+    /// The pairs, as far as they are known without images.
+    pub chosen: Chosen,
+    /// What determines images and pairs.
+    pub identity: Value,
+    settings: PairSettings,
+}
+
+impl Catalog {
+    /// The embedded sets of this world, and those imported into this folder.
+    pub fn new(world: World, folder: impl Into<PathBuf>) -> Self {
+        Self { world, folder: folder.into(), found: Mutex::default() }
     }
-}
 
-impl Catalog<'_> {
-    /// A dataset for evaluation.
-    ///
-    /// # Errors
-    /// When there is none of that name, or its file is damaged.
-    pub fn open(&self, name: &str) -> Result<Dataset> {
-        match rendered(self.world, name) {
-            Some(dataset) => Ok(dataset),
-            None => store::open(self.folder, name),
-        }
+    /// The world of the embedded sets.
+    pub fn world(&self) -> &World {
+        &self.world
     }
 
     /// Whether a dataset is embedded or was imported; it may be damaged.
@@ -83,125 +88,154 @@ impl Catalog<'_> {
     /// # Errors
     /// A name that no dataset can have.
     pub fn contains(&self, name: &str) -> Result<bool> {
-        if is_embedded(name) { Ok(true) } else { store::contains(self.folder, name) }
+        if is_embedded(name) { Ok(true) } else { store::contains(&self.folder, name) }
     }
 
-    /// What determines a dataset's content, found without rendering or reading its pixels.
+    /// The dataset of that name.
     ///
     /// # Errors
-    /// As [`Catalog::open`].
-    pub fn identity(&self, name: &str) -> Result<Value> {
-        if is_embedded(name) {
-            return Ok(json!({ "name": name, "world": self.world, "version": world::VERSION }));
+    /// When there is none, or its file is damaged.
+    pub fn set(&self, name: &str) -> Result<Arc<Set>> {
+        let found = || self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(set) = found().get(name) {
+            return Ok(set.clone());
         }
-        let dataset = store::open(self.folder, name)?;
-        let splits = dataset.splits.iter().map(|(split, set)| (split.clone(), Value::from(set.hash.clone())));
-        Ok(json!({ "name": name, "splits": splits.collect::<serde_json::Map<_, _>>() }))
+        let set = Arc::new(if is_embedded(name) {
+            embedded(&self.world, name)
+        } else {
+            imported(store::open(&self.folder, name)?)
+        });
+        found().insert(name.to_owned(), set.clone());
+        Ok(set)
     }
 
-    /// How much there is of a dataset, found without rendering or reading its pixels.
+    /// The pairs of these settings.
     ///
     /// # Errors
-    /// As [`Catalog::open`].
-    pub fn extent(&self, name: &str) -> Result<Extent> {
-        if let Some([classes, train, test]) = world::extent(name) {
-            return Ok(Extent { classes, train, test });
+    /// When the set or the list is not there, or it is none.
+    pub fn pairs(&self, settings: &PairSettings) -> Result<Arc<Pairs>> {
+        let set = self.set(settings.set_and_split().0)?;
+        let chosen = Chosen::read(settings)?;
+        let identity = match chosen.list_hash() {
+            None => json!({ "choice": settings, "from": set.identity }),
+            Some(list) => json!({ "list": list, "false share": settings.false_share, "from": set.identity }),
+        };
+        Ok(Arc::new(Pairs { set, chosen, identity, settings: settings.clone() }))
+    }
+}
+
+impl Set {
+    /// Whether it is rendered, not imported.
+    pub fn is_embedded(&self) -> bool {
+        matches!(self.source, Source::Embedded(_))
+    }
+
+    /// The module that its images come from.
+    pub fn made_by(&self) -> &'static str {
+        match self.source {
+            Source::Embedded(_) => "data::world",
+            Source::Imported(_) => "data::store",
         }
-        let dataset = store::open(self.folder, name)?;
-        let images = |split: &str| dataset.splits.get(split).map_or(0, ImageSet::len);
-        let classes = dataset.splits.values().map(|split| split.classes.len()).max().unwrap_or(0);
-        Ok(Extent { classes, train: images("train"), test: images("test") })
     }
 
-    /// How a dataset may be used, as whoever imported it stated; empty where nobody did.
+    /// All its splits.
     ///
     /// # Errors
-    /// As [`Catalog::open`].
-    pub fn licence(&self, name: &str) -> Result<String> {
-        if is_embedded(name) { Ok(world::LICENCE.into()) } else { Ok(store::open(self.folder, name)?.licence) }
-    }
-
-    /// What an imported dataset is, and how much of the official one; empty for an embedded one.
-    ///
-    /// # Errors
-    /// As [`Catalog::open`].
-    pub fn description(&self, name: &str) -> Result<String> {
-        if is_embedded(name) { Ok(String::new()) } else { Ok(store::open(self.folder, name)?.description) }
-    }
-
-    /// What determines the pairs that [`Catalog::pairs`] gives, found without drawing them.
-    ///
-    /// # Errors
-    /// When the set or the list is not there.
-    pub fn pairs_identity(&self, choice: &PairSettings) -> Result<Value> {
-        let from = self.identity(choice.from.split('/').next().unwrap_or_default())?;
-        if choice.list.is_empty() {
-            return Ok(json!({ "choice": choice, "from": from }));
+    /// When it has none: from `synth` come pairs.
+    pub fn open(&self) -> Result<Dataset> {
+        match &self.source {
+            Source::Imported(dataset) => Ok(dataset.clone()),
+            Source::Embedded(world) => rendered(world, &self.name).ok_or_else(|| {
+                Error::new(format!("`{}` has no training and test images to evaluate on", self.name))
+                    .hint(format!("choose one of {}, or an imported set", world::EVALUATION_SETS.join(", ")))
+            }),
         }
-        let bytes = std::fs::read(&choice.list).context(format!("cannot read the pairs in {}", choice.list))?;
-        let list = blake3::hash(&bytes);
-        Ok(json!({ "list": list.to_hex().as_str(), "false share": choice.false_share, "from": from }))
     }
 
-    /// One split of a dataset.
+    /// One split.
     ///
     /// # Errors
-    /// When the dataset or the split is not there.
-    pub fn split(&self, name: &str, split: &str) -> Result<ImageSet> {
-        let mut dataset = self.open(name)?;
+    /// When there is no such split.
+    pub fn split(&self, split: &str) -> Result<ImageSet> {
+        let mut dataset = self.open()?;
         dataset.splits.remove(split).ok_or_else(|| {
             let there: Vec<&str> = dataset.splits.keys().map(String::as_str).collect();
-            Error::new(format!("`{name}` has no split `{split}`, but {}", there.join(", ")))
+            Error::new(format!("`{}` has no split `{split}`, but {}", self.name, there.join(", ")))
                 .hint("`sempair data list` shows the splits of each set")
         })
     }
 
-    /// The images that pairs are made from, and the pairs.
+    /// The test images, each with one nuisance factor changed: an embedded set's are rendered again with only this
+    /// factor drawn again, others' are edited.
     ///
     /// # Errors
-    /// When the set is not there or has too few images.
-    pub fn pairs(&self, choice: &PairSettings) -> Result<(ImageSet, PairList)> {
-        let (set, list) = self.exact_pairs(choice)?;
-        Ok((set, choice.with_false(list)?))
+    /// When there is no test split.
+    pub fn varied_test(&self, nuisance: Nuisance) -> Result<ImageSet> {
+        let varied = match &self.source {
+            Source::Embedded(world) => world::varied_test(world, &self.name, nuisance),
+            Source::Imported(_) => None,
+        };
+        varied.map_or_else(|| Ok(world::edited(&self.split("test")?, nuisance)), Ok)
     }
+}
 
-    /// As `pairs`, before some of them are made false.
+impl Pairs {
+    /// The images, and the pairs before some of them are made false.
     ///
     /// # Errors
-    /// When the set is not there or has too few images.
-    pub fn exact_pairs(&self, choice: &PairSettings) -> Result<(ImageSet, PairList)> {
-        let PairSettings { ref from, categories, per_category, seed, reuse, ref list, .. } = *choice;
-        let set = if from == SYNTH {
-            if categories > world::PRETRAINING_CATEGORIES as usize {
-                return Err(Error::new(format!(
-                    "`pairs.categories` is {categories}; the embedded world has {}",
-                    world::PRETRAINING_CATEGORIES
-                ))
-                .hint("`--set pairs.categories=187`"));
+    /// When the set has no such split, too few images, or other images than the list.
+    pub fn exact(&self) -> Result<(ImageSet, PairList)> {
+        let PairSettings { categories, per_category, .. } = self.settings;
+        let images = match &self.set.source {
+            Source::Embedded(world) if self.set.name == SYNTH => {
+                if categories > world::PRETRAINING_CATEGORIES as usize {
+                    return Err(Error::new(format!(
+                        "`pairs.categories` is {categories}; the embedded world has {}",
+                        world::PRETRAINING_CATEGORIES
+                    ))
+                    .hint("`--set pairs.categories=187`"));
+                }
+                world::pretraining(world, categories, 2 * per_category).0
             }
-            world::pretraining(self.world, categories, 2 * per_category).0
-        } else {
-            let (name, split) = from.split_once('/').unwrap_or((from, "train"));
-            self.split(name, split)?
+            _ => self.set.split(self.settings.set_and_split().1)?,
         };
-        let list = if list.is_empty() {
-            pairs::build(&set, categories, per_category, seed, reuse)?
-        } else {
-            pairs::read_manifest(Path::new(list), &set)?
-        };
-        Ok((set, list))
+        let list = self.chosen.exact(&images)?;
+        Ok((images, list))
     }
 
-    /// A dataset's test images, each with one nuisance factor changed: an embedded set's are rendered anew with only
-    /// this factor drawn anew, others' are edited.
+    /// The images and the pairs.
     ///
     /// # Errors
-    /// When the set or its test split is not there.
-    pub fn varied_test(&self, name: &str, nuisance: Nuisance) -> Result<ImageSet> {
-        match world::varied_test(self.world, name, nuisance) {
-            Some(set) => Ok(set),
-            None => Ok(world::edited(&self.split(name, "test")?, nuisance)),
-        }
+    /// As [`Pairs::exact`]; or pairs that cannot be made false.
+    pub fn open(&self) -> Result<(ImageSet, PairList)> {
+        let (images, list) = self.exact()?;
+        Ok((images, self.chosen.with_false(list)?))
+    }
+}
+
+fn embedded(world: &World, name: &str) -> Set {
+    let [classes, train, test] = world::extent(name).unwrap_or_default();
+    Set {
+        name: name.into(),
+        identity: json!({ "name": name, "world": world, "version": world::VERSION }),
+        extent: Extent { classes, train, test },
+        licence: world::LICENCE.into(),
+        description: String::new(),
+        source: Source::Embedded(world.clone()),
+    }
+}
+
+fn imported(dataset: Dataset) -> Set {
+    let hashes = dataset.splits.iter().map(|(split, set)| (split.clone(), Value::from(set.hash.clone())));
+    let images = |split: &str| dataset.splits.get(split).map_or(0, ImageSet::len);
+    let classes = dataset.splits.values().map(|split| split.classes.len()).max().unwrap_or(0);
+    Set {
+        name: dataset.name.clone(),
+        identity: json!({ "name": dataset.name, "splits": hashes.collect::<serde_json::Map<_, _>>() }),
+        extent: Extent { classes, train: images("train"), test: images("test") },
+        licence: dataset.licence.clone(),
+        description: dataset.description.clone(),
+        source: Source::Imported(dataset),
     }
 }
 

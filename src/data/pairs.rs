@@ -1,6 +1,7 @@
 //! Pair lists: semantic pairs (SP), two different images of one category, and the augmented pairs (AP) matched to
 //! them, whose both halves are the first image of each semantic pair.
 
+mod choice;
 mod manifest;
 
 use std::collections::HashSet;
@@ -13,6 +14,8 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::rng::Key;
 
+pub use choice::Chosen;
+pub use choice::PairSettings;
 pub use manifest::read_manifest;
 
 /// Which pairs a method is trained on.
@@ -42,6 +45,11 @@ impl Kind {
             Self::Unpaired => "unpaired",
             Self::Neighbours => "neighbours",
         }
+    }
+
+    /// How many pairs of this kind so many semantic pairs give.
+    pub fn rows(self, semantic: usize) -> usize {
+        if self == Self::Unpaired { 2 * semantic } else { semantic }
     }
 }
 

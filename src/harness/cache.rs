@@ -8,10 +8,12 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::files;
+use crate::harness::clock::Stopwatch;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
 use crate::harness::record::FileHash;
 use crate::harness::record::StageUse;
+use crate::harness::stage::Stage;
 use serde::Deserialize;
 use serde::Serialize;
 use std::fs::File;
@@ -19,9 +21,10 @@ use std::fs::TryLockError;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
-use std::time::Instant;
 
 const MANIFEST: &str = "manifest.json";
+/// Seconds that earlier attempts at an unfinished stage took; left out of the finished one, as what begins and ends so is.
+const SPENT: &str = ".spent.tmp";
 const WAIT: Duration = Duration::from_millis(50);
 
 /// The cache folder, such as `.sempair/cache`. Deleting it costs time, never results.
@@ -51,8 +54,7 @@ pub enum Held {
 
 /// Who asks for a stage, and what they see meanwhile.
 pub(super) struct Request<'a> {
-    pub name: &'a str,
-    pub key: &'a str,
+    pub stage: &'a Stage,
     pub run: &'a str,
     /// Compute it even when it is there.
     pub fresh: bool,
@@ -104,7 +106,7 @@ impl Cache {
         request: &Request,
         compute: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<(Manifest, bool)> {
-        let folder = self.folder(request.name, request.key);
+        let folder = self.folder(request.stage.name(), request.stage.key());
         if !request.fresh
             && let Some(manifest) = sound(&folder)
         {
@@ -129,9 +131,12 @@ impl Cache {
             remove(&partial)?;
         }
         std::fs::create_dir_all(&partial).context(format!("cannot create {}", partial.display()))?;
-        let start = Instant::now();
-        compute(&partial)?;
-        let seconds = (start.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+        let (before, watch) = (spent(&partial), Stopwatch::start());
+        compute(&partial).inspect_err(|_| {
+            // What an attempt took counts when the stage is whole. Where it cannot be kept, that says less than the error.
+            files::write_whole(&partial.join(SPENT), (before + watch.seconds()).to_string().as_bytes()).ok();
+        })?;
+        let seconds = ((before + watch.seconds()) * 1e3).round() / 1e3;
 
         let mut files = Vec::new();
         seal(&partial, "", &mut files)?;
@@ -140,9 +145,7 @@ impl Cache {
         let text = serde_json::to_vec_pretty(&manifest).context("manifest")?;
         files::write_whole(&partial.join(MANIFEST), &text)?;
         if folder.exists() {
-            if !request.fresh {
-                request.progress.line(&format!("stage {} was damaged and is computed again", request.name));
-            }
+            say_what_changed(folder, &manifest, request);
             remove(folder)?;
         }
         let publish = || {
@@ -171,7 +174,9 @@ impl Cache {
                 }
             }
             if !std::mem::replace(&mut said, true) {
-                request.progress.line(&format!("waiting for another process that computes stage {}", request.name));
+                request
+                    .progress
+                    .line(&format!("waiting for another process that computes stage {}", request.stage.name()));
             }
             request.interrupt.check()?;
             std::thread::sleep(WAIT);
@@ -188,6 +193,32 @@ fn sound(folder: &Path) -> Option<Manifest> {
         std::fs::metadata(folder.join(&file.name)).is_ok_and(|found| found.is_file() && found.len() == file.bytes)
     };
     manifest.files.iter().all(holds).then_some(manifest)
+}
+
+/// Seconds of earlier attempts at an unfinished stage.
+fn spent(partial: &Path) -> f64 {
+    let text = std::fs::read_to_string(partial.join(SPENT)).ok();
+    text.and_then(|text| text.parse().ok())
+        .filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0)
+        .unwrap_or(0.0)
+}
+
+/// Why a stage that is there was computed again; and where that was only asked for, whether it came out the same.
+fn say_what_changed(folder: &Path, new: &Manifest, request: &Request) {
+    let name = request.stage.name();
+    let Some(old) = sound(folder).filter(|_| request.fresh) else {
+        return request.progress.line(&format!("stage {name} was damaged and is computed again"));
+    };
+    let is_exact = |file: &&FileHash| !request.stage.description.timed.contains(&file.name.as_str());
+    let exact = |manifest: &Manifest| manifest.files.iter().filter(is_exact).cloned().collect::<Vec<_>>();
+    let (old, new) = (exact(&old), exact(new));
+    let differing: Vec<&str> = new.iter().filter(|file| !old.contains(file)).map(|file| file.name.as_str()).collect();
+    if !differing.is_empty() || old.len() != new.len() {
+        let files = differing.join(", ");
+        request
+            .progress
+            .line(&format!("stage {name} came out different from before: {files} ({})", request.stage.key()));
+    }
 }
 
 /// Hashes and syncs every file below `folder`. Hidden temporary files of an interrupted write are removed.
@@ -229,7 +260,7 @@ fn remove(folder: &Path) -> Result<()> {
 fn explain(error: Error, request: &Request, folder: &Path) -> Error {
     let full = std::io::Error::from_raw_os_error(28).to_string(); // ENOSPC
     let is_full = error.kind() == Kind::Failure && error.what().contains(&full);
-    let error = error.context(format!("stage {}", request.name));
+    let error = error.context(format!("stage {}", request.stage.name()));
     if is_full {
         return error.hint(format!(
             "free space on the disk of {}, then run the same command to go on",

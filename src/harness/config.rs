@@ -11,9 +11,38 @@ use figment::providers::Serialized;
 use serde::Deserialize;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 const SEE_CONFIG: &str = "`sempair config` lists all keys";
+
+/// What a setting decides. The defaults say it behind the value, in the words of [`Role::words`]; a key without such words
+/// decides results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Results depend on it, so it is in the keys of the stages that it is for.
+    #[default]
+    Results,
+    /// Which rows or columns a table has: such settings may differ between the runs of one table.
+    Rows,
+    /// Where files lie.
+    Place,
+    /// How much is run, how, or what is said of it: no figure depends on it.
+    Nothing,
+}
+
+/// The roles of all settings, by key.
+#[derive(Clone, Debug, Default)]
+pub struct Roles(BTreeMap<String, Role>);
+
+/// Settings that a table has for itself: all keys that begin with `name` and a dot.
+#[derive(Clone, Copy)]
+pub struct Group {
+    pub name: &'static str,
+    /// Whether their values have the right types.
+    pub read: fn(&Figment, &str) -> Result<(), Box<figment::Error>>,
+}
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +61,7 @@ pub struct Value {
     pub origin: Origin,
     /// The comment above the key in the defaults.
     pub doc: String,
+    pub role: Role,
     /// The origins of the values that this one replaced, the nearest first.
     pub shadowed: Vec<Origin>,
 }
@@ -61,6 +91,42 @@ struct Entry {
     origin: Origin,
     /// The entry as the user wrote it, for messages.
     shown: String,
+}
+
+impl Role {
+    const ALL: [Self; 4] = [Self::Results, Self::Rows, Self::Place, Self::Nothing];
+
+    /// As the defaults say it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Results => "",
+            Self::Rows => "chooses rows or columns",
+            Self::Place => "a place",
+            Self::Nothing => "decides no result",
+        }
+    }
+
+    fn of_words(words: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.words() == words)
+    }
+}
+
+impl Roles {
+    /// Those that the text of the defaults gives its keys; a text that is no TOML gives none.
+    pub fn of_defaults(text: &str) -> Self {
+        let leaves = toml::leaves(text).unwrap_or_default();
+        Self(leaves.into_iter().map(|leaf| (leaf.key, Role::of_words(&leaf.remark).unwrap_or_default())).collect())
+    }
+
+    /// That of a key. One that the defaults do not have, as in another version's record, decided results; in a group of
+    /// places it is a place.
+    pub fn of(&self, key: &str) -> Role {
+        let group = key.split_once('.').map_or(key, |(group, _)| group);
+        let in_group = |of: &&String| of.split_once('.').is_some_and(|(name, _)| name == group);
+        let mut others = self.0.iter().filter(|(of, _)| in_group(of)).map(|(_, role)| *role).peekable();
+        let are_places = others.peek().is_some() && others.all(|role| role == Role::Place);
+        self.0.get(key).copied().unwrap_or(if are_places { Role::Place } else { Role::Results })
+    }
 }
 
 impl Layers {
@@ -146,7 +212,11 @@ impl Layers {
             .collect();
         let entry = |(key, value)| {
             let origin = Origin { layer: "record".to_owned(), place: None };
-            Entry { leaf: Leaf { key, value, line: 0, doc: String::new() }, origin, shown: "a record".to_owned() }
+            Entry {
+                leaf: Leaf { key, value, line: 0, doc: String::new(), remark: String::new() },
+                origin,
+                shown: "a record".to_owned(),
+            }
         };
         self.layers.push(Layer { entries: known.into_iter().map(entry).collect() });
         self
@@ -154,6 +224,11 @@ impl Layers {
 
     /// The settings that these layers give.
     pub fn resolve<S: Serialize + DeserializeOwned>(self) -> Result<Resolved<S>> {
+        self.resolve_with(&[])
+    }
+
+    /// The same, with groups of keys that are read elsewhere: their types are checked here, where it is known who set what.
+    pub fn resolve_with<S: Serialize + DeserializeOwned>(self, groups: &[Group]) -> Result<Resolved<S>> {
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -166,6 +241,9 @@ impl Layers {
             figment.merge(Serialized::defaults(nested(layer.entries.iter().filter(|entry| !is_heading(entry)))))
         });
         let settings: S = figment.extract().map_err(|error| self.explain(error))?;
+        for group in groups {
+            (group.read)(&figment, group.name).map_err(|error| self.explain(*error))?;
+        }
         let values = defaults.entries.iter().map(|entry| self.value(entry)).collect();
         Ok(Resolved { settings, values })
     }
@@ -192,7 +270,7 @@ impl Layers {
             (value, Some(default)) if default.leaf.value.is_string() && !value.is_string() => text.into(),
             (value, _) => value,
         };
-        let leaf = Leaf { key: key.to_owned(), value, line: 0, doc: String::new() };
+        let leaf = Leaf { key: key.to_owned(), value, line: 0, doc: String::new(), remark: String::new() };
         let origin = Origin { layer: layer.to_owned(), place: Some(place.to_owned()) };
         Entry { leaf, origin, shown: shown.to_owned() }
     }
@@ -211,6 +289,7 @@ impl Layers {
             value: winner.leaf.value.clone(),
             origin: winner.origin.clone(),
             doc: default.leaf.doc.clone(),
+            role: Role::of_words(&default.leaf.remark).unwrap_or_default(),
             shadowed: holders.map(|entry| entry.origin.clone()).collect(),
         }
     }
@@ -244,12 +323,15 @@ impl Layer {
     }
 }
 
-/// What is wrong with a defaults file in the eyes of a reader: keys without a comment, and keys that no field of the
-/// settings reads. Empty when all is well.
+/// What is wrong with a defaults file in the eyes of a reader: keys without a comment, keys that no field of the settings
+/// reads, and words behind a value that name no role. Empty when all is well.
 pub fn complaints<S: Serialize + DeserializeOwned>(defaults: &'static str) -> Result<Vec<String>> {
     let resolved = Layers::new().embedded("defaults", defaults).resolve::<S>()?;
     let settings = serde_json::to_value(&resolved.settings).unwrap_or_default();
-    let mut complaints = Vec::new();
+    let unknown = |leaf: &Leaf| Role::of_words(&leaf.remark).is_none();
+    let leaves = toml::leaves(defaults).unwrap_or_default();
+    let roles = leaves.into_iter().filter(unknown).map(|leaf| format!("`{}` has no role `{}`", leaf.key, leaf.remark));
+    let mut complaints: Vec<String> = roles.collect();
     for value in &resolved.values {
         if value.doc.is_empty() {
             complaints.push(format!("`{}` has no comment above it", value.key));

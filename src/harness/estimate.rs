@@ -6,27 +6,25 @@ use std::collections::HashSet;
 
 use crate::harness::cache::Cache;
 use crate::harness::experiment::Cell;
-use crate::harness::experiment::Need;
-use crate::harness::lab;
 use crate::harness::provenance::Compute;
 use crate::harness::record::Record;
+use crate::harness::stage::Stage;
 
 /// Reckons the time of cells. A stage that several cells need counts once.
 #[derive(Clone)]
 pub struct Estimate<'a> {
     cache: &'a Cache,
-    compute: &'a Compute,
     /// What was measured over what was reckoned, by the stage's name.
     rates: HashMap<String, f64>,
     counted: HashSet<String>,
     /// Whether what is in the cache is computed all the same.
-    anew: bool,
+    again: bool,
 }
 
 impl<'a> Estimate<'a> {
     /// Learns from the profile's runs that were computed alike, on a processor of the same name; without any the
     /// reckoning stands, which is truer than what other networks and sets took.
-    pub fn new(records: &[Record], profile: &str, cpu: &str, cache: &'a Cache, compute: &'a Compute) -> Self {
+    pub fn new(records: &[Record], profile: &str, cpu: &str, cache: &'a Cache, compute: &Compute) -> Self {
         let mut sums: HashMap<&str, (f64, f64)> = HashMap::new();
         let of_profile = records.iter().filter(|record| record.profile == profile);
         let alike = of_profile.filter(|record| record.compute == *compute && record.host.cpu == cpu);
@@ -36,13 +34,13 @@ impl<'a> Estimate<'a> {
         }
         let rates =
             sums.into_iter().map(|(name, (measured, reckoned))| (name.to_owned(), measured / reckoned)).collect();
-        Self { cache, compute, rates, counted: HashSet::new(), anew: false }
+        Self { cache, rates, counted: HashSet::new(), again: false }
     }
 
     /// As if nothing were in the cache.
     #[must_use]
-    pub fn anew(self, anew: bool) -> Self {
-        Self { anew, ..self }
+    pub fn again(self, again: bool) -> Self {
+        Self { again, ..self }
     }
 
     /// Seconds of the cell's stages that are not in the cache.
@@ -58,13 +56,21 @@ impl<'a> Estimate<'a> {
         seconds
     }
 
-    fn missing(&self, cell: &Cell) -> impl Iterator<Item = (String, f64)> {
-        let keyed = cell.needs.iter().map(|need| (need, lab::stage_key(&need.stage, &need.inputs, self.compute)));
-        let absent = keyed.filter(|(need, key)| self.anew || !self.cache.has(&need.stage, key));
-        absent.map(|(need, key)| (key, self.of(need)))
+    /// The most memory that one of the cell's missing stages is predicted to take, in bytes.
+    pub fn memory(&self, cell: &Cell) -> u64 {
+        self.absent(cell).map(|stage| stage.description.cost.memory).max().unwrap_or(0)
     }
 
-    fn of(&self, need: &Need) -> f64 {
-        need.seconds * self.rates.get(&need.stage).copied().unwrap_or(1.0)
+    fn missing(&self, cell: &Cell) -> impl Iterator<Item = (String, f64)> {
+        self.absent(cell).map(|stage| (stage.key().to_owned(), self.of(stage)))
+    }
+
+    fn absent<'c>(&self, cell: &'c Cell) -> impl Iterator<Item = &'c Stage> {
+        let stages = cell.stages.iter().map(AsRef::as_ref);
+        stages.filter(|stage| self.again || !self.cache.has(stage.name(), stage.key()))
+    }
+
+    fn of(&self, stage: &Stage) -> f64 {
+        stage.description.cost.seconds * self.rates.get(stage.name()).copied().unwrap_or(1.0)
     }
 }

@@ -1,10 +1,15 @@
-//! What an experiment is: a table described in advance, its cells, and how one cell is run.
+//! What an experiment is: a table described in advance, and its cells, each of stages and of what their files say.
 
 use crate::error::Result;
-use crate::harness::lab::Lab;
+use crate::harness::canonical;
+use crate::harness::config::Group;
+use crate::harness::outcome::Outcome;
+use crate::harness::stage::Done;
+use crate::harness::stage::Stage;
 use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Names a row by its labels, in order, such as `[("method", "SimCLR"), ("pairs", "AP")]`.
 pub type Row = Vec<(String, String)>;
@@ -40,6 +45,23 @@ pub struct MetricInfo {
     pub title: String,
     /// Such as `%`.
     pub unit: String,
+    /// Which direction is good.
+    #[serde(default, skip_serializing)]
+    pub better: Better,
+    /// Decimals of a value that has no interval.
+    #[serde(default, skip_serializing)]
+    pub decimals: usize,
+}
+
+/// Which values of a metric are good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Better {
+    More,
+    Less,
+    /// Of two values, neither is better by itself.
+    #[default]
+    Neither,
 }
 
 /// A figure that the paper states, or leaves out (`value: None`).
@@ -81,34 +103,6 @@ impl Claim {
     }
 }
 
-/// A small line of a figure. `x` and `y` have the same length.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Curve {
-    pub name: String,
-    pub x_title: String,
-    pub y_title: String,
-    pub x: Vec<f64>,
-    pub y: Vec<f64>,
-}
-
-impl Curve {
-    /// The most points that a record keeps of a curve; long series belong in the cache.
-    pub const MAX_POINTS: usize = 200;
-
-    /// At most [`Curve::MAX_POINTS`] evenly spaced points of this curve, with its first and its last.
-    #[must_use]
-    pub fn thinned(mut self) -> Self {
-        let last = self.x.len().saturating_sub(1);
-        if last >= Self::MAX_POINTS {
-            let kept = |values: &[f64]| -> Vec<f64> {
-                (0..Self::MAX_POINTS).map(|i| values[i * last / (Self::MAX_POINTS - 1)]).collect()
-            };
-            (self.x, self.y) = (kept(&self.x), kept(&self.y));
-        }
-        self
-    }
-}
-
 /// A table of the paper: what is measured, beside what the paper states.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Table {
@@ -133,135 +127,52 @@ pub struct Table {
 }
 
 /// One run of a table: a row, a column and a seed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone)]
 pub struct Cell {
     pub row: Row,
     /// A column's id.
     pub column: String,
     pub seed: u64,
-    /// Everything that determines the result besides code and device: settings and identities of data.
-    pub inputs: serde_json::Value,
-    /// The costly stages that it is made of, in order: what schedules and estimates know. May be empty.
-    pub needs: Vec<Need>,
+    /// The stages that it is made of, each behind those that it needs.
+    pub stages: Vec<Arc<Stage>>,
+    read: Read,
 }
+
+/// What the files of a cell's stages say. The files are its only source, and the code that reads them is that of one of
+/// the stages, so that the stages' keys determine the outcome.
+pub type Read = Arc<dyn Fn(&Done) -> Result<Outcome> + Send + Sync>;
 
 impl Cell {
-    /// A cell whose result is that of the last of its stages.
-    pub fn of(row: Row, column: &str, seed: u64, needs: Vec<Need>) -> Self {
-        let inputs = needs.last().map_or(serde_json::Value::Null, |need| need.inputs.clone());
-        Self { row, column: column.to_owned(), seed, inputs, needs }
-    }
-}
-
-/// A stage that a cell needs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Need {
-    /// Name and inputs, as [`Lab::stage`] is given them.
-    pub stage: String,
-    pub inputs: serde_json::Value,
-    /// What computing it takes, as its maker reckons.
-    pub seconds: f64,
-}
-
-impl Need {
-    /// A stage by name and inputs, and its reckoned seconds.
-    pub fn new(stage: &str, inputs: serde_json::Value, seconds: f64) -> Self {
-        Self { stage: stage.to_owned(), inputs, seconds }
-    }
-}
-
-/// Data that a run used.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct DataRef {
-    pub name: String,
-    pub description: String,
-    pub hash: String,
-    pub images: u64,
-    /// As whoever imported them stated it; empty where nobody did.
-    #[serde(default)]
-    pub licence: String,
-}
-
-/// Which items of a test set were right, in the set's order: what tests on paired items need. Written, and kept in
-/// memory, as the number of items, a colon and the items' bits, four in a hexadecimal digit, the first in its highest
-/// bit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct Hits {
-    items: usize,
-    /// Hexadecimal; the last has zeros after the last item.
-    digits: String,
-}
-
-impl Hits {
-    /// Of how many items.
-    pub fn items(&self) -> usize {
-        self.items
+    /// A cell that is read from the files of `stages`; those that these need are added.
+    pub fn new(row: Row, column: &str, seed: u64, stages: &[Arc<Stage>], read: Read) -> Self {
+        let mut all = Vec::new();
+        stages.iter().for_each(|stage| stage.gather(&mut all));
+        Self { row, column: column.to_owned(), seed, stages: all, read }
     }
 
-    /// How many items were right.
-    pub fn right(&self) -> usize {
-        self.fours().map(|four| four.count_ones() as usize).sum()
+    /// What the stages' files say, once they are there.
+    pub fn read(&self, done: &Done) -> Result<Outcome> {
+        (self.read)(done)
     }
 
-    /// How many items were right here and wrong there; `None` where these are not as many items.
-    pub fn only_here(&self, there: &Self) -> Option<usize> {
-        let only = self.fours().zip(there.fours()).map(|(here, there)| (here & !there).count_ones() as usize);
-        (self.items == there.items).then(|| only.sum())
+    /// Everything that determines the result besides code and device, as records show it: the inputs of the last stage.
+    pub fn inputs(&self) -> serde_json::Value {
+        self.stages.last().map_or(serde_json::Value::Null, |stage| stage.description.inputs.clone())
     }
 
-    fn fours(&self) -> impl Iterator<Item = u32> {
-        self.digits.chars().map(|digit| digit.to_digit(16).expect("digits are hexadecimal"))
+    /// The parts of the code that decide the result, with the hash of each.
+    pub fn code(&self) -> BTreeMap<String, String> {
+        let parts = self.stages.iter().flat_map(|stage| stage.description.code.parts.iter());
+        parts.map(|(name, hash)| (name.clone(), hash.clone())).collect()
     }
-}
 
-impl FromIterator<bool> for Hits {
-    fn from_iter<T: IntoIterator<Item = bool>>(items: T) -> Self {
-        let items: Vec<bool> = items.into_iter().collect();
-        let digit = |four: &[bool]| (0..4).fold(0, |digit, i| 2 * digit + u32::from(*four.get(i).unwrap_or(&false)));
-        let digits = items.chunks(4).filter_map(|four| char::from_digit(digit(four), 16)).collect();
-        Self { items: items.len(), digits }
+    /// The key of its result in a table: a hash of everything that determines it.
+    pub fn key(&self, experiment: &str) -> String {
+        let stages: Vec<&str> = self.stages.iter().map(|stage| stage.key()).collect();
+        canonical::key(&serde_json::json!({
+            "experiment": experiment, "row": self.row, "column": self.column, "seed": self.seed, "stages": stages,
+        }))
     }
-}
-
-impl From<Hits> for String {
-    fn from(Hits { items, digits }: Hits) -> Self {
-        format!("{items}:{digits}")
-    }
-}
-
-impl TryFrom<String> for Hits {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let read = || {
-            let (items, digits) = text.split_once(':')?;
-            let items: usize = items.parse().ok()?;
-            let is_digit = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-            let whole = digits.len() == items.div_ceil(4) && digits.bytes().all(is_digit);
-            let beyond = (4 * digits.len()).checked_sub(items)?;
-            let last = digits.chars().last().and_then(|digit| digit.to_digit(16)).unwrap_or(0);
-            (whole && last.trailing_zeros() as usize >= beyond).then(|| Self { items, digits: digits.to_owned() })
-        };
-        read().ok_or_else(|| format!("not items: `{}`", text.chars().take(20).collect::<String>()))
-    }
-}
-
-/// What a cell measured.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// By the metric's id, in its unit.
-    pub metrics: BTreeMap<String, f64>,
-    pub curves: Vec<Curve>,
-    pub data: Vec<DataRef>,
-    /// Hash of the checkpoint that was evaluated.
-    pub checkpoint: Option<String>,
-    /// Hash of the file of per-item predictions in the cache.
-    pub predictions: Option<String>,
-    /// For metrics that are accuracies, by id: which items were right.
-    pub hits: BTreeMap<String, Hits>,
-    /// What else a reader may ask for: a chosen penalty, the number of parameters.
-    pub facts: BTreeMap<String, serde_json::Value>,
 }
 
 /// A table of the paper as code. `S` is the type of the settings.
@@ -272,12 +183,20 @@ pub trait Experiment<S>: Sync {
     /// One line for lists.
     fn title(&self) -> &'static str;
 
+    /// The settings that are this table's alone, where it has some: a group of keys.
+    fn group(&self) -> Option<Group> {
+        None
+    }
+
+    /// Refuses settings with which the table cannot be filled.
+    fn check(&self, settings: &S) -> Result<()> {
+        let _ = settings;
+        Ok(())
+    }
+
     /// The table as these settings fill it.
-    fn table(&self, settings: &S) -> Table;
+    fn table(&self, settings: &S) -> Result<Table>;
 
     /// The cells of the table, in the order in which they run.
     fn cells(&self, settings: &S) -> Result<Vec<Cell>>;
-
-    /// Runs one cell. Work that other cells share, and work that must survive an interruption, goes into stages.
-    fn run(&self, cell: &Cell, settings: &S, lab: &mut Lab) -> Result<Outcome>;
 }

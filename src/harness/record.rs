@@ -5,10 +5,10 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
 use crate::harness::canonical;
-use crate::harness::experiment::Curve;
-use crate::harness::experiment::DataRef;
-use crate::harness::experiment::Hits;
 use crate::harness::experiment::Row;
+use crate::harness::outcome::Curve;
+use crate::harness::outcome::DataRef;
+use crate::harness::outcome::Hits;
 use crate::harness::provenance::Build;
 use crate::harness::provenance::Compute;
 use crate::harness::provenance::Git;
@@ -58,25 +58,6 @@ pub struct Setting {
     pub key: String,
     pub value: Value,
     pub origin: String,
-}
-
-/// The setting that says how the others were chosen. It decides nothing.
-pub const HOW_CHOSEN: &str = "how_chosen";
-
-/// Whether a setting of this key lists rows or columns of a table: such may differ between the runs of one table.
-pub fn lists_rows(key: &str) -> bool {
-    [".sets", ".methods", ".values"].iter().any(|list| key.ends_with(list))
-}
-
-/// Whether a setting of this key says where files lie.
-pub fn says_where(key: &str) -> bool {
-    key.starts_with("paths.")
-}
-
-/// Whether no figure of a run depends on a setting of this key: how much is run, where, whether a collapsed training goes
-/// on, words.
-pub fn decides_nothing(key: &str) -> bool {
-    ["seeds", "device", "keep_going", HOW_CHOSEN].contains(&key) || says_where(key) || lists_rows(key)
 }
 
 /// A file of a stage.
@@ -142,6 +123,10 @@ pub struct RecordV1 {
     pub settings: Shared<Vec<Setting>>,
     #[serde(default)]
     pub inputs: Shared<Value>,
+    /// The parts of the code that decide the result, with the hash of each; empty in records from before stages had code
+    /// versions of their own, which have [`Build::code`] alone.
+    #[serde(default)]
+    pub code: Shared<BTreeMap<String, String>>,
     #[serde(default)]
     pub git: Git,
     #[serde(default)]
@@ -208,14 +193,15 @@ impl RecordV1 {
         serde_json::from_value(value).context("damaged")
     }
 
-    /// Reads a record from a file with one line for each field. The longest lines are those of the settings, which most
-    /// records of a ledger have alike, and of the inputs, which repeated runs have alike: these are not read again.
+    /// Reads a record from a file with one line for each field. The longest lines are those of settings, inputs and code,
+    /// which many records of a ledger have alike: these are not read again.
     fn of_lines(text: &str) -> Option<Self> {
         static SETTINGS: Kept<Vec<Setting>> = Kept::new();
         static INPUTS: Kept<Value> = Kept::new();
+        static CODE: Kept<BTreeMap<String, String>> = Kept::new();
         // What stands in the place of such a line. It comes back where the line was a field of the record itself.
         let stand_in = Setting { key: "a line".into(), value: Value::Null, origin: String::new() };
-        let (mut settings, mut inputs) = (None, None);
+        let (mut settings, mut inputs, mut code) = (None, None, None);
         let mut rest = String::with_capacity(1 << 13);
         for line in text.split_inclusive('\n') {
             let value = |name: &str| line.strip_prefix(name)?.strip_suffix(",\n");
@@ -225,14 +211,19 @@ impl RecordV1 {
             } else if let Some(value) = value("\"inputs\": ") {
                 inputs = Some(INPUTS.read(value).ok()?);
                 rest += "\"inputs\": \"a line\",\n";
+            } else if let Some(value) = value("\"code\": ") {
+                code = Some(CODE.read(value).ok()?);
+                rest += "\"code\": {\"a line\": \"\"},\n";
             } else {
                 rest += line;
             }
         }
         let record: Self = serde_json::from_str(&rest).ok()?;
         let (settings, inputs) = (settings?, inputs?);
-        let whole = **record.settings == [stand_in] && *record.inputs == "a line";
-        whole.then_some(Self { settings, inputs, ..record })
+        let is_stand_in = record.code.len() == 1 && record.code.contains_key("a line");
+        let whole = **record.settings == [stand_in] && *record.inputs == "a line" && code.is_some() == is_stand_in;
+        let code = code.unwrap_or_else(|| record.code.clone());
+        whole.then_some(Self { settings, inputs, code, ..record })
     }
 
     /// The text of the record's file, with its hash.

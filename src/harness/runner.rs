@@ -6,23 +6,21 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::harness::cache::Cache;
-use crate::harness::canonical;
+use crate::harness::clock::Stopwatch;
 use crate::harness::config::Origin;
 use crate::harness::config::Resolved;
 use crate::harness::estimate::Estimate;
 use crate::harness::experiment::Cell;
-use crate::harness::experiment::Curve;
 use crate::harness::experiment::Experiment;
-use crate::harness::experiment::Need;
-use crate::harness::experiment::Outcome;
 use crate::harness::experiment::Table;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::lab::Lab;
-use crate::harness::lab::stage_key;
 use crate::harness::ledger::Claim;
 use crate::harness::ledger::Ledger;
 use crate::harness::ledger::Running;
 use crate::harness::ledger::Watch;
+use crate::harness::outcome::Curve;
+use crate::harness::outcome::Outcome;
 use crate::harness::progress::Progress;
 use crate::harness::progress::duration;
 use crate::harness::provenance;
@@ -37,7 +35,6 @@ use crate::harness::record::Status;
 use crate::harness::redact;
 use chrono::SecondsFormat;
 use chrono::Utc;
-use serde::Serialize;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::collections::HashSet;
@@ -51,7 +48,7 @@ use std::time::Instant;
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Run every cell and compute every stage anew, though results are there.
+    /// Run every cell and compute every stage again, though results are there.
     pub force: bool,
     /// Start only what will be done within so many seconds by the estimate, one seed of everything before the second of
     /// anything.
@@ -61,11 +58,11 @@ pub struct Options {
 }
 
 /// A table and the runs behind its cells.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TableRun {
     pub table: Table,
-    /// Each cell with its run's id.
-    pub cells: Vec<(Cell, String)>,
+    /// The id of each cell's run, in the order of the cells.
+    pub runs: Vec<String>,
 }
 
 /// What came of a command's cells.
@@ -101,7 +98,7 @@ pub struct Plan<'a, S> {
 pub fn plan<'a, S>(experiments: &[&'a dyn Experiment<S>], settings: &S) -> Result<Vec<Plan<'a, S>>> {
     let plan = |experiment: &&'a dyn Experiment<S>| {
         let cells = experiment.cells(settings).map_err(|error| error.context(experiment.id()))?;
-        Ok(Plan { experiment: *experiment, table: experiment.table(settings), cells })
+        Ok(Plan { experiment: *experiment, table: experiment.table(settings)?, cells })
     };
     experiments.iter().map(plan).collect()
 }
@@ -112,7 +109,7 @@ pub fn plan<'a, S>(experiments: &[&'a dyn Experiment<S>], settings: &S) -> Resul
 /// A failure or an interruption is recorded, then returned; what was computed before is kept. A cell that diverges is
 /// recorded; only those that need the same stage are left out.
 #[expect(clippy::too_many_arguments, reason = "each is one thing from outside, handed in once by the command line")]
-pub fn run<S: Serialize + Sync>(
+pub fn run<S>(
     plans: Vec<Plan<'_, S>>,
     resolved: &Resolved<S>,
     profile: &str,
@@ -131,11 +128,11 @@ pub fn run<S: Serialize + Sync>(
         watch.forget();
     }
     let template = template(resolved, profile, compute, options, args);
-    let mut estimate = Estimate::new(&records, profile, &template.host.cpu, cache, compute).anew(options.force);
+    let mut estimate = Estimate::new(&records, profile, &template.host.cpu, cache, compute).again(options.force);
     let mut places: Vec<Place> = Vec::new();
     for (table, plan) in plans.iter().enumerate() {
         for (cell, of) in plan.cells.iter().enumerate() {
-            let key = cell_key(plan.experiment.id(), of, compute);
+            let key = of.key(plan.experiment.id());
             let seconds = if watch.completed(&key).is_some() { 0.0 } else { estimate.count(of) };
             places.push(Place { table, cell, key, seconds });
         }
@@ -157,7 +154,6 @@ pub fn run<S: Serialize + Sync>(
         reused: 0,
         diverged: Vec::new(),
         spoiled: HashSet::new(),
-        settings: &resolved.settings,
         ledger,
         cache,
         progress,
@@ -165,19 +161,9 @@ pub fn run<S: Serialize + Sync>(
     };
     bench.say_what_lies_ahead();
     let runs = bench.all(&plans, places)?;
-    let tables = plans.into_iter().zip(runs).map(|(Plan { table, cells, .. }, ids)| {
-        let cells = cells.into_iter().zip(ids).filter_map(|(cell, id)| Some((cell, id?))).collect();
-        TableRun { table, cells }
-    });
+    let tables = plans.into_iter().zip(runs);
+    let tables = tables.map(|(plan, ids)| TableRun { table: plan.table, runs: ids.into_iter().flatten().collect() });
     Ok(Ran { tables: tables.collect(), diverged: bench.what_diverged() })
-}
-
-/// The key of a cell's result: a hash of everything that determines it.
-pub fn cell_key(experiment: &str, cell: &Cell, compute: &Compute) -> String {
-    canonical::key(&serde_json::json!({
-        "experiment": experiment, "row": cell.row, "column": cell.column, "seed": cell.seed,
-        "inputs": cell.inputs, "code": env!("BUILD_CODE"), "compute": compute,
-    }))
 }
 
 /// A cell's place in the plans, its key, and the seconds that it is reckoned to take once those before it are done.
@@ -206,7 +192,7 @@ enum Attempt {
 const WAIT: Duration = Duration::from_millis(200);
 
 /// What all cells of one command share.
-struct Bench<'a, S> {
+struct Bench<'a> {
     /// A record with everything that does not depend on the cell.
     template: Record,
     watch: Watch<'a>,
@@ -224,14 +210,13 @@ struct Bench<'a, S> {
     diverged: Vec<Error>,
     /// Keys of the stages that diverged.
     spoiled: HashSet<String>,
-    settings: &'a S,
     ledger: &'a Ledger,
     cache: &'a Cache,
     progress: &'a Progress,
     interrupt: &'a Interrupt,
 }
 
-impl<S: Serialize + Sync> Bench<'_, S> {
+impl Bench<'_> {
     fn say_what_lies_ahead(&self) {
         if self.left > 0.0 {
             let within =
@@ -241,7 +226,7 @@ impl<S: Serialize + Sync> Bench<'_, S> {
     }
 
     /// The run of each cell of each plan. Cells that another process is at are asked for again, until there are none.
-    fn all(&mut self, plans: &[Plan<'_, S>], mut places: Vec<Place>) -> Result<Vec<Vec<Option<String>>>> {
+    fn all<S>(&mut self, plans: &[Plan<'_, S>], mut places: Vec<Place>) -> Result<Vec<Vec<Option<String>>>> {
         let mut ids: Vec<Vec<Option<String>>> = plans.iter().map(|plan| vec![None; plan.cells.len()]).collect();
         let (mut skipped, mut spoiled) = (0, 0);
         loop {
@@ -293,23 +278,21 @@ impl<S: Serialize + Sync> Bench<'_, S> {
     }
 
     /// Runs the cell, or finds its result.
-    fn attempt(&mut self, plan: &Plan<'_, S>, place: &Place) -> Result<Attempt> {
+    fn attempt<S>(&mut self, plan: &Plan<'_, S>, place: &Place) -> Result<Attempt> {
         let cell = &plan.cells[place.cell];
         if let Some(id) = self.watch.completed(&place.key) {
             (self.reused, self.started) = (self.reused + 1, self.started + 1);
             return Ok(Attempt::Done(id.to_owned()));
         }
         self.interrupt.check()?;
-        let key = |need: &Need| stage_key(&need.stage, &need.inputs, &self.template.compute);
-        let stages: Vec<(&str, String)> = cell.needs.iter().map(|need| (need.stage.as_str(), key(need))).collect();
-        if stages.iter().any(|(_, key)| self.spoiled.contains(key)) {
+        if cell.stages.iter().any(|stage| self.spoiled.contains(stage.key())) {
             (self.started, self.left) = (self.started + 1, self.left - place.seconds);
             return Ok(Attempt::Spoiled);
         }
         if self.unspent().is_some_and(|left| left <= 0.0 || self.slowness() * self.estimate.seconds(cell) > left) {
             return Ok(Attempt::Skipped);
         }
-        if stages.iter().any(|(stage, key)| self.cache.is_busy(stage, key)) {
+        if cell.stages.iter().any(|stage| self.cache.is_busy(stage.name(), stage.key())) {
             return Ok(Attempt::Busy);
         }
         let record = self.fresh(plan.experiment, cell, place.key.clone());
@@ -323,7 +306,7 @@ impl<S: Serialize + Sync> Bench<'_, S> {
             }
         };
         self.started += 1;
-        let record = match self.run(plan.experiment, cell, record, running) {
+        let record = match self.run(cell, record, running) {
             Ok(record) => record,
             Err(error) if error.kind() == Kind::Diverged => {
                 self.progress.line(&format!("[{}/{}] {}", self.started, self.total, error.what()));
@@ -354,7 +337,7 @@ impl<S: Serialize + Sync> Bench<'_, S> {
     }
 
     /// The record of a run of the cell that starts now.
-    fn fresh(&self, experiment: &dyn Experiment<S>, cell: &Cell, key: String) -> Record {
+    fn fresh<S>(&self, experiment: &dyn Experiment<S>, cell: &Cell, key: String) -> Record {
         Record {
             id: new_id(),
             experiment: experiment.id().to_owned(),
@@ -364,31 +347,24 @@ impl<S: Serialize + Sync> Bench<'_, S> {
             row: cell.row.clone(),
             column: cell.column.clone(),
             seed: cell.seed,
-            inputs: redact::value("inputs", &cell.inputs).into(),
+            inputs: redact::value("inputs", &cell.inputs()).into(),
+            code: cell.code().into(),
             ..self.template.clone()
         }
     }
 
     /// Runs the cell and writes its record, whatever the end.
-    fn run(
-        &mut self,
-        experiment: &dyn Experiment<S>,
-        cell: &Cell,
-        mut record: Record,
-        running: Running,
-    ) -> Result<Record> {
-        let start = Instant::now();
-        let mut lab = Lab::new(self.cache, &record.compute, self.progress, self.interrupt, &record.id)
-            .renewing(self.renewed.as_mut());
-        let ended = catch_unwind(AssertUnwindSafe(|| experiment.run(cell, self.settings, &mut lab)));
+    fn run(&mut self, cell: &Cell, mut record: Record, running: Running) -> Result<Record> {
+        let watch = Stopwatch::start();
+        let mut lab = Lab::new(self.cache, self.progress, self.interrupt, &record.id).renewing(self.renewed.as_mut());
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            cell.stages.iter().try_for_each(|stage| lab.run(stage).map(|_| ()))?;
+            cell.read(lab.done())
+        }));
         let failed_stage = lab.failed();
         record.stages = lab.into_stages();
-        for need in &cell.needs {
-            let key = stage_key(&need.stage, &need.inputs, &record.compute);
-            record.stages.iter_mut().filter(|stage| stage.key == key).for_each(|stage| stage.reckoned = need.seconds);
-        }
         record.peak_memory = provenance::peak_memory();
-        record.seconds = (start.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+        record.seconds = (watch.seconds() * 1e3).round() / 1e3;
         record.ended = Some(now());
         let failed = match ended {
             Ok(outcome) => outcome.and_then(finite).map(|outcome| complete(&mut record, outcome)).err(),
@@ -481,6 +457,7 @@ fn template<S>(resolved: &Resolved<S>, profile: &str, compute: &Compute, options
         column: String::new(),
         seed: 0,
         inputs: serde_json::Value::Null.into(),
+        code: BTreeMap::new().into(),
         peak_memory: None,
         data: Vec::new(),
         metrics: BTreeMap::new(),
@@ -499,15 +476,12 @@ fn template<S>(resolved: &Resolved<S>, profile: &str, compute: &Compute, options
 fn headline(table: &Table, column: &str, metrics: &BTreeMap<String, f64>) -> String {
     let column = table.columns.iter().find(|other| other.id == column);
     let shown = table.metrics.iter().filter(|metric| column.is_none_or(|column| column.has(&metric.id)));
-    let titled = shown.into_iter().find_map(|metric| Some((metric.title.as_str(), metrics.get(&metric.id)?)));
-    titled.or_else(|| metrics.iter().next().map(|(id, value)| (id.as_str(), value))).map_or_else(
-        || "done".to_owned(),
-        |(title, &value)| {
-            // A share or a cosine would be lost in one decimal.
-            let decimals = if value.abs() < 2.0 { 2 } else { 1 };
-            format!("{title} {value:.decimals$}")
-        },
-    )
+    let shown =
+        shown.into_iter().find_map(|metric| Some((metric.title.as_str(), metric.decimals, metrics.get(&metric.id)?)));
+    let any = || metrics.iter().next().map(|(id, value)| (id.as_str(), 1, value));
+    shown
+        .or_else(any)
+        .map_or_else(|| "done".to_owned(), |(title, decimals, value)| format!("{title} {value:.decimals$}"))
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {

@@ -12,6 +12,8 @@ pub struct Leaf {
     pub line: usize,
     /// The comment lines right above the key.
     pub doc: String,
+    /// The comment behind the value, on its line.
+    pub remark: String,
 }
 
 /// All keys of `text` in their order there; or the line and the reason why it is not TOML.
@@ -44,13 +46,20 @@ fn flatten(prefix: &str, item: &Item, line: usize, text: &str, leaves: &mut Vec<
                 flatten(&path, item, line, text, leaves);
             }
         }
-        Some(_) => leaves.push(leaf(prefix, Value::Object(serde_json::Map::new()), line, text)),
-        None => leaves.push(leaf(prefix, json_item(item), line, text)),
+        Some(_) => leaves.push(leaf(prefix, Value::Object(serde_json::Map::new()), line, text, item)),
+        None => leaves.push(leaf(prefix, json_item(item), line, text, item)),
     }
 }
 
-fn leaf(key: &str, value: Value, line: usize, text: &str) -> Leaf {
-    Leaf { key: key.to_owned(), value, line, doc: comment_above(text, line) }
+fn leaf(key: &str, value: Value, line: usize, text: &str, item: &Item) -> Leaf {
+    Leaf { key: key.to_owned(), value, line, doc: comment_above(text, line), remark: remark(item, text) }
+}
+
+/// What stands behind a value, up to the end of its line.
+fn remark(item: &Item, text: &str) -> String {
+    let end = item.as_value().and_then(|value| value.span()).map_or(text.len(), |span| span.end);
+    let rest = text[end..].lines().next().unwrap_or_default().trim();
+    rest.strip_prefix('#').unwrap_or_default().trim().to_owned()
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

@@ -59,7 +59,7 @@ pub struct Settings {
 /// Width of the embeddings.
 const P: usize = 128;
 /// Cells of a jigsaw.
-pub(super) const CELLS: usize = 9;
+const CELLS: usize = super::learner::JIGSAW_CELLS;
 /// The cells' embeddings side by side, in the order in which they were shuffled, and a linear map of them (the paper's implementation details).
 type JigsawHead<const F: usize> = sequence!(Linear<F, P>, JoinRows<P, { CELLS * P }>, Linear<{ CELLS * P }, P>);
 

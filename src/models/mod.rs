@@ -5,11 +5,13 @@ mod encoder;
 mod head;
 mod network;
 mod resnet;
+mod spec;
 mod vit;
 
-pub use encoder::{AnyEncoder, Backward, Encoder, Features, ModelSpec, Stem, ToImages};
+pub use encoder::{AnyEncoder, Backward, Features, ToImages};
 pub(crate) use head::head;
 pub use head::{AnyHead, BuildHead, Heads, ToFeatures, TypedHead};
 pub use network::{AnyNetwork, Backbone, Network, Pass, open};
 pub use resnet::{BasicBlock, Bottleneck, ImageNetStem, ResNet18, ResNet50, ResNetSmall, SmallStem};
+pub use spec::{Encoder, ModelSpec, Stem};
 pub use vit::{Vit, VitMini, VitS8};

@@ -9,8 +9,9 @@ use crate::rng::Key;
 use crate::tensor::bridge::{Embedding, on_tape};
 use crate::tensor::{Device, Tensor};
 
-use super::encoder::{self, AnyEncoder, Features, ModelSpec, ToImages};
+use super::encoder::{AnyEncoder, Features, ToImages};
 use super::head::{AnyHead, BuildHead, Heads};
+use super::spec::{self, ModelSpec};
 
 /// An encoder with its parameters, as evaluation sees it. Cloning shares both.
 #[derive(Clone)]
@@ -34,7 +35,7 @@ pub struct Network<D: Device, const P: usize, const Q: usize> {
 /// When there is no such encoder.
 pub fn open<D: Device>(spec: &ModelSpec, device: &D, key: Key) -> Result<Backbone<D>> {
     let mut builder = Builder::new(&key);
-    let encoder = encoder::build(spec, &mut builder)?;
+    let encoder = spec::build(spec, &mut builder)?;
     Ok(Backbone::finish(encoder, builder, device))
 }
 
@@ -76,7 +77,7 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
     /// When there is no such encoder.
     pub fn open(spec: &ModelSpec, head: BuildHead<D, P, Q>, device: &D, key: &Key) -> Result<Self> {
         let mut builder = Builder::new(key);
-        let encoder = encoder::build(spec, &mut builder)?;
+        let encoder = spec::build(spec, &mut builder)?;
         let head = Rc::from(head(encoder.width(), &mut builder));
         Ok(Self { backbone: Backbone::finish(encoder, builder, device), head })
     }
@@ -93,7 +94,7 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
         key: &Key,
     ) -> Result<(Self, Network<D, R, T>)> {
         let mut builder = Builder::new(key);
-        let encoder = encoder::build(spec, &mut builder)?;
+        let encoder = spec::build(spec, &mut builder)?;
         let head = Rc::from(head(encoder.width(), &mut builder));
         let other = Rc::from(builder.scope("other", |builder| other(encoder.width(), builder)));
         let backbone = Backbone::finish(encoder, builder, device);

@@ -4,22 +4,24 @@
 //! From what stays, paths, addresses and remotes are taken out wherever they stand, and the names that records give
 //! away elsewhere: host names, users whose home a path shows, authors before their address.
 
+use crate::harness::config::Role;
+use crate::harness::config::Roles;
 use crate::harness::experiment::Claim;
 use crate::harness::experiment::Column;
-use crate::harness::experiment::Curve;
-use crate::harness::experiment::DataRef;
 use crate::harness::experiment::PaperFigure;
 use crate::harness::experiment::Row;
 use crate::harness::experiment::Table;
+use crate::harness::outcome::Curve;
+use crate::harness::outcome::DataRef;
 use crate::harness::provenance::Build;
 use crate::harness::provenance::Compute;
 use crate::harness::provenance::Git;
 use crate::harness::provenance::Host;
 use crate::harness::record::Record;
 use crate::harness::record::Setting;
-use crate::harness::record::says_where;
 use crate::report::results::Input;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -37,8 +39,9 @@ const NOBODY: [&str; 4] = ["git", "root", "localhost", "author"];
 pub fn anonymous(input: &Input) -> Input {
     let offered = input.tables.iter().flat_map(|(_, runs)| runs);
     let names = Names::of(input.all_records.iter().chain(offered).map(Arc::as_ref));
-    let records =
-        |records: &[Arc<Record>]| records.iter().map(|record| names.record(record).into()).collect::<Vec<_>>();
+    let records = |records: &[Arc<Record>]| {
+        records.iter().map(|record| names.record(record, &input.roles).into()).collect::<Vec<_>>()
+    };
     let ids: HashSet<&str> = input.all_records.iter().map(|record| record.id.as_str()).collect();
     let excluded = |(run, reason): &(String, String)| match ids.contains(run.as_str()) {
         true => (names.text(run), names.text(reason)),
@@ -52,6 +55,7 @@ pub fn anonymous(input: &Input) -> Input {
         all_records: records(&input.all_records),
         generated: input.generated.clone(),
         anonymous: true,
+        roles: input.roles.clone(),
     }
 }
 
@@ -73,7 +77,7 @@ impl Names {
     }
 
     /// What stays of a record. Every field is named, so that a new one does not slip through.
-    fn record(&self, record: &Record) -> Record {
+    fn record(&self, record: &Record, roles: &Roles) -> Record {
         let text = |text: &String| self.text(text);
         Record {
             schema: record.schema.clone(),
@@ -90,8 +94,9 @@ impl Names {
             row: self.row(&record.row),
             column: self.text(&record.column),
             seed: record.seed,
-            settings: record.settings.iter().map(|setting| self.setting(setting)).collect(),
+            settings: record.settings.iter().map(|setting| self.setting(setting, roles)).collect(),
             inputs: Value::Null.into(),
+            code: BTreeMap::new().into(),
             git: Git { dirty: record.git.dirty, ..Git::default() },
             build: Build {
                 code: self.text(&record.build.code),
@@ -168,8 +173,8 @@ impl Names {
         row.iter().map(|(key, value)| (self.text(key), self.text(value))).collect()
     }
 
-    fn setting(&self, setting: &Setting) -> Setting {
-        let value = if says_where(&setting.key) { WITHHELD.into() } else { self.value(&setting.value) };
+    fn setting(&self, setting: &Setting, roles: &Roles) -> Setting {
+        let value = if roles.of(&setting.key) == Role::Place { WITHHELD.into() } else { self.value(&setting.value) };
         Setting { key: self.text(&setting.key), value, origin: self.text(&setting.origin) }
     }
 

@@ -1,11 +1,11 @@
 //! The questions of the NeurIPS paper checklist that run records can answer, answered from them alone: what no record
 //! has is called not recorded.
 
-use crate::harness::experiment::DataRef;
+use crate::harness::config::Role;
+use crate::harness::config::Roles;
+use crate::harness::outcome::DataRef;
 use crate::harness::progress::duration;
-use crate::harness::record::HOW_CHOSEN;
 use crate::harness::record::Record;
-use crate::harness::record::decides_nothing;
 use crate::report::results;
 use crate::report::results::ComputeSpent;
 use crate::report::results::Results;
@@ -25,6 +25,9 @@ pub(super) struct Answer {
     pub facts: Vec<String>,
 }
 
+/// The setting that says how the others were chosen.
+pub(super) const HOW_CHOSEN: &str = "how_chosen";
+
 /// The answers, in the checklist's order; none before the first completed run.
 pub(super) fn answers(results: &Results, selections: &[Selection]) -> Vec<Answer> {
     let runs = results::used(selections);
@@ -33,7 +36,7 @@ pub(super) fn answers(results: &Results, selections: &[Selection]) -> Vec<Answer
     }
     vec![
         Answer { question: "Code (5): which version gave the results?", facts: code(results, &runs) },
-        Answer { question: "Experimental setting (6): are all details given?", facts: setting(&runs) },
+        Answer { question: "Experimental setting (6): are all details given?", facts: setting(&runs, &results.roles) },
         Answer {
             question: "Error bars (7): what do they show, and what varies?",
             facts: error_bars(results, selections),
@@ -60,7 +63,7 @@ fn code(results: &Results, runs: &[&Record]) -> Vec<String> {
     ]
 }
 
-fn setting(runs: &[&Record]) -> Vec<String> {
+fn setting(runs: &[&Record], roles: &Roles) -> Vec<String> {
     let counts = || runs.iter().map(|run| run.settings.len());
     let recorded = match (counts().min().unwrap_or(0), counts().max().unwrap_or(0)) {
         (_, 0) => "Settings: not recorded.".to_string(),
@@ -78,7 +81,7 @@ fn setting(runs: &[&Record]) -> Vec<String> {
         .collect();
     let chosen: Vec<String> = chosen.into_iter().filter(|words| !words.is_empty()).collect();
     let mut facts = vec![recorded, format!("How the settings were chosen: {}", sentence(known(&chosen.join(" "))))];
-    if settings().any(|setting| !decides_nothing(&setting.key) && !sources::built_in(setting)) {
+    if settings().any(|setting| roles.of(&setting.key) == Role::Results && !sources::built_in(setting)) {
         facts.push("How those were chosen that were given for these runs (see the lineage): not recorded.".to_string());
     }
     facts

@@ -2,9 +2,9 @@
 
 use crate::harness::experiment::Claim;
 use crate::harness::experiment::Expected;
-use crate::harness::experiment::Hits;
 use crate::harness::experiment::Row;
 use crate::harness::experiment::Table;
+use crate::harness::outcome::Hits;
 use crate::report::results::Cell;
 use crate::report::results::TableResults;
 use crate::report::results::as_object;

@@ -2,10 +2,10 @@
 
 use crate::error::Result;
 use crate::harness::experiment::Column;
-use crate::harness::experiment::Curve;
 use crate::harness::experiment::Expected;
 use crate::harness::experiment::MetricInfo;
 use crate::harness::experiment::Row;
+use crate::harness::outcome::Curve;
 use crate::report::claims::ClaimResult;
 use crate::report::plot;
 use crate::report::plot::Anchor;

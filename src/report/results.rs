@@ -1,11 +1,13 @@
 //! The facts of a report as data: cells, claims, compute. What `results.json` holds.
 
+use crate::harness::config::Roles;
+use crate::harness::experiment::Better;
 use crate::harness::experiment::Column;
-use crate::harness::experiment::DataRef;
-use crate::harness::experiment::Hits;
 use crate::harness::experiment::MetricInfo;
 use crate::harness::experiment::Row;
 use crate::harness::experiment::Table;
+use crate::harness::outcome::DataRef;
+use crate::harness::outcome::Hits;
 use crate::harness::record::Record;
 use crate::report::claims::ClaimResult;
 use crate::report::claims::claim_results;
@@ -37,6 +39,8 @@ pub struct Input {
     pub generated: String,
     /// For double-blind review; [`anonymous`](crate::report::anonymous) makes such an input.
     pub anonymous: bool,
+    /// What each setting decides.
+    pub roles: Roles,
 }
 
 /// The content of `results.json`, schema `sempair.results/1`.
@@ -55,6 +59,8 @@ pub struct Results {
     /// Runs offered but not used, by id.
     pub excluded: Vec<Excluded>,
     pub compute: ComputeSpent,
+    #[serde(skip)]
+    pub roles: Roles,
 }
 
 /// The code behind the runs that are used.
@@ -220,6 +226,7 @@ pub(super) fn of(input: &Input, selections: &[Selection]) -> Results {
         tables,
         excluded,
         compute: compute_spent(&used, input.all_records.iter().map(Arc::as_ref).collect()),
+        roles: input.roles.clone(),
     }
 }
 
@@ -258,7 +265,7 @@ fn table_results(selection: &Selection, all: &[Arc<Record>]) -> TableResults {
         for metric in table.metrics.iter().filter(|metric| column.has(&metric.id)) {
             let mut of_column: Vec<Cell> =
                 select::rows(table).map(|(row, baseline)| cell(selection, row, baseline, column, metric)).collect();
-            mark_best(&mut of_column);
+            mark_best(&mut of_column, metric.better);
             cells.extend(of_column);
         }
     }
@@ -333,17 +340,17 @@ fn within_range((low, high): (f64, f64), unit: &str) -> (f64, f64) {
 }
 
 /// Marks the best mean of a column and every row that is not significantly worse (paired t over common seeds,
-/// Holm over the rows of the column, 0.05). Rows with one seed are not compared: a mean alone earns nothing.
-/// Only percentages are marked, because only there is higher known to be better.
-fn mark_best(cells: &mut [Cell]) {
-    let compared: Vec<usize> =
-        (0..cells.len()).filter(|&i| cells[i].values.len() > 1 && cells[i].unit == "%").collect();
-    let Some(&best) = compared
-        .iter()
-        .max_by(|&&a, &&b| cells[a].mean.unwrap_or(f64::MIN).total_cmp(&cells[b].mean.unwrap_or(f64::MIN)))
-    else {
-        return;
+/// Holm over the rows of the column, 0.05). Rows with one seed are not compared: a mean alone earns nothing. Nothing is
+/// marked of a metric of which neither direction is better.
+fn mark_best(cells: &mut [Cell], better: Better) {
+    let compared: Vec<usize> = (0..cells.len()).filter(|&i| cells[i].values.len() > 1).collect();
+    let goodness = |&i: &usize| match (better, cells[i].mean) {
+        (Better::More, Some(mean)) => mean,
+        (Better::Less, Some(mean)) => -mean,
+        _ => f64::MIN,
     };
+    let best = compared.iter().copied().max_by(|a, b| goodness(a).total_cmp(&goodness(b)));
+    let Some(best) = best.filter(|_| better != Better::Neither) else { return };
     let tests: Vec<(usize, f64)> = compared
         .iter()
         .filter(|&&i| i != best)

@@ -1,11 +1,13 @@
 //! Where a table's numbers come from, as words: data, runs, settings, machines, and the commands that make it again.
 
-use crate::harness::experiment::DataRef;
+use crate::harness::config::Role;
+use crate::harness::config::Roles;
+use crate::harness::outcome::DataRef;
 use crate::harness::progress::duration;
 use crate::harness::record;
 use crate::harness::record::Record;
 use crate::harness::record::Setting;
-use crate::harness::record::{HOW_CHOSEN, lists_rows, says_where};
+use crate::report::checklist::HOW_CHOSEN;
 use crate::report::figures::Figure;
 use crate::report::results;
 use crate::report::results::ComputeSpent;
@@ -121,7 +123,7 @@ pub(super) fn runs(
     selections: &[Selection],
     figures: &[Vec<Figure>],
 ) -> (Vec<RunView>, Vec<SettingsView>) {
-    let settings = shared_settings(&results::used(selections));
+    let settings = shared_settings(&results::used(selections), &results.roles);
     // Two tables may use one run; its line, and the id that links lead to, must stand once.
     let mut seen = HashSet::new();
     let mut runs = Vec::new();
@@ -179,9 +181,9 @@ pub(super) fn rerun(results: &Results, table: &TableResults, selection: &Selecti
     let other_table = |key: &str| {
         key.split_once('.').is_some_and(|(first, _)| first != table.id && results.tables.iter().any(|t| t.id == first))
     };
-    let of_machine = |key: &str| ["seeds", "precision"].contains(&key) || says_where(key);
+    let of_machine = |key: &str| ["seeds", "precision"].contains(&key) || results.roles.of(key) == Role::Place;
     for setting in newest.settings.iter().filter(|s| !other_table(&s.key) && !of_machine(&s.key)) {
-        if let Some(value) = given(setting, &selection.records) {
+        if let Some(value) = given(setting, &selection.records, &results.roles) {
             command += &format!(" --set {}", text::shell(&format!("{}={}", setting.key, plain(&value))));
         }
     }
@@ -190,8 +192,8 @@ pub(super) fn rerun(results: &Results, table: &TableResults, selection: &Selecti
 }
 
 /// The value of a setting that must be given, since neither defaults nor profile have it.
-fn given(setting: &Setting, records: &[&Record]) -> Option<Value> {
-    if !lists_rows(&setting.key) {
+fn given(setting: &Setting, records: &[&Record], roles: &Roles) -> Option<Value> {
+    if roles.of(&setting.key) != Role::Rows {
         return (!built_in(setting)).then(|| setting.value.clone());
     }
     // The table has the rows and columns of all its runs, so that what chose them is put together.
@@ -271,7 +273,7 @@ fn machine(m: &Machine) -> MachineView {
 }
 
 fn run(results: &Results, record: &Record, settings: &[SettingsView], figures: &[Figure]) -> RunView {
-    let own = overrides(record);
+    let own = overrides(record, &results.roles);
     let revision = if results.anonymous { Some(record.build.code.clone()) } else { record.git.commit.clone() };
     let revision = revision.filter(|revision| !revision.is_empty()).unwrap_or_else(|| "unknown".to_string());
     let draws = |figure: &&Figure| record.curves.iter().any(|curve| figure.curve.as_ref() == Some(&curve.name));
@@ -294,10 +296,10 @@ fn run(results: &Results, record: &Record, settings: &[SettingsView], figures: &
 }
 
 /// The distinct sets of changed settings, named A, B, .., with how many runs have each.
-fn shared_settings(runs: &[&Record]) -> Vec<SettingsView> {
+fn shared_settings(runs: &[&Record], roles: &Roles) -> Vec<SettingsView> {
     let mut sets: Vec<SettingsView> = Vec::new();
     for record in runs {
-        let values = overrides(record);
+        let values = overrides(record, roles);
         match sets.iter_mut().find(|s| s.values == values) {
             Some(set) => set.runs += 1,
             None => sets.push(SettingsView { name: letters(sets.len()), runs: 1, values }),
@@ -307,8 +309,8 @@ fn shared_settings(runs: &[&Record]) -> Vec<SettingsView> {
 }
 
 /// What of a run's settings is no default; where its files lay is of no use to others.
-fn overrides(record: &Record) -> Vec<SettingView> {
-    let told = |s: &&Setting| !s.origin.starts_with(DEFAULTS) && s.key != HOW_CHOSEN && !says_where(&s.key);
+fn overrides(record: &Record, roles: &Roles) -> Vec<SettingView> {
+    let told = |s: &&Setting| !s.origin.starts_with(DEFAULTS) && s.key != HOW_CHOSEN && roles.of(&s.key) != Role::Place;
     let changed = record.settings.iter().filter(told);
     changed.map(|s| SettingView { key: s.key.clone(), value: plain(&s.value), origin: s.origin.clone() }).collect()
 }

@@ -10,8 +10,7 @@ use crate::rng::Key;
 use crate::tensor::profile::{self, Entry};
 use crate::tensor::{Cpu, Precision};
 
-use super::descend;
-use super::settings::Settings;
+use super::training::descend;
 
 /// Steps before the first that counts: memory is warm after them, and a method's memory of all pairs is filled.
 const WARM_UP: usize = 4;
@@ -34,9 +33,9 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// The method of these settings.
-    pub fn of(settings: &Settings) -> Self {
-        Self { method: settings.methods.get(settings.method), optimizer: settings.optimizer.clone() }
+    /// A method with an optimiser.
+    pub fn new(method: Method, optimizer: OptimizerSettings) -> Self {
+        Self { method, optimizer }
     }
 
     /// SimCLR as the peers' script has it: head of the paper's size, temperature 0.5, SGD with momentum 0.9, rate 0.03 and

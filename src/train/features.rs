@@ -10,20 +10,6 @@ use crate::models::Backbone;
 use crate::tensor::Cpu;
 use rayon::prelude::*;
 
-/// The pixels themselves as features (N, 3072): images resized to 32x32 and normalised.
-///
-/// # Errors
-/// When there is no image.
-pub fn pixels(set: &ImageSet, normalization: &Normalization) -> Result<Features> {
-    const SIZE: usize = 32;
-    let dim = SIZE * SIZE * 3;
-    let mut values = vec![0.0; set.len() * dim];
-    values.par_chunks_mut(dim).enumerate().for_each(|(i, out)| {
-        plain(set.image(i), set.size, SIZE, normalization, out);
-    });
-    Features::new(values, set.labels.to_vec(), dim, set.classes.len())
-}
-
 /// Images of one forward pass.
 const BATCH: usize = 128;
 

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a kill needs another process, which is told its folder")]
 
 use super::Project;
+use super::stage;
 use sempair::error::Error;
 use sempair::error::Kind;
 use sempair::error::Result;
@@ -10,11 +11,12 @@ use sempair::harness::cache::Cache;
 use sempair::harness::interrupt::Interrupt;
 use sempair::harness::lab::Lab;
 use sempair::harness::progress::Progress;
-use sempair::harness::provenance::Compute;
+use sempair::harness::stage::Site;
 use serde_json::json;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -43,6 +45,23 @@ fn a_stage_goes_on_from_what_a_failure_or_a_panic_left() {
 }
 
 #[test]
+fn a_stage_has_the_time_of_all_its_attempts() {
+    let project = Project::new();
+    let sleep = |then: Result<()>| {
+        std::thread::sleep(Duration::from_millis(120));
+        then
+    };
+    project.lab_stage(&json!(1), move |_| sleep(Err(Error::new("broken")))).unwrap_err();
+    project.lab_stage(&json!(1), move |folder| sleep(write(folder, "out", "whole"))).unwrap();
+    let stages = fs::read_dir(project.cache().root().join("made")).unwrap().flatten().map(|entry| entry.path());
+    let folder = stages.into_iter().find(|path| path.join("out").exists()).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("manifest.json")).unwrap()).unwrap();
+    let seconds = manifest["seconds"].as_f64().unwrap();
+    assert!(seconds >= 0.24, "{seconds}");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 2, "the file and the manifest");
+}
+
+#[test]
 fn a_damaged_stage_is_computed_again() {
     let project = Project::new();
     let make = |text: &'static str| project.lab_stage(&json!(1), move |folder| write(folder, "out", text)).unwrap();
@@ -65,7 +84,7 @@ fn a_damaged_stage_is_computed_again() {
 fn a_full_disk_is_named() {
     let project = Project::new();
     let full = || Err(Error::new(format!("cannot write x: {}", std::io::Error::from_raw_os_error(28))));
-    let error = project.lab_stage(&json!(1), |_| full()).unwrap_err().to_string();
+    let error = project.lab_stage(&json!(1), move |_| full()).unwrap_err().to_string();
     assert!(error.contains("hint: free space on the disk of"), "{error}");
     assert!(error.contains(&project.cache().root().display().to_string()), "{error}");
 }
@@ -73,9 +92,10 @@ fn a_full_disk_is_named() {
 #[test]
 fn of_two_threads_one_computes_a_stage_and_the_other_waits() {
     let project = Project::new();
-    let computed = AtomicUsize::new(0);
+    let computed = Arc::new(AtomicUsize::new(0));
     let ask = || {
-        project.lab_stage(&json!(1), |folder| {
+        let computed = computed.clone();
+        project.lab_stage(&json!(1), move |folder| {
             computed.fetch_add(1, Ordering::SeqCst);
             std::thread::sleep(Duration::from_millis(150));
             write(folder, "out", "once")
@@ -94,15 +114,15 @@ fn of_two_threads_one_computes_a_stage_and_the_other_waits() {
 #[ignore = "started by a_stage_survives_the_kill_of_its_process"]
 fn other_process() {
     let Some(folder) = std::env::var_os("LEDGER_TEST_FOLDER") else { return };
-    let (cache, compute, progress) = (Cache::open(folder), Compute::default(), Progress::quiet());
+    let (cache, progress) = (Cache::open(folder), Progress::quiet());
     let interrupt = Interrupt::never();
-    let mut lab = Lab::new(&cache, &compute, &progress, &interrupt, "other");
-    let stage = lab.stage("made", &json!(1), |folder| {
-        write(folder, "half", "1")?;
+    let mut lab = Lab::new(&cache, &progress, &interrupt, "other");
+    let made = stage("made", &json!(1), 0.0, |site| {
+        write(site.dir, "half", "1")?;
         std::thread::sleep(Duration::from_secs(60));
         Ok(())
     });
-    stage.unwrap();
+    lab.run(&made).unwrap();
 }
 
 #[test]
@@ -123,16 +143,17 @@ fn a_stage_survives_the_kill_of_its_process() {
         assert!(start.elapsed() < Duration::from_secs(20), "the other process never began");
         std::thread::sleep(Duration::from_millis(10));
     }
-    let (cache, compute, progress) = (Cache::open(folder.path()), Compute::default(), Progress::quiet());
+    let (cache, progress) = (Cache::open(folder.path()), Progress::quiet());
     let interrupt = Interrupt::never();
     interrupt.request(); // the lock is held, so asking must end by this instead of waiting for ever
-    let mut lab = Lab::new(&cache, &compute, &progress, &interrupt, "test");
-    assert_eq!(lab.stage("made", &json!(1), |_| Ok(())).unwrap_err().kind(), Kind::Interrupted);
+    let mut lab = Lab::new(&cache, &progress, &interrupt, "test");
+    let made = |work: fn(&Site<'_>) -> Result<()>| stage("made", &json!(1), 0.0, work);
+    assert_eq!(lab.run(&made(|_| Ok(()))).unwrap_err().kind(), Kind::Interrupted);
     other.kill().unwrap();
     other.wait().unwrap();
-    let stage = lab.stage("made", &json!(1), |folder| {
-        assert!(folder.join("half").exists());
+    let goes_on = made(|site| {
+        assert!(site.dir.join("half").exists());
         Ok(())
     });
-    assert_eq!(stage.unwrap().files[0].name, "half");
+    assert_eq!(lab.run(&goes_on).unwrap().files[0].name, "half");
 }

@@ -1,7 +1,6 @@
 //! Runs that fail, diverge, are interrupted or panic: what is recorded, and what goes on.
 
 use std::fs;
-use std::sync::atomic::Ordering;
 
 use sempair::error::Kind;
 use sempair::harness::interrupt::Interrupt;
@@ -13,7 +12,7 @@ use super::Project;
 fn failures_and_interruptions_are_recorded_and_the_next_run_goes_on() {
     let project = Project::new();
     let fails = |trouble| {
-        *project.count.trouble.lock().unwrap() = Some(trouble);
+        *project.count.ran.trouble.lock().unwrap() = Some(trouble);
         project.run(false).expect_err(trouble)
     };
     let error = fails("fail");
@@ -21,7 +20,7 @@ fn failures_and_interruptions_are_recorded_and_the_next_run_goes_on() {
     assert_eq!(fails("interrupt").kind(), Kind::Interrupted);
     let mut project = project;
     project.interrupt = Interrupt::never();
-    *project.count.trouble.lock().unwrap() = Some("panic");
+    *project.count.ran.trouble.lock().unwrap() = Some("panic");
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| project.run(false))).is_err());
 
     project.run(false).unwrap();
@@ -30,7 +29,7 @@ fn failures_and_interruptions_are_recorded_and_the_next_run_goes_on() {
     let errors: Vec<Option<String>> = project.records().into_iter().map(|record| record.error).collect();
     assert_eq!(errors[0].as_deref(), Some("no data at https://[redacted]@host"));
     assert_eq!(errors[2].as_deref(), Some("panic: shapes differ"));
-    assert_eq!(project.count.stages.load(Ordering::SeqCst), 1);
+    assert_eq!(project.count.ran().1, 1);
     // The locks of the runs are gone; that of the claims stays.
     let locks = fs::read_dir(project.folder.path().join("locks")).unwrap();
     assert_eq!(locks.map(|lock| lock.unwrap().file_name()).collect::<Vec<_>>(), ["claims"]);
@@ -39,7 +38,7 @@ fn failures_and_interruptions_are_recorded_and_the_next_run_goes_on() {
 #[test]
 fn a_run_that_diverges_is_recorded_and_the_others_go_on() {
     let project = Project::new();
-    *project.count.trouble.lock().unwrap() = Some("nan");
+    *project.count.ran.trouble.lock().unwrap() = Some("nan");
     let error = project.run(false).expect_err("a metric is no number");
     assert_eq!(error.kind(), Kind::Diverged);
     assert!(error.what().ends_with("metric `top1` came out as NaN"), "{error}");
@@ -55,19 +54,19 @@ fn a_run_that_diverges_is_recorded_and_the_others_go_on() {
 #[test]
 fn cells_that_need_a_stage_that_diverged_are_left_out() {
     let mut project = Project::new();
-    project.count.reckoned = 1.0;
-    *project.count.trouble.lock().unwrap() = Some("stage");
+    project.count.predicted = 1.0;
+    *project.count.ran.trouble.lock().unwrap() = Some("stage");
     let error = project.run(false).expect_err("the stage came to nothing");
     assert!(error.what().ends_with("all are one") && error.hint_text() == Some("lower the rate"), "{error}");
-    assert_eq!((project.count.cells.load(Ordering::SeqCst), project.statuses()), (1, vec![Status::Failed]));
+    assert_eq!((project.count.ran().0, project.statuses()), (0, vec![Status::Failed]));
     let lines = project.lines.lock().unwrap().clone();
     assert_eq!(lines.last().map(String::as_str), Some("1 of 2 cells need what came to nothing"), "{lines:?}");
 
     // Though there is an older copy of the stage, too.
     let mut project = Project::new();
-    project.count.reckoned = 1.0;
+    project.count.predicted = 1.0;
     project.run(false).unwrap();
-    *project.count.trouble.lock().unwrap() = Some("stage");
+    *project.count.ran.trouble.lock().unwrap() = Some("stage");
     project.run(true).expect_err("the stage came to nothing");
-    assert_eq!(project.count.cells.load(Ordering::SeqCst), 3);
+    assert_eq!(project.count.ran().0, 2);
 }

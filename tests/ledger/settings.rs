@@ -174,3 +174,21 @@ fn secrets_do_not_reach_a_record() {
                "key": "[redacted]"})
     );
 }
+
+#[test]
+fn defaults_say_what_a_key_decides() {
+    let text = "# A.\na = 1\n# B.\nb = [1,\n  2] # chooses rows or columns\n[c]\n# D.\nd = \"x # y\" # a place\n# E.\n\
+                e = \"\"\"\\\n  text\"\"\" # decides no result\n# F.\nf = 1 # no role\n";
+    let roles = config::Roles::of_defaults(text);
+    use config::Role::{Nothing, Place, Results, Rows};
+    assert_eq!(
+        ["a", "b", "c.d", "c.e", "c.f", "gone"].map(|key| roles.of(key)),
+        [Results, Rows, Place, Nothing, Results, Results]
+    );
+    let places = config::Roles::of_defaults("[p]\na = 1 # a place\nb = 2 # a place\n");
+    assert_eq!(["p.a", "p.of another version", "q.a"].map(|key| places.of(key)), [Place, Place, Results]);
+    let complaints =
+        config::complaints::<serde_json::Value>(Box::leak(text.replace("no role", "its role").into_boxed_str()))
+            .unwrap();
+    assert_eq!(complaints, ["`c.f` has no role `its role`"]);
+}

@@ -1,6 +1,6 @@
 //! Which test items were right: how records write it, and the tests over items that reports make of it.
 
-use sempair::harness::experiment::Hits;
+use sempair::harness::outcome::Hits;
 
 use super::*;
 

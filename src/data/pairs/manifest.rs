@@ -84,7 +84,12 @@ impl PairList {
 /// names that do not hold. Each error names the file and the line.
 pub fn read_manifest(path: &Path, set: &ImageSet) -> Result<PairList> {
     let text = fs::read_to_string(path).context(path.display())?;
-    parse(&text, set).map_err(|error| {
+    parse_manifest(&text, path, set)
+}
+
+/// The same of a text that was read from `path`.
+pub(super) fn parse_manifest(text: &str, path: &Path, set: &ImageSet) -> Result<PairList> {
+    parse(text, set).map_err(|error| {
         error.context(path.display()).hint(format!(
             "`sempair data pairs --from {} --categories 10 --per-category 50 --seed 0` writes a list that fits",
             set.name
@@ -92,7 +97,29 @@ pub fn read_manifest(path: &Path, set: &ImageSet) -> Result<PairList> {
     })
 }
 
-fn parse(text: &str, set: &ImageSet) -> Result<PairList> {
+/// What a list says of itself, known without its images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Summary {
+    pub pairs: usize,
+    pub categories: usize,
+    /// What the pairs were drawn with; none for a list made by hand.
+    pub seed: Option<u64>,
+}
+
+/// Counts pairs and categories.
+///
+/// # Errors
+/// A text that is no list.
+pub(super) fn summary(text: &str) -> Result<Summary> {
+    let (facts, columns, rows) = parts(text)?;
+    let category = columns.split('\t').position(|name| name.trim() == COLUMNS[0]).unwrap_or(0);
+    let categories: Vec<&str> = rows.map(|(_, row)| row.split('\t').nth(category).unwrap_or_default()).collect();
+    let (pairs, categories) = (categories.len(), categories.into_iter().collect::<HashSet<_>>().len());
+    Ok(Summary { pairs, categories, seed: seed(&facts)? })
+}
+
+/// The facts of a list, the line that names its columns, and its rows with their numbers.
+fn parts(text: &str) -> Result<(Facts<'_>, &str, impl Iterator<Item = (usize, &str)>)> {
     let mut lines = text.lines().enumerate().map(|(i, line)| (i + 1, line)).filter(|(_, line)| !line.is_empty());
     match lines.next() {
         Some((_, line)) if line.strip_prefix("# ") == Some(SCHEMA) => {}
@@ -102,17 +129,26 @@ fn parse(text: &str, set: &ImageSet) -> Result<PairList> {
         }
     }
     let mut facts = BTreeMap::new();
-    let mut columns = None;
+    let mut columns = "";
     for (_, line) in lines.by_ref() {
         let Some(fact) = line.strip_prefix('#') else {
-            columns = Some(line);
+            columns = line;
             break;
         };
         facts.extend(fact.split_once(':').map(|(key, value)| (key.trim(), value.trim())));
     }
+    Ok((facts, columns, lines))
+}
+
+fn seed(facts: &Facts) -> Result<Option<u64>> {
+    facts.get("seed").map(|seed| seed.parse().context(format!("seed `{seed}`"))).transpose()
+}
+
+fn parse(text: &str, set: &ImageSet) -> Result<PairList> {
+    let (facts, columns, rows) = parts(text)?;
     check_set(&facts, set)?;
-    let columns = Columns::new(columns.unwrap_or_default(), set)?;
-    let rows = lines.map(|(number, line)| {
+    let columns = Columns::new(columns, set)?;
+    let rows = rows.map(|(number, line)| {
         columns.row(line).map(|row| (number, row)).map_err(|error| error.context(format!("line {number}")))
     });
     assemble(&facts, set, rows.collect::<Result<_>>()?)
@@ -155,12 +191,11 @@ fn assemble(facts: &Facts, set: &ImageSet, mut rows: Vec<(usize, (u32, u32))>) -
     labels.dedup();
     let category = |pair| labels.partition_point(|&other| other < label(pair)) as u32;
     let pair = |(_, (first, second))| Pair { category: category((first, second)), first, second };
-    let seed = facts.get("seed").map(|seed| seed.parse().context(format!("seed `{seed}`"))).transpose()?;
     let list = PairList {
         set: set.name.clone(),
         set_hash: set.hash.clone(),
         categories: labels.iter().map(|&label| set.classes[label as usize].clone()).collect(),
-        seed,
+        seed: seed(facts)?,
         reuse,
         pairs: rows.into_iter().map(pair).collect(),
     };

@@ -1,29 +1,34 @@
-//! The configuration, whole. Every value has its default and its comment in `experiments/defaults.toml`.
+//! The configuration that tables have in common. Every value has its default, its comment and its role in
+//! `experiments/defaults.toml`. What one table has for itself is a group of keys of its name, which the table reads
+//! ([`OwnSettings`]).
 
-use std::path::Path;
+use std::collections::BTreeMap;
 
+use figment::Figment;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::data::augment::{Normalization, Pipeline, Small, Views};
-use crate::data::catalog::{Catalog, PairSettings};
+use crate::data::augment::{Normalization, Views};
+use crate::data::catalog::Catalog;
+use crate::data::pairs::PairSettings;
 use crate::data::world::World;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::eval::ProbeSettings;
+use crate::harness::config::Group;
 use crate::kernels::cpu::{self, Isa};
-use crate::methods::{Crops, Methods, Name};
-use crate::models::{Encoder, ModelSpec, Stem};
-use crate::optim::{OptimizerSettings, Recipe, ScheduleSettings};
+use crate::methods::{Methods, Name};
+use crate::models::ModelSpec;
+use crate::optim::{OptimizerSettings, ScheduleSettings};
 use crate::tensor::Precision;
-
-use super::{PretrainSettings, Pretraining};
+use crate::train::{PretrainSettings, Pretraining};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Settings {
     /// How many seeds, from 0.
     pub seeds: u64,
-    /// How these values were chosen, in a sentence for readers of the report. Not part of any key.
+    /// How these values were chosen, in a sentence for readers of the report.
     pub how_chosen: String,
     /// Where to compute.
     pub device: DeviceChoice,
@@ -43,9 +48,9 @@ pub struct Settings {
     pub methods: Methods,
     /// Length and batch of pretraining.
     pub pretrain: PretrainSettings,
-    /// Seconds of training after which a checkpoint is written; a kill loses no more than that. Not part of any key.
+    /// Seconds of training after which a checkpoint is written; a kill loses no more than that.
     pub checkpoint_seconds: f64,
-    /// Whether a training whose representation has collapsed goes on. Not part of any key.
+    /// Whether a training whose representation has collapsed goes on.
     pub keep_going: bool,
     /// What all methods' optimisers have in common.
     pub optimizer: OptimizerSettings,
@@ -61,23 +66,50 @@ pub struct Settings {
     pub probe: ProbeSettings,
     /// What every table evaluates on.
     pub evaluation: EvaluationSettings,
-    /// The table `transfer`.
+    /// The rows of the tables `transfer` and `invariance`.
     pub transfer: TransferSettings,
-    /// The table `epochs`.
-    pub epochs: EpochsSettings,
-    /// The table `tiny-imagenet`.
-    #[serde(rename = "tiny-imagenet")]
-    pub tiny_imagenet: TinyImagenetSettings,
-    /// The table `transforms`.
-    pub transforms: TransformsSettings,
-    /// The table `vit`.
-    pub vit: VitSettings,
-    /// The table `samples`.
-    pub samples: SamplesSettings,
-    /// The table `invariance`.
-    pub invariance: InvarianceSettings,
-    /// The table `positives`.
-    pub positives: PositivesSettings,
+    /// What each table has for itself, by its name.
+    #[serde(flatten)]
+    pub tables: BTreeMap<String, Value>,
+}
+
+/// The settings that a table has for itself: the keys `<id>.<field>`.
+pub trait OwnSettings: DeserializeOwned {
+    /// Refuses values with which the table cannot be filled. `id` is the table's.
+    ///
+    /// # Errors
+    /// Names the key, its value and what is possible.
+    fn check(&self, id: &str, settings: &Settings) -> Result<()>;
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When there are none, or a value has the wrong type.
+    fn of(id: &str, settings: &Settings) -> Result<Self> {
+        let own = settings.tables.get(id).cloned().unwrap_or_default();
+        serde_json::from_value(own).context(format!("the settings `{id}`"))
+    }
+
+    /// How the configuration checks their types.
+    fn group(id: &'static str) -> Option<Group> {
+        let read = |figment: &Figment, id: &str| figment.extract_inner::<Self>(id).map(drop).map_err(Box::new);
+        Some(Group { name: id, read })
+    }
+}
+
+/// A table without settings of its own.
+impl OwnSettings for () {
+    fn check(&self, _: &str, _: &Settings) -> Result<()> {
+        Ok(())
+    }
+
+    fn of(_: &str, _: &Settings) -> Result<Self> {
+        Ok(())
+    }
+
+    fn group(_: &'static str) -> Option<Group> {
+        None
+    }
 }
 
 /// Where to compute.
@@ -135,86 +167,12 @@ pub struct EvaluationSettings {
     pub sets: Vec<String>,
 }
 
-/// The table `transfer`, and the rows of `invariance`.
+/// The rows of the tables `transfer` and `invariance`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TransferSettings {
     /// The methods, in the order of the rows.
     pub methods: Vec<Name>,
-}
-
-/// The table `epochs`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EpochsSettings {
-    /// Lengths of training in epochs, in the order of the rows.
-    pub values: Vec<usize>,
-}
-
-/// The table `tiny-imagenet`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TinyImagenetSettings {
-    /// The larger set.
-    pub from: String,
-    /// Its categories.
-    pub categories: usize,
-    /// Images of each.
-    pub images: usize,
-    /// The evaluation sets.
-    pub sets: Vec<String>,
-    /// The set on which accuracies are to be equal.
-    pub set: String,
-}
-
-/// The table `transforms`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TransformsSettings {
-    /// The evaluation sets.
-    pub sets: Vec<String>,
-}
-
-/// The table `samples`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SamplesSettings {
-    /// Numbers of pairs of each category, in the order of the rows.
-    pub values: Vec<usize>,
-    /// The evaluation sets.
-    pub sets: Vec<String>,
-}
-
-/// The table `invariance`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InvarianceSettings {
-    /// The set whose test images are changed.
-    pub set: String,
-}
-
-/// The table `positives`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PositivesSettings {
-    /// Shares of false pairs, each above 0 and at most 1, in the order of the rows.
-    pub values: Vec<f32>,
-    /// The evaluation sets.
-    pub sets: Vec<String>,
-}
-
-/// The table `vit`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VitSettings {
-    /// The transformer.
-    pub encoder: Encoder,
-    /// Its stem.
-    pub stem: Stem,
-    /// Passes over the pairs.
-    pub epochs: usize,
-    /// How DINO trains it.
-    pub recipe: Recipe,
 }
 
 impl Settings {
@@ -223,20 +181,8 @@ impl Settings {
     /// # Errors
     /// Names the key, its value and what is possible.
     pub fn validate(&self) -> Result<()> {
-        let positive = |key: &str, value: u64| {
-            if value > 0 {
-                return Ok(());
-            }
-            Err(Error::new(format!("`{key}` is 0")).hint(format!("set it to 1 or more: `--set {key}=1`")))
-        };
         positive("seeds", self.seeds)?;
         positive("pretrain.epochs", self.pretrain.epochs as u64)?;
-        positive("vit.epochs", self.vit.epochs as u64)?;
-        positive("tiny-imagenet.categories", self.tiny_imagenet.categories as u64)?;
-        positive("tiny-imagenet.images", self.tiny_imagenet.images as u64)?;
-        some_above_zero("epochs.values", &self.epochs.values)?;
-        some_above_zero("samples.values", &self.samples.values)?;
-        shares("positives.values", &self.positives.values)?;
         if !(0.0..=1.0).contains(&self.pairs.false_share) {
             return Err(Error::new(format!(
                 "`pairs.false_share` is {}; it must lie from 0 to 1",
@@ -254,7 +200,6 @@ impl Settings {
         }
         self.world.check()?;
         self.model.check("model")?;
-        self.on_transformer().model.check("vit")?;
         if !(0.0..1.0).contains(&self.model.drop_path) {
             return Err(Error::new(format!(
                 "`model.drop_path` is {}; it must lie from 0 to below 1",
@@ -267,7 +212,6 @@ impl Settings {
             return Err(Error::new(format!("`small_crop_scale` is [{least}, {most}]; it must rise within 0 and 1"))
                 .hint("`--set small_crop_scale=[0.08,0.5]`"));
         }
-        self.vit.recipe.validate("vit")?;
         self.optimizer.validate("optimizer")?;
         self.normalization.validate("normalization")?;
         self.augment.validate("augment")
@@ -280,28 +224,8 @@ impl Settings {
     }
 
     /// Where this configuration's datasets come from.
-    pub fn catalog(&self) -> Catalog<'_> {
-        Catalog { world: &self.world, folder: Path::new(&self.paths.data) }
-    }
-
-    /// The same with a transformer for an encoder, which DINO trains.
-    #[must_use]
-    pub fn on_transformer(&self) -> Self {
-        let mut settings = self.of(Name::Dino);
-        (settings.model.encoder, settings.model.stem) = (self.vit.encoder, self.vit.stem);
-        settings.pretrain.epochs = self.vit.epochs;
-        settings.methods.dino.recipe = self.vit.recipe.clone();
-        settings
-    }
-
-    /// What makes views of pairs for the method.
-    pub fn pipeline(&self) -> Pipeline {
-        let small = match self.methods.get(self.method).crops() {
-            Crops::None => Small::None,
-            Crops::Random(count) => Small::Random { count, scale: self.small_crop_scale },
-            Crops::Jigsaw => Small::Jigsaw,
-        };
-        Pipeline::new(self.augment.clone(), self.normalization.clone(), self.model.image).with_small(small)
+    pub fn catalog(&self) -> Catalog {
+        Catalog::new(self.world.clone(), &self.paths.data)
     }
 
     /// The pretraining of one seed.
@@ -317,8 +241,22 @@ impl Settings {
     }
 }
 
+/// Refuses 0.
+///
+/// # Errors
+/// Names the key.
+pub fn positive(key: &str, value: u64) -> Result<()> {
+    if value > 0 {
+        return Ok(());
+    }
+    Err(Error::new(format!("`{key}` is 0")).hint(format!("set it to 1 or more: `--set {key}=1`")))
+}
+
 /// A list of a table's rows: at least one, each above 0 and each once.
-fn some_above_zero(key: &str, values: &[usize]) -> Result<()> {
+///
+/// # Errors
+/// Names the key and its value.
+pub fn some_above_zero(key: &str, values: &[usize]) -> Result<()> {
     let twice = values.iter().enumerate().any(|(i, value)| values[..i].contains(value));
     if values.is_empty() || values.contains(&0) || twice {
         return Err(Error::new(format!("`{key}` is {values:?}; it needs one or more different numbers above 0"))
@@ -328,7 +266,10 @@ fn some_above_zero(key: &str, values: &[usize]) -> Result<()> {
 }
 
 /// A list of a table's rows: at least one share, each above 0, at most 1, and each once.
-fn shares(key: &str, values: &[f32]) -> Result<()> {
+///
+/// # Errors
+/// Names the key and its value.
+pub fn shares(key: &str, values: &[f32]) -> Result<()> {
     let twice = values.iter().enumerate().any(|(i, value)| values[..i].contains(value));
     if values.is_empty() || twice || !values.iter().all(|&share| share > 0.0 && share <= 1.0) {
         return Err(Error::new(format!("`{key}` is {values:?}; it needs different shares above 0 and at most 1"))

@@ -8,46 +8,45 @@ use serde_json::json;
 
 use crate::error::{Context, Error, Result};
 use crate::files;
+use crate::harness::experiment::Row;
 use crate::models;
 use crate::nn::{Entry, Kind, Parameters};
 use crate::rng::Key;
 use crate::tensor::{Cpu, Device, Precision};
-
-use super::checkpoint::{self, Named};
-use super::settings::Settings;
-use super::single::FoundEncoder;
-use super::stages::{PRETRAINING, Trained};
-use super::{ENCODER, HISTORY, History};
+use crate::train::tensors::{self, Named};
+use crate::train::weights::{load_weights, save_weights};
+use crate::train::{ENCODER, HISTORY, History, Trained};
 
 /// File of an exported encoder.
 pub const WEIGHTS: &str = "encoder.safetensors";
 /// What an exported encoder is, beside it.
 pub const CARD: &str = "card.json";
 
-/// Writes an encoder without its heads, and a card, into `to`.
+/// Writes the encoder in the folder `from`, without its heads, and a card, into `to`. The card names the run that it was
+/// found by, and its row.
 ///
 /// # Errors
 /// When the encoder is damaged or the folder cannot be written.
-pub fn export(encoder: &FoundEncoder, to: &Path) -> Result<()> {
-    let trained = encoder.trained()?;
+pub fn export(from: &Path, (run, row): (&str, &Row), to: &Path) -> Result<()> {
+    let trained = Trained::read(from)?;
     let backbone = models::open(&trained.run.model, &Cpu { precision: Precision::F32 }, Key::root(0))?;
-    checkpoint::load_weights(&encoder.dir.join(ENCODER), &mut backbone.parameters())?;
+    load_weights(&from.join(ENCODER), &mut backbone.parameters())?;
     let tensors = named(&backbone.read());
     std::fs::create_dir_all(to).context(format!("cannot make the folder {}", to.display()))?;
-    let weights = to.join(WEIGHTS);
-    checkpoint::write(&weights, &tensors, None)?;
+    let file = to.join(WEIGHTS);
+    tensors::write(&file, &tensors, None)?;
     let card = json!({
         "schema": "sempair.encoder/1",
         "weights": WEIGHTS,
-        "blake3": files::hash(&weights)?,
+        "blake3": files::hash(&file)?,
         "names": if trained.run.model.is_transformer() { "timm" } else { "torchvision" },
         "input": {
             "size": trained.run.model.image, "range": [0, 1], "layout": "NCHW, red green blue",
             "mean": trained.normalization.mean, "std": trained.normalization.std,
         },
         "features": backbone.width(),
-        "run": encoder.run,
-        "row": encoder.row,
+        "run": run,
+        "row": row,
         "pretraining": trained.run,
     });
     files::write_whole(&to.join(CARD), &serde_json::to_vec_pretty(&card).context("the card is not JSON")?)
@@ -90,18 +89,18 @@ fn to_channels_last(sizes: [usize; 4], index: usize, data: &[f32], out: &mut [f3
     out[channels_last(sizes, index)] = data[index];
 }
 
-/// Reads the settings' encoder from `file`, and leaves it in `dir` as a training would. What the file has beside it, such
+/// Reads an encoder from `file`, and leaves it in `dir` as a training would. What the file has beside it, such
 /// as a classifier, is left out.
 ///
 /// # Errors
 /// When the file is no safetensors, or lacks a parameter or has one of another shape or type.
-pub fn import(file: &Path, settings: &Settings, dir: &Path) -> Result<()> {
+pub fn import(file: &Path, trained: &Trained, dir: &Path) -> Result<()> {
     let bytes = std::fs::read(file).context(format!("cannot read {}", file.display()))?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| {
         Error::new(format!("{} is no safetensors file: {error}", file.display()))
             .hint("in Python: `safetensors.torch.save_file(model.state_dict(), \"weights.safetensors\")`")
     })?;
-    let backbone = models::open(&settings.model, &Cpu { precision: Precision::F32 }, Key::root(0))?;
+    let backbone = models::open(&trained.run.model, &Cpu { precision: Precision::F32 }, Key::root(0))?;
     {
         let parameters = &mut *backbone.parameters();
         let device = parameters.device;
@@ -115,18 +114,14 @@ pub fn import(file: &Path, settings: &Settings, dir: &Path) -> Result<()> {
         }
         (parameters.values, parameters.statistics) = (device.arena(values), device.arena(statistics));
     }
-    checkpoint::save_weights(&dir.join(ENCODER), &backbone.parameters())?;
-    let mut run = settings.pretraining(0);
-    run.pretrain.epochs = 0;
-    let trained = Trained { run, normalization: settings.normalization.clone() };
-    files::write_whole(&dir.join(PRETRAINING), &serde_json::to_vec(&trained).context("the settings are not JSON")?)?;
-    let history = serde_json::to_vec(&History::default()).context("the history is not JSON")?;
-    files::write_whole(&dir.join(HISTORY), &history)
+    save_weights(&dir.join(ENCODER), &backbone.parameters())?;
+    trained.write(dir)?;
+    files::write_json(&dir.join(HISTORY), &History::default())
 }
 
 /// A parameter by its name, its shape checked.
-fn tensor(tensors: &SafeTensors<'_>, file: &Path, entry: &Entry) -> Result<Vec<f32>> {
-    let found = tensors.tensor(&entry.name).map_err(|_| {
+fn tensor(found_in: &SafeTensors<'_>, file: &Path, entry: &Entry) -> Result<Vec<f32>> {
+    let found = found_in.tensor(&entry.name).map_err(|_| {
         Error::new(format!("{} has no `{}`", file.display(), entry.name))
             .hint("name the encoder that the file is of: `--encoder resnet50`; names are torchvision's or timm's")
     })?;
@@ -140,5 +135,5 @@ fn tensor(tensors: &SafeTensors<'_>, file: &Path, entry: &Entry) -> Result<Vec<f
         ))
         .hint("choose encoder, stem and image size as the file's: `--encoder`, `--stem`, `--image`"));
     }
-    checkpoint::floats(tensors, file, &entry.name, entry.slot.len)
+    tensors::floats(found_in, file, &entry.name, entry.slot.len)
 }

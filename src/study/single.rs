@@ -1,20 +1,20 @@
 //! Runs outside of tables, recorded like those: one pretraining, one evaluation of an encoder, one import of weights.
 
 use std::path::{Path, PathBuf};
-
-use serde_json::json;
+use std::sync::Arc;
 
 use crate::data::pairs::Kind;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::files;
-use crate::harness::experiment::{Cell, Column, Experiment, MetricInfo, Outcome, Row, Table};
-use crate::harness::lab::Lab;
+use crate::harness::experiment::{Cell, Column, Experiment, Row, Table};
+use crate::harness::outcome::Outcome;
 use crate::harness::record::Record;
+use crate::train::{ENCODER, Trained};
 
-use super::exchange;
+use super::columns::{KNN, Metric, TOP1};
 use super::settings::Settings;
 use super::sheet;
-use super::stages::{self, PRETRAINING, Trained};
+use super::stages::{self, Context};
 
 /// `sempair pretrain`: the settings' method on their pairs.
 pub struct PretrainOne {
@@ -71,25 +71,15 @@ impl FoundEncoder {
             .hint("`sempair runs` lists the runs; those of `pretrain` and of rows AP and SP have one")
         })?;
         let dir = cache.join(&stage.name).join(&stage.key);
-        if !dir.join(PRETRAINING).exists() {
+        if !dir.join(Trained::FILE).exists() {
             return Err(Error::new(format!(
                 "the encoder of run {} is not in the cache: {}",
                 record.short(),
                 dir.display()
             ))
-            .hint("run the same command again: `sempair show RUN` shows it; what is missing is computed anew"));
+            .hint("run the same command again: `sempair show RUN` shows it; what is missing is computed again"));
         }
         Ok(Self { run: record.id.clone(), dir, key: stage.key.clone(), row: record.row.clone() })
-    }
-
-    /// What the encoder is.
-    ///
-    /// # Errors
-    /// When the file is damaged.
-    pub fn trained(&self) -> Result<Trained> {
-        let path = self.dir.join(PRETRAINING);
-        let bytes = std::fs::read(&path).context(format!("cannot read {}", path.display()))?;
-        serde_json::from_slice(&bytes).context(path.display())
     }
 }
 
@@ -102,17 +92,16 @@ impl Experiment<Settings> for PretrainOne {
         "One pretraining"
     }
 
-    fn table(&self, settings: &Settings) -> Table {
-        table(self, &self.row(settings), &settings.pairs.from, &[(stages::KNN, "k-NN on semantic pairs")])
+    fn table(&self, settings: &Settings) -> Result<Table> {
+        let health = Metric { title: "k-NN on semantic pairs", ..KNN };
+        Ok(table(self, &self.row(settings), &settings.pairs.from, &[health]))
     }
 
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
-        let needs = stages::needs_of_pretraining(settings, self.kind, self.seed)?;
-        Ok(vec![Cell::of(self.row(settings), &settings.pairs.from, self.seed, needs)])
-    }
-
-    fn run(&self, _: &Cell, settings: &Settings, lab: &mut Lab) -> Result<Outcome> {
-        stages::pretrain_alone(settings, self.kind, self.seed, lab)
+        let training = stages::training(&Context::new(settings), settings, self.kind, self.seed)?;
+        let own: Vec<_> = training.factors.iter().chain([&training.stage]).cloned().collect();
+        let read = Arc::new(move |done: &_| training.outcome(done));
+        Ok(vec![Cell::new(self.row(settings), &settings.pairs.from, self.seed, &own, read)])
     }
 }
 
@@ -131,20 +120,22 @@ impl Experiment<Settings> for ProbeOne {
         "One evaluation"
     }
 
-    fn table(&self, _: &Settings) -> Table {
-        table(self, &self.encoder.row, &self.set, &[(stages::TOP1, "linear"), (stages::KNN, "k-NN")])
+    fn table(&self, _: &Settings) -> Result<Table> {
+        Ok(table(self, &self.encoder.row, &self.set, &[TOP1, KNN]))
     }
 
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
-        let seed = self.encoder.trained()?.run.seed;
-        let inputs = stages::inputs_of_encoder(settings, &self.encoder.key, &self.set, seed)?;
-        let (row, column) = (self.encoder.row.clone(), self.set.clone());
-        Ok(vec![Cell { row, column, seed, inputs, needs: Vec::new() }])
-    }
-
-    fn run(&self, _: &Cell, settings: &Settings, lab: &mut Lab) -> Result<Outcome> {
-        let trained = self.encoder.trained()?;
-        stages::evaluate_encoder(settings, &trained, (&self.encoder.dir, &self.encoder.key), &self.set, lab)
+        let FoundEncoder { dir, key, row, .. } = &self.encoder;
+        let (trained, checkpoint) = (Trained::read(dir)?, files::hash(&dir.join(ENCODER))?);
+        let context = Context::new(settings);
+        let probe = stages::evaluation_of_folder(&context, settings, &trained, (dir, key), &self.set)?;
+        let own: Vec<_> = probe.factors.iter().chain([&probe.stage]).cloned().collect();
+        let read = move |done: &_| {
+            let mut outcome = Outcome { checkpoint: Some(checkpoint.clone()), ..Outcome::default() };
+            probe.describe(done, &mut outcome)?;
+            Ok(outcome)
+        };
+        Ok(vec![Cell::new(row.clone(), &self.set, trained.run.seed, &own, Arc::new(read))])
     }
 }
 
@@ -157,21 +148,18 @@ impl Experiment<Settings> for ImportOne {
         "One import of weights"
     }
 
-    fn table(&self, settings: &Settings) -> Table {
-        let row = self.row();
-        table(self, &row, &settings.pairs.from, &[])
+    fn table(&self, settings: &Settings) -> Result<Table> {
+        Ok(table(self, &self.row(), &settings.pairs.from, &[]))
     }
 
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
-        let hash = files::hash(&self.file)?;
-        let inputs = json!({ "file": hash, "model": settings.model, "normalization": settings.normalization });
-        Ok(vec![Cell { row: self.row(), column: "weights".into(), seed: 0, inputs, needs: Vec::new() }])
-    }
-
-    fn run(&self, cell: &Cell, settings: &Settings, lab: &mut Lab) -> Result<Outcome> {
-        let stage = lab.stage("import-weights", &cell.inputs, |dir| exchange::import(&self.file, settings, dir))?;
-        let checkpoint = stages::encoder_hash(&stage);
-        Ok(Outcome { checkpoint, ..Outcome::default() })
+        let stage = stages::import_weights(&Context::new(settings), settings, &self.file)?;
+        let own = [stage.clone()];
+        let read = move |done: &_| {
+            let done: &crate::harness::stage::Done = done;
+            Ok(Outcome { checkpoint: done.of(&stage).hash_of(ENCODER), ..Outcome::default() })
+        };
+        Ok(vec![Cell::new(self.row(), "weights", 0, &own, Arc::new(read))])
     }
 }
 
@@ -183,8 +171,7 @@ impl ImportOne {
 }
 
 /// A table of one cell: what a record is made from.
-fn table(of: &dyn Experiment<Settings>, row: &Row, column: &str, metrics: &[(&str, &str)]) -> Table {
-    let metric = |&(id, title): &(&str, &str)| MetricInfo { id: id.into(), title: title.into(), unit: "%".into() };
+fn table(of: &dyn Experiment<Settings>, row: &Row, column: &str, metrics: &[Metric]) -> Table {
     Table {
         id: of.id().into(),
         title: of.title().into(),
@@ -200,7 +187,7 @@ fn table(of: &dyn Experiment<Settings>, row: &Row, column: &str, metrics: &[(&st
             substitute: true,
             metrics: Vec::new(),
         }],
-        metrics: metrics.iter().map(metric).collect(),
+        metrics: metrics.iter().map(Metric::info).collect(),
         paper: Vec::new(),
         claims: Vec::new(),
         notes: Vec::new(),

@@ -1,0 +1,43 @@
+//! Tells the program what it was built from: which module of `src` uses which others and the hash of each, from which
+//! the code version of a stage is made (`harness::code`); the lock file, the compiler, the target.
+
+#![expect(clippy::disallowed_methods, reason = "cargo speaks to a build script through the environment")]
+
+mod graph;
+mod tokens;
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+fn main() -> Result<()> {
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo sets CARGO_MANIFEST_DIR")?);
+    for source in ["src", "build", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo:rerun-if-changed={source}");
+    }
+    let crates = graph::crates(&root)?;
+    let modules = graph::modules(&root.join("src"), &crates.keys().cloned().collect())?;
+    let text = graph::text(&modules, &crates);
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    fs::write(out.join("code.tsv"), &text)?;
+
+    let lock = fs::read(root.join("Cargo.lock"))?;
+    // Flags such as those for the processor's own instructions change what the compiler makes of the same code.
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default().replace('\x1f', " ");
+    println!("cargo:rustc-env=BUILD_CODE={}", blake3::hash(text.as_bytes()));
+    println!("cargo:rustc-env=BUILD_LOCK_HASH={}", blake3::hash(&lock));
+    println!("cargo:rustc-env=BUILD_RUSTC={}", rustc_version());
+    println!("cargo:rustc-env=BUILD_RUSTFLAGS={flags}");
+    println!("cargo:rustc-env=BUILD_TARGET={}", env::var("TARGET").unwrap_or_default());
+    println!("cargo:rustc-env=BUILD_PROFILE={}", env::var("PROFILE").unwrap_or_default());
+    Ok(())
+}
+
+fn rustc_version() -> String {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("--version").output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+}

@@ -1,0 +1,127 @@
+//! What a cell measured.
+
+use serde::Deserialize;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What a cell measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// By the metric's id, in its unit.
+    pub metrics: BTreeMap<String, f64>,
+    pub curves: Vec<Curve>,
+    pub data: Vec<DataRef>,
+    /// Hash of the checkpoint that was evaluated.
+    pub checkpoint: Option<String>,
+    /// Hash of the file of per-item predictions in the cache.
+    pub predictions: Option<String>,
+    /// For metrics that are accuracies, by id: which items were right.
+    pub hits: BTreeMap<String, Hits>,
+    /// What else a reader may ask for: a chosen penalty, the number of parameters.
+    pub facts: BTreeMap<String, serde_json::Value>,
+}
+
+/// Data that a run used.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DataRef {
+    pub name: String,
+    pub description: String,
+    pub hash: String,
+    pub images: u64,
+    /// As whoever imported them stated it; empty where nobody did.
+    #[serde(default)]
+    pub licence: String,
+}
+
+/// A small line of a figure. `x` and `y` have the same length.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    pub name: String,
+    pub x_title: String,
+    pub y_title: String,
+    pub x: Vec<f64>,
+    pub y: Vec<f64>,
+}
+
+impl Curve {
+    /// The most points that a record keeps of a curve; long series belong in the cache.
+    pub const MAX_POINTS: usize = 200;
+
+    /// At most [`Curve::MAX_POINTS`] evenly spaced points of this curve, with its first and its last.
+    #[must_use]
+    pub fn thinned(mut self) -> Self {
+        let last = self.x.len().saturating_sub(1);
+        if last >= Self::MAX_POINTS {
+            let kept = |values: &[f64]| -> Vec<f64> {
+                (0..Self::MAX_POINTS).map(|i| values[i * last / (Self::MAX_POINTS - 1)]).collect()
+            };
+            (self.x, self.y) = (kept(&self.x), kept(&self.y));
+        }
+        self
+    }
+}
+
+/// Which items of a test set were right, in the set's order: what tests on paired items need. Written, and kept in
+/// memory, as the number of items, a colon and the items' bits, four in a hexadecimal digit, the first in its highest
+/// bit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Hits {
+    items: usize,
+    /// Hexadecimal; the last has zeros after the last item.
+    digits: String,
+}
+
+impl Hits {
+    /// Of how many items.
+    pub fn items(&self) -> usize {
+        self.items
+    }
+
+    /// How many items were right.
+    pub fn right(&self) -> usize {
+        self.fours().map(|four| four.count_ones() as usize).sum()
+    }
+
+    /// How many items were right here and wrong there; `None` where these are not as many items.
+    pub fn only_here(&self, there: &Self) -> Option<usize> {
+        let only = self.fours().zip(there.fours()).map(|(here, there)| (here & !there).count_ones() as usize);
+        (self.items == there.items).then(|| only.sum())
+    }
+
+    fn fours(&self) -> impl Iterator<Item = u32> {
+        self.digits.chars().map(|digit| digit.to_digit(16).expect("digits are hexadecimal"))
+    }
+}
+
+impl FromIterator<bool> for Hits {
+    fn from_iter<T: IntoIterator<Item = bool>>(items: T) -> Self {
+        let items: Vec<bool> = items.into_iter().collect();
+        let digit = |four: &[bool]| (0..4).fold(0, |digit, i| 2 * digit + u32::from(*four.get(i).unwrap_or(&false)));
+        let digits = items.chunks(4).filter_map(|four| char::from_digit(digit(four), 16)).collect();
+        Self { items: items.len(), digits }
+    }
+}
+
+impl From<Hits> for String {
+    fn from(Hits { items, digits }: Hits) -> Self {
+        format!("{items}:{digits}")
+    }
+}
+
+impl TryFrom<String> for Hits {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let read = || {
+            let (items, digits) = text.split_once(':')?;
+            let items: usize = items.parse().ok()?;
+            let is_digit = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+            let whole = digits.len() == items.div_ceil(4) && digits.bytes().all(is_digit);
+            let beyond = (4 * digits.len()).checked_sub(items)?;
+            let last = digits.chars().last().and_then(|digit| digit.to_digit(16)).unwrap_or(0);
+            (whole && last.trailing_zeros() as usize >= beyond).then(|| Self { items, digits: digits.to_owned() })
+        };
+        read().ok_or_else(|| format!("not items: `{}`", text.chars().take(20).collect::<String>()))
+    }
+}

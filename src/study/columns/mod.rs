@@ -1,0 +1,108 @@
+//! Columns of a table of encoders, a file each: what is measured of a row, by which stages, and how it is shown.
+
+mod nuisance;
+mod pair_exactness;
+mod set;
+mod time_to_equal;
+mod training_time;
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::harness::experiment::{Better, Column, MetricInfo, Read};
+use crate::harness::stage::Stage;
+
+use super::sheet::Line;
+use super::stages::Context;
+
+pub use nuisance::{COSINE, Varied};
+pub use pair_exactness::{EXACT, PairExactness};
+pub use set::{KNN, OnSet, TOP1, title_of_set};
+pub use time_to_equal::TimeToEqual;
+pub use training_time::{SECONDS, TrainingTime};
+
+/// What is measured of each row.
+pub trait Measure: Send + Sync {
+    /// Id, title, what of the paper's it is or stands for.
+    fn column(&self) -> Column;
+
+    /// What it measures, in the order in which it is shown.
+    fn metrics(&self) -> &'static [Metric];
+
+    /// The evaluation set that must be there.
+    fn set(&self) -> Option<&str> {
+        None
+    }
+
+    /// The stages of a row's cell, and what is read from their files; none where the row has no such cell.
+    ///
+    /// # Errors
+    /// Missing data, or settings that do not go together.
+    fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measured>>;
+}
+
+/// A cell's stages, and what their files say.
+pub struct Measured {
+    /// Those that the cell is read from; what these need is found.
+    pub stages: Vec<Arc<Stage>>,
+    /// Reads them.
+    pub read: Read,
+}
+
+/// A quantity, and how reports show it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Metric {
+    /// Such as `top1`.
+    pub id: &'static str,
+    /// Such as `linear`.
+    pub title: &'static str,
+    /// Such as `%`.
+    pub unit: &'static str,
+    /// Which direction is good.
+    pub better: Better,
+    /// Decimals of a value that has no interval.
+    pub decimals: usize,
+}
+
+impl Metric {
+    /// The same as tables have it.
+    pub fn info(&self) -> MetricInfo {
+        let Self { id, title, unit, better, decimals } = *self;
+        MetricInfo { id: id.into(), title: title.into(), unit: unit.into(), better, decimals }
+    }
+}
+
+/// The metrics of all columns, each once. One that is new goes before the first of its column's later ones that is there
+/// already, so that each column has its own order.
+pub fn merged(columns: &[Arc<dyn Measure>]) -> Vec<Metric> {
+    let mut all: Vec<Metric> = Vec::new();
+    for metrics in columns.iter().map(|column| column.metrics()) {
+        for (at, metric) in metrics.iter().enumerate().filter(|(_, metric)| !all.contains(metric)).collect::<Vec<_>>() {
+            let later = metrics[at + 1..].iter().filter_map(|later| all.iter().position(|other| other == later));
+            let place = later.min().unwrap_or(all.len());
+            all.insert(place, *metric);
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::world::Nuisance;
+
+    #[test]
+    fn metrics_keep_the_order_of_every_column() {
+        let set: Arc<dyn Measure> = Arc::new(OnSet("synth-10".into()));
+        let varied: Arc<dyn Measure> = Arc::new(Varied { set: "synth-10".into(), nuisance: Nuisance::ALL[0] });
+        let ids = |columns: &[&Arc<dyn Measure>]| {
+            let columns: Vec<_> = columns.iter().map(|&column| column.clone()).collect();
+            merged(&columns).iter().map(|metric| metric.id).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(ids(&[&set]), "top1 knn");
+        assert_eq!(ids(&[&set, &varied]), "cosine top1 knn");
+        assert_eq!(ids(&[&varied, &set]), "cosine top1 knn");
+        let time: Arc<dyn Measure> = Arc::new(TrainingTime);
+        assert_eq!(ids(&[&set, &time, &varied]), "cosine top1 knn seconds");
+    }
+}

@@ -1,0 +1,71 @@
+//! Column: linear probe and k-NN on an evaluation set.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::harness::experiment::{Better, Column};
+use crate::harness::outcome::Outcome;
+use crate::study::sheet::Line;
+use crate::study::stages::{self, Context, metric};
+
+use super::{Measure, Measured, Metric};
+
+/// The linear probe's accuracy.
+pub const TOP1: Metric = Metric { id: metric::TOP1, title: "linear", unit: "%", better: Better::More, decimals: 1 };
+/// The accuracy of k-NN.
+pub const KNN: Metric = Metric { id: metric::KNN, title: "k-NN", unit: "%", better: Better::More, decimals: 1 };
+
+/// The paper's columns, and the embedded stand-in of each.
+const SETS: [(&str, &str, &str); 3] =
+    [("cifar-10", "CIFAR-10", "synth-10"), ("cifar-100", "CIFAR-100", "synth-100"), ("stl-10", "STL-10", "synth-stl")];
+
+/// The set of this name.
+#[derive(Clone, Debug)]
+pub struct OnSet(pub String);
+
+/// Id and title of the paper's set that a set is or stands for.
+pub(super) fn of_paper(set: &str) -> Option<(&'static str, &'static str)> {
+    SETS.iter().find(|(id, _, stand_in)| set == *id || set == *stand_in).map(|&(id, title, _)| (id, title))
+}
+
+/// The title of the paper's column.
+pub fn title_of_set(id: &str) -> &str {
+    SETS.iter().find(|(column, ..)| *column == id).map_or(id, |(_, title, _)| title)
+}
+
+impl Measure for OnSet {
+    fn column(&self) -> Column {
+        let Self(set) = self;
+        let of_paper = of_paper(set);
+        let title = of_paper.filter(|(id, _)| set == id).map_or(set.as_str(), |(_, title)| title);
+        Column {
+            id: set.clone(),
+            title: title.into(),
+            stands_for: of_paper.map(|(id, _)| id.into()),
+            substitute: of_paper.is_none_or(|(id, _)| set != id),
+            metrics: Vec::new(),
+        }
+    }
+
+    fn metrics(&self) -> &'static [Metric] {
+        &[TOP1, KNN]
+    }
+
+    fn set(&self) -> Option<&str> {
+        Some(&self.0)
+    }
+
+    fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measured>> {
+        let (mapping, training) = stages::mapping(context, &line.settings, line.what, seed)?;
+        let probe = stages::evaluation(context, &line.settings, &mapping, &self.0, seed)?;
+        let beside = training.as_ref().and_then(|training| training.factors.clone());
+        let cell = beside.into_iter().chain(probe.factors.clone()).chain([probe.stage.clone()]).collect();
+        let read = move |done: &_| {
+            let mut outcome = Outcome::default();
+            training.as_ref().map(|training| training.describe(done, &mut outcome)).transpose()?;
+            probe.describe(done, &mut outcome)?;
+            Ok(outcome)
+        };
+        Ok(Some(Measured { stages: cell, read: Arc::new(read) }))
+    }
+}

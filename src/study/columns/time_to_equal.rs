@@ -1,0 +1,49 @@
+//! Column: the training time until a row's probe is as accurate as the least accurate of some trainings is in the end.
+
+use std::sync::Arc;
+
+use crate::data::pairs::Kind;
+use crate::error::{Error, Result};
+use crate::harness::experiment::Column;
+use crate::study::settings::Settings;
+use crate::study::sheet::Line;
+use crate::study::stages::{self, Context, Course, Representation, read_time_to_equal};
+
+use super::{Measure, Measured, Metric, SECONDS};
+
+/// The time to equal accuracy.
+#[derive(Clone, Debug)]
+pub struct TimeToEqual {
+    /// The set on which accuracies are to be equal.
+    pub set: String,
+    /// The trainings, which are those of the table's rows.
+    pub trainings: Vec<(Settings, Kind)>,
+}
+
+impl Measure for TimeToEqual {
+    fn column(&self) -> Column {
+        // Of other machines, and of other pairs, than the paper's.
+        let title = "time to equal accuracy".into();
+        Column { id: "equal".into(), title, stands_for: None, substitute: true, metrics: Vec::new() }
+    }
+
+    fn metrics(&self) -> &'static [Metric] {
+        &[SECONDS]
+    }
+
+    fn set(&self) -> Option<&str> {
+        Some(&self.set)
+    }
+
+    fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measured>> {
+        let Representation::Pretrained(kind) = line.what else { return Ok(None) };
+        let own = self.trainings.iter().position(|(settings, on)| *settings == line.settings && *on == kind);
+        let own = own.ok_or_else(|| Error::new(format!("{:?} is not among those to be equal", line.row)))?;
+        let course = |(settings, kind): &(Settings, Kind)| stages::course(context, settings, *kind, &self.set, seed);
+        let courses: Vec<Course> = self.trainings.iter().map(course).collect::<Result<_>>()?;
+        let factors = courses.iter().filter_map(|course| course.training.factors.clone());
+        let cell = factors.chain(courses.iter().map(|course| course.stage.clone())).collect();
+        let read = move |done: &_| read_time_to_equal(&courses, own, done);
+        Ok(Some(Measured { stages: cell, read: Arc::new(read) }))
+    }
+}

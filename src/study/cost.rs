@@ -1,0 +1,163 @@
+//! What stages are predicted to cost, from what `sempair bench step` measured on two cores of a Zen 4 processor in bf16, and
+//! how much slower other instruction sets are. Only schedules and estimates depend on it; the harness sets it right by what
+//! earlier runs took.
+
+use crate::data::catalog::Extent;
+use crate::data::world::World;
+use crate::harness::stage::Cost;
+use crate::kernels::cpu::{Isa, isa};
+use crate::methods::Name;
+use crate::models::{Encoder, ModelSpec, Stem};
+use crate::optim::Rule;
+use crate::tensor::{Cpu, Precision};
+use crate::train::MOMENTS;
+
+use super::settings::Settings;
+
+/// Of an image's forward and backward pass, the part that the forward one takes.
+const FORWARD: f64 = 1.0 / 3.0;
+
+/// What a step takes beside its images, on two cores of a Zen 4 processor in bf16.
+const STEP: f64 = 1e-3;
+
+/// A probe's fits, for each training image, feature and category.
+const PROBE: f64 = 6e-9;
+
+/// Rendering, for each pixel.
+const RENDERING: f64 = 1.5e-7;
+
+/// Images of one forward pass of an evaluation.
+const BATCH: usize = 128;
+
+impl Cost {
+    /// This and then the other.
+    pub(super) fn then(self, other: Self) -> Self {
+        Self { seconds: self.seconds + other.seconds, memory: self.memory.max(other.memory) }
+    }
+}
+
+/// A pretraining by the settings' method on so many pairs.
+pub(super) fn pretraining(device: Cpu, settings: &Settings, pairs: usize) -> Cost {
+    let (model, batch) = (&settings.model, settings.pretrain.batch);
+    let small = settings.methods.get(settings.method).crops().count() as f64 / 4.0;
+    let follows = matches!(settings.method, Name::Byol | Name::Dino | Name::MocoV2 | Name::MocoV3);
+    let target = if follows { 2.0 * FORWARD } else { 0.0 };
+    let image = image(device, model);
+    let of_pair = (2.0 + small + target) * image;
+    let of_step = STEP * slowness(device.precision);
+    // DeepCluster sees all pairs once more before it learns.
+    let before = if settings.method == Name::DeepclusterV2 { 2.0 * FORWARD * image } else { 0.0 };
+    let epochs = settings.pretrain.epochs as f64;
+    let seconds = epochs * (pairs as f64 * of_pair + (pairs / batch) as f64 * of_step) + pairs as f64 * before;
+    // Values, gradients, moments, and a network that follows.
+    let method = settings.methods.get(settings.method);
+    let arenas = 3 + u64::from(method.recipe().rule == Rule::Adamw) + u64::from(follows);
+    let views = (2.0 + small) * batch as f64;
+    let images = 2 * pairs * 3 * settings.world.size * settings.world.size;
+    let memory = arenas * 4 * parameters(model.encoder) + (views * activations(device, model)) as u64 + images as u64;
+    Cost { seconds, memory }
+}
+
+/// Features of so many images; without a model those are their pixels.
+pub(super) fn features(device: Cpu, model: Option<&ModelSpec>, images: usize) -> Cost {
+    let of_image = model.map_or(1e-5, |model| FORWARD * image(device, model));
+    let network = model.map_or(0, |model| {
+        let pass = FORWARD * BATCH as f64 * activations(device, model);
+        4 * parameters(model.encoder) + pass as u64
+    });
+    Cost { seconds: images as f64 * of_image, memory: network + (8 * images * width(model)) as u64 }
+}
+
+/// A probe of features on a set.
+pub(super) fn probe(model: Option<&ModelSpec>, set: &Extent) -> Cost {
+    let seconds = PROBE * (set.train * width(model) * set.classes) as f64;
+    // The features, and a copy that is standardised.
+    Cost { seconds, memory: (8 * (set.train + set.test) * width(model)) as u64 }
+}
+
+/// A probe on a set at each moment of a training.
+pub(super) fn course(device: Cpu, settings: &Settings, set: &Extent) -> Cost {
+    let model = Some(&settings.model);
+    let once = features(device, model, set.train + set.test).then(probe(model, set));
+    Cost { seconds: MOMENTS.min(settings.pretrain.epochs) as f64 * once.seconds, ..once }
+}
+
+/// So many images of the embedded world.
+pub(super) fn rendering(world: &World, images: usize) -> Cost {
+    let pixels = images * world.size * world.size;
+    Cost { seconds: RENDERING * pixels as f64 * 2.0 / rayon::current_num_threads() as f64, memory: 3 * pixels as u64 }
+}
+
+/// Width of the features; of pixels at 32x32 without a model.
+fn width(model: Option<&ModelSpec>) -> usize {
+    match model.map(|model| model.encoder) {
+        None => 3 * 32 * 32,
+        Some(Encoder::ResnetSmall) => 128,
+        Some(Encoder::Resnet18) => 512,
+        Some(Encoder::Resnet50) => 2048,
+        Some(Encoder::VitMini) => 192,
+        Some(Encoder::VitS8) => 384,
+    }
+}
+
+/// Values of an encoder and of a head of the paper's size.
+fn parameters(encoder: Encoder) -> u64 {
+    match encoder {
+        Encoder::ResnetSmall => 1_000_000,
+        Encoder::Resnet18 => 12_000_000,
+        Encoder::Resnet50 => 28_000_000,
+        Encoder::VitMini => 3_500_000,
+        Encoder::VitS8 => 23_000_000,
+    }
+}
+
+/// The forward and backward pass of one image.
+fn image(device: Cpu, model: &ModelSpec) -> f64 {
+    of_zen4(model) * slowness(device.precision)
+}
+
+/// How many times longer this process takes for an encoder's passes than two threads with products of bf16.
+fn slowness(precision: Precision) -> f64 {
+    let of_set = match (isa(), precision) {
+        (Isa::Avx512Bf16, Precision::Bf16) => 1.0,
+        (Isa::Avx512Bf16 | Isa::Avx512, _) => 2.0,
+        (Isa::Avx2, _) => 3.0,
+        (Isa::Portable, _) => 12.0,
+    };
+    of_set * 2.0 / rayon::current_num_threads() as f64
+}
+
+/// The same on two cores of a Zen 4 processor in bf16.
+fn of_zen4(model: &ModelSpec) -> f64 {
+    let at_64 = match model.encoder {
+        Encoder::ResnetSmall => 1.8e-4,
+        Encoder::Resnet18 => 1.9e-3,
+        Encoder::Resnet50 => 5.9e-3,
+        Encoder::VitMini => 5.2e-3,
+        Encoder::VitS8 => 2.5e-2,
+    };
+    at_64 * finer(model)
+}
+
+/// How many times more positions a network has than with ImageNet's stem at 64x64.
+fn finer(model: &ModelSpec) -> f64 {
+    let of_stem = match model.stem {
+        Stem::Imagenet | Stem::Patch8 => 1.0,
+        Stem::Half | Stem::Patch4 => 4.0,
+        Stem::Small => 16.0,
+    };
+    of_stem * (model.image as f64 / 64.0).powi(2)
+}
+
+/// Bytes that a training holds for each image between its forward and its backward pass, as `sempair bench step` measured
+/// them with 8 and with 32 pairs.
+fn activations(device: Cpu, model: &ModelSpec) -> f64 {
+    let at_64 = match model.encoder {
+        Encoder::ResnetSmall => 0.27e6,
+        Encoder::Resnet18 => 1.4e6,
+        Encoder::Resnet50 => 4.3e6,
+        Encoder::VitMini => 3.2e6,
+        Encoder::VitS8 => 10.8e6,
+    };
+    at_64 * finer(model) * if device.precision == Precision::F32 { 2.0 } else { 1.0 }
+}

@@ -1,0 +1,12 @@
+//! What tables measure: `stages`, each with its work, its cost and its code; `columns`, which say what of their files a
+//! table shows; `sheet`, a table of encoders by columns. `single` runs are outside of tables, `exchange` takes weights in
+//! and gives them out.
+
+pub mod code;
+pub mod columns;
+mod cost;
+pub mod exchange;
+pub mod settings;
+pub mod sheet;
+pub mod single;
+pub mod stages;

@@ -1,0 +1,81 @@
+//! Encoders to be evaluated: as they are before their first step, as a stage leaves them, or from a folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::data::augment::Normalization;
+use crate::data::image_set::ImageSet;
+use crate::error::Result;
+use crate::eval::Features;
+use crate::harness::stage::{Site, Stage};
+use crate::models::ModelSpec;
+use crate::tensor::Cpu;
+use crate::train::weights::load_weights;
+use crate::train::{ENCODER, Trained, features, initial};
+
+use super::Representation;
+use super::mapping::{Mapping, Source};
+
+struct Encoder {
+    device: Cpu,
+    model: ModelSpec,
+    normalization: Normalization,
+    seed: u64,
+    weights: Weights,
+}
+
+/// Where an encoder's weights are.
+enum Weights {
+    Initial,
+    Left(Arc<Stage>),
+    Folder(PathBuf),
+}
+
+/// An encoder before its first step.
+pub fn random(device: Cpu, model: &ModelSpec, normalization: &Normalization, seed: u64) -> Mapping {
+    let identity = json!({
+        "representation": Representation::Random, "model": model, "normalization": normalization, "seed": seed,
+    });
+    let (model, normalization) = (*model, normalization.clone());
+    Encoder { device, model, normalization, seed, weights: Weights::Initial }.mapping(identity, None)
+}
+
+/// The encoder that a stage leaves.
+pub fn trained(device: Cpu, stage: &Arc<Stage>, trained: &Trained) -> Mapping {
+    let (identity, weights) = (stage.description.inputs.clone(), Weights::Left(stage.clone()));
+    Encoder::of(device, trained, weights).mapping(identity, Some(stage.clone()))
+}
+
+/// The encoder that lies in a folder, left there by the stage of this key.
+pub fn in_folder(device: Cpu, trained: &Trained, dir: &Path, key: &str) -> Mapping {
+    Encoder::of(device, trained, Weights::Folder(dir.to_owned())).mapping(json!({ "encoder": key }), None)
+}
+
+impl Encoder {
+    fn of(device: Cpu, Trained { run, normalization }: &Trained, weights: Weights) -> Self {
+        Self { device, model: run.model, normalization: normalization.clone(), seed: run.seed, weights }
+    }
+
+    fn mapping(self, identity: Value, after: Option<Arc<Stage>>) -> Mapping {
+        let code = vec!["study::stages::encoder", self.model.file()];
+        Mapping { identity, after, code, model: Some(self.model), source: Arc::new(self) }
+    }
+}
+
+impl Source for Encoder {
+    fn features(&self, sets: &[&ImageSet], file: Option<&str>, site: &Site<'_>) -> Result<Vec<Features>> {
+        let network = initial(&self.model, self.device.precision, self.seed)?;
+        let dir = match &self.weights {
+            Weights::Initial => None,
+            Weights::Left(stage) => Some(&site.of(stage).dir),
+            Weights::Folder(dir) => Some(dir),
+        };
+        if let Some(dir) = dir {
+            load_weights(&dir.join(file.unwrap_or(ENCODER)), &mut network.parameters())?;
+        }
+        let of = |images: &&ImageSet| features(&network, images, &self.normalization, site.progress, site.interrupt);
+        sets.iter().map(of).collect()
+    }
+}

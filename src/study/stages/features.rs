@@ -1,0 +1,123 @@
+//! Stage `features`: the features of a set's training and test images, with what the probe and the record need of the set.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::data::catalog::Set;
+use crate::data::image_set::ImageSet;
+use crate::error::{Context as _, Error, Result};
+use crate::eval::Features;
+use crate::files::{read_json, write_json};
+use crate::harness::outcome::DataRef;
+use crate::harness::stage::{Done, Finished, Stage};
+use crate::study::cost;
+use crate::train::tensors;
+
+use super::Context;
+use super::mapping::Mapping;
+
+const FEATURES: &str = "features.safetensors";
+const DATA: &str = "data.json";
+
+/// A mapping's features of a set.
+#[derive(Clone)]
+pub struct Extraction {
+    /// The stage.
+    pub stage: Arc<Stage>,
+    /// The set.
+    pub set: Arc<Set>,
+    /// What made them.
+    pub mapping: Mapping,
+}
+
+/// What of an evaluation set stands beside its features.
+#[derive(Serialize, Deserialize)]
+struct Evaluated {
+    /// Every split, evaluated or not.
+    data: Vec<DataRef>,
+    splits: BTreeMap<String, Labels>,
+}
+
+/// What the images of a split show.
+#[derive(Serialize, Deserialize)]
+struct Labels {
+    classes: usize,
+    labels: Vec<u32>,
+}
+
+impl Extraction {
+    /// The stage of a mapping and a set.
+    pub fn new(context: &Context, mapping: &Mapping, set: &Arc<Set>) -> Self {
+        let inputs = json!({ "representation": mapping.identity, "set": set.identity });
+        let roots = [&["study::stages::features", set.made_by()], &mapping.code[..]].concat();
+        let after: Vec<&Arc<Stage>> = mapping.after.iter().collect();
+        let images = set.extent.train + set.extent.test;
+        let cost = cost::features(context.device, mapping.model.as_ref(), images);
+        let description = context.describe("features", inputs, &roots, &after, cost);
+        let (of, from) = (mapping.clone(), set.clone());
+        let stage = Stage::new(description, move |site| {
+            let dataset = from.open()?;
+            let data = dataset.splits.values().map(|split| data_ref(split, &dataset.description)).collect();
+            let mut evaluated = Evaluated { data, splits: BTreeMap::new() };
+            let mut named = Vec::new();
+            for (name, split) in &dataset.splits {
+                if split.is_empty() || !["train", "test"].contains(&name.as_str()) {
+                    continue;
+                }
+                let of_split = of.features(split, site)?;
+                named.push(tensors::Named::floats(name, vec![of_split.rows(), of_split.dim], &of_split.values));
+                let labels = Labels { classes: split.classes.len(), labels: split.labels.to_vec() };
+                evaluated.splits.insert(name.clone(), labels);
+            }
+            write_json(&site.dir.join(DATA), &evaluated)?;
+            tensors::write(&site.dir.join(FEATURES), &named, None)
+        });
+        Self { stage, set: set.clone(), mapping: mapping.clone() }
+    }
+
+    /// The splits of the set, each with the licence that the set is stated to have now.
+    ///
+    /// # Errors
+    /// A damaged file.
+    pub fn data(&self, done: &Done) -> Result<Vec<DataRef>> {
+        let evaluated: Evaluated = read_json(&done.of(&self.stage).dir.join(DATA))?;
+        let licence = |data| DataRef { licence: self.set.licence.clone(), ..data };
+        Ok(evaluated.data.into_iter().map(licence).collect())
+    }
+
+    /// The features of the training and of the test images.
+    ///
+    /// # Errors
+    /// A split that is not there, or a damaged file.
+    pub fn read(&self, files: &Finished) -> Result<[Features; 2]> {
+        let path = files.dir.join(FEATURES);
+        let bytes = std::fs::read(&path).context(format!("cannot read {}", path.display()))?;
+        let file = SafeTensors::deserialize(&bytes).context(path.display())?;
+        let Evaluated { mut splits, .. } = read_json(&files.dir.join(DATA))?;
+        let mut read = |split: &str| {
+            let Labels { classes, labels } = splits.remove(split).ok_or_else(|| {
+                Error::new(format!("`{}` has no split `{split}`, which evaluation needs", self.set.name))
+                    .hint("`sempair data list` shows the splits of each set")
+            })?;
+            let dim = file.tensor(split).context(path.display())?.shape()[1];
+            let values = tensors::floats(&file, &path, split, labels.len() * dim)?;
+            Features::new(values, labels, dim, classes)
+        };
+        Ok([read("train")?, read("test")?])
+    }
+}
+
+/// What a record says of a split.
+pub(super) fn data_ref(set: &ImageSet, description: &str) -> DataRef {
+    DataRef {
+        name: set.name.clone(),
+        description: description.into(),
+        hash: set.hash.clone(),
+        images: set.len() as u64,
+        ..DataRef::default()
+    }
+}

@@ -1,0 +1,30 @@
+//! Stage `import-weights`: an encoder from a file of another program.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::error::Result;
+use crate::files;
+use crate::harness::stage::{Cost, Stage};
+use crate::study::exchange;
+use crate::study::settings::Settings;
+use crate::train::Trained;
+
+use super::Context;
+
+/// The stage of a file with the weights of the settings' encoder.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn import_weights(context: &Context, settings: &Settings, file: &Path) -> Result<Arc<Stage>> {
+    let mut run = settings.pretraining(0);
+    run.pretrain.epochs = 0;
+    let trained = Trained { run, normalization: settings.normalization.clone() };
+    let inputs = json!({ "file": files::hash(file)?, "trained": trained });
+    let roots = ["study::stages::import_weights", settings.model.file()];
+    let description = context.describe("import-weights", inputs, &roots, &[], Cost::default());
+    let file = file.to_owned();
+    Ok(Stage::new(description, move |site| exchange::import(&file, &trained, site.dir)))
+}

@@ -1,0 +1,45 @@
+//! What is evaluated: a map from images to vectors.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::data::image_set::ImageSet;
+use crate::error::Result;
+use crate::eval::Features;
+use crate::harness::stage::{Site, Stage};
+use crate::models::ModelSpec;
+
+/// A map from images to vectors, to be evaluated.
+#[derive(Clone)]
+pub struct Mapping {
+    /// Everything that determines it.
+    pub identity: Value,
+    /// The stage that makes it, where one does.
+    pub after: Option<Arc<Stage>>,
+    /// The modules that do it.
+    pub code: Vec<&'static str>,
+    /// The encoder; none for pixels.
+    pub model: Option<ModelSpec>,
+    /// What does it.
+    pub source: Arc<dyn Source>,
+}
+
+/// Makes vectors of images.
+pub trait Source: Send + Sync {
+    /// The features of each set of images, with the weights that are in `file` where it is not the usual one.
+    ///
+    /// # Errors
+    /// Damaged weights, features that are not finite, or the user's wish to stop.
+    fn features(&self, sets: &[&ImageSet], file: Option<&str>, site: &Site<'_>) -> Result<Vec<Features>>;
+}
+
+impl Mapping {
+    /// The features of some images.
+    ///
+    /// # Errors
+    /// As [`Source::features`].
+    pub fn features(&self, images: &ImageSet, site: &Site<'_>) -> Result<Features> {
+        Ok(self.source.features(&[images], None, site)?.swap_remove(0))
+    }
+}

@@ -1,0 +1,341 @@
+//! The one training loop: step, log, checkpoint, resume, stop on non-finite values.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::data::augment::Pipeline;
+use crate::data::batches::{self, Batches, Source};
+use crate::error::{Error, Result};
+use crate::eval::Health;
+use crate::files;
+use crate::harness::clock::Stopwatch;
+use crate::harness::interrupt::Interrupt;
+use crate::harness::progress::Progress;
+use crate::methods::{Batch, Learner, Moment, Start};
+use crate::nn::Pass;
+use crate::optim::{Apart, Cosine, Optimizer, Pace, Schedule, clip};
+use crate::tensor::{Cpu, Precision};
+
+use super::checkpoint::{self, Position};
+use super::history::{HISTORY, MOMENTS};
+use super::run::{Pretraining, key};
+use super::weights::{self, ENCODER, snapshot};
+use super::witnesses::{WitnessImages, Witnesses};
+
+/// File of an unfinished training, to resume from.
+const CHECKPOINT: &str = "checkpoint.safetensors";
+
+/// What a training learns from, and what its health is measured on.
+pub struct Material {
+    /// Images and pairs.
+    pub source: Source,
+    /// What makes views of them.
+    pub pipeline: Pipeline,
+    /// Pairs of different images of one category each.
+    pub witnesses: Witnesses,
+}
+
+/// Where a training runs, and who watches. Nothing of it changes a result.
+pub struct Surroundings<'a> {
+    /// The folder of checkpoint and results.
+    pub dir: &'a Path,
+    /// Seconds after which a checkpoint is written.
+    pub checkpoint_seconds: f64,
+    /// Whether a collapsed training goes on.
+    pub keep_going: bool,
+    /// Shows how far it is.
+    pub progress: &'a Progress,
+    /// Asks for an end.
+    pub interrupt: &'a Interrupt,
+}
+
+/// Trains: resumes from the checkpoint where there is one, writes one every now and then, and leaves [`ENCODER`] and
+/// [`HISTORY`].
+///
+/// # Errors
+/// Non-finite loss, collapsed representations, a checkpoint of another run, no space for one; or the user's wish to
+/// stop, with the checkpoint written once there was a step.
+pub fn pretrain(run: &Pretraining, precision: Precision, material: Material, around: &Surroundings<'_>) -> Result<()> {
+    let Material { source, pipeline, witnesses } = material;
+    let images = witnesses.images(&source.set, &pipeline);
+    let batches = Batches::new(Arc::new(source), Arc::new(pipeline), run.pretrain.batch, run.seed)?;
+    let mut training = Training::start(run, precision, &batches, around, images)?;
+    let steps = batches.steps_per_epoch();
+    let total = run.pretrain.epochs * steps;
+    let pairs = run.pretrain.batch as u64;
+    let bar = around.progress.bar("pretrain", total as u64 * pairs, "pairs");
+    bar.advance(training.position.steps_done(steps) as u64 * pairs);
+    training.remember(&batches)?;
+    while training.position.epoch < run.pretrain.epochs {
+        let epoch = training.position.epoch;
+        let mut iterator = batches.epoch(epoch, training.position.step);
+        while let Some(batch) = iterator.next() {
+            let loss = training.step(&batch)?;
+            iterator.give_back(batch);
+            bar.advance(pairs);
+            bar.message(&format!("epoch {} loss {loss:.3}", epoch + 1));
+            training.waited = iterator.waited();
+            if around.interrupt.requested() {
+                training.save()?;
+                return Err(Error::interrupted(format!("stopped in epoch {} of the pretraining", epoch + 1))
+                    .hint("run the same command to go on from here"));
+            }
+            if training.saved.elapsed().as_secs_f64() >= around.checkpoint_seconds {
+                training.save()?;
+            }
+        }
+        training.end_epoch(iterator.waited(), steps)?;
+    }
+    training.finish()
+}
+
+/// What follows the gradients: they are clipped where `bound` is above 0, the optimiser steps, and the method moves what
+/// follows the network.
+pub(super) fn descend(
+    learner: &mut dyn Learner<Cpu>,
+    optimizer: &mut Optimizer<Cpu>,
+    bound: f32,
+    pace: Pace,
+    at: Moment,
+) {
+    {
+        let mut parameters = learner.network().backbone().parameters();
+        if bound > 0.0 {
+            clip(&mut parameters, f64::from(bound));
+        }
+        optimizer.step(&mut parameters, pace);
+    }
+    learner.moved(at);
+}
+
+/// A batch as methods see it.
+fn of_method(batch: &batches::Batch) -> Batch<'_> {
+    Batch { images: &batch.views, crops: &batch.crops, pairs: &batch.chosen, categories: &batch.categories }
+}
+
+struct Training<'a> {
+    run: &'a Pretraining,
+    around: &'a Surroundings<'a>,
+    witnesses: WitnessImages,
+    learner: Box<dyn Learner<Cpu>>,
+    optimizer: Optimizer<Cpu>,
+    schedule: Schedule,
+    position: Position,
+    steps_per_epoch: usize,
+    waited: f64,
+    started: Stopwatch,
+    saved: Instant,
+}
+
+impl<'a> Training<'a> {
+    fn start(
+        run: &'a Pretraining,
+        precision: Precision,
+        batches: &Batches,
+        around: &'a Surroundings<'a>,
+        witnesses: WitnessImages,
+    ) -> Result<Self> {
+        let mut learner = run.method.start(&Start {
+            spec: run.model,
+            device: Cpu { precision },
+            initialisation: key(run.seed).split("initialisation"),
+            draws: key(run.seed).split("method"),
+            pairs: batches.pairs(),
+            batch: run.pretrain.batch,
+        })?;
+        let recipe = run.method.recipe();
+        let steps_per_epoch = batches.steps_per_epoch();
+        let frozen = learner.frozen().map(|(prefix, epochs)| (prefix, (epochs * steps_per_epoch) as u64));
+        let apart = Apart { steady: learner.steady(), frozen };
+        let mut optimizer =
+            Optimizer::new(recipe.rule, &run.optimizer, apart, &learner.network().backbone().parameters());
+        let path = around.dir.join(CHECKPOINT);
+        let position =
+            if path.exists() { checkpoint::load(&path, &mut *learner, &mut optimizer)? } else { Position::default() };
+        let peak = f64::from(recipe.learning_rate) * run.pretrain.batch as f64 / 256.0;
+        let schedule = Schedule::new(&run.schedule, peak, run.pretrain.epochs * steps_per_epoch);
+        Ok(Self {
+            run,
+            around,
+            witnesses,
+            learner,
+            optimizer,
+            schedule,
+            position,
+            steps_per_epoch,
+            waited: 0.0,
+            started: Stopwatch::start(),
+            saved: Instant::now(),
+        })
+    }
+
+    /// Before the first step, shows a method that asks for it the pairs of an epoch that is never reached.
+    fn remember(&mut self, batches: &Batches) -> Result<()> {
+        if self.position.steps_done(self.steps_per_epoch) > 0 || !self.learner.remembers() {
+            return Ok(());
+        }
+        let mut pass = batches.epoch(self.run.pretrain.epochs, 0);
+        while let Some(batch) = pass.next() {
+            self.learner.remember(&of_method(&batch));
+            pass.give_back(batch);
+            self.around.interrupt.check()?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, batch: &batches::Batch) -> Result<f64> {
+        let step = self.position.steps_done(self.steps_per_epoch);
+        let moment = Moment {
+            step,
+            steps: self.run.pretrain.epochs * self.steps_per_epoch,
+            steps_per_epoch: self.steps_per_epoch,
+        };
+        let rate = self.schedule.rate(step) as f32;
+        {
+            let mut parameters = self.learner.network().backbone().parameters();
+            parameters.clear_gradients();
+            parameters.pass = Some(Pass {
+                key: key(self.run.seed).split("pass").at(step as u64),
+                drop_path: self.run.model.drop_path,
+            });
+        }
+        let value = self.learner.step(&of_method(batch), moment);
+        if !value.is_finite() {
+            let Position { epoch, step, .. } = self.position;
+            return Err(Error::diverged(format!(
+                "the loss became {value} in epoch {}, step {} (learning rate {rate})",
+                epoch + 1,
+                step + 1
+            ))
+            .hint(format!(
+                "lower the rate: `--set methods.{}.recipe.learning_rate=..`, or raise `schedule.warmup`",
+                self.run.method.name().id()
+            )));
+        }
+        let recipe = self.run.method.recipe();
+        let [from, to] = recipe.weight_decay.map(f64::from);
+        let decay = Cosine { from, to, total: moment.steps };
+        let pace = Pace { rate, peak_rate: self.schedule.peak() as f32, weight_decay: decay.at(moment.step) as f32 };
+        descend(&mut *self.learner, &mut self.optimizer, recipe.clip, pace, moment);
+        self.position.step += 1;
+        self.position.loss_sum += value;
+        Ok(value)
+    }
+
+    fn end_epoch(&mut self, waited: f64, steps: usize) -> Result<()> {
+        self.position.history.losses.push(self.position.loss_sum / steps as f64);
+        self.position.history.waited += waited;
+        self.waited = 0.0;
+        self.position.epoch += 1;
+        self.position.step = 0;
+        self.position.loss_sum = 0.0;
+        let (epoch, epochs) = (self.position.epoch, self.run.pretrain.epochs);
+        if epoch % epochs.div_ceil(MOMENTS) == 0 || epoch == epochs {
+            let health = self.witnesses.health(epoch, self.learner.network())?;
+            let collapsed = health.collapsed();
+            self.position.history.health.push(health);
+            self.position.history.times.push(self.seconds());
+            if self.run.pretrain.snapshots {
+                self.keep(&snapshot(epoch))?;
+            }
+            if collapsed && !self.around.keep_going {
+                return Err(self.collapse());
+            }
+        }
+        Ok(())
+    }
+
+    fn collapse(&self) -> Error {
+        let Some(Health { epoch, deviation, rank, .. }) = self.position.history.health.last() else {
+            unreachable!("a collapse is measured")
+        };
+        let name = self.run.method.name();
+        Error::diverged(format!(
+            "the representation of {} has collapsed by epoch {epoch}: projections deviate by {deviation:.4} (1 is an even \
+             spread), and the features' effective rank is {rank:.1}",
+            name.title()
+        ))
+        .hint(format!(
+            "lower the rate: `--set methods.{}.recipe.learning_rate=..`; `--keep-going` trains on all the same",
+            name.id()
+        ))
+    }
+
+    /// Seconds of training so far, over every resumption.
+    fn seconds(&self) -> f64 {
+        self.position.history.seconds + self.started.seconds()
+    }
+
+    /// Writes the encoder as it is.
+    fn keep(&mut self, name: &str) -> Result<()> {
+        weights::save_weights(&self.around.dir.join(name), &self.learner.network().backbone().parameters())
+    }
+
+    fn save(&mut self) -> Result<()> {
+        self.position.history.seconds = self.seconds();
+        self.started = Stopwatch::start();
+        let mut position = self.position.clone();
+        position.history.waited += self.waited;
+        checkpoint::save(&self.around.dir.join(CHECKPOINT), &mut *self.learner, &self.optimizer, &position)?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.position.history.seconds = self.seconds();
+        self.keep(ENCODER)?;
+        files::write_json(&self.around.dir.join(HISTORY), &self.position.history)?;
+        checkpoint::remove(&self.around.dir.join(CHECKPOINT))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::harness::config::Layers;
+    use crate::methods::{Method, Methods, Name};
+    use crate::models::ModelSpec;
+    use crate::rng::Key;
+    use crate::tensor::fresh;
+
+    /// Of the settings, what a step depends on.
+    #[derive(Serialize, Deserialize)]
+    struct Settings {
+        model: ModelSpec,
+        methods: Methods,
+    }
+
+    #[test]
+    fn a_step_in_the_steady_state_asks_for_no_fresh_memory() {
+        let defaults = include_str!("../../experiments/defaults.toml");
+        let resolved = Layers::new().embedded("defaults", defaults).resolve::<Settings>().unwrap();
+        let settings = resolved.settings;
+        for (&name, precision) in Name::ALL.iter().flat_map(|name| [(name, Precision::F32), (name, Precision::Bf16)]) {
+            let mut method = settings.methods.get(name);
+            if let Method::DeepclusterV2(method) = &mut method {
+                method.clusters = vec![2];
+            }
+            let batch = 5; // of no other test, so that none takes what is freed here
+            let (initialisation, draws) = (Key::root(0), Key::root(0));
+            let start =
+                Start { spec: settings.model, device: Cpu { precision }, initialisation, draws, pairs: batch, batch };
+            let mut learner = method.start(&start).unwrap();
+            let side = settings.model.image;
+            let images = vec![0.5; 2 * batch * side * side * 3];
+            let crops = vec![0.5; method.crops().count() * batch * (side / 2) * (side / 2) * 3];
+            let pairs: Vec<u32> = (0..batch as u32).collect();
+            let batch = Batch { images: &images, crops: &crops, pairs: &pairs, categories: &pairs };
+            learner.remember(&batch);
+            let mut step = |step| {
+                learner.step(&batch, Moment { step, steps: 8, steps_per_epoch: 1 });
+            };
+            (0..3).for_each(&mut step);
+            let warm = fresh();
+            (3..6).for_each(&mut step);
+            assert_eq!(fresh(), warm, "{name:?} {precision:?}");
+        }
+    }
+}

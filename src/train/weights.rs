@@ -1,0 +1,78 @@
+//! Networks in files. Each parameter is a tensor of its own name; kernels lie as in memory, (O, K, K, I). Equal networks
+//! give equal bytes.
+
+use std::path::Path;
+
+use safetensors::SafeTensors;
+
+use crate::error::{Context, Result};
+use crate::nn::{Entry, Kind, Parameters};
+use crate::tensor::{Cpu, Device};
+
+use super::tensors::{Named, floats, parse, write};
+
+/// File of a finished encoder in its stage's folder.
+pub const ENCODER: &str = "encoder.safetensors";
+
+/// File of the encoder as it was after so many epochs, where
+/// [`PretrainSettings::snapshots`](super::PretrainSettings::snapshots) keeps it.
+pub fn snapshot(epoch: usize) -> String {
+    format!("encoder-{epoch}.safetensors")
+}
+
+/// Writes values and running statistics.
+///
+/// # Errors
+/// When the file cannot be written; what stood there before stays.
+pub fn save_weights(path: &Path, parameters: &Parameters<Cpu>) -> Result<()> {
+    write(path, &weights(parameters, ""), None)
+}
+
+/// Reads values and running statistics into a network of the same layout.
+///
+/// # Errors
+/// When the file is missing, broken, or of another network.
+pub fn load_weights(path: &Path, parameters: &mut Parameters<Cpu>) -> Result<()> {
+    let bytes = std::fs::read(path).context(format!("cannot read {}", path.display()))?;
+    read_into(&parse(path, &bytes)?, path, "", parameters)
+}
+
+/// Takes values and running statistics whose names begin with `prefix` from a file.
+pub(super) fn read_into(
+    file: &SafeTensors<'_>,
+    path: &Path,
+    prefix: &str,
+    parameters: &mut Parameters<Cpu>,
+) -> Result<()> {
+    let device = parameters.device;
+    let mut values = device.host(&parameters.values);
+    let mut statistics = device.host(&parameters.statistics);
+    for entry in &parameters.layout.entries {
+        let arena = if entry.kind == Kind::Statistic { &mut statistics } else { &mut values };
+        let read = floats(file, path, &format!("{prefix}{}", entry.name), entry.slot.len)?;
+        arena[entry.slot.start..][..entry.slot.len].copy_from_slice(&read);
+    }
+    parameters.values = device.arena(values);
+    parameters.statistics = device.arena(statistics);
+    Ok(())
+}
+
+/// Values and running statistics, each name behind `prefix`.
+pub(super) fn weights(parameters: &Parameters<Cpu>, prefix: &str) -> Vec<Named> {
+    let values = parameters.device.host(&parameters.values);
+    let statistics = parameters.device.host(&parameters.statistics);
+    let tensor = |entry: &Entry| {
+        let arena = if entry.kind == Kind::Statistic { &statistics } else { &values };
+        let data = &arena[entry.slot.start..][..entry.slot.len];
+        Named::floats(&format!("{prefix}{}", entry.name), memory_shape(entry), data)
+    };
+    parameters.layout.entries.iter().map(tensor).collect()
+}
+
+/// Kernels (O, I, K, K) lie channels-last.
+fn memory_shape(entry: &Entry) -> Vec<usize> {
+    match entry.shape[..] {
+        [o, i, h, w] => vec![o, h, w, i],
+        ref other => other.to_vec(),
+    }
+}

@@ -1,0 +1,374 @@
+//! What moves the key of a stage: each module's edit moves those that it decides, and nothing else does.
+
+#![expect(clippy::disallowed_methods, reason = "formatting is another program's")]
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use sempair::data::pairs::Kind;
+use sempair::data::world::Nuisance;
+use sempair::harness::code::Apart;
+use sempair::harness::code::Graph;
+use sempair::harness::config::Layers;
+use sempair::harness::stage::Stage;
+use sempair::methods::Name;
+use sempair::models::{Encoder, Stem};
+use sempair::study::code::APART;
+use sempair::study::settings::Settings;
+use sempair::study::stages::{self, Context, Representation};
+
+#[path = "../build/graph.rs"]
+mod graph;
+#[path = "../build/tokens.rs"]
+mod tokens;
+
+/// A stage of every kind, by a short name. Trainings and features are of SimCLR and a ResNet where nothing else is said.
+fn kinds() -> Vec<(&'static str, Arc<Stage>)> {
+    let defaults = include_str!("../experiments/defaults.toml");
+    let mut simclr = Layers::new().embedded("defaults", defaults).resolve::<Settings>().unwrap().settings;
+    simclr.pretrain.snapshots = true;
+    let mut vit = simclr.of(Name::Dino);
+    (vit.model.encoder, vit.model.stem) = (Encoder::VitMini, Stem::Patch8);
+    let context = Context::new(&simclr);
+    let training = |settings: &Settings, kind| stages::training(&context, settings, kind, 0).unwrap();
+    let by_neighbours = training(&simclr, Kind::Neighbours);
+    let mapping = |what| stages::mapping(&context, &simclr, what, 0).unwrap().0;
+    let trained = mapping(Representation::Pretrained(Kind::Semantic));
+    let evaluation = |mapping| stages::evaluation(&context, &simclr, &mapping, "synth-10", 0).unwrap();
+    let (probe, pixels, random) = (
+        evaluation(trained.clone()),
+        evaluation(mapping(Representation::Pixels)),
+        evaluation(mapping(Representation::Random)),
+    );
+    let changed = ("synth-10", Nuisance::ALL[0]);
+    vec![
+        ("simclr", training(&simclr, Kind::Semantic).stage),
+        ("byol", training(&simclr.of(Name::Byol), Kind::Semantic).stage),
+        ("vit", training(&vit, Kind::Semantic).stage),
+        ("neighbours", by_neighbours.stage.description.after[0].clone()),
+        ("pixels", pixels.extraction.stage),
+        ("random", random.extraction.stage),
+        ("features", probe.extraction.stage.clone()),
+        ("probe", probe.stage),
+        ("invariance", stages::invariance(&context, &simclr, &trained, changed, 0).unwrap().stage),
+        ("course", stages::course(&context, &simclr, Kind::Semantic, "synth-10", 0).unwrap().stage),
+        ("factors", probe.factors.unwrap()),
+    ]
+}
+
+const ALL: &str = "simclr byol vit neighbours pixels random features probe invariance course factors";
+/// All that trains or evaluates.
+const EVALUATIONS: &str = "simclr byol vit neighbours pixels random features probe invariance course";
+/// All that comes of a SimCLR training.
+const OF_SIMCLR: &str = "simclr neighbours features probe invariance course";
+/// All that an encoder has to do with.
+const NETWORKS: &str = "simclr byol vit neighbours random features probe invariance course";
+const TRAININGS: &str = "simclr byol vit neighbours features probe invariance course";
+const PROBES: &str = "probe invariance course";
+const NOTHING: &str = "";
+
+/// For files of every module: the stages whose keys an edit moves.
+const MOVES: &[(&str, &str)] = &[
+    ("error.rs", NOTHING),
+    ("files.rs", ALL),
+    ("rng.rs", ALL),
+    ("kernels/cpu/product.rs", NETWORKS),
+    ("kernels/cpu/attention.rs", NETWORKS),
+    ("kernels/cpu/peak.rs", NOTHING),
+    ("tensor/cpu.rs", NETWORKS),
+    ("tensor/profile.rs", NOTHING),
+    ("nn/mod.rs", NETWORKS),
+    ("nn/conv.rs", NETWORKS),
+    ("nn/transformer.rs", "vit"),
+    ("models/network.rs", NETWORKS),
+    ("models/spec.rs", NOTHING),
+    ("models/resnet.rs", "simclr byol neighbours random features probe invariance course"),
+    ("models/vit.rs", "vit"),
+    ("optim/mod.rs", NETWORKS),
+    ("data/augment/crop.rs", EVALUATIONS),
+    ("data/batches.rs", TRAININGS),
+    ("data/pairs.rs", TRAININGS),
+    ("data/pairs/manifest.rs", TRAININGS),
+    ("data/world/scene.rs", ALL),
+    ("data/world/edits.rs", "invariance"),
+    ("data/store.rs", NOTHING),
+    ("data/store/write.rs", NOTHING),
+    ("data/import/tiny.rs", NOTHING),
+    ("data/preview.rs", NOTHING),
+    ("data/catalog.rs", NOTHING),
+    ("methods/mod.rs", NOTHING),
+    ("methods/learner.rs", TRAININGS),
+    ("methods/check.rs", NOTHING),
+    ("methods/simclr.rs", OF_SIMCLR),
+    ("methods/byol.rs", "byol"),
+    ("methods/target.rs", "byol vit"),
+    ("methods/swav.rs", NOTHING),
+    ("eval/probe.rs", PROBES),
+    ("eval/knn.rs", TRAININGS),
+    ("eval/health.rs", TRAININGS),
+    ("eval/invariance.rs", "invariance"),
+    ("harness/runner.rs", NOTHING),
+    ("harness/cache.rs", NOTHING),
+    ("harness/progress.rs", NOTHING),
+    ("harness/outcome.rs", EVALUATIONS),
+    ("train/training.rs", TRAININGS),
+    ("train/witnesses.rs", TRAININGS),
+    ("train/checkpoint.rs", TRAININGS),
+    ("train/tensors.rs", EVALUATIONS),
+    ("train/weights.rs", NETWORKS),
+    ("train/features.rs", "neighbours random features probe invariance course"),
+    ("train/pixels.rs", "pixels"),
+    ("train/bench.rs", NOTHING),
+    ("train/machine.rs", NOTHING),
+    ("study/cost.rs", NOTHING),
+    ("study/settings.rs", NOTHING),
+    ("study/sheet.rs", NOTHING),
+    ("study/columns/set.rs", NOTHING),
+    ("study/columns/time_to_equal.rs", NOTHING),
+    ("study/single.rs", NOTHING),
+    ("study/exchange.rs", NOTHING),
+    ("study/stages/mod.rs", NOTHING),
+    ("study/stages/pretrain.rs", TRAININGS),
+    ("study/stages/features.rs", "pixels random features probe invariance course"),
+    ("study/stages/encoder.rs", "neighbours random features probe invariance course"),
+    ("study/stages/pixels.rs", "pixels"),
+    ("study/stages/probe.rs", PROBES),
+    ("study/stages/course.rs", "course"),
+    ("study/stages/invariance.rs", "invariance"),
+    ("study/stages/neighbours.rs", "neighbours"),
+    ("study/stages/factors.rs", "factors"),
+    ("report/claims.rs", NOTHING),
+    ("report/figures.rs", NOTHING),
+    ("cli/run.rs", NOTHING),
+    ("lib.rs", NOTHING),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The graph of a tree of sources, as the build script finds it.
+fn graph_of(src: &Path) -> Graph {
+    let crates = graph::crates(root()).unwrap();
+    let modules = graph::modules(src, &crates.keys().cloned().collect()).unwrap();
+    Graph::parse(&graph::text(&modules, &crates))
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Which of the stages have another key under `after` than under `before`: their code differs, or that of one before them.
+fn moved(kinds: &[(&'static str, Arc<Stage>)], before: &Graph, after: &Graph) -> String {
+    fn has_moved(stage: &Stage, before: &Graph, after: &Graph) -> bool {
+        let roots: Vec<&str> = stage.description.code.roots.iter().map(String::as_str).collect();
+        let version = |graph: &Graph| graph.code(&roots, &APART).version;
+        version(before) != version(after) || stage.description.after.iter().any(|stage| has_moved(stage, before, after))
+    }
+    let moved = kinds.iter().filter(|(_, stage)| has_moved(stage, before, after));
+    moved.map(|(name, _)| *name).collect::<Vec<_>>().join(" ")
+}
+
+fn in_order(names: &str) -> String {
+    let names: BTreeSet<&str> = names.split_whitespace().collect();
+    ALL.split_whitespace().filter(|name| names.contains(name)).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn an_edit_moves_the_keys_of_the_stages_that_it_decides() {
+    let kinds = kinds();
+    let folder = tempfile::tempdir().unwrap();
+    copy(&root().join("src"), folder.path());
+    let before = graph_of(folder.path());
+    let mut wrong = Vec::new();
+    for (file, expected) in MOVES {
+        let path = folder.path().join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("{text}\nconst EDITED: u8 = 1;\n")).unwrap();
+        let moved = moved(&kinds, &before, &graph_of(folder.path()));
+        println!("{file}: {}", if moved.is_empty() { "none" } else { &moved });
+        if moved != in_order(expected) {
+            wrong.push(format!("{file}: moved `{moved}`, expected `{}`", in_order(expected)));
+        }
+        fs::write(&path, text).unwrap();
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // Every module has a line.
+    let rooms = fs::read_dir(root().join("src")).unwrap().flatten().map(|entry| entry.path());
+    for room in rooms.filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned())) {
+        let has = MOVES.iter().any(|(file, _)| file.starts_with(&format!("{room}/")) || *file == format!("{room}.rs"));
+        assert!(has, "no file of `{room}` is edited");
+    }
+}
+
+#[test]
+fn the_program_has_the_graph_of_its_sources() {
+    let (program, sources) = (Graph::of_program(), graph_of(&root().join("src")));
+    for (name, stage) in kinds() {
+        let roots: Vec<&str> = stage.description.code.roots.iter().map(String::as_str).collect();
+        let (own, read) = (program.code(&roots, &APART), sources.code(&roots, &APART));
+        let read: BTreeMap<_, _> = read.parts.iter().collect();
+        let own: BTreeMap<_, _> = own.parts.iter().filter(|(name, _)| read.contains_key(name)).collect();
+        assert_eq!(own, read, "{name}");
+    }
+}
+
+#[test]
+fn comments_documentation_lints_tests_and_formatting_move_no_key() {
+    let kinds = kinds();
+    let folder = tempfile::tempdir().unwrap();
+    copy(&root().join("src"), folder.path());
+    let before = graph_of(folder.path());
+    let files = |change: &dyn Fn(&Path, String) -> String| {
+        for file in walk(folder.path()) {
+            let text = fs::read_to_string(&file).unwrap();
+            fs::write(&file, change(&file, text)).unwrap();
+        }
+        moved(&kinds, &before, &graph_of(folder.path()))
+    };
+    assert_eq!(files(&|_, text| text.replace("\n//! ", "\n//! Truly, ").replace("    /// ", "    /// Indeed: ")), "");
+    assert_eq!(
+        files(&|_, text| format!("{text}\n// The end.\n/* Really. */\n#[cfg(test)]\nmod more {{ fn f() {{}} }}\n")),
+        ""
+    );
+    assert_eq!(files(&|_, text| format!("{text}\n#[cfg(test)]\nuse std::fmt::Debug;\n")), "");
+    for config in ["max_width=78", "max_width=200,use_small_heuristics=Max", "max_width=100,use_small_heuristics=Off"] {
+        // `lib.rs` leads to all files.
+        let formatted = Command::new("rustfmt")
+            .args(["--edition", "2024", "--config", config])
+            .arg(folder.path().join("lib.rs"))
+            .output();
+        let Ok(output) = formatted else {
+            println!("skipped: rustfmt, which is not there");
+            return;
+        };
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(moved(&kinds, &before, &graph_of(folder.path())), "", "{config}");
+    }
+    // What is no formatting does move keys.
+    let tile = folder.path().join("kernels/cpu/tile.rs");
+    let text = fs::read_to_string(&tile).unwrap();
+    fs::write(&tile, text.replacen("const ", "pub const ", 1)).unwrap();
+    assert_eq!(moved(&kinds, &before, &graph_of(folder.path())), in_order(NETWORKS));
+}
+
+/// Every file below a folder.
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+/// What a file's `use` declarations lead to, by looking at the text alone: the modules, and where a name comes from that a
+/// `mod.rs` gives on.
+fn imported(src: &Path, module: &str) -> BTreeSet<String> {
+    let text_of = |module: &str| {
+        let path = src.join(module.replace("::", "/"));
+        let text = fs::read_to_string(path.with_extension("rs")).or_else(|_| fs::read_to_string(path.join("mod.rs")));
+        text.ok().filter(|_| !module.is_empty())
+    };
+    let own = text_of(module).unwrap();
+    let own = own.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let code: String = own.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let above = module.rsplit_once("::").map_or("", |(above, _)| above);
+    let mut found = BTreeSet::new();
+    for declaration in code.split(';') {
+        let Some((_, path)) = declaration.rsplit_once("use ").filter(|(before, _)| before.trim().is_empty()) else {
+            continue;
+        };
+        let path = path.split_whitespace().collect::<String>();
+        let path = match path.split_once("::") {
+            Some(("crate", rest)) => rest.to_owned(),
+            Some(("super", rest)) => format!("{above}::{rest}"),
+            Some(("self", rest)) => format!("{module}::{rest}"),
+            _ => continue,
+        };
+        let (path, names) = path.split_once("::{").unwrap_or_else(|| path.rsplit_once("::").unwrap_or(("", &path)));
+        for name in names.trim_end_matches('}').split(',').filter(|name| !["self", "*", ""].contains(name)) {
+            let whole = format!("{path}::{name}").trim_start_matches("::").to_owned();
+            if text_of(&whole).is_some() {
+                found.insert(whole);
+            } else if let Some(text) = text_of(path) {
+                let gives = |line: &&str| {
+                    let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+                    line.contains("use ") && words.any(|word| word == name)
+                };
+                let giver = text.lines().find(gives).and_then(|line| line.split_once("use "));
+                let child = giver.and_then(|(_, rest)| rest.split("::").next()).unwrap_or_default();
+                let whole = format!("{path}::{child}");
+                let is_child = !child.is_empty() && text_of(&whole).is_some();
+                found.insert(if is_child { whole } else { path.to_owned() });
+            }
+        }
+    }
+    found
+}
+
+/// Modules that the imports of a stage's code lead to and that are missing from it.
+fn missing(stage: &Stage, apart: &Apart) -> BTreeSet<String> {
+    let roots: Vec<&str> = stage.description.code.roots.iter().map(String::as_str).collect();
+    let parts = Graph::of_program().code(&roots, &APART).parts;
+    let decides = |module: &&String| {
+        let covers = |entry: &&str| match entry.strip_suffix("::*") {
+            Some(above) => module.starts_with(above),
+            None => entry == module,
+        };
+        apart.but.contains(&module.as_str()) || !apart.modules.iter().any(covers)
+    };
+    let modules = parts.keys().filter(|name| !name.contains(' ') && !["rustc", "target"].contains(&name.as_str()));
+    let reached = modules.flat_map(|module| imported(&root().join("src"), module)).collect::<BTreeSet<_>>();
+    reached.iter().filter(decides).filter(|module| !parts.contains_key(*module)).cloned().collect()
+}
+
+#[test]
+fn no_import_of_a_stages_code_is_missing_from_it() {
+    for (name, stage) in kinds() {
+        assert!(stage.description.code.parts.len() > 5, "{name}");
+        assert_eq!(missing(&stage, &APART), BTreeSet::new(), "{name}");
+    }
+    // Were less declared to be apart, the walk would see what is missing.
+    let (_, simclr) = kinds().swap_remove(0);
+    let less = Apart { modules: &["error", "harness::*", "study::*"], ..APART };
+    assert!(missing(&simclr, &less).contains("models::spec"), "{:?}", missing(&simclr, &less));
+}
+
+#[test]
+fn one_tuples_closures_and_arms_are_what_they_were() {
+    let text = |code: &str| tokens::File::read(code).unwrap().text();
+    let same = [
+        ("fn f() { g(a, b,) }", "fn f() { g(a, b) }"),
+        ("match x { A => { y } B => z, }", "match x { A => y, B => z }"),
+        ("f(|x| { x + 1 },)", "f(|x| x + 1)"),
+        ("use b::c; use a::{d, e};", "use a::d;\nuse a::e;\nuse b::c;"),
+        ("const A: &str = \"a \\\n   b\";", "const A: &str = \"a b\";"),
+        ("/// Doc.\n#[must_use]\nfn f() {}", "fn f() {}"),
+        ("struct A<B, C,> {}", "struct A<B, C> {}"),
+        ("let Some(a) = b else { return };", "let Some(a) = b else {\n    return;\n};"),
+        ("match a { B => { f(); return c; } D => return e, }", "match a { B => { f(); return c } D => { return e; } }"),
+    ];
+    for (one, other) in same {
+        assert_eq!(text(one), text(other));
+    }
+    let different = [
+        ("let a = (b,);", "let a = (b);"),
+        ("match x { A => { y; z } }", "match x { A => { y } }"),
+        ("f(|x| { x; })", "f(|x| { x })"),
+        ("const A: &str = r\"a \\\n b\";", "const A: &str = r\"a b\";"),
+        ("#[inline]\nfn f() {}", "fn f() {}"),
+        ("pub fn f() {}", "fn f() {}"),
+    ];
+    for (one, other) in different {
+        assert_ne!(text(one), text(other));
+    }
+}
