@@ -299,15 +299,15 @@ fn is_used(import: &Import, file: &File) -> bool {
     !import.public || has(&file.tokens, &import.name)
 }
 
-/// Every path of two names and more, and every single name: `a::b`, `a`.
+/// Every path of two names and more, such as `a::b`. A single name comes from an import, which is followed by itself.
 fn paths(tokens: &[Token]) -> BTreeSet<Vec<String>> {
     let mut found = BTreeSet::new();
     let mut at = 0;
     while at < tokens.len() {
         match &tokens[at] {
             Token::Group(_, inner, _) => found.extend(paths(inner)),
-            // A field or a method is no path.
-            Token::Ident(_) if at > 0 && tokens[at - 1] == Token::Punct('.') => {}
+            // A field or a method is no path; what follows `..` may be one.
+            Token::Ident(_) if is_member(tokens, at) => {}
             Token::Ident(first) => {
                 let mut path = vec![first.clone()];
                 let colon = |at: usize| tokens.get(at) == Some(&Token::Punct(':'));
@@ -316,7 +316,6 @@ fn paths(tokens: &[Token]) -> BTreeSet<Vec<String>> {
                     path.push(next.clone());
                     at += 3;
                 }
-                // A single name is an import's, which is looked at for itself.
                 if path.len() > 1 {
                     found.insert(path);
                 }
@@ -326,6 +325,12 @@ fn paths(tokens: &[Token]) -> BTreeSet<Vec<String>> {
         at += 1;
     }
     found
+}
+
+/// Whether the name at `at` follows a single dot.
+fn is_member(tokens: &[Token], at: usize) -> bool {
+    let dot = |back: usize| at.checked_sub(back).is_some_and(|at| tokens[at] == Token::Punct('.'));
+    dot(1) && !dot(2)
 }
 
 /// The types and traits that the tokens define.

@@ -25,8 +25,7 @@ fn main() -> Result<()> {
     fs::write(out.join("code.tsv"), &text)?;
 
     let lock = fs::read(root.join("Cargo.lock"))?;
-    // Flags such as those for the processor's own instructions change what the compiler makes of the same code.
-    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default().replace('\x1f', " ");
+    let flags = code_flags(&env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default());
     println!("cargo:rustc-env=BUILD_CODE={}", blake3::hash(text.as_bytes()));
     println!("cargo:rustc-env=BUILD_LOCK_HASH={}", blake3::hash(&lock));
     println!("cargo:rustc-env=BUILD_RUSTC={}", rustc_version());
@@ -34,6 +33,12 @@ fn main() -> Result<()> {
     println!("cargo:rustc-env=BUILD_TARGET={}", env::var("TARGET").unwrap_or_default());
     println!("cargo:rustc-env=BUILD_PROFILE={}", env::var("PROFILE").unwrap_or_default());
     Ok(())
+}
+
+/// Of the compiler's flags those that may change the arithmetic of the same code, such as `target-cpu=native`.
+fn code_flags(encoded: &str) -> String {
+    let decides = |flag: &&str| ["target-cpu", "target-feature", "llvm-args"].iter().any(|name| flag.contains(name));
+    encoded.split('\x1f').filter(decides).collect::<Vec<_>>().join(" ")
 }
 
 fn rustc_version() -> String {

@@ -83,7 +83,7 @@ fn plain(stream: TokenStream) -> Vec<Token> {
     stream.into_iter().flat_map(token).collect()
 }
 
-/// A string literal without the line breaks that a backslash takes back, which move when the text is indented anew.
+/// A string literal without the line breaks that a backslash takes back, which move with the indentation.
 fn joined(literal: &str) -> String {
     if literal.starts_with('r') || literal.starts_with("br") || !literal.contains("\\\n") {
         return literal.to_owned();

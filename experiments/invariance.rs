@@ -7,7 +7,6 @@ use std::slice::from_ref;
 
 use sempair::data::pairs::Kind;
 use sempair::data::world::{EVALUATION_SETS, Nuisance};
-use sempair::error::Result;
 use sempair::study::columns::{COSINE, Varied};
 use sempair::study::settings::{OwnSettings, Settings};
 use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, trained};
@@ -21,11 +20,7 @@ pub struct Own {
     set: String,
 }
 
-impl OwnSettings for Own {
-    fn check(&self, _: &str, _: &Settings) -> Result<()> {
-        Ok(())
-    }
-}
+impl OwnSettings for Own {}
 
 /// The table.
 pub const TABLE: Evaluations<Own> =

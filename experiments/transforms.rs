@@ -3,7 +3,6 @@
 //! Cost: one pretraining for each set of transformations, kind of pairs and seed; the full set's is that of `transfer`.
 
 use sempair::data::augment::Augmentation;
-use sempair::error::Result;
 use sempair::harness::experiment::Expected;
 use sempair::methods::Name;
 use sempair::study::settings::{OwnSettings, Settings};
@@ -34,11 +33,7 @@ pub struct Own {
     sets: Vec<String>,
 }
 
-impl OwnSettings for Own {
-    fn check(&self, _: &str, _: &Settings) -> Result<()> {
-        Ok(())
-    }
-}
+impl OwnSettings for Own {}
 
 /// The table.
 pub const TABLE: Evaluations<Own> =

@@ -405,6 +405,12 @@ fn settings_say_where_they_come_from_and_mistakes_what_is_near() {
         (["config", "--set", "model.stem=patch8"], "`--set model.stem=half`"),
         (["config", "--set", "vit.stem=half"], "`--set vit.stem=patch8`"),
         (["table", "transfer", "--set=pretrain.batch=4000"], "AP gives 2048 pairs"),
+        (["table", "transfer", "--set=pairs.from=synth/train"], "`synth` has no splits"),
+        (["table", "transfer", "--set=evaluation.sets=[\"synth\"]"], "no training and test images to evaluate on"),
+        (["config", "--set", "epochs.values=3"], "`epochs.values` is"),
+        (["config", "--set", "epochs.value=[3]"], "did you mean `epochs.values`?"),
+        (["config", "--set", "vit.encoder=vit"], "`vit.encoder` is `vit`"),
+        (["config", "--set", "samples.values=[0]"], "different numbers above 0"),
         (["lint", "nowhere.tex", "--quiet"], "cannot read nowhere.tex"),
         (["table", "tranfer", "--quiet"], "there is no table `tranfer`; there are transfer"),
         (["config", "--threads", "0"], "leaves nobody to work"),
@@ -425,6 +431,13 @@ fn every_default_has_a_comment_and_a_reader() {
     let defaults = include_str!("../experiments/defaults.toml");
     let complaints = sempair::harness::config::complaints::<sempair::study::settings::Settings>(defaults).unwrap();
     assert!(complaints.is_empty(), "{complaints:?}");
+    // What no field has in common is of a table, which refuses keys that it does not know.
+    let resolved = sempair::harness::config::Layers::new().embedded("defaults", defaults);
+    let settings = resolved.resolve::<sempair::study::settings::Settings>().unwrap().settings;
+    let tables = Place::new().json(&["list", "--json"]);
+    let is_table = |group: &&String| tables.as_array().unwrap().iter().any(|table| table["id"] == **group);
+    let others: Vec<&String> = settings.tables.keys().filter(|group| !is_table(group)).collect();
+    assert!(others.is_empty(), "{others:?}");
     for profile in ["quick", "thorough", "standard", "paper"] {
         Place::new().stdout(&["config", "--profile", profile]);
     }

@@ -22,6 +22,7 @@ use sempair::harness::experiment::Better;
 use sempair::harness::experiment::Cell;
 use sempair::harness::experiment::Column;
 use sempair::harness::experiment::Experiment;
+use sempair::harness::experiment::Measurement;
 use sempair::harness::experiment::MetricInfo;
 use sempair::harness::experiment::Table;
 use sempair::harness::interrupt::Interrupt;
@@ -263,8 +264,8 @@ impl Experiment<Settings> for Count {
         });
         let cell = |seed| {
             let ran = self.ran.clone();
-            let read = Arc::new(move |_: &_| outcome(&ran, seed));
-            Cell::new(row.clone(), "c", seed, std::slice::from_ref(&shared), read)
+            let (stages, read) = (vec![shared.clone()], Arc::new(move |_: &_| outcome(&ran, seed)));
+            Cell::new(row.clone(), "c", seed, Measurement { stages, beside: Vec::new(), code: Code::default(), read })
         };
         Ok((0..settings.seeds).map(cell).collect())
     }

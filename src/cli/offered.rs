@@ -190,8 +190,8 @@ impl<'a> Grounds<'a> {
     }
 }
 
-/// The completed runs of a table that may stand side by side: those with the code and the configuration of the newest.
-/// The rest is named with the reason.
+/// The completed runs of a table that may stand side by side, oldest first: those with the configuration of the newest, and
+/// with code that differs from that of no newer run among them. The rest is named with the reason.
 pub(super) fn comparable(
     records: &[Arc<Record>],
     table: &str,
@@ -204,24 +204,44 @@ pub(super) fn comparable(
         .collect();
     of_table.sort_by_key(|record| (&record.started, &record.id));
     let Some(&newest) = of_table.last() else { return Default::default() };
-    // Runs share few codes, each of many parts.
-    let mut codes: HashMap<usize, Option<String>> = HashMap::new();
+    let mut codes = Codes::default();
     let (mut same, mut other) = (Vec::new(), Vec::new());
-    for record in of_table {
-        let of_code = codes.entry(record.code.place()).or_insert_with(|| other_parts(record, newest)).clone();
-        match of_code.or_else(|| other_build(record, newest)).or_else(|| grounds.against(record, newest)) {
+    for record in of_table.into_iter().rev() {
+        let reason = other_build(record, newest).or_else(|| grounds.against(record, newest));
+        match reason.or_else(|| codes.against(record)) {
             None => same.push(record.clone()),
             Some(reason) => other.push((record.id.clone(), reason)),
         }
     }
+    same.reverse();
+    other.reverse();
     (same, other)
 }
 
-/// Which parts of the code that both have are others in the newest run.
-fn other_parts(run: &Record, newest: &Record) -> Option<String> {
-    let parts = differing(&run.code, &newest.code);
-    let (first, rest) = parts.split_first()?;
-    Some(format!("run with another `{first}`{} than the newest run of its table", and_more(rest.len())))
+/// The code of the runs that were taken so far, by part. Runs of two methods have few parts in common, so that a run must
+/// be compared with all newer ones, not with the newest alone.
+#[derive(Default)]
+struct Codes {
+    taken: BTreeMap<String, String>,
+    /// What came of codes that were looked at before: many runs share one.
+    known: HashMap<usize, Option<String>>,
+}
+
+impl Codes {
+    /// Why a run's code keeps it out; where it does not, its parts are taken.
+    fn against(&mut self, run: &Record) -> Option<String> {
+        if let Some(known) = self.known.get(&run.code.address()) {
+            return known.clone();
+        }
+        let reason = differing(&run.code, &self.taken).split_first().map(|(first, rest)| {
+            format!("run with another `{first}`{} than newer runs of its table", and_more(rest.len()))
+        });
+        if reason.is_none() {
+            self.taken.extend(run.code.iter().map(|(name, hash)| (name.clone(), hash.clone())));
+        }
+        self.known.insert(run.code.address(), reason.clone());
+        reason
+    }
 }
 
 /// Records from before stages had code versions of their own have one hash of all code.
@@ -307,10 +327,17 @@ mod tests {
             parts.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect()
         };
         assert_eq!(why(&|_| {}), None);
+        // The newest run has nothing in common with the two before it, of which only the newer may stand.
+        let of = |id: &str, hash: &str, part: &str| with(id, &|run| run.code = parts(&[(part, hash)]).into());
+        let runs =
+            [of("1", "old", "methods::simclr"), of("2", "new", "methods::simclr"), of("3", "x", "methods::dino")];
+        let (same, other) = comparable(&runs, "samples", &grounds(), "quick");
+        assert_eq!(same.iter().map(|run| run.id.as_str()).collect::<Vec<_>>(), ["2", "3"]);
+        assert_eq!(other[0].1, "run with another `methods::simclr` than newer runs of its table");
         assert_eq!(why(&|run| run.code = parts(&[("train::run", "1"), ("methods::dino", "3")]).into()), None);
         assert_eq!(
             why(&|run| run.code = parts(&[("train::run", "x"), ("methods::byol", "x")]).into()).unwrap(),
-            "run with another `methods::byol` and 1 more than the newest run of its table"
+            "run with another `methods::byol` and 1 more than newer runs of its table"
         );
         assert_eq!(
             why(&|run| run.code = parts(&[]).into()).unwrap(),

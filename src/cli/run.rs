@@ -137,7 +137,7 @@ pub(super) fn list(app: &App, args: &ConfigArgs, json: bool) -> Result<ExitCode>
 /// The stages of some cells, each once.
 fn distinct(cells: &[Cell]) -> Vec<Arc<Stage>> {
     let mut seen = HashSet::new();
-    cells.iter().flat_map(|cell| &cell.stages).filter(|stage| seen.insert(stage.key())).cloned().collect()
+    cells.iter().flat_map(Cell::stages).filter(|stage| seen.insert(stage.key())).cloned().collect()
 }
 
 /// How far a table is.

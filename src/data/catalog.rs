@@ -1,7 +1,8 @@
-//! Datasets by name, the embedded and the imported ones behind one door. A name is looked up once: what is found knows
-//! everything that others ask of it, and gives its images when they are wanted.
+//! Datasets by name, embedded and imported. Each name and each pair list is looked up once; images are rendered or read
+//! when a stage asks for them.
 //!
-//! This file only finds a dataset: a result depends on where its images come from ([`Set::made_by`]).
+//! This file only finds data. What a result depends on is in the modules that make the images ([`Set::made_by`]) and the
+//! pairs (`data::pairs`).
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 
 use super::image_set::{Dataset, ImageSet};
-use super::pairs::{Chosen, PairList, PairSettings};
+use super::pairs::{Chosen, List, PairList, PairSettings};
 use super::store;
 use super::world::{self, Nuisance, World};
 
@@ -36,6 +37,7 @@ pub struct Catalog {
     world: World,
     folder: PathBuf,
     found: Mutex<HashMap<String, Arc<Set>>>,
+    lists: Mutex<HashMap<String, Arc<List>>>,
 }
 
 /// A dataset as it was found. Nothing of it is rendered, and of an imported one no pixel is read.
@@ -45,7 +47,7 @@ pub struct Set {
     pub name: String,
     /// What determines its content.
     pub identity: Value,
-    /// How much there is of it; nothing of `synth`, of which there is as much as anyone wants.
+    /// How many images and categories it has for evaluation; `synth` has none.
     pub extent: Extent,
     /// How it may be used, as whoever imported it stated; empty where nobody did.
     pub licence: String,
@@ -60,7 +62,7 @@ enum Source {
     Imported(Dataset),
 }
 
-/// The images that pairs are made from, and the choice of pairs.
+/// The set that pairs are made from, and the choice of pairs.
 #[derive(Clone, Debug)]
 pub struct Pairs {
     /// The set.
@@ -69,13 +71,13 @@ pub struct Pairs {
     pub chosen: Chosen,
     /// What determines images and pairs.
     pub identity: Value,
-    settings: PairSettings,
+    split: String,
 }
 
 impl Catalog {
     /// The embedded sets of this world, and those imported into this folder.
     pub fn new(world: World, folder: impl Into<PathBuf>) -> Self {
-        Self { world, folder: folder.into(), found: Mutex::default() }
+        Self { world, folder: folder.into(), found: Mutex::default(), lists: Mutex::default() }
     }
 
     /// The world of the embedded sets.
@@ -109,18 +111,42 @@ impl Catalog {
         Ok(set)
     }
 
+    /// A dataset with training and test images, such as evaluation needs.
+    ///
+    /// # Errors
+    /// As [`Catalog::set`]; or when it has none.
+    pub fn evaluation_set(&self, name: &str) -> Result<Arc<Set>> {
+        let set = self.set(name)?;
+        if set.name == SYNTH { Err(only_for_pairs()) } else { Ok(set) }
+    }
+
     /// The pairs of these settings.
     ///
     /// # Errors
-    /// When the set or the list is not there, or it is none.
+    /// When the set is not there, or the list cannot be read or is not a pair list.
     pub fn pairs(&self, settings: &PairSettings) -> Result<Arc<Pairs>> {
-        let set = self.set(settings.set_and_split().0)?;
-        let chosen = Chosen::read(settings)?;
-        let identity = match chosen.list_hash() {
-            None => json!({ "choice": settings, "from": set.identity }),
-            Some(list) => json!({ "list": list, "false share": settings.false_share, "from": set.identity }),
-        };
-        Ok(Arc::new(Pairs { set, chosen, identity, settings: settings.clone() }))
+        let (name, split) = settings.set_and_split();
+        if name == SYNTH && settings.from != SYNTH {
+            return Err(Error::new(format!("`{SYNTH}` has no splits, so `pairs.from` cannot be `{}`", settings.from))
+                .hint(format!("`--set pairs.from={SYNTH}`")));
+        }
+        let set = self.set(name)?;
+        let list = if settings.list.is_empty() { None } else { Some(self.list(&settings.list)?) };
+        let chosen = Chosen::new(settings, list);
+        let (key, identity) = chosen.identity();
+        let identity = json!({ key: identity, "from": set.identity });
+        Ok(Arc::new(Pairs { set, chosen, identity, split: split.to_owned() }))
+    }
+
+    /// The pair list in a file.
+    fn list(&self, path: &str) -> Result<Arc<List>> {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(list) = lists.get(path) {
+            return Ok(list.clone());
+        }
+        let list = Arc::new(List::read(path)?);
+        lists.insert(path.to_owned(), list.clone());
+        Ok(list)
     }
 }
 
@@ -145,10 +171,7 @@ impl Set {
     pub fn open(&self) -> Result<Dataset> {
         match &self.source {
             Source::Imported(dataset) => Ok(dataset.clone()),
-            Source::Embedded(world) => rendered(world, &self.name).ok_or_else(|| {
-                Error::new(format!("`{}` has no training and test images to evaluate on", self.name))
-                    .hint(format!("choose one of {}, or an imported set", world::EVALUATION_SETS.join(", ")))
-            }),
+            Source::Embedded(world) => rendered(world, &self.name).ok_or_else(only_for_pairs),
         }
     }
 
@@ -185,9 +208,9 @@ impl Pairs {
     /// # Errors
     /// When the set has no such split, too few images, or other images than the list.
     pub fn exact(&self) -> Result<(ImageSet, PairList)> {
-        let PairSettings { categories, per_category, .. } = self.settings;
         let images = match &self.set.source {
             Source::Embedded(world) if self.set.name == SYNTH => {
+                let (categories, images) = self.chosen.rendered();
                 if categories > world::PRETRAINING_CATEGORIES as usize {
                     return Err(Error::new(format!(
                         "`pairs.categories` is {categories}; the embedded world has {}",
@@ -195,9 +218,9 @@ impl Pairs {
                     ))
                     .hint("`--set pairs.categories=187`"));
                 }
-                world::pretraining(world, categories, 2 * per_category).0
+                world::pretraining(world, categories, images).0
             }
-            _ => self.set.split(self.settings.set_and_split().1)?,
+            _ => self.set.split(&self.split)?,
         };
         let list = self.chosen.exact(&images)?;
         Ok((images, list))
@@ -211,6 +234,12 @@ impl Pairs {
         let (images, list) = self.exact()?;
         Ok((images, self.chosen.with_false(list)?))
     }
+}
+
+/// The error of asking the pretraining set for images to evaluate on.
+fn only_for_pairs() -> Error {
+    Error::new(format!("`{SYNTH}` has no training and test images to evaluate on"))
+        .hint(format!("choose one of {}, or an imported set", world::EVALUATION_SETS.join(", ")))
 }
 
 fn embedded(world: &World, name: &str) -> Set {

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::rng::Key;
 
 pub use choice::Chosen;
+pub use choice::List;
 pub use choice::PairSettings;
 pub use manifest::read_manifest;
 

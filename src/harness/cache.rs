@@ -23,7 +23,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const MANIFEST: &str = "manifest.json";
-/// Seconds that earlier attempts at an unfinished stage took; left out of the finished one, as what begins and ends so is.
+/// Seconds of earlier attempts at a stage that ended with an error or an interruption. The file is removed when the stage
+/// is finished; what a killed attempt took is not known.
 const SPENT: &str = ".spent.tmp";
 const WAIT: Duration = Duration::from_millis(50);
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_millis(100);
-/// A longer time between two looks is a pause: no busy machine keeps a thread waiting for so long.
+/// A longer time between two looks is a pause: even a busy machine does not keep a thread waiting for so long.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Measures the time since its start, without pauses of the process.

@@ -4,11 +4,8 @@
 use crate::harness::canonical;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::LazyLock;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 
 /// What uses what, and the hash of each part, as the build script has found it (`build/graph.rs`).
 #[derive(Debug, Default)]
@@ -18,8 +15,6 @@ pub struct Graph {
     crates: BTreeMap<String, String>,
     /// Compiler, flags, target.
     toolchain: BTreeMap<String, String>,
-    /// Codes that were asked for, by their roots.
-    known: Mutex<HashMap<Vec<String>, Code>>,
 }
 
 #[derive(Debug)]
@@ -60,8 +55,7 @@ impl Graph {
                 ("rustflags", env!("BUILD_RUSTFLAGS")),
                 ("target", env!("BUILD_TARGET")),
             ];
-            let toolchain = toolchain.into_iter().filter(|(_, value)| !value.is_empty());
-            let toolchain = toolchain.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            let toolchain = toolchain.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
             Graph { toolchain, ..Graph::parse(include_str!(concat!(env!("OUT_DIR"), "/code.tsv"))) }
         });
         &GRAPH
@@ -90,13 +84,7 @@ impl Graph {
     ///
     /// Panics when there is no such module.
     pub fn code(&self, roots: &[&str], apart: &Apart) -> Code {
-        let mut roots: Vec<String> = roots.iter().map(|&root| root.to_owned()).collect();
-        roots.sort();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.entry(roots.clone()).or_insert_with(|| self.closure(roots, apart)).clone()
-    }
-
-    fn closure(&self, roots: Vec<String>, apart: &Apart) -> Code {
+        let roots: Vec<String> = roots.iter().map(|&root| root.to_owned()).collect();
         let mut open = roots.clone();
         let mut parts = self.toolchain.clone();
         let mut seen = BTreeSet::new();
@@ -126,8 +114,8 @@ impl Apart {
     }
 }
 
-/// What of two codes' common parts differs, by name: nothing where results of both may stand side by side, though either
-/// has parts that the other has not, as those of two methods.
+/// The names of the parts that both codes have with different hashes. Where there are none, results of both may stand side
+/// by side: parts that only one has, such as a method's file, say nothing about the other.
 pub fn differing<'a>(a: &'a BTreeMap<String, String>, b: &BTreeMap<String, String>) -> Vec<&'a str> {
     let differs = |(name, hash): &(&'a String, &String)| b.get(*name).is_some_and(|other| other != *hash);
     a.iter().filter(differs).map(|(name, _)| name.as_str()).collect()

@@ -40,8 +40,8 @@ pub struct Roles(BTreeMap<String, Role>);
 #[derive(Clone, Copy)]
 pub struct Group {
     pub name: &'static str,
-    /// Whether their values have the right types.
-    pub read: fn(&Figment, &str) -> Result<(), Box<figment::Error>>,
+    /// Whether the values of the group have the right types.
+    pub read: fn(&Figment) -> Result<(), Box<figment::Error>>,
 }
 
 /// Where a value came from.
@@ -121,11 +121,15 @@ impl Roles {
     /// That of a key. One that the defaults do not have, as in another version's record, decided results; in a group of
     /// places it is a place.
     pub fn of(&self, key: &str) -> Role {
+        self.0.get(key).copied().unwrap_or_else(|| self.of_unknown(key))
+    }
+
+    fn of_unknown(&self, key: &str) -> Role {
         let group = key.split_once('.').map_or(key, |(group, _)| group);
         let in_group = |of: &&String| of.split_once('.').is_some_and(|(name, _)| name == group);
         let mut others = self.0.iter().filter(|(of, _)| in_group(of)).map(|(_, role)| *role).peekable();
         let are_places = others.peek().is_some() && others.all(|role| role == Role::Place);
-        self.0.get(key).copied().unwrap_or(if are_places { Role::Place } else { Role::Results })
+        if are_places { Role::Place } else { Role::Results }
     }
 }
 
@@ -242,7 +246,11 @@ impl Layers {
         });
         let settings: S = figment.extract().map_err(|error| self.explain(error))?;
         for group in groups {
-            (group.read)(&figment, group.name).map_err(|error| self.explain(*error))?;
+            (group.read)(&figment.focus(group.name)).map_err(|mut error| {
+                error.path.retain(|part| part != group.name);
+                error.path.insert(0, group.name.to_owned());
+                self.explain(*error)
+            })?;
         }
         let values = defaults.entries.iter().map(|entry| self.value(entry)).collect();
         Ok(Resolved { settings, values })

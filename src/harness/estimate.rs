@@ -66,7 +66,7 @@ impl<'a> Estimate<'a> {
     }
 
     fn absent<'c>(&self, cell: &'c Cell) -> impl Iterator<Item = &'c Stage> {
-        let stages = cell.stages.iter().map(AsRef::as_ref);
+        let stages = cell.stages().map(AsRef::as_ref);
         stages.filter(|stage| self.again || !self.cache.has(stage.name(), stage.key()))
     }
 

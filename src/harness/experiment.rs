@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::harness::canonical;
+use crate::harness::code::Code;
 use crate::harness::config::Group;
 use crate::harness::outcome::Outcome;
 use crate::harness::stage::Done;
@@ -133,26 +134,43 @@ pub struct Cell {
     /// A column's id.
     pub column: String,
     pub seed: u64,
-    /// The stages that it is made of, each behind those that it needs.
-    pub stages: Vec<Arc<Stage>>,
-    read: Read,
+    /// The stages that decide the figures, each behind those that it needs.
+    stages: Vec<Arc<Stage>>,
+    measurement: Measurement,
 }
 
-/// What the files of a cell's stages say. The files are its only source, and the code that reads them is that of one of
-/// the stages, so that the stages' keys determine the outcome.
+/// Reads an outcome from the files of stages.
 pub type Read = Arc<dyn Fn(&Done) -> Result<Outcome> + Send + Sync>;
 
+/// How the figures of a cell come about.
+#[derive(Clone)]
+pub struct Measurement {
+    /// The stages whose files are read. What these need is found.
+    pub stages: Vec<Arc<Stage>>,
+    /// Stages that run with them and decide no figure, such as tables of what the images show.
+    pub beside: Vec<Arc<Stage>>,
+    /// The code that reads the files.
+    pub code: Code,
+    /// Reads the files, and nothing else that may change.
+    pub read: Read,
+}
+
 impl Cell {
-    /// A cell that is read from the files of `stages`; those that these need are added.
-    pub fn new(row: Row, column: &str, seed: u64, stages: &[Arc<Stage>], read: Read) -> Self {
-        let mut all = Vec::new();
-        stages.iter().for_each(|stage| stage.gather(&mut all));
-        Self { row, column: column.to_owned(), seed, stages: all, read }
+    /// A cell that is measured so.
+    pub fn new(row: Row, column: &str, seed: u64, measurement: Measurement) -> Self {
+        let mut stages = Vec::new();
+        measurement.stages.iter().for_each(|stage| stage.gather(&mut stages));
+        Self { row, column: column.to_owned(), seed, stages, measurement }
+    }
+
+    /// All stages to run, each behind those that it needs.
+    pub fn stages(&self) -> impl Iterator<Item = &Arc<Stage>> {
+        self.measurement.beside.iter().chain(&self.stages)
     }
 
     /// What the stages' files say, once they are there.
     pub fn read(&self, done: &Done) -> Result<Outcome> {
-        (self.read)(done)
+        (self.measurement.read)(done)
     }
 
     /// Everything that determines the result besides code and device, as records show it: the inputs of the last stage.
@@ -162,8 +180,8 @@ impl Cell {
 
     /// The parts of the code that decide the result, with the hash of each.
     pub fn code(&self) -> BTreeMap<String, String> {
-        let parts = self.stages.iter().flat_map(|stage| stage.description.code.parts.iter());
-        parts.map(|(name, hash)| (name.clone(), hash.clone())).collect()
+        let codes = self.stages.iter().map(|stage| &stage.description.code).chain([&self.measurement.code]);
+        codes.flat_map(|code| code.parts.iter()).map(|(name, hash)| (name.clone(), hash.clone())).collect()
     }
 
     /// The key of its result in a table: a hash of everything that determines it.
@@ -171,6 +189,7 @@ impl Cell {
         let stages: Vec<&str> = self.stages.iter().map(|stage| stage.key()).collect();
         canonical::key(&serde_json::json!({
             "experiment": experiment, "row": self.row, "column": self.column, "seed": self.seed, "stages": stages,
+            "code": self.measurement.code.version,
         }))
     }
 }

@@ -31,6 +31,9 @@ pub struct DataRef {
     /// As whoever imported them stated it; empty where nobody did.
     #[serde(default)]
     pub licence: String,
+    /// Known not to be the paper's, whatever the table says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub substitute: bool,
 }
 
 /// A small line of a figure. `x` and `y` have the same length.

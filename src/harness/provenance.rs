@@ -114,7 +114,8 @@ impl Git {
 #[serde(default)]
 pub struct Build {
     pub version: String,
-    /// BLAKE3 of the sources that determine results, of the lock file and the compiler (see `build.rs`).
+    /// BLAKE3 of the sources' tokens and of the crates' versions (see `build/`). What decides a result is in the record's
+    /// own code; in records without one, this is all that is known.
     pub code: String,
     pub rustc: String,
     pub target: String,

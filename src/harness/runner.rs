@@ -285,14 +285,14 @@ impl Bench<'_> {
             return Ok(Attempt::Done(id.to_owned()));
         }
         self.interrupt.check()?;
-        if cell.stages.iter().any(|stage| self.spoiled.contains(stage.key())) {
+        if cell.stages().any(|stage| self.spoiled.contains(stage.key())) {
             (self.started, self.left) = (self.started + 1, self.left - place.seconds);
             return Ok(Attempt::Spoiled);
         }
         if self.unspent().is_some_and(|left| left <= 0.0 || self.slowness() * self.estimate.seconds(cell) > left) {
             return Ok(Attempt::Skipped);
         }
-        if cell.stages.iter().any(|stage| self.cache.is_busy(stage.name(), stage.key())) {
+        if cell.stages().any(|stage| self.cache.is_busy(stage.name(), stage.key())) {
             return Ok(Attempt::Busy);
         }
         let record = self.fresh(plan.experiment, cell, place.key.clone());
@@ -358,7 +358,7 @@ impl Bench<'_> {
         let watch = Stopwatch::start();
         let mut lab = Lab::new(self.cache, self.progress, self.interrupt, &record.id).renewing(self.renewed.as_mut());
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            cell.stages.iter().try_for_each(|stage| lab.run(stage).map(|_| ()))?;
+            cell.stages().try_for_each(|stage| lab.run(stage).map(|_| ()))?;
             cell.read(lab.done())
         }));
         let failed_stage = lab.failed();

@@ -16,13 +16,14 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What there is to say of a stage, but for the work itself.
+/// Everything about a stage but its work.
 #[derive(Clone, Debug)]
 pub struct Description {
     /// Such as `pretrain`: of lower-case letters, digits and `-`.
     pub name: &'static str,
-    /// Everything else that determines its files: settings, seeds, identities of data. The work sees nothing that is
-    /// not here or in the files of the stages before it.
+    /// Everything else that determines its files: settings, seeds, hashes of data and of files from outside. The work
+    /// depends on nothing that is not here or in the files of the stages before it, but for descriptions of data,
+    /// which are recorded as they were.
     pub inputs: Value,
     /// The stages whose files the work reads.
     pub after: Vec<Arc<Stage>>,

@@ -65,7 +65,7 @@ macro_rules! methods {
             }
 
             /// The module that it is in.
-            pub fn file(self) -> &'static str {
+            pub fn module(self) -> &'static str {
                 match self { $(Self::$Name => concat!("methods::", stringify!($module))),* }
             }
 

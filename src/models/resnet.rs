@@ -62,6 +62,25 @@ pub struct ResNet<Stem, L1, L2, L3, L4>(Whole<Stem, L1, L2, L3, L4>);
 
 type Whole<Stem, L1, L2, L3, L4> = sequence!(Stem, L1, L2, L3, L4, GlobalAveragePool);
 
+/// [`ResNetSmall`] with ImageNet's stem, behind which the side is a quarter.
+pub type SmallImagenet = ResNetSmall<ImageNetStem<32>>;
+/// The same with a stem that halves the side.
+pub type SmallHalf = ResNetSmall<SmallStem<32, 2>>;
+/// The same with a stem that keeps the side.
+pub type SmallWhole = ResNetSmall<SmallStem<32, 1>>;
+/// [`ResNet18`] with ImageNet's stem.
+pub type ResNet18Imagenet = ResNet18<ImageNetStem<64>>;
+/// The same with a stem that halves the side.
+pub type ResNet18Half = ResNet18<SmallStem<64, 2>>;
+/// The same with a stem that keeps the side.
+pub type ResNet18Whole = ResNet18<SmallStem<64, 1>>;
+/// [`ResNet50`] with ImageNet's stem.
+pub type ResNet50Imagenet = ResNet50<ImageNetStem<64>>;
+/// The same with a stem that halves the side.
+pub type ResNet50Half = ResNet50<SmallStem<64, 2>>;
+/// The same with a stem that keeps the side.
+pub type ResNet50Whole = ResNet50<SmallStem<64, 1>>;
+
 impl<Stem: Build, L1: Build, L2: Build, L3: Build, L4: Build> Build for ResNet<Stem, L1, L2, L3, L4> {
     fn build(builder: &mut Builder<'_>) -> Self {
         Self((

@@ -8,7 +8,7 @@ use crate::nn::{Build, Builder};
 use crate::tensor::{Const, Device, Patched, Side};
 
 use super::encoder::Typed;
-use super::{AnyEncoder, ImageNetStem, ResNet18, ResNet50, ResNetSmall, SmallStem, VitMini, VitS8};
+use super::{AnyEncoder, resnet, vit};
 
 /// Heights and widths of images that networks are built for.
 const SIDES: [usize; 4] = [16, 32, 64, 96];
@@ -98,7 +98,7 @@ impl ModelSpec {
     }
 
     /// The module that its type is in.
-    pub fn file(&self) -> &'static str {
+    pub fn module(&self) -> &'static str {
         if self.is_transformer() { "models::vit" } else { "models::resnet" }
     }
 }
@@ -129,18 +129,18 @@ where
         };
     }
     match (spec.encoder, spec.stem) {
-        (Encoder::ResnetSmall, Stem::Imagenet) => encoder!(ResNetSmall<ImageNetStem<32>>, 128),
-        (Encoder::ResnetSmall, Stem::Half) => encoder!(ResNetSmall<SmallStem<32, 2>>, 128),
-        (Encoder::ResnetSmall, Stem::Small) => encoder!(ResNetSmall<SmallStem<32, 1>>, 128),
-        (Encoder::Resnet18, Stem::Imagenet) => encoder!(ResNet18<ImageNetStem<64>>, 512),
-        (Encoder::Resnet18, Stem::Half) => encoder!(ResNet18<SmallStem<64, 2>>, 512),
-        (Encoder::Resnet18, Stem::Small) => encoder!(ResNet18<SmallStem<64, 1>>, 512),
-        (Encoder::Resnet50, Stem::Imagenet) => encoder!(ResNet50<ImageNetStem<64>>, 2048),
-        (Encoder::Resnet50, Stem::Half) => encoder!(ResNet50<SmallStem<64, 2>>, 2048),
-        (Encoder::Resnet50, Stem::Small) => encoder!(ResNet50<SmallStem<64, 1>>, 2048),
-        (Encoder::VitMini, Stem::Patch4) => encoder!(VitMini<S>, 192),
-        (Encoder::VitMini, Stem::Patch8) => encoder!(VitMini<S, 8>, 192),
-        (Encoder::VitS8, Stem::Patch8) => encoder!(VitS8<S>, 384),
+        (Encoder::ResnetSmall, Stem::Imagenet) => encoder!(resnet::SmallImagenet, 128),
+        (Encoder::ResnetSmall, Stem::Half) => encoder!(resnet::SmallHalf, 128),
+        (Encoder::ResnetSmall, Stem::Small) => encoder!(resnet::SmallWhole, 128),
+        (Encoder::Resnet18, Stem::Imagenet) => encoder!(resnet::ResNet18Imagenet, 512),
+        (Encoder::Resnet18, Stem::Half) => encoder!(resnet::ResNet18Half, 512),
+        (Encoder::Resnet18, Stem::Small) => encoder!(resnet::ResNet18Whole, 512),
+        (Encoder::Resnet50, Stem::Imagenet) => encoder!(resnet::ResNet50Imagenet, 2048),
+        (Encoder::Resnet50, Stem::Half) => encoder!(resnet::ResNet50Half, 2048),
+        (Encoder::Resnet50, Stem::Small) => encoder!(resnet::ResNet50Whole, 2048),
+        (Encoder::VitMini, Stem::Patch4) => encoder!(vit::VitMiniPatch4<S>, 192),
+        (Encoder::VitMini, Stem::Patch8) => encoder!(vit::VitMiniPatch8<S>, 192),
+        (Encoder::VitS8, Stem::Patch8) => encoder!(vit::VitS8Patch8<S>, 384),
         (encoder, stem) => unreachable!("{encoder:?} with {stem:?} passed the check"),
     }
 }

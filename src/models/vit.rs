@@ -22,6 +22,13 @@ pub struct Vit<S, const P: usize, const C: usize, const HEADS: usize, const HIDD
 type Whole<S, const P: usize, const C: usize, const HEADS: usize, const HIDDEN: usize, const DEPTH: usize> =
     sequence!(PatchEmbedding<S, P, C>, [TransformerBlock<C, HEADS, HIDDEN>; DEPTH], ClassToken, LayerNorm<C>);
 
+/// [`VitMini`] with patches of 4 by 4 pixels, for images of side `X`.
+pub type VitMiniPatch4<X> = VitMini<X, 4>;
+/// The same with patches of 8 by 8 pixels.
+pub type VitMiniPatch8<X> = VitMini<X, 8>;
+/// [`VitS8`], whose patches have 8 by 8 pixels.
+pub type VitS8Patch8<X> = VitS8<X>;
+
 impl<S: Patched<P>, const P: usize, const C: usize, const HEADS: usize, const HIDDEN: usize, const DEPTH: usize> Build
     for Vit<S, P, C, HEADS, HIDDEN, DEPTH>
 {

@@ -194,6 +194,7 @@ impl Names {
             hash: self.text(&data.hash),
             images: data.images,
             licence: self.text(&data.licence),
+            substitute: data.substitute,
         }
     }
 

@@ -4,6 +4,7 @@ use crate::harness::experiment::Claim;
 use crate::harness::experiment::Expected;
 use crate::harness::experiment::Row;
 use crate::harness::experiment::Table;
+use crate::harness::outcome::DataRef;
 use crate::harness::outcome::Hits;
 use crate::report::results::Cell;
 use crate::report::results::TableResults;
@@ -65,15 +66,17 @@ pub struct ClaimResult {
 }
 
 /// Every claim of a table, tested on its cells.
-pub(super) fn claim_results(table: &Table, cells: &[Cell]) -> Vec<ClaimResult> {
-    let mut results: Vec<ClaimResult> = table.claims.iter().map(|claim| claim_result(table, claim, cells)).collect();
+pub(super) fn claim_results(table: &Table, cells: &[Cell], data: &[DataRef]) -> Vec<ClaimResult> {
+    let substitute = table.substitute || data.iter().any(|data| data.substitute);
+    let result = |claim| claim_result(table, claim, cells, substitute);
+    let mut results: Vec<ClaimResult> = table.claims.iter().map(result).collect();
     let tested: Vec<usize> = (0..results.len()).filter(|&i| results[i].t_p.is_some()).collect();
     let p: Vec<f64> = tested.iter().filter_map(|&i| results[i].t_p).collect();
     tested.into_iter().zip(stats::holm(&p)).for_each(|(i, p)| results[i].holm_p = Some(p));
     results
 }
 
-fn claim_result(table: &Table, claim: &Claim, cells: &[Cell]) -> ClaimResult {
+fn claim_result(table: &Table, claim: &Claim, cells: &[Cell], substitute: bool) -> ClaimResult {
     let column = table
         .columns
         .iter()
@@ -117,7 +120,7 @@ fn claim_result(table: &Table, claim: &Claim, cells: &[Cell]) -> ClaimResult {
             .and_then(|p| stats::seeds_to_decide(&p.difference, claim.expected)),
         mcnemar: if let ([plus], [minus]) = (&plus[..], &minus[..]) { mcnemar(plus, minus) } else { Vec::new() },
         seeds,
-        substitute: testable && (table.substitute || column.is_some_and(|c| c.substitute)),
+        substitute: testable && (substitute || column.is_some_and(|c| c.substitute)),
         same_as: None,
     }
 }

@@ -133,7 +133,13 @@ fn bar(canvas: &mut Canvas, axis: &Axis, cell: &Cell, color: Option<usize>, y: f
     if let Some(paper) = comparable_paper(cell) {
         canvas.diamond((axis.at(paper), y), 4.0)?;
     }
-    canvas.text(&text::measured(mean, cell.ci95).plain(), (WIDTH - 6.0, y), 10.5, plot::INK, Anchor::Right)
+    canvas.text(
+        &text::measured(mean, cell.ci95, cell.decimals).plain(),
+        (WIDTH - 6.0, y),
+        10.5,
+        plot::INK,
+        Anchor::Right,
+    )
 }
 
 /// The contrasts of a metric's claims, one below the other about zero: mean difference, 95 % interval, verdict.
@@ -356,7 +362,9 @@ fn describe_bars(panels: &[(&Column, Vec<&Cell>)]) -> String {
     let panel = |(column, cells): &(&Column, Vec<&Cell>)| {
         let values: Vec<String> = cells
             .iter()
-            .filter_map(|c| Some(format!("{} {}", text::label(&c.row), text::measured(c.mean?, c.ci95).plain())))
+            .filter_map(|c| {
+                Some(format!("{} {}", text::label(&c.row), text::measured(c.mean?, c.ci95, c.decimals).plain()))
+            })
             .collect();
         format!("{}: {}.", column.title, values.join("; "))
     };

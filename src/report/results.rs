@@ -124,6 +124,8 @@ pub struct Cell {
     pub column: String,
     pub metric: String,
     pub unit: String,
+    #[serde(skip)]
+    pub decimals: usize,
     pub seeds: Vec<u64>,
     /// One value per seed, in the order of `seeds`.
     pub values: Vec<f64>,
@@ -276,7 +278,7 @@ fn table_results(selection: &Selection, all: &[Arc<Record>]) -> TableResults {
         varies: table.varies.clone(),
         columns: table.columns.clone(),
         metrics: table.metrics.clone(),
-        claims: claim_results(table, &cells),
+        claims: claim_results(table, &cells, &data),
         in_paper: table.in_paper,
         baselines: baselines(table, &cells),
         notes: table.notes.iter().cloned().chain(sets(table, &data)).collect(),
@@ -294,6 +296,7 @@ fn cell(selection: &Selection, row: &Row, baseline: bool, column: &Column, metri
         column: column.id.clone(),
         metric: metric.id.clone(),
         unit: metric.unit.clone(),
+        decimals: metric.decimals,
         seeds: Vec::new(),
         values: Vec::new(),
         mean: None,

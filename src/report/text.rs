@@ -55,13 +55,15 @@ pub(super) struct Measured {
     pub ends: Option<(String, String)>,
 }
 
-/// Formats a mean with its interval.
-pub(super) fn measured(mean: f64, ci95: Option<(f64, f64)>) -> Measured {
+/// Formats a mean with its interval. Of a metric with several `decimals` none of these is cut.
+pub(super) fn measured(mean: f64, ci95: Option<(f64, f64)>, decimals: usize) -> Measured {
+    let least = if decimals > 1 { decimals } else { 0 };
     let Some((low, high)) = ci95 else {
-        return Measured { mean: fixed(mean, if is_small(mean) { 2 } else { 1 }), plus_minus: None, ends: None };
+        let digits = least.max(if is_small(mean) { 2 } else { 1 });
+        return Measured { mean: fixed(mean, digits), plus_minus: None, ends: None };
     };
     let half = (mean - low).max(high - mean);
-    let digits = if is_small(mean.abs().max(half)) { 2 } else { decimals(half) };
+    let digits = least.max(if is_small(mean.abs().max(half)) { 2 } else { decimals_of(half) });
     let symmetric = ((mean - low) - (high - mean)).abs() <= 1e-9 * half.max(1.0);
     Measured {
         mean: fixed(mean, digits),
@@ -109,7 +111,7 @@ pub(super) fn unit_of_difference(unit: &str) -> String {
 /// A signed difference with its interval, as in `+3.5 points, 95 % interval +2.3 to +4.6`.
 pub(super) fn difference(mean: f64, ci95: Option<(f64, f64)>, unit: &str) -> String {
     // What has no unit is a share or a cosine.
-    let digits = |half: f64| if unit.is_empty() { 2 } else { decimals(half) };
+    let digits = |half: f64| if unit.is_empty() { 2 } else { decimals_of(half) };
     let is_lost =
         |value: f64, digits: usize| value != 0.0 && signed(value, digits).chars().all(|c| !('1'..='9').contains(&c));
     match ci95 {
@@ -162,7 +164,7 @@ fn is_small(value: f64) -> bool {
     value.abs() < 2.0
 }
 
-fn decimals(half: f64) -> usize {
+fn decimals_of(half: f64) -> usize {
     if half >= 9.95 {
         0
     } else if (1e-9..0.05).contains(&half) {
@@ -292,14 +294,15 @@ mod tests {
 
     #[test]
     fn numbers_are_cut_to_their_uncertainty() {
-        assert_eq!(measured(54.237, Some((53.1, 55.374))).plain(), "54.2 ± 1.1");
-        assert_eq!(measured(54.237, Some((34.2, 74.274))).plain(), "54 ± 20");
-        assert_eq!(measured(54.237, Some((54.217, 54.257))).plain(), "54.24 ± 0.02");
-        assert_eq!(measured(54.237, None).plain(), "54.2");
-        assert_eq!(measured(0.704, Some((0.6, 0.808))).plain(), "0.70 ± 0.10");
-        assert_eq!(measured(0.704, None).plain(), "0.70");
-        assert_eq!(measured(3.0, Some((0.0, 7.1))).plain(), "3.0 (0.0 to 7.1)");
-        assert_eq!(measured(5.0, Some((5.0, 5.0))).plain(), "5.0 ± 0.0");
+        assert_eq!(measured(54.237, Some((53.1, 55.374)), 1).plain(), "54.2 ± 1.1");
+        assert_eq!(measured(54.237, Some((34.2, 74.274)), 1).plain(), "54 ± 20");
+        assert_eq!(measured(54.237, Some((54.217, 54.257)), 1).plain(), "54.24 ± 0.02");
+        assert_eq!(measured(54.237, None, 1).plain(), "54.2");
+        assert_eq!(measured(54.237, Some((34.2, 74.274)), 3).plain(), "54.237 ± 20.037");
+        assert_eq!(measured(0.704, Some((0.6, 0.808)), 1).plain(), "0.70 ± 0.10");
+        assert_eq!(measured(0.704, None, 1).plain(), "0.70");
+        assert_eq!(measured(3.0, Some((0.0, 7.1)), 1).plain(), "3.0 (0.0 to 7.1)");
+        assert_eq!(measured(5.0, Some((5.0, 5.0)), 1).plain(), "5.0 ± 0.0");
         assert_eq!(fixed(-0.04, 1), "0.0");
         assert_eq!(difference(-1.23, Some((-2.5, 0.04)), " points"), "−1.23 points, 95 % interval −2.50 to +0.04");
         assert_eq!(difference(0.0, Some((-1e-9, 1e-9)), ""), "0.00, 95 % interval 0.00 to 0.00");

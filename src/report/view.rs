@@ -460,7 +460,7 @@ fn cell(table: &TableResults, (i, row): (usize, &Row), head: &HeadView, paper_di
             None => blank(if cell.baseline { "" } else { text::DASH }),
         },
         Some(cell @ Cell { mean: Some(mean), best, .. }) => {
-            let measured = text::measured(*mean, cell.interval());
+            let measured = text::measured(*mean, cell.interval(), cell.decimals);
             let column = table.columns.iter().position(|c| c.id == head.column).unwrap_or_default();
             let lineage = sources::anchor(&table.id, i, column);
             CellView { spread: measured.spread(), best: *best, lineage, ..blank(&measured.mean) }

@@ -79,7 +79,10 @@ pub trait OwnSettings: DeserializeOwned {
     ///
     /// # Errors
     /// Names the key, its value and what is possible.
-    fn check(&self, id: &str, settings: &Settings) -> Result<()>;
+    fn check(&self, id: &str, settings: &Settings) -> Result<()> {
+        let _ = (id, settings);
+        Ok(())
+    }
 
     /// Reads them.
     ///
@@ -92,17 +95,13 @@ pub trait OwnSettings: DeserializeOwned {
 
     /// How the configuration checks their types.
     fn group(id: &'static str) -> Option<Group> {
-        let read = |figment: &Figment, id: &str| figment.extract_inner::<Self>(id).map(drop).map_err(Box::new);
+        let read = |figment: &Figment| figment.extract::<Self>().map(drop).map_err(Box::new);
         Some(Group { name: id, read })
     }
 }
 
 /// A table without settings of its own.
 impl OwnSettings for () {
-    fn check(&self, _: &str, _: &Settings) -> Result<()> {
-        Ok(())
-    }
-
     fn of(_: &str, _: &Settings) -> Result<Self> {
         Ok(())
     }

@@ -6,19 +6,16 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::data::catalog::SYNTH;
-use crate::data::pairs::{Chosen, Kind};
+use crate::data::pairs::Kind;
 use crate::data::world;
 use crate::error::Result;
 use crate::harness::config::Group;
 use crate::harness::experiment::{Cell, Claim, Column, Experiment, PaperFigure, Row, Table};
 use crate::methods::Name;
 
-use super::columns::{Measure, Measured, Metric, OnSet, TOP1, merged};
+use super::columns::{Measure, Metric, OnSet, TOP1, merged};
 use super::settings::{OwnSettings, Settings};
 use super::stages::{Context, Representation};
-
-/// Pairs and categories of the paper.
-const PAPER_PAIRS: (usize, usize) = (29_359, 187);
 
 /// A row: an encoder, and the settings that make it.
 pub struct Line {
@@ -147,11 +144,10 @@ impl Sheet {
         } else {
             "; the pairs"
         };
-        let chosen = Chosen::read(&self.settings.pairs);
         Table {
             id: id.into(),
             title: title.into(),
-            caption: self.caption(&chosen),
+            caption: self.caption(),
             rows: listed(false),
             baselines: listed(true),
             in_paper: self.in_paper,
@@ -164,9 +160,8 @@ impl Sheet {
                 "initialisation, order of the pairs, augmentation, and the part held out to choose the probe's \
                  penalty{found} and the evaluation sets are the same"
             ),
-            // The paper's pairs were made by hand. A list that is not there to be looked at proves nothing.
-            substitute: !chosen
-                .is_ok_and(|pairs| pairs.are_made_by_hand() && (pairs.count(), pairs.categories()) == PAPER_PAIRS),
+            // Of a list only the records of its runs know whether it may be the paper's.
+            substitute: self.settings.pairs.list.is_empty(),
         }
     }
 
@@ -193,8 +188,8 @@ impl Sheet {
             // Raw pixels do not depend on the seed.
             for seed in 0..if line.what == Representation::Pixels { 1 } else { line.settings.seeds } {
                 for measure in &there {
-                    if let Some(Measured { stages, read }) = measure.cell(line, seed, &context)? {
-                        cells.push(Cell::new(line.row.clone(), &measure.column().id, seed, &stages, read));
+                    if let Some(measured) = measure.cell(line, seed, &context)? {
+                        cells.push(Cell::new(line.row.clone(), &measure.column().id, seed, measured));
                     }
                 }
             }
@@ -202,7 +197,7 @@ impl Sheet {
         Ok(cells)
     }
 
-    fn caption(&self, chosen: &Result<Chosen>) -> String {
+    fn caption(&self) -> String {
         let settings = &self.settings;
         let pairs = &settings.pairs;
         let source = if pairs.from == SYNTH {
@@ -219,15 +214,12 @@ impl Sheet {
         } else {
             self.about_columns.clone()
         };
-        let counted = match chosen {
-            Ok(_) if pairs.list.is_empty() => {
-                let (categories, each) = (pairs.categories, pairs.per_category);
-                format!("{} pairs ({categories} categories, {each} each)", categories * each)
-            }
-            Ok(list) => {
-                format!("{} pairs ({} categories) of the list {}", list.count(), list.categories(), pairs.list)
-            }
-            Err(_) => format!("the pairs of the list {}", pairs.list),
+        // A report is rendered without the list, whose pairs are counted in the data of each run.
+        let counted = if pairs.list.is_empty() {
+            let (categories, each) = (pairs.categories, pairs.per_category);
+            format!("{} pairs ({categories} categories, {each} each)", categories * each)
+        } else {
+            format!("the pairs of the list {}", pairs.list)
         };
         let rows = if self.about_rows.is_empty() { String::new() } else { format!(" {}", self.about_rows) };
         format!(

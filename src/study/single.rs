@@ -6,12 +6,16 @@ use std::sync::Arc;
 use crate::data::pairs::Kind;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::harness::experiment::{Cell, Column, Experiment, Row, Table};
+use crate::harness::code::Code;
+use crate::harness::experiment::{Cell, Column, Experiment, Measurement, Row, Table};
 use crate::harness::outcome::Outcome;
 use crate::harness::record::Record;
+use crate::harness::stage::Done;
 use crate::train::{ENCODER, Trained};
 
-use super::columns::{KNN, Metric, TOP1};
+use super::code::code;
+use super::columns::{KNN, Metric, TOP1, training_alone};
+use super::readings;
 use super::settings::Settings;
 use super::sheet;
 use super::stages::{self, Context};
@@ -99,9 +103,7 @@ impl Experiment<Settings> for PretrainOne {
 
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
         let training = stages::training(&Context::new(settings), settings, self.kind, self.seed)?;
-        let own: Vec<_> = training.factors.iter().chain([&training.stage]).cloned().collect();
-        let read = Arc::new(move |done: &_| training.outcome(done));
-        Ok(vec![Cell::new(self.row(settings), &settings.pairs.from, self.seed, &own, read)])
+        Ok(vec![Cell::new(self.row(settings), &settings.pairs.from, self.seed, training_alone(training))])
     }
 }
 
@@ -129,13 +131,15 @@ impl Experiment<Settings> for ProbeOne {
         let (trained, checkpoint) = (Trained::read(dir)?, files::hash(&dir.join(ENCODER))?);
         let context = Context::new(settings);
         let probe = stages::evaluation_of_folder(&context, settings, &trained, (dir, key), &self.set)?;
-        let own: Vec<_> = probe.factors.iter().chain([&probe.stage]).cloned().collect();
+        let (stages, beside) = (vec![probe.stage.clone()], probe.factors.iter().cloned().collect());
         let read = move |done: &_| {
             let mut outcome = Outcome { checkpoint: Some(checkpoint.clone()), ..Outcome::default() };
-            probe.describe(done, &mut outcome)?;
+            readings::probe::describe(&probe, done, &mut outcome)?;
             Ok(outcome)
         };
-        Ok(vec![Cell::new(row.clone(), &self.set, trained.run.seed, &own, Arc::new(read))])
+        let code = code(&["study::readings::probe"]);
+        let measurement = Measurement { stages, beside, code, read: Arc::new(read) };
+        Ok(vec![Cell::new(row.clone(), &self.set, trained.run.seed, measurement)])
     }
 }
 
@@ -154,12 +158,12 @@ impl Experiment<Settings> for ImportOne {
 
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
         let stage = stages::import_weights(&Context::new(settings), settings, &self.file)?;
-        let own = [stage.clone()];
-        let read = move |done: &_| {
-            let done: &crate::harness::stage::Done = done;
-            Ok(Outcome { checkpoint: done.of(&stage).hash_of(ENCODER), ..Outcome::default() })
-        };
-        Ok(vec![Cell::new(self.row(), "weights", 0, &own, Arc::new(read))])
+        let of = stage.clone();
+        let checkpoint = move |done: &Done| done.of(&of).hash_of(ENCODER);
+        let read = move |done: &_| Ok(Outcome { checkpoint: checkpoint(done), ..Outcome::default() });
+        let measurement =
+            Measurement { stages: vec![stage], beside: Vec::new(), code: Code::default(), read: Arc::new(read) };
+        Ok(vec![Cell::new(self.row(), "weights", 0, measurement)])
     }
 }
 

@@ -18,7 +18,7 @@ pub struct History {
     pub seconds: f64,
     /// Seconds of these in which a step waited for its batch.
     pub waited: f64,
-    /// How the representation fared, at about ten moments.
+    /// The health of the representation, at about ten moments.
     pub health: Vec<Health>,
     /// Seconds of training up to each of these.
     #[serde(default)]

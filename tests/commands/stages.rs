@@ -196,20 +196,31 @@ fn what_a_list_of_pairs_holds_is_in_caption_and_cost() {
     let half = by("half.tsv");
     assert!((whole / half - 2.0).abs() < 0.01, "{whole} {half}");
 
+    // What makes some of its pairs false is drawn.
+    let positives = |seed: &str| {
+        let sets = ["--set", "pairs.from=synth-100", "--set", "pairs.list=\"half.tsv\"", "--set", seed];
+        declared(&place, &[&["list", "--json"], TINY, &sets].concat())["positives"].clone()
+    };
+    let (one, other) = (positives("pairs.seed=0"), positives("pairs.seed=1"));
+    assert!(one != other && !one.is_disjoint(&other), "of false pairs only");
+
     let sets = ["--set", "pairs.from=synth-100", "--set", "pairs.list=\"half.tsv\"", "--set", "pairs.per_category=999"];
     place.stdout(&[&["table", "transfer", "--quiet"], TINY, &sets].concat());
-    let caption = || shown("reports/quick/report.md");
-    assert!(
-        caption().contains("6 epochs on 32 pairs (2 categories) of the list half.tsv from synth-100"),
-        "{}",
-        caption()
-    );
-    // From the records alone, with no list to look at.
+    let (report, results) = (shown("reports/quick/report.md"), shown("reports/quick/results.json"));
+    assert!(report.contains("6 epochs on the pairs of the list half.tsv from synth-100"), "{report}");
+    assert!(report.contains("32 pairs of synth-100/train"), "{report}");
+    // Pairs that were drawn are not the paper's, though they come from a list.
+    let claims: Value = serde_json::from_str(&results).unwrap();
+    assert_eq!(claims["tables"][0]["claims"][0]["substitute"], true);
+    // From the records alone, with no list to look at, the same.
     fs::remove_file(place.path().join("half.tsv")).unwrap();
     place.stdout(&["report"]);
-    assert!(caption().contains("on the pairs of the list half.tsv from synth-100"), "{}", caption());
-    let too_few = place.error(&[&["table", "transfer"], TINY, &["--set", "pairs.list=\"half.tsv\""]].concat());
-    assert!(too_few.contains("cannot read the pairs in half.tsv"), "{too_few}");
+    assert_eq!(shown("reports/quick/results.json"), results);
+    let gone = place.error(&[&["table", "transfer"], TINY, &["--set", "pairs.list=\"half.tsv\""]].concat());
+    assert!(gone.contains("cannot read the pairs in half.tsv"), "{gone}");
+    fs::write(place.path().join("none.tsv"), facts.join("\n")).unwrap();
+    let none = place.error(&[&["table", "transfer"], TINY, &["--set", "pairs.list=\"none.tsv\""]].concat());
+    assert!(none.contains("none.tsv: the list has no pair"), "{none}");
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! Which pairs a training sees: a list, or so many drawn from a set.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::Serialize;
+use serde_json::Value;
+use serde_json::json;
 
 use crate::data::image_set::ImageSet;
 use crate::error::Context;
@@ -41,48 +44,74 @@ impl PairSettings {
     }
 }
 
-/// Pairs as they were chosen, known without their images: the settings, or the text of the list that they name.
+/// A list of pairs that was read from a file, known without its images.
+#[derive(Debug)]
+pub struct List {
+    text: String,
+    summary: Summary,
+    /// BLAKE3 of the text.
+    pub hash: String,
+}
+
+impl List {
+    /// Reads a list.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is not a pair list.
+    pub fn read(path: &str) -> Result<Self> {
+        let text = std::fs::read_to_string(path).context(format!("cannot read the pairs in {path}"))?;
+        let summary = manifest::summary(&text).map_err(|error| error.context(path))?;
+        let hash = blake3::hash(text.as_bytes()).to_hex().to_string();
+        Ok(Self { text, summary, hash })
+    }
+}
+
+/// Pairs as they were chosen, known without their images: the settings, and the list that they name.
 #[derive(Clone, Debug)]
 pub struct Chosen {
     settings: PairSettings,
-    list: Option<String>,
-    summary: Summary,
+    list: Option<Arc<List>>,
 }
 
 impl Chosen {
-    /// Reads the list, where there is one.
-    ///
-    /// # Errors
-    /// A list that cannot be read or is none.
-    pub fn read(settings: &PairSettings) -> Result<Self> {
-        let PairSettings { categories, per_category, seed, list, .. } = settings;
-        if list.is_empty() {
-            let drawn = Summary { pairs: categories * per_category, categories: *categories, seed: Some(*seed) };
-            return Ok(Self { settings: settings.clone(), list: None, summary: drawn });
-        }
-        let text = std::fs::read_to_string(list).context(format!("cannot read the pairs in {list}"))?;
-        let summary = manifest::summary(&text).map_err(|error| error.context(list))?;
-        Ok(Self { settings: settings.clone(), list: Some(text), summary })
+    /// The pairs of these settings, which name this list.
+    pub fn new(settings: &PairSettings, list: Option<Arc<List>>) -> Self {
+        Self { settings: settings.clone(), list }
     }
 
     /// Pairs, in all.
     pub fn count(&self) -> usize {
-        self.summary.pairs
+        let PairSettings { categories, per_category, .. } = self.settings;
+        self.list.as_ref().map_or(categories * per_category, |list| list.summary.pairs)
     }
 
-    /// Categories with pairs.
-    pub fn categories(&self) -> usize {
-        self.summary.categories
+    /// Whether they are those of a list.
+    pub fn is_list(&self) -> bool {
+        self.list.is_some()
     }
 
-    /// Whether nobody drew them: a list without a seed was made by hand.
-    pub fn are_made_by_hand(&self) -> bool {
-        self.summary.seed.is_none()
+    /// Whether these may be the paper's pairs: made by hand, and as many as the paper's, of as many categories. Only a list
+    /// without a seed was made by hand.
+    pub fn may_be_the_papers(&self) -> bool {
+        let papers = Summary { pairs: 29_359, categories: 187, seed: None };
+        self.list.as_ref().is_some_and(|list| list.summary == papers)
     }
 
-    /// BLAKE3 of the list's text, where there is one.
-    pub fn list_hash(&self) -> Option<String> {
-        self.list.as_ref().map(|text| blake3::hash(text.as_bytes()).to_hex().to_string())
+    /// What determines the pairs, besides the images: the list, or all settings.
+    pub fn identity(&self) -> (&'static str, Value) {
+        match &self.list {
+            None => ("choice", json!(self.settings)),
+            Some(list) if self.settings.false_share > 0.0 => {
+                let PairSettings { seed, false_share, .. } = self.settings;
+                ("list", json!({ "hash": list.hash, "false share": false_share, "seed": seed }))
+            }
+            Some(list) => ("list", json!({ "hash": list.hash })),
+        }
+    }
+
+    /// Of a set that is rendered for the pairs: how many categories, and images of each.
+    pub fn rendered(&self) -> (usize, usize) {
+        (self.settings.categories, 2 * self.settings.per_category)
     }
 
     /// The pairs of these images, before some are made false.
@@ -90,9 +119,9 @@ impl Chosen {
     /// # Errors
     /// Too few images, or a list that does not fit them.
     pub fn exact(&self, images: &ImageSet) -> Result<PairList> {
-        let PairSettings { categories, per_category, seed, reuse, ref list, .. } = self.settings;
+        let PairSettings { categories, per_category, seed, reuse, list: ref path, .. } = self.settings;
         match &self.list {
-            Some(text) => manifest::parse_manifest(text, Path::new(list), images),
+            Some(list) => manifest::parse_manifest(&list.text, Path::new(path), images),
             None => build(images, categories, per_category, seed, reuse),
         }
     }

@@ -26,6 +26,7 @@ use super::Pair;
 use super::PairList;
 
 const SCHEMA: &str = "sempair.pairs/1";
+const NO_PAIR: &str = "the list has no pair";
 const COLUMNS: [&str; 7] = ["category", "first", "second", "first_hash", "second_hash", "first_name", "second_name"];
 
 impl PairList {
@@ -114,6 +115,9 @@ pub(super) fn summary(text: &str) -> Result<Summary> {
     let (facts, columns, rows) = parts(text)?;
     let category = columns.split('\t').position(|name| name.trim() == COLUMNS[0]).unwrap_or(0);
     let categories: Vec<&str> = rows.map(|(_, row)| row.split('\t').nth(category).unwrap_or_default()).collect();
+    if categories.is_empty() {
+        return Err(Error::new(NO_PAIR));
+    }
     let (pairs, categories) = (categories.len(), categories.into_iter().collect::<HashSet<_>>().len());
     Ok(Summary { pairs, categories, seed: seed(&facts)? })
 }
@@ -184,7 +188,7 @@ fn assemble(facts: &Facts, set: &ImageSet, mut rows: Vec<(usize, (u32, u32))>) -
         }
     }
     if rows.is_empty() {
-        return Err(Error::new("the list has no pair"));
+        return Err(Error::new(NO_PAIR));
     }
     rows.sort_by_key(|&(_, pair)| label(pair));
     let mut labels: Vec<u32> = rows.iter().map(|&(_, pair)| label(pair)).collect();

@@ -9,9 +9,10 @@ mod training_time;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::harness::experiment::{Better, Column, MetricInfo, Read};
-use crate::harness::stage::Stage;
+use crate::harness::code::Code;
+use crate::harness::experiment::{Better, Column, Measurement, MetricInfo};
 
+use super::code::code;
 use super::sheet::Line;
 use super::stages::Context;
 
@@ -19,7 +20,7 @@ pub use nuisance::{COSINE, Varied};
 pub use pair_exactness::{EXACT, PairExactness};
 pub use set::{KNN, OnSet, TOP1, title_of_set};
 pub use time_to_equal::TimeToEqual;
-pub use training_time::{SECONDS, TrainingTime};
+pub use training_time::{SECONDS, TrainingTime, training_alone};
 
 /// What is measured of each row.
 pub trait Measure: Send + Sync {
@@ -38,15 +39,13 @@ pub trait Measure: Send + Sync {
     ///
     /// # Errors
     /// Missing data, or settings that do not go together.
-    fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measured>>;
+    fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measurement>>;
 }
 
-/// A cell's stages, and what their files say.
-pub struct Measured {
-    /// Those that the cell is read from; what these need is found.
-    pub stages: Vec<Arc<Stage>>,
-    /// Reads them.
-    pub read: Read,
+/// The code that reads a cell's files: these modules, and where there is one that of its training.
+fn code_of(readings: &[&str], with_training: bool) -> Code {
+    let training = with_training.then_some("study::readings::training");
+    code(&readings.iter().copied().chain(training).collect::<Vec<_>>())
 }
 
 /// A quantity, and how reports show it.
@@ -60,7 +59,7 @@ pub struct Metric {
     pub unit: &'static str,
     /// Which direction is good.
     pub better: Better,
-    /// Decimals of a value that has no interval.
+    /// Decimals: at least so many where they are several, else as many as the interval has a use for.
     pub decimals: usize,
 }
 
@@ -72,8 +71,8 @@ impl Metric {
     }
 }
 
-/// The metrics of all columns, each once. One that is new goes before the first of its column's later ones that is there
-/// already, so that each column has its own order.
+/// The metrics of all columns, each once. A new one goes before the first of its column's later ones that is already there,
+/// so that columns keep their own order where they do not contradict each other.
 pub fn merged(columns: &[Arc<dyn Measure>]) -> Vec<Metric> {
     let mut all: Vec<Metric> = Vec::new();
     for metrics in columns.iter().map(|column| column.metrics()) {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use crate::data::world::Nuisance;
 use crate::error::Result;
-use crate::harness::experiment::{Better, Column};
+use crate::harness::experiment::{Better, Column, Measurement};
 use crate::harness::outcome::Outcome;
+use crate::study::readings;
 use crate::study::sheet::Line;
 use crate::study::stages::{self, Context, metric};
 
 use super::set::of_paper;
-use super::{Measure, Measured, Metric, TOP1};
+use super::{Measure, Metric, TOP1, code_of};
 
 /// How little features move. Those that tell nothing apart move little, too, so that more is not always better.
 pub const COSINE: Metric =
@@ -44,17 +45,18 @@ impl Measure for Varied {
         Some(&self.set)
     }
 
-    fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measured>> {
+    fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measurement>> {
         let (mapping, training) = stages::mapping(context, &line.settings, line.what, seed)?;
         let invariance = stages::invariance(context, &line.settings, &mapping, (&self.set, self.nuisance), seed)?;
-        let beside = training.as_ref().and_then(|training| training.factors.clone());
-        let cell = beside.into_iter().chain([invariance.stage.clone()]).collect();
+        let beside = training.iter().filter_map(|training| training.factors.clone()).collect();
+        let stages = vec![invariance.stage.clone()];
+        let code = code_of(&["study::readings::invariance"], training.is_some());
         let read = move |done: &_| {
             let mut outcome = Outcome::default();
-            training.as_ref().map(|training| training.describe(done, &mut outcome)).transpose()?;
-            invariance.describe(done, &mut outcome)?;
+            training.as_ref().map(|of| readings::training::describe(of, done, &mut outcome)).transpose()?;
+            readings::invariance::describe(&invariance, done, &mut outcome)?;
             Ok(outcome)
         };
-        Ok(Some(Measured { stages: cell, read: Arc::new(read) }))
+        Ok(Some(Measurement { stages, beside, code, read: Arc::new(read) }))
     }
 }

@@ -1,13 +1,12 @@
 //! Column: how many of the pairs that a row was trained on are of one category.
 
-use std::sync::Arc;
-
 use crate::error::Result;
-use crate::harness::experiment::{Better, Column};
+use crate::harness::experiment::{Better, Column, Measurement};
 use crate::study::sheet::Line;
-use crate::study::stages::{self, Context, Representation, metric};
+use crate::study::stages::{Context, metric};
 
-use super::{Measure, Measured, Metric};
+use super::training_time::of_training;
+use super::{Measure, Metric};
 
 /// The share of pairs whose images are of one category: a property of the pairs, no merit of the encoder.
 pub const EXACT: Metric = Metric { id: metric::EXACT, title: "exact", unit: "", better: Better::Neither, decimals: 2 };
@@ -25,15 +24,7 @@ impl Measure for PairExactness {
         &[EXACT]
     }
 
-    fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measured>> {
+    fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measurement>> {
         of_training(line, seed, context)
     }
-}
-
-/// The cell of a row's training alone; none where it has none.
-pub(super) fn of_training(line: &Line, seed: u64, context: &Context) -> Result<Option<Measured>> {
-    let Representation::Pretrained(kind) = line.what else { return Ok(None) };
-    let training = stages::training(context, &line.settings, kind, seed)?;
-    let cell = training.factors.iter().chain([&training.stage]).cloned().collect();
-    Ok(Some(Measured { stages: cell, read: Arc::new(move |done| training.outcome(done)) }))
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::harness::experiment::{Better, Column};
+use crate::harness::experiment::{Better, Column, Measurement};
 use crate::harness::outcome::Outcome;
+use crate::study::readings;
 use crate::study::sheet::Line;
 use crate::study::stages::{self, Context, metric};
 
-use super::{Measure, Measured, Metric};
+use super::{Measure, Metric, code_of};
 
 /// The linear probe's accuracy.
 pub const TOP1: Metric = Metric { id: metric::TOP1, title: "linear", unit: "%", better: Better::More, decimals: 1 };
@@ -55,17 +56,18 @@ impl Measure for OnSet {
         Some(&self.0)
     }
 
-    fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measured>> {
+    fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measurement>> {
         let (mapping, training) = stages::mapping(context, &line.settings, line.what, seed)?;
         let probe = stages::evaluation(context, &line.settings, &mapping, &self.0, seed)?;
-        let beside = training.as_ref().and_then(|training| training.factors.clone());
-        let cell = beside.into_iter().chain(probe.factors.clone()).chain([probe.stage.clone()]).collect();
+        let factors = training.as_ref().and_then(|training| training.factors.clone());
+        let beside = factors.into_iter().chain(probe.factors.clone()).collect();
+        let (stages, code) = (vec![probe.stage.clone()], code_of(&["study::readings::probe"], training.is_some()));
         let read = move |done: &_| {
             let mut outcome = Outcome::default();
-            training.as_ref().map(|training| training.describe(done, &mut outcome)).transpose()?;
-            probe.describe(done, &mut outcome)?;
+            training.as_ref().map(|of| readings::training::describe(of, done, &mut outcome)).transpose()?;
+            readings::probe::describe(&probe, done, &mut outcome)?;
             Ok(outcome)
         };
-        Ok(Some(Measured { stages: cell, read: Arc::new(read) }))
+        Ok(Some(Measurement { stages, beside, code, read: Arc::new(read) }))
     }
 }

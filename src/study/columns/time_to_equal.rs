@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use crate::data::pairs::Kind;
 use crate::error::{Error, Result};
-use crate::harness::experiment::Column;
+use crate::harness::experiment::{Column, Measurement};
+use crate::study::readings;
 use crate::study::settings::Settings;
 use crate::study::sheet::Line;
-use crate::study::stages::{self, Context, Course, Representation, read_time_to_equal};
+use crate::study::stages::{self, Context, Course, Representation};
 
-use super::{Measure, Measured, Metric, SECONDS};
+use super::{Measure, Metric, SECONDS, code_of};
 
 /// The time to equal accuracy.
 #[derive(Clone, Debug)]
@@ -35,15 +36,15 @@ impl Measure for TimeToEqual {
         Some(&self.set)
     }
 
-    fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measured>> {
+    fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measurement>> {
         let Representation::Pretrained(kind) = line.what else { return Ok(None) };
         let own = self.trainings.iter().position(|(settings, on)| *settings == line.settings && *on == kind);
         let own = own.ok_or_else(|| Error::new(format!("{:?} is not among those to be equal", line.row)))?;
         let course = |(settings, kind): &(Settings, Kind)| stages::course(context, settings, *kind, &self.set, seed);
         let courses: Vec<Course> = self.trainings.iter().map(course).collect::<Result<_>>()?;
-        let factors = courses.iter().filter_map(|course| course.training.factors.clone());
-        let cell = factors.chain(courses.iter().map(|course| course.stage.clone())).collect();
-        let read = move |done: &_| read_time_to_equal(&courses, own, done);
-        Ok(Some(Measured { stages: cell, read: Arc::new(read) }))
+        let beside = courses.iter().filter_map(|course| course.training.factors.clone()).collect();
+        let stages = courses.iter().map(|course| course.stage.clone()).collect();
+        let read = Arc::new(move |done: &_| readings::course::time_to_equal(&courses, own, done));
+        Ok(Some(Measurement { stages, beside, code: code_of(&["study::readings::course"], true), read }))
     }
 }

@@ -1,12 +1,14 @@
 //! Column: what a row's training took.
 
-use crate::error::Result;
-use crate::harness::experiment::{Better, Column};
-use crate::study::sheet::Line;
-use crate::study::stages::{Context, metric};
+use std::sync::Arc;
 
-use super::pair_exactness::of_training;
-use super::{Measure, Measured, Metric};
+use crate::error::Result;
+use crate::harness::experiment::{Better, Column, Measurement};
+use crate::study::readings;
+use crate::study::sheet::Line;
+use crate::study::stages::{self, Context, Representation, Training, metric};
+
+use super::{Measure, Metric, code_of};
 
 /// Seconds of training.
 pub const SECONDS: Metric = Metric { id: metric::SECONDS, title: "time", unit: "s", better: Better::Less, decimals: 1 };
@@ -31,7 +33,21 @@ impl Measure for TrainingTime {
         &[SECONDS]
     }
 
-    fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measured>> {
+    fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measurement>> {
         of_training(line, seed, context)
     }
+}
+
+/// The cell of a row's training alone; none where it has none.
+pub(super) fn of_training(line: &Line, seed: u64, context: &Context) -> Result<Option<Measurement>> {
+    let Representation::Pretrained(kind) = line.what else { return Ok(None) };
+    let training = stages::training(context, &line.settings, kind, seed)?;
+    Ok(Some(training_alone(training)))
+}
+
+/// A training that is measured by itself.
+pub fn training_alone(training: Training) -> Measurement {
+    let (stages, beside) = (vec![training.stage.clone()], training.factors.iter().cloned().collect());
+    let read = Arc::new(move |done: &_| readings::training::alone(&training, done));
+    Measurement { stages, beside, code: code_of(&[], true), read }
 }

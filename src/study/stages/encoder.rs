@@ -59,7 +59,7 @@ impl Encoder {
     }
 
     fn mapping(self, identity: Value, after: Option<Arc<Stage>>) -> Mapping {
-        let code = vec!["study::stages::encoder", self.model.file()];
+        let code = vec!["study::stages::encoder", self.model.module()];
         Mapping { identity, after, code, model: Some(self.model), source: Arc::new(self) }
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{Context as _, Error, Result};
 use crate::eval::Features;
 use crate::files::{read_json, write_json};
 use crate::harness::outcome::DataRef;
-use crate::harness::stage::{Done, Finished, Stage};
+use crate::harness::stage::{Finished, Stage};
 use crate::study::cost;
 use crate::train::tensors;
 
@@ -21,7 +21,7 @@ use super::Context;
 use super::mapping::Mapping;
 
 const FEATURES: &str = "features.safetensors";
-const DATA: &str = "data.json";
+pub(in crate::study) const DATA: &str = "data.json";
 
 /// A mapping's features of a set.
 #[derive(Clone)]
@@ -36,9 +36,9 @@ pub struct Extraction {
 
 /// What of an evaluation set stands beside its features.
 #[derive(Serialize, Deserialize)]
-struct Evaluated {
+pub(in crate::study) struct Evaluated {
     /// Every split, evaluated or not.
-    data: Vec<DataRef>,
+    pub data: Vec<DataRef>,
     splits: BTreeMap<String, Labels>,
 }
 
@@ -77,16 +77,6 @@ impl Extraction {
             tensors::write(&site.dir.join(FEATURES), &named, None)
         });
         Self { stage, set: set.clone(), mapping: mapping.clone() }
-    }
-
-    /// The splits of the set, each with the licence that the set is stated to have now.
-    ///
-    /// # Errors
-    /// A damaged file.
-    pub fn data(&self, done: &Done) -> Result<Vec<DataRef>> {
-        let evaluated: Evaluated = read_json(&done.of(&self.stage).dir.join(DATA))?;
-        let licence = |data| DataRef { licence: self.set.licence.clone(), ..data };
-        Ok(evaluated.data.into_iter().map(licence).collect())
     }
 
     /// The features of the training and of the test images.

@@ -23,7 +23,7 @@ pub fn import_weights(context: &Context, settings: &Settings, file: &Path) -> Re
     run.pretrain.epochs = 0;
     let trained = Trained { run, normalization: settings.normalization.clone() };
     let inputs = json!({ "file": files::hash(file)?, "trained": trained });
-    let roots = ["study::stages::import_weights", settings.model.file()];
+    let roots = ["study::stages::import_weights", settings.model.module()];
     let description = context.describe("import-weights", inputs, &roots, &[], Cost::default());
     let file = file.to_owned();
     Ok(Stage::new(description, move |site| exchange::import(&file, &trained, site.dir)))

@@ -5,18 +5,15 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::data::world::{self, Nuisance};
-use crate::error::Result;
 use crate::eval;
-use crate::files::{read_json, write_json};
-use crate::harness::outcome::Outcome;
-use crate::harness::stage::{Done, Stage};
+use crate::files::write_json;
+use crate::harness::stage::Stage;
 use crate::study::cost;
 use crate::study::settings::Settings;
 
-use super::metric::COSINE;
 use super::{Context, Extraction, probe};
 
-const COSINES: &str = "cosines.json";
+pub(in crate::study) const COSINES: &str = "cosines.json";
 
 /// The mean cosine between the features of a set's test images and those of the same images with one factor changed, and
 /// the accuracy on the changed images of a linear probe that was fitted on the unchanged training images.
@@ -55,17 +52,5 @@ impl Invariance {
             probe::measure(&settings, &train, &changed, seed, site.dir)
         });
         Self { stage, extraction: extraction.clone() }
-    }
-
-    /// Adds cosine, accuracies and data to an outcome.
-    ///
-    /// # Errors
-    /// A damaged file.
-    pub fn describe(&self, done: &Done, outcome: &mut Outcome) -> Result<()> {
-        outcome.data.extend(self.extraction.data(done)?);
-        let files = done.of(&self.stage);
-        probe::describe(files, outcome)?;
-        outcome.metrics.insert(COSINE.into(), read_json(&files.dir.join(COSINES))?);
-        Ok(())
     }
 }

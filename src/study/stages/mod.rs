@@ -1,18 +1,18 @@
 //! The stages that cells of several tables are built of, a file each: its inputs, its work, its files, and what they say.
 //! A stage is computed once for everything that determines it. This file only puts stages together.
 
-mod course;
+pub(super) mod course;
 mod encoder;
 mod factors;
-mod features;
+pub(super) mod features;
 mod import_weights;
-mod invariance;
+pub(super) mod invariance;
 mod mapping;
 pub mod metric;
 mod neighbours;
 mod pixels;
-mod pretrain;
-mod probe;
+pub(super) mod pretrain;
+pub(super) mod probe;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::data::catalog::{Catalog, Set};
+use crate::data::catalog::Catalog;
 use crate::data::pairs::Kind;
 use crate::data::world::Nuisance;
 use crate::error::{Error, Result};
@@ -34,7 +34,7 @@ use crate::train::Trained;
 use super::code::code;
 use super::settings::Settings;
 
-pub use course::{Course, read_time_to_equal};
+pub use course::Course;
 pub use factors::factors;
 pub use features::Extraction;
 pub use import_weights::import_weights;
@@ -144,7 +144,7 @@ fn encoder_of(context: &Context, training: &Training) -> Mapping {
 /// # Errors
 /// As [`training`]; or when the evaluation set is not there.
 pub fn evaluation(context: &Context, settings: &Settings, mapping: &Mapping, set: &str, seed: u64) -> Result<Probe> {
-    let set: Arc<Set> = context.catalog.set(set)?;
+    let set = context.catalog.evaluation_set(set)?;
     let extraction = Extraction::new(context, mapping, &set);
     Ok(Probe::new(context, settings, &extraction, factors(context, settings, &set), seed))
 }
@@ -160,7 +160,7 @@ pub fn invariance(
     (set, nuisance): (&str, Nuisance),
     seed: u64,
 ) -> Result<Invariance> {
-    let extraction = Extraction::new(context, mapping, &context.catalog.set(set)?);
+    let extraction = Extraction::new(context, mapping, &context.catalog.evaluation_set(set)?);
     Ok(Invariance::new(context, settings, &extraction, nuisance, seed))
 }
 
@@ -171,7 +171,7 @@ pub fn invariance(
 pub fn course(context: &Context, settings: &Settings, kind: Kind, set: &str, seed: u64) -> Result<Course> {
     let training = training(context, settings, kind, seed)?;
     let mapping = encoder_of(context, &training);
-    Ok(Course::new(context, settings, training, mapping, &context.catalog.set(set)?, seed))
+    Ok(Course::new(context, settings, training, mapping, &context.catalog.evaluation_set(set)?, seed))
 }
 
 /// An evaluation of an encoder that lies in `dir`, left there by the stage of this key.

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use crate::error::Result;
 use crate::eval::{self, Features, ProbeSettings};
-use crate::files::{read_json, write_json};
-use crate::harness::outcome::{Hits, Outcome};
-use crate::harness::stage::{Done, Finished, Stage};
+use crate::files::write_json;
+use crate::harness::outcome::Hits;
+use crate::harness::stage::Stage;
 use crate::rng::Key;
 use crate::study::cost;
 use crate::study::settings::Settings;
@@ -20,8 +20,8 @@ use super::mapping::Mapping;
 use super::metric::{KNN, TOP1};
 use super::{Context, Extraction};
 
-const PROBE: &str = "probe.json";
-const PREDICTIONS: &str = "predictions.json";
+pub(in crate::study) const PROBE: &str = "probe.json";
+pub(in crate::study) const PREDICTIONS: &str = "predictions.json";
 
 /// An evaluation of a mapping on a set's training and test split.
 #[derive(Clone)]
@@ -36,15 +36,16 @@ pub struct Probe {
 
 /// Accuracies of one representation on one set.
 #[derive(Serialize, Deserialize)]
-struct Accuracies {
-    linear: f64,
-    knn: f64,
+pub(in crate::study) struct Accuracies {
+    pub linear: f64,
+    pub knn: f64,
     /// Which test images were right, by metric.
-    hits: BTreeMap<String, Hits>,
-    penalty: f64,
-    held_out: Vec<(f64, f64)>,
-    converged: bool,
-    steps: usize,
+    pub hits: BTreeMap<String, Hits>,
+    pub penalty: f64,
+    /// The accuracy on held-out images with each penalty.
+    pub held_out: Vec<(f64, f64)>,
+    pub converged: bool,
+    pub steps: usize,
 }
 
 /// Everything that determines an evaluation of a mapping on a set of this identity.
@@ -70,15 +71,6 @@ impl Probe {
             measure(&probe, &train, &test, seed, site.dir)
         });
         Self { stage, extraction: extraction.clone(), factors }
-    }
-
-    /// Adds accuracies and data to an outcome.
-    ///
-    /// # Errors
-    /// A damaged file.
-    pub fn describe(&self, done: &Done, outcome: &mut Outcome) -> Result<()> {
-        outcome.data.extend(self.extraction.data(done)?);
-        describe(done.of(&self.stage), outcome)
     }
 }
 
@@ -109,16 +101,4 @@ pub(super) fn measure(
     };
     write_json(&dir.join(PROBE), &result)?;
     write_json(&dir.join(PREDICTIONS), &json!({ "linear": linear.predictions, "knn": knn.predictions }))
-}
-
-/// Adds what [`measure`] wrote to an outcome.
-pub(super) fn describe(files: &Finished, outcome: &mut Outcome) -> Result<()> {
-    let result: Accuracies = read_json(&files.dir.join(PROBE))?;
-    outcome.metrics.insert(TOP1.into(), result.linear);
-    outcome.metrics.insert(KNN.into(), result.knn);
-    outcome.predictions = files.hash_of(PREDICTIONS);
-    outcome.hits = result.hits;
-    outcome.facts.insert("penalty".into(), result.penalty.into());
-    outcome.facts.insert("probe converged".into(), result.converged.into());
-    Ok(())
 }
