@@ -41,7 +41,7 @@ pub struct Roles(BTreeMap<String, Role>);
 pub struct Group {
     pub name: &'static str,
     /// Whether the values of the group have the right types.
-    pub read: fn(&Figment) -> Result<(), Box<figment::Error>>,
+    pub read: fn(&figment::value::Value) -> Result<(), Box<figment::Error>>,
 }
 
 /// Where a value came from.
@@ -245,9 +245,10 @@ impl Layers {
             figment.merge(Serialized::defaults(nested(layer.entries.iter().filter(|entry| !is_heading(entry)))))
         });
         let settings: S = figment.extract().map_err(|error| self.explain(error))?;
+        let all: figment::value::Dict = figment.extract().map_err(|error| self.explain(error))?;
         for group in groups {
-            (group.read)(&figment.focus(group.name)).map_err(|mut error| {
-                error.path.retain(|part| part != group.name);
+            let Some(values) = all.get(group.name) else { continue };
+            (group.read)(values).map_err(|mut error| {
                 error.path.insert(0, group.name.to_owned());
                 self.explain(*error)
             })?;

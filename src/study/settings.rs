@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use figment::Figment;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -95,7 +94,7 @@ pub trait OwnSettings: DeserializeOwned {
 
     /// How the configuration checks their types.
     fn group(id: &'static str) -> Option<Group> {
-        let read = |figment: &Figment| figment.extract::<Self>().map(drop).map_err(Box::new);
+        let read = |values: &figment::value::Value| values.deserialize::<Self>().map(drop).map_err(Box::new);
         Some(Group { name: id, read })
     }
 }
