@@ -94,7 +94,7 @@ fn earlier(
                 break;
             }
             used.extend(group.iter().map(|run| run.id.clone()));
-            tables.push((offered::table(app, args, settings, experiment, &group)?, group));
+            tables.push((offered::table(app, args, settings, (experiment, &group), &grounds)?, group));
         }
     }
     Ok(tables)

@@ -66,7 +66,7 @@ pub(super) fn beside(
         }
         excluded.extend(others);
         if !runs.is_empty() {
-            match table(app, lists, settings, experiment, &runs) {
+            match table(app, lists, settings, (experiment, &runs), &grounds) {
                 Ok(table) => tables.push((table, runs)),
                 Err(error) => excluded.extend(runs.iter().map(|run| (run.id.clone(), error.what().to_owned()))),
             }
@@ -83,10 +83,10 @@ pub(super) fn table(
     app: &App,
     args: &ConfigArgs,
     settings: &Settings,
-    experiment: &dyn Experiment<Settings>,
-    runs: &[Arc<Record>],
+    (experiment, runs): (&dyn Experiment<Settings>, &[Arc<Record>]),
+    grounds: &Grounds<'_>,
 ) -> Result<Table> {
-    match setup::resolve_above(app, args, asked(runs, &setup::roles(app))) {
+    match setup::resolve_above(app, args, asked(runs, &grounds.roles), &grounds.roles) {
         Ok(of_runs) => experiment.table(&of_runs),
         Err(error) => {
             let mut table = experiment.table(settings)?;

@@ -55,8 +55,12 @@ pub(super) fn resolve(app: &App, args: &ConfigArgs) -> Result<Resolved<Settings>
 
 /// The settings that runs were asked with, but for the rows and columns that the command line lists: what else is set now is
 /// no matter of theirs.
-pub(super) fn resolve_above(app: &App, args: &ConfigArgs, asked: Vec<(String, Value)>) -> Result<Settings> {
-    let roles = roles(app);
+pub(super) fn resolve_above(
+    app: &App,
+    args: &ConfigArgs,
+    asked: Vec<(String, Value)>,
+    roles: &Roles,
+) -> Result<Settings> {
     let lists = |key: &str| roles.of(key.trim()) == Role::Rows;
     let listed = |assignment: &String| assignment.split_once('=').is_some_and(|(key, _)| lists(key));
     let lists: Vec<String> = assignments(args).into_iter().filter(listed).collect();
