@@ -178,7 +178,7 @@ impl State {
         }
         match taken {
             Some(bytes) => words += &format!("; {} MiB in earlier runs", bytes >> 20),
-            None if *predicted > 0 => words += &format!(", {} MiB", predicted >> 20),
+            None if *predicted > 0 => words += &format!(", with {} MiB of memory", predicted >> 20),
             None => {}
         }
         words
