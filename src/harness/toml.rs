@@ -18,12 +18,13 @@ pub struct Leaf {
 
 /// All keys of `text` in their order there; or the line and the reason why it is not TOML.
 pub fn leaves(text: &str) -> Result<Vec<Leaf>, (usize, String)> {
+    let source = Source::new(text);
     let document = toml_edit::Document::parse(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| line_of(text, span.start));
+        let line = error.span().map_or(1, |span| source.line_of(span.start));
         (line, error.message().lines().collect::<Vec<_>>().join(", "))
     })?;
     let mut leaves = Vec::new();
-    flatten("", document.as_item(), 1, text, &mut leaves);
+    source.flatten("", document.as_item(), 1, &mut leaves);
     leaves.sort_by_key(|leaf| leaf.line); // dotted keys and reopened tables come out of order
     Ok(leaves)
 }
@@ -34,44 +35,59 @@ pub fn value(text: &str) -> Value {
     parsed.map_or_else(|_| Value::from(text), |value| json(&value))
 }
 
-/// Tables, inline or not, become dotted keys, so that a layer may set one of their keys. An empty one stays a leaf, so
-/// that a misspelt heading is noticed.
-fn flatten(prefix: &str, item: &Item, line: usize, text: &str, leaves: &mut Vec<Leaf>) {
-    match item.as_table_like() {
-        Some(table) if prefix.is_empty() || !table.is_empty() => {
-            for (name, _) in table.iter() {
-                let (key, item) = table.get_key_value(name).expect("iterated keys exist");
-                let line = key.span().map_or(line, |span| line_of(text, span.start));
-                let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
-                flatten(&path, item, line, text, leaves);
-            }
-        }
-        Some(_) => leaves.push(leaf(prefix, Value::Object(serde_json::Map::new()), line, text, item)),
-        None => leaves.push(leaf(prefix, json_item(item), line, text, item)),
+/// A text and its lines.
+struct Source<'a> {
+    text: &'a str,
+    lines: Vec<&'a str>,
+    /// Where each line begins.
+    starts: Vec<usize>,
+}
+
+impl<'a> Source<'a> {
+    fn new(text: &'a str) -> Self {
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Self { text, lines: text.lines().map(str::trim).collect(), starts: [0].into_iter().chain(breaks).collect() }
     }
-}
 
-fn leaf(key: &str, value: Value, line: usize, text: &str, item: &Item) -> Leaf {
-    Leaf { key: key.to_owned(), value, line, doc: comment_above(text, line), remark: remark(item, text) }
-}
+    /// The line of a byte, counted from 1.
+    fn line_of(&self, offset: usize) -> usize {
+        self.starts.partition_point(|&start| start <= offset)
+    }
 
-/// What stands behind a value, up to the end of its line.
-fn remark(item: &Item, text: &str) -> String {
-    let end = item.as_value().and_then(|value| value.span()).map_or(text.len(), |span| span.end);
-    let rest = text[end..].lines().next().unwrap_or_default().trim();
-    rest.strip_prefix('#').unwrap_or_default().trim().to_owned()
-}
+    /// Tables, inline or not, become dotted keys, so that a layer may set one of their keys. An empty one stays a leaf,
+    /// so that a misspelt heading is noticed.
+    fn flatten(&self, prefix: &str, item: &Item, line: usize, leaves: &mut Vec<Leaf>) {
+        match item.as_table_like() {
+            Some(table) if prefix.is_empty() || !table.is_empty() => {
+                for (name, _) in table.iter() {
+                    let (key, item) = table.get_key_value(name).expect("iterated keys exist");
+                    let line = key.span().map_or(line, |span| self.line_of(span.start));
+                    let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
+                    self.flatten(&path, item, line, leaves);
+                }
+            }
+            Some(_) => leaves.push(self.leaf(prefix, Value::Object(serde_json::Map::new()), line, item)),
+            None => leaves.push(self.leaf(prefix, json_item(item), line, item)),
+        }
+    }
 
-fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.as_bytes()[..offset.min(text.len())].iter().filter(|&&byte| byte == b'\n').count()
-}
+    fn leaf(&self, key: &str, value: Value, line: usize, item: &Item) -> Leaf {
+        Leaf { key: key.to_owned(), value, line, doc: self.comment_above(line), remark: self.remark(item) }
+    }
 
-fn comment_above(text: &str, line: usize) -> String {
-    let lines: Vec<&str> = text.lines().take(line - 1).map(str::trim).collect();
-    let comment = lines.iter().rev().take_while(|line| line.starts_with('#'));
-    let mut comment: Vec<&str> = comment.map(|line| line.trim_start_matches('#').trim()).collect();
-    comment.reverse();
-    comment.join("\n")
+    fn comment_above(&self, line: usize) -> String {
+        let above = self.lines[..line - 1].iter().rev().take_while(|line| line.starts_with('#'));
+        let mut comment: Vec<&str> = above.map(|line| line.trim_start_matches('#').trim()).collect();
+        comment.reverse();
+        comment.join("\n")
+    }
+
+    /// What stands behind a value, up to the end of its line.
+    fn remark(&self, item: &Item) -> String {
+        let end = item.as_value().and_then(toml_edit::Value::span).map_or(self.text.len(), |span| span.end);
+        let rest = self.text[end..].lines().next().unwrap_or_default().trim();
+        rest.strip_prefix('#').unwrap_or_default().trim().to_owned()
+    }
 }
 
 fn json_item(item: &Item) -> Value {
