@@ -99,14 +99,11 @@ fn decisive(tokens: Vec<Token>, imports: &mut Vec<Import>) -> Vec<Token> {
     let mut at = 0;
     while at < tokens.len() {
         if let Some((attribute, end)) = attribute(&tokens, at) {
-            if is_test(attribute) {
-                at = item_end(&tokens, end);
-            } else if decides_nothing(attribute) {
-                at = end;
-            } else {
+            let is_test = is_test(attribute);
+            if !is_test && !decides_nothing(attribute) {
                 kept.extend(tokens[at..end].iter().cloned());
-                at = end;
             }
+            at = if is_test { item_end(&tokens, end) } else { end };
             continue;
         }
         match &tokens[at] {

@@ -389,17 +389,10 @@ fn imported(src: &Path, module: &str) -> BTreeSet<String> {
 fn missing(stage: &Stage, apart: &Apart) -> BTreeSet<String> {
     let roots: Vec<&str> = stage.description.code.roots.iter().map(String::as_str).collect();
     let parts = Graph::of_program().code(&roots, &APART).parts;
-    let decides = |module: &&String| {
-        let covers = |entry: &&str| match entry.strip_suffix("::*") {
-            Some(above) => module.starts_with(above),
-            None => entry == module,
-        };
-        apart.but.contains(&module.as_str()) || !apart.modules.iter().any(covers)
-    };
     let modules =
         parts.keys().filter(|name| !name.contains(' ') && !["rustc", "rustflags", "target"].contains(&name.as_str()));
     let reached = modules.flat_map(|module| imported(&root().join("src"), module)).collect::<BTreeSet<_>>();
-    reached.iter().filter(decides).filter(|module| !parts.contains_key(*module)).cloned().collect()
+    reached.into_iter().filter(|module| !apart.has(module) && !parts.contains_key(module)).collect()
 }
 
 #[test]

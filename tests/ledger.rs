@@ -378,7 +378,7 @@ fn a_budget_starts_only_what_fits() {
     project.run_within(false, Some(2000.0)).unwrap();
     assert_eq!(project.statuses(), [Status::Completed; 2]);
     let stage = &project.records()[0].stages[0];
-    assert_eq!((stage.reckoned, stage.computed), (1000.0, true));
+    assert_eq!((stage.predicted, stage.computed), (1000.0, true));
     // It took far less than was predicted, and so will it the next time: the stage is counted once.
     let (cache, records) = (Cache::open(project.folder.path().join("none")), project.records());
     let cells = project.count.cells(&resolve(layers()).unwrap().settings).unwrap();

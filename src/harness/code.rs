@@ -105,7 +105,8 @@ impl Graph {
 }
 
 impl Apart {
-    fn has(&self, module: &str) -> bool {
+    /// Whether a module is apart.
+    pub fn has(&self, module: &str) -> bool {
         let covers = |entry: &&str| match entry.strip_suffix("::*") {
             Some(above) => module.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")),
             None => *entry == module,

@@ -1,5 +1,5 @@
-//! How long what is missing will take: what the stages cost by their makers' reckoning, set right by what such stages took
-//! in earlier runs.
+//! How long what is missing will take: the predicted costs of its stages, corrected by what such stages took in earlier
+//! runs.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -10,11 +10,11 @@ use crate::harness::provenance::Compute;
 use crate::harness::record::Record;
 use crate::harness::stage::Stage;
 
-/// Reckons the time of cells. A stage that several cells need counts once.
+/// Estimates the time of cells. A stage that several cells need counts once.
 #[derive(Clone)]
 pub struct Estimate<'a> {
     cache: &'a Cache,
-    /// What was measured over what was reckoned, by the stage's name.
+    /// Measured over predicted seconds, by the stage's name.
     rates: HashMap<String, f64>,
     counted: HashSet<String>,
     /// Whether what is in the cache is computed all the same.
@@ -22,18 +22,18 @@ pub struct Estimate<'a> {
 }
 
 impl<'a> Estimate<'a> {
-    /// Learns from the profile's runs that were computed alike, on a processor of the same name; without any the
-    /// reckoning stands, which is truer than what other networks and sets took.
+    /// Learns from the profile's runs on the same processor, instruction set and precision. Without any, predictions are
+    /// used as they are: they are closer than what other networks and sets took.
     pub fn new(records: &[Record], profile: &str, cpu: &str, cache: &'a Cache, compute: &Compute) -> Self {
         let mut sums: HashMap<&str, (f64, f64)> = HashMap::new();
         let of_profile = records.iter().filter(|record| record.profile == profile);
         let alike = of_profile.filter(|record| record.compute == *compute && record.host.cpu == cpu);
-        for stage in alike.flat_map(|record| &record.stages).filter(|stage| stage.computed && stage.reckoned > 0.0) {
-            let (measured, reckoned) = sums.entry(&stage.name).or_default();
-            (*measured, *reckoned) = (*measured + stage.seconds, *reckoned + stage.reckoned);
+        for stage in alike.flat_map(|record| &record.stages).filter(|stage| stage.computed && stage.predicted > 0.0) {
+            let (measured, predicted) = sums.entry(&stage.name).or_default();
+            (*measured, *predicted) = (*measured + stage.seconds, *predicted + stage.predicted);
         }
         let rates =
-            sums.into_iter().map(|(name, (measured, reckoned))| (name.to_owned(), measured / reckoned)).collect();
+            sums.into_iter().map(|(name, (measured, predicted))| (name.to_owned(), measured / predicted)).collect();
         Self { cache, rates, counted: HashSet::new(), again: false }
     }
 

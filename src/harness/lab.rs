@@ -60,7 +60,7 @@ impl<'a> Lab<'a> {
             name: name.to_owned(),
             key: key.to_owned(),
             computed,
-            reckoned: stage.description.cost.seconds,
+            predicted: stage.description.cost.seconds,
             from: (!computed).then_some(manifest.run),
             seconds: manifest.seconds,
             files: manifest.files.clone(),

@@ -83,9 +83,9 @@ pub struct StageUse {
     /// What computing it took, whoever did.
     #[serde(default)]
     pub seconds: f64,
-    /// What it was reckoned to take on the machine that reckonings are made for; 0 where nobody reckoned.
-    #[serde(default)]
-    pub reckoned: f64,
+    /// Predicted seconds, before earlier runs correct them; 0 where there was no prediction.
+    #[serde(default, rename = "reckoned")]
+    pub predicted: f64,
     #[serde(default)]
     pub files: Vec<FileHash>,
 }

@@ -76,7 +76,10 @@ impl Metric {
 pub fn merged(columns: &[Arc<dyn Measure>]) -> Vec<Metric> {
     let mut all: Vec<Metric> = Vec::new();
     for metrics in columns.iter().map(|column| column.metrics()) {
-        for (at, metric) in metrics.iter().enumerate().filter(|(_, metric)| !all.contains(metric)).collect::<Vec<_>>() {
+        for (at, metric) in metrics.iter().enumerate() {
+            if all.contains(metric) {
+                continue;
+            }
             let later = metrics[at + 1..].iter().filter_map(|later| all.iter().position(|other| other == later));
             let place = later.min().unwrap_or(all.len());
             all.insert(place, *metric);

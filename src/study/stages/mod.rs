@@ -1,5 +1,5 @@
-//! The stages that cells of several tables are built of, a file each: its inputs, its work, its files, and what they say.
-//! A stage is computed once for everything that determines it. This file only puts stages together.
+//! The stages that cells of several tables are built of, a file each: its inputs, its work, its files. What the files say
+//! is in `readings`. A stage is computed once for everything that determines it. This file only puts stages together.
 
 pub(super) mod course;
 mod encoder;
@@ -24,7 +24,6 @@ use crate::data::catalog::Catalog;
 use crate::data::pairs::Kind;
 use crate::data::world::Nuisance;
 use crate::error::{Error, Result};
-use crate::harness::code::Code;
 use crate::harness::provenance::Compute;
 use crate::harness::stage::{Cost, Description, Stage};
 use crate::kernels::cpu;
@@ -84,8 +83,7 @@ impl Context {
         cost: Cost,
     ) -> Description {
         let after = after.iter().map(|&stage| stage.clone()).collect();
-        let code: Code = code(roots);
-        Description { name, inputs, after, code, compute: self.compute.clone(), cost, timed: &[] }
+        Description { name, inputs, after, code: code(roots), compute: self.compute.clone(), cost, timed: &[] }
     }
 }
 
