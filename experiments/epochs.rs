@@ -40,6 +40,7 @@ fn sheet(settings: &Settings, Own { values }: &Own) -> Sheet {
         lines.extend(both);
     }
     let mut sheet = Sheet::new(&simclr, &settings.evaluation.sets, lines);
+    settings.evaluation.sets.first().into_iter().for_each(|set| sheet.follow(set));
     sheet.about_rows = "The learning rate's course has the length of each training.".into();
     if let Some((epochs, [ap, sp])) = lengths.into_iter().max_by_key(|length| length.0) {
         let (of_paper, column, of_ap, of_sp, gain) = PAPER;

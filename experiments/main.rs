@@ -2,6 +2,8 @@
 
 mod epochs;
 mod invariance;
+mod legibility;
+mod pairing;
 mod positives;
 mod samples;
 mod tiny_imagenet;
@@ -25,6 +27,8 @@ const EXPERIMENTS: &[&dyn Experiment<Settings>] = &[
     &samples::TABLE,
     &invariance::TABLE,
     &positives::TABLE,
+    &pairing::TABLE,
+    &legibility::TABLE,
 ];
 
 const PROFILES: &[Profile] = &[

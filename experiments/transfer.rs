@@ -26,7 +26,7 @@ pub const TABLE: Evaluations = Evaluations {
 };
 
 fn sheet(settings: &Settings, (): &()) -> Sheet {
-    let mut lines = vec![Line::pixels(settings), Line::random(settings)];
+    let mut lines = vec![Line::pixels(settings), Line::random(settings), Line::supervised(settings)];
     lines.extend(settings.transfer.methods.iter().flat_map(|&method| both_pairs(&settings.of(method), None)));
     let mut sheet = Sheet::new(settings, &settings.evaluation.sets, lines);
     for (column, ap, sp, _) in PAPER {

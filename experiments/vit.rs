@@ -6,7 +6,7 @@ use sempair::error::Result;
 use sempair::methods::Name;
 use sempair::models::{Encoder, Stem};
 use sempair::optim::Recipe;
-use sempair::study::settings::{OwnSettings, Settings, positive};
+use sempair::study::settings::{OwnSettings, Settings};
 use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
 use serde::Deserialize;
 
@@ -21,15 +21,12 @@ pub struct Own {
     encoder: Encoder,
     /// Its stem.
     stem: Stem,
-    /// Passes over the pairs.
-    epochs: usize,
     /// How DINO trains it.
     recipe: Recipe,
 }
 
 impl OwnSettings for Own {
     fn check(&self, id: &str, settings: &Settings) -> Result<()> {
-        positive(&format!("{id}.epochs"), self.epochs as u64)?;
         self.recipe.validate(id)?;
         on_transformer(settings, self).model.check(id)
     }
@@ -43,7 +40,6 @@ pub const TABLE: Evaluations<Own> =
 fn on_transformer(settings: &Settings, own: &Own) -> Settings {
     let mut settings = settings.of(Name::Dino);
     (settings.model.encoder, settings.model.stem) = (own.encoder, own.stem);
-    settings.pretrain.epochs = own.epochs;
     settings.methods.dino.recipe = own.recipe.clone();
     settings
 }

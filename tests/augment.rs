@@ -414,7 +414,7 @@ fn batches(shift: u32, pipeline: Pipeline) -> Batches {
     let labels = (0..count).map(|i| i % 2).collect();
     let set = ImageSet::new("toy/train", 5, vec!["a".into(), "b".into()], labels, pixels);
     let pairs = (0..count).map(|i| (i, (i + shift) % count)).collect();
-    Batches::new(Arc::new(Source { set, pairs }), Arc::new(pipeline), 4, 11).unwrap()
+    Batches::new(Arc::new(Source { set, seconds: None, pairs }), Arc::new(pipeline), 4, 11).unwrap()
 }
 
 /// Views that are resized images.
@@ -507,7 +507,7 @@ fn an_epoch_shows_no_pair_twice_and_an_augmented_pair_is_one_image_seen_twice() 
 fn too_few_pairs_are_an_error_with_the_numbers() {
     let set = ImageSet::new("toy/train", 1, vec!["a".into()], vec![0], vec![0; 3]);
     let make = |pairs: Vec<(u32, u32)>, batch| {
-        let source = Arc::new(Source { set: set.clone(), pairs });
+        let source = Arc::new(Source { set: set.clone(), seconds: None, pairs });
         Batches::new(source, Arc::new(pipeline(1)), batch, 0).map(drop).unwrap_err().to_string()
     };
     let message = make(vec![(0, 0); 3], 4);
@@ -545,4 +545,41 @@ fn throughput_counts_each_round() {
     let rounds = augment::throughput(8, 3);
     assert_eq!(rounds.len(), 3);
     assert!(rounds.iter().all(|&views| views > 0.0 && views.is_finite()));
+}
+
+#[test]
+fn a_stored_image_is_the_view_as_bytes() {
+    let by = Augmentation { grayscale: 1.0, flip: 1.0, ..Augmentation::none() };
+    let pixels: Vec<u8> = (0..75).map(|i| (i * i / 5 + i) as u8).collect();
+    let identity = Normalization { mean: [0.0; 3], std: [1.0; 3] };
+    let pipeline = Pipeline::new(Views { first: by.clone(), second: by.clone() }, identity, 5);
+    let (mut view, mut bytes) = (vec![0.0; 75], vec![0; 75]);
+    pipeline.view(&pixels, 5, 0, Key::root(3), &mut view);
+    augment::transformed(&pixels, 5, &by, Key::root(3), &mut bytes);
+    for (byte, value) in bytes.iter().zip(&view) {
+        assert!((f32::from(*byte) - 255.0 * value).abs() <= 0.5, "{byte} for {value}");
+    }
+    assert_ne!(bytes, pixels);
+}
+
+#[test]
+fn second_images_may_come_from_a_set_of_their_own() {
+    let set = |step: u8, size: usize| {
+        let pixels = (0..4 * size * size * 3).map(|i| (i as u8).wrapping_mul(step)).collect();
+        ImageSet::new("toy/train", size, vec!["a".into()], vec![0; 4], pixels)
+    };
+    let batches = |seconds: Option<ImageSet>, pairs: Vec<(u32, u32)>| {
+        let source = Source { set: set(3, 5), seconds, pairs };
+        Batches::new(Arc::new(source), Arc::new(plainly(5, Small::None)), 2, 7)
+    };
+    let (own, pairs) = (set(7, 5), vec![(3, 0), (1, 1)]);
+    let batch = batches(Some(own.clone()), pairs.clone()).unwrap().epoch(0, 0).next().unwrap();
+    let views: Vec<&[f32]> = batch.views.chunks(75).collect();
+    for (place, &pair) in batch.chosen.iter().enumerate() {
+        let (first, second) = pairs[pair as usize];
+        assert_eq!(views[place], resized(set(3, 5).image(first as usize), 5, 5));
+        assert_eq!(views[2 + place], resized(own.image(second as usize), 5, 5));
+    }
+    assert!(batches(Some(own), vec![(0, 4), (1, 1)]).is_err(), "there is no fifth image");
+    assert!(batches(Some(set(7, 6)), pairs).unwrap_err().what().contains("5x5 pixels, and second ones 6x6"));
 }

@@ -502,7 +502,7 @@ fn the_closed_form_of_nt_xent_agrees_with_its_definition() {
 fn a_network_learns_its_batch_through_the_tape() {
     let spec = ModelSpec { encoder: Encoder::ResnetSmall, stem: Stem::Half, image: 32, drop_path: 0.0 };
     for rule in [Rule::Sgd, Rule::Lars, Rule::Adamw] {
-        let recipe = Recipe { rule, learning_rate: 0.0, weight_decay: [1e-4; 2], clip: 0.0 };
+        let recipe = Recipe { epochs: 1, rule, learning_rate: 0.0, weight_decay: [1e-4; 2], clip: 0.0 };
         let (temperature, head) = (0.5, Size::Paper);
         let method = Method::Simclr(simclr::Settings {
             temperature,
@@ -512,8 +512,9 @@ fn a_network_learns_its_batch_through_the_tape() {
             recipe,
         });
         let (initialisation, draws) = (Key::root(1), Key::root(1));
-        let mut learner =
-            method.start(&Start { spec, device: F32, initialisation, draws, pairs: 4, batch: 4 }).unwrap();
+        let mut learner = method
+            .start(&Start { spec, device: F32, initialisation, draws, pairs: 4, categories: 4, batch: 4 })
+            .unwrap();
         let rate = if rule == Rule::Adamw { 2e-3 } else { 0.05 };
         let pace = Pace { rate, peak_rate: rate, weight_decay: 1e-4 };
         let mut optimizer = Optimizer::new(

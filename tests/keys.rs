@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use sempair::data::import::{Options, import};
-use sempair::data::pairs::Kind;
+use sempair::data::pairs::{Kind, Making};
 use sempair::data::world::Nuisance;
 use sempair::harness::code::Apart;
 use sempair::harness::code::Graph;
@@ -37,6 +37,8 @@ fn kinds() -> Vec<(&'static str, Arc<Stage>)> {
     import_photos(folder.path());
     let mut vit = simclr.of(Name::Dino);
     (vit.model.encoder, vit.model.stem) = (Encoder::VitMini, Stem::Patch8);
+    let mut stored = simclr.clone();
+    stored.pairs.augmented = Making::Stored;
     let context = Context::new(&simclr);
     let training = |settings: &Settings, kind| stages::training(&context, settings, kind, 0).unwrap();
     let by_neighbours = training(&simclr, Kind::Neighbours);
@@ -60,6 +62,8 @@ fn kinds() -> Vec<(&'static str, Arc<Stage>)> {
         ("factors", probe.factors.unwrap()),
         ("photos", evaluation(mapping(Representation::Random), "photos").extraction.stage),
         ("edited", invariance(mapping(Representation::Random), "photos")),
+        ("stored", training(&stored, Kind::Augmented).stage.description.after[0].clone()),
+        ("on_stored", training(&stored, Kind::Augmented).stage),
         ("import", stages::import_weights(&context, &simclr, &folder.path().join("photos/cat/0.png")).unwrap()),
     ]
 }
@@ -83,19 +87,24 @@ fn import_photos(folder: &Path) {
     import(&folder.join("photos"), &options, &folder.join("sets"), &|_, _| {}).unwrap();
 }
 
-const ALL: &str =
-    "simclr byol vit neighbours pixels random features probe invariance course factors photos edited import";
+const ALL: &str = "simclr byol vit neighbours pixels random features probe invariance course factors photos edited stored \
+                   on_stored import";
 /// All that trains or evaluates.
-const EVALUATIONS: &str = "simclr byol vit neighbours pixels random features probe invariance course photos edited";
+const EVALUATIONS: &str =
+    "simclr byol vit neighbours pixels random features probe invariance course photos edited on_stored";
 /// All that has to do with an encoder.
-const NETWORKS: &str = "simclr byol vit neighbours random features probe invariance course photos edited import";
+const NETWORKS: &str =
+    "simclr byol vit neighbours random features probe invariance course photos edited on_stored import";
 /// All that evaluates an encoder.
 const ENCODERS: &str = "neighbours random features probe invariance course photos edited";
-const TRAININGS: &str = "simclr byol vit neighbours features probe invariance course";
+const TRAININGS: &str = "simclr byol vit neighbours features probe invariance course on_stored";
 /// All that comes of a SimCLR training.
-const OF_SIMCLR: &str = "simclr neighbours features probe invariance course";
+const OF_SIMCLR: &str = "simclr neighbours features probe invariance course on_stored";
 /// All that is rendered. `edited` has the names of the nuisance factors from there.
-const RENDERED: &str = "simclr byol vit neighbours pixels random features probe invariance course factors edited";
+const RENDERED: &str =
+    "simclr byol vit neighbours pixels random features probe invariance course factors edited stored on_stored";
+/// All that chooses pairs.
+const PAIRED: &str = "simclr byol vit neighbours features probe invariance course factors stored on_stored";
 /// All that fits a probe.
 const PROBES: &str = "probe invariance course edited";
 const NOTHING: &str = "";
@@ -115,23 +124,26 @@ const MOVES: &[(&str, &str)] = &[
     ("nn/transformer.rs", "vit"),
     ("models/network.rs", NETWORKS),
     ("models/spec.rs", NOTHING),
-    ("models/resnet.rs", "simclr byol neighbours random features probe invariance course photos edited import"),
+    (
+        "models/resnet.rs",
+        "simclr byol neighbours random features probe invariance course photos edited on_stored import",
+    ),
     ("models/vit.rs", "vit"),
     ("optim/mod.rs", NETWORKS),
     (
         "data/augment/crop.rs",
-        "simclr byol vit neighbours pixels random features probe invariance course photos edited import",
+        "simclr byol vit neighbours pixels random features probe invariance course photos edited stored on_stored import",
     ),
     ("data/batches.rs", TRAININGS),
-    ("data/pairs.rs", "simclr byol vit neighbours features probe invariance course factors"),
-    ("data/pairs/choice.rs", "simclr byol vit neighbours features probe invariance course factors"),
-    ("data/pairs/manifest.rs", "simclr byol vit neighbours features probe invariance course factors"),
+    ("data/pairs.rs", PAIRED),
+    ("data/pairs/choice.rs", PAIRED),
+    ("data/pairs/manifest.rs", PAIRED),
     ("data/world/scene.rs", RENDERED),
     ("data/world/edits.rs", "invariance edited"),
-    ("data/store.rs", "photos edited"),
-    ("data/store/write.rs", NOTHING),
+    ("data/store.rs", "photos edited stored on_stored"),
+    ("data/store/write.rs", "stored on_stored"),
     ("data/import/tiny.rs", NOTHING),
-    ("data/preview.rs", NOTHING),
+    ("data/preview.rs", "stored on_stored"),
     ("data/catalog.rs", NOTHING),
     ("methods/mod.rs", NOTHING),
     ("methods/learner.rs", TRAININGS),
@@ -140,9 +152,10 @@ const MOVES: &[(&str, &str)] = &[
     ("methods/byol.rs", "byol"),
     ("methods/target.rs", "byol vit"),
     ("methods/swav.rs", NOTHING),
+    ("methods/supervised.rs", NOTHING),
     ("eval/probe.rs", PROBES),
-    ("eval/knn.rs", "simclr byol vit neighbours features probe invariance course edited import"),
-    ("eval/health.rs", "simclr byol vit neighbours features probe invariance course import"),
+    ("eval/knn.rs", "simclr byol vit neighbours features probe invariance course edited on_stored import"),
+    ("eval/health.rs", "simclr byol vit neighbours features probe invariance course on_stored import"),
     ("eval/invariance.rs", "invariance edited"),
     ("harness/runner.rs", NOTHING),
     ("harness/cache.rs", NOTHING),
@@ -154,7 +167,7 @@ const MOVES: &[(&str, &str)] = &[
     ("train/checkpoint.rs", TRAININGS),
     (
         "train/tensors.rs",
-        "simclr byol vit neighbours pixels random features probe invariance course photos edited import",
+        "simclr byol vit neighbours pixels random features probe invariance course photos edited stored on_stored import",
     ),
     ("train/weights.rs", NETWORKS),
     ("train/features.rs", ENCODERS),
@@ -179,6 +192,7 @@ const MOVES: &[(&str, &str)] = &[
     ("study/stages/course.rs", "course"),
     ("study/stages/invariance.rs", "invariance edited"),
     ("study/stages/neighbours.rs", "neighbours"),
+    ("study/stages/augmented.rs", "stored on_stored"),
     ("study/stages/factors.rs", "factors"),
     ("study/stages/import_weights.rs", "import"),
     ("report/claims.rs", NOTHING),
@@ -257,7 +271,7 @@ fn an_edit_moves_the_keys_of_the_stages_that_it_decides() {
 fn what_is_read_from_stages_moves_cells_and_no_stage() {
     let settings = settings();
     let context = Context::new(&settings);
-    let code = |line| OnSet("synth-10".into()).cell(&line, 0, &context).unwrap().unwrap().code;
+    let code = |line| OnSet::new("synth-10").cell(&line, 0, &context).unwrap().unwrap().code;
     let codes = [code(Line::pixels(&settings)), code(Line::pretrained(settings.clone(), Kind::Semantic))];
     let folder = tempfile::tempdir().unwrap();
     copy(&root().join("src"), folder.path());

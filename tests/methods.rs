@@ -5,6 +5,7 @@ mod barlow_twins;
 mod byol;
 mod dino;
 mod simsiam;
+mod supervised;
 mod swav;
 mod vicreg;
 

@@ -47,6 +47,7 @@ impl Training {
                 initialisation: Key::root(1),
                 draws: Key::root(2),
                 pairs: PAIRS,
+                categories: PAIRS,
                 batch: BATCH,
             })
             .unwrap();

@@ -292,10 +292,22 @@ proptest! {
     fn any_world_renders_any_instance(
         size in 8_usize..=96,
         [habit, background_habit, clutter, occlusion, illumination] in prop::array::uniform5(0.0_f32..=1.0),
+        [surface_contrast, background_contrast, separation] in prop::array::uniform3(0.0_f32..=1.0),
         [category, instance] in prop::array::uniform2(any::<u32>()),
         seed in any::<u64>(),
     ) {
-        let world = World { size, habit, background_habit, clutter, occlusion, illumination, seed };
+        let world = World {
+            size,
+            habit,
+            background_habit,
+            surface_contrast,
+            background_contrast,
+            separation,
+            clutter,
+            occlusion,
+            illumination,
+            seed,
+        };
         prop_assert!(world.check().is_ok());
         let (pixels, factors) = render(&world, category, instance);
         prop_assert!(factors.area > 0.03, "{:?}", factors);

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use crate::data::augment::{Augmentation, Normalization, Pipeline, Views, plain};
+use crate::data::augment::{Augmentation, Normalization, Pipeline, Views, plain, transformed};
 use crate::data::catalog::SYNTH;
 use crate::data::image_set::ImageSet;
 use crate::data::import::{Options, import};
-use crate::data::pairs::{Kind, Pair, PairList, PairSettings};
+use crate::data::pairs::{Kind, Making, Pair, PairList, PairSettings};
 use crate::data::preview::{contact_sheet, write_png};
 use crate::data::store;
 use crate::data::world::EVALUATION_SETS;
@@ -113,9 +113,9 @@ pub(super) fn run(app: &App, command: DataCommand, quiet: bool) -> Result<ExitCo
         DataCommand::List { config, json } => list(&setup::resolve(app, &config)?.settings, json),
         DataCommand::Verify { names, config, json } => verify(&setup::resolve(app, &config)?.settings, names, json),
         DataCommand::Pairs { from, categories, per_category, seed, reuse, config, json } => {
-            let choice =
-                PairSettings { from, categories, per_category, seed, reuse, list: String::new(), false_share: 0.0 };
-            pairs(&setup::resolve(app, &config)?.settings, &choice, json)
+            let settings = setup::resolve(app, &config)?.settings;
+            let all = PairSettings { list: String::new(), false_share: 0.0, ..settings.pairs.clone() };
+            pairs(&settings, &PairSettings { from, categories, per_category, seed, reuse, ..all }, json)
         }
         DataCommand::Preview { set, rows, file, config } => {
             preview(&setup::resolve(app, &config)?.settings, &set, rows, file)
@@ -252,6 +252,18 @@ fn preview(settings: &Settings, name: &str, rows: usize, file: Option<PathBuf>) 
     let key = Key::root(0).split("preview");
     let row = |pair: &Pair| {
         let mut shown = Vec::new();
+        if settings.pairs.augmented == Making::Stored {
+            let mut made = vec![0; set.size * set.size * 3];
+            let by = &settings.pairs.stored;
+            transformed(
+                set.image(pair.first as usize),
+                set.size,
+                by,
+                key.split("stored").at(pair.first.into()),
+                &mut made,
+            );
+            shown.push((set.size, made));
+        }
         for (index, pipeline) in [pair.first, pair.second].into_iter().zip(&pipelines) {
             let image = set.image(index as usize);
             let mut view = vec![0.0; size * size * 3];
@@ -287,6 +299,7 @@ fn pairs_to_show(settings: &Settings, name: &str, rows: usize) -> Result<(ImageS
         reuse: false,
         list: String::new(),
         false_share: 0.0,
+        ..settings.pairs.clone()
     };
     catalog.pairs(&choice)?.open()
 }

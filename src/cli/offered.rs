@@ -281,15 +281,24 @@ mod tests {
     #[test]
     fn a_table_has_what_any_of_its_runs_was_asked_for() {
         let runs = [
-            run("1", &[("samples.values", json!([16])), ("pretrain.epochs", json!(8)), ("vit.epochs", json!(3))]),
-            run("2", &[("samples.values", json!([8, 16])), ("pretrain.epochs", json!(8)), ("vit.epochs", json!(4))]),
-            run("3", &[("samples.values", json!([16])), ("pretrain.epochs", json!(8)), ("vit.epochs", json!(3))]),
+            run(
+                "1",
+                &[("samples.values", json!([16])), ("pretrain.epochs", json!(8)), ("vit.recipe.epochs", json!(3))],
+            ),
+            run(
+                "2",
+                &[("samples.values", json!([8, 16])), ("pretrain.epochs", json!(8)), ("vit.recipe.epochs", json!(4))],
+            ),
+            run(
+                "3",
+                &[("samples.values", json!([16])), ("pretrain.epochs", json!(8)), ("vit.recipe.epochs", json!(3))],
+            ),
         ];
         let roles = Roles::of_defaults("samples.values = [1] # chooses rows or columns");
         let asked = asked(&runs, &roles);
         let value = |key: &str| asked.iter().find(|(of, _)| of == key).map(|(_, value)| value.clone());
         assert_eq!(value("samples.values"), Some(json!([16, 8])));
-        assert_eq!(value("vit.epochs"), Some(json!(3)), "the newest run's, where they differ");
+        assert_eq!(value("vit.recipe.epochs"), Some(json!(3)), "the newest run's, where they differ");
     }
 
     const DEFAULTS: &str = "how_chosen = '' # decides no result\ndevice = 'a' # decides no result\n\

@@ -42,7 +42,7 @@ pub(super) fn reproduce(
     let (ledger, cache) = (setup::ledger(settings), setup::cache(settings));
     let progress = Progress::stderr(quiet);
     let interrupt = Interrupt::install()?;
-    let plans = runner::plan(&experiments, settings)?;
+    let plans = with_rows(runner::plan(&experiments, settings)?, tables)?;
     say_what_is_missing(&plans, &progress);
     let ran = runner::run(
         plans,
@@ -196,6 +196,16 @@ fn chosen<'a>(app: &App<'a>, tables: &[String]) -> Result<Vec<&'a dyn Experiment
         })
     };
     tables.iter().map(find).collect()
+}
+
+/// The plans without tables that have no rows with these settings. Such a table is an error where it was asked for.
+fn with_rows<'a>(plans: Vec<Plan<'a, Settings>>, asked_for: &[String]) -> Result<Vec<Plan<'a, Settings>>> {
+    let (with, without): (Vec<_>, Vec<_>) = plans.into_iter().partition(|plan| !plan.table.rows.is_empty());
+    match without.iter().map(|plan| plan.experiment.id()).find(|id| asked_for.iter().any(|asked| asked == id)) {
+        Some(id) => Err(Error::new(format!("the table `{id}` has no rows with these settings"))
+            .hint(format!("`sempair config {id}` shows what it is made of; `--profile thorough` has all tables"))),
+        None => Ok(with),
+    }
 }
 
 /// A column without cells is one whose data are not there.

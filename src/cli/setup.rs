@@ -107,7 +107,7 @@ fn assignments(args: &ConfigArgs) -> Vec<String> {
 /// `transfer.methods` of a list, or of all.
 fn methods(list: &str) -> String {
     let ids: Vec<String> = match list {
-        "all" => Name::ALL.iter().map(|name| name.id().to_owned()).collect(),
+        "all" => Name::ALL.iter().filter(|name| name.is_self_supervised()).map(|name| name.id().to_owned()).collect(),
         list => list.split(',').map(|id| id.trim().to_owned()).collect(),
     };
     format!("transfer.methods={ids:?}")

@@ -52,6 +52,8 @@ pub struct Batch {
 pub struct Source {
     /// The images.
     pub set: ImageSet,
+    /// The second images of pairs where they are of a set of their own, of the same size.
+    pub seconds: Option<ImageSet>,
     /// The two images of each pair: (i, i) for an augmented pair.
     pub pairs: Vec<(u32, u32)>,
 }
@@ -63,6 +65,13 @@ pub struct Batches {
     pipeline: Arc<Pipeline>,
     batch_pairs: usize,
     seed: u64,
+}
+
+impl Source {
+    /// The set that second images are from.
+    fn seconds(&self) -> &ImageSet {
+        self.seconds.as_ref().unwrap_or(&self.set)
+    }
 }
 
 impl Batches {
@@ -77,8 +86,16 @@ impl Batches {
             let error = Error::new(format!("{name} has {pairs} pairs, and a batch is {batch_pairs} pairs"));
             return Err(if pairs == 0 { error } else { error.hint(format!("set the batch to 1 to {pairs} pairs")) });
         }
-        if let Some(pair) = source.pairs.iter().find(|pair| pair.0.max(pair.1) as usize >= images) {
+        let seconds = source.seconds();
+        let outside = |pair: &&(u32, u32)| pair.0 as usize >= images || pair.1 as usize >= seconds.len();
+        if let Some(pair) = source.pairs.iter().find(outside) {
             return Err(Error::new(format!("{name} has {images} images, and a pair is {pair:?}")));
+        }
+        if seconds.size != source.set.size {
+            return Err(Error::new(format!(
+                "first images have {0}x{0} pixels, and second ones {1}x{1}",
+                source.set.size, seconds.size
+            )));
         }
         Ok(Self { source, pipeline, batch_pairs, seed })
     }
@@ -86,6 +103,11 @@ impl Batches {
     /// Pairs in all.
     pub fn pairs(&self) -> usize {
         self.source.pairs.len()
+    }
+
+    /// Categories of the set that the pairs are from.
+    pub fn categories(&self) -> usize {
+        self.source.set.classes.len()
     }
 
     /// Batches in an epoch; the pairs that do not fill a last one sit this epoch out.
@@ -125,10 +147,10 @@ impl Batches {
         Batch { mut views, mut crops, .. }: Batch,
         stop: &AtomicBool,
     ) -> Batch {
-        let Source { set, pairs: all } = &*self.source;
+        let (Source { set, pairs: all, .. }, seconds) = (&*self.source, self.source.seconds());
         let pairs = chosen.len();
         let key = Key::root(self.seed).split("augment").at(epoch as u64);
-        let images = |pair: usize| [all[pair].0, all[pair].1].map(|image| set.image(image as usize));
+        let images = |pair: usize| [set.image(all[pair].0 as usize), seconds.image(all[pair].1 as usize)];
         fill(&mut views, 2 * pairs, self.pipeline.floats(), stop, |index, out| {
             let (view, pair) = (index / pairs, chosen[index % pairs]);
             self.pipeline.view(images(pair)[view], set.size, view, key.at(pair as u64).at(view as u64), out);

@@ -16,6 +16,7 @@ use crate::rng::Key;
 
 pub use choice::Chosen;
 pub use choice::List;
+pub use choice::Making;
 pub use choice::PairSettings;
 pub use manifest::read_manifest;
 

@@ -72,6 +72,8 @@ pub struct Start<D: Device> {
     pub draws: Key,
     /// Pairs in the training set.
     pub pairs: usize,
+    /// Categories of the set that they are from.
+    pub categories: usize,
     /// Pairs of a step.
     pub batch: usize,
 }
@@ -85,7 +87,7 @@ pub struct Batch<'a> {
     pub crops: &'a [f32],
     /// The place of each pair in the training set: N.
     pub pairs: &'a [u32],
-    /// The category of each pair, for label-aware variants only: N.
+    /// The category of each pair, for training with labels and for label-aware variants only: N.
     pub categories: &'a [u32],
 }
 

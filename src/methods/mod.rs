@@ -1,4 +1,4 @@
-//! Self-supervised methods, one file each: hyperparameters, heads, the loss as its paper writes it, and what happens in a
+//! Self-supervised methods, and training with labels, one file each: hyperparameters, heads, the loss as its paper writes it, and what happens in a
 //! step.
 //!
 //! Every method has one shape: an encoder, a projector whose results are z (N, P), and a predictor or prototypes on them
@@ -93,6 +93,13 @@ macro_rules! methods {
                 match self { $(Self::$Name(settings) => settings.recipe()),* }
             }
 
+            /// The same with so many passes over the pairs.
+            #[must_use]
+            pub fn for_epochs(mut self, epochs: usize) -> Self {
+                match &mut self { $(Self::$Name(settings) => settings.recipe.epochs = epochs),* }
+                self
+            }
+
             /// The small views that it wants of each pair.
             pub fn crops(&self) -> Crops {
                 match self { $(Self::$Name(settings) => settings.crops()),* }
@@ -131,6 +138,14 @@ methods! {
     pirl Pirl "pirl" "PIRL";
     deepcluster_v2 DeepclusterV2 "deepcluster-v2" "DeepCluster v2";
     barlow_twins BarlowTwins "barlow-twins" "Barlow Twins";
+    supervised Supervised "supervised" "supervised";
+}
+
+impl Name {
+    /// Whether it learns without labels.
+    pub fn is_self_supervised(self) -> bool {
+        self != Self::Supervised
+    }
 }
 
 pub use simclr::{nt_xent, nt_xent_in_closed_form};

@@ -31,6 +31,8 @@ pub enum Rule {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
+    /// Passes over the pairs.
+    pub epochs: usize,
     /// Which optimiser.
     pub rule: Rule,
     /// Peak learning rate for a batch of 256 pairs; scaled in proportion to the batch.
@@ -77,6 +79,9 @@ impl Recipe {
     /// Names the key, its value and the range.
     pub fn validate(&self, key: &str) -> Result<()> {
         let key = format!("{key}.recipe");
+        if self.epochs == 0 {
+            return Err(Error::new(format!("`{key}.epochs` is 0")).hint(format!("`--set {key}.epochs=24`")));
+        }
         within(&key, "learning_rate", self.learning_rate, 0.0..=1e3)?;
         within(&key, "weight_decay[0]", self.weight_decay[0], 0.0..=1e3)?;
         within(&key, "weight_decay[1]", self.weight_decay[1], 0.0..=1e3)?;

@@ -47,7 +47,7 @@ pub(super) fn pretraining(device: Cpu, settings: &Settings, pairs: usize) -> Cos
     let of_step = STEP * slowness(device.precision);
     // DeepCluster sees all pairs once more before it learns.
     let before = if settings.method == Name::DeepclusterV2 { 2.0 * FORWARD * image } else { 0.0 };
-    let epochs = settings.pretrain.epochs as f64;
+    let epochs = settings.epochs() as f64;
     let seconds = epochs * (pairs as f64 * of_pair + (pairs / batch) as f64 * of_step) + pairs as f64 * before;
     // Values, gradients, moments, and a network that follows.
     let method = settings.methods.get(settings.method);
@@ -79,7 +79,7 @@ pub(super) fn probe(model: Option<&ModelSpec>, set: &Extent) -> Cost {
 pub(super) fn course(device: Cpu, settings: &Settings, set: &Extent) -> Cost {
     let model = Some(&settings.model);
     let once = features(device, model, set.train + set.test).then(probe(model, set));
-    Cost { seconds: MOMENTS.min(settings.pretrain.epochs) as f64 * once.seconds, ..once }
+    Cost { seconds: MOMENTS.min(settings.epochs()) as f64 * once.seconds, ..once }
 }
 
 /// So many images of the embedded world.

@@ -16,11 +16,11 @@ use crate::error::{Context, Error, Result};
 use crate::eval::ProbeSettings;
 use crate::harness::config::Group;
 use crate::kernels::cpu::{self, Isa};
-use crate::methods::{Methods, Name};
+use crate::methods::{Method, Methods, Name};
 use crate::models::ModelSpec;
 use crate::optim::{OptimizerSettings, ScheduleSettings};
 use crate::tensor::Precision;
-use crate::train::{PretrainSettings, Pretraining};
+use crate::train::{self, Pretraining};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ pub struct Settings {
     pub method: Name,
     /// The hyperparameters of all methods.
     pub methods: Methods,
-    /// Length and batch of pretraining.
+    /// Batch and length of pretraining.
     pub pretrain: PretrainSettings,
     /// Seconds of training after which a checkpoint is written; a kill loses no more than that.
     pub checkpoint_seconds: f64,
@@ -157,6 +157,18 @@ pub struct Paths {
     pub cache: String,
 }
 
+/// How every method is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PretrainSettings {
+    /// Passes over the pairs; 0 is as many as the method's recipe says.
+    pub epochs: usize,
+    /// Pairs of a step.
+    pub batch: usize,
+    /// Whether the encoder is kept as it is at about ten moments, too.
+    pub snapshots: bool,
+}
+
 /// What every table evaluates on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -180,7 +192,6 @@ impl Settings {
     /// Names the key, its value and what is possible.
     pub fn validate(&self) -> Result<()> {
         positive("seeds", self.seeds)?;
-        positive("pretrain.epochs", self.pretrain.epochs as u64)?;
         if !(0.0..=1.0).contains(&self.pairs.false_share) {
             return Err(Error::new(format!(
                 "`pairs.false_share` is {}; it must lie from 0 to 1",
@@ -192,6 +203,10 @@ impl Settings {
         positive("pairs.categories", self.pairs.categories as u64)?;
         positive("pairs.per_category", self.pairs.per_category as u64)?;
         Name::ALL.iter().try_for_each(|&name| self.methods.get(name).validate())?;
+        if let Some(name) = self.transfer.methods.iter().find(|name| !name.is_self_supervised()) {
+            return Err(Error::new(format!("`transfer.methods` has `{}`, which has no pairs to compare", name.id()))
+                .hint("leave it out: the table `transfer` has it as a baseline"));
+        }
         if self.device == DeviceChoice::Cuda {
             return Err(Error::new("there are no CUDA kernels yet, so `device` cannot be `cuda`")
                 .hint("`--device cpu` runs on the processor, as `--device auto` does"));
@@ -212,6 +227,7 @@ impl Settings {
         }
         self.optimizer.validate("optimizer")?;
         self.normalization.validate("normalization")?;
+        self.pairs.stored.validate("pairs.stored")?;
         self.augment.validate("augment")
     }
 
@@ -219,6 +235,17 @@ impl Settings {
     #[must_use]
     pub fn of(&self, method: Name) -> Self {
         Self { method, ..self.clone() }
+    }
+
+    /// The method with its hyperparameters, for as long as it is to train.
+    fn trained_method(&self) -> Method {
+        let method = self.methods.get(self.method);
+        if self.pretrain.epochs == 0 { method } else { method.for_epochs(self.pretrain.epochs) }
+    }
+
+    /// Passes over the pairs.
+    pub fn epochs(&self) -> usize {
+        self.trained_method().recipe().epochs
     }
 
     /// Where this configuration's datasets come from.
@@ -230,8 +257,8 @@ impl Settings {
     pub fn pretraining(&self, seed: u64) -> Pretraining {
         Pretraining {
             model: self.model,
-            method: self.methods.get(self.method),
-            pretrain: self.pretrain.clone(),
+            method: self.trained_method(),
+            pretrain: train::PretrainSettings { batch: self.pretrain.batch, snapshots: self.pretrain.snapshots },
             optimizer: self.optimizer.clone(),
             schedule: self.schedule.clone(),
             seed,

@@ -25,22 +25,42 @@ pub struct Line {
     pub what: Representation,
     /// What makes it, and what evaluates it.
     pub settings: Settings,
+    /// Whether it is there to be compared with, and no row of the paper's.
+    pub baseline: bool,
 }
 
 impl Line {
     /// Raw pixels.
     pub fn pixels(settings: &Settings) -> Self {
-        Self { row: labels("raw pixels", "none"), what: Representation::Pixels, settings: settings.clone() }
+        Self::baseline("raw pixels", Representation::Pixels, settings.clone())
     }
 
     /// The encoder before its first step.
     pub fn random(settings: &Settings) -> Self {
-        Self { row: labels("random initialisation", "none"), what: Representation::Random, settings: settings.clone() }
+        Self::baseline("random initialisation", Representation::Random, settings.clone())
+    }
+
+    /// The encoder trained with labels, on the images of the semantic pairs.
+    pub fn supervised(settings: &Settings) -> Self {
+        let what = Representation::Pretrained(Kind::Semantic);
+        Self::baseline(Name::Supervised.title(), what, settings.of(Name::Supervised))
+    }
+
+    fn baseline(title: &str, what: Representation, settings: Settings) -> Self {
+        Self { row: labels(title, "none"), what, settings, baseline: true }
     }
 
     /// A pretraining by the settings' method.
     pub fn pretrained(settings: Settings, kind: Kind) -> Self {
-        Self { row: trained(settings.method, kind), what: Representation::Pretrained(kind), settings }
+        let row = trained(settings.method, kind);
+        Self { row, what: Representation::Pretrained(kind), settings, baseline: false }
+    }
+
+    /// With another value of a label.
+    #[must_use]
+    pub fn relabelled(mut self, key: &str, value: &str) -> Self {
+        self.row.iter_mut().filter(|label| label.0 == key).for_each(|label| value.clone_into(&mut label.1));
+        self
     }
 
     /// With one more label.
@@ -48,11 +68,6 @@ impl Line {
     pub fn labelled(mut self, key: &str, value: impl ToString) -> Self {
         self.row.push((key.into(), value.to_string()));
         self
-    }
-
-    /// Whether the row is one that the paper does not have.
-    fn is_baseline(&self) -> bool {
-        !matches!(self.what, Representation::Pretrained(_))
     }
 }
 
@@ -100,7 +115,7 @@ impl Sheet {
         Self {
             settings: settings.clone(),
             lines,
-            measures: sets.iter().map(|set| Arc::new(OnSet(set.clone())) as Arc<dyn Measure>).collect(),
+            measures: sets.iter().map(|set| Arc::new(OnSet::new(set)) as Arc<dyn Measure>).collect(),
             paper: Vec::new(),
             claims: Vec::new(),
             about_columns: String::new(),
@@ -113,6 +128,18 @@ impl Sheet {
     /// Adds a column.
     pub fn measure(&mut self, measure: impl Measure + 'static) {
         self.measures.push(Arc::new(measure));
+    }
+
+    /// Has the accuracy on the first evaluation set recorded along each training, too, not only at its end.
+    pub fn follow(&mut self, set: &str) {
+        for line in &mut self.lines {
+            line.settings.pretrain.snapshots = true;
+        }
+        for measure in &mut self.measures {
+            if measure.column().id == set {
+                *measure = Arc::new(OnSet { set: set.to_owned(), along: true });
+            }
+        }
     }
 
     /// Claims one thing of every column that has the metric.
@@ -135,7 +162,7 @@ impl Sheet {
     }
 
     fn table(self, id: &str, title: &str) -> Table {
-        let rows = |baseline: bool| self.lines.iter().filter(move |line| line.is_baseline() == baseline);
+        let rows = |baseline: bool| self.lines.iter().filter(move |line| line.baseline == baseline);
         let listed = |baseline: bool| rows(baseline).map(|line| line.row.clone()).collect::<Vec<Row>>();
         let there: Vec<Row> = self.lines.iter().map(|line| line.row.clone()).collect();
         let neighbours = Representation::Pretrained(Kind::Neighbours);
@@ -170,7 +197,7 @@ impl Sheet {
         // A set that is not imported leaves its column empty; the report says so. The pairs' sets are needed.
         let context = Context::new(&self.settings);
         let catalog = &context.catalog;
-        for line in self.lines.iter().filter(|line| !line.is_baseline()) {
+        for line in self.lines.iter().filter(|line| !line.baseline) {
             catalog.pairs(&line.settings.pairs)?;
         }
         let mut there = Vec::new();
@@ -185,16 +212,39 @@ impl Sheet {
         }
         let mut cells = Vec::new();
         for line in &self.lines {
+            // A line may have a world of its own.
+            let own = (line.settings.world != self.settings.world).then(|| Context::new(&line.settings));
+            let context = own.as_ref().unwrap_or(&context);
             // Raw pixels do not depend on the seed.
             for seed in 0..if line.what == Representation::Pixels { 1 } else { line.settings.seeds } {
                 for measure in &there {
-                    if let Some(measured) = measure.cell(line, seed, &context)? {
+                    if let Some(measured) = measure.cell(line, seed, context)? {
                         cells.push(Cell::new(line.row.clone(), &measure.column().id, seed, measured));
                     }
                 }
             }
         }
         Ok(cells)
+    }
+
+    /// How long each method is trained, unless a row says otherwise.
+    fn lengths(&self) -> String {
+        let mut lengths: Vec<(usize, Vec<&str>)> = Vec::new();
+        for line in self.lines.iter().filter(|line| matches!(line.what, Representation::Pretrained(_))) {
+            let (method, epochs) = (line.settings.method, self.settings.of(line.settings.method).epochs());
+            match lengths.iter_mut().find(|(length, _)| *length == epochs) {
+                Some((_, titles)) if titles.contains(&method.title()) => {}
+                Some((_, titles)) => titles.push(method.title()),
+                None => lengths.push((epochs, vec![method.title()])),
+            }
+        }
+        match &lengths[..] {
+            [(epochs, _)] => format!("{epochs} epochs"),
+            several => {
+                let each = several.iter().map(|(epochs, titles)| format!("{epochs} epochs of {}", titles.join(", ")));
+                each.collect::<Vec<_>>().join(", ")
+            }
+        }
     }
 
     fn caption(&self) -> String {
@@ -224,11 +274,11 @@ impl Sheet {
         let rows = if self.about_rows.is_empty() { String::new() } else { format!(" {}", self.about_rows) };
         format!(
             "{measured}{rows} Pretraining, unless a row \
-             says otherwise: {} epochs on {counted} from {source}; SP pairs two images of one \
+             says otherwise: {} on {counted} from {source}; SP pairs two images of one \
              category, AP the first image of each such pair with itself (the paper makes AP's second element by crop, \
              rotation, flip and colour jitter before the transformations of training). Encoder {} with stem {} at \
              {}x{} pixels. The paper trains for 200 to 800 epochs on 29,359 pairs.",
-            settings.pretrain.epochs,
+            self.lengths(),
             name(&settings.model.encoder),
             name(&settings.model.stem),
             settings.model.image,

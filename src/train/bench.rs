@@ -46,7 +46,7 @@ impl Subject {
             mask_same_category: false,
             hard_negatives: 0.0,
             head: Size::Paper,
-            recipe: Recipe { rule: Rule::Sgd, learning_rate: 0.03, weight_decay: [1e-4; 2], clip: 0.0 },
+            recipe: Recipe { epochs: 1, rule: Rule::Sgd, learning_rate: 0.03, weight_decay: [1e-4; 2], clip: 0.0 },
         });
         let optimizer = OptimizerSettings {
             momentum: 0.9,
@@ -73,11 +73,11 @@ pub fn time_steps(
     pairs: usize,
     steps: usize,
 ) -> Result<Steps> {
-    let &Recipe { rule, learning_rate: rate, weight_decay: [weight_decay, _], clip: bound } = method.recipe();
+    let &Recipe { rule, learning_rate: rate, weight_decay: [weight_decay, _], clip: bound, .. } = method.recipe();
     let pace = Pace { rate, peak_rate: rate, weight_decay };
     let (initialisation, draws) = (Key::root(0), Key::root(0));
-    let start =
-        Start { spec: *model, device: Cpu { precision }, initialisation, draws, pairs: WARM_UP * pairs, batch: pairs };
+    let (device, slots) = (Cpu { precision }, WARM_UP * pairs);
+    let start = Start { spec: *model, device, initialisation, draws, pairs: slots, categories: slots, batch: pairs };
     let mut learner = method.start(&start)?;
     let apart = Apart { steady: learner.steady(), frozen: None };
     let mut optimizer = Optimizer::new(rule, optimizer, apart, &learner.network().backbone().parameters());

@@ -9,12 +9,10 @@ use crate::optim::{OptimizerSettings, ScheduleSettings};
 use crate::rng::Key;
 use crate::tensor::{Cpu, Precision};
 
-/// How long and how to train.
+/// What all methods' trainings have in common.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainSettings {
-    /// Passes over the pairs.
-    pub epochs: usize,
     /// Pairs of a step; a last batch with fewer is left out.
     pub batch: usize,
     /// Whether the encoder is kept as it is at each moment at which health is measured, too.
@@ -30,7 +28,7 @@ pub struct Pretraining {
     pub model: ModelSpec,
     /// The method.
     pub method: Method,
-    /// Length and batch.
+    /// Batch, and what is kept.
     pub pretrain: PretrainSettings,
     /// What all methods' optimisers have in common.
     pub optimizer: OptimizerSettings,
@@ -38,6 +36,13 @@ pub struct Pretraining {
     pub schedule: ScheduleSettings,
     /// Initialisation, order and augmentation descend from it.
     pub seed: u64,
+}
+
+impl Pretraining {
+    /// Passes over the pairs.
+    pub fn epochs(&self) -> usize {
+        self.method.recipe().epochs
+    }
 }
 
 /// The key of everything random in a run.

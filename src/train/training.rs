@@ -62,12 +62,12 @@ pub fn pretrain(run: &Pretraining, precision: Precision, material: Material, aro
     let batches = Batches::new(Arc::new(source), Arc::new(pipeline), run.pretrain.batch, run.seed)?;
     let mut training = Training::start(run, precision, &batches, around, images)?;
     let steps = batches.steps_per_epoch();
-    let total = run.pretrain.epochs * steps;
+    let total = run.epochs() * steps;
     let pairs = run.pretrain.batch as u64;
     let bar = around.progress.bar("pretrain", total as u64 * pairs, "pairs");
     bar.advance(training.position.steps_done(steps) as u64 * pairs);
     training.remember(&batches)?;
-    while training.position.epoch < run.pretrain.epochs {
+    while training.position.epoch < run.epochs() {
         let epoch = training.position.epoch;
         let mut iterator = batches.epoch(epoch, training.position.step);
         while let Some(batch) = iterator.next() {
@@ -142,6 +142,7 @@ impl<'a> Training<'a> {
             initialisation: key(run.seed).split("initialisation"),
             draws: key(run.seed).split("method"),
             pairs: batches.pairs(),
+            categories: batches.categories(),
             batch: run.pretrain.batch,
         })?;
         let recipe = run.method.recipe();
@@ -154,7 +155,7 @@ impl<'a> Training<'a> {
         let position =
             if path.exists() { checkpoint::load(&path, &mut *learner, &mut optimizer)? } else { Position::default() };
         let peak = f64::from(recipe.learning_rate) * run.pretrain.batch as f64 / 256.0;
-        let schedule = Schedule::new(&run.schedule, peak, run.pretrain.epochs * steps_per_epoch);
+        let schedule = Schedule::new(&run.schedule, peak, run.epochs() * steps_per_epoch);
         Ok(Self {
             run,
             around,
@@ -175,7 +176,7 @@ impl<'a> Training<'a> {
         if self.position.steps_done(self.steps_per_epoch) > 0 || !self.learner.remembers() {
             return Ok(());
         }
-        let mut pass = batches.epoch(self.run.pretrain.epochs, 0);
+        let mut pass = batches.epoch(self.run.epochs(), 0);
         while let Some(batch) = pass.next() {
             self.learner.remember(&of_method(&batch));
             pass.give_back(batch);
@@ -186,11 +187,8 @@ impl<'a> Training<'a> {
 
     fn step(&mut self, batch: &batches::Batch) -> Result<f64> {
         let step = self.position.steps_done(self.steps_per_epoch);
-        let moment = Moment {
-            step,
-            steps: self.run.pretrain.epochs * self.steps_per_epoch,
-            steps_per_epoch: self.steps_per_epoch,
-        };
+        let moment =
+            Moment { step, steps: self.run.epochs() * self.steps_per_epoch, steps_per_epoch: self.steps_per_epoch };
         let rate = self.schedule.rate(step) as f32;
         {
             let mut parameters = self.learner.network().backbone().parameters();
@@ -230,7 +228,7 @@ impl<'a> Training<'a> {
         self.position.epoch += 1;
         self.position.step = 0;
         self.position.loss_sum = 0.0;
-        let (epoch, epochs) = (self.position.epoch, self.run.pretrain.epochs);
+        let (epoch, epochs) = (self.position.epoch, self.run.epochs());
         if epoch % epochs.div_ceil(MOMENTS) == 0 || epoch == epochs {
             let health = self.witnesses.health(epoch, self.learner.network())?;
             let collapsed = health.collapsed();
@@ -320,8 +318,9 @@ mod tests {
             }
             let batch = 5; // of no other test, so that none takes what is freed here
             let (initialisation, draws) = (Key::root(0), Key::root(0));
-            let start =
-                Start { spec: settings.model, device: Cpu { precision }, initialisation, draws, pairs: batch, batch };
+            let (device, sizes) = (Cpu { precision }, (batch, batch, batch));
+            let (pairs, categories, batch) = sizes;
+            let start = Start { spec: settings.model, device, initialisation, draws, pairs, categories, batch };
             let mut learner = method.start(&start).unwrap();
             let side = settings.model.image;
             let images = vec![0.5; 2 * batch * side * side * 3];

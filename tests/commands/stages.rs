@@ -24,7 +24,9 @@ const TINIEST: &[&str] = &[
     "tiny-imagenet.categories=5",
     "tiny-imagenet.images=33",
     "transforms.sets=[\"synth-10\"]",
-    "vit.epochs=1",
+    "pairing.sets=[\"synth-10\"]",
+    "legibility.values=[0.0,1.0]",
+    "legibility.sets=[\"synth-10\"]",
     "samples.values=[8,16]",
     "samples.sets=[\"synth-10\"]",
     "positives.values=[0.5,1.0]",
@@ -52,7 +54,7 @@ fn the_stages_that_run_are_those_that_are_declared_and_come_out_the_same_again()
     let one = ["--seeds", "1", "--methods", "simclr,byol"];
     place.stdout(&tiniest(&["reproduce", "--quiet", "--keep-going"], &one));
     let declared = declared(&place, &tiniest(&["list", "--json"], &one));
-    assert_eq!(declared.len(), 8);
+    assert_eq!(declared.len(), 10);
     let runs = place.json(&["runs", "--json"]);
     for (table, declared) in &declared {
         let of_table = runs.as_array().unwrap().iter().filter(|run| run["experiment"] == *table);
@@ -98,6 +100,8 @@ fn other(key: &str, value: &Value) -> Value {
         ("model.image", json!(32)),
         ("vit.encoder", json!("vit-s8")),
         ("vit.stem", json!("patch4")),
+        ("pairs.augmented", json!("live")),
+        ("pairs.stored.blur.kernel", json!(3)),
         ("augment.first.blur.kernel", json!(3)),
         ("augment.second.blur.kernel", json!(3)),
     ];
@@ -127,7 +131,9 @@ fn every_setting_moves_what_its_role_says() {
     let list = |set: &str| {
         let more = ["--seeds", "1", "--methods", "all", "--set", "evaluation.sets=[\"synth-10\",\"synth-stl\"]"];
         let more = if set.starts_with("seeds=") { &more[2..] } else { &more[..] };
-        declared(&place, &tiniest(&["list", "--json"], &[more, &["--set", set]].concat()))
+        // So that every setting has something to decide.
+        let all = ["--set", "pretrain.epochs=0", "--set", "pairs.augmented=stored"];
+        declared(&place, &tiniest(&["list", "--json"], &[more, &all, &["--set", set]].concat()))
     };
     let pairs =
         place.json(&["data", "pairs", "--from", "synth", "--categories", "4", "--per-category", "16", "--json"]);

@@ -1,5 +1,6 @@
 //! Tables as commands run them: what they share, what a budget leaves out, several processes at once.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Stdio;
 
@@ -199,4 +200,47 @@ fn a_training_that_diverges_costs_no_other() {
     assert_eq!((of("failed"), of("completed")), (2, 8));
     let report = fs::read_to_string(place.path().join("reports/quick/report.md")).unwrap();
     assert!(report.contains("| SimCLR (SP) |") && report.contains("seed 0 failed: "), "{report}");
+}
+
+#[test]
+fn second_images_of_augmented_pairs_are_made_once_and_kept() {
+    let place = Place::new();
+    place.reproduce(&[]);
+    let live = place.checkpoints();
+    place.reproduce(&["--set", "pairs.augmented=stored"]);
+    let both = place.checkpoints();
+    // Semantic pairs and training with labels are what they were; augmented pairs are trained again.
+    let trained = |runs: &[(String, String)], pairs: &str| -> BTreeSet<String> {
+        runs.iter().filter(|(row, _)| row.contains(pairs)).map(|(_, checkpoint)| checkpoint.clone()).collect()
+    };
+    assert_eq!(trained(&both, "\"SP\""), trained(&live, "\"SP\""));
+    assert_eq!((trained(&live, "\"AP\"").len(), trained(&both, "\"AP\"").len()), (1, 2));
+    let made = place.path().join(".sempair/cache/augmented");
+    let folders = fs::read_dir(&made).unwrap().flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    let [folder] = &folders.collect::<Vec<_>>()[..] else { panic!("one set of images") };
+    let images = sempair::data::store::open(folder, "augmented").unwrap().splits.remove("train").unwrap();
+    assert_eq!((images.len(), images.size, images.classes.len()), (64, 32, 4));
+    assert!(sempair::data::store::verify(folder, "augmented").unwrap().holds());
+    assert!(fs::read(folder.join("preview.png")).unwrap().starts_with(b"\x89PNG"));
+    let runs = place.json(&["runs", "--json"]);
+    let described = runs.to_string();
+    assert!(described.contains("the first image of each semantic pair, and an image made of it before training"));
+    // Other strengths are other images.
+    place.reproduce(&["--set", "pairs.augmented=stored", "--set", "pairs.stored.rotation.degrees=45"]);
+    assert_eq!(trained(&place.checkpoints(), "\"AP\"").len(), 3);
+    place.stdout(&["data", "preview", "synth", "--rows", "2", "--set", "pairs.augmented=stored"]);
+}
+
+#[test]
+fn a_table_without_rows_is_left_out_and_an_error_where_it_is_asked_for() {
+    let place = Place::new();
+    let error = place.error(&[&["table", "legibility"], TINY].concat());
+    assert!(error.contains("the table `legibility` has no rows with these settings"), "{error}");
+    assert!(error.contains("hint: `sempair config legibility`"), "{error}");
+    let error = place.error(&["config", "--set", "legibility.values=[0.5,2.0]"]);
+    assert!(error.contains("`legibility.values` is [0.5, 2.0]; it needs different numbers from 0 to 1"), "{error}");
+    let error = place.error(&["config", "--set", "transfer.methods=[\"supervised\"]"]);
+    assert!(error.contains("`transfer.methods` has `supervised`, which has no pairs to compare"), "{error}");
+    let error = place.error(&["config", "--set", "methods.byol.recipe.epochs=0"]);
+    assert!(error.contains("`methods.byol.recipe.epochs` is 0"), "{error}");
 }

@@ -202,6 +202,26 @@ pub fn plain(source: &[u8], source_size: usize, size: usize, normalization: &Nor
     });
 }
 
+/// Writes a random view of `source` (source_size, source_size, 3) into `out`, which has the same shape: an image like any
+/// other, to be stored.
+///
+/// # Panics
+/// When a slice does not have its shape.
+pub fn transformed(source: &[u8], source_size: usize, by: &Augmentation, key: Key, out: &mut [u8]) {
+    let draw = by.draw(source_size, key);
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.render(source, source_size, &draw, source_size);
+        let planes = &scratch.image;
+        let plane = source_size * source_size;
+        assert!(out.len() == 3 * plane, "transformed: {} bytes for {source_size}x{source_size}", out.len());
+        for (place, pixel) in out.chunks_exact_mut(3).enumerate() {
+            for (channel, byte) in pixel.iter_mut().enumerate() {
+                *byte = (255.0 * planes[channel * plane + place]).round().clamp(0.0, 255.0) as u8;
+            }
+        }
+    });
+}
+
 impl Scratch {
     /// Leaves the drawn view of `source` in `image` (3, size, size), in \[0, 1\].
     fn render(&mut self, source: &[u8], source_size: usize, draw: &Draw, size: usize) {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::data::augment::Augmentation;
 use crate::data::image_set::ImageSet;
 use crate::error::Context;
 use crate::error::Result;
@@ -35,6 +36,20 @@ pub struct PairSettings {
     pub list: String,
     /// The share of the pairs whose second image is of another category, 0 to 1.
     pub false_share: f32,
+    /// How the second image of an augmented pair comes about.
+    pub augmented: Making,
+    /// What makes it of the first where it is stored.
+    pub stored: Augmentation,
+}
+
+/// How the second image of an augmented pair comes about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Making {
+    /// It is the first image again: the transformations of training alone make the two views differ.
+    Live,
+    /// It is made of the first image once, before training, as the paper makes it; then both are transformed in training.
+    Stored,
 }
 
 impl PairSettings {
@@ -100,7 +115,14 @@ impl Chosen {
     /// What determines the pairs, besides the images: the list, or all settings.
     pub fn identity(&self) -> (&'static str, Value) {
         match &self.list {
-            None => ("choice", json!(self.settings)),
+            None => {
+                let PairSettings { from, categories, per_category, seed, reuse, false_share, .. } = &self.settings;
+                let choice = json!({
+                    "from": from, "categories": categories, "per_category": per_category, "seed": seed, "reuse": reuse,
+                    "false_share": false_share,
+                });
+                ("choice", choice)
+            }
             Some(list) if self.settings.false_share > 0.0 => {
                 let PairSettings { seed, false_share, .. } = self.settings;
                 ("list", json!({ "hash": list.hash, "false share": false_share, "seed": seed }))

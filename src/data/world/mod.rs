@@ -1,15 +1,30 @@
 //! The procedural world: an endless labelled dataset in which every nuisance factor is drawn apart and recorded.
 //!
-//! A category is a silhouette built of parts in a characteristic arrangement (`shape`), with habits: a preferred
-//! hue, surface pattern and, more weakly, background. An instance draws everything else (`scene`): pose, colours,
-//! pattern, background with clutter, illumination and occlusion. `render` turns a scene into bytes.
+//! A category is a silhouette built of parts in a characteristic arrangement (`shape`). An instance draws everything else
+//! (`scene`): pose, colours, surface pattern, background with clutter, illumination and occlusion. `render` turns a scene
+//! into bytes. A category may have habits, too: a preferred hue, surface pattern and background. By default it has none.
 //!
-//! How [`World::STANDARD`] was chosen, version 2: the design wants objects that fill most of the picture and an untrained
-//! encoder's probe near 47 % on ten unseen categories. Version 1 (objects of 22 % of the picture, clutter 0.5, occlusion
-//! 0.4, illumination 0.5) had 26 %, and semantic pairs hardly moved the loss below that of chance (5.44 of 5.54 after 40
-//! epochs; in PyTorch as here): unsound by the design's own measure. Version 2 has objects of 34 % and milder nuisances,
-//! and 40 to 44 %. Looked at in choosing them: that probe, the objects' area and the loss of semantic pairs, which moves
-//! as little as before. Which pairs win was known of version 1 (neither), and not looked at before version 2 was set.
+//! # How [`World::STANDARD`] was chosen
+//!
+//! A world is sound when the outline decides the category and can be learned. Four accuracies of a linear probe say so;
+//! none of them is of semantic pairs ([`SOUND`], which `tests/soundness.rs` checks at small size):
+//!
+//! 1. Raw pixels: at most 40 % on the sets of ten categories, where chance is 10 %. A linear map gets that far because
+//!    objects fill the picture, stand near its middle and differ from the ground in brightness on average: the mean image
+//!    of a category has its silhouette in it, blurred. It does not get further, as poses, the sign of the contrast and
+//!    backgrounds vary.
+//! 2. An untrained encoder: at most 45 %.
+//! 3. The same encoder trained with labels: at least 80 % on synth-10, whose categories it never saw.
+//! 4. An encoder trained on augmented pairs: at least 20 points above the first two.
+//!
+//! Versions 1 and 2 were unsound. Habits let a linear map on pixels win (57 % on synth-10 at a habit of 0.7), and surfaces
+//! and backgrounds of full contrast drowned the outline: labels taught the encoder 72 %, where the legible world of
+//! version 3 gives 89 %. Version 3 has no habits, surfaces and backgrounds of low contrast, and objects that differ from
+//! the ground in brightness.
+//!
+//! While these strengths were tried (world of seed 0), the outcome of semantic pairs was seen, too. Therefore the profiles
+//! use `world.seed = 1`, which was drawn after the choice. How the gain of semantic pairs depends on the strengths is
+//! measured by the table `legibility`.
 
 mod edits;
 mod factors;
@@ -42,7 +57,7 @@ pub use surface::Pattern;
 pub const LICENCE: &str = env!("CARGO_PKG_LICENSE");
 
 /// The renderer's version: part of the key of every stage that depends on it. It goes up whenever a byte changes.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Pretraining categories have ids below this; those of the evaluation sets start here.
 pub const PRETRAINING_CATEGORIES: u32 = 10_000;
@@ -66,6 +81,12 @@ pub struct World {
     pub habit: f32,
     /// The probability that an instance stands before its category's preferred kind of background.
     pub background_habit: f32,
+    /// How far the second colour of an object's surface lies from its first, 0 (a plain surface) to 1 (any colour).
+    pub surface_contrast: f32,
+    /// How far the two colours of a background lie apart, 0 (a plain ground) to 1 (any two muted colours of like hue).
+    pub background_contrast: f32,
+    /// The least difference between the mean brightness of object and background, 0 to 1, where a few draws allow it.
+    pub separation: f32,
     /// How many shapes lie about in the background, 0 (none) to 1 (up to eight).
     pub clutter: f32,
     /// The probability that something stands before the object, 0 to 1; it grows with it.
@@ -80,13 +101,28 @@ impl World {
     /// The world as chosen, which the embedded profiles use.
     pub const STANDARD: World = World {
         size: 32,
-        habit: 0.7,
-        background_habit: 0.35,
+        habit: 0.0,
+        background_habit: 0.0,
+        surface_contrast: 0.3,
+        background_contrast: 0.3,
+        separation: 0.35,
         clutter: 0.2,
         occlusion: 0.15,
         illumination: 0.2,
         seed: 0,
     };
+
+    /// The same world with more or less legible outlines: 0 is as harsh as version 2 was, 1 is [`World::STANDARD`].
+    #[must_use]
+    pub fn with_legibility(&self, legibility: f32) -> World {
+        let between = |harsh: f32, clear: f32| (1.0 - legibility) * harsh + legibility * clear;
+        World {
+            surface_contrast: between(1.0, Self::STANDARD.surface_contrast),
+            background_contrast: between(0.75, Self::STANDARD.background_contrast),
+            separation: between(0.2, Self::STANDARD.separation),
+            ..self.clone()
+        }
+    }
 
     /// Checks values that come from a user.
     ///
@@ -99,6 +135,9 @@ impl World {
         let strengths = [
             ("habit", self.habit),
             ("background_habit", self.background_habit),
+            ("surface_contrast", self.surface_contrast),
+            ("background_contrast", self.background_contrast),
+            ("separation", self.separation),
             ("clutter", self.clutter),
             ("occlusion", self.occlusion),
             ("illumination", self.illumination),

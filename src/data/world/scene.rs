@@ -159,6 +159,9 @@ fn domain(category: u32) -> &'static Domain {
     }
 }
 
+/// The colours of a background are drawn at most so often.
+const TRIES: usize = 20;
+
 /// What the instances of a category have in common.
 struct Category {
     shape: Shape,
@@ -195,11 +198,9 @@ pub(super) fn draw(world: &World, category: u32, instance: u32, varied: Option<(
     };
     let (parts, pose, rotation) = draw_pose(&common.shape, domain, &mut key.split("pose").stream());
     let (hue, follows_hue, base) = draw_colour(&common, world.habit, &mut key.split("colour").stream());
-    let (surface, follows_pattern) =
-        draw_surface(&common, world.habit, base, &mut stream("surface", Nuisance::Pattern));
+    let (surface, follows_pattern) = draw_surface(&common, world, base, &mut stream("surface", Nuisance::Pattern));
     let mut behind = stream("background", Nuisance::Background);
-    let (background, follows_background) =
-        draw_background(&common, world.background_habit, domain, luma(base), &mut behind);
+    let (background, follows_background) = draw_background(&common, world, domain, luma(base), &mut behind);
     let clutter = draw_clutter(world.clutter, domain, &mut behind);
     let certain = varied.is_some_and(|(which, _)| which == Nuisance::Occlusion);
     let occluder = draw_occluder(world.occlusion, certain, pose, &mut stream("occlusion", Nuisance::Occlusion));
@@ -280,9 +281,9 @@ fn draw_colour(common: &Category, habit: f32, stream: &mut Stream) -> (f32, bool
     (hue, follows, hsv(hue, stream.range(0.55, 0.95), stream.range(0.45, 1.0)))
 }
 
-/// The second colour is darker, paler or another hue.
-fn draw_surface(common: &Category, habit: f32, base: Colour, stream: &mut Stream) -> (Surface, bool) {
-    let follows = stream.chance(habit);
+/// The second colour is the first on the way to a darker one, a paler one or another hue.
+fn draw_surface(common: &Category, world: &World, base: Colour, stream: &mut Stream) -> (Surface, bool) {
+    let follows = stream.chance(world.habit);
     let any = pick(&Pattern::ALL, stream);
     let pattern = if follows { common.pattern } else { any };
     let second = match stream.below(3) {
@@ -290,28 +291,29 @@ fn draw_surface(common: &Category, habit: f32, base: Colour, stream: &mut Stream
         1 => base.map(|v| 0.3 * v + 0.68),
         _ => hsv(stream.uniform(), stream.range(0.3, 0.9), stream.range(0.3, 1.0)),
     };
-    (Surface { pattern, texture: Texture::draw([1.4, 2.6], stream), colours: [base, second] }, follows)
+    let colours = [base, mix(base, second, world.surface_contrast)];
+    (Surface { pattern, texture: Texture::draw([1.4, 2.6], stream), colours }, follows)
 }
 
-/// Muted colours, whose brightness on average differs from the object's where a few tries allow it.
+/// Muted colours, whose brightness on average differs from the object's where [`TRIES`] allow it.
 fn draw_background(
     common: &Category,
-    habit: f32,
+    world: &World,
     domain: &Domain,
     brightness: f32,
     stream: &mut Stream,
 ) -> (Backdrop, bool) {
-    let follows = stream.chance(habit);
+    let follows = stream.chance(world.background_habit);
     let any = pick(domain.backgrounds, stream);
     let kind = if follows { common.background } else { any };
     let texture = Texture::draw([1.0, 2.2], stream);
     let mut colours = [[0.0; 3]; 2];
-    for _ in 0..4 {
+    for _ in 0..TRIES {
         let hue = stream.uniform();
         let first = hsv(hue, stream.range(0.05, 0.6), stream.range(0.15, 0.95));
         let second = hsv(hue + stream.range(-0.25, 0.25), stream.range(0.05, 0.6), stream.range(0.15, 0.95));
-        colours = [first, mix(first, second, 0.75)];
-        if (0.5 * (luma(colours[0]) + luma(colours[1])) - brightness).abs() > 0.2 {
+        colours = [first, mix(first, second, world.background_contrast)];
+        if (0.5 * (luma(colours[0]) + luma(colours[1])) - brightness).abs() > world.separation {
             break;
         }
     }

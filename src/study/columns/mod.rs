@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn metrics_keep_the_order_of_every_column() {
-        let set: Arc<dyn Measure> = Arc::new(OnSet("synth-10".into()));
+        let set: Arc<dyn Measure> = Arc::new(OnSet::new("synth-10"));
         let varied: Arc<dyn Measure> = Arc::new(Varied { set: "synth-10".into(), nuisance: Nuisance::ALL[0] });
         let ids = |columns: &[&Arc<dyn Measure>]| {
             let columns: Vec<_> = columns.iter().map(|&column| column.clone()).collect();

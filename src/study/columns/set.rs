@@ -7,7 +7,7 @@ use crate::harness::experiment::{Better, Column, Measurement};
 use crate::harness::outcome::Outcome;
 use crate::study::readings;
 use crate::study::sheet::Line;
-use crate::study::stages::{self, Context, metric};
+use crate::study::stages::{self, Context, Representation, metric};
 
 use super::{Measure, Metric, code_of};
 
@@ -20,9 +20,21 @@ pub const KNN: Metric = Metric { id: metric::KNN, title: "k-NN", unit: "%", bett
 const SETS: [(&str, &str, &str); 3] =
     [("cifar-10", "CIFAR-10", "synth-10"), ("cifar-100", "CIFAR-100", "synth-100"), ("stl-10", "STL-10", "synth-stl")];
 
-/// The set of this name.
+/// An evaluation set.
 #[derive(Clone, Debug)]
-pub struct OnSet(pub String);
+pub struct OnSet {
+    /// Its name.
+    pub set: String,
+    /// Whether the linear accuracy is recorded along each training, too; the training must keep snapshots.
+    pub along: bool,
+}
+
+impl OnSet {
+    /// The set of this name.
+    pub fn new(set: &str) -> Self {
+        Self { set: set.to_owned(), along: false }
+    }
+}
 
 /// Id and title of the paper's set that a set is or stands for.
 pub(super) fn of_paper(set: &str) -> Option<(&'static str, &'static str)> {
@@ -36,7 +48,7 @@ pub fn title_of_set(id: &str) -> &str {
 
 impl Measure for OnSet {
     fn column(&self) -> Column {
-        let Self(set) = self;
+        let set = &self.set;
         let of_paper = of_paper(set);
         let title = of_paper.filter(|(id, _)| set == id).map_or(set.as_str(), |(_, title)| title);
         Column {
@@ -53,19 +65,29 @@ impl Measure for OnSet {
     }
 
     fn set(&self) -> Option<&str> {
-        Some(&self.0)
+        Some(&self.set)
     }
 
     fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measurement>> {
         let (mapping, training) = stages::mapping(context, &line.settings, line.what, seed)?;
-        let probe = stages::evaluation(context, &line.settings, &mapping, &self.0, seed)?;
+        let probe = stages::evaluation(context, &line.settings, &mapping, &self.set, seed)?;
+        let course = match line.what {
+            Representation::Pretrained(kind) if self.along => {
+                Some(stages::course(context, &line.settings, kind, &self.set, seed)?)
+            }
+            _ => None,
+        };
         let factors = training.as_ref().and_then(|training| training.factors.clone());
         let beside = factors.into_iter().chain(probe.factors.clone()).collect();
-        let (stages, code) = (vec![probe.stage.clone()], code_of(&["study::readings::probe"], training.is_some()));
+        let stages = course.iter().map(|course| course.stage.clone()).chain([probe.stage.clone()]).collect();
+        let along = course.is_some().then_some("study::readings::course");
+        let code =
+            code_of(&["study::readings::probe"].into_iter().chain(along).collect::<Vec<_>>(), training.is_some());
         let read = move |done: &_| {
             let mut outcome = Outcome::default();
             training.as_ref().map(|of| readings::training::describe(of, done, &mut outcome)).transpose()?;
             readings::probe::describe(&probe, done, &mut outcome)?;
+            course.as_ref().map(|course| readings::course::describe(course, done, &mut outcome)).transpose()?;
             Ok(outcome)
         };
         Ok(Some(Measurement { stages, beside, code, read: Arc::new(read) }))

@@ -51,12 +51,24 @@ pub fn time_to_equal(courses: &[Course], own: usize, done: &Done) -> Result<Outc
     if let Some(seconds) = own.reaches(goal) {
         outcome.metrics.insert(SECONDS.into(), seconds);
     }
-    let set = &course.set.name;
-    outcome.facts.insert(format!("equal accuracy on {set}, %"), goal.into());
-    let name = format!("linear accuracy on {set}, %");
-    let (x, y, x_title) = (own.epochs.clone(), own.accuracies.clone(), "epoch".into());
-    outcome.curves.push(Curve { y_title: name.clone(), name, x_title, x, y }.thinned());
+    outcome.facts.insert(format!("equal accuracy on {}, %", course.set.name), goal.into());
+    outcome.curves.push(curve(course, own));
     Ok(outcome)
+}
+
+/// Adds the curve of the accuracy to an outcome.
+///
+/// # Errors
+/// A damaged file.
+pub fn describe(course: &Course, done: &Done, outcome: &mut Outcome) -> Result<()> {
+    outcome.curves.push(curve(course, &rise(course, done)?));
+    Ok(())
+}
+
+fn curve(course: &Course, rise: &Rise) -> Curve {
+    let name = format!("linear accuracy on {}, %", course.set.name);
+    let (x, y, x_title) = (rise.epochs.clone(), rise.accuracies.clone(), "epoch".into());
+    Curve { y_title: name.clone(), name, x_title, x, y }.thinned()
 }
 
 fn rise(course: &Course, done: &Done) -> Result<Rise> {

@@ -20,7 +20,7 @@ use super::Context;
 /// When the file cannot be read.
 pub fn import_weights(context: &Context, settings: &Settings, file: &Path) -> Result<Arc<Stage>> {
     let mut run = settings.pretraining(0);
-    run.pretrain.epochs = 0;
+    run.method = run.method.for_epochs(0);
     let trained = Trained { run, normalization: settings.normalization.clone() };
     let inputs = json!({ "file": files::hash(file)?, "trained": trained });
     let roots = ["study::stages::import_weights", settings.model.module()];

@@ -1,6 +1,7 @@
 //! The stages that cells of several tables are built of, a file each: its inputs, its work, its files. What the files say
 //! is in `readings`. A stage is computed once for everything that determines it. This file only puts stages together.
 
+mod augmented;
 pub(super) mod course;
 mod encoder;
 mod factors;
@@ -40,6 +41,7 @@ pub use import_weights::import_weights;
 pub use invariance::Invariance;
 pub use mapping::Mapping;
 pub use pretrain::Training;
+use pretrain::{Before, Made};
 pub use probe::Probe;
 
 /// What is evaluated: which map from images to vectors.
@@ -106,8 +108,10 @@ pub fn training(context: &Context, settings: &Settings, kind: Kind, seed: u64) -
         }
         Kind::Augmented | Kind::Semantic | Kind::Unpaired => None,
     };
+    let made = augmented::augmented(context, settings, &pairs, kind);
+    let made = made.map(|stage| Made { stage, images: augmented::images });
     let factors = factors(context, settings, &pairs.set);
-    Training::new(context, settings, kind, seed, &pairs, (seconds, factors))
+    Training::new(context, settings, kind, seed, &pairs, Before { seconds, made, factors })
 }
 
 /// What maps images to vectors, with the training that makes it where there is one.

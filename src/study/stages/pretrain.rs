@@ -12,7 +12,7 @@ use crate::data::pairs::{Chosen, Kind, PairList};
 use crate::error::{Context as _, Result};
 use crate::files::{read_json, write_json};
 use crate::harness::outcome::DataRef;
-use crate::harness::stage::{Description, Site, Stage};
+use crate::harness::stage::{Description, Finished, Site, Stage};
 use crate::methods::Crops;
 use crate::study::cost;
 use crate::study::settings::Settings;
@@ -49,6 +49,26 @@ struct Inputs {
     pairs: serde_json::Value,
 }
 
+/// A stage that makes images, and what reads them from its files. That the code of neither is here keeps it out of the keys
+/// of trainings that have no such stage.
+pub struct Made {
+    /// The stage.
+    pub stage: Arc<Stage>,
+    /// Reads its images.
+    pub images: fn(&Finished) -> Result<ImageSet>,
+}
+
+/// Stages that run before a training.
+#[derive(Default)]
+pub struct Before {
+    /// Finds the second images of nearest neighbours.
+    pub seconds: Option<Arc<Stage>>,
+    /// Makes the second images of augmented pairs.
+    pub made: Option<Made>,
+    /// Says what the images of an embedded set show.
+    pub factors: Option<Arc<Stage>>,
+}
+
 /// How a training goes on, which changes nothing of what comes out.
 #[derive(Clone, Copy)]
 struct Manner {
@@ -65,7 +85,7 @@ pub(in crate::study) struct PairsSeen {
 }
 
 impl Training {
-    /// The stage of a kind of pairs; `seconds` finds the second images of nearest neighbours.
+    /// The stage of a kind of pairs.
     ///
     /// # Errors
     /// Settings that are no JSON.
@@ -75,7 +95,7 @@ impl Training {
         kind: Kind,
         seed: u64,
         pairs: &Arc<Pairs>,
-        (seconds, factors): (Option<Arc<Stage>>, Option<Arc<Stage>>),
+        Before { seconds, made, factors }: Before,
     ) -> Result<Self> {
         let inputs = Inputs {
             representation: Representation::Pretrained(kind),
@@ -95,12 +115,15 @@ impl Training {
         ];
         let cost = cost::pretraining(context.device, settings, kind.rows(pairs.chosen.count()));
         let json = serde_json::to_value(&inputs).context("the settings are not JSON")?;
-        let after: Vec<&Arc<Stage>> = seconds.iter().collect();
+        let after: Vec<&Arc<Stage>> = seconds.iter().chain(made.iter().map(|made| &made.stage)).collect();
         let description = Description { timed: &[HISTORY], ..context.describe("pretrain", json, &roots, &after, cost) };
         let manner = Manner { checkpoint_seconds: settings.checkpoint_seconds, keep_going: settings.keep_going };
         let (from, device) = (pairs.clone(), context.device);
-        let stage =
-            Stage::new(description, move |site| train(&inputs, kind, &from, seconds.as_ref(), device, manner, site));
+        let stage = Stage::new(description, move |site| {
+            let seconds = seconds.as_ref().map(|stage| site.of(stage));
+            let made = made.as_ref().map(|made| (made.images)(site.of(&made.stage))).transpose()?;
+            train(&inputs, kind, &from, (seconds, made), device, manner, site)
+        });
         Ok(Self { stage, factors, trained, pairs: pairs.clone() })
     }
 }
@@ -122,7 +145,7 @@ fn train(
     inputs: &Inputs,
     kind: Kind,
     pairs: &Pairs,
-    seconds: Option<&Arc<Stage>>,
+    (seconds, made): (Option<&Finished>, Option<ImageSet>),
     device: Cpu,
     Manner { checkpoint_seconds, keep_going }: Manner,
     site: &Site<'_>,
@@ -132,16 +155,21 @@ fn train(
     let witnesses = Witnesses::of(&list.indices(Kind::Semantic));
     let list = pairs.chosen.with_false(list)?;
     let list = match seconds {
-        Some(stage) => list.with_seconds(&read_json::<Vec<u32>>(&site.of(stage).dir.join(SECONDS_OF_PAIRS))?),
+        Some(found) => list.with_seconds(&read_json::<Vec<u32>>(&found.dir.join(SECONDS_OF_PAIRS))?),
         None => list,
     };
     let one_category = |&(a, b): &(u32, u32)| set.labels[a as usize] == set.labels[b as usize];
-    let indices = list.indices(kind);
+    let mut indices = list.indices(kind);
     let exact = indices.iter().filter(|pair| one_category(pair)).count() as f64 / indices.len() as f64;
-    write_json(&site.dir.join(DATA), &PairsSeen { data: pairs_ref(&set, &list, &pairs.chosen, kind, exact), exact })?;
+    let data = pairs_ref(&set, &list, &pairs.chosen, (kind, made.as_ref()), exact);
+    write_json(&site.dir.join(DATA), &PairsSeen { data, exact })?;
+    if made.is_some() {
+        indices.iter_mut().enumerate().for_each(|(place, pair)| pair.1 = place as u32);
+    }
     let run = &inputs.pretraining;
     Trained { run: run.clone(), normalization: inputs.normalization.clone() }.write(site.dir)?;
-    let material = Material { witnesses, source: Source { pairs: indices, set }, pipeline: inputs.pipeline() };
+    let source = Source { pairs: indices, set, seconds: made };
+    let material = Material { witnesses, source, pipeline: inputs.pipeline() };
     let Site { dir, progress, interrupt, .. } = *site;
     pretrain(
         run,
@@ -152,7 +180,13 @@ fn train(
 }
 
 /// The pairs, of which `exact` is the share of one category.
-fn pairs_ref(set: &ImageSet, list: &PairList, chosen: &Chosen, kind: Kind, exact: f64) -> DataRef {
+fn pairs_ref(
+    set: &ImageSet,
+    list: &PairList,
+    chosen: &Chosen,
+    (kind, made): (Kind, Option<&ImageSet>),
+    exact: f64,
+) -> DataRef {
     let semantic = if exact == 1.0 {
         "two different images of one category each".to_string()
     } else {
@@ -166,12 +200,18 @@ fn pairs_ref(set: &ImageSet, list: &PairList, chosen: &Chosen, kind: Kind, exact
             list.categories.len(),
             match kind {
                 Kind::Semantic => &semantic,
+                Kind::Augmented if made.is_some() => {
+                    "the first image of each semantic pair, and an image made of it before training"
+                }
                 Kind::Augmented => "the first image of each semantic pair, twice",
                 Kind::Unpaired => "each image of each semantic pair, twice",
                 Kind::Neighbours => "the first image of each semantic pair, and the most similar other to an encoder",
             }
         ),
-        hash: list.hash(kind),
+        hash: match made {
+            Some(made) => blake3::hash(format!("{} {}", list.hash(kind), made.hash).as_bytes()).to_hex().to_string(),
+            None => list.hash(kind),
+        },
         images: set.len() as u64,
         licence: String::new(),
         // Drawn pairs are known to be others than the paper's by their table.

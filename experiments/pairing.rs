@@ -1,0 +1,98 @@
+//! Table `pairing`: is it the pairs, or the images? Semantic pairs (SP) show twice as many different images as augmented
+//! pairs (AP), which have the first image of each semantic pair. Here AP has both images of every semantic pair, too.
+//!
+//! Cost: for each method and seed one pretraining of as many steps as the others, and one of twice as many; AP, SP and the
+//! encoder trained with labels are those of `transfer`.
+
+use std::slice::from_ref;
+
+use sempair::data::pairs::Kind;
+use sempair::error::{Error, Result};
+use sempair::methods::Name;
+use sempair::study::settings::{OwnSettings, Settings};
+use sempair::study::sheet::{Evaluations, Line, Sheet};
+use serde::Deserialize;
+
+/// The keys `pairing.*`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Own {
+    /// The methods, in the order of the rows.
+    methods: Vec<Name>,
+    /// The evaluation sets.
+    sets: Vec<String>,
+}
+
+impl OwnSettings for Own {
+    fn check(&self, id: &str, _: &Settings) -> Result<()> {
+        if self.methods.is_empty() || !self.methods.iter().all(|method| method.is_self_supervised()) {
+            return Err(Error::new(format!("`{id}.methods` needs one or more methods that learn without labels"))
+                .hint(format!("`--set '{id}.methods=[\"simclr\"]'`")));
+        }
+        Ok(())
+    }
+}
+
+/// The table.
+pub const TABLE: Evaluations<Own> = Evaluations { id: "pairing", title: "Pairs of images, or more images?", sheet };
+
+/// The rows of one method.
+struct OfMethod {
+    ap: Line,
+    /// AP of both images of each semantic pair, for as many steps as the other rows.
+    same_steps: Line,
+    /// The same for as many epochs, which are twice as many steps.
+    same_epochs: Line,
+    sp: Line,
+}
+
+impl OfMethod {
+    fn new(settings: &Settings) -> Self {
+        let line = |settings: &Settings, kind, images: &str| {
+            Line::pretrained(settings.clone(), kind).labelled("images", images)
+        };
+        // Each image with itself is an augmented pair.
+        let both = |settings: &Settings, images: &str| {
+            line(settings, Kind::Unpaired, images).relabelled("pairs", Kind::Augmented.title())
+        };
+        let mut half = settings.clone();
+        half.pretrain.epochs = settings.epochs().div_ceil(2);
+        Self {
+            ap: line(settings, Kind::Augmented, "first"),
+            same_steps: both(&half, "both, same steps"),
+            same_epochs: both(settings, "both, same epochs"),
+            sp: line(settings, Kind::Semantic, "both"),
+        }
+    }
+}
+
+fn sheet(settings: &Settings, own: &Own) -> Sheet {
+    let of_methods: Vec<OfMethod> = own.methods.iter().map(|&method| OfMethod::new(&settings.of(method))).collect();
+    let rows: Vec<_> =
+        of_methods.iter().map(|of| [&of.same_steps, &of.same_epochs, &of.sp].map(|line| line.row.clone())).collect();
+    let mut lines = vec![Line::pixels(settings), Line::random(settings), Line::supervised(settings)];
+    lines.extend(of_methods.into_iter().flat_map(|of| [of.ap, of.same_steps, of.same_epochs, of.sp]));
+    let mut sheet = Sheet::new(settings, &own.sets, lines);
+    sheet.in_paper = false;
+    for (method, [same_steps, same_epochs, sp]) in own.methods.iter().zip(&rows) {
+        let title = method.title();
+        sheet.claim(from_ref(sp), from_ref(same_steps), |set| {
+            format!("Semantic pairs beat augmented pairs of the same images in as many steps with {title} on {set}")
+        });
+        sheet.claim(from_ref(sp), from_ref(same_epochs), |set| {
+            format!("Semantic pairs beat augmented pairs of the same images in as many epochs with {title} on {set}")
+        });
+    }
+    sheet.about_rows =
+        "“first”: the first image of each semantic pair. “both”: every image of the semantic pairs; with AP \
+                        each image is a pair of its own, so that there are twice as many pairs, for half the epochs \
+                        (same steps) or for as many epochs (twice the steps). “supervised” is the same encoder trained \
+                        with the labels of the semantic pairs' images: what is possible with them."
+            .into();
+    sheet.notes = vec![
+        "Semantic pairs show twice as many different images as the augmented pairs of the paper's comparison. The paper \
+         does not say what of its gain is due to that."
+            .into(),
+    ];
+    sheet
+}
