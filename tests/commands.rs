@@ -122,7 +122,7 @@ fn reproduce_writes_a_whole_report_and_the_second_time_runs_nothing() {
     assert_eq!(results["schema"], "sempair.results/1");
     let cells = results["tables"][0]["cells"].as_array().unwrap();
     let measured = cells.iter().filter(|cell| cell["metric"] == "top1" && !cell["runs"].as_array().unwrap().is_empty());
-    assert_eq!(measured.count(), 4, "pixels, random, AP and SP");
+    assert_eq!(measured.count(), 5, "pixels, random, supervised, AP and SP");
     let sp = cells.iter().find(|cell| cell["row"]["pairs"] == "SP" && cell["metric"] == "top1").unwrap();
     assert_eq!((&sp["paper"], &sp["paper_column"]), (&Value::from(83.6), &Value::from("cifar-10")));
     let html = fs::read_to_string(report.join("report.html")).unwrap();
@@ -133,7 +133,7 @@ fn reproduce_writes_a_whole_report_and_the_second_time_runs_nothing() {
     }
 
     let before = place.json(&["runs", "--json"]).as_array().unwrap().len();
-    assert_eq!(before, 4);
+    assert_eq!(before, 5);
     let bytes = |name: &str| fs::read(report.join(name)).unwrap();
     let old = bytes("report.html");
     place.reproduce(&[]);
@@ -148,14 +148,14 @@ fn reproduce_writes_a_whole_report_and_the_second_time_runs_nothing() {
     let again: Value = serde_json::from_slice(&bytes("results.json")).unwrap();
     assert_eq!(again["tables"][0]["cells"], results["tables"][0]["cells"]);
     let list = place.json(&[&["list", "--json"], TINY].concat());
-    assert_eq!((&list[0]["cells"], &list[0]["missing"]), (&Value::from(4), &Value::from(0)));
+    assert_eq!((&list[0]["cells"], &list[0]["missing"]), (&Value::from(5), &Value::from(0)));
 
     // The command that the page gives finds every cell.
     let markdown = fs::read_to_string(report.join("report.md")).unwrap();
     let rerun = markdown.lines().find(|line| line.contains("cargo run --release -- table transfer")).unwrap();
     let rerun = rerun.replace("cargo run --release -- table", &format!("'{}' table", env!("CARGO_BIN_EXE_sempair")));
     let rerun = program("sh").args(["-c", &rerun]).current_dir(place.path()).output().unwrap();
-    assert!(String::from_utf8_lossy(&rerun.stderr).contains("4 of 4 cells were in the ledger"), "{rerun:?}");
+    assert!(String::from_utf8_lossy(&rerun.stderr).contains("5 of 5 cells were in the ledger"), "{rerun:?}");
 
     // A broken file of the ledger is named, and the report for reviewers has a folder of its own.
     let old = bytes("report.html");
@@ -197,7 +197,7 @@ fn threads_and_kills_do_not_change_a_bit() {
     let whole = Place::new();
     whole.reproduce(&["--threads", "1", "--set", "pretrain.snapshots=true"]);
     let expected = whole.encoders();
-    assert_eq!(expected.len(), 2 * (6 + 1), "of AP and SP after each epoch, and in the end");
+    assert_eq!(expected.len(), 3 * (6 + 1), "of AP, SP and with labels after each epoch, and in the end");
 
     let killed = Place::new();
     let mut kills = 0;
@@ -283,7 +283,7 @@ fn a_terminated_run_keeps_its_checkpoint_and_goes_on_to_the_same_bits() {
     assert!(kept, "no checkpoint");
     place.stdout(&reproduce);
     assert_eq!(place.checkpoints(), whole.checkpoints());
-    assert_eq!(whole.checkpoints().len(), 2);
+    assert_eq!(whole.checkpoints().len(), 3);
 }
 
 #[test]
@@ -371,9 +371,9 @@ fn audit_tells_kept_from_changed() {
     place.reproduce(&[]);
     let audit = place.json(&["audit", "HEAD", "--json"]);
     let runs = audit["runs"].as_array().unwrap();
-    assert_eq!(runs.len(), 4);
+    assert_eq!(runs.len(), 5);
     assert!(runs.iter().all(|run| run["intact"] == true && run["dirty"] == false), "{audit}");
-    assert!(place.stdout(&["audit", "HEAD"]).contains("4 runs recorded at commit"));
+    assert!(place.stdout(&["audit", "HEAD"]).contains("5 runs recorded at commit"));
 
     let record = fs::read_dir(place.path().join("reports/ledger")).unwrap().next().unwrap().unwrap().path();
     let text = fs::read_to_string(&record).unwrap();
@@ -404,7 +404,7 @@ fn settings_say_where_they_come_from_and_mistakes_what_is_near() {
         (["config", "--set", "model.image=48"], "sizes are 16, 32, 64 and 96"),
         (["config", "--set", "model.stem=patch8"], "`--set model.stem=half`"),
         (["config", "--set", "vit.stem=half"], "`--set vit.stem=patch8`"),
-        (["table", "transfer", "--set=pretrain.batch=4000"], "AP gives 2048 pairs"),
+        (["table", "transfer", "--set=pretrain.batch=4000"], "gives 2048 pairs"),
         (["table", "transfer", "--set=pairs.from=synth/train"], "`synth` has no splits"),
         (["table", "transfer", "--set=evaluation.sets=[\"synth\"]"], "no training and test images to evaluate on"),
         (["config", "--set", "epochs.values=3"], "`epochs.values` is"),

@@ -132,7 +132,9 @@ const MOVES: &[(&str, &str)] = &[
     ("optim/mod.rs", NETWORKS),
     (
         "data/augment/crop.rs",
-        "simclr byol vit neighbours pixels random features probe invariance course photos edited stored on_stored import",
+        // `factors` by the type of what makes stored images, which is a setting of pairs.
+        "simclr byol vit neighbours pixels random features probe invariance course factors photos edited stored on_stored \
+         import",
     ),
     ("data/batches.rs", TRAININGS),
     ("data/pairs.rs", PAIRED),
@@ -167,7 +169,7 @@ const MOVES: &[(&str, &str)] = &[
     ("train/checkpoint.rs", TRAININGS),
     (
         "train/tensors.rs",
-        "simclr byol vit neighbours pixels random features probe invariance course photos edited stored on_stored import",
+        "simclr byol vit neighbours pixels random features probe invariance course photos edited on_stored import",
     ),
     ("train/weights.rs", NETWORKS),
     ("train/features.rs", ENCODERS),

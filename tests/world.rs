@@ -44,7 +44,7 @@ fn every_machine_renders_the_pinned_bytes() {
     for first in [0, 10_000, 11_000, 20_000] {
         hasher.update(World::STANDARD.image_set("pin", first..first + 40, 0..5).0.pixels());
     }
-    assert_eq!(hasher.finalize().to_hex().as_str(), "e3217c4870bef1989683420f2477bb7f5af2284561d7f7956993041e977e65c1");
+    assert_eq!(hasher.finalize().to_hex().as_str(), "027e693cdb7dd817faab32cc8ea646191b72caafde347f8fe6f269ec4b8e7221");
 }
 
 #[test]
@@ -228,13 +228,13 @@ fn evaluation_shows_backgrounds_that_pretraining_never_shows() {
     assert!(unseen(10_000) > 80 && unseen(20_000) > 80);
 }
 
-/// Categories are neither impossible nor trivial on pixels: a mean image per category beats chance (10 %) clearly,
-/// and stays far from solving the task.
+/// Categories are neither impossible nor trivial on pixels: a mean image per category beats chance (10 %), and stays far
+/// from solving the task.
 #[test]
 fn pixels_alone_tell_categories_apart_a_little() {
     let set = evaluation(&World::STANDARD, "synth-10").unwrap();
     let accuracy = nearest_mean(&set.splits["train"], &set.splits["test"]);
-    assert!((0.15..0.45).contains(&accuracy), "{accuracy}");
+    assert!((0.12..0.4).contains(&accuracy), "{accuracy}");
 }
 
 fn nearest_mean(train: &ImageSet, test: &ImageSet) -> f64 {
