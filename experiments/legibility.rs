@@ -7,7 +7,7 @@
 use sempair::data::catalog::SYNTH;
 use sempair::error::{Error, Result};
 use sempair::methods::Name;
-use sempair::study::settings::{OwnSettings, Settings};
+use sempair::study::settings::{OwnSettings, Settings, each_once};
 use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
 use serde::Deserialize;
 
@@ -24,8 +24,7 @@ pub struct Own {
 impl OwnSettings for Own {
     fn check(&self, id: &str, _: &Settings) -> Result<()> {
         let Self { values, .. } = self;
-        let twice = values.iter().enumerate().any(|(i, value)| values[..i].contains(value));
-        if twice || !values.iter().all(|value| (0.0..=1.0).contains(value)) {
+        if !each_once(values) || !values.iter().all(|value| (0.0..=1.0).contains(value)) {
             return Err(Error::new(format!("`{id}.values` is {values:?}; it needs different numbers from 0 to 1"))
                 .hint(format!("`--set {id}.values=[0,0.5,1]`")));
         }

@@ -85,8 +85,8 @@ fn sheet(settings: &Settings, own: &Own) -> Sheet {
     }
     sheet.about_rows =
         "“first”: the first image of each semantic pair. “both”: every image of the semantic pairs; with AP \
-                        each image is a pair of its own, so that there are twice as many pairs, for half the epochs \
-                        (same steps) or for as many epochs (twice the steps). “supervised” is the same encoder trained \
+                        each image is a pair of its own, so that there are twice as many pairs, for half the epochs, \
+                        rounded up (same steps) or for as many epochs (twice the steps). “supervised” is the same encoder trained \
                         with the labels of the semantic pairs' images: what is possible with them."
             .into();
     sheet.notes = vec![

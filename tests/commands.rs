@@ -402,7 +402,7 @@ fn settings_say_where_they_come_from_and_mistakes_what_is_near() {
         (["config", "--set", "model.image=48"], "sizes are 16, 32, 64 and 96"),
         (["config", "--set", "model.stem=patch8"], "`--set model.stem=half`"),
         (["config", "--set", "vit.stem=half"], "`--set vit.stem=patch8`"),
-        (["table", "transfer", "--set=pretrain.batch=4000"], "gives 2048 pairs"),
+        (["table", "transfer", "--set=pretrain.batch=4000"], "SP gives 2048 pairs"),
         (["table", "transfer", "--set=pairs.from=synth/train"], "`synth` has no splits"),
         (["table", "transfer", "--set=evaluation.sets=[\"synth\"]"], "no training and test images to evaluate on"),
         (["config", "--set", "epochs.values=3"], "`epochs.values` is"),

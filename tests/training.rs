@@ -244,3 +244,25 @@ fn a_checkpoint_of_another_method_is_refused() {
         assert!(said.starts_with(&path) && said.contains("remove it and run the command again"), "{name:?}: {said}");
     }
 }
+
+#[test]
+fn training_with_labels_says_how_many_categories_it_knows() {
+    let settings = settings();
+    let categories = sempair::methods::supervised::CATEGORIES;
+    let start = |categories| {
+        let (device, keys) = (Cpu { precision: Precision::F32 }, [Key::root(1), Key::root(2)]);
+        let [initialisation, draws] = keys;
+        settings.methods.get(Name::Supervised).start(&Start {
+            spec: settings.model,
+            device,
+            initialisation,
+            draws,
+            pairs: PAIRS,
+            categories,
+            batch: BATCH,
+        })
+    };
+    assert!(start(categories).is_ok());
+    let error = start(categories + 1).err().unwrap();
+    assert_eq!(error.what(), "training with labels knows 1024 categories, and the pairs' set has 1025");
+}

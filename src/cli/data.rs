@@ -253,6 +253,7 @@ fn preview(settings: &Settings, name: &str, rows: usize, file: Option<PathBuf>) 
     let row = |pair: &Pair| {
         let mut shown = Vec::new();
         if settings.pairs.augmented == Making::Stored {
+            // Of the first image, as a training would keep it.
             let mut made = vec![0; set.size * set.size * 3];
             let by = &settings.pairs.stored;
             transformed(
@@ -280,7 +281,8 @@ fn preview(settings: &Settings, name: &str, rows: usize, file: Option<PathBuf>) 
     let (width, height, rgb) = contact_sheet(&sheet, (96 / size).max(1));
     let path = file.unwrap_or_else(|| folder(settings).join(format!("preview-{name}.png")));
     write_png(&path, width, height, &rgb)?;
-    say!("{} pairs of {}, each image with {VIEWS} views of it: {}", sheet.len(), set.name, path.display());
+    let stored = if settings.pairs.augmented == Making::Stored { "a stored second image, then " } else { "" };
+    say!("{} pairs of {}: {stored}each image with {VIEWS} views of it: {}", sheet.len(), set.name, path.display());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,5 +1,5 @@
-//! Self-supervised methods, and training with labels, one file each: hyperparameters, heads, the loss as its paper writes it, and what happens in a
-//! step.
+//! Self-supervised methods, and training with labels, one file each: hyperparameters, heads, the loss as its paper writes
+//! it, and what happens in a step.
 //!
 //! Every method has one shape: an encoder, a projector whose results are z (N, P), and a predictor or prototypes on them
 //! with results p (N, Q), through which gradients enter. All views of a step are rows: N first views, then N second

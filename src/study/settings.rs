@@ -277,13 +277,17 @@ pub fn positive(key: &str, value: u64) -> Result<()> {
     Err(Error::new(format!("`{key}` is 0")).hint(format!("set it to 1 or more: `--set {key}=1`")))
 }
 
+/// Whether no value stands twice in a list of a table's rows.
+pub fn each_once<T: PartialEq>(values: &[T]) -> bool {
+    values.iter().enumerate().all(|(i, value)| !values[..i].contains(value))
+}
+
 /// A list of a table's rows: at least one, each above 0 and each once.
 ///
 /// # Errors
 /// Names the key and its value.
 pub fn some_above_zero(key: &str, values: &[usize]) -> Result<()> {
-    let twice = values.iter().enumerate().any(|(i, value)| values[..i].contains(value));
-    if values.is_empty() || values.contains(&0) || twice {
+    if values.is_empty() || values.contains(&0) || !each_once(values) {
         return Err(Error::new(format!("`{key}` is {values:?}; it needs one or more different numbers above 0"))
             .hint(format!("`--set {key}=[10,30]`")));
     }
@@ -295,8 +299,7 @@ pub fn some_above_zero(key: &str, values: &[usize]) -> Result<()> {
 /// # Errors
 /// Names the key and its value.
 pub fn shares(key: &str, values: &[f32]) -> Result<()> {
-    let twice = values.iter().enumerate().any(|(i, value)| values[..i].contains(value));
-    if values.is_empty() || twice || !values.iter().all(|&share| share > 0.0 && share <= 1.0) {
+    if values.is_empty() || !each_once(values) || !values.iter().all(|&share| share > 0.0 && share <= 1.0) {
         return Err(Error::new(format!("`{key}` is {values:?}; it needs different shares above 0 and at most 1"))
             .hint(format!("`--set {key}=[0.5,1.0]`")));
     }

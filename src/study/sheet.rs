@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::data::catalog::SYNTH;
-use crate::data::pairs::Kind;
+use crate::data::pairs::{Kind, Making};
 use crate::data::world;
 use crate::error::Result;
 use crate::harness::config::Group;
@@ -130,7 +130,7 @@ impl Sheet {
         self.measures.push(Arc::new(measure));
     }
 
-    /// Has the accuracy on the first evaluation set recorded along each training, too, not only at its end.
+    /// Has the linear accuracy on an evaluation set recorded along each training, too, not only at its end.
     pub fn follow(&mut self, set: &str) {
         for line in &mut self.lines {
             line.settings.pretrain.snapshots = true;
@@ -271,12 +271,18 @@ impl Sheet {
         } else {
             format!("the pairs of the list {}", pairs.list)
         };
+        let augmented = match pairs.augmented {
+            Making::Live => {
+                "the first image of each such pair with itself (the paper makes AP's second element by crop, rotation, flip \
+                 and colour jitter before the transformations of training)"
+            }
+            Making::Stored => "the first image of each such pair and an image made of it before training",
+        };
         let rows = if self.about_rows.is_empty() { String::new() } else { format!(" {}", self.about_rows) };
         format!(
             "{measured}{rows} Pretraining, unless a row \
              says otherwise: {} on {counted} from {source}; SP pairs two images of one \
-             category, AP the first image of each such pair with itself (the paper makes AP's second element by crop, \
-             rotation, flip and colour jitter before the transformations of training). Encoder {} with stem {} at \
+             category, AP {augmented}. Encoder {} with stem {} at \
              {}x{} pixels. The paper trains for 200 to 800 epochs on 29,359 pairs.",
             self.lengths(),
             name(&settings.model.encoder),

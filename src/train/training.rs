@@ -318,8 +318,7 @@ mod tests {
             }
             let batch = 5; // of no other test, so that none takes what is freed here
             let (initialisation, draws) = (Key::root(0), Key::root(0));
-            let (device, sizes) = (Cpu { precision }, (batch, batch, batch));
-            let (pairs, categories, batch) = sizes;
+            let (device, pairs, categories) = (Cpu { precision }, batch, batch);
             let start = Start { spec: settings.model, device, initialisation, draws, pairs, categories, batch };
             let mut learner = method.start(&start).unwrap();
             let side = settings.model.image;

@@ -55,6 +55,16 @@ fn tables_share_the_encoders_that_they_have_in_common() {
     assert_eq!(cells(0).iter().filter(seconds).count(), 0);
     // The accuracy to be reached is the lesser one of the table.
     let runs = place.json(&[&["runs", "--json"], TINY].concat());
+    // `epochs` follows each training to the accuracy at its end.
+    let followed = runs.as_array().unwrap().iter().filter(|run| run["experiment"] == "epochs");
+    let followed: Vec<&Value> = followed.filter(|run| run["checkpoint"].is_string()).collect();
+    assert_eq!(followed.len(), 4);
+    for run in followed {
+        let curves = run["curves"].as_array().unwrap();
+        let curve = curves.iter().find(|curve| curve["name"] == "linear accuracy on synth-10, %").unwrap();
+        assert_eq!(curve["y"].as_array().unwrap().last().unwrap(), &run["metrics"]["top1"]);
+        assert_eq!(curve["x"].as_array().unwrap().len(), 6, "moments of a training of 6 or 12 epochs");
+    }
     let of_columns = |column: &str| -> Vec<&Value> {
         let runs = runs.as_array().unwrap().iter().filter(|run| run["experiment"] == "tiny-imagenet");
         runs.filter(|run| run["column"] == column && run["checkpoint"].is_string()).collect()
@@ -229,7 +239,16 @@ fn second_images_of_augmented_pairs_are_made_once_and_kept() {
     // Other strengths are other images.
     place.reproduce(&["--set", "pairs.augmented=stored", "--set", "pairs.stored.rotation.degrees=45"]);
     assert_eq!(trained(&place.checkpoints(), "\"AP\"").len(), 3);
-    place.stdout(&["data", "preview", "synth", "--rows", "2", "--set", "pairs.augmented=stored"]);
+    let said = place.stdout(&["data", "preview", "synth", "--rows", "2", "--set", "pairs.augmented=stored"]);
+    assert!(
+        said.starts_with("2 pairs of synth/pretrain: a stored second image, then each image with 3 views"),
+        "{said}"
+    );
+    let report = fs::read_to_string(place.path().join("reports/quick/report.md")).unwrap();
+    assert!(
+        report.contains("AP the first image of each such pair and an image made of it before training"),
+        "{report}"
+    );
 }
 
 #[test]
