@@ -3,6 +3,7 @@
 //! Cost: one pretraining for each kind of pairs and seed; a transformer's step takes several of a small ResNet's.
 
 use sempair::error::Result;
+use sempair::harness::experiment::{Family, Stated};
 use sempair::methods::Name;
 use sempair::models::{Encoder, Stem};
 use sempair::optim::Recipe;
@@ -59,6 +60,11 @@ fn sheet(settings: &Settings, own: &Own) -> Sheet {
         sheet.state(ap.clone(), column, Some(of_ap));
         sheet.state(sp.clone(), column, Some(of_sp));
     }
-    sheet.claim(&[sp], &[ap], |set| format!("Semantic pairs beat augmented pairs with DINO on a ViT on {set}"));
+    let family =
+        Family::new("vit", "DINO on a ViT gains from semantic pairs", "+0.7 to +2.9 by its figures, three sets");
+    sheet
+        .claim(&[sp], &[ap], |set| format!("Semantic pairs beat augmented pairs with DINO on a ViT on {set}"))
+        .of(&family, "DINO")
+        .stated(|_| Stated::Sign);
     sheet
 }

@@ -90,10 +90,11 @@ pub(super) fn table(
         Ok(of_runs) => experiment.table(&of_runs),
         Err(error) => {
             let mut table = experiment.table(settings)?;
-            table.notes.push(format!(
+            let note = format!(
                 "These runs had settings that this version does not take ({}); rows and caption are of those it has now.",
                 error.what()
-            ));
+            );
+            table.notes.push(note.into());
             Ok(table)
         }
     }

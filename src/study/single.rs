@@ -180,6 +180,7 @@ fn table(of: &dyn Experiment<Settings>, row: &Row, column: &str, metrics: &[Metr
         id: of.id().into(),
         title: of.title().into(),
         caption: String::new(),
+        setting: String::new(),
         rows: vec![row.clone()],
         baselines: Vec::new(),
         in_paper: false,
@@ -191,10 +192,13 @@ fn table(of: &dyn Experiment<Settings>, row: &Row, column: &str, metrics: &[Metr
             substitute: true,
             metrics: Vec::new(),
         }],
+        unasked: Vec::new(),
         metrics: metrics.iter().map(Metric::info).collect(),
         paper: Vec::new(),
         claims: Vec::new(),
         notes: Vec::new(),
         varies: String::new(),
+        axis: None,
+        distance: Vec::new(),
     }
 }
