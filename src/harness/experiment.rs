@@ -249,7 +249,7 @@ pub struct Distance {
 }
 
 /// A table of the paper: what is measured, beside what the paper states.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Table {
     pub id: String,
     pub title: String,

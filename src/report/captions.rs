@@ -5,6 +5,7 @@ use crate::harness::experiment::Note;
 use crate::harness::experiment::Table;
 use crate::harness::outcome::DataRef;
 use crate::report::results::Cell;
+use crate::report::text;
 use serde::Serialize;
 
 /// A caption in parts; those are empty that the table has no use for.
@@ -92,6 +93,11 @@ fn signs(table: &Table, cells: &[Cell]) -> String {
 
 /// The row of an encoder before its first step.
 pub(super) const UNTRAINED: &str = "random initialisation";
+
+/// What readers call one of the paper's sets.
+pub(super) fn paper_set(id: &str) -> String {
+    text::brief(id).to_uppercase()
+}
 
 /// Whether a column's data take the place of a set of the paper.
 pub(super) fn is_stand_in(column: &Column) -> bool {

@@ -1,6 +1,7 @@
 //! What was not run: the paper's figures alone, and the command that fills the gap.
 
 use crate::harness::experiment::Row;
+use crate::report::captions;
 use crate::report::claims::ClaimResult;
 use crate::report::gains;
 use crate::report::results::Results;
@@ -104,7 +105,7 @@ fn card(table: &TableResults, title: &str, is_column: &dyn Fn(&str) -> bool, com
     }
     let title_of = |(column, metric): &(&str, &str)| match (*column, out_of_scope) {
         ("", _) => "set not named".to_string(),
-        (column, false) => column.to_uppercase(),
+        (column, false) => captions::paper_set(column),
         (_, true) => (*metric).to_string(),
     };
     Card {

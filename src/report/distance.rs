@@ -1,5 +1,6 @@
 //! How far the experiment is from the paper's: setting by setting, and what of it belongs beside the answer.
 
+use crate::harness::experiment::Distance;
 use crate::harness::progress::duration;
 use crate::harness::record::Record;
 use crate::report::captions;
@@ -18,8 +19,8 @@ pub(super) struct DistanceView {
     pub facts: Vec<Fact>,
     /// What other tables have otherwise.
     pub others: Vec<String>,
-    /// Encoders whose features lost rank while they were trained.
-    pub fell: Vec<String>,
+    /// Which encoders' features lost rank while they were trained; empty where none's did.
+    pub fell: String,
     /// Whether everything is the paper's.
     pub same: bool,
 }
@@ -57,7 +58,7 @@ pub(super) fn caveat(results: &Results) -> String {
 /// The settings of the paper and of this report side by side.
 pub(super) fn distance(results: &Results, selections: &[Selection]) -> DistanceView {
     let Some(main) = main(results) else {
-        return DistanceView { facts: Vec::new(), others: Vec::new(), fell: Vec::new(), same: false };
+        return DistanceView { facts: Vec::new(), others: Vec::new(), fell: String::new(), same: false };
     };
     let fact = |what: &str, paper: &str, here: String| Fact { what: what.into(), paper: paper.into(), here };
     let mut facts: Vec<Fact> = main.distance.iter().map(|of| fact(&of.what, &of.paper, of.here.clone())).collect();
@@ -78,7 +79,7 @@ pub(super) fn distance(results: &Results, selections: &[Selection]) -> DistanceV
     DistanceView {
         facts,
         others: others.collect(),
-        fell: results.tables.iter().take(1).flat_map(fell).collect(),
+        fell: fell(main).unwrap_or_default(),
         same: !stands_in && main.distance.iter().all(|fact| fact.same),
     }
 }
@@ -105,7 +106,7 @@ fn seeds(runs: &[&Record]) -> String {
 
 /// `vit: encoder vit-mini (stem patch8); 3 epochs, 32`.
 fn other(main: &TableResults, table: &TableResults) -> Option<String> {
-    let differs = |fact: &&crate::harness::experiment::Distance| !main.distance.contains(fact);
+    let differs = |fact: &&Distance| !main.distance.contains(fact);
     let facts: Vec<String> = table
         .distance
         .iter()
@@ -115,16 +116,13 @@ fn other(main: &TableResults, table: &TableResults) -> Option<String> {
     (!facts.is_empty()).then(|| format!("{}: {}.", table.title, facts.join("; ")))
 }
 
-/// Encoders whose features lost rank.
-fn fell(table: &TableResults) -> Vec<String> {
-    let fell = table.health.iter().filter(|health| health.fell);
-    let said = |health: &results::Health| {
-        format!(
-            "{}: the effective rank of its features fell from {} to {} while it was trained, a sign of collapse.",
-            text::name(&health.row),
-            text::fixed(health.rank_first, 1),
-            text::fixed(health.rank_last, 1)
-        )
+/// Encoders whose features lost rank, in one sentence.
+fn fell(table: &TableResults) -> Option<String> {
+    let of = |health: &results::Health| {
+        let [first, last] = [health.rank_first, health.rank_last].map(|rank| text::fixed(rank, 1));
+        format!("{} from {first} to {last}", text::name(&health.row))
     };
-    fell.map(said).collect()
+    let fell: Vec<String> = table.health.iter().filter(|health| health.fell).map(of).collect();
+    (!fell.is_empty())
+        .then(|| format!("The effective rank of features fell in training, a sign of collapse: {}.", text::list(&fell)))
 }

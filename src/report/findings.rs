@@ -117,7 +117,7 @@ fn clause(kind: Kind, of: &[(&TableResults, &ClaimResult)]) -> Clause {
         ("yes", format!("semantic pairs were ahead {in_all}{by}"))
     } else if no == all {
         let where_ = match one_column(of) {
-            Some(column) if all > 1 => format!("with all {all} methods tried{by} on {column}"),
+            Some(column) if all > 1 => format!("with all {} methods tried{by} on {column}", text::number(all)),
             _ => format!("{in_all}{by}"),
         };
         ("no", format!("augmented pairs were ahead {where_}"))

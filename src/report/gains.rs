@@ -88,7 +88,7 @@ fn without_pairs(row: &Row) -> Row {
 }
 
 /// The blocks of a table: those that the paper's claims are about in their order, whether or not the table has them, then
-/// the rest in the table's.
+/// the rest in the table's. Steps of an axis stand in the table's.
 pub(super) fn blocks(table: &Table) -> Vec<Block> {
     let trained = || table.rows.iter().filter(|row| !table.baselines.contains(row));
     let of_gains: Vec<(&Row, &Row, bool)> = table
@@ -99,7 +99,9 @@ pub(super) fn blocks(table: &Table) -> Vec<Block> {
         .filter(|(plus, minus, _)| is_gain(plus, minus))
         .collect();
     let claimed = of_gains.iter().filter(|(.., in_paper)| *in_paper).flat_map(|&(plus, minus, _)| [minus, plus]);
-    let rows: Vec<&Row> = claimed.chain(trained()).collect();
+    // Steps keep their order.
+    let rows: Vec<&Row> =
+        if table.axis.is_some() { trained().chain(claimed).collect() } else { claimed.chain(trained()).collect() };
     let mut blocks: Vec<(Row, Block)> = Vec::new();
     for &row in &rows {
         let key = without_pairs(row);

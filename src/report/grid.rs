@@ -11,6 +11,7 @@ use crate::report::gains;
 use crate::report::gains::Block;
 use crate::report::results::Cell;
 use crate::report::results::TableResults;
+use crate::report::results::paper_column;
 use crate::report::select;
 use crate::report::select::Selection;
 use crate::report::sources;
@@ -225,7 +226,7 @@ impl Filled<'_> {
             let printed: usize = of.iter().map(|head| if head.asked { 2 + usize::from(head.paper) } else { 1 }).sum();
             let note = match (&column.stands_for, captions::is_stand_in(column)) {
                 _ if !asked => "not run".to_string(),
-                (Some(theirs), true) => format!("for {}", theirs.to_uppercase()),
+                (Some(theirs), true) => format!("for {}", captions::paper_set(theirs)),
                 _ => String::new(),
             };
             let span = of.iter().map(|head| head.span()).sum();
@@ -319,7 +320,7 @@ impl Filled<'_> {
             // A row of the paper's that was not asked for.
             let figure = self.selection.table.paper.iter().find(|figure| {
                 let column = self.table.columns.iter().find(|column| column.id == head.id);
-                let theirs = column.and_then(crate::report::results::paper_column);
+                let theirs = column.and_then(paper_column);
                 figure.row == *row && Some(figure.column.as_str()) == theirs && figure.metric == head.metric
             });
             let paper = figure
@@ -341,9 +342,10 @@ impl Filled<'_> {
         let rows: Vec<&Row> = select::rows(self.selection.table).map(|(row, _)| row).collect();
         let place = rows.iter().position(|of| *of == row).unwrap_or_default();
         let column = self.table.columns.iter().position(|column| column.id == head.id).unwrap_or_default();
+        let is_lone = cell.baseline && cell.ci95.is_none();
         CellView {
             value: measured.mean,
-            spread: measured.spread,
+            spread: if is_lone { "one seed".to_string() } else { measured.spread },
             best: cell.best,
             below: cell.below.iter().any(|name| name == UNTRAINED),
             lineage: sources::anchor(&self.table.id, place, column),

@@ -1,6 +1,7 @@
 //! The gains of the paper's main statement at one look: methods by sets, each with its verdict, its interval and the paper's.
 
 use crate::harness::experiment::Column;
+use crate::harness::experiment::Family;
 use crate::harness::experiment::Row;
 use crate::report::captions;
 use crate::report::claims::ClaimResult;
@@ -145,8 +146,7 @@ pub(super) fn matrix(results: &Results, selections: &[Selection]) -> Option<Matr
     let of: Vec<&Column> = table.columns.iter().filter(|c| c.has(&metric) && !table.unasked.contains(&c.id)).collect();
     let columns: Vec<ColumnView> = of.iter().map(|column| column_view(column)).collect();
     let blocks = gains::blocks(selection.table);
-    let claims: Vec<&ClaimResult> =
-        table.claims.iter().filter(|claim| claim.family.id == crate::harness::experiment::Family::MAIN).collect();
+    let claims: Vec<&ClaimResult> = table.claims.iter().filter(|claim| claim.family.id == Family::MAIN).collect();
     let ends = claims.iter().filter_map(|claim| Some(claim.ci95.unwrap_or((claim.difference?, claim.difference?))));
     let pooled: Vec<&Gain> = table.pooled.iter().filter(|gain| gain.metric == metric).collect();
     let of_pooled = pooled.iter().map(|gain| gain.ci95.unwrap_or((gain.difference, gain.difference)));
@@ -163,7 +163,7 @@ pub(super) fn matrix(results: &Results, selections: &[Selection]) -> Option<Matr
         mean: if pooled.is_empty() {
             String::new()
         } else {
-            format!("mean of the {}", number(pooled[0].columns.len()))
+            format!("mean of the {}", text::number(pooled[0].columns.len()))
         },
         after: after(table, &claims, &scale),
         beyond_line: findings::line(&beyond_claims),
@@ -180,7 +180,7 @@ fn column_view(column: &Column) -> ColumnView {
     ColumnView {
         title: text::brief(&column.title),
         stand_in,
-        note: theirs.map_or_else(String::new, |theirs| format!("for {}", theirs.to_uppercase())),
+        note: theirs.map_or_else(String::new, |theirs| format!("for {}", captions::paper_set(theirs))),
         id: column.id.clone(),
     }
 }
@@ -213,10 +213,10 @@ fn row(block: &Block, columns: &[ColumnView], claims: &[&ClaimResult], pooled: &
     if let Some(gain) = mean {
         let (value, interval) = text::change(gain.difference, gain.ci95, "%");
         let bar = Some(scale.bar("pl", (gain.difference, gain.ci95), None));
-        let column = format!("mean of the {}", number(gain.columns.len()));
+        let column = format!("mean of the {}", text::number(gain.columns.len()));
         cells.push(CellView { column, class: "pool", badge: None, value, interval, paper: String::new(), bar });
     } else if let Some(gain) = pooled.first() {
-        let column = format!("mean of the {}", number(gain.columns.len()));
+        let column = format!("mean of the {}", text::number(gain.columns.len()));
         cells.push(CellView { column, class: "none", ..blank() });
     }
     RowView { label: text::brief(&block.label), cells }
@@ -296,11 +296,4 @@ fn aside(table: &TableResults, main: &[&&ClaimResult]) -> Option<String> {
             of.len()
         )
     })
-}
-
-/// Small numbers as words.
-pub(super) fn number(n: usize) -> String {
-    let words =
-        ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
-    words.get(n).map_or_else(|| n.to_string(), |word| (*word).to_string())
 }

@@ -1,13 +1,14 @@
 //! What the terminal says of a report: the answer, the gains, what to do next, and where the page is.
 
+use crate::harness::experiment::Family;
 use crate::harness::progress::duration;
 use crate::report::claims::ClaimResult;
 use crate::report::findings;
 use crate::report::findings::Tally;
 use crate::report::grid::Grid;
 use crate::report::grid::Line;
+use crate::report::matrix::CellView;
 use crate::report::matrix::Matrix;
-use crate::report::matrix::number;
 use crate::report::pages::Rendered;
 use crate::report::results::TableResults;
 use crate::report::text;
@@ -17,6 +18,8 @@ use crate::report::view::TableView;
 const WIDTH: usize = 92;
 /// The width of a row's name.
 const NAME: usize = 18;
+/// Of more tables than these each has one line.
+const FEW: usize = 3;
 /// Nobody is asked for more seeds than these.
 const SEEDS: usize = 30;
 
@@ -27,19 +30,22 @@ impl Rendered {
             self.view.tables.iter().zip(&self.results.tables).filter(|(table, _)| is_told(&table.id)).collect();
         let matrix = self.view.matrix.as_ref();
         let main = matrix.and_then(|matrix| told.iter().find(|(table, _)| table.id == matrix.table));
-        let mut lines = vec![self.head(&told), String::new()];
+        let mut lines = self.head(&told);
+        lines.push(String::new());
         if let (Some(matrix), Some((table, results))) = (matrix, main) {
             let answer: Vec<String> =
                 self.view.answer.iter().map(|clause| format!("{} {}", clause.lead, clause.words)).collect();
             lines.extend(wrapped(&answer.join(" "), 0));
             lines.push(String::new());
-            lines.extend(gains(matrix, table));
+            lines.extend(gains(matrix, table, told.len() <= FEW));
             lines.extend(others(results));
             lines.push(String::new());
         }
         for (table, results) in told.iter().filter(|(table, _)| matrix.is_none_or(|matrix| matrix.table != table.id)) {
             lines.extend(wrapped(&format!("{}: {}.", table.id, table.finding), 2));
-            lines.extend(others(results));
+            if told.len() <= FEW {
+                lines.extend(others(results));
+            }
         }
         lines.extend(self.signs(&told));
         lines.extend(self.next(&told));
@@ -51,7 +57,7 @@ impl Rendered {
         lines.iter().map(|line| text::clean(line).trim_end().to_string()).collect::<Vec<_>>().join("\n")
     }
 
-    fn head(&self, told: &[(&TableView, &TableResults)]) -> String {
+    fn head(&self, told: &[(&TableView, &TableResults)]) -> Vec<String> {
         let ids: Vec<String> = told.iter().map(|(table, _)| table.id.clone()).collect();
         let how = if told.iter().any(|(table, _)| table.stand_in) {
             " Stand-in images: read directions, not sizes."
@@ -61,7 +67,7 @@ impl Rendered {
             " Not the paper's setting: read directions, not sizes."
         };
         let what = if ids.is_empty() { "No table".to_string() } else { text::list(&ids) };
-        wrapped(&format!("{what}, profile {}.{how}", self.results.profile), 0).join("\n")
+        wrapped(&format!("{what}, profile {}.{how}", self.results.profile), 0)
     }
 
     fn signs(&self, told: &[(&TableView, &TableResults)]) -> Option<String> {
@@ -104,8 +110,8 @@ impl Rendered {
     }
 }
 
-/// The gains with their intervals, and the accuracies behind them; in one table where there is one set.
-fn gains(matrix: &Matrix, table: &TableView) -> Vec<String> {
+/// The gains with their intervals, and for the `whole` the accuracies behind them; in one table where there is one set.
+fn gains(matrix: &Matrix, table: &TableView, whole: bool) -> Vec<String> {
     let Some(grid) = &table.grid else { return Vec::new() };
     if matrix.columns.len() == 1 {
         return one_set(matrix, grid);
@@ -123,7 +129,10 @@ fn gains(matrix: &Matrix, table: &TableView) -> Vec<String> {
     }
     if !matrix.beyond.is_empty() {
         let more = if matrix.beyond.len() == 1 { "method" } else { "methods" };
-        lines.push(format!("  {} more {more}: {}", number(matrix.beyond.len()), matrix.beyond_line));
+        lines.push(format!("  {} more {more}: {}", text::number(matrix.beyond.len()), matrix.beyond_line));
+    }
+    if !whole {
+        return lines;
     }
     lines.push(String::new());
     lines.push("  top-1 %".to_string());
@@ -167,13 +176,13 @@ fn one_set(matrix: &Matrix, grid: &Grid) -> Vec<String> {
         lines.push(row_of(&format!("  {}", line.label), &[value], &[16]));
     }
     if !matrix.beyond.is_empty() {
-        lines.push(format!("  {} more methods: {}", number(matrix.beyond.len()), matrix.beyond_line));
+        lines.push(format!("  {} more methods: {}", text::number(matrix.beyond.len()), matrix.beyond_line));
     }
     lines
 }
 
 /// `✓✓ +5.8 [+5.0, +6.6]`, or that it was not run.
-fn gain(cell: &crate::report::matrix::CellView) -> String {
+fn gain(cell: &CellView) -> String {
     match &cell.badge {
         None => "   not run".to_string(),
         Some(badge) => {
@@ -188,7 +197,7 @@ fn others(table: &TableResults) -> Vec<String> {
     let mut lines = Vec::new();
     let mut seen: Vec<&str> = Vec::new();
     for claim in table.claims.iter().filter(|claim| !findings::is_main(claim)) {
-        if seen.contains(&claim.family.id.as_str()) || claim.family.id == crate::harness::experiment::Family::MAIN {
+        if seen.contains(&claim.family.id.as_str()) || claim.family.id == Family::MAIN {
             continue;
         }
         seen.push(&claim.family.id);

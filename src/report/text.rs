@@ -136,6 +136,13 @@ pub(super) fn counted(n: usize, what: &str) -> String {
     if n == 1 { format!("{n} {what}") } else { format!("{n} {what}s") }
 }
 
+/// Small numbers as words.
+pub(super) fn number(n: usize) -> String {
+    let words =
+        ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
+    words.get(n).map_or_else(|| n.to_string(), |word| (*word).to_string())
+}
+
 /// With its first letter in upper case.
 pub(super) fn capital(text: &str) -> String {
     let mut chars = text.chars();

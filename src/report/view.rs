@@ -65,6 +65,8 @@ pub(super) struct ReportView {
     pub distance: DistanceView,
     pub tables: Vec<TableView>,
     pub not_run: Vec<Card>,
+    /// The number of the last of these.
+    pub last_number: usize,
     /// How many comparisons came out how, in words.
     pub tally: String,
     pub claims: Vec<FamilyView>,
@@ -192,6 +194,7 @@ pub(super) fn view(results: &Results, selections: &[Selection]) -> ReportView {
         tables[main].figure_above = tables[main].figure.is_some();
     }
     let (statements, argued) = statements(results);
+    let not_run = cards::cards(results, tables.len() + 1);
     ReportView {
         question: QUESTION,
         profile: results.profile.clone(),
@@ -208,7 +211,8 @@ pub(super) fn view(results: &Results, selections: &[Selection]) -> ReportView {
         argued,
         standing: main.map_or_else(String::new, |main| standing(&results.tables[main])),
         distance: distance::distance(results, selections),
-        not_run: cards::cards(results, tables.len() + 1),
+        last_number: tables.len() + not_run.len(),
+        not_run,
         tables,
         tally: tally(results),
         claims: families(results),
@@ -308,7 +312,16 @@ fn statements(results: &Results) -> (Vec<StatementView>, Vec<StatementView>) {
         };
         if in_paper { &mut measured } else { &mut argued }.push(statement);
     }
-    (measured, argued)
+    (together(measured), together(argued))
+}
+
+/// Those of which nothing was run in one line, behind the others.
+fn together(statements: Vec<StatementView>) -> Vec<StatementView> {
+    let (not_run, mut others): (Vec<_>, Vec<_>) = statements.into_iter().partition(|of| of.class == "none");
+    let titles: Vec<&str> = not_run.iter().map(|of| of.title.trim_start_matches("… and ")).collect();
+    let title = titles.join("; ");
+    others.extend(not_run.into_iter().next().map(|first| StatementView { title, paper: String::new(), ..first }));
+    others
 }
 
 /// As claimed first, then opposite, then open; those that stand before those that do not.

@@ -318,7 +318,12 @@ fn counted(settings: &Settings) -> String {
         return format!("the pairs of the list {}", pairs.list);
     }
     let (categories, each) = (pairs.categories, pairs.per_category);
-    format!("{} pairs ({categories} categories × {each})", categories * each)
+    format!("{} pairs ({categories} categories × {each})", thousands(categories * each))
+}
+
+/// A count with commas between groups of three digits.
+fn thousands(n: usize) -> String {
+    if n < 1000 { n.to_string() } else { format!("{},{:03}", thousands(n / 1000), n % 1000) }
 }
 
 /// Where the pairs come from.
@@ -359,10 +364,15 @@ fn distance(settings: &Settings) -> Vec<Distance> {
         brief: String::new(),
     };
     let mut facts = vec![Distance {
-        brief: format!("{}, not {of_paper} matched by hand", counted(settings)),
+        brief: format!("{}, not {} matched by hand", counted(settings), thousands(of_paper)),
         ..fact(
             "Pairs",
-            format!("{of_paper} pairs ({} categories × {}) of ImageNet-1K, matched by hand", PAIRS.0, PAIRS.1),
+            format!(
+                "{} pairs ({} categories × {}) of ImageNet-1K, matched by hand",
+                thousands(of_paper),
+                PAIRS.0,
+                PAIRS.1
+            ),
             format!("{} from {}", counted(settings), source(settings)),
             // Only the records of its runs know what a list holds; they say whether it may be the paper's.
             !pairs.list.is_empty(),
@@ -376,7 +386,7 @@ fn distance(settings: &Settings) -> Vec<Distance> {
         facts.push(fact(
             "Pairs seen in training",
             format!("{:.1} to {:.1} million", millions(EPOCHS.0), millions(EPOCHS.1)),
-            format!("{here}{words}"),
+            format!("{}{words}", thousands(here)),
             share >= 100.0,
         ));
     }

@@ -179,11 +179,7 @@ fn table(of: &dyn Experiment<Settings>, row: &Row, column: &str, metrics: &[Metr
     Table {
         id: of.id().into(),
         title: of.title().into(),
-        caption: String::new(),
-        setting: String::new(),
         rows: vec![row.clone()],
-        baselines: Vec::new(),
-        in_paper: false,
         substitute: true,
         columns: vec![Column {
             id: column.into(),
@@ -192,13 +188,7 @@ fn table(of: &dyn Experiment<Settings>, row: &Row, column: &str, metrics: &[Metr
             substitute: true,
             metrics: Vec::new(),
         }],
-        unasked: Vec::new(),
         metrics: metrics.iter().map(Metric::info).collect(),
-        paper: Vec::new(),
-        claims: Vec::new(),
-        notes: Vec::new(),
-        varies: String::new(),
-        axis: None,
-        distance: Vec::new(),
+        ..Table::default()
     }
 }

@@ -25,7 +25,9 @@ fn tables_share_the_encoders_that_they_have_in_common() {
     ];
     let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", *setting]).collect();
     let summary = place.stdout(&[&["reproduce", "--quiet"], TINY, &chosen, &settings].concat());
-    assert!(summary.contains("SimCLR (unpaired, 170 images)"), "{summary}");
+    assert!(summary.contains("tiny-imagenet: Few pairs beat more single images"), "{summary}");
+    let report = fs::read_to_string(place.path().join("reports/quick/report.md")).unwrap();
+    assert!(report.contains("| 170 images | unpaired |"), "{report}");
 
     // 4 of `epochs`, 6 more of `transforms`, 2 more of `samples`, 2 more of `tiny-imagenet`, 2 more of `positives`.
     let stages = fs::read_dir(place.path().join(".sempair/cache/pretrain")).unwrap();
@@ -198,5 +200,5 @@ fn a_training_that_diverges_costs_no_other() {
     let of = |status: &str| runs.as_array().unwrap().iter().filter(|run| run["status"] == status).count();
     assert_eq!((of("failed"), of("completed")), (2, 8));
     let report = fs::read_to_string(place.path().join("reports/quick/report.md")).unwrap();
-    assert!(report.contains("| SimCLR (SP) |") && report.contains("seed 0 failed: "), "{report}");
+    assert!(report.contains("| SimCLR | AP |") && report.contains("seed 0 failed: "), "{report}");
 }

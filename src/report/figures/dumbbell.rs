@@ -3,6 +3,7 @@
 use crate::harness::experiment::Column;
 use crate::harness::experiment::MetricInfo;
 use crate::harness::experiment::Row;
+use crate::report::captions;
 use crate::report::captions::UNTRAINED;
 use crate::report::figures::picture::Anchor;
 use crate::report::figures::picture::Picture;
@@ -160,7 +161,7 @@ fn heading(picture: &mut Picture, table: &TableResults, panel: &Panel, layout: &
     let kind = match (&panel.column.stands_for, panel.column.substitute) {
         _ if !layout.marks => String::new(),
         _ if several => panel.metric.title.clone(),
-        (Some(theirs), true) => format!("stand-in for {theirs}"),
+        (Some(theirs), true) => format!("stand-in for {}", captions::paper_set(theirs)),
         _ => String::new(),
     };
     let most = ((layout.width - layout.left / 2.0) / layout.letter) as usize;
