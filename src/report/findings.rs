@@ -124,8 +124,8 @@ fn clause(kind: Kind, of: &[(&TableResults, &ClaimResult)]) -> Clause {
     } else if open == all {
         let range = range(&claims);
         match claims.iter().any(|claim| claim.ci95.is_some()) {
-            true => ("open", format!("every interval contains 0; gains from {range}")),
-            false => ("open", format!("one seed decides nothing; gains from {range}")),
+            true => ("open", format!("every interval contains 0; {range}")),
+            false => ("open", format!("one seed decides nothing; {range}")),
         }
     } else if no == 0 {
         let word = if 3 * yes >= 2 * all { "mostly" } else { "partly" };
@@ -164,14 +164,15 @@ fn by_sizes(claims: &[&ClaimResult]) -> String {
     if low == high { format!(", by {low}{unit}") } else { format!(", by {low} to {high}{unit}") }
 }
 
-/// `−0.2 to +7.6 points` over all.
+/// `gains from −0.2 to +7.6 points` over all.
 fn range(claims: &[&ClaimResult]) -> String {
     let mut all: Vec<f64> = claims.iter().filter_map(|claim| claim.difference).collect();
     all.sort_by(f64::total_cmp);
     let unit = claims.first().map_or("", |claim| claim.unit.as_str());
     let (Some(&low), Some(&high)) = (all.first(), all.last()) else { return String::new() };
     let [low, high] = [low, high].map(|value| text::change(value, None, unit).0);
-    format!("{low} to {high}{}", text::unit_of_difference(unit))
+    let unit = text::unit_of_difference(unit);
+    if low == high { format!("a gain of {low}{unit}") } else { format!("gains from {low} to {high}{unit}") }
 }
 
 /// What came out of a table, as its heading: of its gains where it claims some, else of the first statement it is about.
@@ -260,7 +261,7 @@ pub(super) fn line(claims: &[&ClaimResult]) -> String {
         }
     }
     match (open, open == all) {
-        (_, true) => parts.push(format!("open in all {all}, {}", range(&tested))),
+        (_, true) => parts.push(format!("open in all {all}; {}", range(&tested))),
         (0, _) => {}
         (open, _) => parts.push(format!("{open} open")),
     }

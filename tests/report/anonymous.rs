@@ -65,8 +65,8 @@ fn an_anonymous_report_names_nobody_in_any_file() {
     let failed = failed.id.clone();
     let mut table = table();
     table.notes.push(format!("From {STUFFING}").into());
-    table.setting += STUFFING;
-    table.claims[0].case += STUFFING;
+    table.setting = format!("Trained by {STUFFING}");
+    table.claims[0].case = format!("SimCLR {STUFFING}");
     table.caption += STUFFING;
     let mut input = input(table, all.clone(), &all);
     input.excluded =

@@ -27,7 +27,7 @@ fn one_seed_has_wilsons_interval_and_mcnemars_test_over_its_items() {
     assert!((test.p - 0.0022214337732293643).abs() < 1e-9, "{}", test.p);
     let (files, _) = rendered(table(), records.clone(), &records);
     assert!(
-        files["report.md"].contains("| SimCLR | synth-10 † | ? open | +20.0 |  | +0.8 |"),
+        files["report.md"].contains("| SimCLR | synth-10 † | ? open | \\+20.0 |  | \\+0.8 |"),
         "{}",
         files["report.md"]
     );

@@ -10,6 +10,7 @@ fn results_json_has_the_published_shape() {
     insta::assert_snapshot!(serde_json::to_string_pretty(&value["tables"][0]["cells"][1]).unwrap(), @r#"
     {
       "baseline": false,
+      "below": [],
       "best": true,
       "ci95": [
         66.02186567963965,
@@ -18,8 +19,10 @@ fn results_json_has_the_published_shape() {
       "column": "synth-10",
       "mean": 67.76666666666667,
       "metric": "top1",
+      "notes": [],
       "paper": 83.6,
       "paper_column": "cifar-10",
+      "paper_elsewhere": null,
       "row": {
         "method": "SimCLR",
         "pairs": "SP"
@@ -45,88 +48,36 @@ fn results_json_has_the_published_shape() {
       "wilson95": []
     }
     "#);
-    insta::assert_snapshot!(serde_json::to_string_pretty(&value["tables"][0]["claims"]).unwrap(), @r#"
-    [
-      {
-        "ci95": [
-          7.178054664850404,
-          13.488612001816279
-        ],
-        "column": "synth-10",
-        "difference": 10.333333333333341,
-        "expected": {
-          "at-least": 0.8
-        },
-        "holm_p": 0.009997377377749897,
-        "mcnemar": [],
-        "metric": "top1",
-        "minus": [
-          {
-            "method": "SimCLR",
-            "pairs": "AP"
-          }
-        ],
-        "p": 0.25,
-        "p_floor": 0.25,
-        "plus": [
-          {
-            "method": "SimCLR",
-            "pairs": "SP"
-          }
-        ],
-        "seeds": [
-          0,
-          1,
-          2
-        ],
-        "seeds_to_decide": null,
-        "substitute": true,
-        "t_p": 0.004998688688874949,
-        "text": "SimCLR learns better features from SP than from AP on CIFAR-10",
-        "unit": "%",
-        "verdict": "reproduced"
-      },
-      {
-        "ci95": [
-          7.178054664850396,
-          13.488612001816279
-        ],
-        "column": "synth-stl",
-        "difference": 10.333333333333337,
-        "expected": {
-          "at-least": 30.0
-        },
-        "holm_p": 0.009997377377749897,
-        "mcnemar": [],
-        "metric": "top1",
-        "minus": [
-          {
-            "method": "SimCLR",
-            "pairs": "AP"
-          }
-        ],
-        "p": 0.25,
-        "p_floor": 0.25,
-        "plus": [
-          {
-            "method": "SimCLR",
-            "pairs": "SP"
-          }
-        ],
-        "seeds": [
-          0,
-          1,
-          2
-        ],
-        "seeds_to_decide": null,
-        "substitute": true,
-        "t_p": 0.004998688688874962,
-        "text": "SimCLR learns better features from SP than from AP on STL-10",
-        "unit": "%",
-        "verdict": "not reproduced"
-      }
-    ]
-    "#);
+    let claim = &value["tables"][0]["claims"][0];
+    insta::assert_snapshot!(serde_json::to_string(&claim["family"]).unwrap(), @r#"{"id":"main","paper":"all sets","title":"Semantic pairs transfer better"}"#);
+    insta::assert_snapshot!(serde_json::to_string(&claim["expected"]).unwrap(), @r#"{"at-least":0.8}"#);
+    insta::assert_snapshot!(serde_json::to_string(&claim["plus"]).unwrap(), @r#"[{"method":"SimCLR","pairs":"SP"}]"#);
+    assert_eq!(["stated", "sign_only"].map(|key| claim["paper"][key].clone()), [json!(0.8), json!(false)]);
+    assert!((claim["paper"]["by_figures"].as_f64().unwrap() - 1.84).abs() < 1e-9);
+    assert_eq!(
+        ["column", "verdict", "asked", "in_paper", "substitute", "own_setting", "seeds_to_decide", "seeds"]
+            .map(|key| claim[key].clone()),
+        [
+            json!("synth-10"),
+            json!("reproduced"),
+            json!(true),
+            json!(true),
+            json!(true),
+            json!(false),
+            json!(null),
+            json!([0, 1, 2])
+        ]
+    );
+    for (key, number) in [
+        ("difference", 10.333333333333341),
+        ("t_p", 0.004998688688874949),
+        ("holm_p", 0.009997377377749897),
+        ("p", 0.25),
+    ] {
+        assert!((claim[key].as_f64().unwrap() - number).abs() < 1e-12, "{key}");
+    }
+    assert_eq!(value["tables"][0]["claims"][1]["verdict"], "not reproduced");
+    insta::assert_snapshot!(serde_json::to_string(&value["tables"][0]["gains"][0]["columns"]).unwrap(), @r#"["synth-10"]"#);
     insta::assert_snapshot!(serde_json::to_string_pretty(&value["compute"]).unwrap(), @r#"
     {
       "by_status": {
@@ -150,8 +101,9 @@ fn results_json_has_the_published_shape() {
     }
     "#);
     let keys = |v: &Value| v.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
-    insta::assert_snapshot!(keys(&value), @r#"anonymous compute excluded generated git profile profile_description schema tables verdict_rule"#);
-    insta::assert_snapshot!(keys(&value["tables"][0]), @r#"baselines caption cells claims columns compute data id in_paper metrics missing notes title varies"#);
+    insta::assert_snapshot!(keys(&value), @"anonymous compute excluded generated git ledger not_run profile profile_description schema tables verdict_rule");
+    assert_eq!(value["ledger"]["blake3"].as_str().map(str::len), Some(64));
+    insta::assert_snapshot!(keys(&value["tables"][0]), @"baselines caption cells claims columns compute data distance finding gains health id in_paper metrics missing notes paper pooled title unasked varies");
 }
 
 #[test]
