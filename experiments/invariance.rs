@@ -7,6 +7,7 @@ use std::slice::from_ref;
 
 use sempair::data::pairs::Kind;
 use sempair::data::world::{EVALUATION_SETS, Nuisance};
+use sempair::harness::experiment::Family;
 use sempair::study::columns::{COSINE, Varied};
 use sempair::study::settings::{OwnSettings, Settings};
 use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, trained};
@@ -33,11 +34,14 @@ fn sheet(settings: &Settings, Own { set }: &Own) -> Sheet {
     let mut sheet = Sheet::new(settings, from_ref(set), lines);
     Nuisance::ALL.iter().for_each(|&nuisance| sheet.measure(Varied { set: set.clone(), nuisance }));
     sheet.in_paper = false;
+    let family = Family::new("invariance", "Semantic pairs make features more invariant", "argued, not measured");
     for &method in methods {
         let [ap, sp] = [Kind::Augmented, Kind::Semantic].map(|kind| trained(method, kind));
-        sheet.claim_of(COSINE, &[sp], &[ap], |factor| {
-            format!("Semantic pairs make features of {} more invariant to {factor}", method.title())
-        });
+        sheet
+            .claim_of(COSINE, &[sp], &[ap], |factor| {
+                format!("Semantic pairs make features of {} more invariant to {factor}", method.title())
+            })
+            .of(&family, method.title());
     }
     let changed = if EVALUATION_SETS.contains(&set.as_str()) {
         "rendered again with only that factor drawn anew, until it shows (an occlusion always there)"
@@ -47,11 +51,12 @@ fn sheet(settings: &Settings, Own { set }: &Own) -> Sheet {
          edits change a factor only roughly"
     };
     sheet.about_columns = format!(
-        "For each factor: the mean cosine between the features of the test images of {} and those of the same images \
-         {changed}, with the mean of the training images taken off, so that unrelated images have about 0; and the top-1 \
-         accuracy in percent on the changed images of a linear probe fitted on unchanged training images. The first \
-         column has the accuracy (linear and {}-NN) on the unchanged images.",
-        set, settings.probe.neighbours
+        "Mean cosine between features of the test images of {set} and of the same images with one factor changed, and the \
+         accuracy in percent of a linear probe on the changed images."
+    );
+    sheet.about_rows = format!(
+        "The changed images are {changed}. The mean of the training images is taken off, so that unrelated images have a \
+         cosine of about 0; the probe is fitted on unchanged training images. The first column is of the unchanged images."
     );
     sheet.notes = vec![
         "The paper names these four factors and measures none of them. A cosine says how little features move; features \

@@ -6,6 +6,7 @@
 
 use sempair::data::catalog::SYNTH;
 use sempair::error::{Error, Result};
+use sempair::harness::experiment::{Axis, Family};
 use sempair::methods::Name;
 use sempair::study::settings::{OwnSettings, Settings, each_once};
 use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
@@ -55,10 +56,15 @@ fn sheet(settings: &Settings, Own { values, sets }: &Own) -> Sheet {
     baselines.extend(lines);
     let mut sheet = Sheet::new(&simclr, sets, baselines);
     sheet.in_paper = false;
+    let steps = of_values.iter().map(|(legibility, _)| (legibility.to_string(), f64::from(*legibility)));
+    sheet.axis = Some(Axis::new("legibility", "legibility: 0 harsh, 1 clear", steps.collect::<Vec<_>>()));
+    let family = Family::new("legibility", "Semantic pairs lead however clearly objects stand out", "no statement");
     for (legibility, [ap, sp]) in of_values {
-        sheet.claim(&[sp], &[ap], |set| {
-            format!("Semantic pairs beat augmented pairs with SimCLR at legibility {legibility} on {set}")
-        });
+        sheet
+            .claim(&[sp], &[ap], |set| {
+                format!("Semantic pairs beat augmented pairs with SimCLR at legibility {legibility} on {set}")
+            })
+            .of(&family, &format!("legibility {legibility}"));
     }
     sheet.about_rows = "Legibility 1 is the embedded world as all other tables have it: surfaces and backgrounds of low \
                         contrast, objects that differ from the ground in brightness. Legibility 0 is harsh: surfaces and \

@@ -8,6 +8,7 @@ use std::slice::from_ref;
 
 use sempair::data::pairs::Kind;
 use sempair::error::{Error, Result};
+use sempair::harness::experiment::Family;
 use sempair::methods::Name;
 use sempair::study::settings::{OwnSettings, Settings};
 use sempair::study::sheet::{Evaluations, Line, Sheet};
@@ -74,14 +75,18 @@ fn sheet(settings: &Settings, own: &Own) -> Sheet {
     lines.extend(of_methods.into_iter().flat_map(|of| [of.ap, of.same_steps, of.same_epochs, of.sp]));
     let mut sheet = Sheet::new(settings, &own.sets, lines);
     sheet.in_paper = false;
+    let family = Family::new("pairing", "Semantic pairs beat the same images unpaired", "no statement");
     for (method, [same_steps, same_epochs, sp]) in own.methods.iter().zip(&rows) {
         let title = method.title();
-        sheet.claim(from_ref(sp), from_ref(same_steps), |set| {
-            format!("Semantic pairs beat augmented pairs of the same images in as many steps with {title} on {set}")
-        });
-        sheet.claim(from_ref(sp), from_ref(same_epochs), |set| {
-            format!("Semantic pairs beat augmented pairs of the same images in as many epochs with {title} on {set}")
-        });
+        for (other, length) in [(same_steps, "steps"), (same_epochs, "epochs")] {
+            sheet
+                .claim(from_ref(sp), from_ref(other), |set| {
+                    format!(
+                        "Semantic pairs beat augmented pairs of the same images in as many {length} with {title} on {set}"
+                    )
+                })
+                .of(&family, &format!("{title}, same {length}"));
+        }
     }
     sheet.about_rows =
         "“first”: the first image of each semantic pair. “both”: every image of the semantic pairs; with AP \

@@ -5,6 +5,7 @@
 use std::slice::from_ref;
 
 use sempair::error::Result;
+use sempair::harness::experiment::{Axis, Family, Stated};
 use sempair::methods::Name;
 use sempair::study::settings::{OwnSettings, Settings, some_above_zero};
 use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
@@ -45,27 +46,38 @@ fn sheet(settings: &Settings, Own { values, sets }: &Own) -> Sheet {
         lines.extend(both);
     }
     let mut sheet = Sheet::new(&simclr, sets, lines);
+    let steps = gains.iter().map(|(number, _)| (format!("{number} each"), *number));
+    sheet.axis = Some(Axis::counts("per category", "pairs of each category", steps.collect::<Vec<_>>()));
+    let family =
+        Family::new("samples", "Semantic pairs lead with any number of pairs", "+4.20 with 50, +3.83 with 157");
     for (number, [ap, sp]) in &gains {
-        sheet.claim(from_ref(sp), from_ref(ap), |set| {
-            format!("Semantic pairs beat augmented pairs with {number} of each category, on {set}")
-        });
+        let stated = PAPER.iter().find(|(of, _)| of == number).map_or(Stated::Nothing, |(_, gain)| Stated::Gain(*gain));
+        sheet
+            .claim(from_ref(sp), from_ref(ap), |set| {
+                format!("Semantic pairs beat augmented pairs with {number} of each category, on {set}")
+            })
+            .of(&family, &format!("{number} each"))
+            .stated(|_| stated);
     }
     let [fewest, most] = [gains.iter().min_by_key(|gain| gain.0), gains.iter().max_by_key(|gain| gain.0)];
     if let (Some((few, [few_ap, few_sp])), Some((many, [many_ap, many_sp]))) = (fewest, most)
         && few < many
     {
-        sheet.claim(&[few_sp.clone(), many_ap.clone()], &[few_ap.clone(), many_sp.clone()], |set| {
-            format!("Semantic pairs lead by more with {few} of each category than with {many}, on {set}")
-        });
+        let family = Family::new("fewer", "Fewer pairs, larger lead", "+4.20 with 50, +3.83 with 157");
+        sheet
+            .claim(&[few_sp.clone(), many_ap.clone()], &[few_ap.clone(), many_sp.clone()], |set| {
+                format!("Semantic pairs lead by more with {few} of each category than with {many}, on {set}")
+            })
+            .of(&family, &format!("{few} against {many}"))
+            .stated(|_| Stated::Sign);
     }
     sheet.about_rows =
         "Fewer pairs show some of the images that more pairs show; all rows have as many epochs, so fewer \
                         pairs mean fewer steps."
             .into();
     let stated = PAPER.map(|(number, gain)| format!("{gain:+.2} points with {number} images of each category"));
-    sheet.notes = vec![format!(
-        "The paper states the gain of SP over AP, on a set that it does not name: {}.",
-        stated.join(", ")
-    )];
+    let note =
+        format!("The paper states the gain of SP over AP, on a set that it does not name: {}.", stated.join(", "));
+    sheet.notes = vec![note.into()];
     sheet
 }

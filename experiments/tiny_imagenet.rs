@@ -8,7 +8,7 @@ use std::slice::from_ref;
 
 use sempair::data::pairs::Kind;
 use sempair::error::Result;
-use sempair::harness::experiment::Claim;
+use sempair::harness::experiment::{Claim, Family, Stated};
 use sempair::methods::Name;
 use sempair::study::columns::{SECONDS, TimeToEqual, TrainingTime};
 use sempair::study::settings::{OwnSettings, Settings, positive};
@@ -65,11 +65,17 @@ fn sheet(settings: &Settings, table: &Own) -> Sheet {
         sheet.state(sp.clone(), column, Some(of_pairs));
         sheet.state(unpaired.clone(), column, Some(of_images));
     }
-    sheet.claim(from_ref(&sp), from_ref(&unpaired), |set| {
-        format!("Semantic pairs beat more images without pairs on {set}")
-    });
+    let better = Family::new("tiny-imagenet", "Few pairs beat more single images", "83.60 against 79.43 on CIFAR-10");
+    sheet
+        .claim(from_ref(&sp), from_ref(&unpaired), |set| {
+            format!("Semantic pairs beat more images without pairs on {set}")
+        })
+        .of(&better, "SP against single images")
+        .stated(|_| Stated::Sign);
     let faster = "Semantic pairs take less training time than more images without pairs".to_string();
-    sheet.claims.push(Claim::contrast(faster, TrainingTime::ID, SECONDS.id, vec![unpaired], vec![sp]));
+    let claim = Claim::contrast(faster, TrainingTime::ID, SECONDS.id, vec![unpaired], vec![sp]);
+    let family = Family::new("time", "… and train in less time", "4.5 h against 13 h");
+    sheet.claims.push(Claim { family, case: "time saved".into(), stated: Stated::Sign, ..claim });
     sheet.about_rows = format!(
         "“unpaired”: {images} images of {} categories of {}, each with itself, for as many epochs. “Time to equal accuracy”: \
          the training time after which the linear accuracy on {}, looked at at most ten times, is for the first \

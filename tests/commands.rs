@@ -128,8 +128,9 @@ fn reproduce_writes_a_whole_report_and_the_second_time_runs_nothing() {
     let html = fs::read_to_string(report.join("report.html")).unwrap();
     assert!(html.contains("do not agree") && html.contains("<svg"));
     assert!(html.contains("licence MIT OR Apache-2.0."), "of the embedded sets");
-    for needs_network_or_scripts in ["<script", "<link", "src=", "@import", "url("] {
-        assert!(!html.contains(needs_network_or_scripts), "{needs_network_or_scripts}");
+    assert_eq!(html.matches("<script").count(), 1, "its own, which nothing depends on");
+    for needs_network in ["<link", "src=", "@import", "url("] {
+        assert!(!html.contains(needs_network), "{needs_network}");
     }
 
     let before = place.json(&["runs", "--json"]).as_array().unwrap().len();
@@ -143,7 +144,7 @@ fn reproduce_writes_a_whole_report_and_the_second_time_runs_nothing() {
     let strict = place.run(&[&["reproduce", "--table", "transfer", "--quiet", "--strict"], TINY].concat());
     assert_eq!(strict.status.code(), Some(1), "{}", String::from_utf8_lossy(&strict.stderr));
     let said = String::from_utf8(strict.stdout).unwrap();
-    assert!(said.to_lowercase().contains("inconclusive"), "{said}");
+    assert!(said.contains("open: one seed decides nothing"), "{said}");
     place.stdout(&["report"]);
     let again: Value = serde_json::from_slice(&bytes("results.json")).unwrap();
     assert_eq!(again["tables"][0]["cells"], results["tables"][0]["cells"]);
@@ -175,7 +176,7 @@ fn reproduce_writes_a_whole_report_and_the_second_time_runs_nothing() {
     // One table more, and the report keeps the other as it was; the terminal tells of what was asked for.
     let epochs = ["table", "epochs", "--quiet", "--set", "epochs.values=[6]"];
     let said = place.stdout(&[&epochs[..], &TINY[..TINY.len() - 4], &["--methods", "byol", "--seeds", "1"]].concat());
-    assert!(said.contains("SimCLR by length of training") && !said.contains("Linear evaluation"), "{said}");
+    assert!(said.starts_with("epochs, profile quick.") && !said.contains("transfer"), "{said}");
     let both: Value = serde_json::from_slice(&bytes("results.json")).unwrap();
     let ids: Vec<&str> = both["tables"].as_array().unwrap().iter().map(|table| table["id"].as_str().unwrap()).collect();
     assert_eq!((ids, &both["tables"][0]["cells"]), (vec!["transfer", "epochs"], &results["tables"][0]["cells"]));

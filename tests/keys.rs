@@ -198,7 +198,7 @@ const MOVES: &[(&str, &str)] = &[
     ("study/stages/factors.rs", "factors"),
     ("study/stages/import_weights.rs", "import"),
     ("report/claims.rs", NOTHING),
-    ("report/figures.rs", NOTHING),
+    ("report/figures/mod.rs", NOTHING),
     ("cli/run.rs", NOTHING),
     ("lib.rs", NOTHING),
 ];

@@ -238,17 +238,11 @@ impl Experiment<Settings> for Count {
         Ok(Table {
             id: "count".into(),
             title: "Counting".into(),
-            caption: String::new(),
-            rows: vec![],
-            baselines: vec![],
             in_paper: true,
-            substitute: false,
             columns: vec![column],
             metrics: vec![metric],
-            paper: vec![],
-            claims: vec![],
-            notes: vec![],
             varies: "nothing".into(),
+            ..Table::default()
         })
     }
 

@@ -5,6 +5,7 @@ mod barlow_twins;
 mod byol;
 mod dino;
 mod simsiam;
+mod sinkhorn;
 mod supervised;
 mod swav;
 mod vicreg;
@@ -95,10 +96,11 @@ fn assert_torch(ours: &Graded, value: f64, gradient: &[f64], slope: f64) {
 
 #[test]
 fn losses_have_the_same_bits_on_any_number_of_threads() {
-    use sempair::methods::{barlow_twins, byol, dino, simsiam, swav, vicreg};
+    use sempair::methods::sinkhorn::{Sinkhorn, assign};
+    use sempair::methods::{barlow_twins, byol, dino, simsiam, vicreg};
     let (x, y) = (numbers(2 * 40 * 700, 1), numbers(2 * 40 * 700, 2));
     let temperatures = dino::Temperatures { student: 0.1, teacher: 0.04 };
-    let sinkhorn = swav::Sinkhorn { epsilon: 0.05, iterations: 3 };
+    let sinkhorn = Sinkhorn { epsilon: 0.05, iterations: 3 };
     let all = || {
         let mut centre = dino::Centre::new(700);
         centre.update(&y, 0.9);
@@ -110,8 +112,9 @@ fn losses_have_the_same_bits_on_any_number_of_threads() {
             barlow_twins::graded(&x, 700, barlow_twins::Weights::PAPER),
             barlow_twins::graded(&x, 7, barlow_twins::Weights::PAPER),
             dino::graded(&x, &y, &centre, temperatures),
+            dino::shared(&x, &y, 700, temperatures),
         ];
-        (graded, swav::assign(&x, 700, 50, sinkhorn), centre)
+        (graded, assign(&x, 700, 50, sinkhorn), centre)
     };
     let on = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(all);
     let single = on(1);

@@ -53,7 +53,7 @@ pub(super) fn beside(
     let mut excluded: Vec<(String, String)> =
         problems.iter().map(|problem| (problem.file.display().to_string(), problem.what.clone())).collect();
     let grounds = Grounds::new(app);
-    let none = ConfigArgs { methods: None, seeds: None, sets: Vec::new(), ..args.clone() };
+    let none = setup::without_sets(args);
     let lists = if own.is_empty() { args } else { &none };
     let mut tables = Vec::new();
     for &experiment in app.experiments {
@@ -90,13 +90,28 @@ pub(super) fn table(
         Ok(of_runs) => experiment.table(&of_runs),
         Err(error) => {
             let mut table = experiment.table(settings)?;
-            table.notes.push(format!(
+            let note = format!(
                 "These runs had settings that this version does not take ({}); rows and caption are of those it has now.",
                 error.what()
-            ));
+            );
+            table.notes.push(note.into());
             Ok(table)
         }
     }
+}
+
+/// The tables that nothing was run of, as the runs of the others were asked to fill these, with what the command line lists;
+/// one that they cannot fill, or leave empty, is left out.
+pub(super) fn not_run(app: &App, args: &ConfigArgs, settings: &Settings, tables: &Offered) -> Vec<Table> {
+    let roles = setup::roles(app);
+    let mut runs: Vec<Arc<Record>> = tables.iter().flat_map(|(_, runs)| runs.iter().cloned()).collect();
+    runs.sort_by(|a, b| (&a.started, &a.id).cmp(&(&b.started, &b.id)));
+    let of_runs = setup::resolve_above(app, args, asked(&runs, &roles), &roles);
+    let settings = of_runs.as_ref().unwrap_or(settings);
+    let is_missing =
+        |experiment: &&&dyn Experiment<Settings>| tables.iter().all(|(table, _)| table.id != experiment.id());
+    let tables = app.experiments.iter().filter(is_missing).filter_map(|experiment| experiment.table(settings).ok());
+    tables.filter(|table| !table.rows.is_empty()).collect()
 }
 
 /// The settings of the newest of these runs; a list of rows or columns has what any run was asked for, in the order of

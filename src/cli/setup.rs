@@ -70,6 +70,11 @@ pub(super) fn resolve_above(
     Ok(settings)
 }
 
+/// The arguments without the settings that they have.
+pub(super) fn without_sets(args: &ConfigArgs) -> ConfigArgs {
+    ConfigArgs { methods: None, seeds: None, sets: Vec::new(), ..args.clone() }
+}
+
 /// What each setting decides.
 pub(super) fn roles(app: &App) -> Roles {
     Roles::of_defaults(app.defaults)

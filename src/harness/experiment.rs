@@ -69,7 +69,7 @@ pub enum Better {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PaperFigure {
     pub row: Row,
-    /// The paper's column id.
+    /// The paper's column id; empty where the paper does not name its set.
     pub column: String,
     pub metric: String,
     pub value: Option<f64>,
@@ -85,6 +85,56 @@ pub struct Claim {
     pub plus: Vec<Row>,
     pub minus: Vec<Row>,
     pub expected: Expected,
+    /// The statement that this is a case of.
+    #[serde(default)]
+    pub family: Family,
+    /// Which case of it, such as `SimCLR`; empty where it is the only one of its column.
+    #[serde(default)]
+    pub case: String,
+    /// Whether the paper measures this; else it only argues it, or it is our addition.
+    #[serde(default = "yes")]
+    pub in_paper: bool,
+    /// What the paper says of the size of the contrast.
+    #[serde(default)]
+    pub stated: Stated,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A statement of which several claims are cases: one for each method and column, say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Family {
+    /// Such as `main`; empty for claims that say no more than their table does.
+    pub id: String,
+    /// The statement in a few words, such as `Semantic pairs transfer better`.
+    pub title: String,
+    /// What the paper says of it, such as `all four methods, all sets`.
+    pub paper: String,
+}
+
+impl Family {
+    /// The id of the paper's main statement, with which a report opens.
+    pub const MAIN: &str = "main";
+
+    /// A family.
+    pub fn new(id: &str, title: &str, paper: &str) -> Self {
+        Self { id: id.into(), title: title.into(), paper: paper.into() }
+    }
+}
+
+/// What the paper says of the size of a claim's contrast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stated {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// That it is above 0, and not by how much.
+    Sign,
+    /// So much.
+    Gain(f64),
 }
 
 /// What a claim says of its contrast, in the metric's unit.
@@ -100,27 +150,133 @@ pub enum Expected {
 impl Claim {
     /// The contrast is above 0.
     pub fn contrast(text: String, column: &str, metric: &str, plus: Vec<Row>, minus: Vec<Row>) -> Self {
-        Self { text, column: column.into(), metric: metric.into(), plus, minus, expected: Expected::AtLeast(0.0) }
+        Self {
+            text,
+            column: column.into(),
+            metric: metric.into(),
+            plus,
+            minus,
+            expected: Expected::AtLeast(0.0),
+            family: Family::default(),
+            case: String::new(),
+            in_paper: true,
+            stated: Stated::Nothing,
+        }
     }
 }
 
-/// A table of the paper: what is measured, beside what the paper states.
+/// An order of a table's rows: a few steps, over which its figures are drawn as lines.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Axis {
+    /// The key of the rows' label that names the step, such as `epochs`.
+    pub label: String,
+    /// What the steps are, for a reader.
+    pub title: String,
+    pub steps: Vec<Step>,
+    pub scale: Scale,
+}
+
+/// How far apart the steps of an axis are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scale {
+    /// Equally far: they are no numbers.
+    Categories,
+    /// As their numbers are.
+    Linear,
+    /// Equal factors equally far, as suits counts.
+    Log,
+}
+
+/// A step of an axis.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// The value of the rows' label.
+    pub label: String,
+    /// Where it lies.
+    pub at: f64,
+}
+
+impl Axis {
+    /// An axis of numbers, each with the label of its rows.
+    pub fn new(label: &str, title: &str, steps: impl IntoIterator<Item = (String, f64)>) -> Self {
+        let steps = steps.into_iter().map(|(label, at)| Step { label, at }).collect();
+        Self { label: label.into(), title: title.into(), steps, scale: Scale::Linear }
+    }
+
+    /// An axis of categories, equally far apart.
+    pub fn categories(label: &str, title: &str, steps: impl IntoIterator<Item = String>) -> Self {
+        let steps = steps.into_iter().zip((0..).map(f64::from));
+        Self { scale: Scale::Categories, ..Self::new(label, title, steps) }
+    }
+
+    /// An axis of counts: equal factors are equally far apart.
+    pub fn counts(label: &str, title: &str, steps: impl IntoIterator<Item = (String, usize)>) -> Self {
+        let steps = steps.into_iter().map(|(label, count)| (label, count as f64));
+        Self { scale: Scale::Log, ..Self::new(label, title, steps) }
+    }
+}
+
+/// What a reader must know, the paper's own contradictions included.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Note {
+    pub text: String,
+    /// The row and the paper's column whose figure it is about; none where it is about the table.
+    #[serde(default)]
+    pub at: Option<(Row, String)>,
+}
+
+impl<T: Into<String>> From<T> for Note {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), at: None }
+    }
+}
+
+/// One way in which a table's experiment is, or is not, the paper's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Distance {
+    /// Such as `Encoder`.
+    pub what: String,
+    /// What the paper says.
+    pub paper: String,
+    /// What the settings say.
+    pub here: String,
+    /// Whether that is the paper's.
+    pub same: bool,
+    /// What differs in a few words, for where the answer stands; empty where it can wait.
+    #[serde(default)]
+    pub brief: String,
+}
+
+/// A table of the paper: what is measured, beside what the paper states.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Table {
     pub id: String,
     pub title: String,
+    /// What is measured, in one sentence.
     pub caption: String,
+    /// How the rows were trained, in one sentence.
+    #[serde(default)]
+    pub setting: String,
     pub rows: Vec<Row>,
     /// The rows among `rows` that the paper does not have.
     pub baselines: Vec<Row>,
     pub columns: Vec<Column>,
+    /// The ids of those columns that the paper has and the settings leave out.
+    #[serde(default)]
+    pub unasked: Vec<String>,
     pub metrics: Vec<MetricInfo>,
     pub paper: Vec<PaperFigure>,
     pub claims: Vec<Claim>,
-    /// What a reader must know, the paper's own inconsistencies included.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     /// What varies between seeds, such as "initialisation, order of the data and augmentation".
     pub varies: String,
+    /// The order of the rows, where they have one.
+    #[serde(default)]
+    pub axis: Option<Axis>,
+    /// Where this is not the paper's experiment, and where it is.
+    #[serde(default)]
+    pub distance: Vec<Distance>,
     /// Whether the paper measures what the claims are about, and does not only argue it.
     pub in_paper: bool,
     /// Whether the rows learned from other data than the paper's.

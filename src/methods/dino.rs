@@ -3,10 +3,11 @@
 //!
 //! A student's softmax over K scores follows that of a teacher, whose weights are a moving average of the student's, on
 //! every other view. The teacher's scores are centred and sharpened, so that neither one class nor all classes take
-//! everything.
+//! everything; or the classes share each batch equally, as in DINOv2.
 //!
 //! Semantic pairs: the teacher sees one image of a category and the student the other, and the small crops of both.
-//! There are no negatives; the centre is a mean over all images of the batches before, whatever their category.
+//! There are no negatives; the centre is a mean over all images of the batches before, and shares are of all images of the
+//! batch, whatever their category.
 
 use dfdx::prelude::*;
 use rayon::prelude::*;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
-use crate::nn::{BatchNorm, Gelu, NormalLinear, UnitRows, WeightNormLinear, sequence};
+use crate::nn::{BatchNormRelu, Gelu, Linear, NormalLinear, UnitRows, WeightNormLinear, sequence};
 use crate::optim::Recipe;
 use crate::tensor::{self, Vectors};
 
@@ -22,6 +23,7 @@ use super::Graded;
 use super::cross_entropy;
 use super::number;
 use super::reduce::column_sums;
+use super::sinkhorn::{Sinkhorn, assign};
 use super::target::Target;
 use super::{Batch, Crops, Learner, MethodSettings, Moment, Size, Start, State, a_part, above_zero};
 
@@ -33,7 +35,9 @@ pub struct Settings {
     pub student_temperature: f32,
     /// What the teacher's scores are divided by, over the epochs.
     pub teacher_temperature: Warmup,
-    /// How slowly the centre moves.
+    /// What keeps the teacher from giving all images to one class.
+    pub centring: Centring,
+    /// How slowly the mean of the teacher's scores moves.
     pub centre_momentum: f32,
     /// The teacher's momentum at the first step; it rises to 1 along half a cosine.
     pub momentum: f32,
@@ -47,17 +51,28 @@ pub struct Settings {
     pub recipe: Recipe,
 }
 
+/// What keeps the teacher from giving all images to one class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Centring {
+    /// The moving mean of its scores is taken off, as in the paper.
+    Mean,
+    /// The classes share each batch equally, by Sinkhorn's algorithm, as in DINOv2 (Oquab et al. 2023,
+    /// <https://arxiv.org/abs/2304.07193>, section 4).
+    Sinkhorn,
+}
+
+/// Rounds of Sinkhorn's algorithm, as in DINOv2.
+const ROUNDS: usize = 3;
+
 /// Three layers with GELU to a bottleneck of width B at unit length (section 3.1).
 type Projector<const F: usize, const H: usize, const B: usize> =
     sequence!(NormalLinear<F, H>, Gelu, NormalLinear<H, H>, Gelu, NormalLinear<H, B>, UnitRows);
-/// The same with batch normalisation before each GELU, an option of the authors' code. Without it, small heads on small
-/// encoders start with bottlenecks that all but agree (deviation 0.02), and the teacher's classes become even: the loss
-/// stays at log K.
-type NormalizedProjector<const F: usize, const H: usize, const B: usize> = sequence!(
-    NormalLinear<F, H>, BatchNorm<H>, Gelu,
-    NormalLinear<H, H>, BatchNorm<H>, Gelu,
-    NormalLinear<H, B>, UnitRows
-);
+/// Two layers with batch normalisation and ReLU to a bottleneck of width B at unit length, as SwAV has. In a small encoder's
+/// short training three layers without normalisation start with bottlenecks that all but agree, so that the teacher's
+/// classes become even and the loss stays at log K; three with it learn from augmented pairs alone.
+type ShortProjector<const F: usize, const H: usize, const B: usize> =
+    sequence!(Linear<F, H>, BatchNormRelu<H>, Linear<H, B>, UnitRows);
 
 impl MethodSettings for Settings {
     fn recipe(&self) -> &Recipe {
@@ -78,7 +93,7 @@ impl MethodSettings for Settings {
 
     fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
         match self.head {
-            Size::Small => self.with(start, head!(F => NormalizedProjector<F, 512, 128>, WeightNormLinear<128, 512>)),
+            Size::Small => self.with(start, head!(F => ShortProjector<F, 512, 128>, WeightNormLinear<128, 128>)),
             Size::Paper => self.with(start, head!(F => Projector<F, 2048, 256>, WeightNormLinear<256, 65536>)),
         }
     }
@@ -115,8 +130,14 @@ impl<D: tensor::Device, const B: usize, const K: usize> Learner<D> for Dino<D, B
             student: self.settings.student_temperature,
             teacher: self.settings.teacher_temperature.temperature(at.epoch()),
         };
-        let loss = graded(&pass.p, &teacher, &self.centre, temperatures);
-        self.centre.update(&teacher, self.settings.centre_momentum);
+        let loss = match self.settings.centring {
+            Centring::Mean => {
+                let loss = graded(&pass.p, &teacher, &self.centre, temperatures);
+                self.centre.update(&teacher, self.settings.centre_momentum);
+                loss
+            }
+            Centring::Sinkhorn => shared(&pass.p, &teacher, K, temperatures),
+        };
         pass.backward(&loss.gradient);
         loss.value
     }
@@ -173,6 +194,13 @@ pub fn graded(student: &[f32], teacher: &[f32], centre: &Centre, temperatures: T
     centred.par_chunks_mut(columns).for_each(|row| row.iter_mut().zip(&centre.mean).for_each(|(t, c)| *t -= c));
     let targets = cross_entropy::softmax(&centred, columns, 1.0 / f64::from(temperatures.teacher));
     cross_entropy::graded(student, &targets, columns, temperatures.student)
+}
+
+/// The same with targets in equal shares ([`Centring::Sinkhorn`]): those of both views of the batch together, as in DINOv2.
+pub fn shared(student: &[f32], teacher: &[f32], classes: usize, temperatures: Temperatures) -> Graded {
+    let sinkhorn = Sinkhorn { epsilon: temperatures.teacher, iterations: ROUNDS };
+    let targets = assign(teacher, classes, teacher.len() / classes, sinkhorn);
+    cross_entropy::graded(student, &targets, classes, temperatures.student)
 }
 
 /// The moving mean of the teacher's scores, (K).

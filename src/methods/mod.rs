@@ -17,6 +17,7 @@ mod cross_entropy;
 pub mod hard_negatives;
 mod learner;
 mod reduce;
+pub mod sinkhorn;
 mod target;
 
 use serde::{Deserialize, Serialize};

@@ -6,10 +6,15 @@
 
 use crate::harness::config::Role;
 use crate::harness::config::Roles;
+use crate::harness::experiment::Axis;
 use crate::harness::experiment::Claim;
 use crate::harness::experiment::Column;
+use crate::harness::experiment::Distance;
+use crate::harness::experiment::Family;
+use crate::harness::experiment::Note;
 use crate::harness::experiment::PaperFigure;
 use crate::harness::experiment::Row;
+use crate::harness::experiment::Step;
 use crate::harness::experiment::Table;
 use crate::harness::outcome::Curve;
 use crate::harness::outcome::DataRef;
@@ -51,6 +56,7 @@ pub fn anonymous(input: &Input) -> Input {
         profile: input.profile.clone(),
         description_of_profile: input.description_of_profile.clone(),
         tables: input.tables.iter().map(|(table, runs)| (names.table(table), records(runs))).collect(),
+        not_run: input.not_run.iter().map(|table| names.table(table)).collect(),
         excluded: input.excluded.iter().map(excluded).collect(),
         all_records: records(&input.all_records),
         generated: input.generated.clone(),
@@ -150,22 +156,50 @@ impl Names {
             column: self.text(&claim.column),
             plus: rows(&claim.plus),
             minus: rows(&claim.minus),
+            case: self.text(&claim.case),
+            family: Family {
+                id: claim.family.id.clone(),
+                title: self.text(&claim.family.title),
+                paper: self.text(&claim.family.paper),
+            },
             ..claim.clone()
+        };
+        let note = |note: &Note| Note {
+            text: self.text(&note.text),
+            at: note.at.as_ref().map(|(row, column)| (self.row(row), self.text(column))),
+        };
+        let step = |step: &Step| Step { label: self.text(&step.label), at: step.at };
+        let axis = |axis: &Axis| Axis {
+            label: self.text(&axis.label),
+            title: self.text(&axis.title),
+            steps: axis.steps.iter().map(step).collect(),
+            scale: axis.scale,
+        };
+        let distance = |fact: &Distance| Distance {
+            what: self.text(&fact.what),
+            paper: self.text(&fact.paper),
+            here: self.text(&fact.here),
+            same: fact.same,
+            brief: self.text(&fact.brief),
         };
         Table {
             id: table.id.clone(),
             title: self.text(&table.title),
             caption: self.text(&table.caption),
+            setting: self.text(&table.setting),
             rows: rows(&table.rows),
             baselines: rows(&table.baselines),
             in_paper: table.in_paper,
             substitute: table.substitute,
             columns: table.columns.iter().map(column).collect(),
+            unasked: table.unasked.iter().map(|id| self.text(id)).collect(),
             metrics: table.metrics.clone(),
             paper: table.paper.iter().map(figure).collect(),
             claims: table.claims.iter().map(claim).collect(),
-            notes: table.notes.iter().map(|note| self.text(note)).collect(),
+            notes: table.notes.iter().map(note).collect(),
             varies: self.text(&table.varies),
+            axis: table.axis.as_ref().map(axis),
+            distance: table.distance.iter().map(distance).collect(),
         }
     }
 

@@ -2,13 +2,18 @@
 
 use crate::harness::experiment::Claim;
 use crate::harness::experiment::Expected;
+use crate::harness::experiment::Family;
+use crate::harness::experiment::PaperFigure;
 use crate::harness::experiment::Row;
+use crate::harness::experiment::Stated;
 use crate::harness::experiment::Table;
 use crate::harness::outcome::DataRef;
 use crate::harness::outcome::Hits;
+use crate::report::gains;
 use crate::report::results::Cell;
 use crate::report::results::TableResults;
 use crate::report::results::as_object;
+use crate::report::results::paper_column;
 use crate::report::stats;
 use crate::report::stats::Verdict;
 use serde::Serialize;
@@ -30,9 +35,19 @@ pub struct McNemar {
 #[derive(Clone, Debug, Serialize)]
 pub struct ClaimResult {
     pub text: String,
+    /// The statement that this is a case of.
+    pub family: Family,
+    /// Which case of it; empty where it is the only one of its column.
+    pub case: String,
+    /// Whether the paper measures this; else it only argues it, or it is our addition.
+    pub in_paper: bool,
+    /// The size of the contrast in the paper.
+    pub paper: PaperGain,
     pub column: String,
     pub metric: String,
     pub unit: String,
+    /// Whether its rows and its column were to be run.
+    pub asked: bool,
     /// The rows whose sum counts.
     #[serde(serialize_with = "as_objects")]
     pub plus: Vec<Row>,
@@ -60,9 +75,38 @@ pub struct ClaimResult {
     pub seeds: Vec<u64>,
     /// Tested on data that are not the paper's, or of encoders that learned from others.
     pub substitute: bool,
+    /// Tested in the paper's own setting, so that it is reproduced or not; elsewhere it comes out as claimed or not.
+    pub own_setting: bool,
     /// Another table whose claim is this very measurement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub same_as: Option<String>,
+}
+
+/// What the paper says of the size of a claim's contrast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct PaperGain {
+    /// The size that it states.
+    pub stated: Option<f64>,
+    /// The size that its figures give.
+    pub by_figures: Option<f64>,
+    /// It says that the contrast is above 0, and not by how much.
+    pub sign_only: bool,
+}
+
+impl ClaimResult {
+    /// The seeds that would decide an open claim, in words; nothing where it is not open.
+    pub fn would_decide(&self) -> Option<String> {
+        match (self.verdict, self.seeds_to_decide, self.ci95) {
+            (Verdict::Inconclusive, Some(seeds), _) => Some(seeds.to_string()),
+            (Verdict::Inconclusive, None, Some(_)) => Some(format!("more than {}", stats::MOST_SEEDS)),
+            _ => None,
+        }
+    }
+
+    /// Whether its verdict stands when all claims of its table are allowed for.
+    pub fn stands(&self) -> bool {
+        matches!(self.verdict, Verdict::Reproduced | Verdict::NotReproduced) && self.holm_p.is_some_and(|p| p < 0.05)
+    }
 }
 
 /// Every claim of a table, tested on its cells.
@@ -77,18 +121,17 @@ pub(super) fn claim_results(table: &Table, cells: &[Cell], data: &[DataRef]) -> 
 }
 
 fn claim_result(table: &Table, claim: &Claim, cells: &[Cell], substitute: bool) -> ClaimResult {
-    let column = table
-        .columns
-        .iter()
-        .find(|c| c.id == claim.column)
-        .or_else(|| table.columns.iter().find(|c| c.stands_for.as_deref() == Some(&claim.column)));
+    let column = gains::column_of(table, claim);
+    let testable = gains::in_scope(table, claim);
     let find = |row: &Row| {
         let column = column?;
         cells.iter().find(|c| c.row == *row && c.column == column.id && c.metric == claim.metric)
     };
     let [plus, minus] = [&claim.plus, &claim.minus].map(|rows| rows.iter().map(find).collect::<Option<Vec<&Cell>>>());
-    let testable = plus.is_some() && minus.is_some();
+    let has_rows = plus.is_some() && minus.is_some();
+    let (plus, minus) = if has_rows { (plus, minus) } else { (None, None) };
     let (plus, minus) = (plus.unwrap_or_default(), minus.unwrap_or_default());
+    let substitute = testable && (substitute || column.is_some_and(|c| c.substitute));
     let (values, seeds) = contrast(&plus, &minus);
     let paired = stats::paired(&values);
     let metric = table.metrics.iter().find(|m| m.id == claim.metric);
@@ -99,6 +142,11 @@ fn claim_result(table: &Table, claim: &Claim, cells: &[Cell], substitute: bool) 
     };
     ClaimResult {
         text: claim.text.clone(),
+        family: claim.family.clone(),
+        case: claim.case.clone(),
+        in_paper: claim.in_paper,
+        paper: paper_gain(table, claim),
+        asked: has_rows && column.is_some_and(|column| !table.unasked.contains(&column.id)),
         column: column.map_or_else(|| claim.column.clone(), |c| c.id.clone()),
         metric: claim.metric.clone(),
         unit: metric.map_or_else(String::new, |m| m.unit.clone()),
@@ -120,9 +168,22 @@ fn claim_result(table: &Table, claim: &Claim, cells: &[Cell], substitute: bool) 
             .and_then(|p| stats::seeds_to_decide(&p.difference, claim.expected)),
         mcnemar: if let ([plus], [minus]) = (&plus[..], &minus[..]) { mcnemar(plus, minus) } else { Vec::new() },
         seeds,
-        substitute: testable && (substitute || column.is_some_and(|c| c.substitute)),
+        substitute,
+        own_setting: !substitute && table.distance.iter().all(|fact| fact.same),
         same_as: None,
     }
+}
+
+fn paper_gain(table: &Table, claim: &Claim) -> PaperGain {
+    let theirs = gains::column_of(table, claim).and_then(paper_column).unwrap_or(&claim.column);
+    let figure = |row: &Row| {
+        let is = |f: &&PaperFigure| f.row == *row && f.column == theirs && f.metric == claim.metric;
+        table.paper.iter().find(is)?.value
+    };
+    let sum = |rows: &[Row]| rows.iter().map(figure).sum::<Option<f64>>();
+    let stated = if let Stated::Gain(gain) = claim.stated { Some(gain) } else { None };
+    let by_figures = sum(&claim.plus).zip(sum(&claim.minus)).map(|(plus, minus)| plus - minus);
+    PaperGain { stated, by_figures, sign_only: claim.stated == Stated::Sign && by_figures.is_none() }
 }
 
 /// Tables share trainings, so that two claims can be one measurement: the later one says so, and one that the paper only

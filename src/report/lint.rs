@@ -191,7 +191,7 @@ fn checked_tables(tables: &[WrittenTable], now: &Input, results: &Results) -> Re
         return Ok(Vec::new());
     }
     let selections = results::selections(now);
-    let files = pages::contents(results, &view::view(results, &selections)?)?;
+    let files = pages::contents(results, &view::view(results, &selections))?;
     let check = |table: &WrittenTable| {
         let rendered = files.get(&Path::new("tables").join(&table.id).with_extension("tex"));
         let state = match rendered.filter(|_| table.profile == now.profile) {

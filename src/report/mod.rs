@@ -4,22 +4,33 @@
 //! the same input gives the same bytes in whatever order the records come.
 
 mod anonymous;
+mod captions;
+mod cards;
 mod checklist;
 mod claims;
+mod curves;
+mod distance;
 mod figures;
+mod findings;
+mod gains;
+mod grid;
 pub mod lint;
+mod matrix;
 mod pages;
-mod plot;
 mod results;
 mod select;
 mod sources;
 pub mod stats;
+mod terminal;
 mod text;
 mod view;
+mod words;
 
 pub use anonymous::anonymous;
 pub use claims::ClaimResult;
 pub use claims::McNemar;
+pub use claims::PaperGain;
+pub use gains::Gain;
 pub use pages::Rendered;
 pub use pages::render;
 pub use results::Baseline;
@@ -27,16 +38,10 @@ pub use results::Cell;
 pub use results::ComputeSpent;
 pub use results::Excluded;
 pub use results::GitState;
+pub use results::Health;
 pub use results::Input;
+pub use results::LedgerState;
 pub use results::Machine;
 pub use results::Results;
 pub use results::TableResults;
 pub use results::results;
-
-use crate::error::Result;
-use rayon::iter::ParallelIterator;
-
-/// What is made side by side, or the first of its errors.
-fn in_order<T: Send>(made: impl ParallelIterator<Item = Result<T>>) -> Result<Vec<T>> {
-    made.collect::<Vec<_>>().into_iter().collect()
-}

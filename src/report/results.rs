@@ -3,16 +3,23 @@
 use crate::harness::config::Roles;
 use crate::harness::experiment::Better;
 use crate::harness::experiment::Column;
+use crate::harness::experiment::Distance;
 use crate::harness::experiment::MetricInfo;
+use crate::harness::experiment::Note;
+use crate::harness::experiment::PaperFigure;
 use crate::harness::experiment::Row;
 use crate::harness::experiment::Table;
 use crate::harness::outcome::DataRef;
 use crate::harness::outcome::Hits;
 use crate::harness::record::Record;
+use crate::report::captions;
 use crate::report::claims::ClaimResult;
 use crate::report::claims::claim_results;
-use crate::report::claims::contrast;
 use crate::report::claims::mark_repeated;
+use crate::report::curves;
+use crate::report::findings;
+use crate::report::gains;
+use crate::report::gains::Gain;
 use crate::report::select;
 use crate::report::select::Selection;
 use crate::report::stats;
@@ -31,6 +38,8 @@ pub struct Input {
     pub description_of_profile: String,
     /// Each table with the completed runs chosen for it.
     pub tables: Vec<(Table, Vec<Arc<Record>>)>,
+    /// Tables that nothing was run of.
+    pub not_run: Vec<Table>,
     /// Runs left out by the caller, as (run id, reason).
     pub excluded: Vec<(String, String)>,
     /// Every run that the compute account covers, failed and killed ones included.
@@ -54,8 +63,12 @@ pub struct Results {
     pub profile: String,
     pub profile_description: String,
     /// How verdicts are reached, in words.
-    pub verdict_rule: &'static str,
+    pub verdict_rule: &'static [&'static str],
     pub tables: Vec<TableResults>,
+    /// Tables that nothing was run of, with the paper's figures.
+    pub not_run: Vec<TableResults>,
+    /// The records that the report is made from.
+    pub ledger: LedgerState,
     /// Runs offered but not used, by id.
     pub excluded: Vec<Excluded>,
     pub compute: ComputeSpent,
@@ -76,25 +89,47 @@ pub struct GitState {
     pub codes: Vec<String>,
 }
 
+/// The records of a profile, as one number and one hash.
+#[derive(Clone, Debug, Serialize)]
+pub struct LedgerState {
+    pub records: usize,
+    /// BLAKE3 of the hashes of all records, sorted and a line each; none for review, where records are changed.
+    pub blake3: Option<String>,
+}
+
 /// One table.
 #[derive(Clone, Debug, Serialize)]
 pub struct TableResults {
     pub id: String,
     pub title: String,
-    /// The whole caption: what is measured, what varies between seeds, n, what is bold, what is a stand-in.
+    /// What came out, in one sentence.
+    pub finding: String,
+    /// The whole caption: what is measured, the spread, what is bold, the signs, how the rows were trained.
     pub caption: String,
     pub varies: String,
     pub columns: Vec<Column>,
+    /// The columns that the paper has and the settings leave out.
+    pub unasked: Vec<String>,
     pub metrics: Vec<MetricInfo>,
     /// Every data set that the runs read, by name.
     pub data: Vec<DataRef>,
     pub cells: Vec<Cell>,
+    /// The figures that the paper states, those too that the cells have no place for.
+    pub paper: Vec<PaperFigure>,
     pub claims: Vec<ClaimResult>,
+    /// What semantic pairs gain over augmented ones, row by row and column by column.
+    pub gains: Vec<Gain>,
+    /// The mean of these over the columns; not a claim.
+    pub pooled: Vec<Gain>,
     /// Whether the paper measures what the claims are about, and does not only argue it.
     pub in_paper: bool,
     /// How the trained rows stand to each baseline.
     pub baselines: Vec<Baseline>,
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
+    /// Where this is not the paper's experiment, and where it is.
+    pub distance: Vec<Distance>,
+    /// What became of the features of each row while it was trained.
+    pub health: Vec<Health>,
     /// One sentence for each hole in the table.
     pub missing: Vec<String>,
     /// What the runs of this table cost, those that failed or are not used too.
@@ -113,6 +148,17 @@ pub struct Baseline {
     pub above: usize,
     /// Rows with a mean.
     pub of: usize,
+}
+
+/// The effective rank of a row's features, at its first epoch and at its last, as means over seeds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Health {
+    #[serde(serialize_with = "as_object")]
+    pub row: Row,
+    pub rank_first: f64,
+    pub rank_last: f64,
+    /// The last is below 0.8 of the first: a sign of collapse.
+    pub fell: bool,
 }
 
 /// One figure of a table: a metric of a row on a column, over seeds.
@@ -136,10 +182,16 @@ pub struct Cell {
     /// Wilson's 95 % interval of each seed's accuracy over the test items, in the order of `seeds`; empty unless all runs
     /// recorded which items were right.
     pub wilson95: Vec<(f64, f64)>,
-    /// Best of its column, or not significantly worse; see the caption.
+    /// The better of two rows, since the interval of their paired difference excludes 0; see the caption.
     pub best: bool,
+    /// The baselines that have a better mean.
+    pub below: Vec<String>,
     /// The paper's figure; null where it is not stated.
     pub paper: Option<f64>,
+    /// The paper's figure on a set that it does not name.
+    pub paper_elsewhere: Option<f64>,
+    /// The notes about the paper's figure, counted from 1.
+    pub notes: Vec<usize>,
     /// The paper's column that this one is or stands for.
     pub paper_column: Option<String>,
     /// The data are not the paper's, so this figure cannot be compared with the paper's.
@@ -217,6 +269,7 @@ pub(super) fn of(input: &Input, selections: &[Selection]) -> Results {
     let used = used(selections);
     let mut tables: Vec<TableResults> = selections.par_iter().map(|s| table_results(s, &input.all_records)).collect();
     mark_repeated(&mut tables);
+    let not_run: Vec<Selection> = input.not_run.iter().map(|table| Selection::new(table, &[])).collect();
     Results {
         schema: "sempair.results/1",
         generated: input.generated.clone(),
@@ -226,6 +279,8 @@ pub(super) fn of(input: &Input, selections: &[Selection]) -> Results {
         profile_description: input.description_of_profile.clone(),
         verdict_rule: stats::VERDICT_RULE,
         tables,
+        not_run: not_run.par_iter().map(|s| table_results(s, &[])).collect(),
+        ledger: ledger(input),
         excluded,
         compute: compute_spent(&used, input.all_records.iter().map(Arc::as_ref).collect()),
         roles: input.roles.clone(),
@@ -249,6 +304,14 @@ fn by_start(records: &mut Vec<&Record>) {
     records.dedup_by(|a, b| a.id == b.id);
 }
 
+/// Records are known by the hash that each carries of itself.
+fn ledger(input: &Input) -> LedgerState {
+    let mut hashes: Vec<&str> = input.all_records.iter().map(|record| record.hash.as_str()).collect();
+    hashes.sort_unstable();
+    let blake3 = (!input.anonymous).then(|| blake3::hash(hashes.join("\n").as_bytes()).to_hex().to_string());
+    LedgerState { records: hashes.len(), blake3 }
+}
+
 fn git_state(used: &[&Record]) -> GitState {
     let mut commits: Vec<String> = used.iter().filter_map(|r| r.git.commit.clone()).collect();
     let commit = commits.last().cloned();
@@ -267,21 +330,31 @@ fn table_results(selection: &Selection, all: &[Arc<Record>]) -> TableResults {
         for metric in table.metrics.iter().filter(|metric| column.has(&metric.id)) {
             let mut of_column: Vec<Cell> =
                 select::rows(table).map(|(row, baseline)| cell(selection, row, baseline, column, metric)).collect();
-            mark_best(&mut of_column, metric.better);
+            mark_below(&mut of_column, metric.better);
             cells.extend(of_column);
         }
     }
+    let claims = claim_results(table, &cells, &data);
+    let gains = gains::gains(table, &cells);
+    mark_better(table, &gains, &claims, &mut cells);
     TableResults {
         id: table.id.clone(),
         title: table.title.clone(),
-        caption: caption(table, &cells),
+        finding: findings::finding(table, &claims),
+        caption: captions::caption(table, &cells).whole(),
         varies: table.varies.clone(),
         columns: table.columns.clone(),
+        unasked: table.unasked.clone(),
         metrics: table.metrics.clone(),
-        claims: claim_results(table, &cells, &data),
+        paper: table.paper.clone(),
+        claims,
+        pooled: gains::pooled(table, &cells),
+        gains,
         in_paper: table.in_paper,
         baselines: baselines(table, &cells),
-        notes: table.notes.iter().cloned().chain(sets(table, &data)).collect(),
+        notes: table.notes.iter().cloned().chain(captions::sets(table, &data)).collect(),
+        distance: table.distance.clone(),
+        health: curves::health(selection),
         data,
         missing: selection.missing(all),
         compute: compute_spent(&selection.records, runs),
@@ -304,7 +377,10 @@ fn cell(selection: &Selection, row: &Row, baseline: bool, column: &Column, metri
         ci95: None,
         wilson95: Vec::new(),
         best: false,
-        paper: paper_figure(selection.table, row, column, metric),
+        below: Vec::new(),
+        paper: paper_column(column).and_then(|theirs| paper_figure(selection.table, row, theirs, metric)),
+        paper_elsewhere: paper_figure(selection.table, row, "", metric),
+        notes: notes(selection.table, row, column),
         paper_column: paper_column(column).map(str::to_string),
         substitute: column.substitute,
         runs: Vec::new(),
@@ -328,8 +404,14 @@ fn cell(selection: &Selection, row: &Row, baseline: bool, column: &Column, metri
     cell
 }
 
-fn paper_figure(table: &Table, row: &Row, column: &Column, metric: &MetricInfo) -> Option<f64> {
-    let theirs = paper_column(column)?;
+/// The notes of a table about the paper's figure of a row on a column, counted from 1.
+fn notes(table: &Table, row: &Row, column: &Column) -> Vec<usize> {
+    let theirs = paper_column(column);
+    let is = |note: &Note| note.at.as_ref().is_some_and(|(of, on)| of == row && Some(on.as_str()) == theirs);
+    (1..).zip(&table.notes).filter(|(_, note)| is(note)).map(|(number, _)| number).collect()
+}
+
+fn paper_figure(table: &Table, row: &Row, theirs: &str, metric: &MetricInfo) -> Option<f64> {
     table.paper.iter().find(|f| f.row == *row && f.column == theirs && f.metric == metric.id)?.value
 }
 
@@ -342,27 +424,48 @@ fn within_range((low, high): (f64, f64), unit: &str) -> (f64, f64) {
     }
 }
 
-/// Marks the best mean of a column and every row that is not significantly worse (paired t over common seeds,
-/// Holm over the rows of the column, 0.05). Rows with one seed are not compared: a mean alone earns nothing. Nothing is
-/// marked of a metric of which neither direction is better.
-fn mark_best(cells: &mut [Cell], better: Better) {
-    let compared: Vec<usize> = (0..cells.len()).filter(|&i| cells[i].values.len() > 1).collect();
-    let goodness = |&i: &usize| match (better, cells[i].mean) {
-        (Better::More, Some(mean)) => mean,
-        (Better::Less, Some(mean)) => -mean,
-        _ => f64::MIN,
+/// Whether a baseline is of the same images as a row, and whatever else rows differ in but method and pairs.
+pub(super) fn is_baseline_of(baseline: &Row, row: &Row) -> bool {
+    let is_own = |key: &str| ["method", "pairs"].contains(&key);
+    baseline.iter().all(|label| is_own(&label.0) || row.contains(label))
+}
+
+/// Names at each trained row the baselines with a better mean.
+fn mark_below(cells: &mut [Cell], better: Better) {
+    let is_better = |baseline: f64, mean: f64| match better {
+        Better::More => baseline > mean,
+        Better::Less => baseline < mean,
+        Better::Neither => false,
     };
-    let best = compared.iter().copied().max_by(|a, b| goodness(a).total_cmp(&goodness(b)));
-    let Some(best) = best.filter(|_| better != Better::Neither) else { return };
-    let tests: Vec<(usize, f64)> = compared
-        .iter()
-        .filter(|&&i| i != best)
-        .filter_map(|&i| Some((i, stats::paired(&contrast(&[&cells[best]], &[&cells[i]]).0)?.t_p?)))
-        .collect();
-    let adjusted = stats::holm(&tests.iter().map(|(_, p)| *p).collect::<Vec<_>>());
-    cells[best].best = true;
-    for ((i, _), p) in tests.iter().zip(adjusted) {
-        cells[*i].best = p >= 0.05;
+    let baselines: Vec<(Row, f64)> =
+        cells.iter().filter(|cell| cell.baseline).filter_map(|cell| Some((cell.row.clone(), cell.mean?))).collect();
+    for cell in cells.iter_mut().filter(|cell| !cell.baseline) {
+        let Some(mean) = cell.mean else { continue };
+        let is_above = |(row, baseline): &&(Row, f64)| is_baseline_of(row, &cell.row) && is_better(*baseline, mean);
+        let above = baselines.iter().filter(is_above).filter_map(|(row, _)| Some(row.first()?.1.clone()));
+        cell.below = above.collect();
+    }
+}
+
+/// Marks the better of semantic and augmented pairs, and of any two rows that a claim compares, where the interval of their
+/// paired difference excludes 0. Nothing is marked of a metric of which neither direction is better.
+fn mark_better(table: &Table, gains: &[Gain], claims: &[ClaimResult], cells: &mut [Cell]) {
+    let of_gains = gains.iter().map(|gain| (&gain.plus, &gain.minus, &gain.columns[0], &gain.metric, gain.ci95));
+    let of_claims = claims.iter().filter_map(|claim| match (&claim.plus[..], &claim.minus[..]) {
+        ([plus], [minus]) if gains::is_paired(plus, minus) => {
+            Some((plus, minus, &claim.column, &claim.metric, claim.ci95))
+        }
+        _ => None,
+    });
+    for (plus, minus, column, metric, ci95) in of_gains.chain(of_claims) {
+        let better = table.metrics.iter().find(|of| of.id == *metric).map_or(Better::Neither, |of| of.better);
+        let best = match (gains::ahead(ci95), better) {
+            (1, Better::More) | (-1, Better::Less) => plus,
+            (-1, Better::More) | (1, Better::Less) => minus,
+            _ => continue,
+        };
+        let is = |cell: &&mut Cell| cell.row == *best && cell.column == *column && cell.metric == *metric;
+        cells.iter_mut().filter(is).for_each(|cell| cell.best = true);
     }
 }
 
@@ -378,72 +481,6 @@ fn baselines(table: &Table, cells: &[Cell]) -> Vec<Baseline> {
     };
     let compared = cells.iter().filter(of_metric).filter(|cell| cell.baseline).map(compare);
     compared.filter(|baseline| baseline.of > 0).collect()
-}
-
-fn caption(table: &Table, cells: &[Cell]) -> String {
-    let mut parts = vec![table.caption.trim().to_string()];
-    let counts = cells.iter().filter(|c| !c.baseline && !c.values.is_empty()).map(|c| c.values.len());
-    match (counts.clone().min(), counts.max()) {
-        (Some(1), Some(1)) => parts.push("One seed: no interval over seeds can be given.".to_string()),
-        (Some(low), Some(high)) => {
-            let n = if low == high { format!("n = {low}") } else { format!("n = {low} to {high}") };
-            parts.push(format!(
-                "Mean ± half-width of the 95 % t interval over {n} seeds; between seeds vary: {}.",
-                table.varies.trim_end_matches('.')
-            ));
-        }
-        _ => parts.push("No completed run yet.".to_string()),
-    }
-    if cells.iter().any(|c| c.ci95.is_none() && c.interval().is_some()) {
-        parts.push(
-            "Where a row has one seed, the interval is Wilson's at 95 % over the test images, which says nothing of what \
-             varies between seeds."
-                .to_string(),
-        );
-    }
-    if cells.iter().any(|c| c.best) {
-        parts.push(
-            "Bold: of the rows with more than one seed the best mean of a column, and every row that is not significantly \
-             worse than it (paired t test on common seeds, Holm-adjusted over the column, p of at least 0.05; few seeds \
-             tell few rows apart)."
-                .to_string(),
-        );
-    }
-    if !table.paper.is_empty() {
-        parts.push("Columns headed “paper” repeat the paper's figures; – there means not stated.".to_string());
-    }
-    parts.extend(stand_ins(table));
-    parts.retain(|part| !part.is_empty());
-    parts.join(" ")
-}
-
-/// What a reader must know before comparing a stand-in's figures with the paper's.
-fn stand_ins(table: &Table) -> Option<String> {
-    let names: Vec<String> = table
-        .columns
-        .iter()
-        .filter(|c| c.substitute)
-        .map(|c| match &c.stands_for {
-            Some(theirs) => format!("{} for {theirs}", c.title),
-            None => c.title.clone(),
-        })
-        .collect();
-    (!names.is_empty()).then(|| {
-        format!(
-            "† Stand-in data, not the paper's ({}): these figures are not comparable with the paper's; only the order \
-             of the rows is.",
-            names.join("; ")
-        )
-    })
-}
-
-/// What was imported as the paper's sets, which may be parts of them.
-fn sets<'a>(table: &'a Table, data: &'a [DataRef]) -> impl Iterator<Item = String> + 'a {
-    table.columns.iter().filter(|column| !column.substitute).filter_map(|column| {
-        let is_split = |data: &&DataRef| data.name.split_once('/').is_some_and(|(set, _)| set == column.id);
-        let DataRef { description, .. } = data.iter().find(is_split)?;
-        (!description.is_empty()).then(|| format!("{} here: {description}.", column.title))
-    })
 }
 
 fn data(selection: &Selection) -> Vec<DataRef> {
@@ -470,10 +507,15 @@ fn compute_spent<'a>(used: &[&'a Record], mut runs: Vec<&'a Record>) -> ComputeS
         runs: runs.len(),
         by_status,
         used: used.len(),
-        seconds_used: used.iter().map(|r| r.seconds).sum(),
-        seconds: runs.iter().map(|r| r.seconds).sum(),
+        seconds_used: seconds(used),
+        seconds: seconds(&runs),
         machines,
     }
+}
+
+/// What runs took together; 0, and not -0, where there are none.
+fn seconds(runs: &[&Record]) -> f64 {
+    runs.iter().fold(0.0, |sum, run| sum + run.seconds)
 }
 
 fn machine(record: &Record) -> Machine {

@@ -64,7 +64,8 @@ impl<'a> Selection<'a> {
         for (row, baseline) in rows(self.table) {
             let first = self.table.metrics.first();
             let measured = |column: &&Column| !baseline || first.is_none_or(|metric| column.has(&metric.id));
-            for column in self.table.columns.iter().filter(measured) {
+            let asked = |column: &&Column| !self.table.unasked.contains(&column.id);
+            for column in self.table.columns.iter().filter(asked).filter(measured) {
                 let have: Vec<u64> = self.cell(row, &column.id).map(|r| r.seed).collect();
                 let lacking: Vec<u64> = seeds.iter().copied().filter(|s| !have.contains(s)).collect();
                 if have.is_empty() || !lacking.is_empty() && !baseline {

@@ -2,13 +2,14 @@
 
 use crate::harness::config::Role;
 use crate::harness::config::Roles;
+use crate::harness::experiment::MetricInfo;
 use crate::harness::outcome::DataRef;
 use crate::harness::progress::duration;
 use crate::harness::record;
 use crate::harness::record::Record;
 use crate::harness::record::Setting;
 use crate::report::checklist::HOW_CHOSEN;
-use crate::report::figures::Figure;
+use crate::report::gains::ASIDE;
 use crate::report::results;
 use crate::report::results::ComputeSpent;
 use crate::report::results::Machine;
@@ -19,7 +20,6 @@ use crate::report::select::Selection;
 use crate::report::text;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::HashSet;
 
 /// The origin of a setting that was not touched starts with this (`defaults.toml:12`).
 const DEFAULTS: &str = "default";
@@ -31,6 +31,7 @@ pub(super) struct DataView {
     pub name: String,
     pub description: String,
     pub images: String,
+    pub licence: String,
     pub hash: String,
     pub short: String,
 }
@@ -49,12 +50,12 @@ pub(super) struct RunLink {
     pub id: String,
     pub short: String,
     pub seed: u64,
-}
-
-#[derive(Serialize)]
-pub(super) struct ComputeView {
-    pub sentence: String,
-    pub machines: Vec<MachineView>,
+    /// Of the column's first metric; empty where the run has none.
+    pub value: String,
+    /// The commit, where those of the table's runs differ; for review the hash of the code.
+    pub revision: String,
+    /// The name of its settings, where there are several.
+    pub settings: String,
 }
 
 #[derive(Serialize)]
@@ -66,25 +67,6 @@ pub(super) struct MachineView {
     pub isa: String,
     pub precision: String,
     pub rustc: String,
-}
-
-#[derive(Serialize)]
-pub(super) struct RunView {
-    pub id: String,
-    pub row: String,
-    pub column: String,
-    pub seed: u64,
-    /// The commit, or for review the hash of the code.
-    pub revision: String,
-    pub revision_short: String,
-    pub tree: &'static str,
-    pub started: String,
-    pub time: String,
-    pub settings: String,
-    pub checkpoint: String,
-    pub checkpoint_short: String,
-    /// The first figure that draws a curve of the run; empty where it has none.
-    pub figure: String,
 }
 
 /// A set of settings that several runs share.
@@ -116,22 +98,9 @@ pub(super) fn provenance(results: &Results) -> String {
     }
 }
 
-/// Every run behind the tables, in their order, and the sets of changed settings that the runs refer to. `figures` are
-/// those of each table.
-pub(super) fn runs(
-    results: &Results,
-    selections: &[Selection],
-    figures: &[Vec<Figure>],
-) -> (Vec<RunView>, Vec<SettingsView>) {
-    let settings = shared_settings(&results::used(selections), &results.roles);
-    // Two tables may use one run; its line, and the id that links lead to, must stand once.
-    let mut seen = HashSet::new();
-    let mut runs = Vec::new();
-    for (selection, figures) in selections.iter().zip(figures) {
-        let new = selection.records.iter().filter(|record| seen.insert(record.id.as_str()));
-        runs.extend(new.map(|record| run(results, record, &settings, figures)));
-    }
-    (runs, settings)
+/// The sets of changed settings that the runs behind the tables have.
+pub(super) fn settings(results: &Results, selections: &[Selection]) -> Vec<SettingsView> {
+    shared_settings(&results::used(selections), &results.roles)
 }
 
 /// A data set, its hash cut for the eye.
@@ -140,8 +109,9 @@ pub(super) fn data(set: &DataRef) -> DataView {
         name: set.name.clone(),
         description: set.description.clone(),
         images: text::count(set.images),
+        licence: if set.licence.is_empty() { "not recorded".to_string() } else { set.licence.clone() },
         hash: set.hash.clone(),
-        short: short(&set.hash, 16),
+        short: short(&set.hash, 12),
     }
 }
 
@@ -220,15 +190,27 @@ pub(super) fn anchor(table: &str, row: usize, column: usize) -> String {
     format!("runs-{}-{row}-{column}", text::file_stem(table))
 }
 
-/// The runs behind each row and column.
-pub(super) fn lineage(table: &TableResults, selection: &Selection) -> Vec<LineageView> {
+/// The runs behind each row and column, with the value that each gave.
+pub(super) fn lineage(
+    results: &Results,
+    table: &TableResults,
+    selection: &Selection,
+    settings: &[SettingsView],
+) -> Vec<LineageView> {
+    let is_one = one_revision(results, selection).is_some();
     let mut lines = Vec::new();
     for (i, (row, _)) in select::rows(selection.table).enumerate() {
         for (j, column) in table.columns.iter().enumerate() {
-            let runs: Vec<RunLink> = selection
-                .cell(row, &column.id)
-                .map(|r| RunLink { id: text::clean(&r.id), short: text::clean(record::short(&r.id)), seed: r.seed })
-                .collect();
+            let metric = table.metrics.iter().find(|metric| column.has(&metric.id) && metric.id != ASIDE);
+            let run = |record: &Record| RunLink {
+                id: text::clean(&record.id),
+                short: text::clean(record::short(&record.id)),
+                seed: record.seed,
+                value: value(record, metric),
+                revision: if is_one { String::new() } else { revision(results, record) },
+                settings: if settings.len() > 1 { settings_of(record, results, settings) } else { String::new() },
+            };
+            let runs: Vec<RunLink> = selection.cell(row, &column.id).map(run).collect();
             if !runs.is_empty() {
                 let (row, column) = (text::name(row), text::brief(&column.title));
                 lines.push(LineageView { anchor: anchor(&table.id, i, j), row, column, runs });
@@ -238,9 +220,33 @@ pub(super) fn lineage(table: &TableResults, selection: &Selection) -> Vec<Lineag
     lines
 }
 
-/// What the numbers cost.
-pub(super) fn compute(spent: &ComputeSpent) -> ComputeView {
-    ComputeView { sentence: self::spent(spent), machines: spent.machines.iter().map(machine).collect() }
+fn value(record: &Record, metric: Option<&MetricInfo>) -> String {
+    let value = metric.and_then(|metric| record.metrics.get(&metric.id)).filter(|value| value.is_finite());
+    value.map_or_else(String::new, |value| text::fixed(*value, 2))
+}
+
+/// The commit of a run, or for review the hash of its code, with a star where the tree had uncommitted changes.
+fn revision(results: &Results, record: &Record) -> String {
+    let revision = if results.anonymous { Some(record.build.code.clone()) } else { record.git.commit.clone() };
+    let revision = revision.filter(|revision| !revision.is_empty()).unwrap_or_else(|| "unknown".to_string());
+    format!("{}{}", short(&revision, 12), if record.git.dirty { "*" } else { "" })
+}
+
+/// The commit of all runs of a table, or for review their code, in words; none where they differ.
+pub(super) fn one_revision(results: &Results, selection: &Selection) -> Option<String> {
+    let first = revision(results, selection.records.first()?);
+    let what = if results.anonymous { "code" } else { "commit" };
+    let (plain, tree) = match first.strip_suffix('*') {
+        Some(plain) => (plain, "uncommitted changes"),
+        None => (first.as_str(), "clean tree"),
+    };
+    let is_one = selection.records.iter().all(|record| revision(results, record) == first);
+    is_one.then(|| format!("{what} {plain}, {tree}"))
+}
+
+fn settings_of(record: &Record, results: &Results, settings: &[SettingsView]) -> String {
+    let own = overrides(record, &results.roles);
+    settings.iter().find(|set| set.values == own).map_or_else(String::new, |set| set.name.clone())
 }
 
 /// What runs cost, in words.
@@ -258,7 +264,7 @@ pub(super) fn spent(spent: &ComputeSpent) -> String {
     )
 }
 
-fn machine(m: &Machine) -> MachineView {
+pub(super) fn machine(m: &Machine) -> MachineView {
     let known = |text: &str| if text.is_empty() { text::DASH.to_string() } else { text.to_string() };
     let number = |n: u64| if n == 0 { text::DASH.to_string() } else { n.to_string() };
     MachineView {
@@ -269,29 +275,6 @@ fn machine(m: &Machine) -> MachineView {
         isa: known(&m.isa),
         precision: known(&m.precision),
         rustc: known(&m.rustc),
-    }
-}
-
-fn run(results: &Results, record: &Record, settings: &[SettingsView], figures: &[Figure]) -> RunView {
-    let own = overrides(record, &results.roles);
-    let revision = if results.anonymous { Some(record.build.code.clone()) } else { record.git.commit.clone() };
-    let revision = revision.filter(|revision| !revision.is_empty()).unwrap_or_else(|| "unknown".to_string());
-    let draws = |figure: &&Figure| record.curves.iter().any(|curve| figure.curve.as_ref() == Some(&curve.name));
-    let checkpoint = record.checkpoint.clone().unwrap_or_default();
-    RunView {
-        id: text::clean(&record.id),
-        row: text::name(&record.row),
-        column: record.column.clone(),
-        seed: record.seed,
-        revision_short: short(&revision, 10),
-        revision,
-        tree: if record.git.dirty { "changed" } else { "clean" },
-        started: record.started.clone(),
-        time: duration(record.seconds),
-        settings: settings.iter().find(|s| s.values == own).map_or_else(String::new, |s| s.name.clone()),
-        checkpoint_short: if checkpoint.is_empty() { text::DASH.to_string() } else { short(&checkpoint, 10) },
-        checkpoint,
-        figure: figures.iter().find(draws).map_or_else(String::new, |figure| figure.name.clone()),
     }
 }
 

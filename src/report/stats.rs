@@ -15,22 +15,22 @@ use statrs::distribution::StudentsT;
 const MOST_PAIRS_ENUMERATED: usize = 20;
 
 /// The rule behind every verdict, in the words that the report prints.
-///
-/// The margin is the one that the claim states, 0 where it only says "better".
-pub const VERDICT_RULE: &str = "A claim is about a difference: one row or a sum of rows less another, seed by seed over \
-    the seeds that all of them have; its mean has a 95 % t interval. Most claims say that it is at least some margin, \
-    which is 0 unless the claim names one: the verdict is about the direction, and how much the paper states stands in \
-    the tables. Reproduced: the mean reaches the margin and the whole interval lies above 0. Not \
-    reproduced: the whole interval lies at or below the margin. A claim of practically no difference names the most \
-    that counts as none. Reproduced: both one-sided t tests against it reject at 5 %, so that the 90 % interval lies \
-    within. Not reproduced: the whole 95 % interval lies outside. Inconclusive: everything else, and always with fewer \
-    than two common seeds, or where all seeds differ by the same amount but for rounding, since a few that agree by chance say \
-    nothing of their spread; the number of seeds that would decide supposes that mean and spread stay as they are. Each \
-    verdict is about its claim alone, with no allowance for how many claims there are. Beside it stand p values. \
-    Sign-flip: exact, two-sided, of no difference, supposing no distribution, with the smallest value that this number of \
-    seeds can give. t test: paired, two-sided, of no difference, whatever the margin; equivalence test: the larger of the \
-    two one-sided ones. Holm: the same, adjusted over all claims of the table, for readers of several claims. McNemar: two \
-    rows on the same test images, each seed for itself, which says nothing of another training.";
+pub const VERDICT_RULE: &[&str] = &[
+    "A claim is about a difference: one row or a sum of rows less another, seed by seed over the seeds that all of them \
+     have; its mean has a 95 % t interval. Most claims say that it is at least some margin, which is 0 unless the claim \
+     names one: the verdict is about the direction, and how much the paper states stands beside it.",
+    "As claimed (in the paper's own setting: reproduced): the mean reaches the margin and the whole interval lies above 0. \
+     Opposite (not reproduced): the whole interval lies at or below the margin.",
+    "A claim of practically no difference names the most that counts as none. As claimed: both one-sided t tests against \
+     it reject at 5 %, so that the 90 % interval lies within. Not as claimed: the whole 95 % interval lies outside.",
+    "Open: everything else, and always with fewer than two common seeds, or where all seeds differ by the same amount but \
+     for rounding, since a few that agree by chance say nothing of their spread. The number of seeds that would decide \
+     supposes that mean and spread stay as they are.",
+    "Each verdict is about its claim alone. A filled square also stands after Holm's adjustment over all claims of its \
+     table, at 0.05. Beside it stand p values. Sign-flip: exact, two-sided, of no difference, supposing no distribution. \
+     t test: paired, two-sided, of no difference, or the larger of two one-sided ones for practically no difference. \
+     McNemar: two rows on the same test images, each seed for itself, which says nothing of another training.",
+];
 
 /// What the runs say about a claim; see [`VERDICT_RULE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -138,7 +138,7 @@ pub fn equivalence_p(difference: &Summary, margin: f64) -> Option<f64> {
 }
 
 /// The most seeds that [`seeds_to_decide`] speaks of.
-const MOST_SEEDS: usize = 200;
+pub const MOST_SEEDS: usize = 200;
 
 /// The least number of seeds with which the same mean and spread would have another verdict than inconclusive; none
 /// where not even 200 would do.

@@ -2,7 +2,6 @@
 
 use crate::harness::experiment::Row;
 use crate::harness::record::Status;
-use crate::report::stats::Verdict;
 
 /// What stands where there is no number.
 pub(super) const DASH: &str = "–";
@@ -45,58 +44,57 @@ pub(super) fn status(status: Status) -> &'static str {
     }
 }
 
-/// A mean with its interval, cut to the uncertainty: one decimal, none where the half-width is 10 or more, two
-/// where it is below 0.05 or mean and half-width are small, as those of shares and cosines are. An interval that the
-/// valid range cuts short is given by its ends.
+/// A mean with its interval: one decimal, two of what has no unit. An interval that the valid range cuts short is given by
+/// its ends.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Measured {
     pub mean: String,
-    pub plus_minus: Option<String>,
-    pub ends: Option<(String, String)>,
+    /// `± 0.6`, `[0.0, 7.1]`, or nothing for one seed.
+    pub spread: String,
 }
 
 /// Formats a mean with its interval. Of a metric with several `decimals` none of these is cut.
-pub(super) fn measured(mean: f64, ci95: Option<(f64, f64)>, decimals: usize) -> Measured {
-    let least = if decimals > 1 { decimals } else { 0 };
-    let Some((low, high)) = ci95 else {
-        let digits = least.max(if is_small(mean) { 2 } else { 1 });
-        return Measured { mean: fixed(mean, digits), plus_minus: None, ends: None };
-    };
-    let half = (mean - low).max(high - mean);
-    let digits = least.max(if is_small(mean.abs().max(half)) { 2 } else { decimals_of(half) });
-    let symmetric = ((mean - low) - (high - mean)).abs() <= 1e-9 * half.max(1.0);
-    Measured {
-        mean: fixed(mean, digits),
-        plus_minus: symmetric.then(|| fixed(half, digits)),
-        ends: (!symmetric).then(|| (fixed(low, digits), fixed(high, digits))),
-    }
+pub(super) fn measured(mean: f64, ci95: Option<(f64, f64)>, unit: &str, decimals: usize) -> Measured {
+    let digits = if decimals > 1 { decimals } else { decimals_of(unit) };
+    let spread = ci95.map_or_else(String::new, |(low, high)| {
+        let half = (mean - low).max(high - mean);
+        let is_symmetric = ((mean - low) - (high - mean)).abs() <= 1e-9 * half.max(1.0);
+        if is_symmetric {
+            format!("± {}", fixed(half, digits))
+        } else {
+            format!("[{}, {}]", fixed(low, digits), fixed(high, digits))
+        }
+    });
+    Measured { mean: fixed(mean, digits), spread }
 }
 
 impl Measured {
-    /// `54.2 ± 1.1`, `3.0 (0.0 to 7.1)` or `54.2`.
+    /// `54.2 ± 1.1`, `3.0 [0.0, 7.1]` or `54.2`.
     pub fn plain(&self) -> String {
-        format!("{}{}", self.mean, self.spread())
-    }
-
-    /// What follows the mean, with a leading space; empty for one seed.
-    pub fn spread(&self) -> String {
-        match (&self.plus_minus, &self.ends) {
-            (Some(half), _) => format!(" ± {half}"),
-            (None, Some((low, high))) => format!(" ({low} to {high})"),
-            (None, None) => String::new(),
-        }
+        format!("{} {}", self.mean, self.spread).trim_end().to_string()
     }
 }
 
-/// A verdict as a word, a class and a mark.
-pub(super) fn verdict(verdict: Verdict) -> (&'static str, &'static str, &'static str) {
-    match verdict {
-        Verdict::Reproduced => ("Reproduced", "reproduced", "✓"),
-        Verdict::NotReproduced => ("Not reproduced", "not-reproduced", "✗"),
-        Verdict::Inconclusive => ("Inconclusive", "inconclusive", "?"),
-        Verdict::NotRun => ("Not run", "not-run", "–"),
-        Verdict::NotTestable => ("Not testable on these data", "not-testable", "–"),
-    }
+/// A signed difference and its interval, as `+3.5` and `[+2.3, +4.6]`; the interval is empty for one seed. With one decimal,
+/// two of what has no unit, and more only where rounding would move an end across 0: on which side an end lies is what a
+/// verdict hangs on.
+pub(super) fn change(mean: f64, ci95: Option<(f64, f64)>, unit: &str) -> (String, String) {
+    let least = decimals_of(unit);
+    let Some((low, high)) = ci95 else { return (signed(mean, least), String::new()) };
+    let is_lost =
+        |value: f64, digits: usize| value != 0.0 && signed(value, digits).chars().all(|c| !('1'..='9').contains(&c));
+    let enough = (least..least + 3).find(|&digits| !is_lost(low, digits) && !is_lost(high, digits)).unwrap_or(least);
+    (signed(mean, enough), format!("[{}, {}]", signed(low, enough), signed(high, enough)))
+}
+
+/// The decimals of a value: what has no unit is a share or a cosine.
+fn decimals_of(unit: &str) -> usize {
+    if unit.is_empty() { 2 } else { 1 }
+}
+
+/// A size without its sign, as in `by 3.8 points`.
+pub(super) fn size(value: f64, unit: &str) -> String {
+    fixed(value.abs(), decimals_of(unit))
 }
 
 /// What follows a difference of two values that have this unit.
@@ -108,22 +106,47 @@ pub(super) fn unit_of_difference(unit: &str) -> String {
     }
 }
 
-/// A signed difference with its interval, as in `+3.5 points, 95 % interval +2.3 to +4.6`.
-pub(super) fn difference(mean: f64, ci95: Option<(f64, f64)>, unit: &str) -> String {
-    // What has no unit is a share or a cosine.
-    let digits = |half: f64| if unit.is_empty() { 2 } else { decimals_of(half) };
-    let is_lost =
-        |value: f64, digits: usize| value != 0.0 && signed(value, digits).chars().all(|c| !('1'..='9').contains(&c));
-    match ci95 {
-        None => format!("{}{unit}, no interval", signed(mean, digits(1.0))),
-        Some((low, high)) => {
-            let enough = digits((high - low) / 2.0);
-            // On which side of 0 an end lies is what a verdict hangs on: it must not be rounded away.
-            let digits = (enough..enough + 3).find(|&digits| !is_lost(low, digits) && !is_lost(high, digits));
-            let [mean, low, high] = [mean, low, high].map(|v| signed(v, digits.unwrap_or(enough)));
-            format!("{mean}{unit}, 95 % interval {low} to {high}")
-        }
+/// A figure of the paper as it is printed there: with as many decimals as the most exact of its table.
+pub(super) fn printed(value: f64, digits: usize) -> String {
+    fixed(value, digits)
+}
+
+/// The decimals of a number in its shortest exact form.
+pub(super) fn decimals(value: f64) -> usize {
+    format!("{value}").split_once('.').map_or(0, |(_, digits)| digits.len())
+}
+
+/// A gain that the paper states or that its figures give, with at least one decimal and no more than two.
+pub(super) fn paper_gain(value: f64) -> String {
+    let rounded = (value * 100.0).round() / 100.0;
+    signed(rounded, decimals(rounded).clamp(1, 2))
+}
+
+/// Several names as a phrase: `a, b and c`.
+pub(super) fn list(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
+}
+
+/// `n` with the noun in singular or plural.
+pub(super) fn counted(n: usize, what: &str) -> String {
+    if n == 1 { format!("{n} {what}") } else { format!("{n} {what}s") }
+}
+
+/// Small numbers as words.
+pub(super) fn number(n: usize) -> String {
+    let words =
+        ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
+    words.get(n).map_or_else(|| n.to_string(), |word| (*word).to_string())
+}
+
+/// With its first letter in upper case.
+pub(super) fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + chars.as_str())
 }
 
 /// A p value as `= 0.25`, or `< 0.001` below that.
@@ -157,21 +180,6 @@ pub(super) fn fixed(value: f64, digits: usize) -> String {
 pub(super) fn signed(value: f64, digits: usize) -> String {
     let text = fixed(value, digits);
     if text.starts_with('−') || text.chars().all(|c| c == '0' || c == '.') { text } else { format!("+{text}") }
-}
-
-/// Below 2 either way, where one decimal says little.
-fn is_small(value: f64) -> bool {
-    value.abs() < 2.0
-}
-
-fn decimals_of(half: f64) -> usize {
-    if half >= 9.95 {
-        0
-    } else if (1e-9..0.05).contains(&half) {
-        2
-    } else {
-        1
-    }
 }
 
 /// The first `most` characters, with an ellipsis where some were cut.
@@ -293,21 +301,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_cut_to_their_uncertainty() {
-        assert_eq!(measured(54.237, Some((53.1, 55.374)), 1).plain(), "54.2 ± 1.1");
-        assert_eq!(measured(54.237, Some((34.2, 74.274)), 1).plain(), "54 ± 20");
-        assert_eq!(measured(54.237, Some((54.217, 54.257)), 1).plain(), "54.24 ± 0.02");
-        assert_eq!(measured(54.237, None, 1).plain(), "54.2");
-        assert_eq!(measured(54.237, Some((34.2, 74.274)), 3).plain(), "54.237 ± 20.037");
-        assert_eq!(measured(0.704, Some((0.6, 0.808)), 1).plain(), "0.70 ± 0.10");
-        assert_eq!(measured(0.704, None, 1).plain(), "0.70");
-        assert_eq!(measured(3.0, Some((0.0, 7.1)), 1).plain(), "3.0 (0.0 to 7.1)");
-        assert_eq!(measured(5.0, Some((5.0, 5.0)), 1).plain(), "5.0 ± 0.0");
+    fn numbers_have_one_decimal_and_more_only_beside_zero() {
+        assert_eq!(measured(54.237, Some((53.1, 55.374)), "%", 1).plain(), "54.2 ± 1.1");
+        assert_eq!(measured(54.237, Some((34.2, 74.274)), "%", 1).plain(), "54.2 ± 20.0");
+        assert_eq!(measured(54.237, None, "%", 1).plain(), "54.2");
+        assert_eq!(measured(54.237, Some((34.2, 74.274)), "%", 3).plain(), "54.237 ± 20.037");
+        assert_eq!(measured(0.704, Some((0.6, 0.808)), "", 1).plain(), "0.70 ± 0.10");
+        assert_eq!(measured(3.0, Some((0.0, 7.1)), "%", 1).plain(), "3.0 [0.0, 7.1]");
+        assert_eq!(measured(5.0, Some((5.0, 5.0)), "%", 1).plain(), "5.0 ± 0.0");
         assert_eq!(fixed(-0.04, 1), "0.0");
-        assert_eq!(difference(-1.23, Some((-2.5, 0.04)), " points"), "−1.23 points, 95 % interval −2.50 to +0.04");
-        assert_eq!(difference(0.0, Some((-1e-9, 1e-9)), ""), "0.00, 95 % interval 0.00 to 0.00");
-        assert_eq!(difference(0.024, None, ""), "+0.02, no interval");
-        assert_eq!(difference(0.2, Some((0.1, 0.3)), ""), "+0.20, 95 % interval +0.10 to +0.30");
+        let both = |of: (String, String)| format!("{} {}", of.0, of.1);
+        assert_eq!(both(change(7.566, Some((-3.0, 18.13)), "%")), "+7.6 [−3.0, +18.1]");
+        assert_eq!(both(change(-1.23, Some((-2.5, 0.04)), "%")), "−1.23 [−2.50, +0.04]");
+        assert_eq!(both(change(0.0, Some((-1e-9, 1e-9)), "")), "0.00 [0.00, 0.00]");
+        assert_eq!(both(change(0.024, None, "")), "+0.02 ");
+        assert_eq!([0.8, 1.8399999, 4.15, 3.0].map(paper_gain), ["+0.8", "+1.84", "+4.15", "+3.0"]);
     }
 
     #[test]

@@ -1,64 +1,94 @@
 //! What the templates are filled with: the results as words, in the order of the page.
 
-use crate::error::Result;
-use crate::harness::experiment::Column;
-use crate::harness::experiment::Expected;
-use crate::harness::experiment::Row;
+use crate::harness::outcome::DataRef;
+use crate::harness::progress::duration;
+use crate::report::captions;
+use crate::report::captions::Caption;
+use crate::report::cards;
+use crate::report::cards::Card;
 use crate::report::checklist;
 use crate::report::checklist::Answer;
 use crate::report::claims::ClaimResult;
-use crate::report::claims::mark_repeated;
+use crate::report::distance;
+use crate::report::distance::DistanceView;
 use crate::report::figures;
 use crate::report::figures::Figure;
-use crate::report::in_order;
-use crate::report::results;
-use crate::report::results::Cell;
+use crate::report::findings;
+use crate::report::findings::Clause;
+use crate::report::findings::Tally;
+use crate::report::grid;
+use crate::report::grid::Grid;
+use crate::report::grid::Part;
+use crate::report::matrix;
+use crate::report::matrix::Matrix;
 use crate::report::results::Excluded;
 use crate::report::results::Results;
 use crate::report::results::TableResults;
-use crate::report::select;
 use crate::report::select::Selection;
 use crate::report::sources;
-use crate::report::sources::ComputeView;
 use crate::report::sources::DataView;
 use crate::report::sources::LineageView;
-use crate::report::sources::RunView;
+use crate::report::sources::MachineView;
 use crate::report::sources::SettingsView;
 use crate::report::stats::Verdict;
 use crate::report::text;
 use crate::report::text::sentence;
+use crate::report::words;
+use crate::report::words::Badge;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+/// The question that the paper asks.
+const QUESTION: &str = "Do semantic pairs beat augmented pairs?";
+
 #[derive(Serialize)]
 pub(super) struct ReportView {
-    pub title: &'static str,
+    pub question: &'static str,
     pub profile: String,
     pub profile_description: String,
     pub generated: String,
+    /// The day of it, where it is a time.
+    pub day: String,
     pub provenance: String,
     pub anonymous: bool,
     pub stand_ins: bool,
-    pub verdict_rule: &'static str,
-    /// By table, without those that claim nothing.
-    pub claims: Vec<ClaimsView>,
-    /// How many claims have each verdict, in the order of [`VERDICTS`], a measurement that tables share counted once.
-    pub tally: Tally,
-    /// The same of what the paper measures, where the report has claims that it only argues; else empty.
-    pub tally_in_paper: Vec<usize>,
-    /// How many trained rows have a mean above each baseline, in words.
-    pub baselines: Vec<String>,
-    /// Whether some have not.
-    pub some_below: bool,
+    pub answer: Vec<Clause>,
+    /// How far from the paper it was got.
+    pub caveat: String,
+    pub matrix: Option<Matrix>,
+    pub statements: Vec<StatementView>,
+    /// Those that the paper argues and does not measure.
+    pub argued: Vec<StatementView>,
+    /// Where the encoders stand, in words.
+    pub standing: String,
+    pub distance: DistanceView,
     pub tables: Vec<TableView>,
+    pub not_run: Vec<Card>,
+    /// The number of the last of these.
+    pub last_number: usize,
+    /// How many comparisons came out how, in words.
+    pub tally: String,
+    pub claims: Vec<FamilyView>,
+    /// How verdicts are reached.
+    pub rules: &'static [&'static str],
+    pub data: Vec<DataView>,
     pub checklist: Vec<Answer>,
-    pub compute: ComputeView,
-    pub runs: Vec<RunView>,
+    pub compute: String,
+    pub machines: Vec<MachineView>,
+    pub codes: Vec<String>,
     pub settings: Vec<SettingsView>,
+    pub ledger: LedgerView,
     pub excluded: Vec<ExcludedView>,
     /// Of how many runs these are.
     pub left_out: usize,
+}
+
+#[derive(Serialize)]
+pub(super) struct LedgerView {
+    pub records: String,
+    pub hash: String,
+    pub short: String,
 }
 
 /// Runs that were not used for one reason.
@@ -71,135 +101,155 @@ pub(super) struct ExcludedView {
     pub more: usize,
 }
 
-/// The claims of one table.
+/// A statement of the paper and what became of it.
 #[derive(Serialize)]
-pub(super) struct ClaimsView {
-    /// The table's.
-    pub id: String,
+pub(super) struct StatementView {
     pub title: String,
-    /// As [`ReportView::tally`].
-    pub tally: Tally,
-    /// Whether the paper measures what they are about, and does not only argue it.
+    pub paper: String,
+    pub badges: Vec<Badge>,
+    pub line: String,
+    /// The table's id; empty where it was not run.
+    pub table: String,
+    /// `none` or `out` where nothing was tested.
+    pub class: &'static str,
+}
+
+/// Every claim of one statement.
+#[derive(Serialize)]
+pub(super) struct FamilyView {
+    pub title: String,
     pub in_paper: bool,
     pub claims: Vec<ClaimView>,
 }
 
 #[derive(Serialize)]
 pub(super) struct ClaimView {
+    /// The case, or the claim's own words.
+    pub case: String,
     pub text: String,
-    pub verdict: &'static str,
-    pub class: &'static str,
-    pub mark: &'static str,
-    /// Where the verdict holds, behind it: empty for the paper's data.
-    pub place: &'static str,
-    pub evidence: String,
+    pub column: String,
+    pub badge: Badge,
+    pub word: &'static str,
+    pub difference: String,
+    /// For sorting.
+    pub value: String,
+    pub interval: String,
+    pub paper: String,
+    pub p: String,
+    pub holm: String,
+    pub sign_flip: String,
+    pub decide: String,
+    pub mcnemar: String,
+    /// All of it as a sentence.
+    pub sentence: String,
 }
 
 #[derive(Serialize)]
 pub(super) struct TableView {
     /// Also the stem of the table's files.
     pub id: String,
+    pub number: usize,
     pub title: String,
-    pub caption: String,
-    pub row_title: String,
-    pub groups: Vec<GroupView>,
-    pub heads: Vec<HeadView>,
-    pub rows: Vec<RowView>,
+    pub finding: String,
+    /// What kinds of data it has: `stand-in images`, `photographs`.
+    pub kind: &'static str,
+    pub stand_in: bool,
+    /// The verdicts of the paper's claims in it.
+    pub badges: Vec<Badge>,
+    pub caption: Caption,
+    pub whole_caption: String,
+    /// Whether the page shows it further up.
+    pub figure_above: bool,
+    pub figure: Option<Figure>,
+    pub grid: Option<Grid>,
+    pub beyond: Option<Grid>,
+    pub beyond_figure: Option<Figure>,
+    pub aside: Option<Grid>,
+    pub courses: Vec<Figure>,
+    #[serde(skip)]
+    pub other_courses: Vec<Figure>,
+    pub other_course_names: Vec<String>,
+    pub sentences: Vec<String>,
     pub notes: Vec<String>,
     pub missing: Vec<String>,
-    pub figures: Vec<Figure>,
-    pub data: Vec<DataView>,
-    pub compute: String,
     pub rerun: Vec<String>,
+    pub cost: String,
     pub lineage: Vec<LineageView>,
-}
-
-/// A column of the table: a data set over its metrics.
-#[derive(Serialize)]
-pub(super) struct GroupView {
-    pub title: String,
-    pub substitute: bool,
-    pub note: String,
-    pub span: usize,
-    /// First and last column of the LaTeX table, counted from 1.
-    pub from: usize,
-    pub to: usize,
-}
-
-#[derive(Clone, Serialize)]
-pub(super) struct HeadView {
-    pub title: String,
-    /// With the data set's name, for formats with one header line.
-    pub long: String,
-    pub paper: bool,
-    pub first: bool,
-    #[serde(skip)]
-    column: String,
-    #[serde(skip)]
-    metric: String,
-}
-
-#[derive(Serialize)]
-pub(super) struct RowView {
-    pub label: String,
-    /// The label before it was shortened.
-    pub full: String,
-    pub class: &'static str,
-    /// A rule stands above the first baseline.
-    pub rule: bool,
-    pub cells: Vec<CellView>,
-}
-
-#[derive(Serialize)]
-pub(super) struct CellView {
-    pub text: String,
-    pub spread: String,
-    /// Room is kept for a spread, so that the means of a column stand under each other.
-    pub room: bool,
-    pub best: bool,
-    pub paper: bool,
-    pub first: bool,
-    /// The place of the lineage with the runs behind it; empty where there are none.
-    pub lineage: String,
+    /// How many runs stand behind how many numbers.
+    pub counts: (usize, usize),
+    /// The commit of all of its runs; empty where they differ.
+    pub revision: String,
 }
 
 /// Words for everything in the results and the runs behind them.
-pub(super) fn view(results: &Results, selections: &[Selection]) -> Result<ReportView> {
+pub(super) fn view(results: &Results, selections: &[Selection]) -> ReportView {
     let of_tables = || results.tables.par_iter().zip(selections);
-    let figures = in_order(of_tables().map(|(table, selection)| figures::figures(selection, table)))?;
-    let (runs, settings) = sources::runs(results, selections, &figures);
-    let tables = of_tables().zip(figures);
-    let tables = tables.map(|((table, selection), figures)| table_view(results, table, selection, figures)).collect();
-    Ok(ReportView {
-        title: "Semantic pairs for self-supervised learning: a reproduction",
+    let main = results.tables.iter().position(|table| table.claims.iter().any(findings::is_main));
+    let settings = sources::settings(results, selections);
+    let mut tables: Vec<TableView> =
+        of_tables().map(|(table, selection)| table_view(results, table, selection, &settings)).collect();
+    (1..).zip(&mut tables).for_each(|(number, table)| table.number = number);
+    let matrix = matrix::matrix(results, selections);
+    if let Some(main) = main.filter(|_| matrix.is_some()) {
+        tables[main].figure_above = tables[main].figure.is_some();
+    }
+    let (statements, argued) = statements(results);
+    let not_run = cards::cards(results, tables.len() + 1);
+    ReportView {
+        question: QUESTION,
         profile: results.profile.clone(),
         profile_description: sentence(&results.profile_description),
         generated: results.generated.clone(),
+        day: day(&results.generated),
         provenance: sources::provenance(results),
         anonymous: results.anonymous,
-        stand_ins: results.tables.iter().any(|t| t.columns.iter().any(|c| c.substitute)),
-        verdict_rule: results.verdict_rule,
-        claims: results.tables.iter().filter(|table| !table.claims.is_empty()).map(claims).collect(),
-        tally: tally(once(results, |_| true)),
-        tally_in_paper: if results.tables.iter().all(|table| table.in_paper || table.claims.is_empty()) {
-            Vec::new()
-        } else {
-            tally(once(results, |table| table.in_paper)).to_vec()
-        },
-        baselines: baselines(results),
-        some_below: results
-            .tables
-            .iter()
-            .flat_map(|table| &table.baselines)
-            .any(|baseline| baseline.above < baseline.of),
+        stand_ins: results.tables.iter().any(|t| t.columns.iter().any(captions::is_stand_in)),
+        answer: answer(results),
+        caveat: distance::caveat(results),
+        matrix,
+        statements,
+        argued,
+        standing: main.map_or_else(String::new, |main| standing(&results.tables[main])),
+        distance: distance::distance(results, selections),
+        last_number: tables.len() + not_run.len(),
+        not_run,
         tables,
+        tally: tally(results),
+        claims: families(results),
+        rules: results.verdict_rule,
+        data: data(results),
         checklist: checklist::answers(results, selections),
-        compute: sources::compute(&results.compute),
-        runs,
+        compute: sources::spent(&results.compute),
+        machines: results.compute.machines.iter().map(sources::machine).collect(),
+        codes: results.git.codes.iter().map(|code| sources::short(code, 12)).collect(),
         settings,
+        ledger: ledger(results),
         excluded: excluded(&results.excluded),
         left_out: results.excluded.len(),
-    })
+    }
+}
+
+/// The answer, or that there is none.
+fn answer(results: &Results) -> Vec<Clause> {
+    let answer = findings::answer(results);
+    if !answer.is_empty() {
+        return answer;
+    }
+    let ids: Vec<String> = results.tables.iter().map(|table| table.id.clone()).collect();
+    let what =
+        if ids.is_empty() { "nothing was run".to_string() } else { format!("this report has {}", text::list(&ids)) };
+    let words = format!("{what}, and no run that compares semantic with augmented pairs with the paper's methods.");
+    vec![Clause { lead: "Not tested:".to_string(), words }]
+}
+
+/// The day of a time such as `2026-11-27T06:33:54.085Z`.
+fn day(time: &str) -> String {
+    time.split_once('T').map_or(time, |(day, _)| day).to_string()
+}
+
+fn ledger(results: &Results) -> LedgerView {
+    let hash = results.ledger.blake3.clone().unwrap_or_default();
+    LedgerView { records: text::counted(results.ledger.records, "record"), short: sources::short(&hash, 12), hash }
 }
 
 /// So many runs are named that were not used for one reason; `results.json` names all.
@@ -216,266 +266,225 @@ fn excluded(runs: &[Excluded]) -> Vec<ExcludedView> {
     by_reason.into_iter().map(view).collect()
 }
 
-/// The verdicts in the order in which they are counted.
-const VERDICTS: [Verdict; 5] =
-    [Verdict::Reproduced, Verdict::NotReproduced, Verdict::Inconclusive, Verdict::NotRun, Verdict::NotTestable];
-
-/// A number for each verdict.
-pub(super) type Tally = [usize; VERDICTS.len()];
-
-/// The claims of some tables, each measurement once.
-fn once(results: &Results, of: impl Fn(&TableResults) -> bool + Clone) -> impl Iterator<Item = &ClaimResult> + Clone {
-    let tables = results.tables.iter().filter(move |table| of(table));
-    tables.flat_map(|table| &table.claims).filter(|claim| claim.same_as.is_none())
-}
-
-/// For each baseline how many means of trained rows are above it, by table: `random initialisation: 5 of 6 in transfer`.
-fn baselines(results: &Results) -> Vec<String> {
-    let mut of_row: Vec<(String, Vec<String>)> = Vec::new();
-    for table in &results.tables {
-        let first = |i: &usize| table.baselines[..*i].iter().all(|other| other.row != table.baselines[*i].row);
-        for row in (0..table.baselines.len()).filter(first).map(|i| &table.baselines[i].row) {
-            let of_table = || table.baselines.iter().filter(|baseline| baseline.row == *row);
-            let (above, of): (usize, usize) = (of_table().map(|b| b.above).sum(), of_table().map(|b| b.of).sum());
-            let (name, words) = (text::name(row), format!("{above} of {of} in {}", table.id));
-            match of_row.iter_mut().find(|(other, _)| *other == name) {
-                Some((_, all)) => all.push(words),
-                None => of_row.push((name, vec![words])),
+/// The claims of all tables, those too of which nothing was run, by statement in the order in which these first stand.
+fn by_family(results: &Results) -> Vec<(bool, Vec<(&TableResults, &ClaimResult)>)> {
+    let mut families: Vec<(bool, Vec<(&TableResults, &ClaimResult)>)> = Vec::new();
+    for table in results.tables.iter().chain(&results.not_run) {
+        for claim in &table.claims {
+            let is = |(in_paper, of): &&mut (bool, Vec<(&TableResults, &ClaimResult)>)| {
+                *in_paper == claim.in_paper && of.first().is_some_and(|(_, first)| first.family == claim.family)
+            };
+            match families.iter_mut().find(is) {
+                Some((_, of)) => of.push((table, claim)),
+                None => families.push((claim.in_paper, vec![(table, claim)])),
             }
         }
     }
-    of_row.into_iter().map(|(row, words)| format!("{row}: {}", words.join(", "))).collect()
+    families
 }
 
-fn tally<'a>(claims: impl Iterator<Item = &'a ClaimResult> + Clone) -> Tally {
-    VERDICTS.map(|verdict| claims.clone().filter(|claim| claim.verdict == verdict).count())
-}
-
-/// How many claims of some tables have each verdict, a measurement that these share counted once.
-pub(super) fn tally_of(mut tables: Vec<TableResults>) -> Tally {
-    mark_repeated(&mut tables);
-    tally(tables.iter().flat_map(|table| &table.claims).filter(|claim| claim.same_as.is_none()))
-}
-
-fn claims(table: &TableResults) -> ClaimsView {
-    ClaimsView {
-        id: text::file_stem(&table.id),
-        title: table.title.clone(),
-        tally: tally(table.claims.iter()),
-        in_paper: table.in_paper,
-        claims: table.claims.iter().map(|of| claim(table, of)).collect(),
-    }
-}
-
-fn claim(table: &TableResults, claim: &ClaimResult) -> ClaimView {
-    let (word, class, mark) = text::verdict(claim.verdict);
-    let column = table.columns.iter().find(|c| c.id == claim.column).map_or(claim.column.as_str(), |c| &c.title);
-    let metric = table.metrics.iter().find(|m| m.id == claim.metric).map_or(claim.metric.as_str(), |m| &m.title);
-    let unit = text::unit_of_difference(&claim.unit);
-    let stand_in = table.columns.iter().any(|c| c.id == claim.column && c.substitute);
-    let place = match (claim.substitute, stand_in) {
-        (false, _) => "",
-        (true, true) => " on stand-in data",
-        (true, false) => " with other pairs than the paper's",
-    };
-    let evidence = match claim.difference {
-        None if claim.verdict == Verdict::NotTestable => "The table has no such rows or column.".to_string(),
-        None => "No seed has completed runs of all its rows.".to_string(),
-        Some(difference) => format!(
-            "{} minus {}: {}{}; {}{}{}.{}",
-            sum(&claim.plus),
-            sum(&claim.minus),
-            text::difference(difference, claim.ci95, &unit),
-            margin(claim.expected, &unit),
-            counted(claim.seeds.len(), "common seed"),
-            p_values(claim),
-            claim.seeds_to_decide.map_or_else(String::new, |n| format!("; about {n} seeds would decide")),
-            claim.same_as.as_ref().map_or_else(String::new, |table| format!(" The same measurement as in {table}.")),
-        ),
-    };
-    ClaimView {
-        text: sentence(&claim.text),
-        verdict: word,
-        class,
-        mark,
-        place,
-        evidence: format!("{column}, {metric}. {evidence}"),
-    }
-}
-
-/// The rows of one side of a contrast.
-fn sum(rows: &[Row]) -> String {
-    let names: Vec<String> = rows.iter().map(text::name).collect();
-    if names.len() > 1 { format!("[{}]", names.join(" + ")) } else { names.concat() }
-}
-
-fn margin(expected: Expected, unit: &str) -> String {
-    match expected {
-        Expected::AtLeast(0.0) => String::new(),
-        Expected::AtLeast(margin) => format!(", margin {}", exact(margin)),
-        Expected::Within(margin) => format!(", at most {}{unit} either way count as none", exact(margin)),
-    }
-}
-
-fn counted(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
-}
-
-fn p_values(claim: &ClaimResult) -> String {
-    let mut words = String::new();
-    if let (Some(p), Some(floor)) = (claim.p, claim.p_floor) {
-        let floor = text::p_value(floor);
-        words += &format!("; sign-flip p {} (smallest possible {})", text::p_value(p), floor.trim_start_matches("= "));
-    }
-    if let (Some(p), Some(holm)) = (claim.t_p, claim.holm_p) {
-        let test = match claim.expected {
-            Expected::AtLeast(_) => "t test",
-            Expected::Within(_) => "equivalence test",
+/// The paper's statements, and those that it argues.
+fn statements(results: &Results) -> (Vec<StatementView>, Vec<StatementView>) {
+    let mut measured = Vec::new();
+    let mut argued = Vec::new();
+    for (in_paper, of) in by_family(results) {
+        let Some((table, first)) = of.first() else { continue };
+        // Our additions to a table of the paper's stand with that table.
+        if !in_paper && table.in_paper {
+            continue;
+        }
+        let claims: Vec<&ClaimResult> = of.iter().map(|(_, claim)| *claim).collect();
+        let tested = claims.iter().filter(|claim| claim.difference.is_some());
+        let badges: Vec<Badge> = tested.map(|claim| words::badge(claim)).collect();
+        let Tally { not_run, out, .. } = Tally::of(claims.iter().copied());
+        let class = match (badges.is_empty(), not_run, out) {
+            (true, 0, 1..) => "out",
+            (true, ..) => "none",
+            _ => "",
         };
-        words += &format!("; {test} p {}, Holm {}", text::p_value(p), text::p_value(holm));
+        let statement = StatementView {
+            title: first.family.title.clone(),
+            paper: first.family.paper.clone(),
+            badges: sorted(badges),
+            line: findings::line(&claims),
+            table: text::file_stem(&table.id),
+            class,
+        };
+        if in_paper { &mut measured } else { &mut argued }.push(statement);
     }
-    if !claim.mcnemar.is_empty() {
-        let of_seeds: Vec<String> =
-            claim.mcnemar.iter().map(|test| text::p_value(test.p).trim_start_matches("= ").to_string()).collect();
-        words += &format!("; McNemar's p on the test images, seed by seed: {}", of_seeds.join(", "));
-    }
-    words
+    (together(measured), together(argued))
 }
 
-fn table_view(results: &Results, table: &TableResults, selection: &Selection, figures: Vec<Figure>) -> TableView {
-    let heads = heads(table);
+/// Those of which nothing was run in one line, behind the others.
+fn together(statements: Vec<StatementView>) -> Vec<StatementView> {
+    let (not_run, mut others): (Vec<_>, Vec<_>) = statements.into_iter().partition(|of| of.class == "none");
+    let titles: Vec<&str> = not_run.iter().map(|of| of.title.trim_start_matches("… and ")).collect();
+    let title = titles.join("; ");
+    others.extend(not_run.into_iter().next().map(|first| StatementView { title, paper: String::new(), ..first }));
+    others
+}
+
+/// As claimed first, then opposite, then open; those that stand before those that do not.
+fn sorted(mut badges: Vec<Badge>) -> Vec<Badge> {
+    let order = ["yes", "no", "open"];
+    badges.sort_by_key(|badge| (order.iter().position(|class| *class == badge.class), !badge.strong));
+    badges
+}
+
+/// How the trained encoders stand to an untrained one and to raw pixels.
+fn standing(table: &TableResults) -> String {
+    let of = |name: &str| {
+        let rows = || table.baselines.iter().filter(|of| of.row.first().is_some_and(|(_, method)| method == name));
+        let (above, all) = (rows().map(|of| of.above).sum::<usize>(), rows().map(|of| of.of).sum::<usize>());
+        let what = captions::a_baseline(name);
+        match above {
+            _ if all == 0 => None,
+            n if n == all => Some(format!("all {all} are above {what}")),
+            n => Some(format!("{n} of {all} are above {what}")),
+        }
+    };
+    let said: Vec<String> = captions::FLOORS.into_iter().filter_map(of).collect();
+    if said.is_empty() {
+        return String::new();
+    }
+    format!("A gain means little if both encoders are poor. Of the trained encoders, by set, {}.", text::list(&said))
+}
+
+/// How many comparisons came out how, a measurement that tables share counted once.
+fn tally(results: &Results) -> String {
+    let all = results.tables.iter().flat_map(|table| &table.claims);
+    let of = |in_paper: bool| Tally::of(all.clone().filter(move |c| c.in_paper == in_paper && c.same_as.is_none()));
+    let own = all.clone().any(|claim| claim.own_setting && claim.difference.is_some());
+    let (yes, no) = if own { ("reproduced", "not reproduced") } else { ("as claimed", "opposite") };
+    let words = |tally: Tally| {
+        let Tally { yes: as_claimed, no: opposite, open, not_run, out } = tally;
+        let counts = [(as_claimed, yes), (opposite, no), (open, "open"), (not_run, "not run"), (out, "out of scope")];
+        let counts = counts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
+        counts.collect::<Vec<_>>().join(", ")
+    };
+    let all_of = |tally: Tally| tally.tested() + tally.not_run + tally.out;
+    let (paper, ours) = (of(true), of(false));
+    let mut said = Vec::new();
+    if all_of(paper) > 0 {
+        said.push(format!("The paper's claims make {}: {}.", text::counted(all_of(paper), "comparison"), words(paper)));
+    }
+    if all_of(ours) > 0 {
+        said.push(format!("Besides, of what it argues or we add: {}.", words(ours)));
+    }
+    said.join(" ")
+}
+
+fn families(results: &Results) -> Vec<FamilyView> {
+    let view = |(in_paper, of): (bool, Vec<(&TableResults, &ClaimResult)>)| {
+        let of: Vec<_> =
+            of.into_iter().filter(|(table, _)| results.tables.iter().any(|other| other.id == table.id)).collect();
+        let (_, first) = of.first()?;
+        let title = first.family.title.clone();
+        Some(FamilyView { title, in_paper, claims: of.iter().map(|(table, claim)| claim_view(table, claim)).collect() })
+    };
+    by_family(results).into_iter().filter_map(view).collect()
+}
+
+fn claim_view(table: &TableResults, claim: &ClaimResult) -> ClaimView {
+    let (difference, interval) =
+        claim.difference.map_or_else(Default::default, |difference| text::change(difference, claim.ci95, &claim.unit));
+    let p = |p: Option<f64>| p.map_or_else(String::new, |p| text::p_value(p).trim_start_matches("= ").to_string());
+    let unit = text::unit_of_difference(&claim.unit);
+    let stand_in = table.columns.iter().any(|column| column.id == claim.column && captions::is_stand_in(column));
+    let dagger = if stand_in { " †" } else { "" };
+    let mcnemar: Vec<String> = claim.mcnemar.iter().map(|test| p(Some(test.p))).collect();
+    let same = claim.same_as.as_ref().map_or_else(String::new, |other| format!(" The same measurement as in {other}."));
+    ClaimView {
+        case: if claim.case.is_empty() { claim.text.clone() } else { claim.case.clone() },
+        text: claim.text.clone(),
+        column: format!("{}{dagger}", words::column_title(table, &claim.column)),
+        badge: words::badge(claim),
+        word: words::word(claim),
+        value: claim.difference.map_or_else(String::new, |difference| format!("{difference:.4}")),
+        difference: if difference.is_empty() || unit == " points" { difference } else { format!("{difference}{unit}") },
+        interval,
+        paper: words::paper(claim),
+        p: p(claim.t_p),
+        holm: p(claim.holm_p),
+        sign_flip: p(claim.p),
+        decide: claim.would_decide().unwrap_or_default(),
+        mcnemar: mcnemar.join(", "),
+        sentence: format!("{}{same}", words::sentence(table, claim)),
+    }
+}
+
+/// Every data set once, with all that it is told as.
+fn data(results: &Results) -> Vec<DataView> {
+    let mut sets: Vec<&DataRef> = Vec::new();
+    for set in results.tables.iter().flat_map(|table| &table.data) {
+        if !sets.contains(&set) {
+            sets.push(set);
+        }
+    }
+    sets.sort_by(|a, b| (&a.name, &a.hash).cmp(&(&b.name, &b.hash)));
+    sets.into_iter().map(sources::data).collect()
+}
+
+fn table_view(results: &Results, table: &TableResults, selection: &Selection, settings: &[SettingsView]) -> TableView {
+    let caption = captions::caption(selection.table, &table.cells);
+    let (courses, other_courses) = figures::courses(selection, table);
+    let stand_in = table.columns.iter().any(captions::is_stand_in);
+    let photographs = table.columns.iter().any(|column| !column.substitute);
+    let of_paper = |claim: &&ClaimResult| claim.in_paper || !table.in_paper;
+    let decided = [Verdict::Reproduced, Verdict::NotReproduced, Verdict::Inconclusive];
+    let claims = table.claims.iter().filter(of_paper).filter(|claim| decided.contains(&claim.verdict));
+    let lineage = sources::lineage(results, table, selection, settings);
+    let runs = lineage.iter().map(|line| line.runs.len()).sum();
     TableView {
         id: text::file_stem(&table.id),
+        number: 0,
         title: table.title.clone(),
-        caption: table.caption.clone(),
-        row_title: row_title(selection),
-        groups: groups(table, &heads),
-        rows: rows(table, selection, &heads),
-        heads,
-        notes: table.notes.clone(),
-        missing: table.missing.clone(),
-        figures,
-        data: table.data.iter().map(sources::data).collect(),
-        compute: sources::spent(&table.compute),
-        rerun: sources::rerun(results, table, selection),
-        lineage: sources::lineage(table, selection),
-    }
-}
-
-/// `method (pairs)`, from the keys of the row that has most.
-fn row_title(selection: &Selection) -> String {
-    let longest = selection.table.rows.iter().max_by_key(|row| row.len());
-    let keys = longest.map(|row| row.iter().map(|(key, _)| (String::new(), key.clone())).collect());
-    keys.map_or_else(|| "row".to_string(), |keys: Row| text::label(&keys))
-}
-
-/// Per data set: each metric as measured, and behind it the paper's where the paper has this metric on this set.
-fn heads(table: &TableResults) -> Vec<HeadView> {
-    let mut heads = Vec::new();
-    for column in &table.columns {
-        for (i, metric) in table.metrics.iter().filter(|metric| column.has(&metric.id)).enumerate() {
-            let unit = if metric.unit.is_empty() { String::new() } else { format!(", {}", metric.unit) };
-            let (name, dagger) = (text::brief(&metric.title), if column.substitute { " †" } else { "" });
-            let ours = HeadView {
-                title: format!("{name}{unit}"),
-                long: format!("{}{dagger} {name}{unit}", text::brief(&column.title)),
-                paper: false,
-                first: i == 0,
-                column: column.id.clone(),
-                metric: metric.id.clone(),
-            };
-            heads.push(ours.clone());
-            let stated = |c: &Cell| c.column == column.id && c.metric == metric.id && c.paper.is_some();
-            if table.cells.iter().any(stated) {
-                let theirs = results::paper_column(column).unwrap_or(&column.id);
-                heads.push(HeadView {
-                    title: "paper".to_string(),
-                    long: format!("paper: {theirs} {name}{unit}"),
-                    paper: true,
-                    first: false,
-                    ..ours
-                });
-            }
-        }
-    }
-    heads
-}
-
-fn groups(table: &TableResults, heads: &[HeadView]) -> Vec<GroupView> {
-    let mut from = 2;
-    let group = |column: &Column| {
-        let span = heads.iter().filter(|h| h.column == column.id).count();
-        let note = match (&column.stands_for, column.substitute) {
-            (Some(theirs), true) => format!("in place of {theirs}"),
-            _ => String::new(),
-        };
-        from += span;
-        GroupView {
-            title: text::brief(&column.title),
-            substitute: column.substitute,
-            note,
-            span,
-            from: from - span,
-            to: from - 1,
-        }
-    };
-    table.columns.iter().map(group).collect()
-}
-
-fn rows(table: &TableResults, selection: &Selection, heads: &[HeadView]) -> Vec<RowView> {
-    let digits = paper_digits(table);
-    let mut seen_baseline = false;
-    select::rows(selection.table)
-        .enumerate()
-        .map(|(i, (row, baseline))| {
-            let rule = baseline && !seen_baseline;
-            seen_baseline |= baseline;
-            let class = match (rule, baseline) {
-                (true, _) => "baseline first-baseline",
-                (_, true) => "baseline",
-                _ => "",
-            };
-            let cells = heads.iter().map(|head| cell(table, (i, row), head, digits)).collect();
-            let full = text::label(row);
-            RowView { label: text::brief(&full), full, class, rule, cells }
-        })
-        .collect()
-}
-
-fn cell(table: &TableResults, (i, row): (usize, &Row), head: &HeadView, paper_digits: usize) -> CellView {
-    let cell = table.cells.iter().find(|c| c.row == *row && c.column == head.column && c.metric == head.metric);
-    let blank = |text: &str| CellView {
-        text: text.to_string(),
-        spread: String::new(),
-        room: !head.paper && table.cells.iter().any(|c| c.interval().is_some()),
-        best: false,
-        paper: head.paper,
-        first: head.first,
-        lineage: String::new(),
-    };
-    match cell {
-        // The paper has no baselines: their cells are empty and not "not stated".
-        Some(cell) if head.paper => match cell.paper {
-            Some(value) => blank(&text::fixed(value, paper_digits)),
-            None => blank(if cell.baseline { "" } else { text::DASH }),
+        finding: table.finding.clone(),
+        kind: match (photographs, stand_in) {
+            (true, true) => "photographs and stand-in images",
+            (true, false) => "photographs",
+            (false, true) => "stand-in images",
+            (false, false) => "other images",
         },
-        Some(cell @ Cell { mean: Some(mean), best, .. }) => {
-            let measured = text::measured(*mean, cell.interval(), cell.decimals);
-            let column = table.columns.iter().position(|c| c.id == head.column).unwrap_or_default();
-            let lineage = sources::anchor(&table.id, i, column);
-            CellView { spread: measured.spread(), best: *best, lineage, ..blank(&measured.mean) }
-        }
-        _ => blank(text::DASH),
+        stand_in,
+        badges: sorted(claims.map(words::badge).collect()),
+        caption,
+        whole_caption: table.caption.clone(),
+        figure_above: false,
+        figure: figures::reached(selection, table),
+        grid: grid::grid(table, selection, Part::Paper),
+        beyond: grid::grid(table, selection, Part::Beyond),
+        beyond_figure: figures::beyond(selection, table),
+        aside: grid::grid(table, selection, Part::Aside),
+        courses,
+        other_course_names: other_courses.iter().map(|figure| figure.name.clone()).collect(),
+        other_courses,
+        sentences: table
+            .claims
+            .iter()
+            .filter(|claim| claim.difference.is_some())
+            .map(|claim| claim_view(table, claim).sentence)
+            .collect(),
+        notes: table.notes.iter().map(|note| note.text.clone()).collect(),
+        missing: table.missing.clone(),
+        rerun: sources::rerun(results, table, selection),
+        cost: cost(table),
+        counts: (lineage.len(), runs),
+        lineage,
+        revision: sources::one_revision(results, selection).unwrap_or_default(),
     }
 }
 
-/// As many decimals as the paper's most exact figure of this table has.
-fn paper_digits(table: &TableResults) -> usize {
-    let digits = |value: f64| exact(value).split_once('.').map_or(0, |(_, digits)| digits.len());
-    table.cells.iter().filter_map(|c| c.paper).map(digits).max().unwrap_or(1)
-}
-
-/// A number in its shortest exact form.
-fn exact(value: f64) -> String {
-    format!("{value}")
+/// What a table cost, beside the command that makes it again.
+fn cost(table: &TableResults) -> String {
+    let spent = &table.compute;
+    let cores: Vec<String> =
+        spent.machines.iter().map(|machine| machine.cores).filter(|n| *n > 0).map(|n| format!("{n} cores")).collect();
+    let mut parts = vec![
+        format!("it took {}", duration(spent.seconds)),
+        spent.by_status.iter().map(|(status, n)| format!("{n} {status}")).collect::<Vec<_>>().join(", "),
+    ];
+    parts.extend(cores.into_iter().take(1));
+    parts.retain(|part| !part.is_empty());
+    parts.join(", ")
 }

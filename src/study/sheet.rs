@@ -3,18 +3,17 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-
-use crate::data::catalog::SYNTH;
-use crate::data::pairs::{Kind, Making};
-use crate::data::world;
+use crate::data::pairs::Kind;
 use crate::error::Result;
 use crate::harness::config::Group;
-use crate::harness::experiment::{Cell, Claim, Column, Experiment, PaperFigure, Row, Table};
+use crate::harness::experiment::{
+    Axis, Cell, Claim, Column, Expected, Experiment, Family, Note, PaperFigure, Row, Stated, Table,
+};
 use crate::methods::Name;
 
 use super::columns::{Measure, Metric, OnSet, TOP1, merged};
 use super::settings::{OwnSettings, Settings};
+use super::setup::Setup;
 use super::stages::{Context, Representation};
 
 /// A row: an encoder, and the settings that make it.
@@ -99,14 +98,46 @@ pub struct Sheet {
     pub paper: Vec<PaperFigure>,
     /// What is claimed: by the paper, or where [`Sheet::in_paper`] is false by what it argues.
     pub claims: Vec<Claim>,
-    /// What the caption says of the columns; where empty, that they are accuracies.
+    /// What the caption says of the columns, in one sentence; where empty, that they are accuracies.
     pub about_columns: String,
-    /// What the caption says of the rows.
+    /// What a reader must know of the rows: the first note.
     pub about_rows: String,
     /// What a reader must know.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
+    /// The order of the rows, over which figures draw lines.
+    pub axis: Option<Axis>,
     /// Whether the paper measures this, and does not only argue it.
     pub in_paper: bool,
+}
+
+/// Claims that were just made, one for each column, to say more of them.
+pub struct Cases<'a>(&'a mut [Claim]);
+
+impl Cases<'_> {
+    fn each(self, change: impl FnMut(&mut Claim)) -> Self {
+        self.0.iter_mut().for_each(change);
+        self
+    }
+
+    /// They are this case of a statement; the case is empty where the statement has one only.
+    pub fn of(self, family: &Family, case: &str) -> Self {
+        self.each(|claim| (claim.family, claim.case) = (family.clone(), case.into()))
+    }
+
+    /// What the paper says of the size of the contrast on each of its columns.
+    pub fn stated(self, of: impl Fn(&str) -> Stated) -> Self {
+        self.each(|claim| claim.stated = of(&of_paper(&claim.column)))
+    }
+
+    /// The contrast is no more than so much either way.
+    pub fn within(self, margin: f64) -> Self {
+        self.each(|claim| claim.expected = Expected::Within(margin))
+    }
+
+    /// The paper does not measure these.
+    pub fn ours(self) -> Self {
+        self.each(|claim| claim.in_paper = false)
+    }
 }
 
 impl Sheet {
@@ -121,6 +152,7 @@ impl Sheet {
             about_columns: String::new(),
             about_rows: String::new(),
             notes: Vec::new(),
+            axis: None,
             in_paper: true,
         }
     }
@@ -143,53 +175,103 @@ impl Sheet {
     }
 
     /// Claims one thing of every column that has the metric.
-    pub fn claim_of(&mut self, metric: Metric, plus: &[Row], minus: &[Row], text: impl Fn(&str) -> String) {
-        let columns = self.measures.iter().filter(|measure| measure.metrics().contains(&metric));
-        let claims = columns
-            .map(|measure| measure.column())
-            .map(|column| Claim::contrast(text(&column.title), &column.id, metric.id, plus.to_vec(), minus.to_vec()));
-        self.claims.extend(claims);
+    pub fn claim_of(
+        &mut self,
+        metric: Metric,
+        plus: &[Row],
+        minus: &[Row],
+        text: impl Fn(&str) -> String,
+    ) -> Cases<'_> {
+        let measures = self.measures.iter().filter(|measure| measure.metrics().contains(&metric));
+        let mut columns: Vec<Column> = measures.map(|measure| measure.column()).collect();
+        columns.extend(self.unasked().into_iter().filter(|_| metric == TOP1));
+        let from = self.claims.len();
+        self.claims.extend(
+            columns.into_iter().map(|column| {
+                Claim::contrast(text(&column.title), &column.id, metric.id, plus.to_vec(), minus.to_vec())
+            }),
+        );
+        Cases(&mut self.claims[from..])
     }
 
-    /// Claims one thing of the accuracy on every evaluation set.
-    pub fn claim(&mut self, plus: &[Row], minus: &[Row], text: impl Fn(&str) -> String) {
-        self.claim_of(TOP1, plus, minus, text);
+    /// Claims one thing of the accuracy on every evaluation set, those too that the paper has figures for ([`Sheet::state`]
+    /// comes first) and the settings leave out.
+    pub fn claim(&mut self, plus: &[Row], minus: &[Row], text: impl Fn(&str) -> String) -> Cases<'_> {
+        self.claim_of(TOP1, plus, minus, text)
     }
 
-    /// States the paper's figure of a row on one of its columns, top-1 in percent; none where the paper leaves it out.
+    /// States the paper's figure of a row on one of its columns, top-1 in percent; none where the paper leaves it out. The
+    /// column is empty where the paper does not name its set.
     pub fn state(&mut self, row: Row, column: &str, value: Option<f64>) {
         self.paper.push(PaperFigure { row, column: column.into(), metric: TOP1.id.into(), value });
+    }
+
+    /// A note about the paper's figure of a row on one of its columns.
+    pub fn note_at(&mut self, row: &Row, column: &str, text: String) {
+        self.notes.push(Note { text, at: Some((row.clone(), column.into())) });
+    }
+
+    /// The sets that the paper has figures for, in its order, and the settings leave out: neither they nor stand-ins for
+    /// them are among the columns.
+    fn unasked(&self) -> Vec<Column> {
+        let asked: Vec<Column> = self.measures.iter().map(|measure| measure.column()).collect();
+        let mut unasked: Vec<Column> = Vec::new();
+        for figure in self.paper.iter().filter(|figure| figure.metric == TOP1.id && !figure.column.is_empty()) {
+            let is_theirs = |column: &Column| column.stands_for.as_deref().unwrap_or(&column.id) == figure.column;
+            if !asked.iter().chain(&unasked).any(is_theirs) {
+                unasked.push(column(&OnSet::new(&figure.column)));
+            }
+        }
+        unasked
     }
 
     fn table(self, id: &str, title: &str) -> Table {
         let rows = |baseline: bool| self.lines.iter().filter(move |line| line.baseline == baseline);
         let listed = |baseline: bool| rows(baseline).map(|line| line.row.clone()).collect::<Vec<Row>>();
-        let there: Vec<Row> = self.lines.iter().map(|line| line.row.clone()).collect();
         let neighbours = Representation::Pretrained(Kind::Neighbours);
         let found = if self.lines.iter().any(|line| line.what == neighbours) {
             "; nearest neighbours are found by each seed's own encoder, all other pairs"
         } else {
             "; the pairs"
         };
+        let unasked = self.unasked();
+        let mut columns: Vec<Column> = self.measures.iter().map(|measure| column(measure.as_ref())).collect();
+        // Behind the other evaluation sets.
+        let sets = self.measures.iter().take_while(|measure| measure.set().is_some()).count();
+        let unasked_ids = unasked.iter().map(|column| column.id.clone()).collect();
+        columns.splice(sets..sets, unasked);
+        let distance = self.setup().distance();
+        let about_rows = (!self.about_rows.is_empty()).then(|| Note::from(self.about_rows.as_str()));
         Table {
             id: id.into(),
             title: title.into(),
             caption: self.caption(),
+            setting: self.setup().sentence(),
             rows: listed(false),
             baselines: listed(true),
             in_paper: self.in_paper,
-            columns: self.measures.iter().map(|measure| column(measure.as_ref())).collect(),
+            columns,
+            unasked: unasked_ids,
             metrics: merged(&self.measures).iter().map(Metric::info).collect(),
-            paper: self.paper.into_iter().filter(|of| there.contains(&of.row)).collect(),
-            claims: self.claims,
-            notes: self.notes,
+            claims: self.claims.iter().map(|claim| self.whole(claim, id, title)).collect(),
+            notes: about_rows.into_iter().chain(self.notes).collect(),
             varies: format!(
                 "initialisation, order of the pairs, augmentation, and the part held out to choose the probe's \
                  penalty{found} and the evaluation sets are the same"
             ),
+            axis: self.axis,
+            distance,
+            paper: self.paper,
             // Of a list only the records of its runs know whether it may be the paper's.
             substitute: self.settings.pairs.list.is_empty(),
         }
+    }
+
+    /// A claim that says of which statement it is a case: of the table's own where it names none.
+    fn whole(&self, claim: &Claim, id: &str, title: &str) -> Claim {
+        let own = || Family::new(id, title, "");
+        let family = if claim.family.id.is_empty() { own() } else { claim.family.clone() };
+        Claim { family, in_paper: claim.in_paper && self.in_paper, ..claim.clone() }
     }
 
     /// Every line, column and seed for which there are data.
@@ -227,70 +309,27 @@ impl Sheet {
         Ok(cells)
     }
 
-    /// How long each method is trained, unless a row says otherwise.
-    fn lengths(&self) -> String {
-        let mut lengths: Vec<(usize, Vec<&str>)> = Vec::new();
-        for line in self.lines.iter().filter(|line| matches!(line.what, Representation::Pretrained(_))) {
-            let (method, epochs) = (line.settings.method, self.settings.of(line.settings.method).epochs());
-            match lengths.iter_mut().find(|(length, _)| *length == epochs) {
-                Some((_, titles)) if titles.contains(&method.title()) => {}
-                Some((_, titles)) => titles.push(method.title()),
-                None => lengths.push((epochs, vec![method.title()])),
-            }
-        }
-        match &lengths[..] {
-            [(epochs, _)] => format!("{epochs} epochs"),
-            several => {
-                let each = several.iter().map(|(epochs, titles)| format!("{epochs} epochs of {}", titles.join(", ")));
-                each.collect::<Vec<_>>().join(", ")
-            }
+    fn caption(&self) -> String {
+        let neighbours = self.settings.probe.neighbours;
+        if self.about_columns.is_empty() {
+            format!(
+                "Top-1 accuracy in percent of a linear probe on frozen features ({neighbours}-NN in a table of its own)."
+            )
+        } else {
+            self.about_columns.clone()
         }
     }
 
-    fn caption(&self) -> String {
-        let settings = &self.settings;
-        let pairs = &settings.pairs;
-        let source = if pairs.from == SYNTH {
-            format!(
-                "the embedded procedural world (version {}), which stands in for the paper's photographs",
-                world::VERSION
-            )
-        } else {
-            format!("{}, which is not the paper's hand-made set of pairs", pairs.from)
-        };
-        let neighbours = settings.probe.neighbours;
-        let measured = if self.about_columns.is_empty() {
-            format!("Top-1 accuracy in percent of a linear probe and of {neighbours}-NN on frozen features.")
-        } else {
-            self.about_columns.clone()
-        };
-        // A report is rendered without the list, whose pairs are counted in the data of each run.
-        let counted = if pairs.list.is_empty() {
-            let (categories, each) = (pairs.categories, pairs.per_category);
-            format!("{} pairs ({categories} categories, {each} each)", categories * each)
-        } else {
-            format!("the pairs of the list {}", pairs.list)
-        };
-        let augmented = match pairs.augmented {
-            Making::Live => {
-                "the first image of each such pair with itself (the paper makes AP's second element by crop, rotation, flip \
-                 and colour jitter before the transformations of training)"
-            }
-            Making::Stored => "the first image of each such pair and an image made of it before training",
-        };
-        let rows = if self.about_rows.is_empty() { String::new() } else { format!(" {}", self.about_rows) };
-        format!(
-            "{measured}{rows} Pretraining, unless a row \
-             says otherwise: {} on {counted} from {source}; SP pairs two images of one \
-             category, AP {augmented}. Encoder {} with stem {} at \
-             {}x{} pixels. The paper trains for 200 to 800 epochs on 29,359 pairs.",
-            self.lengths(),
-            name(&settings.model.encoder),
-            name(&settings.model.stem),
-            settings.model.image,
-            settings.model.image,
-        )
+    /// How the rows were trained.
+    fn setup(&self) -> Setup<'_> {
+        let trained = self.lines.iter().filter(|line| !line.baseline);
+        Setup::new(&self.settings, trained.map(|line| line.settings.method))
     }
+}
+
+/// The id of the paper's column that a column is or stands for.
+fn of_paper(column: &str) -> String {
+    OnSet::new(column).column().stands_for.unwrap_or_else(|| column.into())
 }
 
 /// A table that is such a sheet. `T` are the settings that it has for itself.
@@ -348,9 +387,4 @@ pub fn trained(method: Name, kind: Kind) -> Row {
 
 fn labels(method: &str, pairs: &str) -> Row {
     vec![("method".into(), method.into()), ("pairs".into(), pairs.into())]
-}
-
-/// A setting as the configuration writes it.
-fn name(value: &impl Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(String::from)).unwrap_or_default()
 }

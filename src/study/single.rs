@@ -179,10 +179,7 @@ fn table(of: &dyn Experiment<Settings>, row: &Row, column: &str, metrics: &[Metr
     Table {
         id: of.id().into(),
         title: of.title().into(),
-        caption: String::new(),
         rows: vec![row.clone()],
-        baselines: Vec::new(),
-        in_paper: false,
         substitute: true,
         columns: vec![Column {
             id: column.into(),
@@ -192,9 +189,6 @@ fn table(of: &dyn Experiment<Settings>, row: &Row, column: &str, metrics: &[Metr
             metrics: Vec::new(),
         }],
         metrics: metrics.iter().map(Metric::info).collect(),
-        paper: Vec::new(),
-        claims: Vec::new(),
-        notes: Vec::new(),
-        varies: String::new(),
+        ..Table::default()
     }
 }

@@ -116,6 +116,7 @@ fn other(key: &str, value: &Value) -> Value {
         Value::String(text) if text == "small" => json!("paper"),
         Value::String(text) if text == "sgd" => json!("lars"),
         Value::String(text) if text == "adamw" => json!("sgd"),
+        Value::String(text) if text == "sinkhorn" => json!("mean"),
         Value::Array(items) => {
             let (last, rest) = items.split_last().unwrap();
             let of_names = last.is_string();

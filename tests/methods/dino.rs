@@ -1,8 +1,11 @@
 //! DINO's cross entropy, centre and temperature.
 
 use dfdx::shapes::Rank1;
-use sempair::methods::dino::{Centre, Temperatures, Warmup, definition, graded};
+use sempair::methods::dino::{Centre, Temperatures, Warmup, definition, graded, shared};
+use sempair::methods::sinkhorn::Sinkhorn;
+use sempair::methods::swav;
 
+use super::sinkhorn::naive;
 use super::*;
 
 // import torch, torch.nn.functional as F  # 2.15.0
@@ -33,6 +36,46 @@ fn agrees_with_torch() {
     for (ours, expected) in centre.mean.iter().zip([-0.040088169, 0.253157460, 0.541412692, 0.735585351]) {
         assert!((f64::from(*ours) - expected).abs() < 2e-7, "{ours} for {expected}");
     }
+}
+
+// import numpy as np  # 2.4.6
+// def sinkhorn(t, eps, it=3):  # DINOv2's, on one machine
+//     Q = np.exp(t / eps).T; K, B = Q.shape; Q /= Q.sum()
+//     for _ in range(it): Q /= Q.sum(1, keepdims=True); Q /= K; Q /= Q.sum(0, keepdims=True); Q /= B
+//     return (Q * B).T
+// rows = lambda n, f: np.sin(np.arange(4 * n, dtype=np.float32) * np.float32(f)).astype(float).reshape(n, 4)
+// s, q, l, g = rows(6, 0.7) / 0.1, sinkhorn(rows(4, 1.3), 0.04), 0, np.zeros((6, 4))
+// p = np.exp(s) / np.exp(s).sum(1, keepdims=True)
+// for i, j in [(i, j) for i in range(2) for j in range(3) if j != i]:
+//     t, v = slice(2 * i, 2 * i + 2), slice(2 * j, 2 * j + 2)
+//     l -= (q[t] * np.log(p[v])).sum() / 2 / 4; g[v] += (p[v] - q[t]) / 0.1 / 2 / 4
+// print(l, g)
+#[test]
+fn shared_classes_agree_with_numpy() {
+    let gradient = [
+        [0.000049443, 0.031039221, 0.941591486, -0.972680151],
+        [-0.001214265, 0.001312752, 0.000007185, -0.000105672],
+        [-0.060136449, -1.189784495, 0.043951465, 1.205969479],
+        [1.244115996, 0.005877768, -1.249993728, -0.000000034],
+        [-0.060136388, -1.189851028, 0.004311518, 1.245675898],
+        [0.772872435, 0.475143032, -1.247909565, -0.000105903],
+    ];
+    let temperatures = Temperatures { student: 0.1, teacher: 0.04 };
+    let ours = shared(&sines(24, 0.7), &sines(16, 1.3), 4, temperatures);
+    assert_torch(&ours, 5.517314510, gradient.as_flattened(), 6.0 * 25.0);
+}
+
+#[test]
+fn shared_classes_have_the_targets_of_both_views() {
+    let (views, batch, temperatures) = (4, 3, Temperatures { student: 0.1, teacher: 0.04 });
+    let (student, teacher) = (hard_rows(views * batch, 33, 1), hard_rows(2 * batch, 33, 2));
+    let sinkhorn = Sinkhorn { epsilon: temperatures.teacher, iterations: 3 };
+    let targets: Vec<f32> = naive(&teacher, 33, 2 * batch, sinkhorn).iter().map(|&q| q as f32).collect();
+    let defined = defined::<33>(&student, |s| swav::definition(s, tensor::<33>(&targets), 0.1));
+    let steps = EPS * (8.0 + 2.0 * largest(&student) / 0.1);
+    let ours = shared(&student, &teacher, 33, temperatures);
+    let of_gradient = 2.0 * steps / ((views - 1) * batch) as f64 / 0.1;
+    assert_graded(&ours, &defined, steps * 33f64.ln(), |_| of_gradient, "dino, shared classes");
 }
 
 fn check<const K: usize>(views: usize, batch: usize, size: f32, seed: u64) {

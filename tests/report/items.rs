@@ -27,12 +27,13 @@ fn one_seed_has_wilsons_interval_and_mcnemars_test_over_its_items() {
     assert!((test.p - 0.0022214337732293643).abs() < 1e-9, "{}", test.p);
     let (files, _) = rendered(table(), records.clone(), &records);
     assert!(
-        files["report.md"].contains("McNemar's p on the test images, seed by seed: 0.002"),
+        files["report.md"].contains("| SimCLR | synth-10 † | ? open | \\+20.0 |  | \\+0.8 |"),
         "{}",
         files["report.md"]
     );
-    assert!(files["report.md"].contains("| 70.0 (60.4 to 78.1) |"), "{}", files["report.md"]);
-    assert!(files["report.md"].contains("the interval is Wilson's at 95 % over the test images"));
+    assert!(files["report.md"].contains(" | 0.002 |\n"), "McNemar's p: {}", files["report.md"]);
+    assert!(files["report.md"].contains("| 70.0 \\[60.4, 78.1\\] |"), "{}", files["report.md"]);
+    assert!(files["report.md"].contains("the interval is Wilson's over the test images"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn set(files: &BTreeMap<String, String>) -> Option<String> {
         return None;
     }
     let dir = tempfile::tempdir().unwrap();
-    std::fs::create_dir(dir.path().join("tables")).unwrap();
+    ["tables", "figures"].iter().for_each(|folder| std::fs::create_dir(dir.path().join(folder)).unwrap());
     for (name, text) in files.iter().filter(|(name, _)| name.ends_with(".tex")) {
         std::fs::write(dir.path().join(name), text).unwrap();
     }
@@ -46,7 +46,7 @@ fn pdflatex_sets_hostile_names_too() {
     let spaced: Vec<String> = letters.chars().map(String::from).collect();
     (table.title, table.caption, table.varies) =
         (HOSTILE.into(), format!("{HOSTILE} {}", spaced.join(" ")), HOSTILE.into());
-    table.notes = vec![format!("[{HOSTILE}"), "* ?` !` -- ---".to_string()];
+    table.notes = vec![format!("[{HOSTILE}").into(), "* ?` !` -- ---".into()];
     table.claims[0].text = format!("[{HOSTILE}");
     all.extend((0..3).map(|seed| record(&evil, "synth-10", seed)));
     let mut failed = record(&evil, "synth-stl", 1);

@@ -1,11 +1,13 @@
 //! Every figure that a report has, by value: means, seeds, intervals, differences, p values, the paper's, and settings.
 
 use crate::harness::experiment::Expected;
+use crate::harness::experiment::Note;
 use crate::harness::experiment::Row;
 use crate::harness::record::Record;
 use crate::harness::record::Status;
 use crate::harness::record::short;
 use crate::report::claims::ClaimResult;
+use crate::report::gains::Gain;
 use crate::report::lint::numbers::Number;
 use crate::report::lint::numbers::Role;
 use crate::report::lint::numbers::numbers;
@@ -210,7 +212,20 @@ fn within(index: &Index, low: f64, high: f64) -> impl Iterator<Item = usize> + '
 fn of_results(results: &Results) -> Vec<Figure> {
     let cells = results.tables.iter().flat_map(|table| table.cells.iter().flat_map(|cell| of_cell(table, cell)));
     let claims = results.tables.iter().flat_map(|table| table.claims.iter().flat_map(|claim| of_claim(table, claim)));
-    cells.chain(claims).chain(results.tables.iter().flat_map(of_notes)).collect()
+    let is_claimed = |table: &TableResults, gain: &Gain| {
+        let is = |claim: &ClaimResult| {
+            claim.plus == [gain.plus.clone()]
+                && claim.minus == [gain.minus.clone()]
+                && gain.columns == [claim.column.clone()]
+                && claim.metric == gain.metric
+        };
+        table.claims.iter().any(is)
+    };
+    let gains = results.tables.iter().flat_map(|table| {
+        let all = table.gains.iter().chain(&table.pooled).filter(|gain| !is_claimed(table, gain));
+        all.flat_map(|gain| of_gain(table, gain))
+    });
+    cells.chain(claims).chain(gains).chain(results.tables.iter().flat_map(of_notes)).collect()
 }
 
 /// What the notes of a table state, such as a gain that the paper claims.
@@ -223,7 +238,7 @@ fn of_notes(table: &TableResults) -> Vec<Figure> {
         kind: Kind::Note,
     };
     // Notes are short, and written in this program.
-    let read = |note: &String| numbers(&text::latex(note)).unwrap_or_default();
+    let read = |note: &Note| numbers(&text::latex(&note.text)).unwrap_or_default();
     table.notes.iter().flat_map(read).map(figure).collect()
 }
 
@@ -275,7 +290,8 @@ fn of_claim(table: &TableResults, claim: &ClaimResult) -> Vec<Figure> {
     let half = claim.ci95.map(|(low, high)| (high - low) / 2.0);
     let parts = [
         (Kind::Difference, "difference", claim.difference),
-        (Kind::Difference, "the paper's difference", paper_difference(table, claim)),
+        (Kind::Difference, "the paper's difference", claim.paper.by_figures),
+        (Kind::Difference, "the difference that the paper states", claim.paper.stated),
         (Kind::End, "lower end of the 95 % interval", low),
         (Kind::End, "upper end of the 95 % interval", high),
         (Kind::Spread, "half-width of the 95 % interval", half),
@@ -291,14 +307,22 @@ fn of_claim(table: &TableResults, claim: &ClaimResult) -> Vec<Figure> {
     parts.into_iter().filter_map(figure).collect()
 }
 
-/// The claim's contrast in the paper's own figures.
-fn paper_difference(table: &TableResults, claim: &ClaimResult) -> Option<f64> {
-    let of_row = |row: &Row| {
-        let mut cells = table.cells.iter().filter(|cell| cell.column == claim.column && cell.metric == claim.metric);
-        cells.find(|cell| cell.row == *row)?.paper
+/// The gains that no claim is about, single and pooled.
+fn of_gain(table: &TableResults, gain: &Gain) -> Vec<Figure> {
+    let what = format!("{} minus {}", text::name(&gain.plus), text::name(&gain.minus));
+    let column = if let [only] = &gain.columns[..] { only } else { "the mean of its sets" };
+    let of = place(table, &what, column, &gain.metric);
+    let (low, high) = gain.ci95.unzip();
+    let parts = [
+        (Kind::Difference, "difference", Some(gain.difference)),
+        (Kind::End, "lower end of the 95 % interval", low),
+        (Kind::End, "upper end of the 95 % interval", high),
+        (Kind::Spread, "half-width of the 95 % interval", gain.ci95.map(|(low, high)| (high - low) / 2.0)),
+    ];
+    let figure = |(kind, part, value): (Kind, &str, Option<f64>)| {
+        Some(Figure { of: of.clone(), part: part.into(), value: value?, runs: Vec::new(), kind })
     };
-    let sum = |rows: &[Row]| rows.iter().map(of_row).sum::<Option<f64>>();
-    Some(sum(&claim.plus)? - sum(&claim.minus)?)
+    parts.into_iter().filter_map(figure).collect()
 }
 
 /// Single values of completed runs that were offered but not used.

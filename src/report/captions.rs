@@ -1,0 +1,178 @@
+//! What stands above a table: what it measures, how its spreads, its bold figures and its signs are to be read.
+
+use crate::harness::experiment::Column;
+use crate::harness::experiment::Note;
+use crate::harness::experiment::Row;
+use crate::harness::experiment::Table;
+use crate::harness::outcome::DataRef;
+use crate::report::results::Cell;
+use crate::report::results::is_baseline_of;
+use crate::report::text;
+use serde::Serialize;
+
+/// A caption in parts; those are empty that the table has no use for.
+#[derive(Serialize)]
+pub(super) struct Caption {
+    /// Which rows learned too little for a comparison; it comes first.
+    pub unlearned: String,
+    /// What is measured.
+    pub measure: String,
+    pub spread: String,
+    /// What is bold, behind that word.
+    pub bold: String,
+    /// What the paper's columns say, behind that word.
+    pub paper: String,
+    pub signs: String,
+    /// How the rows were trained.
+    pub setting: String,
+}
+
+impl Caption {
+    /// All parts as one text.
+    pub fn whole(&self) -> String {
+        let named = |name: &str, part: &str| if part.is_empty() { String::new() } else { format!("{name}: {part}") };
+        let parts = [
+            self.unlearned.clone(),
+            self.measure.clone(),
+            self.spread.clone(),
+            named("Bold", &self.bold),
+            named("Paper", &self.paper),
+            self.signs.clone(),
+            self.setting.clone(),
+        ];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// The caption of a table with these cells.
+pub(super) fn caption(table: &Table, cells: &[Cell]) -> Caption {
+    let bold = if cells.iter().any(|cell| cell.best) {
+        "the better of AP and SP where the interval of their paired difference excludes 0."
+    } else {
+        ""
+    };
+    let paper = if table.paper.iter().any(|figure| table.metrics.iter().any(|metric| metric.id == figure.metric)) {
+        "– not stated; > 0, said to be ahead."
+    } else {
+        ""
+    };
+    Caption {
+        unlearned: unlearned(table, cells),
+        measure: table.caption.trim().to_string(),
+        spread: spread(cells),
+        bold: bold.to_string(),
+        paper: paper.to_string(),
+        signs: signs(table, cells),
+        setting: table.setting.clone(),
+    }
+}
+
+/// Rows that are not above what has learned nothing, beyond what seeds vary.
+fn unlearned(table: &Table, cells: &[Cell]) -> String {
+    let title = |id: &str| {
+        table
+            .columns
+            .iter()
+            .find(|column| column.id == id)
+            .map_or_else(|| id.into(), |column| text::brief(&column.title))
+    };
+    let of_row = |floor: &str, row: &Row| {
+        let sets: Vec<String> = cells
+            .iter()
+            .filter(|cell| !cell.baseline && cell.row == *row && cell.metric == TOP1)
+            .filter(|cell| floor_of(cell, floor, cells).is_some_and(|floor| !is_above(cell, floor)))
+            .map(|cell| title(&cell.column))
+            .collect();
+        (!sets.is_empty()).then(|| format!("{} on {}", text::name(row), text::list(&sets)))
+    };
+    let of_floor = |floor: &str| {
+        let rows: Vec<String> = table.rows.iter().filter_map(|row| of_row(floor, row)).collect();
+        let seeds = if cells.iter().any(|cell| cell.ci95.is_some()) { " beyond what seeds vary" } else { "" };
+        (!rows.is_empty()).then(|| format!("Not above {}{seeds}: {}.", a_baseline(floor), rows.join("; ")))
+    };
+    let said: Vec<String> = FLOORS.into_iter().filter_map(of_floor).collect();
+    if said.is_empty() {
+        return String::new();
+    }
+    format!("{} They learned too little in this time for their gains to count.", said.join(" "))
+}
+
+/// The mean of a baseline beside a trained row's cell.
+fn floor_of(cell: &Cell, floor: &str, cells: &[Cell]) -> Option<f64> {
+    let is = |of: &&Cell| {
+        let is_named = of.row.first().is_some_and(|(_, method)| method == floor);
+        of.baseline && is_named && (&of.column, &of.metric) == (&cell.column, &cell.metric)
+    };
+    cells.iter().filter(is).find(|of| is_baseline_of(&of.row, &cell.row))?.mean
+}
+
+/// Whether the interval of a cell, where it has one, lies above a value; true of a cell without runs.
+fn is_above(cell: &Cell, value: f64) -> bool {
+    cell.mean.is_none_or(|mean| cell.ci95.map_or(mean, |(low, _)| low) > value)
+}
+
+fn spread(cells: &[Cell]) -> String {
+    let counts = cells.iter().filter(|c| !c.baseline && !c.values.is_empty()).map(|c| c.values.len());
+    let mut spread = match (counts.clone().min(), counts.max()) {
+        (Some(1), Some(1)) => "One seed: no interval over seeds can be given.".to_string(),
+        (Some(low), Some(high)) => {
+            let n = if low == high { format!("{low} seeds") } else { format!("{low} to {high} seeds") };
+            format!("Mean ± half-width of the 95 % interval, {n}.")
+        }
+        _ => return "No completed run yet.".to_string(),
+    };
+    if cells.iter().any(|c| !c.baseline && c.ci95.is_none() && c.interval().is_some()) {
+        spread += " Where a row has one seed, the interval is Wilson's over the test images.";
+    }
+    spread
+}
+
+fn signs(table: &Table, cells: &[Cell]) -> String {
+    let mut signs = Vec::new();
+    if cells.iter().any(|cell| cell.below.iter().any(|name| name == UNTRAINED)) {
+        signs.push("▾ below the untrained encoder.".to_string());
+    }
+    let stand_ins: Vec<&Column> = table.columns.iter().filter(|column| is_stand_in(column)).collect();
+    if !stand_ins.is_empty() {
+        signs.push(
+            "† Stand-in data: not comparable with the paper's figures; only the order of the rows is.".to_string(),
+        );
+    }
+    signs.join(" ")
+}
+
+/// The metric that tables of accuracy are about.
+const TOP1: &str = "top1";
+/// The row of an encoder before its first step.
+pub(super) const UNTRAINED: &str = "random initialisation";
+/// What has learned nothing, so that a trained row should be above it.
+pub(super) const FLOORS: [&str; 2] = [UNTRAINED, "raw pixels"];
+
+/// What readers call a baseline.
+pub(super) fn baseline_name(name: &str) -> &str {
+    if name == UNTRAINED { "untrained encoder" } else { name }
+}
+
+/// The same in a sentence.
+pub(super) fn a_baseline(name: &str) -> &str {
+    if name == UNTRAINED { "an untrained encoder" } else { name }
+}
+
+/// What readers call one of the paper's sets.
+pub(super) fn paper_set(id: &str) -> String {
+    text::brief(id).to_uppercase()
+}
+
+/// Whether a column's data take the place of a set of the paper.
+pub(super) fn is_stand_in(column: &Column) -> bool {
+    column.substitute && column.stands_for.is_some()
+}
+
+/// What was imported as the paper's sets, which may be parts of them.
+pub(super) fn sets<'a>(table: &'a Table, data: &'a [DataRef]) -> impl Iterator<Item = Note> + 'a {
+    table.columns.iter().filter(|column| !column.substitute).filter_map(|column| {
+        let is_split = |data: &&DataRef| data.name.split_once('/').is_some_and(|(set, _)| set == column.id);
+        let DataRef { description, .. } = data.iter().find(is_split)?;
+        (!description.is_empty()).then(|| Note::from(format!("{} here: {description}.", column.title)))
+    })
+}

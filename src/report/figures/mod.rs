@@ -1,0 +1,103 @@
+//! The figures of a table: what its rows reached, and how their training went.
+
+mod courses;
+mod dumbbell;
+pub(super) mod picture;
+mod scale;
+mod steps;
+
+use crate::harness::experiment::Row;
+use crate::report::curves;
+use crate::report::gains;
+use crate::report::gains::Block;
+use crate::report::results::TableResults;
+use crate::report::select::Selection;
+use crate::report::text;
+use dumbbell::Layout;
+use picture::Picture;
+use serde::Serialize;
+
+/// The curves that the page shows: the start of their names.
+const SHOWN: [&str; 3] = ["linear accuracy on", "pretraining loss", curves::RANK];
+
+/// A finished figure.
+#[derive(Serialize)]
+pub(super) struct Figure {
+    /// File stem, unique in the report.
+    pub name: String,
+    pub caption: String,
+    /// Each panel as an element of a page.
+    pub panels: Vec<String>,
+    /// The panels are small, three in a row.
+    pub small: bool,
+    /// All panels as one SVG file.
+    #[serde(skip)]
+    pub file: String,
+    /// All panels for LaTeX; empty where it has none.
+    #[serde(skip)]
+    pub tikz: String,
+    /// Whether it has some.
+    pub latex: bool,
+}
+
+/// What the rows reached: lines where the table has ordered steps, else dumbbells; none where it has neither or no runs.
+pub(super) fn reached(selection: &Selection, results: &TableResults) -> Option<Figure> {
+    let all = gains::blocks(selection.table);
+    let blocks: Vec<&Block> = all.iter().filter(|block| !block.beyond && block.gain().is_some()).collect();
+    match &selection.table.axis {
+        Some(axis) => {
+            let caption = format!("{}, by {}. Whiskers: 95 % interval.", results.title, axis.title);
+            figure(&results.id, caption, steps::panels(results, axis), None)
+        }
+        None => dumbbells(&results.id, results, &blocks),
+    }
+}
+
+/// The same of our additions to a table of the paper's.
+pub(super) fn beyond(selection: &Selection, results: &TableResults) -> Option<Figure> {
+    let all = gains::blocks(selection.table);
+    let blocks: Vec<&Block> = all.iter().filter(|block| block.beyond && block.gain().is_some()).collect();
+    dumbbells(&format!("{}-beyond", results.id), results, &blocks)
+}
+
+fn dumbbells(name: &str, results: &TableResults, blocks: &[&Block]) -> Option<Figure> {
+    let measured = |row: &Row| results.cells.iter().any(|cell| cell.row == *row && cell.mean.is_some());
+    if !blocks.iter().filter_map(|block| block.gain()).any(|(sp, ap)| measured(sp) && measured(ap)) {
+        return None;
+    }
+    let panels = dumbbell::panels(results, blocks, &Layout::PAGE);
+    let printed = dumbbell::panels(results, blocks, &Layout::print(panels.len()));
+    let caption = "Ring: AP. Dot: SP. Ticks: single seeds, AP below, SP above. Thick line: decided; dotted: open. Dashed \
+                   line: untrained encoder; dotted line: raw pixels. All panels of a measure span the same number of units.";
+    figure(name, caption.to_string(), panels, Some(printed))
+}
+
+/// How the training of each block went, by the curves that say most; of the others there are files.
+pub(super) fn courses(selection: &Selection, results: &TableResults) -> (Vec<Figure>, Vec<Figure>) {
+    let all = gains::blocks(selection.table);
+    let blocks: Vec<&Block> = all.iter().collect();
+    let is_shown = |name: &str| SHOWN.iter().position(|shown| name.starts_with(shown));
+    let mut names = curves::names(selection);
+    names.sort_by_key(|name| is_shown(name).unwrap_or(SHOWN.len()));
+    let of = |name: &str| {
+        let stem = format!("{}-{name}", results.id);
+        let caption = format!("{} along the training. Thick: mean over seeds; thin: each seed.", text::capital(name));
+        let figure = figure(&stem, caption, courses::panels(selection, &blocks, name), None)?;
+        Some((is_shown(name).is_some(), Figure { small: true, ..figure }))
+    };
+    let (shown, others): (Vec<_>, Vec<_>) = names.into_iter().filter_map(of).partition(|(shown, _)| *shown);
+    let figures = |of: Vec<(bool, Figure)>| of.into_iter().map(|(_, figure)| figure).collect();
+    (figures(shown), figures(others))
+}
+
+fn figure(name: &str, caption: String, panels: Vec<Picture>, printed: Option<Vec<Picture>>) -> Option<Figure> {
+    if panels.is_empty() {
+        return None;
+    }
+    let name = text::file_stem(name);
+    let inline = (1..).zip(&panels).map(|(i, panel): (usize, _)| panel.inline(&format!("{name}-{i}"))).collect();
+    let in_row = if panels.len() > 4 { 3 } else { 2 };
+    let file = Picture::grid(&caption, &panels, in_row).file();
+    let tikz = printed.map_or_else(String::new, |printed| Picture::grid(&caption, &printed, 4).tikz());
+    Some(Figure { name, caption, panels: inline, small: false, file, latex: !tikz.is_empty(), tikz })
+}

@@ -1,0 +1,190 @@
+//! Lines over a few ordered steps: a line for each series of rows, with the 95 % intervals as whiskers.
+
+use crate::harness::experiment::Axis;
+use crate::harness::experiment::Column;
+use crate::harness::experiment::MetricInfo;
+use crate::harness::experiment::Row;
+use crate::harness::experiment::Scale as Spacing;
+use crate::report::captions::UNTRAINED;
+use crate::report::figures::picture::Anchor;
+use crate::report::figures::picture::Picture;
+use crate::report::figures::scale::Scale;
+use crate::report::figures::scale::apart;
+use crate::report::figures::scale::extent;
+use crate::report::gains;
+use crate::report::results::Cell;
+use crate::report::results::TableResults;
+use crate::report::text;
+
+const WIDTH: f64 = 440.0;
+const HEIGHT: f64 = 300.0;
+const LEFT: f64 = 40.0;
+const RIGHT: f64 = 92.0;
+const TOP: f64 = 36.0;
+const FLOOR: f64 = 238.0;
+/// A line of words.
+const LINE: f64 = 15.0;
+
+/// Rows that differ in their step alone.
+struct Series<'a> {
+    label: String,
+    class: &'static str,
+    points: Vec<(f64, &'a Cell)>,
+}
+
+/// A panel for each column that has runs on several steps, by its first metric.
+pub(super) fn panels(table: &TableResults, axis: &Axis) -> Vec<Picture> {
+    let of_column = |column: &Column| {
+        let metric = table.metrics.iter().find(|metric| column.has(&metric.id))?;
+        let series = series(table, axis, column, metric);
+        series.iter().any(|series| series.points.len() > 1).then(|| draw(table, axis, column, metric, &series))
+    };
+    table.columns.iter().filter_map(of_column).collect()
+}
+
+fn series<'a>(table: &'a TableResults, axis: &Axis, column: &Column, metric: &MetricInfo) -> Vec<Series<'a>> {
+    let mut all: Vec<(Row, Series)> = Vec::new();
+    for cell in table.cells.iter().filter(|cell| cell.column == column.id && cell.metric == metric.id && !cell.baseline)
+    {
+        let step = cell.row.iter().find(|(key, _)| *key == axis.label);
+        let Some((_, label)) = step.filter(|_| cell.mean.is_some()) else { continue };
+        let Some(step) = axis.steps.iter().find(|step| step.label == *label) else { continue };
+        let key: Row = cell.row.iter().filter(|(key, _)| *key != axis.label).cloned().collect();
+        match all.iter_mut().find(|(of, _)| *of == key) {
+            Some((_, series)) => series.points.push((step.at, cell)),
+            None => {
+                let points = vec![(step.at, cell)];
+                let class = match gains::pairs(&key) {
+                    gains::AP => "ap",
+                    gains::SP => "sp",
+                    _ => "other",
+                };
+                all.push((key, Series { label: String::new(), class, points }));
+            }
+        }
+    }
+    let keys: Vec<Row> = all.iter().map(|(key, _)| key.clone()).collect();
+    let own = |key: &Row| -> Row {
+        let shared = |label: &(String, String)| keys.len() > 1 && keys.iter().all(|other| other.contains(label));
+        key.iter().filter(|label| !shared(label)).cloned().collect()
+    };
+    let named = |(key, mut series): (Row, Series<'a>)| {
+        series.label = text::label(&own(&key));
+        series.points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        series
+    };
+    all.into_iter().map(named).collect()
+}
+
+fn draw(table: &TableResults, axis: &Axis, column: &Column, metric: &MetricInfo, series: &[Series]) -> Picture {
+    let untrained = table.cells.iter().find(|cell| {
+        cell.baseline
+            && cell.column == column.id
+            && cell.metric == metric.id
+            && cell.row.iter().any(|(_, v)| v == UNTRAINED)
+    });
+    let untrained = untrained.and_then(|cell| cell.mean);
+    let ends = series.iter().flat_map(|series| &series.points).flat_map(|(_, cell)| {
+        let (low, high) = cell.ci95.or(cell.mean.map(|mean| (mean, mean))).unwrap_or_default();
+        [low, high]
+    });
+    let range = extent(ends.chain(untrained)).unwrap_or_default();
+    let y = Scale::rounded(range, (FLOOR, TOP), 6);
+    let place = |at: f64| if axis.scale == Spacing::Log { at.max(f64::MIN_POSITIVE).log10() } else { at };
+    let range = extent(axis.steps.iter().map(|step| place(step.at))).unwrap_or_default();
+    let x = Scale::of(range, (LEFT + 22.0, WIDTH - RIGHT - 14.0), 1);
+    let unit = if metric.unit.is_empty() { String::new() } else { format!(", {}", metric.unit) };
+    let title = format!("{}: {}{unit} by {}", column.title, metric.title, axis.title);
+    let mut picture = Picture::new(WIDTH, HEIGHT, title);
+    picture.heading((0.0, 15.0), &text::shorten(&column.title, 40), &format!("{}{unit}", metric.title));
+    for &tick in &y.ticks {
+        picture.line("grid", &[(LEFT, y.at(tick)), (WIDTH - RIGHT, y.at(tick))]);
+        picture.words("tick", (LEFT - 8.0, y.at(tick) + 4.0), Anchor::End, &y.label(tick));
+    }
+    steps(&mut picture, axis, |at| x.at(place(at)));
+    if let Some(mean) = untrained {
+        picture.line("ref rnd", &[(LEFT, y.at(mean)), (WIDTH - RIGHT, y.at(mean))]);
+        picture.words(
+            "reft",
+            (LEFT + 4.0, y.at(mean) - 5.0),
+            Anchor::Start,
+            &format!("untrained {}", text::fixed(mean, 1)),
+        );
+    }
+    for series in series {
+        lines(&mut picture, series, |at| x.at(place(at)), &y);
+    }
+    names(&mut picture, series, |at| x.at(place(at)), &y);
+    picture.description = describe(axis, series, untrained);
+    picture
+}
+
+/// The steps below the lines: categories by name, in two lines where they are long, numbers as numbers with what they count.
+fn steps(picture: &mut Picture, axis: &Axis, x: impl Fn(f64) -> f64) {
+    for step in &axis.steps {
+        let label = if axis.scale == Spacing::Categories { step.label.clone() } else { format!("{}", step.at) };
+        for (line, words) in (1..).zip(wrapped(&label)) {
+            picture.words("tick", (x(step.at), FLOOR + 4.0 + LINE * f64::from(line)), Anchor::Middle, &words);
+        }
+    }
+    if axis.scale != Spacing::Categories {
+        picture.words("tick", ((LEFT + WIDTH - RIGHT) / 2.0, FLOOR + 44.0), Anchor::Middle, &axis.title);
+    }
+}
+
+/// Long words in two lines.
+fn wrapped(label: &str) -> Vec<String> {
+    let label = text::shorten(label, 28);
+    if label.chars().count() <= 11 {
+        return vec![label];
+    }
+    let middle = label.len() / 2;
+    let space = label.match_indices(' ').min_by_key(|(at, _)| at.abs_diff(middle)).map(|(at, _)| at);
+    space.map_or_else(|| vec![label.clone()], |at| vec![label[..at].to_string(), label[at + 1..].to_string()])
+}
+
+fn lines(picture: &mut Picture, series: &Series, x: impl Fn(f64) -> f64, y: &Scale) {
+    let class = series.class;
+    let points: Vec<(f64, f64)> =
+        series.points.iter().filter_map(|(at, cell)| Some((x(*at), y.at(cell.mean?)))).collect();
+    if points.len() > 1 {
+        picture.line(&format!("ln {class}"), &points);
+    }
+    for (at, cell) in &series.points {
+        if let Some((low, high)) = cell.ci95 {
+            picture.line(&format!("wh {class}"), &[(x(*at), y.at(low)), (x(*at), y.at(high))]);
+        }
+    }
+    points.iter().for_each(|&at| picture.circle(&format!("dot {class}"), at, 4.2));
+}
+
+/// The names of the lines where they end.
+fn names(picture: &mut Picture, series: &[Series], x: impl Fn(f64) -> f64, y: &Scale) {
+    let last = |series: &Series| series.points.last().and_then(|(at, cell)| Some((x(*at), y.at(cell.mean?))));
+    let ends: Vec<(&Series, (f64, f64))> = series.iter().filter_map(|series| Some((series, last(series)?))).collect();
+    let mut places: Vec<f64> = ends.iter().map(|(_, (_, y))| *y).collect();
+    apart(&mut places, LINE, (TOP, FLOOR));
+    for ((series, (x, _)), y) in ends.iter().zip(places) {
+        picture.words(
+            &format!("dl {}", series.class),
+            (x + 9.0, y + 4.0),
+            Anchor::Start,
+            &text::shorten(&series.label, 13),
+        );
+    }
+}
+
+fn describe(axis: &Axis, series: &[Series], untrained: Option<f64>) -> String {
+    let name = |at: f64| axis.steps.iter().find(|step| step.at == at).map_or("", |step| step.label.as_str());
+    let of = |series: &Series| {
+        let value = |cell: &Cell| {
+            text::measured(cell.mean.unwrap_or_default(), cell.interval(), &cell.unit, cell.decimals).plain()
+        };
+        let points: Vec<String> =
+            series.points.iter().map(|(at, cell)| format!("{} {}", name(*at), value(cell))).collect();
+        format!("{}: {}.", series.label, points.join(", "))
+    };
+    let mut said: Vec<String> = series.iter().map(of).collect();
+    said.extend(untrained.map(|mean| format!("Untrained encoder {}.", text::fixed(mean, 1))));
+    said.join(" ")
+}

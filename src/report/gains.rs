@@ -1,0 +1,232 @@
+//! Rows as readers compare them: blocks of rows that differ in their pairs alone, and what semantic pairs gain in each.
+
+use crate::harness::experiment::Claim;
+use crate::harness::experiment::Column;
+use crate::harness::experiment::Row;
+use crate::harness::experiment::Table;
+use crate::report::claims::contrast;
+use crate::report::results::Cell;
+use crate::report::results::as_object;
+use crate::report::stats;
+use crate::report::text;
+use serde::Serialize;
+
+/// The label that tells the rows of a block apart.
+const PAIRS: &str = "pairs";
+/// Augmented and semantic pairs, as rows are labelled.
+pub(super) const AP: &str = "AP";
+pub(super) const SP: &str = "SP";
+/// The metric that the paper does not have: it stands beside the tables, not in them.
+pub(super) const ASIDE: &str = "knn";
+
+/// What one row has more than another, seed by seed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Gain {
+    /// The block, such as `SimCLR`.
+    pub of: String,
+    #[serde(serialize_with = "as_object")]
+    pub plus: Row,
+    #[serde(serialize_with = "as_object")]
+    pub minus: Row,
+    /// The columns that it is of; of several, their mean.
+    pub columns: Vec<String>,
+    pub metric: String,
+    pub difference: f64,
+    pub ci95: Option<(f64, f64)>,
+    /// The seeds that both rows have on all columns.
+    pub seeds: Vec<u64>,
+}
+
+/// Rows that differ in their pairs alone.
+pub(super) struct Block {
+    /// What they have in common and others have not.
+    pub label: String,
+    pub rows: Vec<Row>,
+    /// Whether it is in the table; else the paper has it, and the settings leave it out.
+    pub asked: bool,
+    /// Whether it is our addition to a table of the paper's.
+    pub beyond: bool,
+}
+
+impl Block {
+    /// The row of these pairs.
+    pub fn of(&self, kind: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| pairs(row) == kind)
+    }
+
+    /// The rows of semantic and augmented pairs, where it has both.
+    pub fn gain(&self) -> Option<(&Row, &Row)> {
+        Some((self.of(SP)?, self.of(AP)?))
+    }
+}
+
+/// The pairs of a row; empty where it names none.
+pub(super) fn pairs(row: &Row) -> &str {
+    row.iter().find(|(key, _)| key == PAIRS).map_or("", |(_, value)| value)
+}
+
+/// The rows of a claim that says of one row that it is above another.
+pub(super) fn single(claim: &Claim) -> Option<(&Row, &Row)> {
+    match (&claim.plus[..], &claim.minus[..]) {
+        ([plus], [minus]) => Some((plus, minus)),
+        _ => None,
+    }
+}
+
+/// Whether two rows are those of semantic and of augmented pairs, and otherwise alike.
+pub(super) fn is_gain(plus: &Row, minus: &Row) -> bool {
+    (pairs(plus), pairs(minus)) == (SP, AP) && without_pairs(plus) == without_pairs(minus)
+}
+
+/// Whether bold tells two rows apart: those of semantic pairs from those of any others.
+pub(super) fn is_paired(plus: &Row, minus: &Row) -> bool {
+    pairs(plus) != pairs(minus)
+}
+
+fn without_pairs(row: &Row) -> Row {
+    row.iter().filter(|(key, _)| key != PAIRS).cloned().collect()
+}
+
+/// The blocks of a table: those that the paper's claims are about in their order, whether or not the table has them, then
+/// the rest in the table's. Steps of an axis stand in the table's.
+pub(super) fn blocks(table: &Table) -> Vec<Block> {
+    let trained = || table.rows.iter().filter(|row| !table.baselines.contains(row));
+    let of_gains: Vec<(&Row, &Row, bool)> = table
+        .claims
+        .iter()
+        .filter(|claim| in_scope(table, claim))
+        .filter_map(|claim| single(claim).map(|(plus, minus)| (plus, minus, claim.in_paper)))
+        .filter(|(plus, minus, _)| is_gain(plus, minus))
+        .collect();
+    let claimed = of_gains.iter().filter(|(.., in_paper)| *in_paper).flat_map(|&(plus, minus, _)| [minus, plus]);
+    // Steps keep their order.
+    let rows: Vec<&Row> =
+        if table.axis.is_some() { trained().chain(claimed).collect() } else { claimed.chain(trained()).collect() };
+    let mut blocks: Vec<(Row, Block)> = Vec::new();
+    for &row in &rows {
+        let key = without_pairs(row);
+        if !blocks.iter().any(|(of, _)| *of == key) {
+            let is_claimed =
+                |in_paper: bool| of_gains.iter().any(|(_, of, ours)| *ours == in_paper && without_pairs(of) == key);
+            let label = block_label(&key, &rows);
+            let beyond = is_claimed(false) && !is_claimed(true);
+            blocks.push((key.clone(), Block { label, rows: Vec::new(), asked: false, beyond }));
+        }
+        let block = blocks.iter_mut().find(|(of, _)| *of == key);
+        if let Some((_, block)) = block.filter(|(_, block)| !block.rows.contains(row)) {
+            block.rows.push(row.clone());
+        }
+    }
+    let has_paper = of_gains.iter().any(|(.., in_paper)| *in_paper);
+    let whole = |(_, block): (Row, Block)| {
+        // In the table's own order: AP, what lies between, SP.
+        let mut own: Vec<Row> = trained().filter(|row| block.rows.contains(row)).cloned().collect();
+        let asked = !own.is_empty();
+        own.extend(block.rows.iter().filter(|row| !trained().any(|other| other == *row)).cloned());
+        Block { rows: own, asked, beyond: block.beyond && has_paper, ..block }
+    };
+    blocks.into_iter().map(whole).collect()
+}
+
+/// Whether the table could measure it.
+pub(super) fn in_scope(table: &Table, claim: &Claim) -> bool {
+    column_of(table, claim).is_some() && table.metrics.iter().any(|metric| metric.id == claim.metric)
+}
+
+/// The table's column for a claim: of that id, or one that stands for it.
+pub(super) fn column_of<'a>(table: &'a Table, claim: &Claim) -> Option<&'a Column> {
+    let is = |column: &&Column| column.id == claim.column;
+    let stands_for = |column: &&Column| column.stands_for.as_deref() == Some(&claim.column);
+    table.columns.iter().find(is).or_else(|| table.columns.iter().find(stands_for))
+}
+
+/// The labels that not all rows share; the first where all are shared.
+fn block_label(key: &Row, rows: &[&Row]) -> String {
+    let shared = |label: &&(String, String)| rows.iter().all(|row| row.contains(label));
+    let own: Row = key.iter().filter(|label| !shared(label)).cloned().collect();
+    text::label(if own.is_empty() { key } else { &own })
+}
+
+/// What tells two rows apart, as in `SP − AP`.
+pub(super) fn contrast_label(plus: &Row, minus: &Row) -> String {
+    let differing = |row: &Row, other: &Row| {
+        let own: Row = row.iter().filter(|label| !other.contains(label)).cloned().collect();
+        if pairs(row) == pairs(other) { text::label(&own) } else { pairs(row).to_string() }
+    };
+    format!("{} − {}", differing(plus, minus), differing(minus, plus))
+}
+
+/// The gain of every block on every column and metric where both rows have runs.
+pub(super) fn gains(table: &Table, cells: &[Cell]) -> Vec<Gain> {
+    let mut gains = Vec::new();
+    for block in blocks(table) {
+        let Some((sp, ap)) = block.gain() else { continue };
+        for metric in &table.metrics {
+            for column in table.columns.iter().filter(|column| column.has(&metric.id)) {
+                gains.extend(gain(&block.label, (sp, ap), &[column], &metric.id, cells));
+            }
+        }
+    }
+    gains
+}
+
+/// The mean gain of every block over the columns of one kind of data, where there are several: of what is claimed, and of
+/// what stands beside it.
+pub(super) fn pooled(table: &Table, cells: &[Cell]) -> Vec<Gain> {
+    let claimed = table.claims.iter().find(|claim| single(claim).is_some_and(|(plus, minus)| is_gain(plus, minus)));
+    let Some(claimed) = claimed else { return Vec::new() };
+    let aside = table.metrics.iter().any(|metric| metric.id == ASIDE).then_some(ASIDE);
+    let mut gains = Vec::new();
+    for block in blocks(table) {
+        let Some((sp, ap)) = block.gain() else { continue };
+        for metric in [Some(claimed.metric.as_str()), aside].into_iter().flatten() {
+            for substitute in [false, true] {
+                let of_kind = |column: &&Column| {
+                    column.has(metric) && column.substitute == substitute && !table.unasked.contains(&column.id)
+                };
+                let columns: Vec<&Column> = table.columns.iter().filter(of_kind).collect();
+                if columns.len() > 1 {
+                    gains.extend(gain(&block.label, (sp, ap), &columns, metric, cells));
+                }
+            }
+        }
+    }
+    gains
+}
+
+/// The difference of two rows on some columns, their mean where these are several; none where a column has no common seed.
+fn gain(of: &str, (plus, minus): (&Row, &Row), columns: &[&Column], metric: &str, cells: &[Cell]) -> Option<Gain> {
+    let cell = |row: &Row, column: &Column| {
+        cells.iter().find(|cell| cell.row == *row && cell.column == column.id && cell.metric == metric)
+    };
+    let of_columns: Vec<(Vec<f64>, Vec<u64>)> = columns
+        .iter()
+        .map(|column| Some(contrast(&[cell(plus, column)?], &[cell(minus, column)?])))
+        .collect::<Option<_>>()?;
+    let (_, first) = of_columns.first()?;
+    let of_seed = |seed: &u64| {
+        let value = |(values, seeds): &(Vec<f64>, Vec<u64>)| Some(values[seeds.iter().position(|s| s == seed)?]);
+        Some((of_columns.iter().map(value).sum::<Option<f64>>()? / columns.len() as f64, *seed))
+    };
+    let (values, seeds): (Vec<f64>, Vec<u64>) = first.iter().filter_map(of_seed).unzip();
+    let difference = stats::paired(&values)?.difference;
+    Some(Gain {
+        of: of.to_string(),
+        plus: plus.clone(),
+        minus: minus.clone(),
+        columns: columns.iter().map(|column| column.id.clone()).collect(),
+        metric: metric.to_string(),
+        difference: difference.mean,
+        ci95: difference.ci95,
+        seeds,
+    })
+}
+
+/// Which of two rows is better, by the interval of their difference: 1 the first, -1 the second, 0 undecided.
+pub(super) fn ahead(ci95: Option<(f64, f64)>) -> i8 {
+    match ci95 {
+        Some((low, _)) if low > 0.0 => 1,
+        Some((_, high)) if high < 0.0 => -1,
+        _ => 0,
+    }
+}

@@ -1,0 +1,205 @@
+//! How the rows of a table were trained, in words, and how far that is from the paper's training.
+
+use serde::Serialize;
+
+use crate::data::catalog::SYNTH;
+use crate::data::pairs::Making;
+use crate::data::world;
+use crate::harness::experiment::Distance;
+use crate::methods::Name;
+
+use super::settings::Settings;
+
+/// The paper's pairs: categories, and pairs of each.
+const PAIRS: (usize, usize) = (187, 157);
+/// The paper's epochs, from its shortest training to its longest.
+const EPOCHS: (usize, usize) = (200, 800);
+/// The paper's batch.
+const BATCH: usize = 256;
+/// The side of the paper's images in pixels.
+const IMAGE: usize = 64;
+/// The paper's encoders, as the settings name them.
+const ENCODERS: [&str; 2] = ["resnet50", "vit-s8"];
+
+/// What the trained rows of a table have in common.
+pub struct Setup<'a> {
+    settings: &'a Settings,
+    /// Lengths in epochs, the one that most methods have first, each with its methods.
+    lengths: Vec<(usize, Vec<Name>)>,
+}
+
+impl<'a> Setup<'a> {
+    /// The setup of rows by these methods, which may repeat.
+    pub fn new(settings: &'a Settings, methods: impl IntoIterator<Item = Name>) -> Self {
+        let mut lengths: Vec<(usize, Vec<Name>)> = Vec::new();
+        for method in methods {
+            let epochs = settings.of(method).epochs();
+            match lengths.iter_mut().find(|(length, _)| *length == epochs) {
+                Some((_, methods)) if methods.contains(&method) => {}
+                Some((_, methods)) => methods.push(method),
+                None => lengths.push((epochs, vec![method])),
+            }
+        }
+        lengths.sort_by_key(|(_, methods)| std::cmp::Reverse(methods.len()));
+        Self { settings, lengths }
+    }
+
+    /// One sentence for the caption.
+    pub fn sentence(&self) -> String {
+        format!(
+            "Pretrained, unless a row says otherwise, for {} on {} from {}, with encoder {} at {size} × {size} pixels.",
+            self.length(),
+            self.counted(),
+            self.source(),
+            self.encoder(),
+            size = self.settings.model.image,
+        )
+    }
+
+    /// How long the rows are trained: `24 epochs (BYOL, DINO: 72)`.
+    fn length(&self) -> String {
+        let Some(((most, _), others)) = self.lengths.split_first() else { return "no epochs".into() };
+        let other = |(epochs, methods): &(usize, Vec<Name>)| {
+            let titles: Vec<&str> = methods.iter().map(|method| method.title()).collect();
+            format!("{}: {epochs}", titles.join(", "))
+        };
+        let others: Vec<String> = others.iter().map(other).collect();
+        if others.is_empty() { format!("{most} epochs") } else { format!("{most} epochs ({})", others.join("; ")) }
+    }
+
+    /// The shortest and the longest training in epochs.
+    fn range(&self) -> (usize, usize) {
+        let epochs = || self.lengths.iter().map(|(epochs, _)| *epochs);
+        (epochs().min().unwrap_or(0), epochs().max().unwrap_or(0))
+    }
+
+    /// How many pairs there are. A report is rendered without the list, whose pairs are counted in the data of each run.
+    fn counted(&self) -> String {
+        let pairs = &self.settings.pairs;
+        if !pairs.list.is_empty() {
+            return format!("the pairs of the list {}", pairs.list);
+        }
+        let (categories, each) = (pairs.categories, pairs.per_category);
+        format!("{} pairs ({categories} categories × {each})", thousands(categories * each))
+    }
+
+    /// Where the pairs come from.
+    fn source(&self) -> String {
+        match self.settings.pairs.from.as_str() {
+            SYNTH => format!(
+                "the embedded procedural world (version {}), which stands in for the paper's photographs",
+                world::VERSION
+            ),
+            set => format!("{set}, which is not the paper's hand-made set of pairs"),
+        }
+    }
+
+    fn encoder(&self) -> String {
+        let model = &self.settings.model;
+        format!("{} (stem {})", name(&model.encoder), name(&model.stem))
+    }
+
+    /// The settings beside the paper's.
+    pub fn distance(&self) -> Vec<Distance> {
+        let mut facts = vec![self.pairs()];
+        facts.extend(self.pairs_seen());
+        facts.extend([self.second_view(), self.encoder_beside(), self.image(), self.epochs()]);
+        facts.iter_mut().filter(|fact| fact.same).for_each(|fact| fact.brief.clear());
+        facts
+    }
+
+    fn pairs(&self) -> Distance {
+        let of_paper = thousands(PAIRS.0 * PAIRS.1);
+        Distance {
+            what: "Pairs".into(),
+            paper: format!("{of_paper} pairs ({} categories × {}) of ImageNet-1K, matched by hand", PAIRS.0, PAIRS.1),
+            here: format!("{} from {}", self.counted(), self.source()),
+            // Only the records of its runs know what a list holds; they say whether it may be the paper's.
+            same: !self.settings.pairs.list.is_empty(),
+            brief: format!("{}, not {of_paper} matched by hand", self.counted()),
+        }
+    }
+
+    /// Pairs times epochs; unknown of a list, whose pairs are counted later.
+    fn pairs_seen(&self) -> Option<Distance> {
+        let pairs = &self.settings.pairs;
+        let number = pairs.categories * pairs.per_category;
+        let (shortest, longest) = self.range();
+        let of_paper = PAIRS.0 * PAIRS.1;
+        let share = 100.0 * (number * shortest) as f64 / (of_paper * EPOCHS.0) as f64;
+        let words = if share < 100.0 { format!(": from {share:.1} % of the paper's least") } else { String::new() };
+        let millions = |epochs: usize| (of_paper * epochs) as f64 / 1e6;
+        let here = match shortest == longest {
+            true => thousands(number * shortest),
+            false => format!("{} to {}", thousands(number * shortest), thousands(number * longest)),
+        };
+        pairs.list.is_empty().then(|| Distance {
+            what: "Pairs seen in training".into(),
+            paper: format!("{:.1} to {:.1} million", millions(EPOCHS.0), millions(EPOCHS.1)),
+            here: here + &words,
+            same: share >= 100.0,
+            brief: String::new(),
+        })
+    }
+
+    fn second_view(&self) -> Distance {
+        let of_paper = "made by crop, rotation, flip and colour jitter, then transformed like the first";
+        let here = match self.settings.pairs.augmented {
+            Making::Live => "the first image again, transformed at random",
+            Making::Stored => of_paper,
+        };
+        Distance {
+            what: "Second view of AP".into(),
+            paper: of_paper.into(),
+            here: here.into(),
+            // More transformations of the same kind: no other experiment.
+            same: true,
+            brief: String::new(),
+        }
+    }
+
+    fn encoder_beside(&self) -> Distance {
+        let here = name(&self.settings.model.encoder);
+        Distance {
+            what: "Encoder".into(),
+            paper: "ResNet-50; ViT-S/8 with DINO".into(),
+            here: self.encoder(),
+            same: ENCODERS.contains(&here.as_str()),
+            brief: format!("encoder {here}, not ResNet-50"),
+        }
+    }
+
+    fn image(&self) -> Distance {
+        let image = self.settings.model.image;
+        Distance {
+            what: "Image size".into(),
+            paper: format!("{IMAGE} × {IMAGE}"),
+            here: format!("{image} × {image}"),
+            same: image == IMAGE,
+            brief: String::new(),
+        }
+    }
+
+    fn epochs(&self) -> Distance {
+        let (shortest, longest) = self.range();
+        let batch = self.settings.pretrain.batch;
+        let here = if shortest == longest { longest.to_string() } else { format!("{shortest} to {longest}") };
+        Distance {
+            what: "Epochs, batch".into(),
+            paper: format!("{} to {} epochs, {BATCH}", EPOCHS.0, EPOCHS.1),
+            here: format!("{}, {batch}", self.length()),
+            same: EPOCHS.0 <= shortest && longest <= EPOCHS.1 && batch == BATCH,
+            brief: format!("{here} epochs, not {} to {}", EPOCHS.0, EPOCHS.1),
+        }
+    }
+}
+
+/// A count with commas between groups of three digits.
+fn thousands(n: usize) -> String {
+    if n < 1000 { n.to_string() } else { format!("{},{:03}", thousands(n / 1000), n % 1000) }
+}
+
+/// A setting as the configuration writes it.
+fn name(value: &impl Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(String::from)).unwrap_or_default()
+}
