@@ -5,6 +5,9 @@
 //! the target's weights are a moving average of the online ones, by the momentum tau = 1 - (1 - tau_0)(cos(pi t / T) +
 //! 1) / 2 at step t of T ([`crate::optim::Cosine`] from tau_0 to 1).
 //!
+//! The defaults depart from the paper: the predictor has a higher learning rate than the rest, which does not fall. Without
+//! that, some short trainings from semantic pairs learned nothing, by luck of the seed.
+//!
 //! Semantic pairs: the target is the projection of another image of the category, not of the same image. There are no
 //! negatives and there is no memory, so several pairs of one category in a batch do not touch each other.
 
@@ -21,7 +24,7 @@ use super::Graded;
 use super::cosine;
 use super::number;
 use super::target::Target;
-use super::{Batch, Learner, MethodSettings, Moment, Size, Start, State, a_part};
+use super::{Batch, Learner, MethodSettings, Moment, Size, Start, State, a_part, not_negative};
 
 /// BYOL's hyperparameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +32,9 @@ use super::{Batch, Learner, MethodSettings, Moment, Size, Start, State, a_part};
 pub struct Settings {
     /// The target's momentum at the first step; it rises to 1 along half a cosine.
     pub momentum: f32,
+    /// The predictor's learning rate from the first step to the last, in multiples of the recipe's peak; 0 is the course of
+    /// the rest, as in the paper.
+    pub predictor_rate_factor: f32,
     /// Of the heads.
     pub head: Size,
     /// Optimiser, learning rate, decay.
@@ -44,6 +50,7 @@ impl MethodSettings for Settings {
     }
 
     fn validate(&self, key: &str) -> Result<()> {
+        not_negative(key, "predictor_rate_factor", self.predictor_rate_factor)?;
         a_part(key, "momentum", self.momentum)
     }
 
@@ -63,13 +70,14 @@ impl Settings {
     ) -> Result<Box<dyn Learner<D>>> {
         let network = Network::open(&start.spec, head, &start.device, &start.initialisation)?;
         let target = Target::rising(&network, self.momentum);
-        Ok(Box::new(Byol { network, target }))
+        Ok(Box::new(Byol { network, target, predictor_rate_factor: self.predictor_rate_factor }))
     }
 }
 
 struct Byol<D: tensor::Device, const P: usize> {
     network: Network<D, P, P>,
     target: Target<D>,
+    predictor_rate_factor: f32,
 }
 
 impl<D: tensor::Device, const P: usize> Learner<D> for Byol<D, P> {
@@ -83,6 +91,10 @@ impl<D: tensor::Device, const P: usize> Learner<D> for Byol<D, P> {
         let loss = graded(&pass.p, &target, P);
         pass.backward(&loss.gradient);
         loss.value
+    }
+
+    fn steady(&self) -> Option<(&'static str, f32)> {
+        (self.predictor_rate_factor > 0.0).then_some(("predictor.", self.predictor_rate_factor))
     }
 
     fn moved(&mut self, at: Moment) {

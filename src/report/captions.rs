@@ -8,6 +8,7 @@ use crate::harness::outcome::DataRef;
 use crate::report::results::Cell;
 use crate::report::results::is_baseline_of;
 use crate::report::text;
+use crate::report::words;
 use serde::Serialize;
 
 /// A caption in parts; those are empty that the table has no use for.
@@ -47,7 +48,7 @@ impl Caption {
 /// The caption of a table with these cells.
 pub(super) fn caption(table: &Table, cells: &[Cell]) -> Caption {
     let bold = if cells.iter().any(|cell| cell.best) {
-        "the better of AP and SP where the interval of their paired difference excludes 0."
+        "the better of two compared rows where the interval of their paired difference excludes 0."
     } else {
         ""
     };
@@ -67,35 +68,54 @@ pub(super) fn caption(table: &Table, cells: &[Cell]) -> Caption {
     }
 }
 
-/// Rows that are not above what has learned nothing, beyond what seeds vary.
+/// Which rows learned too little to be compared: they are below what has learned nothing. Of an untrained encoder also those
+/// that are above it by no more than their interval.
 fn unlearned(table: &Table, cells: &[Cell]) -> String {
-    let title = |id: &str| {
-        table
-            .columns
-            .iter()
-            .find(|column| column.id == id)
-            .map_or_else(|| id.into(), |column| text::brief(&column.title))
-    };
-    let of_row = |floor: &str, row: &Row| {
-        let sets: Vec<String> = cells
-            .iter()
-            .filter(|cell| !cell.baseline && cell.row == *row && cell.metric == TOP1)
-            .filter(|cell| floor_of(cell, floor, cells).is_some_and(|floor| !is_above(cell, floor)))
-            .map(|cell| title(&cell.column))
-            .collect();
-        (!sets.is_empty()).then(|| format!("{} on {}", text::name(row), text::list(&sets)))
-    };
     let of_floor = |floor: &str| {
-        let rows: Vec<String> = table.rows.iter().filter_map(|row| of_row(floor, row)).collect();
-        let seeds = if cells.iter().any(|cell| cell.ci95.is_some()) { " beyond what seeds vary" } else { "" };
-        (!rows.is_empty()).then(|| format!("Not above {}{seeds}: {}.", a_baseline(floor), rows.join("; ")))
+        let below = |cell: &Cell| cell.below.iter().any(|name| name == floor);
+        rows(table, cells, below).map(|rows| format!("Below {} in the mean: {rows}.", a_baseline(floor)))
     };
-    let said: Vec<String> = FLOORS.into_iter().filter_map(of_floor).collect();
-    if said.is_empty() {
-        return String::new();
+    let mut said: Vec<String> = FLOORS.into_iter().filter_map(of_floor).collect();
+    if !said.is_empty() {
+        said.push("They learned too little in this time.".to_string());
     }
-    format!("{} They learned too little in this time for their gains to count.", said.join(" "))
+    let is_unclear = |cell: &Cell| {
+        let untrained = floor_of(cell, UNTRAINED, cells);
+        let low = cell.ci95.map(|(low, _)| low);
+        untrained.zip(cell.mean.zip(low)).is_some_and(|(floor, (mean, low))| mean > floor && low <= floor)
+    };
+    let unclear = rows(table, cells, is_unclear);
+    said.extend(unclear.map(|rows| format!("The interval reaches down to {}: {rows}.", a_baseline(UNTRAINED))));
+    said.join(" ")
 }
+
+/// The trained rows with cells of which this holds, with their columns; a count where there are many.
+fn rows(table: &Table, cells: &[Cell], holds: impl Fn(&Cell) -> bool) -> Option<String> {
+    let trained = || cells.iter().filter(|cell| !cell.baseline && cell.metric == TOP1 && cell.mean.is_some());
+    let of_row = |row: &Row| {
+        let of: Vec<&Cell> = trained().filter(|cell| cell.row == *row).collect();
+        let sets: Vec<String> = of
+            .iter()
+            .filter(|cell| holds(cell))
+            .map(|cell| words::column_title(&table.columns, &cell.column))
+            .collect();
+        let name = text::name(row);
+        match sets.len() {
+            0 => None,
+            n if n == of.len() => Some(name),
+            _ => Some(format!("{name} on {}", text::list(&sets))),
+        }
+    };
+    let named: Vec<String> = table.rows.iter().filter_map(of_row).collect();
+    match named.len() {
+        0 => None,
+        n if n <= NAMED => Some(named.join("; ")),
+        _ => Some(format!("{} of {} means", trained().filter(|cell| holds(cell)).count(), trained().count())),
+    }
+}
+
+/// So many rows are named.
+const NAMED: usize = 4;
 
 /// The mean of a baseline beside a trained row's cell.
 fn floor_of(cell: &Cell, floor: &str, cells: &[Cell]) -> Option<f64> {
@@ -106,12 +126,11 @@ fn floor_of(cell: &Cell, floor: &str, cells: &[Cell]) -> Option<f64> {
     cells.iter().filter(is).find(|of| is_baseline_of(&of.row, &cell.row))?.mean
 }
 
-/// Whether the interval of a cell, where it has one, lies above a value; true of a cell without runs.
-fn is_above(cell: &Cell, value: f64) -> bool {
-    cell.mean.is_none_or(|mean| cell.ci95.map_or(mean, |(low, _)| low) > value)
-}
-
 fn spread(cells: &[Cell]) -> String {
+    let has_runs = |cell: &&Cell| !cell.values.is_empty();
+    if cells.iter().any(|cell| has_runs(&cell)) && !cells.iter().any(|cell| !cell.baseline && has_runs(&cell)) {
+        return "Only baselines have runs yet.".to_string();
+    }
     let counts = cells.iter().filter(|c| !c.baseline && !c.values.is_empty()).map(|c| c.values.len());
     let mut spread = match (counts.clone().min(), counts.max()) {
         (Some(1), Some(1)) => "One seed: no interval over seeds can be given.".to_string(),

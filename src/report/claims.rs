@@ -169,7 +169,7 @@ fn claim_result(table: &Table, claim: &Claim, cells: &[Cell], substitute: bool) 
         mcnemar: if let ([plus], [minus]) = (&plus[..], &minus[..]) { mcnemar(plus, minus) } else { Vec::new() },
         seeds,
         substitute,
-        own_setting: !substitute && table.distance.iter().all(|fact| fact.same),
+        own_setting: !substitute && claim.in_paper && table.distance.iter().all(|fact| fact.same),
         same_as: None,
     }
 }

@@ -50,8 +50,13 @@ pub(super) fn caveat(results: &Results) -> String {
     let is_own = |claim: &ClaimResult| claim.own_setting && claim.difference.is_some();
     match (briefs.is_empty(), main.claims.iter().any(is_own)) {
         (true, true) => format!("{said}Encoder, pairs, sets and length of training are the paper's."),
-        (true, false) => format!("{said}The data are not the paper's. Read directions, not sizes."),
-        (false, _) => format!("{said}This is not its setting: {}. Read directions, not sizes.", briefs.join("; ")),
+        (true, false) if main.claims.iter().any(|claim| claim.substitute) => {
+            format!("{said}The data are not the paper's. Read directions, not sizes.")
+        }
+        (true, false) => said.to_string(),
+        (false, _) => {
+            format!("{said}This is not the paper's setting: {}. Read directions, not sizes.", briefs.join("; "))
+        }
     }
 }
 
@@ -80,7 +85,9 @@ pub(super) fn distance(results: &Results, selections: &[Selection]) -> DistanceV
         facts,
         others: others.collect(),
         fell: fell(main).unwrap_or_default(),
-        same: !stands_in && main.distance.iter().all(|fact| fact.same),
+        same: !stands_in
+            && main.distance.iter().all(|fact| fact.same)
+            && !main.claims.iter().any(|claim| claim.substitute),
     }
 }
 

@@ -117,14 +117,17 @@ fn clause(kind: Kind, of: &[(&TableResults, &ClaimResult)]) -> Clause {
         ("yes", format!("semantic pairs were ahead {in_all}{by}"))
     } else if no == all {
         let where_ = match one_column(of) {
-            Some(column) if all > 1 => format!("with all {} methods tried{by} on {column}", text::number(all)),
+            Some(column) if all > 1 => format!("{in_all}{by} on {column}"),
             _ => format!("{in_all}{by}"),
         };
         ("no", format!("augmented pairs were ahead {where_}"))
     } else if open == all {
         let range = range(&claims);
         match claims.iter().any(|claim| claim.ci95.is_some()) {
-            true => ("open", format!("every interval contains 0; {range}")),
+            true if claims.iter().filter_map(|claim| claim.ci95).all(|(low, high)| low <= 0.0 && high >= 0.0) => {
+                ("open", format!("every interval contains 0; {range}"))
+            }
+            true => ("open", format!("no interval decides; {range}")),
             false => ("open", format!("one seed decides nothing; {range}")),
         }
     } else if no == 0 {
@@ -149,7 +152,7 @@ fn clause(kind: Kind, of: &[(&TableResults, &ClaimResult)]) -> Clause {
 
 fn one_column(of: &[(&TableResults, &ClaimResult)]) -> Option<String> {
     let (table, first) = of.first()?;
-    of.iter().all(|(_, claim)| claim.column == first.column).then(|| words::column_title(table, &first.column))
+    of.iter().all(|(_, claim)| claim.column == first.column).then(|| words::column_title(&table.columns, &first.column))
 }
 
 /// `, by 3.8 to 6.3 points` over what is decided; nothing where nothing is.
@@ -193,11 +196,10 @@ fn lead(table: &Table, claims: &[&ClaimResult]) -> String {
     let Tally { yes, no, open, .. } = Tally::of(claims.iter().copied());
     let all = claims.len();
     let column = claims.first().filter(|first| claims.iter().all(|claim| claim.column == first.column));
-    let title = |id: &str| table.columns.iter().find(|of| of.id == id).map_or_else(|| id.into(), |of| of.title.clone());
-    let place = column.map_or_else(String::new, |claim| format!("on {}, ", text::brief(&title(&claim.column))));
+    let place =
+        column.map_or_else(String::new, |claim| format!("on {}, ", words::column_title(&table.columns, &claim.column)));
     let everywhere = match (all, column) {
         (1, _) => String::new(),
-        (_, Some(_)) if table.axis.is_none() => " with every method".to_string(),
         _ => format!(" in all {all} comparisons"),
     };
     let words = if yes == all {

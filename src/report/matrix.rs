@@ -148,7 +148,10 @@ pub(super) fn matrix(results: &Results, selections: &[Selection]) -> Option<Matr
     let blocks = gains::blocks(selection.table);
     let claims: Vec<&ClaimResult> = table.claims.iter().filter(|claim| claim.family.id == Family::MAIN).collect();
     let ends = claims.iter().filter_map(|claim| Some(claim.ci95.unwrap_or((claim.difference?, claim.difference?))));
-    let pooled: Vec<&Gain> = table.pooled.iter().filter(|gain| gain.metric == metric).collect();
+    // Of one kind of data, the first.
+    let of_metric = || table.pooled.iter().filter(|gain| gain.metric == metric);
+    let pooled: Vec<&Gain> =
+        of_metric().filter(|gain| of_metric().next().is_some_and(|first| first.columns == gain.columns)).collect();
     let of_pooled = pooled.iter().map(|gain| gain.ci95.unwrap_or((gain.difference, gain.difference)));
     let scale = Scale::of(ends.chain(of_pooled).flat_map(|(low, high)| [low, high]));
     let rows = |beyond: bool| -> Vec<RowView> {
@@ -160,11 +163,7 @@ pub(super) fn matrix(results: &Results, selections: &[Selection]) -> Option<Matr
     Some(Matrix {
         table: text::file_stem(&table.id),
         kinds: kinds(&of),
-        mean: if pooled.is_empty() {
-            String::new()
-        } else {
-            format!("mean of the {}", text::number(pooled[0].columns.len()))
-        },
+        mean: pooled.first().map_or_else(String::new, |gain| mean_of(&columns, gain)),
         after: after(table, &claims, &scale),
         beyond_line: findings::line(&beyond_claims),
         ticks: scale.ticks(),
@@ -193,12 +192,27 @@ fn kinds(columns: &[&Column]) -> Vec<KindView> {
         match kinds.last_mut().filter(|last| last.stand_in == stand_in) {
             Some(last) => last.span += 1,
             None => {
-                let title = if stand_in { "Stand-in images †" } else { "Photographs" };
+                let title = match (stand_in, column.substitute) {
+                    (true, _) => "Stand-in images †",
+                    (false, true) => "Other images",
+                    (false, false) => "Photographs",
+                };
                 kinds.push(KindView { title, stand_in, span: 1 });
             }
         }
     }
     if kinds.len() > 1 { kinds } else { Vec::new() }
+}
+
+/// `mean of the three`, or where there are other sets besides, `mean of three stand-ins`.
+fn mean_of(columns: &[ColumnView], gain: &Gain) -> String {
+    let n = text::number(gain.columns.len());
+    let is_of = |column: &&ColumnView| gain.columns.contains(&column.id);
+    match columns.iter().find(is_of) {
+        _ if gain.columns.len() == columns.len() => format!("mean of the {n}"),
+        Some(column) if column.stand_in => format!("mean of {n} stand-ins"),
+        _ => format!("mean of {n} sets"),
+    }
 }
 
 fn row(block: &Block, columns: &[ColumnView], claims: &[&ClaimResult], pooled: &[&Gain], scale: &Scale) -> RowView {
@@ -213,10 +227,10 @@ fn row(block: &Block, columns: &[ColumnView], claims: &[&ClaimResult], pooled: &
     if let Some(gain) = mean {
         let (value, interval) = text::change(gain.difference, gain.ci95, "%");
         let bar = Some(scale.bar("pl", (gain.difference, gain.ci95), None));
-        let column = format!("mean of the {}", text::number(gain.columns.len()));
+        let column = mean_of(columns, gain);
         cells.push(CellView { column, class: "pool", badge: None, value, interval, paper: String::new(), bar });
     } else if let Some(gain) = pooled.first() {
-        let column = format!("mean of the {}", text::number(gain.columns.len()));
+        let column = mean_of(columns, gain);
         cells.push(CellView { column, class: "none", ..blank() });
     }
     RowView { label: text::brief(&block.label), cells }
@@ -245,9 +259,12 @@ fn after(table: &TableResults, claims: &[&ClaimResult], scale: &Scale) -> String
     let seeds: Vec<usize> = claims.iter().map(|claim| claim.seeds.len()).filter(|n| *n > 0).collect();
     let (least, most) = (seeds.iter().min().copied().unwrap_or(0), seeds.iter().max().copied().unwrap_or(0));
     let n = if least == most { text::counted(least, "seed") } else { format!("{least} to {most} seeds") };
+    let spread = match claims.iter().any(|claim| claim.ci95.is_some()) {
+        true => format!("brackets and bars: 95 % interval over {n}, paired by seed"),
+        false => format!("{n}, so no intervals"),
+    };
     let mut said = vec![format!(
-        "Gain of SP over AP in points of top-1 accuracy, linear probe on frozen features; brackets and bars: 95 % interval \
-         over {n}, paired by seed; bars run from {} to {}.",
+        "Gain of SP over AP in points of top-1 accuracy, linear probe on frozen features; {spread}; bars run from {} to {}.",
         text::signed(scale.low, 0),
         text::signed(scale.high, 0)
     )];
@@ -255,7 +272,7 @@ fn after(table: &TableResults, claims: &[&ClaimResult], scale: &Scale) -> String
     let stand: Vec<String> = main
         .iter()
         .filter(|claim| claim.stands())
-        .map(|claim| format!("{} on {}", claim.case, words::column_title(table, &claim.column)))
+        .map(|claim| format!("{} on {}", claim.case, words::column_title(&table.columns, &claim.column)))
         .collect();
     let tested = table.claims.iter().filter(|claim| claim.holm_p.is_some()).count();
     let decided = Tally::of(main.iter().map(|claim| **claim));
@@ -266,7 +283,7 @@ fn after(table: &TableResults, claims: &[&ClaimResult], scale: &Scale) -> String
             n if n <= 3 => format!("{} still {}", text::list(&stand), if n == 1 { "stands" } else { "stand" }),
             n => format!("{n} of {} still stand", decided.yes + decided.no),
         };
-        said.push(format!("After allowing for all {tested} comparisons of the table (Holm), {what}."));
+        said.push(format!("After allowing for the table's {} (Holm), {what}.", text::counted(tested, "comparison")));
     }
     said.extend(aside(table, &main));
     said.join(" ")

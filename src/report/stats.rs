@@ -20,7 +20,7 @@ pub const VERDICT_RULE: &[&str] = &[
      have; its mean has a 95 % t interval. Most claims say that it is at least some margin, which is 0 unless the claim \
      names one: the verdict is about the direction, and how much the paper states stands beside it.",
     "As claimed (in the paper's own setting: reproduced): the mean reaches the margin and the whole interval lies above 0. \
-     Opposite (not reproduced): the whole interval lies at or below the margin.",
+     Opposite (not reproduced): the whole interval lies below the margin.",
     "A claim of practically no difference names the most that counts as none. As claimed: both one-sided t tests against \
      it reject at 5 %, so that the 90 % interval lies within. Not as claimed: the whole 95 % interval lies outside.",
     "Open: everything else, and always with fewer than two common seeds, or where all seeds differ by the same amount but \
@@ -114,7 +114,7 @@ pub fn verdict(difference: &Summary, expected: Expected) -> Verdict {
     }
     match expected {
         Expected::AtLeast(margin) if difference.mean >= margin && low > 0.0 => Verdict::Reproduced,
-        Expected::AtLeast(margin) if high <= margin => Verdict::NotReproduced,
+        Expected::AtLeast(margin) if high < margin => Verdict::NotReproduced,
         Expected::Within(margin) if equivalence_p(difference, margin).is_some_and(|p| p < 0.05) => Verdict::Reproduced,
         Expected::Within(margin) if low >= margin || high <= -margin => Verdict::NotReproduced,
         _ => Verdict::Inconclusive,
@@ -402,7 +402,7 @@ mod tests {
         assert_eq!(of(0.7, 0.2, 1.2, 0.8), Verdict::Inconclusive); // the margin lies inside the interval
         assert_eq!(of(3.0, -0.1, 6.1, 0.8), Verdict::Inconclusive);
         assert_eq!(of(-2.0, -3.0, -1.0, 0.0), Verdict::NotReproduced);
-        assert_eq!(of(0.0, 0.0, 0.0, 0.0), Verdict::NotReproduced); // equal is not better
+        assert_eq!(of(0.0, 0.0, 0.0, 0.0), Verdict::Inconclusive); // equal is neither
     }
 
     #[test]
@@ -418,7 +418,7 @@ mod tests {
         }
         let none = paired(&[0.1 + 0.2 - 0.3, 0.0, 0.3 - 0.1 - 0.2]).unwrap();
         assert_eq!((none.difference.mean, none.t_p, none.sign_flip_p), (0.0, Some(1.0), Some(1.0)));
-        assert_eq!(verdict(&none.difference, Expected::AtLeast(0.0)), Verdict::NotReproduced);
+        assert_eq!(verdict(&none.difference, Expected::AtLeast(0.0)), Verdict::Inconclusive);
     }
 
     #[test]

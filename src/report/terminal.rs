@@ -13,14 +13,15 @@ use crate::report::pages::Rendered;
 use crate::report::results::TableResults;
 use crate::report::text;
 use crate::report::view::TableView;
+use crate::report::view::is_own;
 
 /// The width of a line.
 const WIDTH: usize = 92;
 /// The width of a row's name.
 const NAME: usize = 18;
-/// Of more tables than these each has one line.
+/// With more tables than this, each has one line.
 const FEW: usize = 3;
-/// Nobody is asked for more seeds than these.
+/// The most seeds that are suggested.
 const SEEDS: usize = 30;
 
 impl Rendered {
@@ -73,7 +74,7 @@ impl Rendered {
     fn signs(&self, told: &[(&TableView, &TableResults)]) -> Option<String> {
         let claims = || told.iter().flat_map(|(_, results)| &results.claims);
         let tested = claims().filter(|claim| claim.difference.is_some());
-        let own = tested.clone().any(|claim| claim.own_setting);
+        let own = is_own(claims());
         let (yes, no) = if own { ("reproduced", "not reproduced") } else { ("as claimed", "opposite") };
         (tested.count() > 0).then(|| {
             format!("✓ {yes}  ✗ {no} (✓✓ ✗✗ also after Holm)  ? open: the 95 % interval contains 0, or one seed")
@@ -120,7 +121,7 @@ fn gains(matrix: &Matrix, table: &TableView, whole: bool) -> Vec<String> {
     let mut lines = vec![row("  SP − AP, points", titles)];
     let columns = matrix.columns.len();
     for of in &matrix.rows {
-        let cell = |i: usize| of.cells.get(i).map_or_else(String::new, gain);
+        let cell = |i: usize| of.cells.get(i).map_or_else(String::new, |cell| gain(cell, columns <= 3));
         lines.push(row(&format!("  {}", of.label), (0..columns).map(cell)));
     }
     let paper = |i: usize| matrix.rows.first().and_then(|row| row.cells.get(i)).map_or("", |cell| cell.paper.as_str());
@@ -128,8 +129,7 @@ fn gains(matrix: &Matrix, table: &TableView, whole: bool) -> Vec<String> {
         lines.push(row(&format!("  paper, {}", first.label), (0..columns).map(|i| format!("   {}", paper(i)))));
     }
     if !matrix.beyond.is_empty() {
-        let more = if matrix.beyond.len() == 1 { "method" } else { "methods" };
-        lines.push(format!("  {} more {more}: {}", text::number(matrix.beyond.len()), matrix.beyond_line));
+        lines.push(beyond(matrix));
     }
     if !whole {
         return lines;
@@ -168,7 +168,7 @@ fn one_set(matrix: &Matrix, grid: &Grid) -> Vec<String> {
             })
         };
         let cell = &of.cells[0];
-        let cells = [value("ap"), value("sp"), gain(cell), cell.paper.clone()];
+        let cells = [value("ap"), value("sp"), gain(cell, true), cell.paper.clone()];
         lines.push(row_of(&format!("  {}", of.label), &cells, &[16, 16, 26, 8]));
     }
     for line in &grid.baselines {
@@ -176,18 +176,25 @@ fn one_set(matrix: &Matrix, grid: &Grid) -> Vec<String> {
         lines.push(row_of(&format!("  {}", line.label), &[value], &[16]));
     }
     if !matrix.beyond.is_empty() {
-        lines.push(format!("  {} more methods: {}", text::number(matrix.beyond.len()), matrix.beyond_line));
+        lines.push(beyond(matrix));
     }
     lines
 }
 
-/// `✓✓ +5.8 [+5.0, +6.6]`, or that it was not run.
-fn gain(cell: &CellView) -> String {
+/// What came of the methods that the paper does not measure.
+fn beyond(matrix: &Matrix) -> String {
+    let more = if matrix.beyond.len() == 1 { "method" } else { "methods" };
+    format!("  {} more {more}: {}", text::number(matrix.beyond.len()), matrix.beyond_line)
+}
+
+/// `✓✓ +5.8`, or that it was not run; where there is room with the interval, `[+5.0, +6.6]`.
+fn gain(cell: &CellView, with_interval: bool) -> String {
     match &cell.badge {
         None => "   not run".to_string(),
         Some(badge) => {
             let sign = if badge.strong { badge.sign.repeat(2) } else { format!(" {}", badge.sign) };
-            format!("{sign} {} {}", cell.value, cell.interval)
+            let interval = if with_interval { cell.interval.as_str() } else { "" };
+            format!("{sign} {} {interval}", cell.value)
         }
     }
 }

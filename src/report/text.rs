@@ -257,6 +257,7 @@ pub(super) fn latex(text: &str) -> String {
             '°' => out.push_str(r"$^\circ$"),
             '·' => out.push_str(r"$\cdot$"),
             '†' => out.push_str(r"\dag{}"),
+            '▾' => out.push_str(r"$\downarrow$"),
             '‡' => out.push_str(r"\ddag{}"),
             '…' => out.push_str(r"\dots{}"),
             '–' => out.push_str("--"),

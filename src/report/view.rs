@@ -54,7 +54,7 @@ pub(super) struct ReportView {
     pub anonymous: bool,
     pub stand_ins: bool,
     pub answer: Vec<Clause>,
-    /// How far from the paper it was got.
+    /// How far the setting is from the paper's.
     pub caveat: String,
     pub matrix: Option<Matrix>,
     pub statements: Vec<StatementView>,
@@ -108,8 +108,6 @@ pub(super) struct StatementView {
     pub paper: String,
     pub badges: Vec<Badge>,
     pub line: String,
-    /// The table's id; empty where it was not run.
-    pub table: String,
     /// `none` or `out` where nothing was tested.
     pub class: &'static str,
 }
@@ -238,7 +236,7 @@ fn answer(results: &Results) -> Vec<Clause> {
     let ids: Vec<String> = results.tables.iter().map(|table| table.id.clone()).collect();
     let what =
         if ids.is_empty() { "nothing was run".to_string() } else { format!("this report has {}", text::list(&ids)) };
-    let words = format!("{what}, and no run that compares semantic with augmented pairs with the paper's methods.");
+    let words = format!("{what}, and no run of the paper's main comparison (table `transfer`).");
     vec![Clause { lead: "Not tested:".to_string(), words }]
 }
 
@@ -307,7 +305,6 @@ fn statements(results: &Results) -> (Vec<StatementView>, Vec<StatementView>) {
             paper: first.family.paper.clone(),
             badges: sorted(badges),
             line: findings::line(&claims),
-            table: text::file_stem(&table.id),
             class,
         };
         if in_paper { &mut measured } else { &mut argued }.push(statement);
@@ -350,11 +347,17 @@ fn standing(table: &TableResults) -> String {
     format!("A gain means little if both encoders are poor. Of the trained encoders, by set, {}.", text::list(&said))
 }
 
+/// Whether all that was tested of these was tested in the paper's own setting, so that it is reproduced or not.
+pub(super) fn is_own<'a>(claims: impl Iterator<Item = &'a ClaimResult>) -> bool {
+    let mut tested = claims.filter(|claim| claim.difference.is_some()).peekable();
+    tested.peek().is_some() && tested.all(|claim| claim.own_setting)
+}
+
 /// How many comparisons came out how, a measurement that tables share counted once.
 fn tally(results: &Results) -> String {
     let all = results.tables.iter().flat_map(|table| &table.claims);
     let of = |in_paper: bool| Tally::of(all.clone().filter(move |c| c.in_paper == in_paper && c.same_as.is_none()));
-    let own = all.clone().any(|claim| claim.own_setting && claim.difference.is_some());
+    let own = is_own(all.clone());
     let (yes, no) = if own { ("reproduced", "not reproduced") } else { ("as claimed", "opposite") };
     let words = |tally: Tally| {
         let Tally { yes: as_claimed, no: opposite, open, not_run, out } = tally;
@@ -369,7 +372,7 @@ fn tally(results: &Results) -> String {
         said.push(format!("The paper's claims make {}: {}.", text::counted(all_of(paper), "comparison"), words(paper)));
     }
     if all_of(ours) > 0 {
-        said.push(format!("Besides, of what it argues or we add: {}.", words(ours)));
+        said.push(format!("Not measured in the paper: {}.", words(ours)));
     }
     said.join(" ")
 }
@@ -397,7 +400,7 @@ fn claim_view(table: &TableResults, claim: &ClaimResult) -> ClaimView {
     ClaimView {
         case: if claim.case.is_empty() { claim.text.clone() } else { claim.case.clone() },
         text: claim.text.clone(),
-        column: format!("{}{dagger}", words::column_title(table, &claim.column)),
+        column: format!("{}{dagger}", words::column_title(&table.columns, &claim.column)),
         badge: words::badge(claim),
         word: words::word(claim),
         value: claim.difference.map_or_else(String::new, |difference| format!("{difference:.4}")),
@@ -429,7 +432,7 @@ fn table_view(results: &Results, table: &TableResults, selection: &Selection, se
     let caption = captions::caption(selection.table, &table.cells);
     let (courses, other_courses) = figures::courses(selection, table);
     let stand_in = table.columns.iter().any(captions::is_stand_in);
-    let photographs = table.columns.iter().any(|column| !column.substitute);
+    let photographs = table.columns.iter().any(|c| !c.substitute && !table.unasked.contains(&c.id));
     let of_paper = |claim: &&ClaimResult| claim.in_paper || !table.in_paper;
     let decided = [Verdict::Reproduced, Verdict::NotReproduced, Verdict::Inconclusive];
     let claims = table.claims.iter().filter(of_paper).filter(|claim| decided.contains(&claim.verdict));

@@ -1,5 +1,6 @@
 //! Verdicts in plain words: marks, words and whole sentences, the same in every format.
 
+use crate::harness::experiment::Column;
 use crate::harness::experiment::Expected;
 use crate::harness::experiment::Row;
 use crate::report::claims::ClaimResult;
@@ -120,7 +121,7 @@ fn contrast(table: &TableResults, claim: &ClaimResult, difference: f64) -> Strin
     let unit = text::unit_of_difference(&claim.unit);
     let (change, interval) = text::change(difference, claim.ci95, &claim.unit);
     let interval = if interval.is_empty() { ", no interval".to_string() } else { format!(" {interval}") };
-    let column = column_title(table, &claim.column);
+    let column = column_title(&table.columns, &claim.column);
     match (&claim.plus[..], &claim.minus[..]) {
         ([plus], [minus]) if gains::is_gain(plus, minus) && claim.unit == "%" && !claim.case.is_empty() => {
             let verb = if difference < 0.0 { "loses" } else { "gains" };
@@ -144,10 +145,6 @@ fn is_smaller_loss(table: &TableResults, claim: &ClaimResult) -> bool {
 }
 
 /// The title of a table's column.
-pub(super) fn column_title(table: &TableResults, id: &str) -> String {
-    table
-        .columns
-        .iter()
-        .find(|column| column.id == id)
-        .map_or_else(|| text::brief(id), |column| text::brief(&column.title))
+pub(super) fn column_title(columns: &[Column], id: &str) -> String {
+    columns.iter().find(|column| column.id == id).map_or_else(|| text::brief(id), |column| text::brief(&column.title))
 }

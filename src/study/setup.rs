@@ -18,8 +18,9 @@ const EPOCHS: (usize, usize) = (200, 800);
 const BATCH: usize = 256;
 /// The side of the paper's images in pixels.
 const IMAGE: usize = 64;
-/// The paper's encoders, as the settings name them.
-const ENCODERS: [&str; 2] = ["resnet50", "vit-s8"];
+/// The paper's encoders, as the settings name them, and as it does.
+const RESNET: (&str, &str) = ("resnet50", "ResNet-50");
+const VIT: (&str, &str) = ("vit-s8", "ViT-S/8");
 
 /// What the trained rows of a table have in common.
 pub struct Setup<'a> {
@@ -90,6 +91,8 @@ impl<'a> Setup<'a> {
                 "the embedded procedural world (version {}), which stands in for the paper's photographs",
                 world::VERSION
             ),
+            // Only the records of its runs know what a list holds.
+            set if !self.settings.pairs.list.is_empty() => set.to_owned(),
             set => format!("{set}, which is not the paper's hand-made set of pairs"),
         }
     }
@@ -103,7 +106,7 @@ impl<'a> Setup<'a> {
     pub fn distance(&self) -> Vec<Distance> {
         let mut facts = vec![self.pairs()];
         facts.extend(self.pairs_seen());
-        facts.extend([self.second_view(), self.encoder_beside(), self.image(), self.epochs()]);
+        facts.extend([self.second_view(), self.encoder_beside(), self.image(), self.epochs(), self.batch()]);
         facts.iter_mut().filter(|fact| fact.same).for_each(|fact| fact.brief.clear());
         facts
     }
@@ -160,12 +163,13 @@ impl<'a> Setup<'a> {
 
     fn encoder_beside(&self) -> Distance {
         let here = name(&self.settings.model.encoder);
+        let (of_paper, title) = if here.starts_with("vit") { VIT } else { RESNET };
         Distance {
             what: "Encoder".into(),
-            paper: "ResNet-50; ViT-S/8 with DINO".into(),
+            paper: title.into(),
             here: self.encoder(),
-            same: ENCODERS.contains(&here.as_str()),
-            brief: format!("encoder {here}, not ResNet-50"),
+            same: here == of_paper,
+            brief: format!("encoder {here}, not {title}"),
         }
     }
 
@@ -176,20 +180,30 @@ impl<'a> Setup<'a> {
             paper: format!("{IMAGE} × {IMAGE}"),
             here: format!("{image} × {image}"),
             same: image == IMAGE,
-            brief: String::new(),
+            brief: format!("images of {image} pixels, not {IMAGE}"),
         }
     }
 
     fn epochs(&self) -> Distance {
         let (shortest, longest) = self.range();
-        let batch = self.settings.pretrain.batch;
         let here = if shortest == longest { longest.to_string() } else { format!("{shortest} to {longest}") };
         Distance {
-            what: "Epochs, batch".into(),
-            paper: format!("{} to {} epochs, {BATCH}", EPOCHS.0, EPOCHS.1),
-            here: format!("{}, {batch}", self.length()),
-            same: EPOCHS.0 <= shortest && longest <= EPOCHS.1 && batch == BATCH,
+            what: "Epochs".into(),
+            paper: format!("{} to {}", EPOCHS.0, EPOCHS.1),
+            here: self.length(),
+            same: EPOCHS.0 <= shortest && longest <= EPOCHS.1,
             brief: format!("{here} epochs, not {} to {}", EPOCHS.0, EPOCHS.1),
+        }
+    }
+
+    fn batch(&self) -> Distance {
+        let batch = self.settings.pretrain.batch;
+        Distance {
+            what: "Batch".into(),
+            paper: BATCH.to_string(),
+            here: batch.to_string(),
+            same: batch == BATCH,
+            brief: format!("batches of {batch}, not {BATCH}"),
         }
     }
 }

@@ -143,7 +143,8 @@ fn reproduced_is_said_in_the_papers_own_setting_alone() {
         table.distance = vec![serde_json::from_value(fact).unwrap()];
     };
     let report = Case { gains: [3.0, -5.0, 0.1], change: far, ..Case::default() }.rendered().0["report.md"].clone();
-    for word in ["✓ as claimed", "✗ opposite", "This is not its setting: 40 epochs, not 200 to 800. Read directions"]
+    for word in
+        ["✓ as claimed", "✗ opposite", "This is not the paper's setting: 40 epochs, not 200 to 800. Read directions"]
     {
         assert!(report.contains(word), "{word}: {report}");
     }

@@ -2,11 +2,16 @@
 
 use crate::harness::outcome::Curve;
 use crate::report::curves;
+use crate::report::figures::chart::Chart;
+use crate::report::figures::chart::Span;
+use crate::report::figures::chart::label_rules;
 use crate::report::figures::picture::Anchor;
 use crate::report::figures::picture::Picture;
-use crate::report::figures::scale::Scale;
 use crate::report::figures::scale::apart;
 use crate::report::figures::scale::extent;
+use crate::report::figures::scale::labels;
+use crate::report::figures::scale::rounded;
+use crate::report::figures::scale::ticks;
 use crate::report::gains;
 use crate::report::gains::Block;
 use crate::report::select::Selection;
@@ -47,35 +52,33 @@ pub(super) fn panels(selection: &Selection, blocks: &[&Block], name: &str) -> Ve
     let points =
         || all.iter().flat_map(|(_, lines)| lines).flat_map(|line| &line.seeds).flat_map(|c| curves::finite(c));
     let (Some(x), Some(y)) = (extent(points().map(|p| p.0)), extent(points().map(|p| p.1))) else { return Vec::new() };
-    let (x, y) = (Scale::of(x, (LEFT, WIDTH - RIGHT), 4), Scale::rounded(y, (FLOOR, TOP), 3));
-    all.iter().map(|(label, lines)| draw(label, lines, &x, &y)).collect()
+    all.iter().map(|(label, lines)| draw(label, lines, x, rounded(y, 3))).collect()
 }
 
-fn draw(label: &str, lines: &[Line], x: &Scale, y: &Scale) -> Picture {
+fn draw(label: &str, lines: &[Line], x: (f64, f64), y: (f64, f64)) -> Picture {
     let titles = lines[0].seeds[0];
     let mut picture = Picture::new(WIDTH, HEIGHT, format!("{label}: {} by {}", titles.y_title, titles.x_title));
-    picture.heading((0.0, 14.0), &text::shorten(label, 36), "");
-    for &tick in &y.ticks {
-        picture.line("grid", &[(LEFT, y.at(tick)), (WIDTH - RIGHT, y.at(tick))]);
-        picture.words("tick", (LEFT - 6.0, y.at(tick) + 4.0), Anchor::End, &y.label(tick));
-    }
-    for &tick in &x.ticks {
-        picture.words("tick", (x.at(tick), FLOOR + 17.0), Anchor::Middle, &x.label(tick));
-    }
-    picture.words("tick", (WIDTH - RIGHT, FLOOR + 33.0), Anchor::End, &text::shorten(&titles.x_title, 24));
-    let placed =
-        |points: &[(f64, f64)]| -> Vec<(f64, f64)> { points.iter().map(|(a, b)| (x.at(*a), y.at(*b))).collect() };
+    let chart = Chart::on(&mut picture, Span::new(x, (LEFT, WIDTH - RIGHT)), Span::new(y, (FLOOR, TOP)));
+    let rules = chart.rules(3);
     let mut ends = Vec::new();
     for line in lines {
         for seed in &line.seeds {
-            picture.line(&format!("thin {}", line.class), &placed(&curves::finite(seed)));
+            chart.line(&format!("thin {}", line.class), &curves::finite(seed));
         }
         let mean = curves::mean(&line.seeds);
         if mean.len() > 1 {
-            picture.line(&format!("ln {}", line.class), &placed(&mean));
+            chart.line(&format!("ln {}", line.class), &mean);
         }
-        ends.extend(placed(&mean).last().map(|&end| (line, end)));
+        ends.extend(mean.last().map(|&end| (line, chart.place(end))));
     }
+    let steps: Vec<(f64, f64)> = ticks(x, 4).into_iter().map(|tick| (tick, chart.place((tick, y.0)).0)).collect();
+    drop(chart);
+    picture.heading((0.0, 14.0), &text::shorten(label, 36), "");
+    label_rules(&mut picture, &rules, LEFT - 6.0);
+    for ((_, x), label) in steps.iter().zip(labels(&steps.iter().map(|step| step.0).collect::<Vec<_>>())) {
+        picture.words("tick", (*x, FLOOR + 17.0), Anchor::Middle, &label);
+    }
+    picture.words("tick", (WIDTH - RIGHT, FLOOR + 33.0), Anchor::End, &text::shorten(&titles.x_title, 24));
     let mut places: Vec<f64> = ends.iter().map(|(_, (_, y))| *y).collect();
     apart(&mut places, 14.0, (TOP, FLOOR));
     for ((line, (x, _)), y) in ends.iter().zip(places) {

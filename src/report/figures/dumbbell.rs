@@ -11,6 +11,7 @@ use crate::report::figures::picture::Anchor;
 use crate::report::figures::picture::Picture;
 use crate::report::figures::scale::Scale;
 use crate::report::figures::scale::extent;
+use crate::report::figures::scale::labels;
 use crate::report::gains;
 use crate::report::gains::AP;
 use crate::report::gains::Block;
@@ -139,9 +140,9 @@ fn draw(
     let metric = &panel.metric.title;
     let title = format!("{}: {metric} from AP to SP", panel.column.title);
     let mut picture = Picture::new(width, floor + bottom, title);
-    for &tick in &scale.ticks {
+    for (&tick, label) in scale.ticks.iter().zip(labels(&scale.ticks)) {
         picture.line("grid", &[(scale.at(tick), top), (scale.at(tick), floor)]);
-        picture.words("tick", (scale.at(tick), floor + bottom * 0.55), Anchor::Middle, &scale.label(tick));
+        picture.words("tick", (scale.at(tick), floor + bottom * 0.55), Anchor::Middle, &label);
     }
     heading(&mut picture, table, panel, layout);
     let mut said = references(&mut picture, panel, &scale, layout, floor);
@@ -229,7 +230,7 @@ fn dumbbell(
         gain.plus == sp.row && gain.columns == [panel.column.id.clone()] && gain.metric == panel.metric.id
     };
     let gain = table.gains.iter().find(is);
-    let class = verdict_class(table, panel, &sp.row, &ap.row, gain);
+    let (class, is_claimed) = verdict_class(table, panel, &sp.row, &ap.row, gain);
     picture.line(&format!("con {class}"), &[(scale.at(from), y), (scale.at(to), y)]);
     for (cell, kind, side) in [(ap, "ap", 1.0), (sp, "sp", -1.0)] {
         for value in &cell.values {
@@ -243,7 +244,7 @@ fn dumbbell(
     let (change, interval) = text::change(difference, ci95, &panel.metric.unit);
     let edge = width - if layout.marks { 20.0 } else { 0.0 };
     picture.words(&format!("gain {class}"), (edge, base), Anchor::End, &change);
-    if layout.marks {
+    if layout.marks && is_claimed {
         let mark = match class {
             "yes" => "✓",
             "no" => "✗",
@@ -256,14 +257,14 @@ fn dumbbell(
     format!("{}: AP {from}, SP {to}, gain {change} {interval}.", block.label).replace(" .", ".")
 }
 
-/// The verdict of the claim about this gain, or the side of 0 on which its interval lies.
+/// The verdict of the claim about this gain and true, or the side of 0 on which its interval lies and false.
 fn verdict_class(
     table: &TableResults,
     panel: &Panel,
     plus: &Row,
     minus: &Row,
     gain: Option<&gains::Gain>,
-) -> &'static str {
+) -> (&'static str, bool) {
     let claim = table.claims.iter().find(|claim| {
         claim.column == panel.column.id
             && claim.metric == panel.metric.id
@@ -271,9 +272,9 @@ fn verdict_class(
             && claim.minus == std::slice::from_ref(minus)
     });
     match (claim, gain.map_or(0, |gain| gains::ahead(gain.ci95))) {
-        (Some(claim), _) if claim.difference.is_some() => words::class(claim.verdict),
-        (_, 1) => "yes",
-        (_, -1) => "no",
-        _ => "open",
+        (Some(claim), _) if claim.difference.is_some() => (words::class(claim.verdict), true),
+        (_, 1) => ("yes", false),
+        (_, -1) => ("no", false),
+        _ => ("open", false),
     }
 }

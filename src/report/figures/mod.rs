@@ -1,5 +1,6 @@
 //! The figures of a table: what its rows reached, and how their training went.
 
+mod chart;
 mod courses;
 mod dumbbell;
 pub(super) mod picture;

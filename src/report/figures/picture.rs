@@ -189,10 +189,8 @@ fn tikz_style(class: &str) -> &'static str {
         "con open" => "densely dotted,line width=0.5pt",
         "con yes" | "con no" => "line width=1.2pt",
         "dot sp" => "fill=black,line width=0.6pt",
-        "dot ap" | "dot other" => "fill=white,line width=0.6pt",
-        "ln ap" => "dashed,line width=0.8pt",
-        "thin ap" | "thin sp" | "thin other" => "black!30,line width=0.3pt",
-        "tt" | "gain yes" | "gain no" | "gm yes" | "gm no" => "bold",
+        "dot ap" => "fill=white,line width=0.6pt",
+        "tt" | "gain yes" | "gain no" => "bold",
         _ => "line width=0.5pt",
     }
 }

@@ -10,24 +10,13 @@ pub(super) struct Scale {
     high: f64,
     start: f64,
     end: f64,
-    digits: usize,
 }
 
 impl Scale {
     /// A scale of exactly this range, with about `wanted` ticks in it. A range of no width is widened.
     pub fn of((low, high): (f64, f64), (start, end): (f64, f64), wanted: usize) -> Self {
         let (low, high) = if high > low { (low, high) } else { (low - 0.5, low + 0.5) };
-        let step = step(high - low, wanted);
-        let (first, last) = ((low / step - 1e-9).ceil(), (high / step + 1e-9).floor());
-        let ticks = (0..=(last - first).max(0.0) as usize).map(|i| (first + i as f64) * step).collect();
-        Self { ticks, low, high, start, end, digits: digits(step) }
-    }
-
-    /// A scale whose ends are ticks.
-    pub fn rounded((low, high): (f64, f64), places: (f64, f64), wanted: usize) -> Self {
-        let (low, high) = if high > low { (low, high) } else { (low - 0.5, low + 0.5) };
-        let step = step(high - low, wanted);
-        Self::of(((low / step + 1e-9).floor() * step, (high / step - 1e-9).ceil() * step), places, wanted)
+        Self { ticks: ticks((low, high), wanted), low, high, start, end }
     }
 
     /// Where a value lies.
@@ -39,11 +28,20 @@ impl Scale {
     pub fn has(&self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
     }
+}
 
-    /// A tick's label.
-    pub fn label(&self, tick: f64) -> String {
-        text::fixed(tick, self.digits)
-    }
+/// About so many round values in a range, ends included.
+pub(super) fn ticks((low, high): (f64, f64), wanted: usize) -> Vec<f64> {
+    let step = step(high - low, wanted);
+    let (first, last) = ((low / step - 1e-9).ceil(), (high / step + 1e-9).floor());
+    (0..=(last - first).max(0.0) as usize).map(|i| (first + i as f64) * step).collect()
+}
+
+/// A range whose ends are round values, with about so many steps between them.
+pub(super) fn rounded((low, high): (f64, f64), wanted: usize) -> (f64, f64) {
+    let (low, high) = if high > low { (low, high) } else { (low - 0.5, low + 0.5) };
+    let step = step(high - low, wanted);
+    ((low / step + 1e-9).floor() * step, (high / step - 1e-9).ceil() * step)
 }
 
 /// A round step that cuts a width into about so many.
@@ -53,8 +51,11 @@ fn step(width: f64, wanted: usize) -> f64 {
     [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough * 0.999).unwrap_or(rough)
 }
 
-fn digits(step: f64) -> usize {
-    (-step.log10().floor()).clamp(0.0, 6.0) as usize
+/// A label for each of some ticks, with as many decimals as tell them apart.
+pub(super) fn labels(ticks: &[f64]) -> Vec<String> {
+    let step = if let [first, second, ..] = ticks { second - first } else { 1.0 };
+    let digits = (-(step * 1.001).log10().floor()).clamp(0.0, 6.0) as usize;
+    ticks.iter().map(|tick| text::fixed(*tick, digits)).collect()
 }
 
 /// Least and greatest of some values.
@@ -86,14 +87,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scales_end_on_round_ticks() {
-        let scale = Scale::rounded((0.0, 83.6), (100.0, 400.0), 5);
+    fn ticks_are_round() {
+        let range = rounded((0.0, 83.6), 5);
+        let scale = Scale::of(range, (100.0, 400.0), 5);
         assert_eq!(scale.ticks, [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
         assert_eq!((scale.at(0.0), scale.at(50.0), scale.at(100.0)), (100.0, 250.0, 400.0));
-        let small = Scale::rounded((4.93, 5.02), (0.0, 1.0), 4);
-        assert_eq!(small.ticks.iter().map(|t| small.label(*t)).collect::<Vec<_>>(), ["4.90", "4.95", "5.00", "5.05"]);
-        assert_eq!(Scale::rounded((3.0, 3.0), (0.0, 1.0), 4).ticks, [2.5, 3.0, 3.5]);
-        assert_eq!(Scale::of((31.0, 49.0), (0.0, 1.0), 4).ticks, [35.0, 40.0, 45.0]);
+        let small = ticks(rounded((4.93, 5.02), 4), 4);
+        assert_eq!(labels(&small), ["4.90", "4.95", "5.00", "5.05"]);
+        assert_eq!(ticks(rounded((3.0, 3.0), 4), 4), [2.5, 3.0, 3.5]);
+        assert_eq!(labels(&ticks((31.0, 49.0), 4)), ["35", "40", "45"]);
     }
 
     #[test]

@@ -6,11 +6,14 @@ use crate::harness::experiment::MetricInfo;
 use crate::harness::experiment::Row;
 use crate::harness::experiment::Scale as Spacing;
 use crate::report::captions::UNTRAINED;
+use crate::report::figures::chart::Chart;
+use crate::report::figures::chart::Span;
+use crate::report::figures::chart::label_rules;
 use crate::report::figures::picture::Anchor;
 use crate::report::figures::picture::Picture;
-use crate::report::figures::scale::Scale;
 use crate::report::figures::scale::apart;
 use crate::report::figures::scale::extent;
+use crate::report::figures::scale::rounded;
 use crate::report::gains;
 use crate::report::results::Cell;
 use crate::report::results::TableResults;
@@ -88,43 +91,39 @@ fn draw(table: &TableResults, axis: &Axis, column: &Column, metric: &MetricInfo,
         let (low, high) = cell.ci95.or(cell.mean.map(|mean| (mean, mean))).unwrap_or_default();
         [low, high]
     });
-    let range = extent(ends.chain(untrained)).unwrap_or_default();
-    let y = Scale::rounded(range, (FLOOR, TOP), 6);
+    let y = rounded(extent(ends.chain(untrained)).unwrap_or_default(), 6);
     let place = |at: f64| if axis.scale == Spacing::Log { at.max(f64::MIN_POSITIVE).log10() } else { at };
     let range = extent(axis.steps.iter().map(|step| place(step.at))).unwrap_or_default();
-    let x = Scale::of(range, (LEFT + 22.0, WIDTH - RIGHT - 14.0), 1);
     let unit = if metric.unit.is_empty() { String::new() } else { format!(", {}", metric.unit) };
     let title = format!("{}: {}{unit} by {}", column.title, metric.title, axis.title);
     let mut picture = Picture::new(WIDTH, HEIGHT, title);
+    let x = Span::with_room(range, (LEFT, WIDTH - RIGHT), (22.0, 14.0));
+    let chart = Chart::on(&mut picture, x, Span::new(y, (FLOOR, TOP)));
+    let rules = chart.rules(6);
+    let floor = untrained.map(|mean| {
+        chart.across("ref rnd", mean);
+        (mean, chart.place((range.0, mean)).1)
+    });
+    let ends: Vec<_> = series.iter().filter_map(|series| Some((series, lines(&chart, series, place)?))).collect();
+    let below: Vec<f64> = axis.steps.iter().map(|step| chart.place((place(step.at), y.0)).0).collect();
+    drop(chart);
     picture.heading((0.0, 15.0), &text::shorten(&column.title, 40), &format!("{}{unit}", metric.title));
-    for &tick in &y.ticks {
-        picture.line("grid", &[(LEFT, y.at(tick)), (WIDTH - RIGHT, y.at(tick))]);
-        picture.words("tick", (LEFT - 8.0, y.at(tick) + 4.0), Anchor::End, &y.label(tick));
+    label_rules(&mut picture, &rules, LEFT - 8.0);
+    steps(&mut picture, axis, &below);
+    if let Some((mean, y)) = floor {
+        picture.words("reft", (LEFT + 4.0, y - 5.0), Anchor::Start, &format!("untrained {}", text::fixed(mean, 1)));
     }
-    steps(&mut picture, axis, |at| x.at(place(at)));
-    if let Some(mean) = untrained {
-        picture.line("ref rnd", &[(LEFT, y.at(mean)), (WIDTH - RIGHT, y.at(mean))]);
-        picture.words(
-            "reft",
-            (LEFT + 4.0, y.at(mean) - 5.0),
-            Anchor::Start,
-            &format!("untrained {}", text::fixed(mean, 1)),
-        );
-    }
-    for series in series {
-        lines(&mut picture, series, |at| x.at(place(at)), &y);
-    }
-    names(&mut picture, series, |at| x.at(place(at)), &y);
+    names(&mut picture, &ends);
     picture.description = describe(axis, series, untrained);
     picture
 }
 
 /// The steps below the lines: categories by name, in two lines where they are long, numbers as numbers with what they count.
-fn steps(picture: &mut Picture, axis: &Axis, x: impl Fn(f64) -> f64) {
-    for step in &axis.steps {
+fn steps(picture: &mut Picture, axis: &Axis, places: &[f64]) {
+    for (step, x) in axis.steps.iter().zip(places) {
         let label = if axis.scale == Spacing::Categories { step.label.clone() } else { format!("{}", step.at) };
         for (line, words) in (1..).zip(wrapped(&label)) {
-            picture.words("tick", (x(step.at), FLOOR + 4.0 + LINE * f64::from(line)), Anchor::Middle, &words);
+            picture.words("tick", (*x, FLOOR + 4.0 + LINE * f64::from(line)), Anchor::Middle, &words);
         }
     }
     if axis.scale != Spacing::Categories {
@@ -143,34 +142,29 @@ fn wrapped(label: &str) -> Vec<String> {
     space.map_or_else(|| vec![label.clone()], |at| vec![label[..at].to_string(), label[at + 1..].to_string()])
 }
 
-fn lines(picture: &mut Picture, series: &Series, x: impl Fn(f64) -> f64, y: &Scale) {
+/// A series' line with its whiskers and dots; where it ends in the picture.
+fn lines(chart: &Chart, series: &Series, x: impl Fn(f64) -> f64) -> Option<(f64, f64)> {
     let class = series.class;
-    let points: Vec<(f64, f64)> =
-        series.points.iter().filter_map(|(at, cell)| Some((x(*at), y.at(cell.mean?)))).collect();
+    let points: Vec<(f64, f64)> = series.points.iter().filter_map(|(at, cell)| Some((x(*at), cell.mean?))).collect();
     if points.len() > 1 {
-        picture.line(&format!("ln {class}"), &points);
+        chart.line(&format!("ln {class}"), &points);
     }
     for (at, cell) in &series.points {
         if let Some((low, high)) = cell.ci95 {
-            picture.line(&format!("wh {class}"), &[(x(*at), y.at(low)), (x(*at), y.at(high))]);
+            chart.line(&format!("wh {class}"), &[(x(*at), low), (x(*at), high)]);
         }
     }
-    points.iter().for_each(|&at| picture.circle(&format!("dot {class}"), at, 4.2));
+    points.iter().for_each(|&at| chart.dot(&format!("dot {class}"), at, 4.2));
+    points.last().map(|&end| chart.place(end))
 }
 
 /// The names of the lines where they end.
-fn names(picture: &mut Picture, series: &[Series], x: impl Fn(f64) -> f64, y: &Scale) {
-    let last = |series: &Series| series.points.last().and_then(|(at, cell)| Some((x(*at), y.at(cell.mean?))));
-    let ends: Vec<(&Series, (f64, f64))> = series.iter().filter_map(|series| Some((series, last(series)?))).collect();
+fn names(picture: &mut Picture, ends: &[(&Series, (f64, f64))]) {
     let mut places: Vec<f64> = ends.iter().map(|(_, (_, y))| *y).collect();
     apart(&mut places, LINE, (TOP, FLOOR));
     for ((series, (x, _)), y) in ends.iter().zip(places) {
-        picture.words(
-            &format!("dl {}", series.class),
-            (x + 9.0, y + 4.0),
-            Anchor::Start,
-            &text::shorten(&series.label, 13),
-        );
+        let class = format!("dl {}", series.class);
+        picture.words(&class, (x + 9.0, y + 4.0), Anchor::Start, &text::shorten(&series.label, 13));
     }
 }
 
