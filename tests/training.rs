@@ -266,3 +266,13 @@ fn training_with_labels_says_how_many_categories_it_knows() {
     let error = start(categories + 1).err().unwrap();
     assert_eq!(error.what(), "training with labels knows 1024 categories, and the pairs' set has 1025");
 }
+
+#[test]
+fn byol_s_predictor_has_a_rate_of_its_own_unless_it_is_0() {
+    let mut settings = settings();
+    for (factor, steady) in [(4.0, Some(("predictor.", 4.0))), (0.0, None)] {
+        settings.methods.byol.predictor_rate_factor = factor;
+        let training = Training::start(&settings, &settings.methods.get(Name::Byol));
+        assert_eq!(training.learner.steady(), steady);
+    }
+}

@@ -474,7 +474,8 @@ fn baselines(table: &Table, cells: &[Cell]) -> Vec<Baseline> {
     let Some(metric) = table.metrics.iter().find(|metric| metric.unit == "%") else { return Vec::new() };
     let of_metric = |cell: &&Cell| cell.metric == metric.id && cell.mean.is_some();
     let compare = |baseline: &Cell| {
-        let trained = cells.iter().filter(of_metric).filter(|c| !c.baseline && c.column == baseline.column);
+        let is_beside = |c: &&Cell| c.column == baseline.column && is_baseline_of(&baseline.row, &c.row);
+        let trained = cells.iter().filter(of_metric).filter(|c| !c.baseline).filter(is_beside);
         let above = trained.clone().filter(|cell| cell.mean > baseline.mean).count();
         let (row, column, metric) = (baseline.row.clone(), baseline.column.clone(), metric.id.clone());
         Baseline { row, column, metric, above, of: trained.count() }

@@ -130,12 +130,12 @@ impl<'a> Setup<'a> {
         let (shortest, longest) = self.range();
         let of_paper = PAIRS.0 * PAIRS.1;
         let share = 100.0 * (number * shortest) as f64 / (of_paper * EPOCHS.0) as f64;
-        let words = if share < 100.0 { format!(": from {share:.1} % of the paper's least") } else { String::new() };
         let millions = |epochs: usize| (of_paper * epochs) as f64 / 1e6;
-        let here = match shortest == longest {
-            true => thousands(number * shortest),
-            false => format!("{} to {}", thousands(number * shortest), thousands(number * longest)),
+        let (here, from) = match shortest == longest {
+            true => (thousands(number * shortest), ""),
+            false => (format!("{} to {}", thousands(number * shortest), thousands(number * longest)), "from "),
         };
+        let words = if share < 100.0 { format!(": {from}{share:.1} % of the paper's least") } else { String::new() };
         pairs.list.is_empty().then(|| Distance {
             what: "Pairs seen in training".into(),
             paper: format!("{:.1} to {:.1} million", millions(EPOCHS.0), millions(EPOCHS.1)),

@@ -261,3 +261,18 @@ fn rows_of_ordered_steps_are_drawn_as_lines() {
     );
     assert!(files["report.md"].contains("| 6 epochs | AP | 41.0 ± 2.5 |"), "{}", files["report.md"]);
 }
+
+#[test]
+fn a_table_says_first_which_rows_learned_too_little() {
+    // The untrained encoder of these runs is at 48.0, 39.9 and 31.8, raw pixels are lower.
+    let first_words = |gains: [f64; 3], seeds: u64| {
+        let (files, _) = Case { gains, seeds, ..Case::default() }.rendered();
+        let table = part(&files["report.md"], "## Table 1.", "Top-1 accuracy").to_string();
+        table.split_once(".**").map(|(_, said)| said.trim().to_string()).unwrap()
+    };
+    assert_eq!(first_words([3.0, 5.0, 7.0], 3), "");
+    assert_eq!(
+        first_words([-5.0, -5.0, -5.0], 3),
+        "Below an untrained encoder in the mean: SimCLR (SP) on synth-10. They learned too little in this time."
+    );
+}

@@ -7,6 +7,7 @@ use crate::report::figures::picture::Anchor;
 use crate::report::figures::picture::Picture;
 use crate::report::figures::scale::labels;
 use crate::report::figures::scale::ticks;
+use crate::report::figures::scale::widened;
 use plotters::coord::types::RangedCoordf64;
 use plotters::drawing::DrawingAreaErrorKind;
 use plotters::prelude::Cartesian2d;
@@ -22,8 +23,8 @@ use plotters_backend::DrawingBackend;
 use plotters_backend::DrawingErrorKind;
 use std::convert::Infallible;
 
-/// Steps of plotters' grid in a unit of the picture.
-const GRID: f64 = 10.0;
+/// Pixels of plotters in a unit of the picture.
+const PIXELS: f64 = 10.0;
 /// What a chart draws, by class.
 const CLASSES: [&str; 14] = [
     "grid",
@@ -58,18 +59,18 @@ fn class_of(style: &impl BackendStyle) -> &'static str {
 }
 
 fn units((x, y): BackendCoord) -> (f64, f64) {
-    (f64::from(x) / GRID, f64::from(y) / GRID)
+    (f64::from(x) / PIXELS, f64::from(y) / PIXELS)
 }
 
-fn grid(units: f64) -> i32 {
-    (units * GRID).round() as i32
+fn pixels(units: f64) -> i32 {
+    (units * PIXELS).round() as i32
 }
 
 impl DrawingBackend for Surface<'_> {
     type ErrorType = Infallible;
 
     fn get_size(&self) -> (u32, u32) {
-        ((self.0.width * GRID) as u32, (self.0.height * GRID) as u32)
+        ((self.0.width * PIXELS) as u32, (self.0.height * PIXELS) as u32)
     }
 
     fn ensure_prepared(&mut self) -> Drawn {
@@ -96,7 +97,7 @@ impl DrawingBackend for Surface<'_> {
     }
 
     fn draw_circle<S: BackendStyle>(&mut self, center: BackendCoord, radius: u32, style: &S, _fill: bool) -> Drawn {
-        self.0.circle(class_of(style), units(center), f64::from(radius) / GRID);
+        self.0.circle(class_of(style), units(center), f64::from(radius) / PIXELS);
         Ok(())
     }
 }
@@ -110,8 +111,8 @@ pub(super) struct Span {
 
 impl Span {
     /// Values over places; a range of no width is widened.
-    pub fn new((low, high): (f64, f64), places: (f64, f64)) -> Self {
-        Self { values: if high > low { (low, high) } else { (low - 0.5, low + 0.5) }, places }
+    pub fn new(values: (f64, f64), places: (f64, f64)) -> Self {
+        Self { values: widened(values), places }
     }
 
     /// The same with room before the first value and behind the last.
@@ -130,7 +131,7 @@ pub(super) struct Chart<'a> {
 impl<'a> Chart<'a> {
     /// An empty chart on a part of a picture.
     pub fn on(picture: &'a mut Picture, x: Span, y: Span) -> Self {
-        let places = |of: Span| grid(of.places.0)..grid(of.places.1);
+        let places = |of: Span| pixels(of.places.0)..pixels(of.places.1);
         let values = |of: Span| of.values.0..of.values.1;
         let coordinates = Cartesian2d::new(values(x), values(y), (places(x), places(y)));
         Self { area: Surface(picture).into_drawing_area().apply_coord_spec(coordinates) }
@@ -157,7 +158,7 @@ impl<'a> Chart<'a> {
 
     /// A circle around a point, its radius in units of the picture.
     pub fn dot(&self, class: &str, at: (f64, f64), radius: f64) {
-        drawn(self.area.draw(&Circle::new(at, grid(radius), color(class))));
+        drawn(self.area.draw(&Circle::new(at, pixels(radius), color(class))));
     }
 
     /// Where a point lies in the picture.
@@ -174,7 +175,7 @@ pub(super) fn label_rules(picture: &mut Picture, rules: &[(f64, f64)], x: f64) {
     }
 }
 
-/// What was drawn, was.
+/// Takes the error that cannot be: see [`Drawn`].
 fn drawn(result: Result<(), DrawingAreaErrorKind<Infallible>>) {
     result.expect("a picture takes every shape");
 }

@@ -14,9 +14,9 @@ pub(super) struct Scale {
 
 impl Scale {
     /// A scale of exactly this range, with about `wanted` ticks in it. A range of no width is widened.
-    pub fn of((low, high): (f64, f64), (start, end): (f64, f64), wanted: usize) -> Self {
-        let (low, high) = if high > low { (low, high) } else { (low - 0.5, low + 0.5) };
-        Self { ticks: ticks((low, high), wanted), low, high, start, end }
+    pub fn of(range: (f64, f64), (start, end): (f64, f64), wanted: usize) -> Self {
+        let (low, high) = widened(range);
+        Self { ticks: ticks(range, wanted), low, high, start, end }
     }
 
     /// Where a value lies.
@@ -30,16 +30,22 @@ impl Scale {
     }
 }
 
-/// About so many round values in a range, ends included.
-pub(super) fn ticks((low, high): (f64, f64), wanted: usize) -> Vec<f64> {
+/// A range, widened where it has no width.
+pub(super) fn widened((low, high): (f64, f64)) -> (f64, f64) {
+    if high > low { (low, high) } else { (low - 0.5, low + 0.5) }
+}
+
+/// About so many round values in a range, ends included. A range of no width is widened.
+pub(super) fn ticks(range: (f64, f64), wanted: usize) -> Vec<f64> {
+    let (low, high) = widened(range);
     let step = step(high - low, wanted);
     let (first, last) = ((low / step - 1e-9).ceil(), (high / step + 1e-9).floor());
     (0..=(last - first).max(0.0) as usize).map(|i| (first + i as f64) * step).collect()
 }
 
 /// A range whose ends are round values, with about so many steps between them.
-pub(super) fn rounded((low, high): (f64, f64), wanted: usize) -> (f64, f64) {
-    let (low, high) = if high > low { (low, high) } else { (low - 0.5, low + 0.5) };
+pub(super) fn rounded(range: (f64, f64), wanted: usize) -> (f64, f64) {
+    let (low, high) = widened(range);
     let step = step(high - low, wanted);
     ((low / step + 1e-9).floor() * step, (high / step - 1e-9).ceil() * step)
 }
@@ -96,6 +102,7 @@ mod tests {
         assert_eq!(labels(&small), ["4.90", "4.95", "5.00", "5.05"]);
         assert_eq!(ticks(rounded((3.0, 3.0), 4), 4), [2.5, 3.0, 3.5]);
         assert_eq!(labels(&ticks((31.0, 49.0), 4)), ["35", "40", "45"]);
+        assert_eq!(ticks((1.0, 1.0), 4), [0.5, 1.0, 1.5], "of a single point");
     }
 
     #[test]

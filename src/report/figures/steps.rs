@@ -80,11 +80,13 @@ fn series<'a>(table: &'a TableResults, axis: &Axis, column: &Column, metric: &Me
 }
 
 fn draw(table: &TableResults, axis: &Axis, column: &Column, metric: &MetricInfo, series: &[Series]) -> Picture {
+    // Where each step has one of its own, none is drawn across all.
     let untrained = table.cells.iter().find(|cell| {
         cell.baseline
             && cell.column == column.id
             && cell.metric == metric.id
             && cell.row.iter().any(|(_, v)| v == UNTRAINED)
+            && cell.row.iter().all(|(key, _)| *key != axis.label)
     });
     let untrained = untrained.and_then(|cell| cell.mean);
     let ends = series.iter().flat_map(|series| &series.points).flat_map(|(_, cell)| {
