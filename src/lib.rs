@@ -17,4 +17,5 @@ pub mod report;
 pub mod rng;
 pub mod study;
 pub mod tensor;
+pub mod threads;
 pub mod train;

@@ -4,6 +4,7 @@
 mod audit; // git, and what an audit notices
 mod cache;
 mod failures; // what does not end well
+mod jobs; // cells side by side
 mod settings;
 
 use proptest::prelude::Just;
@@ -32,11 +33,16 @@ use sempair::harness::ledger::Ledger;
 use sempair::harness::outcome::Curve;
 use sempair::harness::outcome::Outcome;
 use sempair::harness::progress::Progress;
+use sempair::harness::progress::duration;
 use sempair::harness::provenance::Compute;
+use sempair::harness::provenance::Host;
 use sempair::harness::record::Record;
 use sempair::harness::record::Status;
 use sempair::harness::runner;
+use sempair::harness::runner::Surroundings;
 use sempair::harness::runner::TableRun;
+use sempair::harness::scaling::Scaling;
+use sempair::harness::schedule::Step;
 use sempair::harness::stage::Cost;
 use sempair::harness::stage::Description;
 use sempair::harness::stage::Site;
@@ -143,7 +149,7 @@ fn stage(
         after: Vec::new(),
         code: Code::default(),
         compute: Compute::default(),
-        cost: Cost { seconds, memory: 0 },
+        cost: Cost { seconds, ..Cost::default() },
         timed: &["time"],
     };
     Stage::new(description, work)
@@ -189,20 +195,37 @@ impl Project {
     }
 
     fn run_within(&self, force: bool, budget: Option<f64>) -> Result<Vec<TableRun>> {
+        let options = runner::Options { force, budget, jobs: Some(1), repo: self.folder.path().to_owned() };
+        self.run_experiment(&self.count, &options)
+    }
+
+    fn run_experiment(
+        &self,
+        experiment: &dyn Experiment<Settings>,
+        options: &runner::Options,
+    ) -> Result<Vec<TableRun>> {
         let resolved = resolve(layers()).unwrap();
         runner::run(
-            runner::plan(&[&self.count as &dyn Experiment<Settings>], &resolved.settings)?,
+            runner::plan(&[experiment], &resolved.settings)?,
             &resolved,
             "quick",
-            &self.compute,
-            &self.ledger(),
-            &self.cache(),
-            &runner::Options { force, budget, repo: self.folder.path().to_owned() },
-            &self.progress(),
-            &self.interrupt,
+            Surroundings {
+                compute: &self.compute,
+                ledger: &self.ledger(),
+                cache: &self.cache(),
+                scaling: &self.scaling(),
+                progress: &self.progress(),
+                interrupt: &self.interrupt,
+            },
+            options,
             &["sempair".into(), "reproduce".into(), "--token=abc".into()],
         )?
         .whole()
+    }
+
+    /// How work scales here, of which nothing was measured.
+    fn scaling(&self) -> Scaling {
+        Scaling::open(&self.folder.path().join("cache"), &Host::default(), &self.compute)
     }
 
     fn records(&self) -> Vec<Record> {
@@ -259,7 +282,12 @@ impl Experiment<Settings> for Count {
         let cell = |seed| {
             let ran = self.ran.clone();
             let (stages, read) = (vec![shared.clone()], Arc::new(move |_: &_| outcome(&ran, seed)));
-            Cell::new(row.clone(), "c", seed, Measurement { stages, beside: Vec::new(), code: Code::default(), read })
+            Cell::new(
+                row.clone(),
+                "c",
+                seed,
+                Measurement { stages, beside: Vec::new(), timed: false, code: Code::default(), read },
+            )
         };
         Ok((0..settings.seeds).map(cell).collect())
     }
@@ -365,24 +393,27 @@ fn a_budget_starts_only_what_fits() {
     project.count.predicted = 1000.0;
     assert_eq!(project.run_within(false, Some(60.0)).unwrap()[0].runs, Vec::<String>::new());
     let lines = std::mem::take(&mut *project.lines.lock().unwrap());
-    assert_eq!(
-        lines,
-        ["about 16 min 40 s to go, of which 1 min 00 s may be used", "2 of 2 cells did not fit into the budget"]
-    );
+    let scaling = project.scaling();
+    let threads = rayon::current_num_threads();
+    let predicted = Step { seconds: 1000.0, serial: scaling.serial(None), memory: 0 }.on(threads);
+    let ahead = format!("about {} to go, of which 1 min 00 s may be used", duration(predicted));
+    assert_eq!(lines, [ahead.as_str(), "2 of 2 cells did not fit into the budget"]);
     project.run_within(false, Some(2000.0)).unwrap();
     assert_eq!(project.statuses(), [Status::Completed; 2]);
     let stage = &project.records()[0].stages[0];
-    assert_eq!((stage.predicted, stage.computed), (1000.0, true));
+    assert_eq!((stage.predicted, stage.computed), (predicted, true));
     // It took far less than was predicted, and so will it the next time: the stage is counted once.
     let (cache, records) = (Cache::open(project.folder.path().join("none")), project.records());
     let cells = project.count.cells(&resolve(layers()).unwrap().settings).unwrap();
-    let mut estimate = Estimate::new(&records, "quick", &records[0].host.cpu, &cache, &project.compute);
-    let first = estimate.count(&cells[0]);
-    assert!((first - stage.seconds).abs() < 1e-9 && estimate.count(&cells[1]) == 0.0, "{first}");
-    let elsewhere = Estimate::new(&records, "quick", "another processor", &cache, &project.compute);
-    assert_eq!(elsewhere.seconds(&cells[0]), 1000.0);
-    let there = project.cache();
-    assert_eq!(Estimate::new(&records, "quick", "another processor", &there, &project.compute).seconds(&cells[0]), 0.0);
+    let host = &records[0].host;
+    let estimate = Estimate::new(&records, "quick", host, &project.compute, &scaling);
+    let missing = estimate.missing(&cells, &cache, false);
+    assert!((missing.total(threads) - stage.seconds).abs() < 1e-9 && missing.work.steps.len() == 1, "{missing:?}");
+    let elsewhere = Host { cpu: "another processor".into(), ..host.clone() };
+    let elsewhere = Estimate::new(&records, "quick", &elsewhere, &project.compute, &scaling);
+    assert_eq!(elsewhere.missing(&cells, &cache, false).total(threads), predicted);
+    assert_eq!(elsewhere.missing(&cells, &project.cache(), false).total(threads), 0.0, "it is there");
+    assert_eq!(elsewhere.missing(&cells, &project.cache(), true).total(threads), predicted, "it shall be done again");
 }
 
 #[test]

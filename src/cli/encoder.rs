@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::harness::experiment::Experiment;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
-use crate::harness::runner::{self, Options};
+use crate::harness::runner::{self, Options, Surroundings};
 use crate::models::Encoder;
 use crate::study::exchange;
 use crate::study::settings::Settings;
@@ -177,12 +177,15 @@ fn run(app: &App, config: &ConfigArgs, experiment: &dyn Experiment<Settings>, qu
         runner::plan(&[experiment], settings)?,
         &resolved,
         &config.profile,
-        &setup::compute(settings),
-        &ledger,
-        &cache,
-        &Options { force: false, budget: None, repo: PathBuf::from(".") },
-        &Progress::stderr(quiet),
-        &Interrupt::install()?,
+        Surroundings {
+            compute: &setup::compute(settings),
+            ledger: &ledger,
+            cache: &cache,
+            scaling: &setup::scaling(settings),
+            progress: &Progress::stderr(quiet),
+            interrupt: &Interrupt::install()?,
+        },
+        &Options { force: false, budget: None, jobs: Some(1), repo: PathBuf::from(".") },
         &setup::command_line(),
     )?
     .whole()?;

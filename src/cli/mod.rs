@@ -95,6 +95,9 @@ enum Command {
     List {
         #[command(flatten)]
         config: ConfigArgs,
+        /// What machines of so many cores would make of what is missing, such as 2,8,64: by how work scales here
+        #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=4096), conflicts_with = "json")]
+        cores: Vec<u16>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -220,10 +223,17 @@ struct RunArgs {
     /// second; the report names what is missing
     #[arg(long, value_name = "TIME", value_parser = setup::seconds, conflicts_with = "force")]
     budget: Option<f64>,
+    /// Run so many cells side by side, each on its share of the threads: auto, or a number. Results are the same
+    #[arg(long, default_value = "auto", value_name = "N", value_parser = setup::jobs)]
+    jobs: Jobs,
     /// Exit with 1 unless every claim that these tables can test is reproduced
     #[arg(long)]
     strict: bool,
 }
+
+/// How many cells run side by side: as many as make the whole short, or so many.
+#[derive(Clone, Copy)]
+struct Jobs(Option<usize>);
 
 /// Parses the arguments, runs the command and says how it ended.
 pub fn main(app: &App) -> ExitCode {
@@ -244,7 +254,7 @@ fn dispatch(app: &App, arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         Command::Reproduce { config, tables, how } => run::reproduce(app, &config, &tables, how, quiet),
         Command::Table { id, config, how } => run::reproduce(app, &config, &[id], how, quiet),
-        Command::List { config, json } => run::list(app, &config, json),
+        Command::List { config, cores, json } => run::list(app, &config, &cores, json),
         Command::Config { prefix, config, json } => setup::print_config(app, &config, prefix.as_deref(), json),
         Command::Report { config, anonymous } => run::report(app, &config, anonymous),
         Command::Runs { config, last, json } => records::runs(app, &config, last, json),

@@ -14,7 +14,8 @@ use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::{Progress, duration};
 use crate::harness::provenance::Host;
 use crate::harness::record::{Record, Status};
-use crate::harness::runner::{self, Options, Plan, TableRun};
+use crate::harness::runner::{self, Options, Plan, Surroundings, TableRun};
+use crate::harness::schedule::{Forecast, Machine};
 use crate::harness::stage::{Description, Stage};
 use crate::report::stats::Verdict;
 use crate::report::{self, Input, render};
@@ -48,12 +49,15 @@ pub(super) fn reproduce(
         plans,
         &resolved,
         &args.profile,
-        &setup::compute(settings),
-        &ledger,
-        &cache,
-        &Options { force: how.force, budget: how.budget, repo: PathBuf::from(".") },
-        &progress,
-        &interrupt,
+        Surroundings {
+            compute: &setup::compute(settings),
+            ledger: &ledger,
+            cache: &cache,
+            scaling: &setup::scaling(settings),
+            progress: &progress,
+            interrupt: &interrupt,
+        },
+        &Options { force: how.force, budget: how.budget, jobs: how.jobs.0, repo: PathBuf::from(".") },
         &setup::command_line(),
     )?;
     let (records, problems) = ledger.records()?;
@@ -85,36 +89,37 @@ pub(super) fn report(app: &App, args: &ConfigArgs, anonymous: bool) -> Result<Ex
 }
 
 /// `sempair list`.
-pub(super) fn list(app: &App, args: &ConfigArgs, json: bool) -> Result<ExitCode> {
+pub(super) fn list(app: &App, args: &ConfigArgs, cores: &[u16], json: bool) -> Result<ExitCode> {
     let resolved = setup::resolve(app, args)?;
     let settings = &resolved.settings;
     let (records, _) = setup::ledger(settings).records()?;
-    let (cache, compute) = (setup::cache(settings), setup::compute(settings));
-    let cpu = Host::current(rayon::current_num_threads()).cpu;
-    let estimate = Estimate::new(&records, &args.profile, &cpu, &cache, &compute);
+    let (cache, compute, scaling) = (setup::cache(settings), setup::compute(settings), setup::scaling(settings));
+    let threads = rayon::current_num_threads();
+    let estimate = Estimate::new(&records, &args.profile, &Host::current(threads), &compute, &scaling);
     let done: HashSet<&str> =
         records.iter().filter(|r| r.status == Status::Completed).map(|record| record.key.as_str()).collect();
-    let mut together = estimate.clone();
-    let mut seconds = 0.0;
+    let mut all: Vec<Cell> = Vec::new();
     let mut rows = Vec::new();
     for experiment in app.experiments {
         let state = experiment.cells(settings).map(|cells| {
             let is_missing = |cell: &&Cell| !done.contains(cell.key(experiment.id()).as_str());
             let missing: Vec<&Cell> = cells.iter().filter(is_missing).collect();
-            let mut alone = estimate.clone();
-            seconds += missing.iter().map(|cell| together.count(cell)).sum::<f64>();
+            let estimated = estimate.missing(missing.iter().copied(), &cache, false);
+            all.extend(missing.iter().map(|&cell| cell.clone()));
             let of_table = records.iter().filter(|r| r.experiment == experiment.id() && r.profile == args.profile);
             State {
                 cells: cells.len(),
                 missing: missing.len(),
-                seconds: missing.iter().map(|cell| alone.count(cell)).sum(),
+                seconds: estimated.total(threads),
                 taken: of_table.filter_map(|record| record.peak_memory).max(),
-                predicted: missing.iter().map(|cell| estimate.memory(cell)).max().unwrap_or(0),
+                predicted: estimated.memory(),
                 stages: distinct(&cells),
             }
         });
         rows.push((experiment, state));
     }
+    let missing = estimate.missing(&all, &cache, false);
+    let forecast = |threads| Forecast::of(missing.schedule(Machine { threads, memory: u64::MAX, jobs: None }));
     if json {
         let facts = rows.iter().map(|(experiment, state)| match state {
             Ok(state) => state.json(experiment.id(), experiment.title()),
@@ -130,8 +135,16 @@ pub(super) fn list(app: &App, args: &ConfigArgs, json: bool) -> Result<ExitCode>
     if let Some(hint) = rows.iter().find_map(|(_, state)| state.as_ref().err().and_then(Error::hint_text)) {
         say!("hint: {hint}");
     }
-    if seconds > 0.0 {
-        say!("all together  about {}, since tables share encoders", duration(seconds));
+    let here = forecast(threads);
+    if here.seconds > 0.0 {
+        say!("all together  about {}, since tables share encoders", duration(here.seconds));
+    }
+    if !cores.is_empty() {
+        say!("{:>7}  {:>12}  {:>12}  {:>12}", "cores", "time", "longest cell", "work/cores");
+    }
+    for &cores in cores {
+        let Forecast { seconds, chain, share } = forecast(cores.into());
+        say!("{cores:>7}  {:>12}  {:>12}  {:>12}", duration(seconds), duration(chain), duration(share));
     }
     Ok(ExitCode::SUCCESS)
 }

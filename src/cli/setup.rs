@@ -12,13 +12,14 @@ use crate::error::{Context as _, Error, Result};
 use crate::harness::cache::Cache;
 use crate::harness::config::{Group, Layers, Origin, Resolved, Role, Roles};
 use crate::harness::ledger::Ledger;
-use crate::harness::provenance::Compute;
+use crate::harness::provenance::{Compute, Host};
+use crate::harness::scaling::Scaling;
 use crate::kernels::cpu;
 use crate::methods::Name;
 use crate::study::settings::Settings;
 use crate::study::stages::Context;
 
-use super::{App, ConfigArgs, Profile};
+use super::{App, ConfigArgs, Jobs, Profile};
 
 /// Starts the pool that all work runs on, of so many threads or one for each core.
 pub(super) fn threads(count: Option<usize>) -> Result<()> {
@@ -130,6 +131,21 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
     };
     let number: f64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
     if number > 0.0 && number.is_finite() { Ok(number * seconds) } else { Err(wrong()) }
+}
+
+/// `auto`, or a number of jobs.
+pub(super) fn jobs(text: &str) -> Result<Jobs, String> {
+    match text.parse() {
+        _ if text == "auto" => Ok(Jobs(None)),
+        Ok(0) | Err(_) => Err(format!("`{text}` is no number of jobs; write auto, or 1 or more")),
+        Ok(jobs) => Ok(Jobs(Some(jobs))),
+    }
+}
+
+/// How work scales on this machine, as far as it was measured.
+pub(super) fn scaling(settings: &Settings) -> Scaling {
+    let host = Host::current(rayon::current_num_threads());
+    Scaling::open(Path::new(&settings.paths.cache), &host, &compute(settings))
 }
 
 /// The profile of that name.

@@ -21,6 +21,7 @@ use crate::data::image_set::ImageSet;
 use crate::error::Error;
 use crate::error::Result;
 use crate::rng::Key;
+use crate::threads::Threads;
 
 /// Views of one pool job: about half a millisecond of work, so that a training step that shares the pool never waits
 /// longer than that for a core.
@@ -115,7 +116,7 @@ impl Batches {
         self.source.pairs.len() / self.batch_pairs
     }
 
-    /// The batches of an epoch from a step on, made ahead by a background thread on rayon's global pool.
+    /// The batches of an epoch from a step on, made ahead by a background thread on the caller's threads.
     pub fn epoch(&self, epoch: usize, from_step: usize) -> Epoch {
         Epoch::start(self.clone(), epoch, from_step)
     }
@@ -131,7 +132,7 @@ impl Batches {
         let order = self.order(epoch);
         for (step, chosen) in order.chunks_exact(self.batch_pairs).enumerate().skip(from_step) {
             let memory = maker.used.try_recv().unwrap_or_default();
-            let batch = self.assemble(epoch, step, chosen, memory, &maker.stop);
+            let batch = self.assemble(epoch, step, chosen, memory, maker);
             if maker.stop.load(Ordering::Relaxed) || maker.ready.send(batch).is_err() {
                 return;
             }
@@ -145,18 +146,18 @@ impl Batches {
         step_in_epoch: usize,
         chosen: &[usize],
         Batch { mut views, mut crops, .. }: Batch,
-        stop: &AtomicBool,
+        maker: &Maker,
     ) -> Batch {
         let (Source { set, pairs: all, .. }, seconds) = (&*self.source, self.source.seconds());
         let pairs = chosen.len();
         let key = Key::root(self.seed).split("augment").at(epoch as u64);
         let images = |pair: usize| [set.image(all[pair].0 as usize), seconds.image(all[pair].1 as usize)];
-        fill(&mut views, 2 * pairs, self.pipeline.floats(), stop, |index, out| {
+        fill(&mut views, 2 * pairs, self.pipeline.floats(), maker, |index, out| {
             let (view, pair) = (index / pairs, chosen[index % pairs]);
             self.pipeline.view(images(pair)[view], set.size, view, key.at(pair as u64).at(view as u64), out);
         });
         let small = self.pipeline.small_floats();
-        fill(&mut crops, self.pipeline.small_views() * pairs, small, stop, |index, out| {
+        fill(&mut crops, self.pipeline.small_views() * pairs, small, maker, |index, out| {
             let (view, pair) = (index / pairs, chosen[index % pairs]);
             self.pipeline.small(images(pair), set.size, view, key.at(pair as u64).at(2 + view as u64), out);
         });
@@ -166,14 +167,20 @@ impl Batches {
     }
 }
 
-/// Fills `out` with `count` views of `floats` floats each on all cores. Once stopped, leaves views out.
-fn fill(out: &mut Vec<f32>, count: usize, floats: usize, stop: &AtomicBool, make: impl Fn(usize, &mut [f32]) + Sync) {
+/// Fills `out` with `count` views of `floats` floats each on all threads. Once stopped, leaves views out.
+fn fill(
+    out: &mut Vec<f32>,
+    count: usize,
+    floats: usize,
+    Maker { threads, stop, .. }: &Maker,
+    make: impl Fn(usize, &mut [f32]) + Sync,
+) {
     out.resize(count * floats, 0.0);
     // One job for each worker at a time: what the training step asks of the pool meanwhile never finds more than these
     // before it in the pool's queue.
-    let wave = rayon::current_num_threads() * JOB;
+    let wave = threads.count() * JOB;
     for (i, views) in out.chunks_mut((wave * floats).max(1)).enumerate() {
-        rayon::in_place_scope(|scope| {
+        threads.scope(|scope| {
             for (j, job) in views.chunks_mut(JOB * floats).enumerate() {
                 let (first, make) = (i * wave + j * JOB, &make);
                 scope.spawn(move |_| {
@@ -203,6 +210,8 @@ struct Maker {
     ready: SyncSender<Batch>,
     used: Receiver<Batch>,
     stop: Arc<AtomicBool>,
+    /// Those of the consumer.
+    threads: Threads,
 }
 
 impl Epoch {
@@ -210,7 +219,7 @@ impl Epoch {
         let (send_ready, ready) = sync_channel(AHEAD - 1); // one more lies in the thread's hand
         let (used, receive_used) = channel();
         let stop = Arc::new(AtomicBool::new(false));
-        let maker = Maker { ready: send_ready, used: receive_used, stop: stop.clone() };
+        let maker = Maker { ready: send_ready, used: receive_used, stop: stop.clone(), threads: Threads::current() };
         let thread = std::thread::Builder::new()
             .name("batches".into())
             .spawn(move || batches.send_epoch(epoch, from_step, &maker))

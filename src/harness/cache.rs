@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::files;
 use crate::harness::clock::Stopwatch;
 use crate::harness::interrupt::Interrupt;
+use crate::harness::lab::Neighbours;
 use crate::harness::progress::Progress;
 use crate::harness::record::FileHash;
 use crate::harness::record::StageUse;
@@ -39,6 +40,12 @@ pub struct Cache {
 pub(super) struct Manifest {
     pub run: String,
     pub seconds: f64,
+    /// The threads that it was computed on; 0 where nobody wrote that down.
+    #[serde(default)]
+    pub threads: usize,
+    /// The most runs of the same command that were computed beside it.
+    #[serde(default)]
+    pub beside: usize,
     pub files: Vec<FileHash>,
 }
 
@@ -59,6 +66,8 @@ pub(super) struct Request<'a> {
     pub run: &'a str,
     /// Compute it even when it is there.
     pub fresh: bool,
+    /// Who is computed at the same time.
+    pub neighbours: &'a Neighbours,
     pub progress: &'a Progress,
     pub interrupt: &'a Interrupt,
 }
@@ -133,6 +142,7 @@ impl Cache {
         }
         std::fs::create_dir_all(&partial).context(format!("cannot create {}", partial.display()))?;
         let (before, watch) = (spent(&partial), Stopwatch::start());
+        request.neighbours.begin();
         compute(&partial).inspect_err(|_| {
             // What an attempt took counts when the stage is whole. Where it cannot be kept, that says less than the error.
             files::write_whole(&partial.join(SPENT), (before + watch.seconds()).to_string().as_bytes()).ok();
@@ -142,7 +152,8 @@ impl Cache {
         let mut files = Vec::new();
         seal(&partial, "", &mut files)?;
         files.sort_by(|a, b| a.name.cmp(&b.name));
-        let manifest = Manifest { run: request.run.to_owned(), seconds, files };
+        let (threads, beside) = (rayon::current_num_threads(), request.neighbours.most());
+        let manifest = Manifest { run: request.run.to_owned(), seconds, threads, beside, files };
         let text = serde_json::to_vec_pretty(&manifest).context("manifest")?;
         files::write_whole(&partial.join(MANIFEST), &text)?;
         if folder.exists() {

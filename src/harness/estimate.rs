@@ -2,75 +2,116 @@
 //! runs.
 
 use std::collections::HashMap;
-use std::collections::HashSet;
 
 use crate::harness::cache::Cache;
 use crate::harness::experiment::Cell;
 use crate::harness::provenance::Compute;
+use crate::harness::provenance::Host;
 use crate::harness::record::Record;
+use crate::harness::scaling::Scaling;
+use crate::harness::schedule::Machine;
+use crate::harness::schedule::Schedule;
+use crate::harness::schedule::Step;
+use crate::harness::schedule::Task;
+use crate::harness::schedule::Work;
 use crate::harness::stage::Stage;
 
-/// Estimates the time of cells. A stage that several cells need counts once.
+/// Estimates the time of stages.
 #[derive(Clone)]
 pub struct Estimate<'a> {
-    cache: &'a Cache,
     /// Measured over predicted seconds, by the stage's name.
     rates: HashMap<String, f64>,
-    counted: HashSet<String>,
-    /// Whether what is in the cache is computed all the same.
-    again: bool,
+    scaling: &'a Scaling,
+}
+
+/// What is missing, as a schedule sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Missing {
+    /// A task for each cell, in their order.
+    pub work: Work,
+    /// The place of each stage among the steps, by its key.
+    pub steps: HashMap<String, usize>,
+    /// Steps that are in the cache.
+    pub there: Vec<usize>,
 }
 
 impl<'a> Estimate<'a> {
     /// Learns from the profile's runs on the same processor, instruction set and precision. Without any, predictions are
     /// used as they are: they are closer than what other networks and sets took.
-    pub fn new(records: &[Record], profile: &str, cpu: &str, cache: &'a Cache, compute: &Compute) -> Self {
+    pub fn new(records: &[Record], profile: &str, host: &Host, compute: &Compute, scaling: &'a Scaling) -> Self {
         let mut sums: HashMap<&str, (f64, f64)> = HashMap::new();
         let of_profile = records.iter().filter(|record| record.profile == profile);
-        let alike = of_profile.filter(|record| record.compute == *compute && record.host.cpu == cpu);
+        let alike = of_profile.filter(|record| record.compute == *compute && record.host.cpu == host.cpu);
         for stage in alike.flat_map(|record| &record.stages).filter(|stage| stage.computed && stage.predicted > 0.0) {
             let (measured, predicted) = sums.entry(&stage.name).or_default();
             (*measured, *predicted) = (*measured + stage.seconds, *predicted + stage.predicted);
         }
         let rates =
             sums.into_iter().map(|(name, (measured, predicted))| (name.to_owned(), measured / predicted)).collect();
-        Self { cache, rates, counted: HashSet::new(), again: false }
+        Self { rates, scaling }
     }
 
-    /// As if nothing were in the cache.
-    #[must_use]
-    pub fn again(self, again: bool) -> Self {
-        Self { again, ..self }
+    /// What of these cells is not in the cache; with `again`, as if nothing were.
+    pub fn missing<'c>(&self, cells: impl IntoIterator<Item = &'c Cell>, cache: &Cache, again: bool) -> Missing {
+        let mut missing = Missing::default();
+        for cell in cells {
+            let steps = cell.stages().map(|stage| missing.step(stage, || self.of(stage), cache, again)).collect();
+            missing.work.tasks.push(Task { steps, turn: 0 });
+            for stage in cell.stages().filter(|stage| cell.is_timed() && !stage.description.timed.is_empty()) {
+                missing.work.alone[missing.steps[stage.key()]] = true;
+            }
+        }
+        missing
     }
 
-    /// Seconds of the cell's stages that are not in the cache.
-    pub fn seconds(&self, cell: &Cell) -> f64 {
-        self.missing(cell).map(|(_, seconds)| seconds).sum()
+    fn of(&self, stage: &Stage) -> Step {
+        let cost = &stage.description.cost;
+        let rate = self.rates.get(stage.name()).copied().unwrap_or(1.0);
+        let serial = self.scaling.serial(cost.load.as_deref());
+        Step { seconds: rate * cost.seconds, serial, memory: cost.memory }
+    }
+}
+
+impl Missing {
+    fn step(&mut self, stage: &Stage, estimate: impl FnOnce() -> Step, cache: &Cache, again: bool) -> usize {
+        *self.steps.entry(stage.key().to_owned()).or_insert_with(|| {
+            let step = self.work.steps.len();
+            self.work.steps.push(estimate());
+            self.work.alone.push(false);
+            if !again && cache.has(stage.name(), stage.key()) {
+                self.there.push(step);
+            }
+            step
+        })
     }
 
-    /// The same without the stages that were counted before; counts them.
-    pub fn count(&mut self, cell: &Cell) -> f64 {
-        let fresh: Vec<(String, f64)> = self.missing(cell).filter(|(key, _)| !self.counted.contains(key)).collect();
-        let seconds = fresh.iter().map(|(_, seconds)| seconds).sum();
-        self.counted.extend(fresh.into_iter().map(|(key, _)| key));
-        seconds
+    /// Nothing of it has run yet.
+    pub fn schedule(&self, machine: Machine) -> Schedule {
+        let mut schedule = Schedule::new(self.work.clone(), machine);
+        self.there.iter().for_each(|&step| schedule.end_step(step));
+        schedule
     }
 
-    /// The most memory that one of the cell's missing stages is predicted to take, in bytes.
-    pub fn memory(&self, cell: &Cell) -> u64 {
-        self.absent(cell).map(|stage| stage.description.cost.memory).max().unwrap_or(0)
+    /// Seconds of a task's steps that are not there, on so many threads one after another.
+    pub fn seconds(&self, task: usize, threads: usize) -> f64 {
+        self.absent(task).map(|step| step.on(threads)).sum()
     }
 
-    fn missing(&self, cell: &Cell) -> impl Iterator<Item = (String, f64)> {
-        self.absent(cell).map(|stage| (stage.key().to_owned(), self.of(stage)))
+    /// Seconds of all steps that are not there, each once.
+    pub fn total(&self, threads: usize) -> f64 {
+        let mut there = vec![false; self.work.steps.len()];
+        self.there.iter().for_each(|&step| there[step] = true);
+        self.work.steps.iter().zip(there).filter(|(_, there)| !there).map(|(step, _)| step.on(threads)).sum()
     }
 
-    fn absent<'c>(&self, cell: &'c Cell) -> impl Iterator<Item = &'c Stage> {
-        let stages = cell.stages().map(AsRef::as_ref);
-        stages.filter(|stage| self.again || !self.cache.has(stage.name(), stage.key()))
+    /// The most memory that one of the steps that are not there is predicted to take, in bytes.
+    pub fn memory(&self) -> u64 {
+        let tasks = 0..self.work.tasks.len();
+        tasks.flat_map(|task| self.absent(task)).map(|step| step.memory).max().unwrap_or(0)
     }
 
-    fn of(&self, stage: &Stage) -> f64 {
-        stage.description.cost.seconds * self.rates.get(stage.name()).copied().unwrap_or(1.0)
+    fn absent(&self, task: usize) -> impl Iterator<Item = &Step> {
+        let steps = self.work.tasks[task].steps.iter();
+        steps.filter(|step| !self.there.contains(step)).map(|&step| &self.work.steps[step])
     }
 }

@@ -305,6 +305,8 @@ pub struct Measurement {
     pub stages: Vec<Arc<Stage>>,
     /// Stages that run with them and decide no figure, such as tables of what the images show.
     pub beside: Vec<Arc<Stage>>,
+    /// Figures are times that are compared: stages that hold times run alone.
+    pub timed: bool,
     /// The code that reads the files.
     pub code: Code,
     /// Reads the files, and nothing else that may change.
@@ -322,6 +324,11 @@ impl Cell {
     /// All stages to run, each behind those that it needs.
     pub fn stages(&self) -> impl Iterator<Item = &Arc<Stage>> {
         self.measurement.beside.iter().chain(&self.stages)
+    }
+
+    /// Whether its figures are times.
+    pub fn is_timed(&self) -> bool {
+        self.measurement.timed
     }
 
     /// What the stages' files say, once they are there.

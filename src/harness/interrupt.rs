@@ -9,7 +9,11 @@ use std::sync::atomic::Ordering;
 
 /// Whether the user asked to stop. Clones share the answer.
 #[derive(Clone, Debug)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt {
+    asked: Arc<AtomicBool>,
+    /// The whole that this is part of.
+    whole: Option<Arc<AtomicBool>>,
+}
 
 impl Interrupt {
     /// Listens for Ctrl-C from now on. A second Ctrl-C ends the process at once with exit code 130; what is on disk is
@@ -30,16 +34,22 @@ impl Interrupt {
 
     /// One that no signal sets; [`Interrupt::request`] still does.
     pub fn never() -> Self {
-        Self(Arc::new(AtomicBool::new(false)))
+        Self { asked: Arc::default(), whole: None }
+    }
+
+    /// One for a part of the work: it is asked to stop with the whole, or by itself.
+    pub fn part(&self) -> Self {
+        Self { asked: Arc::default(), whole: Some(self.asked.clone()) }
     }
 
     /// Asks to stop.
     pub fn request(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.asked.store(true, Ordering::Relaxed);
     }
 
     pub fn requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        let asked = |flag: &Arc<AtomicBool>| flag.load(Ordering::Relaxed);
+        asked(&self.asked) || self.whole.as_ref().is_some_and(asked)
     }
 
     /// An interruption as an error, for `?` at each safe point.

@@ -6,10 +6,43 @@ use crate::harness::cache::Request;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
 use crate::harness::record::StageUse;
+use crate::harness::scaling::Scaling;
+use crate::harness::schedule::Step;
 use crate::harness::stage::Done;
 use crate::harness::stage::Finished;
 use crate::harness::stage::Stage;
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+
+/// How many other runs of the same command are computed at the same time.
+#[derive(Debug, Default)]
+pub struct Neighbours {
+    now: AtomicUsize,
+    /// The most since [`Neighbours::begin`].
+    most: AtomicUsize,
+}
+
+impl Neighbours {
+    /// So many from now on.
+    pub fn set(&self, others: usize) {
+        self.now.store(others, Ordering::Relaxed);
+        self.most.fetch_max(others, Ordering::Relaxed);
+    }
+
+    /// Something that is measured begins.
+    pub(super) fn begin(&self) {
+        self.most.store(self.now.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// The most since it began.
+    pub(super) fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
+    }
+}
 
 /// The surroundings of one run.
 pub struct Lab<'a> {
@@ -19,7 +52,10 @@ pub struct Lab<'a> {
     /// The id of the run that the stages are computed for.
     run: String,
     /// With `--force`: the stages that this command has computed again, each once.
-    renewed: Option<&'a mut HashSet<String>>,
+    renewed: Option<&'a Mutex<HashSet<String>>>,
+    neighbours: Arc<Neighbours>,
+    /// How its work speeds up with threads.
+    scaling: Option<&'a Scaling>,
     done: Done,
     stages: Vec<StageUse>,
     /// The key of the last stage that did not end well.
@@ -29,22 +65,38 @@ pub struct Lab<'a> {
 impl<'a> Lab<'a> {
     /// A lab whose stages go into the cache; `run` names their origin.
     pub fn new(cache: &'a Cache, progress: &'a Progress, interrupt: &'a Interrupt, run: &str) -> Self {
-        let (done, stages) = (Done::default(), Vec::new());
-        Self { cache, progress, interrupt, run: run.to_owned(), renewed: None, done, stages, failed: None }
+        Self {
+            cache,
+            progress,
+            interrupt,
+            run: run.to_owned(),
+            renewed: None,
+            neighbours: Arc::default(),
+            scaling: None,
+            done: Done::default(),
+            stages: Vec::new(),
+            failed: None,
+        }
     }
 
     /// Computes every stage again that is not in `renewed`, and adds it there.
-    pub(super) fn renewing(mut self, renewed: Option<&'a mut HashSet<String>>) -> Self {
-        self.renewed = renewed;
-        self
+    pub(super) fn renewing(self, renewed: Option<&'a Mutex<HashSet<String>>>) -> Self {
+        Self { renewed, ..self }
+    }
+
+    /// Beside these, and predicted so.
+    pub(super) fn beside(self, neighbours: Arc<Neighbours>, scaling: &'a Scaling) -> Self {
+        Self { neighbours, scaling: Some(scaling), ..self }
     }
 
     /// Computes a stage, or finds it in the cache. Those that it reads come first. Of two processes that ask for one
     /// stage, the second waits.
     pub fn run(&mut self, stage: &Stage) -> Result<&Finished> {
         let (name, key) = (stage.name(), stage.key());
-        let fresh = self.renewed.as_ref().is_some_and(|renewed| !renewed.contains(key));
-        let request = Request { stage, run: &self.run, fresh, progress: self.progress, interrupt: self.interrupt };
+        let renewed = || self.renewed.map(|renewed| renewed.lock().unwrap_or_else(PoisonError::into_inner));
+        let fresh = renewed().is_some_and(|renewed| !renewed.contains(key));
+        let (progress, interrupt, neighbours) = (self.progress, self.interrupt, &*self.neighbours);
+        let request = Request { stage, run: &self.run, fresh, neighbours, progress, interrupt };
         let work = |dir: &std::path::Path| stage.compute(dir, &self.done, self.progress, self.interrupt);
         let (manifest, computed) = match self.cache.ensure(&request, work) {
             Ok(found) => found,
@@ -53,14 +105,18 @@ impl<'a> Lab<'a> {
                 return Err(error);
             }
         };
-        if let Some(renewed) = &mut self.renewed {
+        if let Some(mut renewed) = renewed() {
             renewed.insert(key.to_owned());
         }
+        let cost = &stage.description.cost;
+        let serial = self.scaling.map_or(0.0, |scaling| scaling.serial(cost.load.as_deref()));
         self.stages.push(StageUse {
             name: name.to_owned(),
             key: key.to_owned(),
             computed,
-            predicted: stage.description.cost.seconds,
+            predicted: Step { seconds: cost.seconds, serial, memory: 0 }.on(manifest.threads),
+            threads: manifest.threads,
+            beside: manifest.beside,
             from: (!computed).then_some(manifest.run),
             seconds: manifest.seconds,
             files: manifest.files.clone(),

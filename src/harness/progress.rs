@@ -5,16 +5,26 @@ use indicatif::MultiProgress;
 use indicatif::ProgressBar;
 use indicatif::ProgressStyle;
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
 /// The least time between two lines of one bar where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Where progress is shown.
-pub struct Progress(Show);
+/// Where progress is shown. Clones show at the same place.
+#[derive(Clone)]
+pub struct Progress {
+    show: Arc<Show>,
+    /// Counts that go on.
+    bars: Arc<AtomicUsize>,
+    /// Stands before the titles of counts.
+    of: String,
+}
 
 enum Show {
     Quiet,
@@ -28,40 +38,80 @@ impl Progress {
         if quiet {
             Self::quiet()
         } else if std::io::stderr().is_terminal() {
-            Self(Show::Bars(MultiProgress::new()))
+            Self::new(Show::Bars(MultiProgress::new()))
         } else {
             Self::lines(|line| eprintln!("{line}"))
         }
     }
 
     pub fn quiet() -> Self {
-        Self(Show::Quiet)
+        Self::new(Show::Quiet)
     }
 
     /// Plain lines to `sink`.
     pub fn lines(sink: impl Fn(&str) + Send + Sync + 'static) -> Self {
-        Self(Show::Lines(Box::new(sink)))
+        Self::new(Show::Lines(Box::new(sink)))
+    }
+
+    fn new(show: Show) -> Self {
+        Self { show: Arc::new(show), bars: Arc::default(), of: String::new() }
+    }
+
+    /// For one of several jobs side by side: its counts have its name.
+    #[must_use]
+    pub fn of(&self, job: &str) -> Self {
+        Self { of: format!("{job}: "), ..self.clone() }
     }
 
     /// Prints one line, above any bar.
     pub fn line(&self, line: &str) {
-        match &self.0 {
+        match &*self.show {
             Show::Quiet => {}
             Show::Lines(sink) => sink(line),
             Show::Bars(bars) => bars.suspend(|| eprintln!("{line}")),
         }
     }
 
+    /// A last line on a terminal, below all counts.
+    pub fn footer(&self) -> Footer {
+        Footer(match &*self.show {
+            Show::Bars(bars) => bars.add(
+                ProgressBar::new_spinner()
+                    .with_style(ProgressStyle::with_template("{msg}").expect("the template is well formed")),
+            ),
+            _ => ProgressBar::hidden(),
+        })
+    }
+
     /// Starts counting to `total` in `unit`s (plural, such as "steps").
     pub fn bar(&self, title: &str, total: u64, unit: &str) -> Bar<'_> {
-        let bar = match &self.0 {
-            Show::Bars(bars) => bars.add(ProgressBar::new(total)),
+        let bar = match &*self.show {
+            Show::Bars(bars) => bars.insert(0, ProgressBar::new(total)),
             _ => ProgressBar::hidden(),
         };
         bar.set_length(total);
-        bar.set_prefix(title.to_owned());
+        let title = format!("{}{title}", self.of);
+        bar.set_prefix(title.clone());
         bar.set_style(style(unit));
-        Bar { progress: self, bar, title: title.to_owned(), unit: unit.to_owned(), printed: Mutex::new(Instant::now()) }
+        self.bars.fetch_add(1, Ordering::Relaxed);
+        Bar { progress: self, bar, title, unit: unit.to_owned(), printed: Mutex::new(Instant::now()) }
+    }
+}
+
+/// A line that stays the last; it disappears when dropped.
+pub struct Footer(ProgressBar);
+
+impl Footer {
+    /// Shows this from now on.
+    pub fn show(&self, line: String) {
+        self.0.set_message(line);
+        self.0.tick();
+    }
+}
+
+impl Drop for Footer {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 
@@ -78,9 +128,10 @@ impl Bar<'_> {
     /// `n` more are done.
     pub fn advance(&self, n: u64) {
         self.bar.inc(n);
-        if let Show::Lines(sink) = &self.progress.0 {
+        if let Show::Lines(sink) = &*self.progress.show {
             let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
-            if printed.elapsed() >= LINE_EVERY {
+            // However many there are, a line comes every ten seconds.
+            if printed.elapsed() >= LINE_EVERY * self.progress.bars.load(Ordering::Relaxed) as u32 {
                 *printed = Instant::now();
                 sink(&self.text());
             }
@@ -111,6 +162,7 @@ impl Bar<'_> {
 impl Drop for Bar<'_> {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+        self.progress.bars.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

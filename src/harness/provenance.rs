@@ -164,7 +164,30 @@ pub struct Host {
 
 /// The most memory that this process has held, in bytes; none where the system does not tell.
 pub fn peak_memory() -> Option<u64> {
-    let kib: u64 = field("/proc/self/status", "VmHWM").split(' ').next()?.parse().ok()?;
+    bytes("/proc/self/status", "VmHWM")
+}
+
+/// The memory that this process holds, in bytes; none where the system does not tell.
+pub fn held_memory() -> Option<u64> {
+    bytes("/proc/self/status", "VmRSS")
+}
+
+/// The memory that this process may take more than it holds, in bytes: what the machine has left, and what limits on the
+/// process (`ulimit -v`) and on its control group leave. None where the system does not tell.
+pub fn free_memory() -> Option<u64> {
+    let machine = bytes("/proc/meminfo", "MemAvailable")?;
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let space =
+        limits.lines().find_map(|line| line.strip_prefix("Max address space")?.split_whitespace().next()?.parse().ok());
+    let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let group = group.into_iter().find_map(|path| line(path).parse().ok());
+    let left = |limit: Option<u64>, taken: &str| Some(limit?.saturating_sub(bytes("/proc/self/status", taken)?));
+    [left(space, "VmSize"), left(group, "VmRSS")].into_iter().flatten().chain([machine]).min()
+}
+
+/// A line such as `VmRSS: 12 kB`.
+fn bytes(path: &str, name: &str) -> Option<u64> {
+    let kib: u64 = field(path, name).split(' ').next()?.parse().ok()?;
     Some(kib << 10)
 }
 

@@ -86,6 +86,12 @@ pub struct StageUse {
     /// Predicted seconds, before earlier runs correct them; 0 where there was no prediction.
     #[serde(default, rename = "reckoned")]
     pub predicted: f64,
+    /// The threads that it was computed on; 0 in records from before runs went side by side, when it was all of them.
+    #[serde(default)]
+    pub threads: usize,
+    /// The most runs of the same command that were computed beside it.
+    #[serde(default)]
+    pub beside: usize,
     #[serde(default)]
     pub files: Vec<FileHash>,
 }

@@ -1,47 +1,51 @@
-//! Runs the cells that have no completed record yet, one after another (each uses all cores), and records each. Several
-//! processes may do so on one ledger: a cell that another one runs, or whose stage it computes, is left for later.
+//! Runs the cells that have no completed record yet and records each, side by side where the machine has the threads: a
+//! `schedule` says which is next and on how many. Several processes may do so on one ledger: a cell that another one runs,
+//! or whose stage it computes, is left for later.
+
+mod cell;
 
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::harness::cache::Cache;
-use crate::harness::clock::Stopwatch;
-use crate::harness::config::Origin;
 use crate::harness::config::Resolved;
 use crate::harness::estimate::Estimate;
+use crate::harness::estimate::Missing;
 use crate::harness::experiment::Cell;
 use crate::harness::experiment::Experiment;
 use crate::harness::experiment::Table;
 use crate::harness::interrupt::Interrupt;
-use crate::harness::lab::Lab;
+use crate::harness::lab::Neighbours;
 use crate::harness::ledger::Claim;
 use crate::harness::ledger::Ledger;
-use crate::harness::ledger::Running;
 use crate::harness::ledger::Watch;
-use crate::harness::outcome::Curve;
-use crate::harness::outcome::Outcome;
 use crate::harness::progress::Progress;
 use crate::harness::progress::duration;
 use crate::harness::provenance;
-use crate::harness::provenance::Build;
 use crate::harness::provenance::Compute;
-use crate::harness::provenance::Git;
 use crate::harness::provenance::Host;
 use crate::harness::record::Record;
-use crate::harness::record::SCHEMA;
-use crate::harness::record::Setting;
-use crate::harness::record::Status;
-use crate::harness::redact;
-use chrono::SecondsFormat;
-use chrono::Utc;
+use crate::harness::scaling::Scaling;
+use crate::harness::schedule::Machine;
+use crate::harness::schedule::Schedule;
+use crate::harness::schedule::Start;
+use crate::harness::stage::Stage;
+use cell::End;
+use cell::Job;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::collections::HashSet;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::Sender;
+use std::sync::mpsc::channel;
+use std::thread::Builder;
+use std::thread::Scope;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -53,8 +57,21 @@ pub struct Options {
     /// Start only what will be done within so many seconds by the estimate, one seed of everything before the second of
     /// anything.
     pub budget: Option<f64>,
+    /// How many cells run side by side at most; as many as the machine has threads where it is not said.
+    pub jobs: Option<usize>,
     /// A folder of the repository whose commit is recorded.
     pub repo: PathBuf,
+}
+
+/// Where cells run, and what they see of the command.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    pub compute: &'a Compute,
+    pub ledger: &'a Ledger,
+    pub cache: &'a Cache,
+    pub scaling: &'a Scaling,
+    pub progress: &'a Progress,
+    pub interrupt: &'a Interrupt,
 }
 
 /// A table and the runs behind its cells.
@@ -106,161 +123,371 @@ pub fn plan<'a, S>(experiments: &[&'a dyn Experiment<S>], settings: &S) -> Resul
 /// Runs what is missing of `plans` and returns the run behind every cell that has one: all, unless there is a budget, or
 /// some diverge.
 ///
-/// A failure or an interruption is recorded, then returned; what was computed before is kept. A cell that diverges is
-/// recorded; only those that need the same stage are left out.
-#[expect(clippy::too_many_arguments, reason = "each is one thing from outside, handed in once by the command line")]
+/// A failure or an interruption is recorded, then returned, once what runs beside it has come to a safe point; what was
+/// computed before is kept. A cell that diverges is recorded; only those that need the same stage are left out.
 pub fn run<S>(
     plans: Vec<Plan<'_, S>>,
     resolved: &Resolved<S>,
     profile: &str,
-    compute: &Compute,
-    ledger: &Ledger,
-    cache: &Cache,
+    site: Surroundings<'_>,
     options: &Options,
-    progress: &Progress,
-    interrupt: &Interrupt,
     args: &[String],
 ) -> Result<Ran> {
-    ledger.bury_killed()?;
-    let (records, _) = ledger.records().context("reading the ledger")?;
-    let mut watch = ledger.watch(&records);
+    site.ledger.bury_killed()?;
+    let (records, _) = site.ledger.records().context("reading the ledger")?;
+    let mut watch = site.ledger.watch(&records);
     if options.force {
         watch.forget();
     }
-    let template = template(resolved, profile, compute, options, args);
-    let mut estimate = Estimate::new(&records, profile, &template.host.cpu, cache, compute).again(options.force);
-    let mut places: Vec<Place> = Vec::new();
-    for (table, plan) in plans.iter().enumerate() {
-        for (cell, of) in plan.cells.iter().enumerate() {
-            let key = of.key(plan.experiment.id());
-            let seconds = if watch.completed(&key).is_some() { 0.0 } else { estimate.count(of) };
-            places.push(Place { table, cell, key, seconds });
-        }
+    let template = cell::template(resolved, profile, site.compute, &options.repo, args);
+    let machine = machine(&template.host, options.jobs);
+    let places: Vec<Place> =
+        plans.iter().flat_map(|plan| plan.cells.iter().map(move |cell| Place::new(plan, cell))).collect();
+    let open: Vec<&Cell> =
+        places.iter().filter(|place| watch.completed(&place.key).is_none()).map(|place| place.cell).collect();
+    if machine.jobs() > 1 && open.len() > 1 {
+        site.scaling.look_at(&open, site.cache, machine.threads, site.progress)?;
     }
-    if options.budget.is_some() {
-        places.sort_by_key(|place| plans[place.table].cells[place.cell].seed);
+    let estimate = Estimate::new(&records, profile, &template.host, site.compute, site.scaling);
+    let mut missing = estimate.missing(places.iter().map(|place| place.cell), site.cache, options.force);
+    for (index, (task, place)) in missing.work.tasks.iter_mut().zip(&places).enumerate() {
+        task.turn = match options.budget {
+            Some(_) => place.cell.seed,
+            // One at a time, in the order of the tables.
+            None if machine.jobs() == 1 => index as u64,
+            None => 0,
+        };
     }
+    let renewed = Mutex::default();
     let mut bench = Bench {
+        runs: vec![None; places.len()],
+        schedule: missing.schedule(machine),
+        places,
+        missing,
+        machine,
         template,
         watch,
-        estimate,
         budget: options.budget,
         start: Instant::now(),
-        renewed: options.force.then(HashSet::new),
-        total: places.len(),
-        left: places.iter().map(|place| place.seconds).sum(),
+        held: provenance::held_memory().unwrap_or(0),
+        renewed: options.force.then_some(&renewed),
+        stop: site.interrupt.part(),
+        running: BTreeMap::new(),
+        busy: HashSet::new(),
         took: (0.0, 0.0),
-        started: 0,
+        over: 0,
         reused: 0,
+        skipped: 0,
+        left_out: 0,
         diverged: Vec::new(),
         spoiled: HashSet::new(),
-        ledger,
-        cache,
-        progress,
-        interrupt,
+        site,
     };
-    bench.say_what_lies_ahead();
-    let runs = bench.all(&plans, places)?;
-    let tables = plans.into_iter().zip(runs);
-    let tables = tables.map(|(plan, ids)| TableRun { table: plan.table, runs: ids.into_iter().flatten().collect() });
-    Ok(Ran { tables: tables.collect(), diverged: bench.what_diverged() })
+    bench.all()?;
+    let mut runs = std::mem::take(&mut bench.runs).into_iter();
+    let diverged = bench.what_diverged();
+    let of_plan = |plan: Plan<'_, S>| {
+        let runs = runs.by_ref().take(plan.cells.len()).flatten().collect();
+        TableRun { table: plan.table, runs }
+    };
+    Ok(Ran { tables: plans.into_iter().map(of_plan).collect(), diverged })
 }
 
-/// A cell's place in the plans, its key, and the seconds that it is reckoned to take once those before it are done.
-struct Place {
-    table: usize,
-    cell: usize,
+/// What cells may use. More threads than there are cores help nobody who shares them.
+fn machine(host: &Host, jobs: Option<usize>) -> Machine {
+    let cores = if host.cores == 0 { host.threads } else { host.cores };
+    let threads = if jobs == Some(1) { host.threads } else { host.threads.min(cores) };
+    Machine { threads, memory: provenance::free_memory().unwrap_or(u64::MAX), jobs }
+}
+
+/// A cell among all of the command.
+struct Place<'a> {
+    /// The table's id, for a reader.
+    experiment: &'static str,
+    title: &'static str,
+    table: &'a Table,
+    cell: &'a Cell,
     key: String,
-    seconds: f64,
-}
-
-/// What came of a cell.
-enum Attempt {
-    /// This run has its result.
-    Done(String),
-    /// Another process is at it, or at a stage that it needs.
-    Busy,
-    /// It would not be done within the budget.
-    Skipped,
-    /// It diverged.
-    Diverged,
-    /// It needs a stage that diverged.
-    Spoiled,
 }
 
 /// How long to wait for another process before asking again.
 const WAIT: Duration = Duration::from_millis(200);
 
+/// What a job tells the command.
+enum News {
+    /// This stage is there.
+    Stage(String),
+    /// The cell of this index ended so.
+    End(usize, End),
+}
+
+/// Why the command ends before all is done.
+enum Trouble {
+    Error(Error),
+    Panic(Box<dyn Any + Send>),
+}
+
+/// A cell that runs.
+struct Runs {
+    threads: usize,
+    /// By the prediction.
+    seconds: f64,
+    start: Instant,
+    neighbours: Arc<Neighbours>,
+}
+
 /// What all cells of one command share.
 struct Bench<'a> {
+    places: Vec<Place<'a>>,
+    missing: Missing,
+    schedule: Schedule,
+    machine: Machine,
     /// A record with everything that does not depend on the cell.
     template: Record,
     watch: Watch<'a>,
-    estimate: Estimate<'a>,
     budget: Option<f64>,
     start: Instant,
-    renewed: Option<HashSet<String>>,
-    total: usize,
-    /// Seconds that the cells not done yet are reckoned to take.
-    left: f64,
-    /// Seconds that the cells run here took, and what they were reckoned to take.
+    /// Bytes that the process held then.
+    held: u64,
+    /// With `force`: the stages that were computed again.
+    renewed: Option<&'a Mutex<HashSet<String>>>,
+    /// Asks the jobs to end.
+    stop: Interrupt,
+    /// The run of each cell.
+    runs: Vec<Option<String>>,
+    running: BTreeMap<usize, Runs>,
+    /// Cells that another process is at.
+    busy: HashSet<usize>,
+    /// Seconds that the cells run here took, and what they were predicted to take.
     took: (f64, f64),
-    started: usize,
+    over: usize,
     reused: usize,
+    skipped: usize,
+    left_out: usize,
     diverged: Vec<Error>,
     /// Keys of the stages that diverged.
     spoiled: HashSet<String>,
-    ledger: &'a Ledger,
-    cache: &'a Cache,
-    progress: &'a Progress,
-    interrupt: &'a Interrupt,
+    site: Surroundings<'a>,
 }
 
-impl Bench<'_> {
-    fn say_what_lies_ahead(&self) {
-        if self.left > 0.0 {
-            let within =
-                self.budget.map_or_else(String::new, |budget| format!(", of which {} may be used", duration(budget)));
-            self.progress.line(&format!("about {} to go{within}", duration(self.left)));
+impl<'a> Bench<'a> {
+    /// Runs every cell, or finds its run.
+    fn all(&mut self) -> Result<()> {
+        self.find_earlier_runs();
+        self.say_what_lies_ahead();
+        let footer = self.site.progress.footer();
+        let trouble = std::thread::scope(|scope| {
+            let (tell, news) = channel();
+            let mut trouble = None;
+            loop {
+                if trouble.is_none() {
+                    trouble = self.begin_what_can(scope, &tell).err().map(Trouble::Error);
+                }
+                if trouble.is_some() {
+                    self.stop.request(); // those that run
+                }
+                footer.show(self.summary());
+                if self.running.is_empty() {
+                    if trouble.is_some() || self.schedule.is_over() {
+                        return trouble;
+                    }
+                    std::thread::sleep(WAIT);
+                    self.busy.clear();
+                } else if let Some(more) = self.hear(&news) {
+                    trouble.get_or_insert(more);
+                }
+            }
+        });
+        match trouble {
+            Some(Trouble::Panic(panic)) => resume_unwind(panic),
+            Some(Trouble::Error(error)) => return Err(error),
+            None => self.say_what_was_left(),
+        }
+        Ok(())
+    }
+
+    fn find_earlier_runs(&mut self) {
+        for task in 0..self.places.len() {
+            if let Some(id) = self.watch.completed(&self.places[task].key).map(str::to_owned) {
+                self.find(task, id);
+            }
         }
     }
 
-    /// The run of each cell of each plan. Cells that another process is at are asked for again, until there are none.
-    fn all<S>(&mut self, plans: &[Plan<'_, S>], mut places: Vec<Place>) -> Result<Vec<Vec<Option<String>>>> {
-        let mut ids: Vec<Vec<Option<String>>> = plans.iter().map(|plan| vec![None; plan.cells.len()]).collect();
-        let (mut skipped, mut spoiled) = (0, 0);
-        loop {
-            let mut busy = Vec::new();
-            for place in places {
-                match self.attempt(&plans[place.table], &place)? {
-                    Attempt::Done(id) => ids[place.table][place.cell] = Some(id),
-                    Attempt::Busy => busy.push(place),
-                    Attempt::Skipped => skipped += 1,
-                    Attempt::Spoiled => spoiled += 1,
-                    Attempt::Diverged => {}
+    /// A cell has this run, which was not begun here.
+    fn find(&mut self, task: usize, id: String) {
+        self.reused += 1;
+        self.runs[task] = Some(id);
+        self.end(task);
+    }
+
+    /// A cell is over, or will not run.
+    fn end(&mut self, task: usize) {
+        self.over += 1;
+        self.schedule.end(task);
+    }
+
+    fn say_what_lies_ahead(&self) {
+        let left = self.left();
+        if left > 0.0 {
+            let within =
+                self.budget.map_or_else(String::new, |budget| format!(", of which {} may be used", duration(budget)));
+            let Machine { threads, jobs, .. } = self.machine;
+            let side_by_side = match (self.machine.jobs(), jobs) {
+                (1, _) => String::new(),
+                (most, Some(asked)) if asked > most => {
+                    format!(", up to {most} cells side by side ({asked} were asked for; there are {threads} threads)")
                 }
+                (most, _) => format!(", up to {most} cells side by side"),
+            };
+            self.site.progress.line(&format!("about {} to go{within}{side_by_side}", duration(left)));
+        }
+    }
+
+    fn say_what_was_left(&self) {
+        let say = |count: usize, what: &str| {
+            if count > 0 {
+                self.site.progress.line(&format!("{count} of {} cells {what}", self.places.len()));
             }
-            if busy.is_empty() {
-                break;
+        };
+        say(self.reused, "were in the ledger");
+        say(self.skipped, "did not fit into the budget");
+        say(self.left_out, "need what came to nothing");
+    }
+
+    /// Begins the cells for which there are threads and memory now.
+    fn begin_what_can<'scope>(&mut self, scope: &'scope Scope<'scope, 'a>, tell: &Sender<News>) -> Result<()> {
+        while let Some(start) = self.next() {
+            self.site.interrupt.check()?;
+            self.attempt(start, scope, tell)?;
+        }
+        Ok(())
+    }
+
+    fn next(&self) -> Option<Start> {
+        let grown = provenance::held_memory().unwrap_or(0).saturating_sub(self.held);
+        self.schedule.next(grown, |task| !self.busy.contains(&task))
+    }
+
+    /// Begins a cell, unless there is a reason not to.
+    fn attempt<'scope>(&mut self, start: Start, scope: &'scope Scope<'scope, 'a>, tell: &Sender<News>) -> Result<()> {
+        let task = start.task;
+        let cell = self.places[task].cell;
+        if cell.stages().any(|stage| self.spoiled.contains(stage.key())) {
+            self.left_out += 1;
+            self.end(task);
+            return Ok(());
+        }
+        let seconds = self.schedule.seconds(start);
+        if self.unspent().is_some_and(|left| left <= 0.0 || self.slowness() * seconds > left) {
+            self.skipped += 1;
+            self.end(task);
+            return Ok(());
+        }
+        let is_busy = |stage: &Arc<Stage>| {
+            self.schedule.waits(self.missing.steps[stage.key()]) && self.site.cache.is_busy(stage.name(), stage.key())
+        };
+        if cell.stages().any(is_busy) {
+            self.busy.insert(task);
+            return Ok(());
+        }
+        let record = self.places[task].record(&self.template);
+        match self.watch.claim(&record)? {
+            Claim::Busy => drop(self.busy.insert(task)),
+            Claim::Done(id) => self.find(task, id),
+            Claim::Mine(running) => {
+                let neighbours = Arc::<Neighbours>::default();
+                let progress = if self.machine.jobs() > 1 {
+                    self.site.progress.of(&self.places[task].name())
+                } else {
+                    self.site.progress.clone()
+                };
+                let job = Job {
+                    cell,
+                    record,
+                    running,
+                    threads: start.threads,
+                    neighbours: neighbours.clone(),
+                    renewed: self.renewed,
+                    site: self.site,
+                    progress,
+                    interrupt: self.stop.clone(),
+                };
+                let tell = tell.clone();
+                let run = move || {
+                    // Nobody listens any more only where the command is about to end.
+                    let end = job.run(|key| drop(tell.send(News::Stage(key.to_owned()))));
+                    drop(tell.send(News::End(task, end)));
+                };
+                Builder::new().name("cell".into()).spawn_scoped(scope, run).context("cannot start a thread")?;
+                self.schedule.start(start);
+                self.running.insert(task, Runs { start: Instant::now(), threads: start.threads, seconds, neighbours });
+                self.tell_neighbours();
             }
-            self.interrupt.check()?;
-            std::thread::sleep(WAIT);
-            places = busy;
         }
-        if self.reused > 0 {
-            self.progress.line(&format!("{} of {} cells were in the ledger", self.reused, self.total));
+        Ok(())
+    }
+
+    fn tell_neighbours(&self) {
+        let others = self.running.len().saturating_sub(1);
+        self.running.values().for_each(|runs| runs.neighbours.set(others));
+    }
+
+    /// Waits for the next that a job tells, but not long where another process may be done with a cell.
+    fn hear(&mut self, news: &Receiver<News>) -> Option<Trouble> {
+        match news.recv_timeout(if self.busy.is_empty() { Duration::MAX } else { WAIT }) {
+            Ok(News::Stage(key)) => self.schedule.end_step(self.missing.steps[&key]),
+            Ok(News::End(task, end)) => return self.hear_end(task, end),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => self.busy.clear(),
         }
-        if skipped > 0 {
-            self.progress.line(&format!("{skipped} of {} cells did not fit into the budget", self.total));
+        None
+    }
+
+    fn hear_end(&mut self, task: usize, end: End) -> Option<Trouble> {
+        let predicted = self.running.remove(&task).map_or(0.0, |runs| runs.seconds);
+        self.tell_neighbours();
+        self.end(task);
+        match end {
+            End::Completed(record) => {
+                self.took = (self.took.0 + record.seconds, self.took.1 + predicted);
+                self.say_what_came_out(task, &record);
+                self.runs[task] = Some(record.id);
+            }
+            End::Failed(error, stage) if error.kind() == Kind::Diverged => {
+                self.site.progress.line(&format!("[{}/{}] {}", self.over, self.places.len(), error.what()));
+                self.spoiled.extend(stage);
+                self.diverged.push(error);
+            }
+            End::Failed(error, _) => return Some(Trouble::Error(error)),
+            End::Panicked(panic) => return Some(Trouble::Panic(panic)),
         }
-        if spoiled > 0 {
-            self.progress.line(&format!("{spoiled} of {} cells need what came to nothing", self.total));
-        }
-        Ok(ids)
+        None
+    }
+
+    /// How far all is, in one line.
+    fn summary(&self) -> String {
+        let (over, all, running) = (self.over, self.places.len(), self.running.len());
+        format!("{over} of {all} cells are done, {running} run; about {} to go", duration(self.left()))
+    }
+
+    fn say_what_came_out(&self, task: usize, record: &Record) {
+        let left = self.left();
+        let left = self.unspent().map_or(left, |unspent| unspent.min(left));
+        let to_go = if left > 1.0 { format!("; about {} to go", duration(left)) } else { String::new() };
+        let place = &self.places[task];
+        self.site.progress.line(&format!(
+            "[{}/{}] {} {}: {} ({}{to_go})",
+            self.over,
+            self.places.len(),
+            place.experiment,
+            place.name(),
+            headline(place.table, &place.cell.column, &record.metrics),
+            duration(record.seconds),
+        ));
     }
 
     /// One error for all runs that diverged.
-    fn what_diverged(&mut self) -> Option<Error> {
+    fn what_diverged(mut self) -> Option<Error> {
         let more = self.diverged.len().checked_sub(1)?;
         let first = self.diverged.swap_remove(0);
         Some(if more == 0 { first } else { first.context(format!("{} runs came to nothing; the first", more + 1)) })
@@ -271,204 +498,38 @@ impl Bench<'_> {
         self.budget.map(|budget| budget - self.start.elapsed().as_secs_f64())
     }
 
-    /// What cells took here over what they were reckoned to take, once that is more than a few seconds.
+    /// What cells took here over what they were predicted to take, once that is more than a few seconds.
     fn slowness(&self) -> f64 {
-        let (took, reckoned) = self.took;
-        if reckoned > 5.0 { took / reckoned } else { 1.0 }
+        let (took, predicted) = self.took;
+        if predicted > 5.0 { took / predicted } else { 1.0 }
     }
 
-    /// Runs the cell, or finds its result.
-    fn attempt<S>(&mut self, plan: &Plan<'_, S>, place: &Place) -> Result<Attempt> {
-        let cell = &plan.cells[place.cell];
-        if let Some(id) = self.watch.completed(&place.key) {
-            (self.reused, self.started) = (self.reused + 1, self.started + 1);
-            return Ok(Attempt::Done(id.to_owned()));
-        }
-        self.interrupt.check()?;
-        if cell.stages().any(|stage| self.spoiled.contains(stage.key())) {
-            (self.started, self.left) = (self.started + 1, self.left - place.seconds);
-            return Ok(Attempt::Spoiled);
-        }
-        if self.unspent().is_some_and(|left| left <= 0.0 || self.slowness() * self.estimate.seconds(cell) > left) {
-            return Ok(Attempt::Skipped);
-        }
-        if cell.stages().any(|stage| self.cache.is_busy(stage.name(), stage.key())) {
-            return Ok(Attempt::Busy);
-        }
-        let record = self.fresh(plan.experiment, cell, place.key.clone());
-        let running = match self.watch.claim(&record)? {
-            Claim::Mine(running) => running,
-            Claim::Busy => return Ok(Attempt::Busy),
-            Claim::Done(id) => {
-                (self.reused, self.started) = (self.reused + 1, self.started + 1);
-                self.left -= place.seconds;
-                return Ok(Attempt::Done(id));
-            }
-        };
-        self.started += 1;
-        let record = match self.run(cell, record, running) {
-            Ok(record) => record,
-            Err(error) if error.kind() == Kind::Diverged => {
-                self.progress.line(&format!("[{}/{}] {}", self.started, self.total, error.what()));
-                self.left -= place.seconds;
-                self.diverged.push(error);
-                return Ok(Attempt::Diverged);
-            }
-            Err(error) => return Err(error),
-        };
-        self.left -= place.seconds;
-        self.took = (self.took.0 + record.seconds, self.took.1 + place.seconds);
-        let labels: Vec<&str> = cell.row.iter().map(|(_, label)| label.as_str()).collect();
-        let left = self.slowness() * self.left;
-        let left = self.unspent().map_or(left, |unspent| unspent.min(left));
-        let to_go = if left > 1.0 { format!("; about {} to go", duration(left)) } else { String::new() };
-        self.progress.line(&format!(
-            "[{}/{}] {} {} {} seed {}: {} ({}{to_go})",
-            self.started,
-            self.total,
-            plan.experiment.id(),
-            labels.join(" "),
-            cell.column,
-            cell.seed,
-            headline(&plan.table, &cell.column, &record.metrics),
-            duration(record.seconds),
-        ));
-        Ok(Attempt::Done(record.id))
-    }
-
-    /// The record of a run of the cell that starts now.
-    fn fresh<S>(&self, experiment: &dyn Experiment<S>, cell: &Cell, key: String) -> Record {
-        Record {
-            id: new_id(),
-            experiment: experiment.id().to_owned(),
-            title: Some(experiment.title().to_owned()),
-            key,
-            started: now(),
-            row: cell.row.clone(),
-            column: cell.column.clone(),
-            seed: cell.seed,
-            inputs: redact::value("inputs", &cell.inputs()).into(),
-            code: cell.code().into(),
-            ..self.template.clone()
-        }
-    }
-
-    /// Runs the cell and writes its record, whatever the end.
-    fn run(&mut self, cell: &Cell, mut record: Record, running: Running) -> Result<Record> {
-        let watch = Stopwatch::start();
-        let mut lab = Lab::new(self.cache, self.progress, self.interrupt, &record.id).renewing(self.renewed.as_mut());
-        let ended = catch_unwind(AssertUnwindSafe(|| {
-            cell.stages().try_for_each(|stage| lab.run(stage).map(|_| ()))?;
-            cell.read(lab.done())
-        }));
-        let failed_stage = lab.failed();
-        record.stages = lab.into_stages();
-        record.peak_memory = provenance::peak_memory();
-        record.seconds = (watch.seconds() * 1e3).round() / 1e3;
-        record.ended = Some(now());
-        let failed = match ended {
-            Ok(outcome) => outcome.and_then(finite).map(|outcome| complete(&mut record, outcome)).err(),
-            Err(panic) => {
-                fail(&mut record, Status::Failed, &format!("panic: {}", panic_text(&*panic)));
-                self.ledger.finish(running, &record)?;
-                resume_unwind(panic);
-            }
-        };
-        if let Some(error) = &failed {
-            let interrupted = error.kind() == Kind::Interrupted;
-            fail(&mut record, if interrupted { Status::Interrupted } else { Status::Failed }, error.what());
-        }
-        self.ledger.finish(running, &record)?;
-        match failed {
-            None => Ok(record),
-            Some(error) => {
-                let place =
-                    format!("{} {} seed {} (run {})", record.experiment, record.column, cell.seed, record.short());
-                let error = error.context(place);
-                Err(if error.kind() == Kind::Diverged {
-                    self.spoiled.extend(failed_stage);
-                    error.hint(format!("`sempair show {}` has its settings", record.short()))
-                } else {
-                    error.hint("run the same command to go on")
-                })
-            }
-        }
+    /// Seconds until all is done, by the prediction.
+    fn left(&self) -> f64 {
+        let slowness = self.slowness();
+        let waiting = slowness * self.schedule.bound();
+        let of_running = |runs: &Runs| (slowness * runs.seconds - runs.start.elapsed().as_secs_f64()).max(0.0);
+        let longest = self.running.values().map(of_running).fold(0.0, f64::max);
+        let shares = self.running.values().map(|runs| of_running(runs) * runs.threads as f64).sum::<f64>();
+        (waiting + shares / self.machine.threads as f64).max(longest)
     }
 }
 
-fn complete(record: &mut Record, outcome: Outcome) {
-    record.status = Status::Completed;
-    record.data = outcome.data;
-    record.metrics = outcome.metrics;
-    record.curves = outcome.curves.into_iter().map(Curve::thinned).collect();
-    record.checkpoint = outcome.checkpoint;
-    record.predictions = outcome.predictions;
-    record.hits = outcome.hits;
-    record.facts = outcome.facts;
-}
-
-fn fail(record: &mut Record, status: Status, why: &str) {
-    record.status = status;
-    record.error = Some(redact::text(why));
-}
-
-/// JSON has no infinities, and a figure that is not a number is a failed run, not a result.
-fn finite(outcome: Outcome) -> Result<Outcome> {
-    if let Some((name, value)) = outcome.metrics.iter().find(|(_, value)| !value.is_finite()) {
-        return Err(Error::diverged(format!("metric `{name}` came out as {value}")));
+impl<'a> Place<'a> {
+    fn new<S>(plan: &'a Plan<'_, S>, cell: &'a Cell) -> Self {
+        let (experiment, title) = (plan.experiment.id(), plan.experiment.title());
+        Self { experiment, title, table: &plan.table, cell, key: cell.key(experiment) }
     }
-    for curve in &outcome.curves {
-        if curve.x.len() != curve.y.len() {
-            return Err(Error::new(format!("curve `{}` has a point that is no pair", curve.name)));
-        }
-        if curve.x.iter().chain(&curve.y).any(|value| !value.is_finite()) {
-            return Err(Error::diverged(format!("curve `{}` has a point that is not finite", curve.name)));
-        }
-    }
-    Ok(outcome)
-}
 
-fn template<S>(resolved: &Resolved<S>, profile: &str, compute: &Compute, options: &Options, args: &[String]) -> Record {
-    let origin = |origin: &Origin| origin.place.clone().unwrap_or_else(|| origin.layer.clone());
-    let setting = |value: &crate::harness::config::Value| Setting {
-        key: value.key.clone(),
-        value: redact::value(&value.key, &value.value),
-        origin: origin(&value.origin),
-    };
-    Record {
-        schema: SCHEMA.to_owned(),
-        status: Status::Running,
-        profile: profile.to_owned(),
-        settings: resolved.values.iter().map(setting).collect(),
-        git: Git::read(&options.repo),
-        build: Build::current(),
-        host: Host::current(rayon::current_num_threads()),
-        compute: compute.clone(),
-        args: redact::arguments(args),
-        id: String::new(),
-        experiment: String::new(),
-        key: String::new(),
-        started: String::new(),
-        ended: None,
-        seconds: 0.0,
-        error: None,
-        title: None,
-        row: Vec::new(),
-        column: String::new(),
-        seed: 0,
-        inputs: serde_json::Value::Null.into(),
-        code: BTreeMap::new().into(),
-        peak_memory: None,
-        data: Vec::new(),
-        metrics: BTreeMap::new(),
-        curves: Vec::new(),
-        checkpoint: None,
-        predictions: None,
-        hits: BTreeMap::new(),
-        facts: BTreeMap::new(),
-        stages: Vec::new(),
-        superseded_by: None,
-        hash: String::new(),
+    /// The cell for a reader, such as `SimCLR SP synth-10 seed 0`.
+    fn name(&self) -> String {
+        let Cell { row, column, seed, .. } = self.cell;
+        let labels: Vec<&str> = row.iter().map(|(_, label)| label.as_str()).collect();
+        format!("{} {column} seed {seed}", labels.join(" "))
+    }
+
+    fn record(&self, template: &Record) -> Record {
+        cell::fresh(template, (self.experiment, self.title), self.cell, self.key.clone())
     }
 }
 
@@ -482,19 +543,4 @@ fn headline(table: &Table, column: &str, metrics: &BTreeMap<String, f64>) -> Str
     shown
         .or_else(any)
         .map_or_else(|| "done".to_owned(), |(title, decimals, value)| format!("{title} {value:.decimals$}"))
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of unknown cause")
-}
-
-#[expect(clippy::disallowed_methods, reason = "a record says when its run was")]
-fn now() -> String {
-    Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)
-}
-
-#[expect(clippy::disallowed_methods, reason = "a run's id is ordered by time and unique across machines")]
-fn new_id() -> String {
-    uuid::Uuid::now_v7().to_string()
 }

@@ -8,6 +8,7 @@ use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
 use crate::harness::provenance::Compute;
 use crate::harness::record::FileHash;
+use crate::harness::scaling::Load;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -38,12 +39,14 @@ pub struct Description {
 }
 
 /// What computing a stage is predicted to take. Schedules and estimates depend on it, results never.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Cost {
-    /// Seconds on this machine; the harness sets them right by what earlier runs took.
+    /// Seconds on one thread of this machine; the harness sets them right by what earlier runs took.
     pub seconds: f64,
     /// Bytes of memory at the peak, besides the program.
     pub memory: u64,
+    /// What shows how the work speeds up with threads.
+    pub load: Option<Arc<Load>>,
 }
 
 /// Writes a stage's files into the folder of its site.

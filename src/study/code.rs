@@ -12,6 +12,7 @@ pub const APART: Apart = Apart {
         "error",                 // what is refused, and in which words
         "harness::*",            // how stages are kept, shown, scheduled and recorded
         "tensor::profile",       // how long operations take
+        "threads",               // which threads work, and how many
         "data::catalog",         // finds a dataset by its name; `Set::made_by` is named
         "methods",               // finds a method by its name; `Name::module` is named
         "methods::check",        // which hyperparameters are refused

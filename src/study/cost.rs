@@ -1,9 +1,12 @@
-//! What stages are predicted to cost, from what `sempair bench step` measured on two cores of a Zen 4 processor in bf16, and
-//! how much slower other instruction sets are. Only schedules and estimates depend on it; the harness sets it right by what
+//! What stages are predicted to cost on one thread, from what `sempair bench step` measured on a Zen 4 processor in bf16, and
+//! how much slower other instruction sets are; and a piece of each training's work, which shows how it speeds up with threads. Only schedules and estimates depend on it; the harness sets it right by what
 //! earlier runs took.
+
+use std::sync::Arc;
 
 use crate::data::catalog::Extent;
 use crate::data::world::World;
+use crate::harness::scaling::Load;
 use crate::harness::stage::Cost;
 use crate::kernels::cpu::{Isa, isa};
 use crate::methods::Name;
@@ -11,6 +14,7 @@ use crate::models::{Encoder, ModelSpec, Stem};
 use crate::optim::Rule;
 use crate::tensor::{Cpu, Precision};
 use crate::train::MOMENTS;
+use crate::train::bench::{Stepper, Subject};
 
 use super::settings::Settings;
 
@@ -21,10 +25,15 @@ const FORWARD: f64 = 1.0 / 3.0;
 const STEP: f64 = 1e-3;
 
 /// A probe's fits, for each training image, feature and category.
-const PROBE: f64 = 6e-9;
+const PROBE: f64 = 1.2e-8;
 
 /// Rendering, for each pixel.
-const RENDERING: f64 = 1.5e-7;
+const RENDERING: f64 = 3e-7;
+
+/// A piece of a training's work, whose speed on several threads is measured, takes no longer than this on one by the
+/// prediction, in seconds, as long as it has [`FEWEST`] pairs.
+const PIECE: f64 = 0.25;
+const FEWEST: usize = 8;
 
 /// Images of one forward pass of an evaluation.
 const BATCH: usize = 128;
@@ -32,7 +41,7 @@ const BATCH: usize = 128;
 impl Cost {
     /// This and then the other.
     pub(super) fn then(self, other: Self) -> Self {
-        Self { seconds: self.seconds + other.seconds, memory: self.memory.max(other.memory) }
+        Self { seconds: self.seconds + other.seconds, memory: self.memory.max(other.memory), load: self.load }
     }
 }
 
@@ -55,7 +64,23 @@ pub(super) fn pretraining(device: Cpu, settings: &Settings, pairs: usize) -> Cos
     let views = (2.0 + small) * batch as f64;
     let images = 2 * pairs * 3 * settings.world.size * settings.world.size;
     let memory = arenas * 4 * parameters(model.encoder) + (views * activations(device, model)) as u64 + images as u64;
-    Cost { seconds, memory }
+    Cost { seconds, memory, load: Some(Arc::new(load(device, settings))) }
+}
+
+/// A step of SimCLR by the settings' network, on as many pairs as suit a short look.
+fn load(device: Cpu, settings: &Settings) -> Load {
+    let (model, precision) = (settings.model, device.precision);
+    let most = (PIECE / (2.0 * image(device, &model))) as usize;
+    let pairs = settings.pretrain.batch.min(most.max(FEWEST));
+    let subject = Subject::new(settings.methods.get(Name::Simclr), settings.optimizer.clone());
+    Load {
+        name: format!("{:?}, {:?}, {side}x{side}, {pairs} pairs", model.encoder, model.stem, side = model.image),
+        memory: 16 * parameters(model.encoder) + (2.0 * pairs as f64 * activations(device, &model)) as u64,
+        prepare: Box::new(move || {
+            let mut stepper = Stepper::new(&model, &subject, precision, pairs, usize::MAX)?;
+            Ok(Box::new(move || stepper.step()))
+        }),
+    }
 }
 
 /// Features of so many images; without a model those are their pixels.
@@ -65,14 +90,14 @@ pub(super) fn features(device: Cpu, model: Option<&ModelSpec>, images: usize) ->
         let pass = FORWARD * BATCH as f64 * activations(device, model);
         4 * parameters(model.encoder) + pass as u64
     });
-    Cost { seconds: images as f64 * of_image, memory: network + (8 * images * width(model)) as u64 }
+    Cost { seconds: images as f64 * of_image, memory: network + (8 * images * width(model)) as u64, load: None }
 }
 
 /// A probe of features on a set.
 pub(super) fn probe(model: Option<&ModelSpec>, set: &Extent) -> Cost {
     let seconds = PROBE * (set.train * width(model) * set.classes) as f64;
     // The features, and a copy that is standardised.
-    Cost { seconds, memory: (8 * (set.train + set.test) * width(model)) as u64 }
+    Cost { seconds, memory: (8 * (set.train + set.test) * width(model)) as u64, load: None }
 }
 
 /// A probe on a set at each moment of a training.
@@ -85,7 +110,7 @@ pub(super) fn course(device: Cpu, settings: &Settings, set: &Extent) -> Cost {
 /// So many images of the embedded world.
 pub(super) fn rendering(world: &World, images: usize) -> Cost {
     let pixels = images * world.size * world.size;
-    Cost { seconds: RENDERING * pixels as f64 * 2.0 / rayon::current_num_threads() as f64, memory: 3 * pixels as u64 }
+    Cost { seconds: RENDERING * pixels as f64, memory: 3 * pixels as u64, load: None }
 }
 
 /// Width of the features; of pixels at 32x32 without a model.
@@ -116,7 +141,7 @@ fn image(device: Cpu, model: &ModelSpec) -> f64 {
     of_zen4(model) * slowness(device.precision)
 }
 
-/// How many times longer this process takes for an encoder's passes than two threads with products of bf16.
+/// How many times longer one thread takes for an encoder's passes than two with products of bf16.
 fn slowness(precision: Precision) -> f64 {
     let of_set = match (isa(), precision) {
         (Isa::Avx512Bf16, Precision::Bf16) => 1.0,
@@ -124,7 +149,7 @@ fn slowness(precision: Precision) -> f64 {
         (Isa::Avx2, _) => 3.0,
         (Isa::Portable, _) => 12.0,
     };
-    of_set * 2.0 / rayon::current_num_threads() as f64
+    2.0 * of_set
 }
 
 /// The same on two cores of a Zen 4 processor in bf16.

@@ -138,7 +138,7 @@ impl Experiment<Settings> for ProbeOne {
             Ok(outcome)
         };
         let code = code(&["study::readings::probe"]);
-        let measurement = Measurement { stages, beside, code, read: Arc::new(read) };
+        let measurement = Measurement { stages, beside, timed: false, code, read: Arc::new(read) };
         Ok(vec![Cell::new(row.clone(), &self.set, trained.run.seed, measurement)])
     }
 }
@@ -161,8 +161,13 @@ impl Experiment<Settings> for ImportOne {
         let of = stage.clone();
         let checkpoint = move |done: &Done| done.of(&of).hash_of(ENCODER);
         let read = move |done: &_| Ok(Outcome { checkpoint: checkpoint(done), ..Outcome::default() });
-        let measurement =
-            Measurement { stages: vec![stage], beside: Vec::new(), code: Code::default(), read: Arc::new(read) };
+        let measurement = Measurement {
+            stages: vec![stage],
+            beside: Vec::new(),
+            timed: false,
+            code: Code::default(),
+            read: Arc::new(read),
+        };
         Ok(vec![Cell::new(self.row(), "weights", 0, measurement)])
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::error::Result;
-use crate::methods::{Batch, Method, Moment, Size, Start, simclr};
+use crate::methods::{Batch, Learner, Method, Moment, Size, Start, simclr};
 use crate::models::ModelSpec;
 use crate::optim::{Apart, Optimizer, OptimizerSettings, Pace, Recipe, Rule};
 use crate::rng::Key;
@@ -60,54 +60,100 @@ impl Subject {
     }
 }
 
-/// Times `steps` steps of a method on `pairs` pairs of random images: networks, heads, loss, backward, optimiser, and what
-/// the method does with its target or memory, which holds the pairs of four steps. What is done once in an epoch is done
-/// before the first step that counts.
+/// Times `steps` steps of a method on `pairs` pairs of random images. What is done once in an epoch is done before the first
+/// step that counts.
 ///
 /// # Errors
-/// When no network was built for the image size, or the pairs do not suit the method.
+/// As [`Stepper::new`].
 pub fn time_steps(
     model: &ModelSpec,
-    Subject { method, optimizer }: &Subject,
+    subject: &Subject,
     precision: Precision,
     pairs: usize,
     steps: usize,
 ) -> Result<Steps> {
-    let &Recipe { rule, learning_rate: rate, weight_decay: [weight_decay, _], clip: bound, .. } = method.recipe();
-    let pace = Pace { rate, peak_rate: rate, weight_decay };
-    let (initialisation, draws) = (Key::root(0), Key::root(0));
-    let (device, slots) = (Cpu { precision }, WARM_UP * pairs);
-    let start = Start { spec: *model, device, initialisation, draws, pairs: slots, categories: slots, batch: pairs };
-    let mut learner = method.start(&start)?;
-    let apart = Apart { steady: learner.steady(), frozen: None };
-    let mut optimizer = Optimizer::new(rule, optimizer, apart, &learner.network().backbone().parameters());
-    let mut stream = Key::root(0).split("images").stream();
-    let mut pixels = |images: usize, side: usize| -> Vec<f32> {
-        std::iter::repeat_with(|| stream.normal()).take(images * side * side * 3).collect()
-    };
-    let images = pixels(2 * pairs, model.image);
-    let crops = pixels(method.crops().count() * pairs, model.image / 2);
-    let slots: Vec<u32> = (0..(WARM_UP * pairs) as u32).collect();
-    let batch = |step: usize| {
-        let chosen = &slots[step % WARM_UP * pairs..][..pairs];
-        Batch { images: &images, crops: &crops, pairs: chosen, categories: chosen }
-    };
-    if learner.remembers() {
-        (0..WARM_UP).for_each(|step| learner.remember(&batch(step)));
-    }
-    let mut step = |moment: Moment| {
+    let mut stepper = Stepper::new(model, subject, precision, pairs, WARM_UP + steps)?;
+    let mut step = |_| {
         let start = Instant::now();
-        learner.network().backbone().parameters().clear_gradients();
-        learner.step(&batch(moment.step), moment);
-        descend(&mut *learner, &mut optimizer, bound, pace, moment);
+        stepper.step();
         start.elapsed().as_secs_f64()
     };
-    let steps_per_epoch = WARM_UP + steps;
-    let mut step = |index| step(Moment { step: index, steps: steps_per_epoch, steps_per_epoch });
     for index in 0..WARM_UP {
         step(index);
     }
     profile::start();
-    let seconds = (WARM_UP..steps_per_epoch).map(step).collect();
+    let seconds = (0..steps).map(step).collect();
     Ok(Steps { precision, seconds, profile: profile::take() })
+}
+
+/// A training on random images whose steps can be timed: forward, loss, backward, optimiser, and what the method does with its
+/// target or memory, which holds the pairs of four steps.
+pub struct Stepper {
+    learner: Box<dyn Learner<Cpu>>,
+    optimizer: Optimizer<Cpu>,
+    pace: Pace,
+    /// The gradient's norm is clipped to this.
+    bound: f32,
+    images: Vec<f32>,
+    crops: Vec<f32>,
+    slots: Vec<u32>,
+    moment: Moment,
+}
+
+impl Stepper {
+    /// Starts a method on `pairs` pairs. The first `epoch` steps are an epoch's.
+    ///
+    /// # Errors
+    /// When no network was built for the image size, or the pairs do not suit the method.
+    pub fn new(
+        model: &ModelSpec,
+        Subject { method, optimizer }: &Subject,
+        precision: Precision,
+        pairs: usize,
+        epoch: usize,
+    ) -> Result<Self> {
+        let &Recipe { rule, learning_rate: rate, weight_decay: [weight_decay, _], clip: bound, .. } = method.recipe();
+        let pace = Pace { rate, peak_rate: rate, weight_decay };
+        let (initialisation, draws) = (Key::root(0), Key::root(0));
+        let (device, slots) = (Cpu { precision }, WARM_UP * pairs);
+        let start =
+            Start { spec: *model, device, initialisation, draws, pairs: slots, categories: slots, batch: pairs };
+        let learner = method.start(&start)?;
+        let apart = Apart { steady: learner.steady(), frozen: None };
+        let optimizer = Optimizer::new(rule, optimizer, apart, &learner.network().backbone().parameters());
+        let mut stream = Key::root(0).split("images").stream();
+        let mut pixels = |images: usize, side: usize| -> Vec<f32> {
+            std::iter::repeat_with(|| stream.normal()).take(images * side * side * 3).collect()
+        };
+        let mut stepper = Self {
+            learner,
+            optimizer,
+            pace,
+            bound,
+            images: pixels(2 * pairs, model.image),
+            crops: pixels(method.crops().count() * pairs, model.image / 2),
+            slots: (0..slots as u32).collect(),
+            moment: Moment { step: 0, steps: epoch, steps_per_epoch: epoch },
+        };
+        if stepper.learner.remembers() {
+            (0..WARM_UP).for_each(|step| stepper.on_batch(step, |learner, batch| learner.remember(batch)));
+        }
+        Ok(stepper)
+    }
+
+    /// One step.
+    pub fn step(&mut self) {
+        let moment = self.moment;
+        self.learner.network().backbone().parameters().clear_gradients();
+        self.on_batch(moment.step, |learner, batch| learner.step(batch, moment));
+        descend(&mut *self.learner, &mut self.optimizer, self.bound, self.pace, moment);
+        self.moment.step = (moment.step + 1) % moment.steps;
+    }
+
+    fn on_batch<R>(&mut self, step: usize, then: impl FnOnce(&mut dyn Learner<Cpu>, &Batch) -> R) -> R {
+        let pairs = self.slots.len() / WARM_UP;
+        let chosen = &self.slots[step % WARM_UP * pairs..][..pairs];
+        let batch = Batch { images: &self.images, crops: &self.crops, pairs: chosen, categories: chosen };
+        then(&mut *self.learner, &batch)
+    }
 }

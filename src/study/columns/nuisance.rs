@@ -57,6 +57,6 @@ impl Measure for Varied {
             readings::invariance::describe(&invariance, done, &mut outcome)?;
             Ok(outcome)
         };
-        Ok(Some(Measurement { stages, beside, code, read: Arc::new(read) }))
+        Ok(Some(Measurement { stages, beside, timed: false, code, read: Arc::new(read) }))
     }
 }

@@ -90,6 +90,6 @@ impl Measure for OnSet {
             course.as_ref().map(|course| readings::course::describe(course, done, &mut outcome)).transpose()?;
             Ok(outcome)
         };
-        Ok(Some(Measurement { stages, beside, code, read: Arc::new(read) }))
+        Ok(Some(Measurement { stages, beside, timed: false, code, read: Arc::new(read) }))
     }
 }

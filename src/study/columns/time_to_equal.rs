@@ -45,6 +45,6 @@ impl Measure for TimeToEqual {
         let beside = courses.iter().filter_map(|course| course.training.factors.clone()).collect();
         let stages = courses.iter().map(|course| course.stage.clone()).collect();
         let read = Arc::new(move |done: &_| readings::course::time_to_equal(&courses, own, done));
-        Ok(Some(Measurement { stages, beside, code: code_of(&["study::readings::course"], true), read }))
+        Ok(Some(Measurement { stages, beside, timed: true, code: code_of(&["study::readings::course"], true), read }))
     }
 }

@@ -34,7 +34,8 @@ impl Measure for TrainingTime {
     }
 
     fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measurement>> {
-        of_training(line, seed, context)
+        let alone = of_training(line, seed, context)?;
+        Ok(alone.map(|measurement| Measurement { timed: true, ..measurement }))
     }
 }
 
@@ -49,5 +50,5 @@ pub(super) fn of_training(line: &Line, seed: u64, context: &Context) -> Result<O
 pub fn training_alone(training: Training) -> Measurement {
     let (stages, beside) = (vec![training.stage.clone()], training.factors.iter().cloned().collect());
     let read = Arc::new(move |done: &_| readings::training::alone(&training, done));
-    Measurement { stages, beside, code: code_of(&[], true), read }
+    Measurement { stages, beside, timed: false, code: code_of(&[], true), read }
 }

@@ -1,0 +1,226 @@
+//! One cell: its stages, its outcome, and the record of its run, whatever the end.
+
+use crate::error::Error;
+use crate::error::Kind;
+use crate::error::Result;
+use crate::harness::clock::Stopwatch;
+use crate::harness::config::Origin;
+use crate::harness::config::Resolved;
+use crate::harness::config::Value;
+use crate::harness::experiment::Cell;
+use crate::harness::interrupt::Interrupt;
+use crate::harness::lab::Lab;
+use crate::harness::lab::Neighbours;
+use crate::harness::ledger::Running;
+use crate::harness::outcome::Curve;
+use crate::harness::outcome::Outcome;
+use crate::harness::progress::Progress;
+use crate::harness::provenance;
+use crate::harness::provenance::Build;
+use crate::harness::provenance::Compute;
+use crate::harness::provenance::Git;
+use crate::harness::provenance::Host;
+use crate::harness::record::Record;
+use crate::harness::record::SCHEMA;
+use crate::harness::record::Setting;
+use crate::harness::record::Status;
+use crate::harness::redact;
+use crate::harness::runner::Surroundings;
+use crate::threads;
+use chrono::SecondsFormat;
+use chrono::Utc;
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+/// A cell whose run has begun.
+pub(super) struct Job<'a> {
+    pub cell: &'a Cell,
+    pub record: Record,
+    pub running: Running,
+    pub threads: usize,
+    pub neighbours: Arc<Neighbours>,
+    pub renewed: Option<&'a Mutex<HashSet<String>>>,
+    pub site: Surroundings<'a>,
+    pub progress: Progress,
+    pub interrupt: Interrupt,
+}
+
+/// How a job ended.
+pub(super) enum End {
+    Completed(Box<Record>),
+    /// With the key of the stage that did not end well.
+    Failed(Error, Option<String>),
+    /// The cell panicked, which is recorded, and shall go on in the thread of the command.
+    Panicked(Box<dyn Any + Send>),
+}
+
+impl Job<'_> {
+    /// Runs the cell and writes its record. `is_there` hears the key of each stage once it is there.
+    pub fn run(self, is_there: impl Fn(&str) + Sync) -> End {
+        let Self { cell, mut record, running, threads, neighbours, renewed, site, progress, interrupt } = self;
+        let watch = Stopwatch::start();
+        let mut lab =
+            Lab::new(site.cache, &progress, &interrupt, &record.id).renewing(renewed).beside(neighbours, site.scaling);
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            threads::share(threads, || {
+                cell.stages().try_for_each(|stage| lab.run(stage).map(|_| is_there(stage.key())))?;
+                cell.read(lab.done())
+            })
+        }));
+        let failed_stage = lab.failed();
+        record.stages = lab.into_stages();
+        record.peak_memory = provenance::peak_memory();
+        record.seconds = (watch.seconds() * 1e3).round() / 1e3;
+        record.ended = Some(now());
+        let (failed, panic) = match ended {
+            Ok(outcome) => (outcome.and_then(finite).map(|outcome| complete(&mut record, outcome)).err(), None),
+            Err(panic) => {
+                fail(&mut record, Status::Failed, &format!("panic: {}", panic_text(&*panic)));
+                (None, Some(panic))
+            }
+        };
+        if let Some(error) = &failed {
+            let interrupted = error.kind() == Kind::Interrupted;
+            fail(&mut record, if interrupted { Status::Interrupted } else { Status::Failed }, error.what());
+        }
+        if let Err(error) = site.ledger.finish(running, &record) {
+            return End::Failed(error, None);
+        }
+        match (failed, panic) {
+            (_, Some(panic)) => End::Panicked(panic),
+            (None, None) => End::Completed(Box::new(record)),
+            (Some(error), None) => End::Failed(explain(error, &record), failed_stage),
+        }
+    }
+}
+
+/// The error of a run, with its place and with what to do.
+fn explain(error: Error, record: &Record) -> Error {
+    let place = format!("{} {} seed {} (run {})", record.experiment, record.column, record.seed, record.short());
+    let hint = match error.kind() {
+        Kind::Diverged => format!("`sempair show {}` has its settings", record.short()),
+        Kind::Failure | Kind::Interrupted => "run the same command to go on".to_owned(),
+    };
+    error.context(place).hint(hint)
+}
+
+fn complete(record: &mut Record, outcome: Outcome) {
+    record.status = Status::Completed;
+    record.data = outcome.data;
+    record.metrics = outcome.metrics;
+    record.curves = outcome.curves.into_iter().map(Curve::thinned).collect();
+    record.checkpoint = outcome.checkpoint;
+    record.predictions = outcome.predictions;
+    record.hits = outcome.hits;
+    record.facts = outcome.facts;
+}
+
+fn fail(record: &mut Record, status: Status, why: &str) {
+    record.status = status;
+    record.error = Some(redact::text(why));
+}
+
+/// JSON has no infinities, and a figure that is not a number is a failed run, not a result.
+fn finite(outcome: Outcome) -> Result<Outcome> {
+    if let Some((name, value)) = outcome.metrics.iter().find(|(_, value)| !value.is_finite()) {
+        return Err(Error::diverged(format!("metric `{name}` came out as {value}")));
+    }
+    for curve in &outcome.curves {
+        if curve.x.len() != curve.y.len() {
+            return Err(Error::new(format!("curve `{}` has a point that is no pair", curve.name)));
+        }
+        if curve.x.iter().chain(&curve.y).any(|value| !value.is_finite()) {
+            return Err(Error::diverged(format!("curve `{}` has a point that is not finite", curve.name)));
+        }
+    }
+    Ok(outcome)
+}
+
+/// The record of a run of the cell that starts now, with what all of a command's runs have from the `template`.
+pub(super) fn fresh(template: &Record, (experiment, title): (&str, &str), cell: &Cell, key: String) -> Record {
+    Record {
+        id: new_id(),
+        experiment: experiment.to_owned(),
+        title: Some(title.to_owned()),
+        key,
+        started: now(),
+        row: cell.row.clone(),
+        column: cell.column.clone(),
+        seed: cell.seed,
+        inputs: redact::value("inputs", &cell.inputs()).into(),
+        code: cell.code().into(),
+        ..template.clone()
+    }
+}
+
+/// A record with everything that does not depend on the cell.
+pub(super) fn template<S>(
+    resolved: &Resolved<S>,
+    profile: &str,
+    compute: &Compute,
+    repo: &Path,
+    args: &[String],
+) -> Record {
+    let origin = |origin: &Origin| origin.place.clone().unwrap_or_else(|| origin.layer.clone());
+    let setting = |value: &Value| Setting {
+        key: value.key.clone(),
+        value: redact::value(&value.key, &value.value),
+        origin: origin(&value.origin),
+    };
+    Record {
+        schema: SCHEMA.to_owned(),
+        status: Status::Running,
+        profile: profile.to_owned(),
+        settings: resolved.values.iter().map(setting).collect(),
+        git: Git::read(repo),
+        build: Build::current(),
+        host: Host::current(rayon::current_num_threads()),
+        compute: compute.clone(),
+        args: redact::arguments(args),
+        id: String::new(),
+        experiment: String::new(),
+        key: String::new(),
+        started: String::new(),
+        ended: None,
+        seconds: 0.0,
+        error: None,
+        title: None,
+        row: Vec::new(),
+        column: String::new(),
+        seed: 0,
+        inputs: serde_json::Value::Null.into(),
+        code: BTreeMap::new().into(),
+        peak_memory: None,
+        data: Vec::new(),
+        metrics: BTreeMap::new(),
+        curves: Vec::new(),
+        checkpoint: None,
+        predictions: None,
+        hits: BTreeMap::new(),
+        facts: BTreeMap::new(),
+        stages: Vec::new(),
+        superseded_by: None,
+        hash: String::new(),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of unknown cause")
+}
+
+#[expect(clippy::disallowed_methods, reason = "a record says when its run was")]
+fn now() -> String {
+    Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a run's id is ordered by time and unique across machines")]
+fn new_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}

@@ -1,0 +1,184 @@
+//! How kinds of work speed up with threads: measured on this machine with every core busy, since that is how they run, and
+//! kept beside the cache.
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Formatter};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Result};
+use crate::files;
+use crate::harness::cache::Cache;
+use crate::harness::experiment::Cell;
+use crate::harness::progress::Progress;
+use crate::harness::provenance::{self, Compute, Host};
+use crate::threads;
+
+/// The file in the cache's folder.
+const FILE: &str = "scaling.json";
+
+/// The serial part of work that was not measured: what the fits of a linear probe have, on two cores.
+const UNMEASURED: f64 = 0.05;
+
+/// Each number of threads is looked at so often, in turns, so that another program's moment does little harm.
+const ROUNDS: usize = 3;
+
+/// For so long.
+const SPAN: Duration = Duration::from_millis(250);
+
+/// A kind of work, of which a small piece can be timed.
+pub struct Load {
+    /// Such as `resnet-small 16x16, 32 pairs`: work of one name speeds up alike.
+    pub name: String,
+    /// Bytes of memory that one piece takes.
+    pub memory: u64,
+    /// Makes what does one piece of it, on the threads of the caller.
+    pub prepare: Prepare,
+}
+
+impl Debug for Load {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// Makes what does one piece of some work.
+pub type Prepare = Box<dyn Fn() -> Result<Box<dyn FnMut()>> + Send + Sync>;
+
+/// What was measured of a kind of work.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The part of it that more threads do not shorten.
+    pub serial: f64,
+    /// Pieces a second that the machine does in all, where each piece has so many threads.
+    pub rates: BTreeMap<usize, f64>,
+}
+
+/// What is known of this machine.
+#[derive(Debug)]
+pub struct Scaling {
+    path: PathBuf,
+    machine: String,
+    /// By machine and kind of work.
+    known: Mutex<BTreeMap<String, BTreeMap<String, Measured>>>,
+}
+
+impl Scaling {
+    /// What was measured before, of those who keep their cache in `folder`. A file that cannot be read is measured again.
+    pub fn open(folder: &Path, host: &Host, compute: &Compute) -> Self {
+        let path = folder.join(FILE);
+        let known = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let machine = format!("{}, {} cores, {}, {}", host.cpu, host.cores, compute.isa, compute.precision);
+        Self { path, machine, known: Mutex::new(known) }
+    }
+
+    /// What was measured of a kind of work here.
+    pub fn of(&self, name: &str) -> Option<Measured> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&self.machine)?.get(name).cloned()
+    }
+
+    /// The part of such work that more threads do not shorten.
+    pub fn serial(&self, load: Option<&Load>) -> f64 {
+        load.and_then(|load| self.of(&load.name)).map_or(UNMEASURED, |measured| measured.serial)
+    }
+
+    /// Measures what is not known yet of the work of these cells that is not in the cache, on up to so many threads.
+    ///
+    /// # Errors
+    /// As [`Scaling::measure`].
+    pub fn look_at(&self, cells: &[&Cell], cache: &Cache, threads: usize, progress: &Progress) -> Result<()> {
+        for stage in cells.iter().flat_map(|cell| cell.stages()) {
+            let Some(load) = &stage.description.cost.load else { continue };
+            if self.of(&load.name).is_none() && !cache.has(stage.name(), stage.key()) {
+                self.measure(load, threads)?;
+                let percent = 100.0 * self.serial(Some(load));
+                progress.line(&format!(
+                    "timed a step on 1 to {threads} threads: {percent:.1} % of it does not get shorter ({})",
+                    load.name
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Measures a kind of work on up to so many threads, and keeps what comes out.
+    ///
+    /// # Errors
+    /// When the work cannot be prepared, a thread not be started, or the file not be written.
+    pub fn measure(&self, load: &Load, threads: usize) -> Result<()> {
+        let doubled = std::iter::successors(Some(1), |&count| Some(2 * count));
+        let counts = doubled.take_while(|&count| count < threads).chain([threads]);
+        let counts: Vec<usize> = counts.collect();
+        let room = provenance::free_memory().map_or(threads, |free| (free / 2 / load.memory.max(1)) as usize);
+        let mut rates = BTreeMap::new();
+        for _ in 0..ROUNDS {
+            for &count in &counts {
+                let copies = (threads / count).clamp(1, room.max(1));
+                let rate = rate(load, count, copies).map_err(|error| error.context(format!("timing {}", load.name)))?;
+                let best: &mut f64 = rates.entry(count).or_default();
+                *best = best.max(rate / copies as f64 * (threads as f64 / count as f64));
+            }
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_machine = known.entry(self.machine.clone()).or_default();
+        of_machine.insert(load.name.clone(), Measured { serial: serial(&rates), rates });
+        files::write_whole(&self.path, &serde_json::to_vec_pretty(&*known).context("what was timed")?)
+    }
+}
+
+/// Amdahl's law through the rate on one thread, by least squares: with `t` threads a piece takes `1 + serial (t - 1)` times
+/// as much of them.
+fn serial(rates: &BTreeMap<usize, f64>) -> f64 {
+    let one = rates.get(&1).copied().unwrap_or(f64::NAN);
+    let (mut above, mut below) = (0.0, 0.0);
+    for (&threads, rate) in rates {
+        let more = threads as f64 - 1.0;
+        (above, below) = (above + (one / rate - 1.0) * more, below + more * more);
+    }
+    let serial = above / below;
+    if serial.is_finite() { serial.clamp(0.0, 1.0) } else { UNMEASURED }
+}
+
+/// Pieces a second that so many `copies` do side by side, each on so many threads.
+fn rate(load: &Load, count: usize, copies: usize) -> Result<f64> {
+    let copy = || {
+        threads::share(count, || {
+            let mut piece = (load.prepare)()?;
+            piece();
+            let (start, mut done) = (Instant::now(), 0);
+            while done == 0 || start.elapsed() < SPAN {
+                piece();
+                done += 1;
+            }
+            Ok(f64::from(done) / start.elapsed().as_secs_f64())
+        })
+    };
+    std::thread::scope(|scope| {
+        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, copy).context("cannot start a thread");
+        let started: Vec<_> = (0..copies).map(spawn).collect();
+        let join = |thread: Result<ScopedJoinHandle<'_, Result<f64>>>| {
+            thread?.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        started.into_iter().map(join).sum()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amdahls_law_is_found_again() {
+        let rates = |serial: f64| [1, 2, 4, 8].map(|t| (t, 10.0 / (1.0 + serial * (t as f64 - 1.0)))).into();
+        for part in [0.0, 0.05, 0.5] {
+            assert!((serial(&rates(part)) - part).abs() < 1e-12);
+        }
+        assert_eq!(serial(&[(1, 10.0), (2, 11.0)].into()), 0.0, "two threads are no better than twice one");
+        assert_eq!(serial(&[(1, 10.0)].into()), UNMEASURED, "one core shows nothing");
+    }
+}
