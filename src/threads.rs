@@ -18,12 +18,23 @@ thread_local! {
 /// # Errors
 /// When the system has no more threads, and those of `work`.
 pub fn share<R: Send>(threads: usize, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
-    let built = ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = Arc::new(built.context(format!("cannot start {threads} threads"))?);
+    let built =
+        ThreadPoolBuilder::new().num_threads(threads).build().context(format!("cannot start {threads} threads"));
+    let pool = Arc::new(built.map_err(|error| error.hint("ask for fewer: `--threads 1 --jobs 1`"))?);
     pool.install(|| {
         SHARE.set(Some(pool.clone()));
+        let _end = End;
         work()
     })
+}
+
+/// Takes the share from its thread in the end, also after a panic: threads that hold their own pool would never end.
+struct End;
+
+impl Drop for End {
+    fn drop(&mut self) {
+        SHARE.set(None);
+    }
 }
 
 /// The threads that this thread's work runs on, to be used from another thread.
@@ -47,5 +58,30 @@ impl Threads {
             Some(pool) => pool.in_place_scope(run),
             None => rayon::in_place_scope(run),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_has_its_threads_and_they_end_with_it() {
+        let mut pool = std::sync::Weak::new();
+        let counts = share(3, || {
+            pool = Arc::downgrade(Threads::current().0.as_ref().expect("a share"));
+            let here = Threads::current();
+            // A thread of nobody's hands its jobs to the share.
+            let other = std::thread::spawn(move || {
+                here.scope(|scope| scope.spawn(|_| assert_eq!(rayon::current_num_threads(), 3)));
+                here.count()
+            });
+            Ok((rayon::current_num_threads(), other.join().expect("no panic")))
+        });
+        assert_eq!(counts.unwrap(), (3, 3));
+        assert!(pool.upgrade().is_none(), "the pool is gone");
+        let panics = || share(1, || -> Result<()> { panic!("no work") });
+        assert!(std::panic::catch_unwind(panics).is_err());
+        assert!(Threads::current().0.is_none());
     }
 }

@@ -29,7 +29,8 @@ pub(super) fn threads(count: Option<usize>) -> Result<()> {
     }
     // This thread works, too: each product of a small network would else wake another one and wait for it.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(count.unwrap_or(0)).use_current_thread();
-    pool.build_global().context("cannot start the threads of the pool")
+    let started = pool.build_global().context("cannot start the threads of the pool");
+    started.map_err(|error| error.hint("ask for fewer threads: `--threads 1`"))
 }
 
 /// The command line as records keep it. The program goes by its file name: records are shared, and where a program lies says

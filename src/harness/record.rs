@@ -144,6 +144,12 @@ pub struct RecordV1 {
     /// The most memory that the process had held when the run ended, in bytes; earlier runs of the same process count.
     #[serde(default)]
     pub peak_memory: Option<u64>,
+    /// The threads that the run had of [`Host::threads`]; 0 in records from before runs went side by side, when it was all.
+    #[serde(default)]
+    pub threads: usize,
+    /// The most runs of one command that were computed beside one of its stages.
+    #[serde(default)]
+    pub beside: usize,
     /// The command line, without secrets and without the place of the program.
     #[serde(default)]
     pub args: Vec<String>,
@@ -180,6 +186,12 @@ impl RecordV1 {
     /// See [`short`].
     pub fn short(&self) -> &str {
         short(&self.id)
+    }
+
+    /// Seconds that the run took of the whole machine: its time, by the part of the threads that it had.
+    pub fn machine_seconds(&self) -> f64 {
+        let (had, all) = (self.threads, self.host.threads);
+        if (1..all).contains(&had) { self.seconds * had as f64 / all as f64 } else { self.seconds }
     }
 
     /// Reads a record from the text of its file.

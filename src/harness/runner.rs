@@ -36,6 +36,8 @@ use cell::Job;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -416,7 +418,9 @@ impl<'a> Bench<'a> {
                 let tell = tell.clone();
                 let run = move || {
                     // Nobody listens any more only where the command is about to end.
-                    let end = job.run(|key| drop(tell.send(News::Stage(key.to_owned()))));
+                    let is_there = |key: &str| drop(tell.send(News::Stage(key.to_owned())));
+                    let end = catch_unwind(AssertUnwindSafe(|| job.run(is_there)));
+                    let end = end.unwrap_or_else(End::Panicked);
                     drop(tell.send(News::End(task, end)));
                 };
                 Builder::new().name("cell".into()).spawn_scoped(scope, run).context("cannot start a thread")?;

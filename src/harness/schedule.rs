@@ -2,7 +2,7 @@
 //! runs, so that the runner and a simulation of larger machines follow the same ones.
 //!
 //! A task takes fewer threads than there are as long as that does not make the whole longer: a small network's step wastes
-//! a part of each further thread. The whole takes at least [`Schedule::bound`]; a task gets the fewest threads with which it
+//! a part of each further thread. The whole takes at least some time ([`Schedule::bound`]); a task gets the fewest threads with which it
 //! is done in that time (the canonical allotment of Turek, Wolf and Yu, "Approximate algorithms for scheduling
 //! parallelizable tasks", 1992), and the longest task comes first (Graham, "Bounds on multiprocessing timing anomalies",
 //! 1969).
@@ -101,8 +101,12 @@ impl Length {
         self.steady + self.shared / threads as f64
     }
 
-    /// The fewest threads, of so many, on which it is done within so many seconds; all of them where it never is.
+    /// The fewest threads, of so many, on which it is done within so many seconds; all of them where it never is, unless
+    /// they are of no use.
     fn threads_within(self, seconds: f64, most: usize) -> usize {
+        if self.shared <= 0.0 {
+            return 1;
+        }
         let left = seconds - self.steady;
         if left <= 0.0 { most } else { ((self.shared / left - 1e-9).ceil().max(1.0) as usize).min(most) }
     }
@@ -185,23 +189,39 @@ impl Schedule {
         if running > 0 && used.max(promised).saturating_add(self.memory(task)) > self.machine.memory {
             return None;
         }
-        let wanted = self.length(task).threads_within(self.bound(), self.machine.threads);
+        let wanted = self.length(task).threads_within(self.horizon(), self.machine.threads);
         Some(Start { task, threads: wanted.max(self.least()).min(free) })
     }
 
     /// The least time that the tasks that wait can take on this machine, in seconds: in less than that, one of them is not
     /// done, or all together need more threads than there are.
     pub fn bound(&self) -> f64 {
+        self.least_time(0.0, 0.0)
+    }
+
+    /// The same of the tasks that wait and of those that run, as if these had just begun.
+    fn horizon(&self) -> f64 {
+        let running = (0..self.tasks.len()).filter(|&task| self.tasks[task] == State::Running);
+        let times = running.map(|task| (self.held[task].0, self.length(task).on(self.held[task].0.max(1))));
+        let (taken, longest) = times.fold((0.0, 0.0), |(taken, longest): (f64, f64), (threads, seconds)| {
+            (taken + seconds * threads as f64, longest.max(seconds))
+        });
+        self.least_time(taken, longest)
+    }
+
+    /// See [`Schedule::bound`], with others who take so many seconds of threads, and at least so long.
+    fn least_time(&self, others: f64, longest: f64) -> f64 {
         let (lengths, threads) = (self.lengths(), self.machine.threads);
         let fits = |seconds: f64| {
             let taken = |&(length, least): &(Length, usize)| {
                 let on = length.threads_within(seconds, threads).max(least);
                 length.on(on) * on as f64
             };
-            lengths.iter().map(taken).sum::<f64>() <= seconds * threads as f64
+            others + lengths.iter().map(taken).sum::<f64>() <= seconds * threads as f64
         };
-        let mut low = lengths.iter().map(|(length, _)| length.on(threads)).fold(0.0, f64::max);
-        let mut high = lengths.iter().map(|(length, least)| length.on(*least) * *least as f64).sum::<f64>().max(low);
+        let mut low = lengths.iter().map(|(length, _)| length.on(threads)).fold(longest, f64::max);
+        let one_by_one = lengths.iter().map(|(length, least)| length.on(*least) * *least as f64).sum::<f64>();
+        let mut high = (others + one_by_one).max(low);
         if fits(low) {
             return low;
         }
@@ -386,7 +406,7 @@ mod tests {
 
     #[test]
     fn the_longest_task_comes_first_and_gets_the_threads_that_it_needs() {
-        // 12 seconds of work on 4 threads: within 3.x seconds the long one is done on two or more.
+        // 12 seconds of work on 4 threads: in 3.15 seconds, the least for all, the long one is done on two.
         let mut schedule =
             Schedule::new(work(&[(1.0, 0.0), (6.0, 0.05), (1.0, 0.0), (1.0, 0.0), (3.0, 0.0)]), machine(4));
         assert_eq!(starts(&mut schedule), [(1, 2), (4, 1), (0, 1)]);
@@ -422,7 +442,8 @@ mod tests {
         schedule.end(0);
         assert_eq!(starts(&mut schedule).len(), 1, "both others need the step");
         schedule.end_step(1);
-        assert_eq!(starts(&mut schedule).len(), 1);
+        schedule.end(2);
+        assert_eq!(starts(&mut schedule), [(1, 1)], "nothing is left to do for it");
     }
 
     #[test]

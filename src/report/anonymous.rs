@@ -123,6 +123,8 @@ impl Names {
                 precision: self.text(&record.compute.precision),
             },
             peak_memory: record.peak_memory,
+            threads: record.threads,
+            beside: record.beside,
             args: Vec::new(),
             data: record.data.iter().map(|data| self.data(data)).collect(),
             metrics: record.metrics.clone(),

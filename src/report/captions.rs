@@ -5,6 +5,7 @@ use crate::harness::experiment::Note;
 use crate::harness::experiment::Row;
 use crate::harness::experiment::Table;
 use crate::harness::outcome::DataRef;
+use crate::harness::record::Record;
 use crate::report::results::Cell;
 use crate::report::results::is_baseline_of;
 use crate::report::text;
@@ -193,5 +194,19 @@ pub(super) fn sets<'a>(table: &'a Table, data: &'a [DataRef]) -> impl Iterator<I
         let is_split = |data: &&DataRef| data.name.split_once('/').is_some_and(|(set, _)| set == column.id);
         let DataRef { description, .. } = data.iter().find(is_split)?;
         (!description.is_empty()).then(|| Note::from(format!("{} here: {description}.", column.title)))
+    })
+}
+
+/// That times were measured while other runs took part of the machine.
+pub(super) fn busy_times(table: &Table, records: &[&Record]) -> Option<Note> {
+    let is_time = |id: &String| table.metrics.iter().any(|metric| metric.id == *id && metric.unit == "s");
+    let times = table.columns.iter().filter(|column| column.metrics.iter().any(is_time));
+    let times: Vec<&str> = times.map(|column| column.id.as_str()).collect();
+    let of_times = || records.iter().filter(|record| times.contains(&record.column.as_str()));
+    let busy = of_times().filter(|record| record.beside > 0).count();
+    let all = of_times().count();
+    (busy > 0).then(|| {
+        let said = format!("{busy} of {all} times were measured while other runs took part of the machine");
+        format!("{said}; `--force` measures them alone.").into()
     })
 }

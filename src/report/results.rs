@@ -352,7 +352,7 @@ fn table_results(selection: &Selection, all: &[Arc<Record>]) -> TableResults {
         gains,
         in_paper: table.in_paper,
         baselines: baselines(table, &cells),
-        notes: table.notes.iter().cloned().chain(captions::sets(table, &data)).collect(),
+        notes: notes_of(selection, &data),
         distance: table.distance.clone(),
         health: curves::health(selection),
         data,
@@ -402,6 +402,13 @@ fn cell(selection: &Selection, row: &Row, baseline: bool, column: &Column, metri
         cell.ci95 = summary.ci95.map(|ends| within_range(ends, &metric.unit));
     }
     cell
+}
+
+/// What a reader must know of a table, and of the runs behind it.
+fn notes_of(selection: &Selection, data: &[DataRef]) -> Vec<Note> {
+    let table = selection.table;
+    let said = table.notes.iter().cloned().chain(captions::sets(table, data));
+    said.chain(captions::busy_times(table, &selection.records)).collect()
 }
 
 /// The notes of a table about the paper's figure of a row on a column, counted from 1.
@@ -514,9 +521,9 @@ fn compute_spent<'a>(used: &[&'a Record], mut runs: Vec<&'a Record>) -> ComputeS
     }
 }
 
-/// What runs took together; 0, and not -0, where there are none.
+/// What runs took together of the whole machine; 0, and not -0, where there are none.
 fn seconds(runs: &[&Record]) -> f64 {
-    runs.iter().fold(0.0, |sum, run| sum + run.seconds)
+    runs.iter().fold(0.0, |sum, run| sum + run.machine_seconds())
 }
 
 fn machine(record: &Record) -> Machine {

@@ -152,7 +152,7 @@ fn a_budget_and_a_list_say_what_is_missing_and_what_it_takes() {
     let report = fs::read_to_string(place.path().join("reports/quick/report.md")).unwrap();
     assert!(report.contains("SimCLR (SP), synth-10: no completed run."), "{report}");
 
-    let all = place.run(&arguments(&["table", "transfer", "--budget", "1h"]));
+    let all = place.run(&arguments(&["table", "transfer", "--budget", "1h", "--jobs", "1"]));
     let said = String::from_utf8(all.stderr).unwrap();
     let seeds: Vec<&str> = said.lines().filter_map(|line| line.split_once(" seed ")?.1.split(':').next()).collect();
     assert_eq!(seeds, ["0", "0", "0", "0", "0", "1", "1", "1", "1"], "{said}");
@@ -166,6 +166,47 @@ fn a_budget_and_a_list_say_what_is_missing_and_what_it_takes() {
     assert!(
         place.error(&["reproduce", "--budget", "soon"]).contains("`soon` is no time; write it as 90s, 30m or 1.5h")
     );
+}
+
+#[test]
+fn cells_side_by_side_measure_the_same_and_say_so() {
+    let run = |jobs: &'static str| {
+        let place = Place::new();
+        let output = place.run(&[&["table", "transfer", "--threads", "2", "--jobs", jobs], TINY].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        (place, said)
+    };
+    let ((one, alone), (both, said)) = (run("1"), run("1000"));
+    assert_eq!(one.checkpoints(), both.checkpoints());
+    let figures = |place: &Place| {
+        let runs = place.json(&["runs", "--json"]);
+        let of = |run: &Value| (run["row"].to_string(), run["metrics"].to_string());
+        runs.as_array().unwrap().iter().map(of).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    assert_eq!(figures(&one), figures(&both));
+    assert!(!alone.contains("side by side"), "{alone}");
+    let most = |place: &Place, key: &str| {
+        let runs = place.json(&["runs", "--json"]);
+        runs.as_array().unwrap().iter().map(|run| run[key].as_u64().unwrap()).max().unwrap()
+    };
+    assert_eq!((most(&one, "threads"), most(&one, "beside")), (2, 0));
+    if std::thread::available_parallelism().unwrap().get() > 1 {
+        assert!(said.contains("up to 2 cells side by side (1000 were asked for; there are 2 threads)"), "{said}");
+        assert!(said.contains("timed a step on 1 to 2 threads"), "{said}");
+        assert_eq!((most(&both, "threads"), most(&both, "beside")), (1, 1));
+    }
+    assert!(one.error(&["reproduce", "--jobs", "0"]).contains("`0` is no number of jobs; write auto, or 1 or more"));
+}
+
+#[test]
+fn a_list_says_what_other_machines_would_take() {
+    let text = Place::new().stdout(&["list", "--cores", "1,4,64"]);
+    let lines: Vec<&str> = text.lines().skip_while(|line| !line.contains("longest cell")).collect();
+    let cores: Vec<&str> = lines[1..].iter().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(cores, ["1", "4", "64"], "{text}");
+    let time = |line: &str| line.split("  ").map(str::trim).filter(|part| !part.is_empty()).nth(1).unwrap().to_owned();
+    assert_ne!(time(lines[1]), time(lines[2]), "{text}");
 }
 
 #[test]

@@ -75,6 +75,8 @@ impl Job<'_> {
         }));
         let failed_stage = lab.failed();
         record.stages = lab.into_stages();
+        record.threads = threads;
+        record.beside = record.stages.iter().map(|stage| stage.beside).max().unwrap_or(0);
         record.peak_memory = provenance::peak_memory();
         record.seconds = (watch.seconds() * 1e3).round() / 1e3;
         record.ended = Some(now());
@@ -197,6 +199,8 @@ pub(super) fn template<S>(
         inputs: serde_json::Value::Null.into(),
         code: BTreeMap::new().into(),
         peak_memory: None,
+        threads: 0,
+        beside: 0,
         data: Vec::new(),
         metrics: BTreeMap::new(),
         curves: Vec::new(),
