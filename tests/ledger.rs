@@ -407,13 +407,17 @@ fn a_budget_starts_only_what_fits() {
     let cells = project.count.cells(&resolve(layers()).unwrap().settings).unwrap();
     let host = &records[0].host;
     let estimate = Estimate::new(&records, "quick", host, &project.compute, &scaling);
-    let missing = estimate.missing(&cells, &cache, false);
+    let missing = estimate.missing(cells.iter().map(Some), &cache, false);
     assert!((missing.total(threads) - stage.seconds).abs() < 1e-9 && missing.work.steps.len() == 1, "{missing:?}");
     let elsewhere = Host { cpu: "another processor".into(), ..host.clone() };
     let elsewhere = Estimate::new(&records, "quick", &elsewhere, &project.compute, &scaling);
-    assert_eq!(elsewhere.missing(&cells, &cache, false).total(threads), predicted);
-    assert_eq!(elsewhere.missing(&cells, &project.cache(), false).total(threads), 0.0, "it is there");
-    assert_eq!(elsewhere.missing(&cells, &project.cache(), true).total(threads), predicted, "it shall be done again");
+    assert_eq!(elsewhere.missing(cells.iter().map(Some), &cache, false).total(threads), predicted);
+    assert_eq!(elsewhere.missing(cells.iter().map(Some), &project.cache(), false).total(threads), 0.0, "it is there");
+    assert_eq!(
+        elsewhere.missing(cells.iter().map(Some), &project.cache(), true).total(threads),
+        predicted,
+        "it shall be done again"
+    );
 }
 
 #[test]

@@ -104,7 +104,7 @@ pub(super) fn list(app: &App, args: &ConfigArgs, cores: &[u16], json: bool) -> R
         let state = experiment.cells(settings).map(|cells| {
             let is_missing = |cell: &&Cell| !done.contains(cell.key(experiment.id()).as_str());
             let missing: Vec<&Cell> = cells.iter().filter(is_missing).collect();
-            let estimated = estimate.missing(missing.iter().copied(), &cache, false);
+            let estimated = estimate.missing(missing.iter().copied().map(Some), &cache, false);
             all.extend(missing.iter().map(|&cell| cell.clone()));
             let of_table = records.iter().filter(|r| r.experiment == experiment.id() && r.profile == args.profile);
             State {
@@ -118,7 +118,7 @@ pub(super) fn list(app: &App, args: &ConfigArgs, cores: &[u16], json: bool) -> R
         });
         rows.push((experiment, state));
     }
-    let missing = estimate.missing(&all, &cache, false);
+    let missing = estimate.missing(all.iter().map(Some), &cache, false);
     let forecast = |threads| Forecast::of(missing.schedule(Machine { threads, memory: u64::MAX, jobs: None }));
     if json {
         let facts = rows.iter().map(|(experiment, state)| match state {

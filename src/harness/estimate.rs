@@ -17,7 +17,6 @@ use crate::harness::schedule::Work;
 use crate::harness::stage::Stage;
 
 /// Estimates the time of stages.
-#[derive(Clone)]
 pub struct Estimate<'a> {
     /// Measured over predicted seconds, by the stage's name.
     rates: HashMap<String, f64>,
@@ -31,7 +30,7 @@ pub struct Missing {
     pub work: Work,
     /// The place of each stage among the steps, by its key.
     pub steps: HashMap<String, usize>,
-    /// Steps that are in the cache.
+    /// Steps that are in the cache, in order.
     pub there: Vec<usize>,
 }
 
@@ -51,10 +50,20 @@ impl<'a> Estimate<'a> {
         Self { rates, scaling }
     }
 
-    /// What of these cells is not in the cache; with `again`, as if nothing were.
-    pub fn missing<'c>(&self, cells: impl IntoIterator<Item = &'c Cell>, cache: &Cache, again: bool) -> Missing {
+    /// What of these cells is not in the cache; with `again`, as if nothing were. A cell that is left out has a task of no
+    /// steps: the cache is not asked for what nobody needs.
+    pub fn missing<'c>(
+        &self,
+        cells: impl IntoIterator<Item = Option<&'c Cell>>,
+        cache: &Cache,
+        again: bool,
+    ) -> Missing {
         let mut missing = Missing::default();
         for cell in cells {
+            let Some(cell) = cell else {
+                missing.work.tasks.push(Task::default());
+                continue;
+            };
             let steps = cell.stages().map(|stage| missing.step(stage, || self.of(stage), cache, again)).collect();
             missing.work.tasks.push(Task { steps, turn: 0 });
             for stage in cell.stages().filter(|stage| cell.is_timed() && !stage.description.timed.is_empty()) {
@@ -92,26 +101,19 @@ impl Missing {
         schedule
     }
 
-    /// Seconds of a task's steps that are not there, on so many threads one after another.
-    pub fn seconds(&self, task: usize, threads: usize) -> f64 {
-        self.absent(task).map(|step| step.on(threads)).sum()
-    }
-
-    /// Seconds of all steps that are not there, each once.
+    /// Seconds of all steps that are not there, each once, on so many threads one after another.
     pub fn total(&self, threads: usize) -> f64 {
-        let mut there = vec![false; self.work.steps.len()];
-        self.there.iter().for_each(|&step| there[step] = true);
-        self.work.steps.iter().zip(there).filter(|(_, there)| !there).map(|(step, _)| step.on(threads)).sum()
+        self.absent().map(|step| step.on(threads)).sum()
     }
 
     /// The most memory that one of the steps that are not there is predicted to take, in bytes.
     pub fn memory(&self) -> u64 {
-        let tasks = 0..self.work.tasks.len();
-        tasks.flat_map(|task| self.absent(task)).map(|step| step.memory).max().unwrap_or(0)
+        self.absent().map(|step| step.memory).max().unwrap_or(0)
     }
 
-    fn absent(&self, task: usize) -> impl Iterator<Item = &Step> {
-        let steps = self.work.tasks[task].steps.iter();
-        steps.filter(|step| !self.there.contains(step)).map(|&step| &self.work.steps[step])
+    /// `there` is in order.
+    fn absent(&self) -> impl Iterator<Item = &Step> {
+        let is_absent = |step: &usize| self.there.binary_search(step).is_err();
+        (0..self.work.steps.len()).filter(is_absent).map(|step| &self.work.steps[step])
     }
 }

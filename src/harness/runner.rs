@@ -145,13 +145,12 @@ pub fn run<S>(
     let machine = machine(&template.host, options.jobs);
     let places: Vec<Place> =
         plans.iter().flat_map(|plan| plan.cells.iter().map(move |cell| Place::new(plan, cell))).collect();
-    let open: Vec<&Cell> =
-        places.iter().filter(|place| watch.completed(&place.key).is_none()).map(|place| place.cell).collect();
-    if machine.jobs() > 1 && open.len() > 1 {
-        site.scaling.look_at(&open, site.cache, machine.threads, site.progress)?;
+    let open = || places.iter().map(|place| watch.completed(&place.key).is_none().then_some(place.cell));
+    if machine.jobs() > 1 && open().flatten().nth(1).is_some() {
+        site.scaling.look_at(open().flatten(), site.cache, machine.threads, site.progress)?;
     }
     let estimate = Estimate::new(&records, profile, &template.host, site.compute, site.scaling);
-    let mut missing = estimate.missing(places.iter().map(|place| place.cell), site.cache, options.force);
+    let mut missing = estimate.missing(open(), site.cache, options.force);
     for (index, (task, place)) in missing.work.tasks.iter_mut().zip(&places).enumerate() {
         task.turn = match options.budget {
             Some(_) => place.cell.seed,

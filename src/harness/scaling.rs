@@ -21,7 +21,7 @@ use crate::threads;
 /// The file in the cache's folder.
 const FILE: &str = "scaling.json";
 
-/// The serial part of work that was not measured: what the fits of a linear probe have, on two cores.
+/// The serial part of work that was not measured. A guess: stages without a load are short.
 const UNMEASURED: f64 = 0.05;
 
 /// Each number of threads is looked at so often, in turns, so that another program's moment does little harm.
@@ -91,8 +91,14 @@ impl Scaling {
     ///
     /// # Errors
     /// As [`Scaling::measure`].
-    pub fn look_at(&self, cells: &[&Cell], cache: &Cache, threads: usize, progress: &Progress) -> Result<()> {
-        for stage in cells.iter().flat_map(|cell| cell.stages()) {
+    pub fn look_at<'c>(
+        &self,
+        cells: impl Iterator<Item = &'c Cell>,
+        cache: &Cache,
+        threads: usize,
+        progress: &Progress,
+    ) -> Result<()> {
+        for stage in cells.flat_map(Cell::stages) {
             let Some(load) = &stage.description.cost.load else { continue };
             if self.of(&load.name).is_none() && !cache.has(stage.name(), stage.key()) {
                 self.measure(load, threads)?;

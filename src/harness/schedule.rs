@@ -2,10 +2,10 @@
 //! runs, so that the runner and a simulation of larger machines follow the same ones.
 //!
 //! A task takes fewer threads than there are as long as that does not make the whole longer: a small network's step wastes
-//! a part of each further thread. The whole takes at least some time ([`Schedule::bound`]); a task gets the fewest threads with which it
-//! is done in that time (the canonical allotment of Turek, Wolf and Yu, "Approximate algorithms for scheduling
-//! parallelizable tasks", 1992), and the longest task comes first (Graham, "Bounds on multiprocessing timing anomalies",
-//! 1969).
+//! a part of each further thread. The whole takes at least some time ([`Schedule::bound`]); a task gets the fewest threads
+//! with which it is done in that time (the canonical allotment of Turek, Wolf and Yu, "Approximate algorithms for
+//! scheduling parallelizable tasks", 1992), and the longest task comes first (Graham, "Bounds on multiprocessing timing
+//! anomalies", 1969).
 
 use std::cmp::Ordering;
 use std::cmp::Reverse;
@@ -303,7 +303,8 @@ impl Forecast {
     }
 }
 
-/// When a running task ends the step that it is at.
+/// When a running task ends the step that it is at; in order of time, then of tasks.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Event {
     at: Seconds,
     task: usize,
@@ -357,26 +358,6 @@ impl PartialOrd for Seconds {
 impl Ord for Seconds {
     fn cmp(&self, other: &Self) -> Ordering {
         self.0.total_cmp(&other.0)
-    }
-}
-
-impl PartialEq for Event {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Event {}
-
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Event {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.at.cmp(&other.at).then(self.task.cmp(&other.task))
     }
 }
 
