@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` shows how the rooms below fit together and which may use which.
 
 pub mod cli;
+pub mod console;
 pub mod data;
 pub mod error;
 pub mod eval;

@@ -4,9 +4,10 @@
 use std::fs;
 use std::path::Path;
 
-/// Each room of `src` with the rooms it may use; every room may use itself, `error`, `files` and `threads`.
+/// Each room of `src` with the rooms it may use; every room may use itself, `console`, `error`, `files` and `threads`.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("console", &[]),
     ("files", &[]),
     ("threads", &[]),
     ("kernels", &[]),
@@ -81,8 +82,9 @@ fn forbidden_imports(source: &Source) -> Vec<String> {
     let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == room) else {
         return vec![format!("{}: the room `{room}` is not in MAY_IMPORT", source.path)];
     };
-    let permitted =
-        |name: &str| name == room || ["error", "files", "threads"].contains(&name) || allowed.contains(&name);
+    let permitted = |name: &str| {
+        name == room || ["console", "error", "files", "threads"].contains(&name) || allowed.contains(&name)
+    };
     let check = |(line, code)| {
         let forbidden = names_after(code, "crate::").into_iter().filter(|name| !permitted(name));
         forbidden.map(move |name| format!("{}:{line}: `{room}` may not use `crate::{name}`", source.path))

@@ -1,6 +1,7 @@
 //! Whole commands as a user types them: what they print, write and refuse.
 
 mod stages; // what tables declare, and what moves it
+mod surroundings; // streams, signals and repositories that are not as one would wish
 mod tables;
 
 use std::collections::BTreeSet;
@@ -33,7 +34,7 @@ const TINY: &[&str] = &[
 ];
 
 #[expect(clippy::disallowed_methods, reason = "signals and repositories are made by other programs")]
-fn program(name: &str) -> Command {
+pub fn program(name: &str) -> Command {
     Command::new(name)
 }
 

@@ -1,5 +1,7 @@
 //! Archives and folders of every supported layout, and hostile ones; the store; pair lists.
 
+#[path = "import/arrangements.rs"]
+mod arrangements;
 #[path = "import/hostile.rs"]
 mod hostile;
 #[path = "import/layouts.rs"]

@@ -26,6 +26,7 @@ use sempair::harness::experiment::Experiment;
 use sempair::harness::experiment::Measurement;
 use sempair::harness::experiment::MetricInfo;
 use sempair::harness::experiment::Table;
+use sempair::harness::git::Tree;
 use sempair::harness::interrupt::Interrupt;
 use sempair::harness::lab::Lab;
 use sempair::harness::ledger::Claim;
@@ -195,7 +196,9 @@ impl Project {
     }
 
     fn run_within(&self, force: bool, budget: Option<f64>) -> Result<Vec<TableRun>> {
-        let options = runner::Options { force, budget, jobs: Some(1), repo: self.folder.path().to_owned() };
+        let root = self.folder.path();
+        let outputs = ["reports", ".sempair"].map(|name| root.join(name)).into();
+        let options = runner::Options { force, budget, jobs: Some(1), repo: root.to_owned(), outputs };
         self.run_experiment(&self.count, &options)
     }
 
@@ -506,7 +509,10 @@ const VERSION_1: &str = r#"{"schema": "sempair.run/1", "id": "01936a2b", "experi
 fn a_record_of_version_1_is_read() {
     let record = Record::parse(VERSION_1).unwrap();
     assert_eq!((record.seed, record.metrics["top1"], record.host.memory_gib), (4, 54.25, 7.5));
-    assert_eq!((record.git.dirty, record.compute.isa.as_str(), record.stages[0].files[0].bytes), (true, "avx512", 3));
+    assert_eq!(
+        (record.git.tree(), record.compute.isa.as_str(), record.stages[0].files[0].bytes),
+        (Tree::Dirty, "avx512", 3)
+    );
 }
 
 fn any_record() -> impl Strategy<Value = Record> {

@@ -1,12 +1,11 @@
 //! `bench step` and `bench augment`: speed as JSON that a script can set beside a peer's.
 
-use std::process::ExitCode;
-
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use crate::data::augment::throughput;
 use crate::error::{Error, Result};
+use crate::harness::config::Given;
 use crate::kernels::cpu;
 use crate::models::{Encoder, ModelSpec, Stem};
 use crate::study::settings::PrecisionChoice;
@@ -14,7 +13,7 @@ use crate::train::bench::{Subject, time_steps};
 
 use super::profile::Profile;
 use super::setup::{self, print_json_line};
-use super::{App, ConfigArgs};
+use super::{App, ConfigArgs, Ending};
 
 #[derive(Subcommand)]
 pub(super) enum BenchCommand {
@@ -124,7 +123,7 @@ impl Model {
 }
 
 /// `sempair bench`.
-pub(super) fn run(app: &App, command: BenchCommand) -> Result<ExitCode> {
+pub(super) fn run(app: &App, command: BenchCommand) -> Result<Ending> {
     match command {
         BenchCommand::Step(args) => step(app, &args),
         BenchCommand::Augment { image, rounds, json } => augment(image, rounds, json),
@@ -139,14 +138,21 @@ fn subject(app: &App, args: &StepArgs) -> Result<Subject> {
         return Err(Error::new(format!("`--set {set}` changes nothing of a step of {name}"))
             .hint(format!("`sempair config methods.{name}` and `sempair config optimizer` list what does")));
     }
-    let sets = std::iter::once(format!("method={name}")).chain(args.sets.iter().cloned()).collect();
-    let config =
-        ConfigArgs { profile: "quick".into(), sets, methods: None, seeds: None, data: None, out: None, device: None };
+    let config = ConfigArgs {
+        profile: "quick".into(),
+        before: vec![Given { key: "method", value: name.as_str().into(), option: "--method" }],
+        sets: args.sets.clone(),
+        methods: None,
+        seeds: None,
+        data: None,
+        out: None,
+        device: None,
+    };
     let settings = setup::resolve(app, &config)?.settings;
     Ok(Subject::new(settings.methods.get(settings.method), settings.optimizer))
 }
 
-fn step(app: &App, args: &StepArgs) -> Result<ExitCode> {
+fn step(app: &App, args: &StepArgs) -> Result<Ending> {
     let &StepArgs { model, image, pairs, precision, steps, profile, json, .. } = args;
     at_least_one("pairs", pairs)?;
     at_least_one("steps", steps)?;
@@ -179,7 +185,7 @@ fn step(app: &App, args: &StepArgs) -> Result<ExitCode> {
             profile.print();
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Ending::Done)
 }
 
 /// The most memory that this process has held at once, in bytes, where the system tells it (Linux).
@@ -189,7 +195,7 @@ fn peak_memory() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| 1024 * kib)
 }
 
-fn augment(image: usize, rounds: usize, json: bool) -> Result<ExitCode> {
+fn augment(image: usize, rounds: usize, json: bool) -> Result<Ending> {
     at_least_one("image", image)?;
     at_least_one("rounds", rounds)?;
     let rates = throughput(image, rounds);
@@ -201,7 +207,7 @@ fn augment(image: usize, rounds: usize, json: bool) -> Result<ExitCode> {
     } else {
         say!("{:.0} views/s median, {:.0} best of {rounds} rounds", median(&rates), best(&rates));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Ending::Done)
 }
 
 fn at_least_one(name: &str, value: usize) -> Result<()> {

@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -18,10 +17,11 @@ use crate::data::world::EVALUATION_SETS;
 use crate::error::{Error, Result};
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::{Bar, Progress};
+use crate::report::shell;
 use crate::rng::Key;
 use crate::study::settings::Settings;
 
-use super::{App, ConfigArgs, setup};
+use super::{App, ConfigArgs, Ending, setup};
 
 #[derive(Subcommand)]
 pub(super) enum DataCommand {
@@ -104,7 +104,7 @@ pub(super) enum DataCommand {
 }
 
 /// `sempair data`.
-pub(super) fn run(app: &App, command: DataCommand, quiet: bool) -> Result<ExitCode> {
+pub(super) fn run(app: &App, command: DataCommand, quiet: bool) -> Result<Ending> {
     match command {
         DataCommand::Import { path, name, size, licence, replace, config, json } => {
             let settings = setup::resolve(app, &config)?.settings;
@@ -141,7 +141,7 @@ fn import_set(
     Choice { name, size, licence, replace }: Choice,
     json: bool,
     quiet: bool,
-) -> Result<ExitCode> {
+) -> Result<Ending> {
     let progress = Progress::stderr(quiet);
     let interrupt = Interrupt::install()?;
     let bar: OnceCell<Bar> = OnceCell::new();
@@ -161,27 +161,28 @@ fn import_set(
             .collect();
         setup::print_json(&json!({
             "name": dataset.name, "description": dataset.description, "licence": dataset.licence,
-            "layout": imported.layout, "file": imported.path, "splits": splits,
+            "layout": imported.layout, "file": imported.path, "splits": splits, "left_out": imported.left_out,
         }))?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Ending::Done);
     }
     say!("{}: {} ({})", dataset.name, dataset.description, imported.layout);
     for set in dataset.splits.values() {
         let size = set.size;
         say!("  {}: {} images of {size}x{size}, {} categories, {}", set.name, set.len(), set.classes.len(), set.hash);
     }
+    imported.left_out.iter().for_each(|left| say!("  left out: {}", left.what));
     if !dataset.licence.is_empty() {
         say!("  licence: {}", dataset.licence);
     }
     say!("  in {}", imported.path.display());
-    Ok(ExitCode::SUCCESS)
+    Ok(Ending::Done)
 }
 
-fn list(settings: &Settings, json: bool) -> Result<ExitCode> {
+fn list(settings: &Settings, json: bool) -> Result<Ending> {
     let sets = store::list(folder(settings))?;
     if json {
         setup::print_json(&sets)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Ending::Done);
     }
     if sets.is_empty() {
         say!("no imported datasets in {}; `sempair data import PATH` adds one", settings.paths.data);
@@ -194,10 +195,10 @@ fn list(settings: &Settings, json: bool) -> Result<ExitCode> {
         set.splits.iter().for_each(|split| say!("  {}: {} images, {}", split.name, split.images, split.hash));
     }
     say!("embedded, always there: {}; pairs come from {SYNTH}", EVALUATION_SETS.join(", "));
-    Ok(ExitCode::SUCCESS)
+    Ok(Ending::Done)
 }
 
-fn verify(settings: &Settings, mut names: Vec<String>, json: bool) -> Result<ExitCode> {
+fn verify(settings: &Settings, mut names: Vec<String>, json: bool) -> Result<Ending> {
     if names.is_empty() {
         names = store::list(folder(settings))?.into_iter().map(|set| set.name).collect();
     }
@@ -215,13 +216,13 @@ fn verify(settings: &Settings, mut names: Vec<String>, json: bool) -> Result<Exi
         }
     }
     match reports.iter().find(|report| !report.holds()) {
-        None => Ok(ExitCode::SUCCESS),
+        None => Ok(Ending::Done),
         Some(report) => Err(Error::new(format!("dataset `{}` is not what was imported", report.name))
             .hint("`sempair data import PATH --replace` imports it again")),
     }
 }
 
-fn pairs(settings: &Settings, choice: &PairSettings, json: bool) -> Result<ExitCode> {
+fn pairs(settings: &Settings, choice: &PairSettings, json: bool) -> Result<Ending> {
     let (set, list) = settings.catalog().pairs(choice)?.open()?;
     let path = list.write_manifest(&set, &folder(settings).join("pairs"))?;
     let (sp, ap) = (list.hash(Kind::Semantic), list.hash(Kind::Augmented));
@@ -233,15 +234,16 @@ fn pairs(settings: &Settings, choice: &PairSettings, json: bool) -> Result<ExitC
     } else {
         say!("{} semantic pairs of {} categories of {}", list.pairs.len(), list.categories.len(), list.set);
         say!("  SP {sp}\n  AP {ap} (the first image of every pair)\n  in {}", path.display());
-        say!("train on them with `--set pairs.from={} --set pairs.list={:?}`", choice.from, path.display().to_string());
+        let list = shell(&format!("pairs.list={}", path.display()));
+        say!("train on them with `--set pairs.from={} --set {list}`", choice.from);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Ending::Done)
 }
 
 /// Views of each image beside it.
 const VIEWS: u64 = 3;
 
-fn preview(settings: &Settings, name: &str, rows: usize, file: Option<PathBuf>) -> Result<ExitCode> {
+fn preview(settings: &Settings, name: &str, rows: usize, file: Option<PathBuf>) -> Result<Ending> {
     let (set, list) = pairs_to_show(settings, name, rows)?;
     let identity = Normalization { mean: [0.0; 3], std: [1.0; 3] };
     let Views { first, second } = &settings.augment;
@@ -283,7 +285,7 @@ fn preview(settings: &Settings, name: &str, rows: usize, file: Option<PathBuf>) 
     write_png(&path, width, height, &rgb)?;
     let stored = if settings.pairs.augmented == Making::Stored { "a stored second image, then " } else { "" };
     say!("{} pairs of {}: {stored}each image with {VIEWS} views of it: {}", sheet.len(), set.name, path.display());
-    Ok(ExitCode::SUCCESS)
+    Ok(Ending::Done)
 }
 
 /// One pair from each of `rows` categories, or as many as there are.

@@ -1,12 +1,13 @@
 //! `pretrain`, `probe`, `export` and `import-weights`: one encoder at a time, outside of tables.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 
 use crate::data::pairs::Kind;
 use crate::error::Result;
+use crate::harness::config::Given;
 use crate::harness::experiment::Experiment;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
@@ -16,7 +17,7 @@ use crate::study::exchange;
 use crate::study::settings::Settings;
 use crate::study::single::{FoundEncoder, ImportOne, PretrainOne, ProbeOne};
 
-use super::{App, ConfigArgs, records, setup};
+use super::{App, ConfigArgs, Ending, records, setup};
 
 /// Augmented or semantic pairs.
 #[derive(Clone, Copy, ValueEnum)]
@@ -44,12 +45,12 @@ pub(super) struct EncoderConfigArgs {
 }
 
 impl EncoderConfigArgs {
-    /// As other commands have them, with some keys set before the user's.
-    fn with(&self, keys: &[(&str, Option<String>)]) -> ConfigArgs {
-        let named = keys.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?)));
+    /// As other commands have them, with what options of the command's own set.
+    fn with(&self, given: &[Option<Given>]) -> ConfigArgs {
         ConfigArgs {
             profile: self.profile.clone(),
-            sets: named.chain(self.sets.iter().cloned()).collect(),
+            before: given.iter().flatten().cloned().collect(),
+            sets: self.sets.clone(),
             methods: None,
             seeds: None,
             data: None,
@@ -57,6 +58,11 @@ impl EncoderConfigArgs {
             device: None,
         }
     }
+}
+
+/// What an option sets, where it is given.
+fn given<T: Into<Value>>(key: &'static str, option: &'static str, value: Option<T>) -> Option<Given> {
+    value.map(|value| Given { key, value: value.into(), option })
 }
 
 /// What `pretrain` trains.
@@ -87,42 +93,45 @@ pub(super) struct PretrainArgs {
     /// Train on though the representation has collapsed
     #[arg(long)]
     keep_going: bool,
+    /// Train again, though the encoder is there
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     config: EncoderConfigArgs,
 }
 
 /// `sempair pretrain`.
-pub(super) fn pretrain(app: &App, args: &PretrainArgs, quiet: bool) -> Result<ExitCode> {
+pub(super) fn pretrain(app: &App, args: &PretrainArgs, quiet: bool) -> Result<Ending> {
     let config = args.config.with(&[
-        ("method", args.method.clone()),
-        ("model.encoder", args.encoder.clone()),
-        ("model.stem", stem(args.stem.as_ref(), args.encoder.as_ref())),
-        ("pairs.from", args.data.clone()),
-        ("pretrain.epochs", args.epochs.map(|epochs| epochs.to_string())),
-        ("keep_going", args.keep_going.then(|| "true".into())),
+        given("method", "--method", args.method.clone()),
+        given("model.encoder", "--encoder", args.encoder.clone()),
+        given("model.stem", "--stem", stem(args.stem.as_ref(), args.encoder.as_ref())),
+        given("pairs.from", "--data", args.data.clone()),
+        given("pretrain.epochs", "--epochs", args.epochs),
+        given("keep_going", "--keep-going", args.keep_going.then_some(true)),
     ]);
     let kind = match args.pairs {
         Pairs::Ap => Kind::Augmented,
         Pairs::Sp => Kind::Semantic,
         Pairs::Unpaired => Kind::Unpaired,
     };
-    run(app, &config, &PretrainOne { kind, seed: args.seed }, quiet)
+    run(app, &config, &PretrainOne { kind, seed: args.seed }, Product::Encoder { again: args.force }, quiet)
 }
 
 /// `sempair probe`.
-pub(super) fn probe(app: &App, run_id: &str, set: &str, config: &EncoderConfigArgs, quiet: bool) -> Result<ExitCode> {
+pub(super) fn probe(app: &App, run_id: &str, set: &str, config: &EncoderConfigArgs, quiet: bool) -> Result<Ending> {
     let config = config.with(&[]);
     let encoder = found(app, &config, run_id)?;
-    run(app, &config, &ProbeOne { encoder, set: set.into() }, quiet)
+    run(app, &config, &ProbeOne { encoder, set: set.into() }, Product::Figure, quiet)
 }
 
 /// `sempair export`.
-pub(super) fn export(app: &App, run_id: &str, to: &Path, config: &EncoderConfigArgs) -> Result<ExitCode> {
+pub(super) fn export(app: &App, run_id: &str, to: &Path, config: &EncoderConfigArgs) -> Result<Ending> {
     let encoder = found(app, &config.with(&[]), run_id)?;
     exchange::export(&encoder.dir, (&encoder.run, &encoder.row), to)?;
     say!("{}", to.join(exchange::WEIGHTS).display());
     say!("{}", to.join(exchange::CARD).display());
-    Ok(ExitCode::SUCCESS)
+    Ok(Ending::Done)
 }
 
 /// What `import-weights` reads.
@@ -145,13 +154,13 @@ pub(super) struct ImportArgs {
 }
 
 /// `sempair import-weights`.
-pub(super) fn import(app: &App, args: &ImportArgs, quiet: bool) -> Result<ExitCode> {
+pub(super) fn import(app: &App, args: &ImportArgs, quiet: bool) -> Result<Ending> {
     let config = args.config.with(&[
-        ("model.encoder", args.encoder.clone()),
-        ("model.stem", stem(args.stem.as_ref(), args.encoder.as_ref())),
-        ("model.image", args.image.map(|image| image.to_string())),
+        given("model.encoder", "--encoder", args.encoder.clone()),
+        given("model.stem", "--stem", stem(args.stem.as_ref(), args.encoder.as_ref())),
+        given("model.image", "--image", args.image),
     ]);
-    run(app, &config, &ImportOne { file: args.file.clone() }, quiet)
+    run(app, &config, &ImportOne { file: args.file.clone() }, Product::Encoder { again: false }, quiet)
 }
 
 /// The stem that was asked for, or else the usual one of the encoder that was.
@@ -168,29 +177,52 @@ fn found(app: &App, config: &ConfigArgs, run_id: &str) -> Result<FoundEncoder> {
     FoundEncoder::of(&setup::ledger(&settings).find(run_id)?, Path::new(&settings.paths.cache))
 }
 
+/// What a command is for, beside its record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Product {
+    /// A figure: the record has it.
+    Figure,
+    /// An encoder: it is made again where it is no longer kept, or asked for.
+    Encoder { again: bool },
+}
+
 /// Runs one cell, or finds it done, and says what it measured.
-fn run(app: &App, config: &ConfigArgs, experiment: &dyn Experiment<Settings>, quiet: bool) -> Result<ExitCode> {
+fn run(
+    app: &App,
+    config: &ConfigArgs,
+    experiment: &dyn Experiment<Settings>,
+    product: Product,
+    quiet: bool,
+) -> Result<Ending> {
     let resolved = setup::resolve(app, config)?;
     let settings = &resolved.settings;
     let (ledger, cache) = (setup::ledger(settings), setup::cache(settings));
-    let runs = runner::run(
-        runner::plan(&[experiment], settings)?,
-        &resolved,
-        &config.profile,
-        Surroundings {
-            compute: &setup::compute(settings),
+    let (compute, scaling) = (setup::compute(settings), setup::scaling(settings));
+    let (progress, interrupt) = (Progress::stderr(quiet), Interrupt::install()?);
+    let plan = || runner::plan(&[experiment], settings);
+    let execute = |force: bool| {
+        let surroundings = Surroundings {
+            compute: &compute,
             ledger: &ledger,
             cache: &cache,
-            scaling: &setup::scaling(settings),
-            progress: &Progress::stderr(quiet),
-            interrupt: &Interrupt::install()?,
-        },
-        &Options { force: false, budget: None, jobs: Some(1), repo: PathBuf::from(".") },
-        &setup::command_line(),
-    )?
-    .whole()?;
+            scaling: &scaling,
+            progress: &progress,
+            interrupt: &interrupt,
+        };
+        let (repo, outputs) = (PathBuf::from("."), setup::outputs(settings, &config.profile));
+        let options = Options { force, budget: None, jobs: Some(1), repo, outputs };
+        runner::run(plan()?, &resolved, &config.profile, surroundings, &options, &setup::command_line())?.whole()
+    };
+    let mut runs = execute(product == Product::Encoder { again: true })?;
+    if product == (Product::Encoder { again: false }) {
+        let cells = plan()?.into_iter().flat_map(|plan| plan.cells);
+        let mut stages = cells.flat_map(|cell| cell.stages().cloned().collect::<Vec<_>>());
+        if !stages.all(|stage| cache.has(stage.name(), stage.key())) {
+            runs = execute(true)?;
+        }
+    }
     for id in runs.iter().flat_map(|run| &run.runs) {
         records::summary(&ledger.find(id)?);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Ending::Done)
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
@@ -14,7 +13,7 @@ use crate::report::lint::lint;
 use crate::study::settings::Settings;
 
 use super::offered::{self, Offered};
-use super::{App, ConfigArgs, run, setup};
+use super::{App, ConfigArgs, Ending, run, setup};
 
 const HELP: &str = "\
 What is checked: decimal figures (83.60, 83.6\\%, +1.84), numbers around \\pm, and whole numbers of \\% or points. Each \
@@ -48,7 +47,7 @@ pub(super) struct LintArgs {
 }
 
 /// `sempair lint`.
-pub(super) fn check(app: &App, args: &LintArgs) -> Result<ExitCode> {
+pub(super) fn check(app: &App, args: &LintArgs) -> Result<Ending> {
     // A name mistyped is a likelier slip than an empty ledger.
     std::fs::metadata(&args.paper).map_err(|error| {
         Error::new(format!("cannot read {}: {error}", args.paper.display()))
@@ -70,7 +69,7 @@ pub(super) fn check(app: &App, args: &LintArgs) -> Result<ExitCode> {
         lint.lines(args.all).iter().for_each(|line| say!("{line}"));
         say!("{}", lint.summary());
     }
-    Ok(if lint.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if lint.is_clean() { Ending::Done } else { Ending::Found })
 }
 
 /// The runs that are not in `current`: each table once for all that are comparable with each other, the newest first.

@@ -1,10 +1,17 @@
 //! Arguments, messages and exit codes: 0 done, 1 a claim missed (only with `--strict`) or `lint` found something, 2 an
 //! error. Facts go to standard output, talk to standard error.
 
-/// `println!` that ends the program quietly when nobody reads any longer, as in `sempair runs | head`.
+/// Prints a line of facts, as `println!` would.
 macro_rules! say {
     ($($text:tt)*) => {
-        $crate::cli::setup::print_line(format_args!($($text)*))
+        $crate::console::fact(format_args!($($text)*))
+    };
+}
+
+/// Prints a line of talk, as `eprintln!` would.
+macro_rules! talk {
+    ($($text:tt)*) => {
+        $crate::console::talk(format_args!($($text)*))
     };
 }
 
@@ -23,7 +30,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::console;
 use crate::error::Result;
+use crate::harness::config::Given;
 use crate::harness::experiment::Experiment;
 use crate::study::settings::Settings;
 
@@ -191,6 +200,9 @@ struct ConfigArgs {
     /// Start from this profile: quick or thorough (embedded data), standard (photographs) or paper (its settings, a GPU)
     #[arg(long, default_value = "quick", value_name = "NAME")]
     profile: String,
+    /// What a command sets by options of its own; `--set` replaces it.
+    #[arg(skip)]
+    before: Vec<Given>,
     /// Set one value; `sempair config` lists the keys
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
@@ -235,19 +247,38 @@ struct RunArgs {
 #[derive(Clone, Copy)]
 struct Jobs(Option<usize>);
 
-/// Parses the arguments, runs the command and says how it ended.
-pub fn main(app: &App) -> ExitCode {
-    let arguments = Arguments::parse();
-    match dispatch(app, arguments) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+/// How a command that did what it was asked for ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Done,
+    /// What it was to look for: a claim missed, a number that nothing records.
+    Found,
 }
 
-fn dispatch(app: &App, arguments: Arguments) -> Result<ExitCode> {
+/// Parses the arguments, runs the command and says how it ended.
+pub fn main(app: &App) -> ExitCode {
+    let code = match Arguments::try_parse() {
+        Ok(arguments) => match dispatch(app, arguments) {
+            Ok(Ending::Done) => 0,
+            Ok(Ending::Found) => 1,
+            Err(error) => {
+                talk!("error: {error}");
+                2
+            }
+        },
+        Err(message) => {
+            // Help and version are facts, what is wrong with the arguments is talk.
+            let printed = message.print();
+            if !message.use_stderr() {
+                console::deliver(printed);
+            }
+            if message.use_stderr() { 2 } else { 0 }
+        }
+    };
+    console::ending(code)
+}
+
+fn dispatch(app: &App, arguments: Arguments) -> Result<Ending> {
     setup::threads(arguments.threads)?;
     setup::instruction_set()?;
     let quiet = arguments.quiet;

@@ -2,29 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::ExitCode;
 
 use crate::error::{Error, Result};
 use crate::harness::audit::{self, Audit, AuditRun};
 use crate::harness::cache::Held;
 use crate::harness::experiment::Row;
+use crate::harness::git::Tree;
 use crate::harness::outcome::DataRef;
 use crate::harness::progress::duration;
 use crate::harness::record::{Record, short};
 
-use super::{App, ConfigArgs, setup};
+use super::{App, ConfigArgs, Ending, setup};
 
 /// `sempair runs`.
-pub(super) fn runs(app: &App, args: &ConfigArgs, last: Option<usize>, json: bool) -> Result<ExitCode> {
+pub(super) fn runs(app: &App, args: &ConfigArgs, last: Option<usize>, json: bool) -> Result<Ending> {
     let settings = setup::resolve(app, args)?.settings;
     let (mut records, problems) = setup::ledger(&settings).records()?;
-    problems.iter().for_each(|problem| eprintln!("left out {}: {}", problem.file.display(), problem.what));
+    problems.iter().for_each(|problem| talk!("left out {}: {}", problem.file.display(), problem.what));
     records.sort_by(|a, b| (&a.started, &a.id).cmp(&(&b.started, &b.id)));
     let from = records.len() - last.unwrap_or(records.len()).min(records.len());
     let shown = &records[from..];
     if json {
         setup::print_json(&shown)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Ending::Done);
     }
     if shown.is_empty() {
         say!("no runs yet; `sempair reproduce` makes some");
@@ -32,18 +32,19 @@ pub(super) fn runs(app: &App, args: &ConfigArgs, last: Option<usize>, json: bool
     for record in shown {
         summary(record);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Ending::Done)
 }
 
 /// A run on one line.
 pub(super) fn summary(record: &Record) {
-    let commit = record.git.commit.as_deref().map_or("no commit", |commit| commit.get(..8).unwrap_or(commit));
+    let commit = record.git.commit.as_deref().map(|commit| commit.get(..8).unwrap_or(commit));
+    let mark = if commit.is_some() { record.git.tree().mark() } else { "" };
     say!(
-        "{}  {:11}  {}  {commit}{}  {:8}  {} {} {} seed {}  {}",
+        "{}  {:11}  {}  {}{mark:1}  {:8}  {} {} {} seed {}  {}",
         record.short(),
         record.status.name(),
         record.started.get(..16).unwrap_or(&record.started).replace('T', " "),
-        if record.git.dirty { "*" } else { " " },
+        commit.unwrap_or("no commit"),
         record.profile,
         record.experiment,
         labels(&record.row),
@@ -54,12 +55,12 @@ pub(super) fn summary(record: &Record) {
 }
 
 /// `sempair show`.
-pub(super) fn show(app: &App, args: &ConfigArgs, run: &str, json: bool) -> Result<ExitCode> {
+pub(super) fn show(app: &App, args: &ConfigArgs, run: &str, json: bool) -> Result<Ending> {
     let settings = setup::resolve(app, args)?.settings;
     let record = setup::ledger(&settings).find(run)?;
     if json {
         setup::print_json(&record)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Ending::Done);
     }
     facts(&record).into_iter().for_each(|(name, value)| say!("{name:12} {value}"));
     say!("stages");
@@ -75,11 +76,11 @@ pub(super) fn show(app: &App, args: &ConfigArgs, run: &str, json: bool) -> Resul
     }
     say!("settings");
     record.settings.iter().for_each(|s| say!("  {} = {}  ({})", s.key, s.value, s.origin));
-    Ok(ExitCode::SUCCESS)
+    Ok(Ending::Done)
 }
 
 /// `sempair audit`.
-pub(super) fn audit(app: &App, args: &ConfigArgs, rev: &str, json: bool) -> Result<ExitCode> {
+pub(super) fn audit(app: &App, args: &ConfigArgs, rev: &str, json: bool) -> Result<Ending> {
     let settings = setup::resolve(app, args)?.settings;
     let audit = audit::audit(&setup::ledger(&settings), &setup::cache(&settings), Path::new("."), rev)?;
     if json {
@@ -88,7 +89,7 @@ pub(super) fn audit(app: &App, args: &ConfigArgs, rev: &str, json: bool) -> Resu
         print_audit(&audit);
     }
     if audit.holds() {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Ending::Done);
     }
     Err(Error::new(format!("the audit of {rev} found records or files that no longer are what was written"))
         .hint("the lines above name them; `sempair reproduce --force` runs the cells again"))
@@ -106,7 +107,7 @@ fn print_audit(audit: &Audit) {
             run.column,
             run.seed,
             if run.intact { "holds" } else { "CHANGED since it was written" },
-            if run.dirty { "dirty" } else { "clean" },
+            run.tree.name(),
             stages(run),
         );
     }
@@ -128,11 +129,14 @@ fn stages(run: &AuditRun) -> String {
 
 fn facts(record: &Record) -> Vec<(&'static str, String)> {
     let git = &record.git;
-    let commit = git.commit.clone().unwrap_or_else(|| git.note.clone().unwrap_or_else(|| "unknown".into()));
-    let tree = match (&git.diff_hash, git.dirty) {
-        (Some(hash), true) => format!(", dirty (difference {hash})"),
-        (None, true) => ", dirty".into(),
-        _ => ", clean".into(),
+    let tree = match (git.tree(), &git.diff_hash, &git.note) {
+        (Tree::Dirty, Some(hash), _) => format!("dirty (difference {hash})"),
+        (Tree::Unknown, _, Some(note)) if git.commit.is_some() => format!("changes unknown ({note})"),
+        (tree, ..) => tree.name().to_owned(),
+    };
+    let commit = match &git.commit {
+        Some(commit) => format!("{commit}, {tree}"),
+        None => git.note.clone().unwrap_or_else(|| "unknown".into()),
     };
     let mut facts = vec![
         ("run", record.id.clone()),
@@ -142,7 +146,7 @@ fn facts(record: &Record) -> Vec<(&'static str, String)> {
         ("profile", record.profile.clone()),
         ("started", record.started.clone()),
         ("took", duration(record.seconds)),
-        ("commit", format!("{commit}{tree}")),
+        ("commit", commit),
         ("code", record.build.code.clone()),
         ("compiler", record.build.rustc.clone()),
         ("binary", record.build.binary_hash.clone().unwrap_or_default()),

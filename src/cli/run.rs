@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -22,16 +21,10 @@ use crate::report::{self, Input, render};
 use crate::study::settings::Settings;
 
 use super::offered::{Offered, beside, ids, not_run, offered};
-use super::{App, ConfigArgs, Profile, RunArgs, setup};
+use super::{App, ConfigArgs, Ending, Profile, RunArgs, setup};
 
 /// Runs what is missing of the chosen tables (all, when none is named) and renders the report.
-pub(super) fn reproduce(
-    app: &App,
-    args: &ConfigArgs,
-    tables: &[String],
-    how: RunArgs,
-    quiet: bool,
-) -> Result<ExitCode> {
+pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: RunArgs, quiet: bool) -> Result<Ending> {
     let mut args = args.clone();
     if how.keep_going {
         args.sets.push("keep_going=true".into());
@@ -57,7 +50,13 @@ pub(super) fn reproduce(
             progress: &progress,
             interrupt: &interrupt,
         },
-        &Options { force: how.force, budget: how.budget, jobs: how.jobs.0, repo: PathBuf::from(".") },
+        &Options {
+            force: how.force,
+            budget: how.budget,
+            jobs: how.jobs.0,
+            repo: PathBuf::from("."),
+            outputs: setup::outputs(settings, &args.profile),
+        },
         &setup::command_line(),
     )?;
     let (records, problems) = ledger.records()?;
@@ -77,7 +76,7 @@ pub(super) fn reproduce(
 }
 
 /// Renders the report again from the ledger alone, or the one for double-blind review.
-pub(super) fn report(app: &App, args: &ConfigArgs, anonymous: bool) -> Result<ExitCode> {
+pub(super) fn report(app: &App, args: &ConfigArgs, anonymous: bool) -> Result<Ending> {
     let settings = setup::resolve(app, args)?.settings;
     let (records, problems) = setup::ledger(&settings).records()?;
     let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
@@ -89,7 +88,7 @@ pub(super) fn report(app: &App, args: &ConfigArgs, anonymous: bool) -> Result<Ex
 }
 
 /// `sempair list`.
-pub(super) fn list(app: &App, args: &ConfigArgs, cores: &[u16], json: bool) -> Result<ExitCode> {
+pub(super) fn list(app: &App, args: &ConfigArgs, cores: &[u16], json: bool) -> Result<Ending> {
     let resolved = setup::resolve(app, args)?;
     let settings = &resolved.settings;
     let (records, _) = setup::ledger(settings).records()?;
@@ -126,7 +125,7 @@ pub(super) fn list(app: &App, args: &ConfigArgs, cores: &[u16], json: bool) -> R
             Err(error) => json!({ "id": experiment.id(), "title": experiment.title(), "error": error.what() }),
         });
         setup::print_json(&facts.collect::<Vec<_>>())?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Ending::Done);
     }
     for (experiment, state) in &rows {
         let state = state.as_ref().map_or_else(|error| error.what().to_string(), State::words);
@@ -146,7 +145,7 @@ pub(super) fn list(app: &App, args: &ConfigArgs, cores: &[u16], json: bool) -> R
         let Forecast { seconds, chain, share } = forecast(cores.into());
         say!("{cores:>7}  {:>12}  {:>12}  {:>12}", duration(seconds), duration(chain), duration(share));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Ending::Done)
 }
 
 /// The stages of some cells, each once.
@@ -210,6 +209,9 @@ fn chosen<'a>(app: &App<'a>, tables: &[String]) -> Result<Vec<&'a dyn Experiment
                 .hint("`sempair list` shows all tables")
         })
     };
+    if let Some((_, twice)) = tables.iter().enumerate().find(|(i, table)| tables[..*i].contains(table)) {
+        return Err(Error::new(format!("the table `{twice}` is asked for twice")).hint("`--table` names each once"));
+    }
     tables.iter().map(find).collect()
 }
 
@@ -262,7 +264,7 @@ pub(super) fn input(
 }
 
 /// Writes the report, and tells the terminal of all its tables or `only` of some.
-fn finish(input: Input, settings: &Settings, only: Option<&HashSet<&str>>, strict: bool) -> Result<ExitCode> {
+fn finish(input: Input, settings: &Settings, only: Option<&HashSet<&str>>, strict: bool) -> Result<Ending> {
     let is_told = |table: &str| only.is_none_or(|only| only.contains(table));
     let folder = if input.anonymous { format!("{}-anonymous", input.profile) } else { input.profile.clone() };
     let rendered = render(&input, &Path::new(&settings.paths.reports).join(folder))?;
@@ -273,5 +275,5 @@ fn finish(input: Input, settings: &Settings, only: Option<&HashSet<&str>>, stric
     let missed = || told().flat_map(|table| &table.claims).any(|c| c.asked && !held.contains(&c.verdict));
     // The process ends with this command: to free ten thousand records one by one takes as long as to draw all figures.
     std::mem::forget(input);
-    Ok(if strict && missed() { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    Ok(if strict && missed() { Ending::Found } else { Ending::Done })
 }

@@ -1,16 +1,16 @@
 //! What commands need before they start: threads, instruction set, configuration, ledger and cache.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::console;
 use crate::error::{Context as _, Error, Result};
 use crate::harness::cache::Cache;
-use crate::harness::config::{Group, Layers, Origin, Resolved, Role, Roles};
+use crate::harness::config::{Given, Group, Layers, Origin, Resolved, Role, Roles};
 use crate::harness::ledger::Ledger;
 use crate::harness::provenance::{Compute, Host};
 use crate::harness::scaling::Scaling;
@@ -19,7 +19,7 @@ use crate::methods::Name;
 use crate::study::settings::Settings;
 use crate::study::stages::Context;
 
-use super::{App, ConfigArgs, Jobs, Profile};
+use super::{App, ConfigArgs, Ending, Jobs, Profile};
 
 /// Starts the pool that all work runs on, of so many threads or one for each core.
 pub(super) fn threads(count: Option<usize>) -> Result<()> {
@@ -50,7 +50,8 @@ pub(super) fn instruction_set() -> Result<()> {
 /// The settings of a command, checked, with their origins.
 pub(super) fn resolve(app: &App, args: &ConfigArgs) -> Result<Resolved<Settings>> {
     let layers = embedded(app, args)?.file(Path::new("sempair.toml")).env("SEMPAIR_", &["ISA"]);
-    let resolved = layers.set(&assignments(args)).resolve_with::<Settings>(&groups(app))?;
+    let layers = layers.given(&args.before).set(&args.sets).given(&given(args)?);
+    let resolved = layers.resolve_with::<Settings>(&groups(app))?;
     check(app, &resolved.settings)?;
     Ok(resolved)
 }
@@ -64,9 +65,11 @@ pub(super) fn resolve_above(
     roles: &Roles,
 ) -> Result<Settings> {
     let lists = |key: &str| roles.of(key.trim()) == Role::Rows;
-    let listed = |assignment: &String| assignment.split_once('=').is_some_and(|(key, _)| lists(key));
-    let lists: Vec<String> = assignments(args).into_iter().filter(listed).collect();
-    let layers = embedded(app, args)?.recorded(asked).set(&lists);
+    let listed = |assignment: &&String| assignment.split_once('=').is_some_and(|(key, _)| lists(key));
+    let sets: Vec<String> = args.sets.iter().filter(listed).cloned().collect();
+    let mut given = given(args)?;
+    given.retain(|given| lists(given.key));
+    let layers = embedded(app, args)?.recorded(asked).set(&sets).given(&given);
     let settings = layers.resolve_with::<Settings>(&groups(app))?.settings;
     check(app, &settings)?;
     Ok(settings)
@@ -74,7 +77,7 @@ pub(super) fn resolve_above(
 
 /// The arguments without the settings that they have.
 pub(super) fn without_sets(args: &ConfigArgs) -> ConfigArgs {
-    ConfigArgs { methods: None, seeds: None, sets: Vec::new(), ..args.clone() }
+    ConfigArgs { methods: None, seeds: None, sets: Vec::new(), before: Vec::new(), ..args.clone() }
 }
 
 /// What each setting decides.
@@ -99,25 +102,37 @@ fn embedded(app: &App, args: &ConfigArgs) -> Result<Layers> {
     Ok(Layers::new().embedded("defaults", app.defaults).embedded(profile.layer, profile.toml))
 }
 
-/// What the command line sets, each `KEY=VALUE`.
-fn assignments(args: &ConfigArgs) -> Vec<String> {
-    let mut sets = args.sets.clone();
-    let quoted = |path: &Path| format!("{:?}", path.display().to_string());
-    sets.extend(args.methods.as_deref().map(methods));
-    sets.extend(args.seeds.map(|seeds| format!("seeds={seeds}")));
-    sets.extend(args.data.as_deref().map(|dir| format!("paths.data={}", quoted(dir))));
-    sets.extend(args.out.as_deref().map(|dir| format!("paths.reports={}", quoted(dir))));
-    sets.extend(args.device.as_ref().map(|device| format!("device={device:?}")));
-    sets
+/// What options that stand for one key set.
+fn given(args: &ConfigArgs) -> Result<Vec<Given>> {
+    let seeds = args.seeds.map(|seeds| Ok(Given { key: "seeds", value: seeds.into(), option: "--seeds" }));
+    let methods = args.methods.as_deref().map(|list| {
+        let value = methods(list).into();
+        Ok(Given { key: "transfer.methods", value, option: "--methods" })
+    });
+    let device = args
+        .device
+        .as_ref()
+        .map(|device| Ok(Given { key: "device", value: device.as_str().into(), option: "--device" }));
+    let data = args.data.as_deref().map(|dir| place("paths.data", "--data", dir));
+    let out = args.out.as_deref().map(|dir| place("paths.reports", "--out", dir));
+    [methods, seeds, data, out, device].into_iter().flatten().collect()
 }
 
-/// `transfer.methods` of a list, or of all.
-fn methods(list: &str) -> String {
-    let ids: Vec<String> = match list {
+/// A place as a setting, which is text.
+pub(super) fn place(key: &'static str, option: &'static str, path: &Path) -> Result<Given> {
+    let Some(text) = path.to_str() else {
+        return Err(Error::new(format!("{option} {path:?}: the path is not UTF-8, and settings are"))
+            .hint(format!("give a path that is, such as `{option} results`")));
+    };
+    Ok(Given { key, value: text.into(), option })
+}
+
+/// The methods of a list, or all.
+fn methods(list: &str) -> Vec<String> {
+    match list {
         "all" => Name::ALL.iter().filter(|name| name.is_self_supervised()).map(|name| name.id().to_owned()).collect(),
         list => list.split(',').map(|id| id.trim().to_owned()).collect(),
-    };
-    format!("transfer.methods={ids:?}")
+    }
 }
 
 /// A time as `90s`, `30m` or `1.5h`, in seconds.
@@ -164,6 +179,15 @@ pub(super) fn ledger(settings: &Settings) -> Ledger {
     Ledger::open(Path::new(&settings.paths.reports).join("ledger"), locks)
 }
 
+/// Where this program writes with these settings.
+pub(super) fn outputs(settings: &Settings, profile: &str) -> Vec<PathBuf> {
+    let paths = &settings.paths;
+    let reports = Path::new(&paths.reports);
+    let folders =
+        [reports, &reports.join("ledger"), &reports.join(profile), Path::new(&paths.cache), Path::new(&paths.data)];
+    folders.map(Path::to_path_buf).into()
+}
+
 /// The cache of these settings.
 pub(super) fn cache(settings: &Settings) -> Cache {
     Cache::open(&settings.paths.cache)
@@ -178,7 +202,7 @@ pub(super) fn compute(settings: &Settings) -> Compute {
 const WIDEST: usize = 72;
 
 /// `sempair config`.
-pub(super) fn print_config(app: &App, args: &ConfigArgs, prefix: Option<&str>, json: bool) -> Result<ExitCode> {
+pub(super) fn print_config(app: &App, args: &ConfigArgs, prefix: Option<&str>, json: bool) -> Result<Ending> {
     let mut values = resolve(app, args)?.values;
     if let Some(prefix) = prefix {
         values.retain(|value| value.key.starts_with(prefix));
@@ -188,7 +212,7 @@ pub(super) fn print_config(app: &App, args: &ConfigArgs, prefix: Option<&str>, j
     }
     if json {
         print_json(&values)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Ending::Done);
     }
     let longest = values.iter().map(|value| value.key.len() + value.value.to_string().len()).max().unwrap_or(0) + 3;
     let width = longest.min(WIDEST);
@@ -202,7 +226,7 @@ pub(super) fn print_config(app: &App, args: &ConfigArgs, prefix: Option<&str>, j
         let line = format!("{} = {}", value.key, value.value);
         say!("{line:width$}  {}", origin(&value.origin));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Ending::Done)
 }
 
 fn origin(origin: &Origin) -> String {
@@ -213,21 +237,26 @@ fn origin(origin: &Origin) -> String {
     }
 }
 
-/// Prints a line of facts on standard output. A reader who has gone (a closed pipe) is no error.
-pub(super) fn print_line(text: std::fmt::Arguments<'_>) {
-    if writeln!(std::io::stdout(), "{text}").is_err() {
-        std::process::exit(0);
-    }
-}
-
 /// Prints facts as JSON on one line of standard output.
 pub(super) fn print_json_line(value: &impl Serialize) -> Result<()> {
-    say!("{}", serde_json::to_string(value).context("not JSON")?);
+    say!("{}", escaped(&serde_json::to_string(value).context("not JSON")?));
     Ok(())
 }
 
 /// Prints facts as JSON on standard output, for scripts and people alike.
 pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
-    say!("{}", serde_json::to_string_pretty(value).context("not JSON")?);
+    say!("{}", escaped(&serde_json::to_string_pretty(value).context("not JSON")?));
     Ok(())
+}
+
+/// JSON in which no character is left that a terminal obeys: those that JSON itself lets pass are escaped, too.
+fn escaped(json: &str) -> String {
+    if matches!(console::shown(json), Cow::Borrowed(_)) {
+        return json.to_owned();
+    }
+    let escape = |c: char| match console::shown(c.encode_utf8(&mut [0; 4])).len() == c.len_utf8() {
+        true => c.to_string(),
+        false => format!("\\u{:04x}", c as u32),
+    };
+    json.chars().map(escape).collect()
 }

@@ -25,6 +25,7 @@ use crate::data::store::Writer;
 use crate::error::Error;
 use crate::error::Result;
 
+pub use plan::LeftOut;
 use plan::Plan;
 use plan::Records;
 use plan::Task;
@@ -33,8 +34,8 @@ use source::Source;
 
 /// What is understood; the hint of every error about what is not.
 const UNDERSTOOD: &str = "`sempair data import PATH` reads CIFAR-10, CIFAR-100 and STL-10 (binary versions), \
-    Tiny-ImageNet, and any folder with one directory of JPEG or PNG images per category \
-    (`sempair data import PATH --size 64`), each as a directory, .tar, .tar.gz or .zip";
+    Tiny-ImageNet, and any folder with one directory of images per category (JPEG, PNG, BMP, GIF, WebP, TIFF or PPM; \
+    `sempair data import PATH --size 64`), each as a directory, .tar, .tar.gz or .zip";
 
 /// An encoded image above this is not read.
 const FILE_LIMIT: u64 = 64 << 20;
@@ -69,6 +70,8 @@ pub struct Imported {
     pub path: PathBuf,
     /// The recognised layout, for people.
     pub layout: &'static str,
+    /// What of the source is not in it.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// Imports the dataset at `path` into `data_dir`. `progress` is told how many images are done, and of how many; not
@@ -118,7 +121,8 @@ pub fn import(path: &Path, options: &Options, data_dir: &Path, progress: &dyn Fn
         return Err(Error::new(format!("{}: the source changed meanwhile: {what}", path.display())));
     }
     let file = transfer.writer.finish()?;
-    Ok(Imported { dataset: store::open(data_dir, &name)?, path: file, layout: plan.layout })
+    let left_out = plan.left_out(&source);
+    Ok(Imported { dataset: store::open(data_dir, &name)?, path: file, layout: plan.layout, left_out })
 }
 
 /// The second pass over a source.

@@ -1,17 +1,17 @@
 //! What was run at a commit, and whether its records and files still are what they were.
 
-use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
 use crate::harness::cache::Cache;
 use crate::harness::cache::Held;
 use crate::harness::experiment::Row;
+use crate::harness::git;
+use crate::harness::git::Tree;
 use crate::harness::ledger::Ledger;
 use crate::harness::ledger::Problem;
 use crate::harness::record::Record;
 use crate::harness::record::StageUse;
 use crate::harness::record::Status;
-use git2::Repository;
 use rayon::iter::IntoParallelIterator;
 use rayon::iter::ParallelIterator;
 use serde::Serialize;
@@ -38,8 +38,8 @@ pub struct AuditRun {
     pub column: String,
     pub seed: u64,
     pub status: Status,
-    /// The working tree differed from the commit.
-    pub dirty: bool,
+    /// Whether the files were those of the commit.
+    pub tree: Tree,
     pub diff_hash: Option<String>,
     /// The record's own hash holds.
     pub intact: bool,
@@ -75,12 +75,11 @@ pub fn audit(ledger: &Ledger, cache: &Cache, repo: &Path, rev: &str) -> Result<A
 }
 
 fn resolve(records: &[Record], repo: &Path, rev: &str) -> Result<String> {
-    if let Ok(repository) = Repository::discover(repo)
-        && let Ok(object) = repository.revparse_single(rev)
-    {
-        let commit = object.peel_to_commit().context(format!("`{rev}` is not a commit"))?;
-        return Ok(commit.id().to_string());
-    }
+    let unreadable = match git::resolve(repo, rev) {
+        Ok(Some(commit)) => return Ok(commit),
+        Ok(None) => None,
+        Err(error) => Some(error),
+    };
     // A shallow clone, or a ledger without its repository, still has the commits that the records name.
     let named = records.iter().filter_map(|record| record.git.commit.as_deref());
     let mut found: Vec<&str> = named.filter(|commit| rev.len() >= 4 && commit.starts_with(rev)).collect();
@@ -88,8 +87,10 @@ fn resolve(records: &[Record], repo: &Path, rev: &str) -> Result<String> {
     found.dedup();
     match found.as_slice() {
         [commit] => Ok((*commit).to_owned()),
-        [] => Err(Error::new(format!("no commit `{rev}`, neither in the repository nor in a record"))
-            .hint("`sempair runs` shows the commit of each run")),
+        [] => Err(unreadable.unwrap_or_else(|| {
+            Error::new(format!("no commit `{rev}`, neither in the repository nor in a record"))
+                .hint("`sempair runs` shows the commit of each run")
+        })),
         many => Err(Error::new(format!("`{rev}` is the start of {} commits", many.len()))
             .hint(format!("give more of the hash: {}", many.join(", ")))),
     }
@@ -124,7 +125,7 @@ fn check(record: Record, ledger: &Ledger, held: &HashMap<(String, String), Held>
         column: record.column,
         seed: record.seed,
         status: record.status,
-        dirty: record.git.dirty,
+        tree: record.git.tree(),
         diff_hash: record.git.diff_hash,
     })
 }

@@ -44,6 +44,14 @@ pub struct Group {
     pub read: fn(&figment::value::Value) -> Result<(), Box<figment::Error>>,
 }
 
+/// What an option of the command line, such as `--out`, sets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Given {
+    pub key: &'static str,
+    pub value: serde_json::Value,
+    pub option: &'static str,
+}
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
@@ -207,6 +215,24 @@ impl Layers {
         self
     }
 
+    /// Settings from options of the command line that stand for one key each. Their values are taken as they are: nothing
+    /// of them is read as TOML.
+    #[must_use]
+    pub fn given(mut self, given: &[Given]) -> Self {
+        for Given { key, value, option } in given {
+            let leaf = Leaf {
+                key: (*key).to_owned(),
+                value: value.clone(),
+                line: 0,
+                doc: String::new(),
+                remark: String::new(),
+            };
+            let origin = Origin { layer: "command line".to_owned(), place: Some((*option).to_owned()) };
+            self.layers.push(Layer { entries: vec![Entry { leaf, origin, shown: (*option).to_owned() }] });
+        }
+        self
+    }
+
     /// The settings that a run was recorded with. Keys that there are no more are passed over.
     #[must_use]
     pub fn recorded(mut self, settings: impl IntoIterator<Item = (String, serde_json::Value)>) -> Self {
@@ -253,7 +279,8 @@ impl Layers {
                 self.explain(*error)
             })?;
         }
-        let values = defaults.entries.iter().map(|entry| self.value(entry)).collect();
+        let values: Vec<Value> = defaults.entries.iter().map(|entry| self.value(entry)).collect();
+        values.iter().try_for_each(check_once)?;
         Ok(Resolved { settings, values })
     }
 
@@ -355,6 +382,19 @@ pub fn complaints<S: Serialize + DeserializeOwned>(defaults: &'static str) -> Re
 /// An empty table: its heading sets nothing.
 fn is_heading(entry: &Entry) -> bool {
     entry.leaf.value.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+/// No row or column of a table stands twice in it: its claims would count twice.
+fn check_once(value: &Value) -> Result<()> {
+    let Some(items) = value.value.as_array().filter(|_| value.role == Role::Rows) else { return Ok(()) };
+    match items.iter().enumerate().find(|(i, item)| items[..*i].contains(item)) {
+        Some((_, twice)) => {
+            let place = value.origin.place.as_ref().unwrap_or(&value.origin.layer);
+            Err(Error::new(format!("`{}` has {twice} twice, in `{place}`", value.key))
+                .hint(format!("name each once; `sempair config {}` shows the value", value.key)))
+        }
+        None => Ok(()),
+    }
 }
 
 fn check_known(entry: &Entry, known: &[&str]) -> Result<()> {

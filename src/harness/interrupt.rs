@@ -1,8 +1,13 @@
 //! Ctrl-C as a question that long work asks now and then, so that it stops where it can go on later.
 
+use crate::console;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
+use signal_hook::consts::SIGHUP;
+use signal_hook::consts::SIGINT;
+use signal_hook::consts::SIGTERM;
+use signal_hook::iterator::Signals;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -16,19 +21,24 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Listens for Ctrl-C from now on. A second Ctrl-C ends the process at once with exit code 130; what is on disk is
-    /// then what a kill would leave, and resumes as well. Once per process.
+    /// Listens from now on for the signals that ask a program to end: Ctrl-C, SIGTERM, and SIGHUP, which comes when its
+    /// terminal goes away. One that was ignored when the program started, as `nohup` and a shell's `&` have it, stays
+    /// ignored. A second one ends the process at once with exit code 130; what is on disk is then what a kill would leave,
+    /// and resumes as well. Once per process.
     pub fn install() -> Result<Self> {
         let interrupt = Self::never();
+        let listened_for: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !ignored(signal)).collect();
+        let mut signals = Signals::new(&listened_for).context("cannot listen for signals")?;
         let asked = interrupt.clone();
-        let on_signal = move || {
-            if asked.requested() {
-                std::process::exit(130);
+        std::thread::spawn(move || {
+            for _ in signals.forever() {
+                if asked.requested() {
+                    std::process::exit(130);
+                }
+                asked.request();
+                console::talk(format_args!("stopping at the next safe point; press Ctrl-C again to stop at once"));
             }
-            asked.request();
-            eprintln!("stopping at the next safe point; press Ctrl-C again to stop at once");
-        };
-        ctrlc::set_handler(on_signal).context("cannot listen for Ctrl-C")?;
+        });
         Ok(interrupt)
     }
 
@@ -58,5 +68,31 @@ impl Interrupt {
             return Err(Error::interrupted("interrupted").hint("run the same command to go on"));
         }
         Ok(())
+    }
+}
+
+/// Whether the process was started with this signal ignored: Linux says so; elsewhere none is taken to be.
+fn ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignored_in(&status, signal)
+}
+
+fn ignored_in(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mask_of_ignored_signals_is_read() {
+        // That of a program under nohup, with the broken pipe that Rust's programs ignore.
+        let status =
+            "Name:\tsempair\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000004400\n";
+        assert_eq!([SIGHUP, SIGINT, SIGTERM].map(|signal| ignored_in(status, signal)), [true, false, false]);
+        assert!(!ignored_in("", SIGHUP));
     }
 }

@@ -4,7 +4,7 @@
 //! decides them, and its `outcome` is read from their files. `config` layers settings. `runner` runs the cells that are
 //! missing, each in a `lab` whose stages are kept in a `cache` (`estimate` says beforehand what they will take, `clock`
 //! what they took; a `schedule` runs some side by side, by how the `scaling` of their work was measured), and writes one
-//! `record` per run to the `ledger`; `audit` reads it all back. Nothing here knows what the experiments are about.
+//! `record` per run, with the state of the repository (`git`), to the `ledger`; `audit` reads it all back. Nothing here knows what the experiments are about.
 
 pub mod audit;
 pub mod cache;
@@ -14,6 +14,7 @@ pub mod code;
 pub mod config;
 pub mod estimate;
 pub mod experiment;
+pub mod git;
 pub mod interrupt;
 pub mod lab;
 pub mod ledger;

@@ -1,6 +1,7 @@
 //! What a person sees while something runs: bars on a terminal, a line now and then elsewhere, nothing when quiet.
 //! Everything goes to standard error; standard output is for facts.
 
+use crate::console;
 use indicatif::MultiProgress;
 use indicatif::ProgressBar;
 use indicatif::ProgressStyle;
@@ -40,7 +41,7 @@ impl Progress {
         } else if std::io::stderr().is_terminal() {
             Self::new(Show::Bars(MultiProgress::new()))
         } else {
-            Self::lines(|line| eprintln!("{line}"))
+            Self::lines(|line| console::talk(format_args!("{line}")))
         }
     }
 
@@ -68,7 +69,7 @@ impl Progress {
         match &*self.show {
             Show::Quiet => {}
             Show::Lines(sink) => sink(line),
-            Show::Bars(bars) => bars.suspend(|| eprintln!("{line}")),
+            Show::Bars(bars) => bars.suspend(|| console::talk(format_args!("{line}"))),
         }
     }
 
@@ -90,7 +91,7 @@ impl Progress {
             _ => ProgressBar::hidden(),
         };
         bar.set_length(total);
-        let title = format!("{}{title}", self.of);
+        let title = console::shown(&format!("{}{title}", self.of)).into_owned();
         bar.set_prefix(title.clone());
         bar.set_style(style(unit));
         self.bars.fetch_add(1, Ordering::Relaxed);
@@ -104,7 +105,7 @@ pub struct Footer(ProgressBar);
 impl Footer {
     /// Shows this from now on.
     pub fn show(&self, line: String) {
-        self.0.set_message(line);
+        self.0.set_message(console::shown(&line).into_owned());
         self.0.tick();
     }
 }
@@ -145,7 +146,7 @@ impl Bar<'_> {
 
     /// A few words on the present state, such as the loss.
     pub fn message(&self, message: &str) {
-        self.bar.set_message(message.to_owned());
+        self.bar.set_message(console::shown(message).into_owned());
     }
 
     /// The bar in words: "pretraining 120/300 steps, 14.2 steps/s, 13 s left: loss 5.1".

@@ -15,6 +15,7 @@ use crate::harness::estimate::Missing;
 use crate::harness::experiment::Cell;
 use crate::harness::experiment::Experiment;
 use crate::harness::experiment::Table;
+use crate::harness::git::Git;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::lab::Neighbours;
 use crate::harness::ledger::Claim;
@@ -63,6 +64,8 @@ pub struct Options {
     pub jobs: Option<usize>,
     /// A folder of the repository whose commit is recorded.
     pub repo: PathBuf,
+    /// Where this program writes: what lies there is no change of the repository.
+    pub outputs: Vec<PathBuf>,
 }
 
 /// Where cells run, and what they see of the command.
@@ -141,7 +144,11 @@ pub fn run<S>(
     if options.force {
         watch.forget();
     }
-    let template = cell::template(resolved, profile, site.compute, &options.repo, args);
+    let git = Git::read(&options.repo, &options.outputs);
+    if let Some(note) = git.note.as_ref().filter(|_| git.is_unreadable()) {
+        site.progress.line(&format!("warning: whether the files are those of a commit is unknown: {note}"));
+    }
+    let template = cell::template(resolved, profile, site.compute, git, args);
     let machine = machine(&template.host, options.jobs);
     let places: Vec<Place> =
         plans.iter().flat_map(|plan| plan.cells.iter().map(move |cell| Place::new(plan, cell))).collect();

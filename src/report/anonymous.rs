@@ -20,7 +20,6 @@ use crate::harness::outcome::Curve;
 use crate::harness::outcome::DataRef;
 use crate::harness::provenance::Build;
 use crate::harness::provenance::Compute;
-use crate::harness::provenance::Git;
 use crate::harness::provenance::Host;
 use crate::harness::record::Record;
 use crate::harness::record::Setting;
@@ -103,7 +102,7 @@ impl Names {
             settings: record.settings.iter().map(|setting| self.setting(setting, roles)).collect(),
             inputs: Value::Null.into(),
             code: BTreeMap::new().into(),
-            git: Git { dirty: record.git.dirty, ..Git::default() },
+            git: record.git.anonymous(),
             build: Build {
                 code: self.text(&record.build.code),
                 rustc: self.text(&record.build.rustc),

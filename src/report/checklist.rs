@@ -3,6 +3,7 @@
 
 use crate::harness::config::Role;
 use crate::harness::config::Roles;
+use crate::harness::git::Tree;
 use crate::harness::outcome::DataRef;
 use crate::harness::progress::duration;
 use crate::harness::record::Record;
@@ -52,7 +53,11 @@ fn code(results: &Results, runs: &[&Record]) -> Vec<String> {
         (true, _) => "withheld for review".to_string(),
         (false, commits) => list(commits.iter().cloned()),
     };
-    let changes = if git.dirty { "yes, in some runs" } else { "none" };
+    let changes = match git.tree {
+        Tree::Clean => "none",
+        Tree::Unknown => "unknown, in some runs",
+        Tree::Dirty => "yes, in some runs",
+    };
     let of_build = |field: fn(&Record) -> &String| list(runs.iter().map(|run| field(run).clone()));
     let hashes = |field: fn(&Record) -> &String| list(runs.iter().map(|run| sources::short(field(run), 16)));
     vec![

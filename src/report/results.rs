@@ -9,6 +9,7 @@ use crate::harness::experiment::Note;
 use crate::harness::experiment::PaperFigure;
 use crate::harness::experiment::Row;
 use crate::harness::experiment::Table;
+use crate::harness::git::Tree;
 use crate::harness::outcome::DataRef;
 use crate::harness::outcome::Hits;
 use crate::harness::record::Record;
@@ -81,8 +82,8 @@ pub struct Results {
 pub struct GitState {
     /// The commit of the newest run used.
     pub commit: Option<String>,
-    /// Whether any run used came from a tree with uncommitted changes.
-    pub dirty: bool,
+    /// Whether the files were those of the commit; of all runs used the worst.
+    pub tree: Tree,
     /// Every commit among the runs used, sorted.
     pub commits: Vec<String>,
     /// The hash of the sources that determine results, of every build among the runs used, sorted.
@@ -319,7 +320,8 @@ fn git_state(used: &[&Record]) -> GitState {
     commits.dedup();
     let codes = used.iter().map(|r| r.build.code.clone()).filter(|code| !code.is_empty());
     let codes = codes.collect::<BTreeSet<String>>().into_iter().collect();
-    GitState { commit, dirty: used.iter().any(|r| r.git.dirty), commits, codes }
+    let tree = used.iter().map(|r| r.git.tree()).max().unwrap_or(Tree::Unknown);
+    GitState { commit, tree, commits, codes }
 }
 
 fn table_results(selection: &Selection, all: &[Arc<Record>]) -> TableResults {

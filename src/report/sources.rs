@@ -3,6 +3,7 @@
 use crate::harness::config::Role;
 use crate::harness::config::Roles;
 use crate::harness::experiment::MetricInfo;
+use crate::harness::git::Tree;
 use crate::harness::outcome::DataRef;
 use crate::harness::progress::duration;
 use crate::harness::record;
@@ -87,7 +88,11 @@ pub(super) struct SettingView {
 /// The commit behind the report, in words; for review the code's hash, since a commit names its authors.
 pub(super) fn provenance(results: &Results) -> String {
     let git = &results.git;
-    let dirty = if git.dirty { ", with uncommitted changes" } else { "" };
+    let dirty = match git.tree {
+        Tree::Clean => "",
+        Tree::Unknown => ", uncommitted changes unknown",
+        Tree::Dirty => ", with uncommitted changes",
+    };
     match (results.anonymous, &git.commit, git.commits.len(), &git.codes[..]) {
         (true, _, _, []) => "unknown code".to_string(),
         (true, _, _, [code]) => format!("code {}{dirty}", short(code, 12)),
@@ -120,8 +125,13 @@ pub(super) fn data(set: &DataRef) -> DataView {
 /// depends on what lies on the machine. Where its files lie does not matter and is left out.
 pub(super) fn rerun(results: &Results, table: &TableResults, selection: &Selection) -> Vec<String> {
     let mut lines = Vec::new();
-    if selection.records.iter().any(|record| record.git.dirty) {
-        lines.push("# Some runs came from a tree with uncommitted changes: a clean checkout may differ.".to_string());
+    match selection.records.iter().map(|record| record.git.tree()).max() {
+        Some(Tree::Dirty) => lines
+            .push("# Some runs came from a tree with uncommitted changes: a clean checkout may differ.".to_string()),
+        Some(Tree::Unknown) => {
+            lines.push("# Of some runs it is unknown whether the tree had uncommitted changes.".to_string());
+        }
+        Some(Tree::Clean) | None => {}
     }
     if selection.records.iter().any(|record| record.git.commit != selection.records[0].git.commit) {
         lines.push("# The runs come from several commits (see the lineage); this is the newest.".to_string());
@@ -225,11 +235,11 @@ fn value(record: &Record, metric: Option<&MetricInfo>) -> String {
     value.map_or_else(String::new, |value| text::fixed(*value, 2))
 }
 
-/// The commit of a run, or for review the hash of its code, with a star where the tree had uncommitted changes.
+/// The commit of a run, or for review the hash of its code, with a star where the tree had uncommitted changes, and a question mark where that is unknown.
 fn revision(results: &Results, record: &Record) -> String {
     let revision = if results.anonymous { Some(record.build.code.clone()) } else { record.git.commit.clone() };
     let revision = revision.filter(|revision| !revision.is_empty()).unwrap_or_else(|| "unknown".to_string());
-    format!("{}{}", short(&revision, 12), if record.git.dirty { "*" } else { "" })
+    format!("{}{}", short(&revision, 12), record.git.tree().mark())
 }
 
 /// The commit of all runs of a table, or for review their code, in words; none where they differ.

@@ -1,6 +1,7 @@
 //! What the terminal says of a report: the answer, the gains, what to do next, and where the page is.
 
 use crate::harness::experiment::Family;
+use crate::harness::git::Tree;
 use crate::harness::progress::duration;
 use crate::report::claims::ClaimResult;
 use crate::report::findings;
@@ -101,7 +102,11 @@ impl Rendered {
 
     fn cost(&self) -> String {
         let compute = &self.results.compute;
-        let tree = if self.results.git.dirty { "uncommitted changes" } else { "clean" };
+        let tree = match self.results.git.tree {
+            Tree::Clean => "clean",
+            Tree::Unknown => "uncommitted changes unknown",
+            Tree::Dirty => "uncommitted changes",
+        };
         let mut parts = vec![text::counted(compute.runs, "run"), duration(compute.seconds)];
         if let (Some(commit), false) = (&self.results.git.commit, self.results.anonymous) {
             parts.push(commit.chars().take(12).collect());

@@ -292,7 +292,7 @@ pub(super) fn file_stem(text: &str) -> String {
 }
 
 /// One word of a shell command, quoted where it must be.
-pub(super) fn shell(word: &str) -> String {
+pub fn shell(word: &str) -> String {
     let plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_=./:,@%+".contains(c));
     if plain { word.to_string() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }

@@ -304,3 +304,29 @@ fn a_table_without_rows_is_left_out_and_an_error_where_it_is_asked_for() {
     let error = place.error(&["config", "--set", "methods.byol.recipe.epochs=0"]);
     assert!(error.contains("`methods.byol.recipe.epochs` is 0"), "{error}");
 }
+
+#[test]
+fn no_row_column_or_table_is_asked_for_twice() {
+    let place = Place::new();
+    let refused = |arguments: &[&str]| {
+        let output = place.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = refused(&["table", "transfer", "--methods", "simclr,byol,simclr"]);
+    assert!(said.starts_with("error: `transfer.methods` has \"simclr\" twice, in `--methods`\n"), "{said}");
+    let said = refused(&["list", "--set", "evaluation.sets=[\"synth-10\",\"synth-10\"]"]);
+    assert!(said.starts_with("error: `evaluation.sets` has \"synth-10\" twice"), "{said}");
+    fs::write(place.path().join("sempair.toml"), "[pairing]\nsets = [\"synth-10\", \"synth-stl\", \"synth-10\"]\n")
+        .unwrap();
+    let said = refused(&["config"]);
+    assert!(said.starts_with("error: `pairing.sets` has \"synth-10\" twice, in `sempair.toml:2`\n"), "{said}");
+    fs::remove_file(place.path().join("sempair.toml")).unwrap();
+    let said = refused(&["reproduce", "--table", "vit", "--table", "transfer", "--table", "vit"]);
+    assert!(said.starts_with("error: the table `vit` is asked for twice\n"), "{said}");
+    // Numbers may be written in two ways.
+    let said = refused(&["list", "--set", "legibility.values=[1,1.0]"]);
+    assert!(said.contains("`legibility.values`"), "{said}");
+    // What is no list of rows may hold a value twice.
+    place.stdout(&["config", "--set", "methods.deepcluster-v2.clusters=[64,64,64]"]);
+}

@@ -53,7 +53,7 @@ fn an_unknown_layout_is_described_with_what_would_be_known() {
     assert!(refusal(&voc).ends_with("this looks like a detection set, which has no category per image"));
     let place = Place::new();
     let error = place.import(&place.source(&sources::tar_bytes(&voc)), None).unwrap_err();
-    insta::assert_snapshot!(error.hint_text().unwrap(), @"`sempair data import PATH` reads CIFAR-10, CIFAR-100 and STL-10 (binary versions), Tiny-ImageNet, and any folder with one directory of JPEG or PNG images per category (`sempair data import PATH --size 64`), each as a directory, .tar, .tar.gz or .zip");
+    insta::assert_snapshot!(error.hint_text().unwrap(), @"`sempair data import PATH` reads CIFAR-10, CIFAR-100 and STL-10 (binary versions), Tiny-ImageNet, and any folder with one directory of images per category (JPEG, PNG, BMP, GIF, WebP, TIFF or PPM; `sempair data import PATH --size 64`), each as a directory, .tar, .tar.gz or .zip");
 }
 
 #[test]
@@ -188,9 +188,9 @@ fn corrupt_images_are_named() {
     let said = refusal(&with(sources::folders(), "pets/train/dog/1.jpeg", truncated));
     assert_eq!(said, "source.bin: pets/train/dog/1.jpeg: the JPEG is truncated");
     let said = refusal(&with(sources::folders(), "pets/train/dog/1.jpeg", b"no image".into()));
-    assert_eq!(said, "source.bin: pets/train/dog/1.jpeg: neither a JPEG nor a PNG image");
+    assert_eq!(said, "source.bin: pets/train/dog/1.jpeg: not a JPEG, PNG, BMP, GIF, WebP, TIFF or PPM image");
     let said = refusal(&with(sources::folders(), "pets/train/dog/1.jpeg", Vec::new()));
-    assert_eq!(said, "source.bin: pets/train/dog/1.jpeg: neither a JPEG nor a PNG image");
+    assert_eq!(said, "source.bin: pets/train/dog/1.jpeg: not a JPEG, PNG, BMP, GIF, WebP, TIFF or PPM image");
     let mut png = sources::png(1);
     let middle = png.len() / 2;
     png[middle] ^= 1;
@@ -208,13 +208,13 @@ fn corrupt_images_are_named() {
 #[test]
 fn categories_without_images_and_images_without_categories_are_refused() {
     let empty = with(sources::folders(), "pets/train/cow/notes.txt", b"no cow yet".into());
-    assert_eq!(refusal(&empty), "source.bin: pets/train/cow: the category has no JPEG or PNG image");
+    assert_eq!(refusal(&empty), "source.bin: pets/train/cow: the category has no image");
     let empty = with(sources::folders(), "pets/train/cow/", Vec::new());
-    assert_eq!(tar_refusal(&empty), "source.bin: pets/train/cow: the category has no JPEG or PNG image");
+    assert_eq!(tar_refusal(&empty), "source.bin: pets/train/cow: the category has no image");
     let loose = tree([("a/1.png", sources::png(1)), ("2.png", sources::png(2))]);
     assert_eq!(refusal(&loose), "source.bin: 2.png: an image that is in no category's directory");
     let mixed = with(sources::folders(), "pets/extra/cat/1.png", sources::png(1));
-    let said = "pets/: both `train`, which names a split, and `extra`, which does not, hold images";
+    let said = "pets/: `train`, which names a split, and `extra`, which does not, stand side by side";
     assert_eq!(refusal(&mixed), said);
     let mut missing = sources::tiny_imagenet();
     missing.retain(|(path, _)| !path.ends_with("n02_0.JPEG"));

@@ -32,7 +32,16 @@ fn the_file_is_safetensors_with_the_facts_of_the_import() {
     assert_eq!(facts["source_blake3"], blake3::hash(&zip).to_hex().as_str());
     // The decoder's versions stand in the source, since no build tells them: they must be those of the lock file.
     let lock = include_str!("../../Cargo.lock");
-    for (name, version) in [("image", "0.25.10"), ("zune-jpeg", "0.5.15"), ("fast_image_resize", "6.1.0")] {
+    let crates = [
+        ("image", "0.25.10"),
+        ("zune-jpeg", "0.5.15"),
+        ("png", "0.18.1"),
+        ("gif", "0.14.2"),
+        ("image-webp", "0.2.4"),
+        ("tiff", "0.11.3"),
+        ("fast_image_resize", "6.1.0"),
+    ];
+    for (name, version) in crates {
         assert!(lock.contains(&format!("name = \"{name}\"\nversion = \"{version}\"")), "{name} {version}");
         assert!(facts["decoder"].contains(&format!("{name} {version}")), "{}", facts["decoder"]);
     }

@@ -1,10 +1,13 @@
 //! What is recorded of git, and what an audit notices.
 
 use super::Project;
+use crate::commands::program;
 use sempair::harness::audit::audit;
 use sempair::harness::cache::Held;
-use sempair::harness::provenance::Git;
+use sempair::harness::git::Git;
+use sempair::harness::git::Tree;
 use std::fs;
+use std::path::Path;
 
 fn commit(repository: &git2::Repository) -> String {
     let mut index = repository.index().unwrap();
@@ -15,30 +18,127 @@ fn commit(repository: &git2::Repository) -> String {
     repository.commit(Some("HEAD"), &who, &who, "first", &tree, &[]).unwrap().to_string()
 }
 
+/// The state around a folder whose outputs are called as by default.
+fn read(root: &Path) -> Git {
+    Git::read(root, &["reports", ".sempair"].map(|name| root.join(name)))
+}
+
 #[test]
 fn git_is_described_and_its_absence_too() {
     let project = Project::new();
     let root = project.folder.path();
+    assert_eq!(read(root).note.as_deref(), Some("not a git repository"));
+    assert!(!read(root).is_unreadable() && read(root).tree() == Tree::Unknown);
     let repository = git2::Repository::init(root).unwrap();
-    assert_eq!(Git::read(root).note.as_deref(), Some("no commit yet"));
+    let unborn = read(root);
+    assert_eq!((unborn.note.as_deref(), unborn.tree()), (Some("no commit yet"), Tree::Unknown));
     fs::write(root.join("code.rs"), "one").unwrap();
     let id = commit(&repository);
     fs::create_dir_all(root.join("reports/ledger")).unwrap();
     fs::write(root.join("reports/ledger/a.json"), "{}").unwrap();
-    let clean = Git::read(root);
-    assert_eq!((clean.commit, clean.dirty, clean.diff_hash), (Some(id.clone()), false, None));
+    let clean = read(root);
+    assert_eq!((clean.tree(), clean.commit, clean.diff_hash), (Tree::Clean, Some(id.clone()), None));
     fs::write(root.join("code.rs"), "two").unwrap();
-    let dirty = Git::read(root);
-    assert!(dirty.dirty && dirty.untracked.is_empty());
+    let dirty = read(root);
+    assert!(dirty.tree() == Tree::Dirty && dirty.untracked.is_empty());
     fs::write(root.join("new.rs"), "").unwrap();
-    let more = Git::read(root);
+    let more = read(root);
     assert_eq!(more.untracked, ["new.rs"]);
     assert_ne!(more.diff_hash, dirty.diff_hash);
     let bare = root.join("bare");
     let options = &mut git2::build::RepoBuilder::new();
     options.bare(true).clone(root.to_str().unwrap(), &bare).unwrap();
-    let bare = Git::read(&bare);
-    assert_eq!((bare.commit, bare.note.as_deref()), (Some(id), Some("a repository without a working tree")));
+    let bare = read(&bare);
+    assert_eq!((bare.tree(), bare.commit), (Tree::Unknown, Some(id)));
+    assert_eq!(bare.note.as_deref(), Some("a repository without a working tree"));
+}
+
+/// A repository that the `git` program made, with one committed file.
+fn made_by_git(options: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    git(folder.path(), &[&["init", "-q"], options].concat());
+    fs::write(folder.path().join("code.py"), "1").unwrap();
+    git(folder.path(), &["add", "-A"]);
+    git(folder.path(), &["commit", "-q", "-m", "first"]);
+    folder
+}
+
+fn git(folder: &Path, arguments: &[&str]) {
+    let identity = ["-c", "user.name=a", "-c", "user.email=a@b", "-C"];
+    let done = program("git").args(identity).arg(folder).args(arguments).output().unwrap();
+    assert!(done.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
+fn repositories_that_libgit2_does_not_read_are_asked_of_git() {
+    for options in [&["--object-format=sha256"][..], &["--ref-format=reftable"]] {
+        let folder = made_by_git(options);
+        let clean = read(folder.path());
+        assert_eq!((clean.tree(), clean.note.as_ref()), (Tree::Clean, None), "{options:?}");
+        let commit = clean.commit.unwrap();
+        assert_eq!(commit.len(), if options[0].ends_with("sha256") { 64 } else { 40 });
+        assert_eq!(sempair::harness::git::resolve(folder.path(), "HEAD").unwrap().as_ref(), Some(&commit));
+        assert_eq!(sempair::harness::git::resolve(folder.path(), "nope").unwrap(), None);
+        fs::write(folder.path().join("code.py"), "2").unwrap();
+        assert_eq!(read(folder.path()).tree(), Tree::Dirty, "{options:?}");
+    }
+    let split = made_by_git(&[]);
+    git(split.path(), &["update-index", "--split-index"]);
+    assert_eq!(read(split.path()).tree(), Tree::Clean);
+    fs::write(split.path().join("code.py"), "2").unwrap();
+    let dirty = read(split.path());
+    fs::write(split.path().join("code.py"), "3").unwrap();
+    assert_eq!(dirty.tree(), Tree::Dirty);
+    assert_ne!(dirty.diff_hash, read(split.path()).diff_hash);
+}
+
+#[test]
+fn what_git_calls_clean_is_clean() {
+    // A filter that changes what is stored, as large-file storage does.
+    let filtered = made_by_git(&[]);
+    git(filtered.path(), &["config", "filter.upper.clean", "tr a-z A-Z"]);
+    fs::write(filtered.path().join(".gitattributes"), "*.txt filter=upper\n").unwrap();
+    fs::write(filtered.path().join("a.txt"), "text").unwrap();
+    git(filtered.path(), &["add", "-A"]);
+    git(filtered.path(), &["commit", "-q", "-m", "second"]);
+    fs::write(filtered.path().join("a.txt"), "TEXT").unwrap();
+    assert_eq!(read(filtered.path()).tree(), Tree::Clean);
+    fs::write(filtered.path().join("a.txt"), "other").unwrap();
+    assert_eq!(read(filtered.path()).tree(), Tree::Dirty);
+
+    let sparse = made_by_git(&[]);
+    fs::create_dir(sparse.path().join("far")).unwrap();
+    fs::write(sparse.path().join("far/b.py"), "1").unwrap();
+    git(sparse.path(), &["add", "-A"]);
+    git(sparse.path(), &["commit", "-q", "-m", "second"]);
+    git(sparse.path(), &["sparse-checkout", "set", "--no-cone", "/code.py"]);
+    assert!(!sparse.path().join("far/b.py").exists());
+    assert_eq!(read(sparse.path()).tree(), Tree::Clean);
+}
+
+#[test]
+fn outputs_make_no_tree_dirty_wherever_they_are() {
+    let folder = made_by_git(&[]);
+    let root = folder.path();
+    for output in ["results", "deep/below/results", "deep/cache"] {
+        fs::create_dir_all(root.join(output)).unwrap();
+        fs::write(root.join(output).join("a"), "").unwrap();
+    }
+    let outputs = ["results", "deep/below/results", "deep/cache"].map(|output| root.join(output));
+    assert_eq!(Git::read(root, &outputs).tree(), Tree::Clean);
+    assert_eq!(Git::read(&root.join("deep"), &outputs).tree(), Tree::Clean);
+    // From the place where the command was started, and by way of a link.
+    std::os::unix::fs::symlink(root, root.join("results/link")).unwrap();
+    assert_eq!(
+        Git::read(root, &outputs.clone().map(|path| root.join("results/link").join(path.strip_prefix(root).unwrap())))
+            .tree(),
+        Tree::Clean
+    );
+    fs::write(root.join("deep/below/code.py"), "1").unwrap();
+    assert_eq!(Git::read(root, &outputs).untracked, ["deep/below/code.py"]);
+    // The whole repository is no output.
+    fs::remove_file(root.join("deep/below/code.py")).unwrap();
+    assert_eq!(Git::read(root, &[root.to_owned()]).tree(), Tree::Dirty);
 }
 
 #[test]
@@ -53,7 +153,7 @@ fn an_audit_notices_edited_records_and_changed_files() {
     let check = |rev: &str| audit(&project.ledger(), &project.cache(), root, rev);
     let all = check("HEAD").unwrap();
     assert!(all.holds());
-    assert_eq!((all.commit.as_str(), all.runs.len(), all.runs[0].dirty), (id.as_str(), 2, true));
+    assert_eq!((all.commit.as_str(), all.runs.len(), all.runs[0].tree), (id.as_str(), 2, Tree::Dirty));
     assert_eq!(all.runs[0].stages[0].held, Held::Ok);
     assert_eq!(check(&id[..7]).unwrap().runs.len(), 2);
     let elsewhere = tempfile::tempdir().unwrap();

@@ -87,7 +87,7 @@ impl Experiment<Settings> for Many {
 }
 
 fn options(project: &Project, jobs: Option<usize>) -> Options {
-    Options { force: false, budget: None, jobs, repo: project.folder.path().to_owned() }
+    Options { force: false, budget: None, jobs, repo: project.folder.path().to_owned(), outputs: Vec::new() }
 }
 
 /// How many cells run side by side where it is not said: as many as there are threads and cores.

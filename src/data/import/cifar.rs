@@ -101,5 +101,6 @@ fn plan_variant(source: &Source, variant: &Variant, root: &str) -> Result<Plan> 
         classes: classes.into_iter().map(String::from).collect(),
         splits,
         tasks,
+        unlabelled: None,
     })
 }

@@ -1,5 +1,5 @@
-//! Any folder with one directory of images per category, as ImageNet is usually kept; above the categories there may
-//! be directories that name splits.
+//! Any folder with one directory of images per category, as ImageNet is usually kept; above the categories, or within
+//! each, there may be directories that name splits.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -16,17 +16,40 @@ use super::plan::grouped;
 use super::source::Source;
 use super::source::basename;
 
-/// Directories with these names, all of them at one level, are splits; the validation images are the split `test`
-/// where there is no other.
-const SPLITS: [(&str, &str); 5] =
-    [("train", "train"), ("test", "test"), ("val", "val"), ("valid", "val"), ("validation", "val")];
+/// Directories with these names, in whatever case, all of them at one level, are splits; the validation images are the
+/// split `test` where there is no other.
+const SPLITS: [(&str, &str); 9] = [
+    ("train", "train"),
+    ("training", "train"),
+    ("ilsvrc2012_img_train", "train"),
+    ("test", "test"),
+    ("testing", "test"),
+    ("val", "val"),
+    ("valid", "val"),
+    ("validation", "val"),
+    ("ilsvrc2012_img_val", "val"),
+];
+
+/// Endings of images that are read.
+const READ: [&str; 13] =
+    ["jpg", "jpeg", "jpe", "jfif", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm", "pbm"];
+
+/// Endings of images that are not.
+const NOT_READ: [&str; 22] = [
+    "heic", "heif", "avif", "jp2", "j2k", "jpx", "jxl", "tga", "psd", "svg", "exr", "hdr", "dng", "cr2", "cr3", "nef",
+    "arw", "orf", "rw2", "raf", "ico", "dcm",
+];
 
 const SIZE: usize = 64;
 
 /// Whether a member's name says that it is an image which we read.
 pub fn is_image(path: &str) -> bool {
+    has_ending(path, &READ)
+}
+
+fn has_ending(path: &str, endings: &[&str]) -> bool {
     let extension = basename(path).rsplit_once('.').map_or("", |(_, extension)| extension);
-    ["jpg", "jpeg", "png"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+    endings.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 /// The plan, where the source has images in directories.
@@ -36,34 +59,172 @@ pub fn plan(source: &Source) -> Result<Option<Plan>> {
     if images.is_empty() || detection {
         return Ok(None);
     }
+    refuse_unread(source)?;
     let root = common_root(&images);
-    let in_root = |path: &&str| path.len() > root.len() && path.starts_with(&root);
-    let directories: Vec<&str> = source.directories.iter().map(String::as_str).filter(in_root).collect();
+    let shape = Shape::of(source, &root, &images)?;
     let mut found: BTreeMap<&str, Vec<Placed>> = BTreeMap::new();
-    let by_split = splits_are_named(source, &root, &images)?;
-    let place = |path| place(&root, by_split, path);
     for path in images.iter().copied() {
-        let Some(placed) = place(path).filter(|placed| placed.depth > 0) else {
+        let Some(placed) = shape.place(&root, path).filter(|placed| placed.depth > 0) else {
             return Err(source.member_error(path, "an image that is in no category's directory"));
         };
         found.entry(placed.split).or_default().push(placed);
     }
-    let filled: BTreeSet<(&str, &str)> = found.values().flatten().map(|p| (p.split, p.category)).collect();
-    for directory in directories {
-        let empty = place(directory).filter(|p| p.depth == 0 && !filled.contains(&(p.split, p.category)));
-        if empty.is_some() {
-            return Err(source.member_error(directory, "the category has no JPEG or PNG image"));
-        }
-    }
+    refuse_empty(source, &root, shape, &found)?;
+    refuse_doubtful(source, &found)?;
     Ok(Some(lay_out(source, &root, found)))
 }
 
-/// Where a path belongs. `depth`: how many parts it has below the category's directory.
+/// Images in formats that are not read may be half of a category: none is passed over.
+fn refuse_unread(source: &Source) -> Result<()> {
+    let mut unread = source.files.keys().filter(|path| has_ending(path, &NOT_READ));
+    let Some(first) = unread.next() else { return Ok(()) };
+    let what = match unread.count() {
+        0 => "an image in a format that is not read".to_string(),
+        more => format!("an image in a format that is not read, and {} more such", grouped(more)),
+    };
+    Err(source
+        .member_error(first, what)
+        .hint("convert them to PNG, or remove them, and run `sempair data import DIRECTORY`"))
+}
+
+/// Where the directories stand that name splits.
+#[derive(Clone, Copy, PartialEq)]
+enum Shape {
+    /// `category/image`: nowhere.
+    Plain,
+    /// `split/category/image`.
+    Above,
+    /// `category/split/image`.
+    Within,
+}
+
+/// Where a path belongs. `depth`: how many parts it has below the category's directory, or below the split's in it.
 struct Placed<'s> {
     path: &'s str,
     split: &'static str,
     category: &'s str,
     depth: usize,
+}
+
+impl Shape {
+    /// The shape of what lies below `root`. Names of splits here and there are an error: `train` may also be a category,
+    /// and no split may become one.
+    fn of(source: &Source, root: &str, images: &[&str]) -> Result<Self> {
+        let tops = Directories::at(0, root, images);
+        match (tops.splits.is_empty(), tops.others.is_empty()) {
+            (false, true) => {
+                tops.refuse_flat(source, root)?;
+                tops.refuse_twice(source, root)?;
+                return Ok(Self::Above);
+            }
+            // Images right in a directory called `train` beside others: trains.
+            (false, false) if tops.splits.values().all(|top| top.deepest == 0) => {}
+            (false, false) => return Err(tops.mixed(source, root)),
+            (true, _) => {}
+        }
+        let within = Directories::at(1, root, images);
+        match (within.splits.is_empty(), within.others.is_empty()) {
+            (true, _) => Ok(Self::Plain),
+            (false, true) => {
+                within.refuse_twice(source, root)?;
+                Ok(Self::Within)
+            }
+            (false, false) => Err(within.mixed(source, root)),
+        }
+    }
+
+    fn place<'s>(self, root: &str, path: &'s str) -> Option<Placed<'s>> {
+        let mut parts = path[root.len()..].split('/');
+        let (split, category) = match self {
+            Self::Plain => (root_split(root), parts.next()?),
+            Self::Above => (split_named(parts.next()?)?, parts.next()?),
+            Self::Within => {
+                let category = parts.next()?;
+                // A category's own directory has no split: it is one whose images are seen by their directories.
+                (parts.next().map_or(Some("train"), split_named)?, category)
+            }
+        };
+        Some(Placed { path, split, category, depth: parts.count() })
+    }
+}
+
+/// The directories that hold images, at one level below the root: those that name splits, and the others. Images that lie
+/// above this level are among the others, by their own names.
+struct Directories<'s> {
+    splits: BTreeMap<&'s str, Top>,
+    others: BTreeSet<&'s str>,
+}
+
+#[derive(Default)]
+struct Top {
+    /// Images right in it.
+    flat: usize,
+    /// How many directories lie between it and its deepest image.
+    deepest: usize,
+}
+
+impl<'s> Directories<'s> {
+    fn at(level: usize, root: &str, images: &[&'s str]) -> Self {
+        let mut found = Self { splits: BTreeMap::new(), others: BTreeSet::new() };
+        for path in images {
+            let parts: Vec<&str> = path[root.len()..].split('/').collect();
+            match parts.get(level) {
+                Some(name) if level + 1 < parts.len() && split_named(name).is_some() => {
+                    let top = found.splits.entry(name).or_default();
+                    let below = parts.len() - level - 2;
+                    top.flat += usize::from(below == 0);
+                    top.deepest = top.deepest.max(below);
+                }
+                Some(name) => drop(found.others.insert(name)),
+                None => drop(found.others.insert(parts[parts.len() - 1])),
+            }
+        }
+        found
+    }
+
+    /// A split whose images are in no category.
+    fn refuse_flat(&self, source: &Source, root: &str) -> Result<()> {
+        let Some((name, top)) = self.splits.iter().find(|(_, top)| top.flat > 0) else { return Ok(()) };
+        let what = format!("it names a split, and {} lie in no category's directory", counted(top.flat, "image"));
+        let error = source.member_error(&format!("{root}{name}"), what);
+        let sorted = self.splits.iter().find(|(_, top)| top.flat == 0).map(|(name, _)| *name);
+        Err(error.hint(match sorted {
+            Some(sorted) => format!(
+                "sort them into one directory per category, or import `{sorted}` alone, unpacked: \
+                 `sempair data import DIRECTORY/{sorted}`"
+            ),
+            None => "sort them into one directory per category, and run `sempair data import DIRECTORY`".to_string(),
+        }))
+    }
+
+    /// Two directories that name one split, such as `val` and `valid`.
+    fn refuse_twice(&self, source: &Source, root: &str) -> Result<()> {
+        let mut names: BTreeMap<&str, &str> = BTreeMap::new();
+        for name in self.splits.keys() {
+            if let Some(other) = split_named(name).and_then(|split| names.insert(split, name)) {
+                return Err(at_root(source, root, &format!("both `{other}` and `{name}` name one split"))
+                    .hint("join them, or remove one, and run `sempair data import DIRECTORY`"));
+            }
+        }
+        Ok(())
+    }
+
+    fn mixed(&self, source: &Source, root: &str) -> Error {
+        let split = self.splits.keys().next().copied().unwrap_or_default();
+        let other = self.others.iter().next().copied().unwrap_or_default();
+        let what = format!("`{split}`, which names a split, and `{other}`, which does not, stand side by side");
+        at_root(source, root, &what)
+            .hint("import the directory that holds one directory per category, as in `sempair data import PATH/train`")
+    }
+}
+
+fn at_root(source: &Source, root: &str, what: &str) -> Error {
+    let place = if root.is_empty() { source.path.display().to_string() } else { root.to_string() };
+    Error::new(format!("{place}: {what}"))
+}
+
+fn split_named(directory: &str) -> Option<&'static str> {
+    SPLITS.iter().find(|(name, _)| directory.eq_ignore_ascii_case(name)).map(|(_, split)| *split)
 }
 
 /// The longest directory (with a final `/`, or empty) that holds all images and leaves each a directory of its own.
@@ -80,45 +241,56 @@ fn common_root(images: &[&str]) -> String {
     first[..keep].iter().map(|part| format!("{part}/")).collect()
 }
 
-fn split_named(directory: &str) -> Option<&'static str> {
-    SPLITS.iter().find(|(name, _)| *name == directory).map(|(_, split)| *split)
-}
-
-/// Whether the directories below the root are splits. Some of them alone is an error: `train` may also be a category.
-fn splits_are_named(source: &Source, root: &str, images: &[&str]) -> Result<bool> {
-    let below: Vec<(&str, usize)> = images
-        .iter()
-        .filter_map(|path| path[root.len()..].split_once('/'))
-        .map(|(top, rest)| (top, rest.matches('/').count()))
-        .collect();
-    let named = |(top, depth): &(&str, usize)| split_named(top).is_some() && *depth > 0;
-    if below.iter().all(named) {
-        return Ok(!below.is_empty());
-    }
-    let (Some((split, _)), Some((other, _))) =
-        (below.iter().find(|image| named(image)), below.iter().find(|(top, _)| split_named(top).is_none()))
-    else {
-        return Ok(false);
-    };
-    let what = format!("both `{split}`, which names a split, and `{other}`, which does not, hold images");
-    let place = if root.is_empty() { source.path.display().to_string() } else { root.to_string() };
-    Err(Error::new(format!("{place}: {what}"))
-        .hint("import the directory that holds one directory per category, as in `sempair data import PATH/train`"))
-}
-
-fn place<'s>(root: &str, by_split: bool, path: &'s str) -> Option<Placed<'s>> {
-    let mut parts = path[root.len()..].split('/');
-    let split = match by_split {
-        true => split_named(parts.next()?)?,
-        false => root_split(root),
-    };
-    let category = parts.next()?;
-    Some(Placed { path, split, category, depth: parts.count() })
-}
-
 /// A source that has the one directory `val` alone is a validation set, not a training set.
 fn root_split(root: &str) -> &'static str {
     split_named(basename(root.trim_end_matches('/'))).unwrap_or("train")
+}
+
+/// A category's directory without an image: something is missing.
+fn refuse_empty(source: &Source, root: &str, shape: Shape, found: &BTreeMap<&str, Vec<Placed>>) -> Result<()> {
+    let filled: BTreeSet<(&str, &str)> = match shape {
+        Shape::Within => found.values().flatten().map(|placed| ("train", placed.category)).collect(),
+        _ => found.values().flatten().map(|placed| (placed.split, placed.category)).collect(),
+    };
+    let in_root = |path: &&String| path.len() > root.len() && path.starts_with(root);
+    for directory in source.directories.iter().filter(in_root) {
+        let category = shape.place(root, directory).filter(|placed| placed.depth == 0);
+        let is_split = shape == Shape::Within && directory[root.len()..].contains('/');
+        if category.is_some_and(|placed| !is_split && !filled.contains(&(placed.split, placed.category))) {
+            return Err(source.member_error(directory, "the category has no image"));
+        }
+    }
+    Ok(())
+}
+
+/// Categories that are probably none: two that differ by case alone, and the only one of a split where the training images
+/// have others (`val/images`).
+fn refuse_doubtful(source: &Source, found: &BTreeMap<&str, Vec<Placed>>) -> Result<()> {
+    let categories = |images: &Vec<Placed>| images.iter().map(|placed| placed.category.to_string()).collect();
+    let of_splits: BTreeMap<&str, BTreeSet<String>> =
+        found.iter().map(|(split, images)| (*split, categories(images))).collect();
+    let mut by_case: BTreeMap<String, &str> = BTreeMap::new();
+    for category in of_splits.values().flatten().collect::<BTreeSet<_>>() {
+        if let Some(other) = by_case.insert(category.to_lowercase(), category).filter(|other| other != category) {
+            return Err(at_root(source, "", &format!("categories `{other}` and `{category}` differ by case alone"))
+                .hint("give them one name, and run `sempair data import DIRECTORY`"));
+        }
+    }
+    let Some(trained) = of_splits.get("train").filter(|categories| categories.len() > 1) else { return Ok(()) };
+    for (split, categories) in &of_splits {
+        let Some(only) = categories.first().filter(|only| categories.len() == 1 && !trained.contains(*only)) else {
+            continue;
+        };
+        let what = format!(
+            "the only directory of the split `{split}` is `{only}`, which none of the {} training categories is called",
+            trained.len()
+        );
+        return Err(at_root(source, "", &what).hint(
+            "sort its images into one directory per category, or import the training images alone, unpacked: \
+             `sempair data import DIRECTORY/train`",
+        ));
+    }
+    Ok(())
 }
 
 fn lay_out(source: &Source, root: &str, found: BTreeMap<&str, Vec<Placed>>) -> Plan {
@@ -147,6 +319,7 @@ fn lay_out(source: &Source, root: &str, found: BTreeMap<&str, Vec<Placed>>) -> P
         classes: classes.into_iter().map(String::from).collect(),
         splits,
         tasks,
+        unlabelled: None,
     }
 }
 

@@ -3,17 +3,24 @@
 use std::io::Cursor;
 
 use fast_image_resize as resize;
+use image::AnimationDecoder;
 use image::DynamicImage;
 use image::ImageDecoder;
 use image::ImageFormat;
+use image::codecs::bmp::BmpDecoder;
+use image::codecs::gif::GifDecoder;
 use image::codecs::jpeg::JpegDecoder;
 use image::codecs::png::PngDecoder;
+use image::codecs::pnm::PnmDecoder;
+use image::codecs::tiff::TiffDecoder;
+use image::codecs::webp::WebPDecoder;
 
 use super::plan::Records;
 
 /// What made the pixels; recorded, since another decoder or filter gives other pixels. The build script of no crate
 /// tells its version to another, so these stand here and a test compares them with the lock file.
-pub const DECODER: &str = "image 0.25.10 (zune-jpeg 0.5.15), fast_image_resize 6.1.0";
+pub const DECODER: &str = "image 0.25.10 (zune-jpeg 0.5.15, png 0.18.1, gif 0.14.2, image-webp 0.2.4, tiff 0.11.3), \
+    fast_image_resize 6.1.0";
 
 /// The filter: what torchvision's `Resize` (of the shorter side, antialiased, bilinear) and `CenterCrop` do.
 pub const FILTER: &str = "antialiased bilinear, centre square";
@@ -23,22 +30,41 @@ const PIXEL_LIMIT: u64 = 1 << 26;
 
 type Decoded = Result<Vec<u8>, String>;
 
-/// A JPEG or PNG, told apart by its bytes, as (size, size, 3) bytes. Gray becomes RGB, transparency is dropped, CMYK
-/// is converted; orientation tags are ignored, as the loaders that published figures come from do.
+/// A still image, its format told by its bytes, as (size, size, 3) bytes. Gray becomes RGB, transparency is dropped, CMYK
+/// is converted; orientation tags are ignored, as the loaders that published figures come from do. Of a TIFF of several
+/// pages the first counts.
 pub fn image(bytes: &[u8], size: usize) -> Decoded {
     let text = |error: image::ImageError| error.to_string();
+    let file = Cursor::new(bytes);
     let rgb = match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => {
-            let pixels = checked(JpegDecoder::new(Cursor::new(bytes)).map_err(text)?)?;
+            let pixels = checked(JpegDecoder::new(file).map_err(text)?)?;
             // The decoder fills what is missing at the end with gray, and says nothing.
             ends_properly(bytes).then_some(pixels).ok_or("the JPEG is truncated")?
         }
-        Ok(ImageFormat::Png) => checked(PngDecoder::new(Cursor::new(bytes)).map_err(text)?)?,
-        _ => return Err("neither a JPEG nor a PNG image".into()),
+        Ok(ImageFormat::Png) => checked(PngDecoder::new(file).map_err(text)?)?,
+        Ok(ImageFormat::Bmp) => checked(BmpDecoder::new(file).map_err(text)?)?,
+        Ok(ImageFormat::Tiff) => checked(TiffDecoder::new(file).map_err(text)?)?,
+        Ok(ImageFormat::Pnm) => checked(PnmDecoder::new(file).map_err(text)?)?,
+        Ok(ImageFormat::WebP) => match WebPDecoder::new(file).map_err(text)? {
+            moving if moving.has_animation() => return Err(MOVING.into()),
+            still => checked(still)?,
+        },
+        Ok(ImageFormat::Gif) => {
+            let pixels = checked(GifDecoder::new(file).map_err(text)?)?;
+            let frames = GifDecoder::new(Cursor::new(bytes)).map_err(text)?.into_frames();
+            if frames.take(2).count() > 1 {
+                return Err(MOVING.into());
+            }
+            pixels
+        }
+        _ => return Err("not a JPEG, PNG, BMP, GIF, WebP, TIFF or PPM image".into()),
     };
     let (width, height) = (rgb.width() as usize, rgb.height() as usize);
     square(rgb.into_rgb8().into_raw(), width, height, size)
 }
+
+const MOVING: &str = "an image of several frames; only still images are read";
 
 /// One record of a binary set as (size, size, 3) bytes.
 pub fn record(bytes: &[u8], records: &Records, size: usize) -> Decoded {

@@ -6,10 +6,13 @@ use std::collections::HashMap;
 use crate::error::Error;
 use crate::error::Result;
 
+use serde::Serialize;
+
 use super::UNDERSTOOD;
 use super::cifar;
 use super::folder;
 use super::source::Source;
+use super::source::basename;
 use super::stl;
 use super::tiny;
 
@@ -29,6 +32,16 @@ pub struct Plan {
     pub splits: Vec<Split>,
     /// What to do with each member.
     pub tasks: HashMap<String, Task>,
+    /// The directory (with a final `/`) of images whose categories the set does not say.
+    pub unlabelled: Option<String>,
+}
+
+/// Files of a source that are not imported, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    pub files: usize,
+    /// What they are, as in `3 files that are no images (.txt)`.
+    pub what: String,
 }
 
 /// One split. Invariant: as many labels as names.
@@ -44,7 +57,7 @@ pub struct Split {
 /// What a member holds.
 #[derive(Clone, Copy)]
 pub enum Task {
-    /// One JPEG or PNG.
+    /// One encoded image.
     Image { split: usize, position: usize },
     /// Images of one size after each other.
     Records(Records),
@@ -82,6 +95,28 @@ impl Plan {
             }
         }
         Err(unknown(source))
+    }
+
+    /// What of the source is not imported. Lists that the layout reads are no such files.
+    pub fn left_out(&self, source: &Source) -> Vec<LeftOut> {
+        let left = source.files.keys().filter(|path| !self.tasks.contains_key(*path) && !source.is_text(path));
+        let (images, others): (Vec<&String>, Vec<&String>) = left.partition(|path| folder::is_image(path));
+        let in_unlabelled = |path: &&String| self.unlabelled.as_ref().is_some_and(|place| path.starts_with(place));
+        let (unlabelled, strays): (Vec<&String>, Vec<&String>) = images.into_iter().partition(in_unlabelled);
+        let place = self.unlabelled.as_deref().unwrap_or_default();
+        let endings: BTreeSet<String> = others.iter().map(|path| ending(path)).collect();
+        let endings = endings.into_iter().collect::<Vec<_>>().join(", ");
+        let stray = strays.first().map_or("", |path| path.as_str());
+        let named = [
+            (
+                unlabelled.len(),
+                format!("{} of {place}, whose categories the set does not say", counted(unlabelled.len(), "image")),
+            ),
+            (strays.len(), format!("{} outside of the layout, such as {stray}", counted(strays.len(), "image"))),
+            (others.len(), format!("{} ({endings})", counted(others.len(), "other file"))),
+            (source.hidden, format!("{} hidden (a name that begins with a dot, or __MACOSX)", grouped(source.hidden))),
+        ];
+        named.into_iter().filter(|(files, _)| *files > 0).map(|(files, what)| LeftOut { files, what }).collect()
     }
 
     /// Number of images in all splits.
@@ -138,6 +173,12 @@ fn unknown(source: &Source) -> Error {
         ""
     };
     Error::new(format!("{}: no known layout: found {found}{guess}", source.path.display())).hint(UNDERSTOOD)
+}
+
+/// `.txt` of a path that ends so; else the name.
+fn ending(path: &str) -> String {
+    let name = basename(path);
+    name.rsplit_once('.').map_or_else(|| name.to_string(), |(_, ending)| format!(".{}", ending.to_lowercase()))
 }
 
 /// `1 file`, `2 files`.

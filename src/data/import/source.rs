@@ -52,6 +52,8 @@ pub struct Source {
     pub files: BTreeMap<String, u64>,
     /// The directories that the source names or that hold a file.
     pub directories: BTreeSet<String>,
+    /// Files that desktops leave behind, or that are hidden: they are passed over.
+    pub hidden: usize,
     format: Format,
     texts: BTreeMap<String, Vec<u8>>,
 }
@@ -79,6 +81,8 @@ enum Format {
 enum Kind {
     File,
     Directory,
+    /// Either, hidden: its content is passed over.
+    Hidden,
 }
 
 type Visit<'v> = &'v mut dyn FnMut(Item) -> Result<()>;
@@ -90,18 +94,26 @@ impl Source {
             path: path.into(),
             files: BTreeMap::new(),
             directories: BTreeSet::new(),
+            hidden: 0,
             format: recognise(path)?,
             texts: BTreeMap::new(),
         };
         let (mut files, mut directories, mut texts) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        let mut text_bytes = 0;
+        let (mut text_bytes, mut hidden) = (0, 0);
         source.walk(&mut |item| {
             if cancelled() {
                 return Err(stopped(path));
             }
-            if item.kind == Kind::Directory {
-                directories.insert(item.path);
-                return Ok(());
+            match item.kind {
+                Kind::File => {}
+                Kind::Directory => {
+                    directories.insert(item.path);
+                    return Ok(());
+                }
+                Kind::Hidden => {
+                    hidden += 1;
+                    return Ok(());
+                }
             }
             directories.extend(ancestors(&item.path).map(String::from));
             if TEXTS.contains(&basename(&item.path)) {
@@ -120,7 +132,7 @@ impl Source {
         if files.is_empty() {
             return Err(Error::new(format!("{}: there is no file in it", path.display())).hint(UNDERSTOOD));
         }
-        (source.files, source.directories, source.texts) = (files, directories, texts);
+        (source.files, source.directories, source.texts, source.hidden) = (files, directories, texts, hidden);
         Ok(source)
     }
 
@@ -132,6 +144,11 @@ impl Source {
     /// The content of a member among those that layouts read whole, such as `wnids.txt`.
     pub fn text(&self, path: &str) -> Option<&[u8]> {
         self.texts.get(path).map(Vec::as_slice)
+    }
+
+    /// Whether layouts read this member as a list, whichever of them it belongs to.
+    pub fn is_text(&self, path: &str) -> bool {
+        self.texts.contains_key(path)
     }
 
     /// The lines of such a member, trimmed, without empty ones.
@@ -222,7 +239,7 @@ impl Source {
             }
             let raw = entry.path_bytes().into_owned();
             let kind = self.tar_kind(&raw, entry.header().entry_type())?;
-            let Some(path) = self.checked(&raw)? else { continue };
+            let Some((path, kind)) = self.checked(&raw, kind)? else { continue };
             let (bytes, end) = (entry.size(), entry.raw_file_position().saturating_add(entry.size()));
             if end > length {
                 return Err(self.truncated(&path));
@@ -268,7 +285,7 @@ impl Source {
                 return Err(self.refused(&raw, "a link"));
             }
             let (bytes, kind) = (entry.size(), if entry.is_dir() { Kind::Directory } else { Kind::File });
-            let Some(path) = self.checked(&raw)? else { continue };
+            let Some((path, kind)) = self.checked(&raw, kind)? else { continue };
             visit(Item { path, bytes, kind, reader: &mut member })?;
         }
         Ok(())
@@ -306,10 +323,14 @@ impl Source {
         names.sort();
         for name in names {
             let raw = [prefix.as_bytes(), name.as_encoded_bytes()].concat();
-            let Some(path) = self.checked(&raw)? else { continue };
+            let Some((path, kind)) = self.checked(&raw, Kind::File)? else { continue };
             let place = directory.join(&name);
-            let facts = fs::metadata(&place).map_err(|error| self.member_error(&path, error))?;
             let mut file = Unopened { path: &place, file: None };
+            if kind == Kind::Hidden {
+                visit(Item { path, bytes: 0, kind, reader: &mut file })?;
+                continue;
+            }
+            let facts = fs::metadata(&place).map_err(|error| self.member_error(&path, error))?;
             if facts.is_dir() {
                 visit(Item { path: path.clone(), bytes: 0, kind: Kind::Directory, reader: &mut file })?;
                 self.walk_directory(&place, &format!("{path}/"), visit)?;
@@ -322,8 +343,9 @@ impl Source {
         Ok(())
     }
 
-    /// The path in our form; `None` for the top itself and for what desktops leave behind (`.DS_Store`, `__MACOSX`).
-    fn checked(&self, raw: &[u8]) -> Result<Option<String>> {
+    /// The path in our form, and the kind: hidden for what desktops leave behind (`.DS_Store`, `__MACOSX`). `None` for the
+    /// top itself.
+    fn checked(&self, raw: &[u8], kind: Kind) -> Result<Option<(String, Kind)>> {
         let text = std::str::from_utf8(raw).map_err(|_| self.refused(raw, "not named in UTF-8"))?;
         if text.chars().any(char::is_control) {
             return Err(self.refused(raw, "named with a control character"));
@@ -337,7 +359,8 @@ impl Source {
         }
         let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
         let hidden = parts.iter().any(|part| part.starts_with('.') || *part == "__MACOSX");
-        Ok((!parts.is_empty() && !hidden).then(|| parts.join("/")))
+        let kind = if hidden { Kind::Hidden } else { kind };
+        Ok((!parts.is_empty()).then(|| (parts.join("/"), kind)))
     }
 
     fn refused(&self, raw: &[u8], what: &str) -> Error {

@@ -61,6 +61,7 @@ pub fn plan(source: &Source) -> Result<Option<Plan>> {
         classes: classes.into_iter().map(String::from).collect(),
         splits,
         tasks,
+        unlabelled: None,
     }))
 }
 

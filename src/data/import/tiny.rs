@@ -1,8 +1,8 @@
 //! Tiny-ImageNet: <http://cs231n.stanford.edu/tiny-imagenet-200.zip>.
 //!
 //! `wnids.txt` gives the categories' order, `words.txt` their names, `train/<wnid>/images` the training images and
-//! `val/val_annotations.txt` the categories of `val/images`, which become the split `test`: the set's own `test` has
-//! no labels and is left out.
+//! `val/val_annotations.txt` the categories of `val/images`, which become the split `test`; often they are found sorted into
+//! `val/<wnid>`. The set's own `test` has no labels and is left out.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -15,6 +15,7 @@ use super::plan::Split;
 use super::plan::Task;
 use super::plan::describe;
 use super::source::Source;
+use super::source::basename;
 
 /// The plan, where the source is Tiny-ImageNet.
 pub fn plan(source: &Source) -> Result<Option<Plan>> {
@@ -53,6 +54,7 @@ pub fn plan(source: &Source) -> Result<Option<Plan>> {
         classes,
         splits,
         tasks,
+        unlabelled: Some(in_root("test/")),
     }))
 }
 
@@ -71,33 +73,49 @@ fn train<'s>(source: &'s Source, root: &str, labels: &HashMap<&str, u32>) -> Res
     images.map(label).collect()
 }
 
+/// The validation images: those of `val/images` by the list, and those that somebody sorted into `val/<wnid>`.
 fn validation<'s>(source: &'s Source, root: &str, labels: &HashMap<&str, u32>) -> Result<Labelled<'s>> {
-    let prefix = format!("{root}val/images/");
-    let images: Vec<&String> =
-        source.files.keys().filter(|path| path.starts_with(&prefix) && folder::is_image(path)).collect();
-    let file = format!("{root}val/val_annotations.txt");
-    let Some(lines) = source.lines(&file)? else {
-        return match images.len() {
-            0 => Ok(Vec::new()),
-            n => Err(source.member_error(&file, format!("the categories of {n} images, this file, are missing"))),
-        };
+    let (prefix, file) = (format!("{root}val/"), format!("{root}val/val_annotations.txt"));
+    let known = annotations(source, &file, labels)?;
+    let images = source.files.keys().filter(|path| path.starts_with(&prefix) && folder::is_image(path));
+    let label = |path: &'s String| {
+        let directory = path[prefix.len()..].split_once('/').map_or("", |(directory, _)| directory);
+        let listed = known.as_ref().and_then(|known| known.get(basename(path)).copied());
+        match (directory, labels.get(directory).copied(), listed) {
+            ("images", _, Some(label)) => Ok((path.as_str(), label)),
+            ("images", _, None) if known.is_none() => {
+                Err(source.member_error(&file, "this file, which says the categories of the images, is missing"))
+            }
+            ("images", _, None) => Err(source.member_error(path, "val_annotations.txt does not name this image")),
+            (_, Some(label), Some(listed)) if label != listed => {
+                Err(source.member_error(path, "val_annotations.txt says another category than its directory"))
+            }
+            (_, Some(label), _) => Ok((path.as_str(), label)),
+            (_, None, _) => Err(source.member_error(path, format!("wnids.txt has no category `{directory}`"))),
+        }
     };
+    images.map(label).collect()
+}
+
+/// The categories that the list of validation images says, by name; none where there is no list.
+fn annotations<'s>(
+    source: &'s Source,
+    file: &str,
+    labels: &HashMap<&str, u32>,
+) -> Result<Option<HashMap<&'s str, u32>>> {
+    let Some(lines) = source.lines(file)? else { return Ok(None) };
     let mut known = HashMap::new();
     for line in lines {
         let mut columns = line.split('\t');
         let (Some(image), Some(wnid)) = (columns.next(), columns.next()) else {
-            return Err(source.member_error(&file, format!("`{line}` is not an image and a category")));
+            return Err(source.member_error(file, format!("`{line}` is not an image and a category")));
         };
         let Some(&label) = labels.get(wnid) else {
-            return Err(source.member_error(&file, format!("wnids.txt has no category `{wnid}` ({image})")));
+            return Err(source.member_error(file, format!("wnids.txt has no category `{wnid}` ({image})")));
         };
         known.insert(image, label);
     }
-    let label = |path: &'s String| match known.get(&path[prefix.len()..]) {
-        Some(&label) => Ok((path.as_str(), label)),
-        None => Err(source.member_error(path, "val_annotations.txt does not name this image")),
-    };
-    images.into_iter().map(label).collect()
+    Ok(Some(known))
 }
 
 /// The words of each category; its number is added where two have the same words (`crane`), and stands alone where

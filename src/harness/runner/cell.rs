@@ -8,6 +8,7 @@ use crate::harness::config::Origin;
 use crate::harness::config::Resolved;
 use crate::harness::config::Value;
 use crate::harness::experiment::Cell;
+use crate::harness::git::Git;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::lab::Lab;
 use crate::harness::lab::Neighbours;
@@ -18,7 +19,6 @@ use crate::harness::progress::Progress;
 use crate::harness::provenance;
 use crate::harness::provenance::Build;
 use crate::harness::provenance::Compute;
-use crate::harness::provenance::Git;
 use crate::harness::provenance::Host;
 use crate::harness::record::Record;
 use crate::harness::record::SCHEMA;
@@ -34,7 +34,6 @@ use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
 
@@ -166,7 +165,7 @@ pub(super) fn template<S>(
     resolved: &Resolved<S>,
     profile: &str,
     compute: &Compute,
-    repo: &Path,
+    git: Git,
     args: &[String],
 ) -> Record {
     let origin = |origin: &Origin| origin.place.clone().unwrap_or_else(|| origin.layer.clone());
@@ -180,7 +179,7 @@ pub(super) fn template<S>(
         status: Status::Running,
         profile: profile.to_owned(),
         settings: resolved.values.iter().map(setting).collect(),
-        git: Git::read(repo),
+        git,
         build: Build::current(),
         host: Host::current(rayon::current_num_threads()),
         compute: compute.clone(),

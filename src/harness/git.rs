@@ -1,0 +1,365 @@
+//! The repository that a run is made in: its commit, and what differs from it.
+//!
+//! libgit2 answers first: it is always there. Where it finds differences or gives up, the `git` program is asked, if it is
+//! installed: it reads every format of repository that it writes, and applies what people set up there (filters, sparse
+//! checkouts). What neither can tell is unknown, never clean.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::Stdio;
+use std::time::Duration;
+use std::time::Instant;
+
+use git2::DiffFormat;
+use git2::DiffOptions;
+use git2::ErrorCode;
+use git2::Repository;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::error::Error;
+
+/// Larger or slower differences are not hashed: recording must never hold up a run.
+const MAX_DIFF_BYTES: usize = 16 << 20;
+const MAX_DIFF_TIME: Duration = Duration::from_secs(2);
+const MAX_UNTRACKED: usize = 100;
+
+/// The note where there is nothing to know.
+const NO_REPOSITORY: &str = "not a git repository";
+
+/// The state of the working tree. Part of the record's format: fields are added, never renamed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Git {
+    pub commit: Option<String>,
+    pub branch: Option<String>,
+    /// Tracked files differ from the commit, or untracked ones lie about. False where that is not known: see [`Git::tree`].
+    dirty: bool,
+    /// BLAKE3 of the difference of tracked files and of the list of untracked ones. None when clean or too large.
+    pub diff_hash: Option<String>,
+    /// Untracked files and folders, at most 100.
+    pub untracked: Vec<String>,
+    /// Why something above is unknown.
+    pub note: Option<String>,
+}
+
+/// Whether the files are those of the commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tree {
+    Clean,
+    /// Why, [`Git::note`] says.
+    Unknown,
+    Dirty,
+}
+
+impl Tree {
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Unknown => "unknown",
+            Self::Dirty => "dirty",
+        }
+    }
+
+    /// Behind a commit: a star where there are changes, a question mark where nobody knows.
+    pub fn mark(self) -> &'static str {
+        match self {
+            Self::Clean => "",
+            Self::Unknown => "?",
+            Self::Dirty => "*",
+        }
+    }
+}
+
+/// A path that differs from the commit, from the repository's top.
+struct Change {
+    path: PathBuf,
+    untracked: bool,
+}
+
+impl Git {
+    /// The state of the repository around `path`. What lies in `outputs` does not count: a report or a cached file makes
+    /// no tree dirty. Never fails: what is unknown has a note.
+    pub fn read(path: &Path, outputs: &[PathBuf]) -> Self {
+        match with_library(path, outputs) {
+            Ok(git) if !git.dirty => git,
+            // The program knows better what counts as a difference.
+            Ok(git) => match with_program(path, outputs) {
+                Ok(known) if !known.dirty => known,
+                _ => git,
+            },
+            Err(error) if error.code() == ErrorCode::NotFound && error.class() == git2::ErrorClass::Repository => {
+                Self { note: Some(NO_REPOSITORY.into()), ..Self::default() }
+            }
+            Err(error) => with_program(path, outputs).unwrap_or_else(|said| {
+                let known = Repository::discover(path).and_then(|repository| head(&repository)).unwrap_or_default();
+                Self { note: Some(said.unwrap_or_else(|| words(&error))), ..known }
+            }),
+        }
+    }
+
+    /// What is known of the same tree, and nothing that names people or places.
+    pub fn anonymous(&self) -> Self {
+        let note = (self.tree() == Tree::Unknown).then(|| "withheld".to_owned());
+        Self { dirty: self.dirty, note, ..Self::default() }
+    }
+
+    /// There is a repository, and what differs in it is not known.
+    pub fn is_unreadable(&self) -> bool {
+        self.tree() == Tree::Unknown && self.note.as_deref() != Some(NO_REPOSITORY)
+    }
+
+    /// Whether the files are those of the commit.
+    pub fn tree(&self) -> Tree {
+        match (self.dirty, &self.note) {
+            (true, _) => Tree::Dirty,
+            (false, None) => Tree::Clean,
+            (false, Some(_)) => Tree::Unknown,
+        }
+    }
+}
+
+/// The commit that `rev` names in the repository around `path`: a branch, a tag, a hash or the start of one. None where
+/// there is no such commit or no repository.
+///
+/// # Errors
+/// There is a repository, and nobody can read it.
+pub fn resolve(path: &Path, rev: &str) -> Result<Option<String>, Error> {
+    let found = Repository::discover(path)
+        .and_then(|repository| repository.revparse_single(rev)?.peel_to_commit().map(|commit| commit.id().to_string()));
+    let error = match found {
+        Ok(commit) => return Ok(Some(commit)),
+        Err(error) if error.code() == ErrorCode::NotFound && error.class() == git2::ErrorClass::Repository => {
+            return Ok(None);
+        }
+        Err(error) => error,
+    };
+    let commit = format!("{rev}^{{commit}}");
+    match run(path, &["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]) {
+        Ok(text) => Ok(Some(String::from_utf8_lossy(&text).trim().to_owned())),
+        // Asked quietly, the program says nothing where there is no such commit.
+        Err(Some(said)) if !said.is_empty() => Err(unreadable(path, &said)),
+        Err(None) if error.code() == ErrorCode::Owner => Err(unreadable(path, &words(&error))),
+        Err(_) => Ok(None),
+    }
+}
+
+fn unreadable(path: &Path, what: &str) -> Error {
+    let error = Error::new(format!("the repository around {} cannot be read: {what}", path.display()));
+    match what.contains("owne") {
+        true => error.hint("if you trust it: `git config --global --add safe.directory '*'`"),
+        false => error.hint("what git says of it: `git status`"),
+    }
+}
+
+fn words(error: &git2::Error) -> String {
+    match error.code() {
+        ErrorCode::UnbornBranch => "no commit yet".to_owned(),
+        ErrorCode::BareRepo => "a repository without a working tree".to_owned(),
+        ErrorCode::Owner => "the repository has another owner than this process (see git's safe.directory)".to_owned(),
+        _ => error.message().to_owned(),
+    }
+}
+
+/// Its commit and branch.
+fn head(repository: &Repository) -> Result<Git, git2::Error> {
+    let head = repository.head()?;
+    let branch = head.is_branch().then(|| String::from_utf8_lossy(head.shorthand_bytes()).into_owned());
+    Ok(Git { branch, commit: Some(head.peel_to_commit()?.id().to_string()), ..Git::default() })
+}
+
+fn with_library(path: &Path, outputs: &[PathBuf]) -> Result<Git, git2::Error> {
+    let repository = Repository::discover(path)?;
+    let mut git = head(&repository)?;
+    let Some(top) = repository.workdir() else {
+        git.note = Some("a repository without a working tree".to_owned());
+        return Ok(git);
+    };
+    let outputs = Outputs::new(top, outputs);
+    let tree = repository.head()?.peel_to_tree()?;
+    let diff = |recurse: bool, only: &[PathBuf]| {
+        let mut options = DiffOptions::new();
+        // Untracked folders are listed by name alone: walking into a folder of images could take minutes.
+        options.include_untracked(true).recurse_untracked_dirs(recurse).ignore_submodules(false);
+        options.disable_pathspec_match(true);
+        for path in only {
+            options.pathspec(path);
+        }
+        repository.diff_tree_to_workdir_with_index(Some(&tree), Some(&mut options))
+    };
+    let whole = diff(false, &[])?;
+    let changes = outputs.leave_out(changes_of(&whole), |folders| diff(true, folders).map(|diff| changes_of(&diff)))?;
+    git.fill(&changes);
+    if git.dirty {
+        match hash(&whole, &changes) {
+            Ok(hash) => git.diff_hash = Some(hash),
+            Err(error) if error.code() == ErrorCode::User => {
+                git.note = Some("the difference is too large to hash".to_owned());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(git)
+}
+
+fn changes_of(diff: &git2::Diff) -> Vec<Change> {
+    let change =
+        |delta: git2::DiffDelta| Change { path: path_of(&delta), untracked: delta.status() == git2::Delta::Untracked };
+    diff.deltas().map(change).collect()
+}
+
+fn path_of(delta: &git2::DiffDelta) -> PathBuf {
+    let path = delta.new_file().path_bytes().or_else(|| delta.old_file().path_bytes());
+    as_path(path.unwrap_or_default())
+}
+
+/// The hash of a difference, as far as it consists of these changes.
+fn hash(diff: &git2::Diff, changes: &[Change]) -> Result<String, git2::Error> {
+    let mut hasher = blake3::Hasher::new();
+    let (mut bytes, start) = (0, Instant::now());
+    diff.print(DiffFormat::Patch, |delta, _, line| {
+        let path = path_of(&delta);
+        if changes.iter().any(|change| !change.untracked && change.path == path) {
+            bytes += line.content().len();
+            hasher.update(&[line.origin() as u8]).update(line.content());
+        }
+        bytes <= MAX_DIFF_BYTES && start.elapsed() <= MAX_DIFF_TIME
+    })?;
+    add_untracked(&mut hasher, changes);
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+fn add_untracked(hasher: &mut blake3::Hasher, changes: &[Change]) {
+    for change in changes.iter().filter(|change| change.untracked) {
+        hasher.update(b"?").update(change.path.as_os_str().as_encoded_bytes()).update(b"\n");
+    }
+}
+
+/// As the `git` program sees it; else what it said, or none where it is not installed.
+fn with_program(path: &Path, outputs: &[PathBuf]) -> Result<Git, Option<String>> {
+    let line = |text: Vec<u8>| String::from_utf8_lossy(&text).trim_end_matches('\n').to_owned();
+    let top = PathBuf::from(line(run(path, &["rev-parse", "--show-toplevel"])?));
+    let commit =
+        run(path, &["rev-parse", "--verify", "--quiet", "HEAD"]).map_err(|_| Some("no commit yet".to_owned()))?;
+    let branch = run(path, &["symbolic-ref", "--quiet", "--short", "HEAD"]).ok().map(line);
+    let mut git = Git { commit: Some(line(commit)), branch, ..Git::default() };
+    let outputs = Outputs::new(&top, outputs);
+    let status = |untracked: &str, only: &[PathBuf]| {
+        let mut arguments: Vec<&OsStr> =
+            ["--literal-pathspecs", "status", "--porcelain=v1", "-z", "--no-renames", untracked, "--"]
+                .map(OsStr::new)
+                .into();
+        arguments.extend(only.iter().map(|path| path.as_os_str()));
+        run(&top, &arguments).map(|text| statuses(&text))
+    };
+    let changes =
+        outputs.leave_out(status("--untracked-files=normal", &[])?, |only| status("--untracked-files=all", only))?;
+    git.fill(&changes);
+    if git.dirty {
+        let arguments =
+            ["diff", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--binary", "HEAD", "--"];
+        let mut arguments: Vec<&OsStr> =
+            [OsStr::new("--literal-pathspecs")].into_iter().chain(arguments.map(OsStr::new)).collect();
+        let tracked: Vec<&Change> = changes.iter().filter(|change| !change.untracked).collect();
+        arguments.extend(tracked.iter().map(|change| change.path.as_os_str()));
+        let difference = if tracked.is_empty() { Vec::new() } else { run(&top, &arguments)? };
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&difference);
+        add_untracked(&mut hasher, &changes);
+        git.diff_hash = Some(hasher.finalize().to_hex().to_string());
+    }
+    Ok(git)
+}
+
+/// The entries of `git status --porcelain=v1 -z --no-renames`: two letters, a space, a path, a zero.
+fn statuses(text: &[u8]) -> Vec<Change> {
+    let entries = text.split(|&byte| byte == 0).filter(|entry| entry.len() > 3);
+    entries.map(|entry| Change { path: as_path(&entry[3..]), untracked: entry.starts_with(b"??") }).collect()
+}
+
+#[cfg(unix)]
+fn as_path(bytes: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    PathBuf::from(OsStr::from_bytes(bytes))
+}
+
+#[cfg(not(unix))]
+fn as_path(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// What the `git` program prints in a folder; else its complaint, or none where it is not installed.
+#[expect(clippy::disallowed_methods, reason = "git's own answer about the repository; no result depends on it")]
+fn run<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Result<Vec<u8>, Option<String>> {
+    let mut command = Command::new("git");
+    command.arg("--no-optional-locks").args(["-c", "core.fsmonitor=false", "-C"]).arg(folder).args(arguments);
+    // The repository is that of the folder, whatever a hook that runs this program has set; nothing is fetched.
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
+        command.env_remove(name);
+    }
+    command.env("GIT_NO_LAZY_FETCH", "1").env("LC_ALL", "C").stdin(Stdio::null());
+    let output = command.output().map_err(|_| None)?;
+    match output.status.success() {
+        true => Ok(output.stdout),
+        false => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let line = said.lines().next().unwrap_or_default();
+            Err(Some(line.trim_start_matches("fatal: ").trim_start_matches("error: ").to_owned()))
+        }
+    }
+}
+
+impl Git {
+    fn fill(&mut self, changes: &[Change]) {
+        let untracked = changes.iter().filter(|change| change.untracked).take(MAX_UNTRACKED);
+        self.untracked = untracked.map(|change| change.path.to_string_lossy().into_owned()).collect();
+        self.dirty = !changes.is_empty();
+    }
+}
+
+/// Where outputs lie, from the repository's top. Those outside of it are none of its business, and the whole of it is no
+/// output.
+struct Outputs(Vec<PathBuf>);
+
+impl Outputs {
+    fn new(top: &Path, outputs: &[PathBuf]) -> Self {
+        let top = resolved(top);
+        let inside = |path: &PathBuf| resolved(path).strip_prefix(&top).ok().map(Path::to_path_buf);
+        Self(outputs.iter().filter_map(inside).filter(|path| !path.as_os_str().is_empty()).collect())
+    }
+
+    /// The changes that are no outputs. An untracked folder with outputs deep inside is looked into by `inside`.
+    fn leave_out<E>(
+        &self,
+        mut changes: Vec<Change>,
+        inside: impl Fn(&[PathBuf]) -> Result<Vec<Change>, E>,
+    ) -> Result<Vec<Change>, E> {
+        let around = |change: &Change| change.untracked && self.0.iter().any(|output| output.starts_with(&change.path));
+        let holders: Vec<PathBuf> =
+            changes.iter().filter(|change| around(change)).map(|change| change.path.clone()).collect();
+        if !holders.is_empty() {
+            changes.retain(|change| !around(change));
+            changes.extend(inside(&holders)?);
+        }
+        changes.retain(|change| !self.0.iter().any(|output| change.path.starts_with(output)));
+        Ok(changes)
+    }
+}
+
+/// An absolute path without links, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let there = path.ancestors().find_map(|ancestor| Some((ancestor, ancestor.canonicalize().ok()?)));
+    match there {
+        Some((ancestor, real)) => match path.strip_prefix(ancestor) {
+            Ok(rest) if rest.as_os_str().is_empty() => real,
+            Ok(rest) => real.join(rest),
+            Err(_) => path.clone(),
+        },
+        None => path.clone(),
+    }
+}
