@@ -92,7 +92,7 @@ fn imported_weights_give_the_features_that_pytorch_gives() {
         write(&file, &settings.model, |_, _| {});
         let stage = folder.path().join("stage");
         std::fs::create_dir_all(&stage).unwrap();
-        exchange::import(&file, &trained(&settings), &stage).unwrap();
+        exchange::import(&file, &trained(&settings), &stage, &|_| ()).unwrap();
         let backbone = open(&settings.model, &F32, Key::root(1)).unwrap();
         weights::load_weights(&stage.join("encoder.safetensors"), &mut backbone.parameters()).unwrap();
         let features = backbone.features(&pixels);
@@ -132,11 +132,15 @@ fn files_of_another_network_are_refused() {
     let file = folder.path().join("peer.safetensors");
     let settings = settings(Encoder::Resnet18, Stem::Imagenet);
     let refused = |why: &str| {
-        let error = exchange::import(&file, &trained(&settings), folder.path()).unwrap_err().to_string();
+        let error = exchange::import(&file, &trained(&settings), folder.path(), &|_| ()).unwrap_err().to_string();
         assert!(error.contains(why) && error.contains("peer.safetensors") && error.contains("hint:"), "{error}");
         assert!(!folder.path().join("encoder.safetensors").exists());
     };
     std::fs::write(&file, b"PK\x03\x04 no weights").unwrap();
+    refused("is a pickle");
+    std::fs::write(&file, b"\x80\x02}q\x00.").unwrap();
+    refused("is a pickle");
+    std::fs::write(&file, b"no weights").unwrap();
     refused("is no safetensors file");
     let small = ModelSpec { encoder: Encoder::ResnetSmall, stem: Stem::Imagenet, ..settings.model };
     write(&file, &small, |_, _| {});
@@ -151,4 +155,88 @@ fn files_of_another_network_are_refused() {
     let transformer = ModelSpec { encoder: Encoder::VitS8, stem: Stem::Patch8, ..settings.model };
     write(&file, &transformer, |_, _| {});
     refused("has no `conv1.weight`");
+}
+
+/// A file of those under other names and in another format; `copies` of the encoder, each behind a prefix.
+fn write_as(path: &Path, model: &ModelSpec, copies: &[&str], dtype: Dtype, bytes_of: fn(f32) -> Vec<u8>) {
+    let backbone = open(model, &F32, Key::root(0)).unwrap();
+    let entries = &backbone.read().layout.entries;
+    let tensors = copies.iter().flat_map(|prefix| {
+        entries.iter().map(move |entry| {
+            let bytes: Vec<u8> = formula(entry).into_iter().flat_map(bytes_of).collect();
+            (format!("{prefix}{}", entry.name), entry.shape.clone(), bytes)
+        })
+    });
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = tensors.collect();
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| (name.as_str(), TensorView::new(dtype, shape.clone(), bytes).unwrap()));
+    std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+#[test]
+fn weights_are_taken_as_people_have_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("peer.safetensors");
+    let settings = settings(Encoder::ResnetSmall, Stem::Half);
+    let imported = || {
+        let notes = std::cell::RefCell::new(Vec::new());
+        let note = |text: &str| notes.borrow_mut().push(text.rsplit_once(".safetensors: ").unwrap().1.to_owned());
+        let result = exchange::import(&file, &trained(&settings), folder.path(), &note);
+        result.map(|()| (std::fs::read(folder.path().join("encoder.safetensors")).unwrap(), notes.into_inner()))
+    };
+    let f32_bytes = |x: f32| x.to_le_bytes().to_vec();
+    write_as(&file, &settings.model, &[""], Dtype::F32, f32_bytes);
+    let (plain, notes) = imported().unwrap();
+    assert!(notes.is_empty(), "{notes:?}");
+    for prefix in ["module.", "backbone.", "encoder.", "model.", "module.encoder_q.", "state_dict.online_network.net."]
+    {
+        write_as(&file, &settings.model, &[prefix], Dtype::F32, f32_bytes);
+        let (taken, notes) = imported().unwrap();
+        assert_eq!(taken, plain, "{prefix}");
+        assert_eq!(notes, [format!("names are taken without their prefix `{prefix}`")]);
+    }
+    write_as(&file, &settings.model, &["module.encoder_q.", "module.encoder_k."], Dtype::F32, f32_bytes);
+    let notes = imported().unwrap().1;
+    assert_eq!(notes[0], "names are taken without their prefix `module.encoder_q.`");
+    assert!(notes[1].starts_with("left out, since the encoder has no such parameters: "), "{notes:?}");
+    write_as(&file, &settings.model, &["a.", "b."], Dtype::F32, f32_bytes);
+    let error = imported().unwrap_err().to_string();
+    assert!(error.contains("holds 2 such encoders: `a.`, `b.`"), "{error}");
+
+    type Format = (Dtype, fn(f32) -> Vec<u8>, f32);
+    let formats: [Format; 3] = [
+        (Dtype::F64, |x| f64::from(x).to_le_bytes().to_vec(), 0.0),
+        (Dtype::F16, |x| half::f16::from_f32(x).to_le_bytes().to_vec(), 1e-3),
+        (Dtype::BF16, |x| half::bf16::from_f32(x).to_le_bytes().to_vec(), 1e-2),
+    ];
+    let floats = |bytes: &[u8]| -> Vec<f32> {
+        let file = safetensors::SafeTensors::deserialize(bytes).unwrap();
+        let mut names = file.names();
+        names.sort_unstable();
+        let data = names.iter().flat_map(|name| file.tensor(name).unwrap().data().to_vec()).collect::<Vec<u8>>();
+        data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    };
+    for (dtype, bytes_of, tolerance) in formats {
+        write_as(&file, &settings.model, &[""], dtype, bytes_of);
+        let (taken, notes) = imported().unwrap();
+        assert_eq!(notes, [format!("values in {dtype:?} are converted to F32")]);
+        for (taken, exact) in floats(&taken).into_iter().zip(floats(&plain)) {
+            assert!((taken - exact).abs() <= tolerance * (exact.abs() + 1e-3), "{dtype:?}: {taken}, {exact}");
+        }
+    }
+    write_as(&file, &settings.model, &[""], Dtype::I32, |x| (x as i32).to_le_bytes().to_vec());
+    assert!(imported().unwrap_err().to_string().contains("holds I32; F32, F16, BF16 and F64 are read"));
+    for wrong in [f32::NAN, f32::INFINITY] {
+        let bytes_of: fn(f32) -> Vec<u8> = if wrong.is_nan() {
+            |x| if x == 0.0 { 1.0_f32 } else { f32::NAN }.to_le_bytes().to_vec()
+        } else {
+            // Too large for F32.
+            |x| (f64::from(x) * 1e300).to_le_bytes().to_vec()
+        };
+        let dtype = if wrong.is_nan() { Dtype::F32 } else { Dtype::F64 };
+        write_as(&file, &settings.model, &[""], dtype, bytes_of);
+        let error = imported().unwrap_err().to_string();
+        assert!(error.contains("` holds ") && error.contains(" at ") && !error.contains("remove"), "{error}");
+    }
 }

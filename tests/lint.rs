@@ -1,5 +1,6 @@
 //! Manuscripts against a ledger: which numbers of a LaTeX text are results, and what `sempair lint` says of them.
 
+use crate::sealed::sealed;
 use std::fs;
 use std::process::{Command, Output, Stdio};
 
@@ -60,6 +61,19 @@ fn results_are_told_from_other_numbers() {
             &["83.6", "84.5", "83.6"],
         ),
         (r"\end{table}  83.6", &["83.6"]),
+        // Numbers as authors write them.
+        (r"99,5\%, 99{,}5\%, 99·5\%, 0,512, 12,3 auf 13{,}4", &["99,5", "99{,}5", "99·5", "0,512", "12,3", "13{,}4"]),
+        (
+            r"1\,234.5, 29\,359, 1{,}234.5, 1'234.5, 1{\,}234{,}5 and 2024,25",
+            &[r"1\,234.5", "1{,}234.5", "1'234.5", r"1{\,}234{,}5", "2024,25"],
+        ),
+        (r"\qty{83,6}{\percent}, 84 per cent, 84\textpercent, 84％, 3 pct", &["83,6", "84", "84", "84", "3"]),
+        (
+            r"\textminus{}0.4, {-}0.5, (–0.6), $83.6\textpm0.4$, 7.2–13.5",
+            &[r"\textminus{}0.4 change", "{-}0.5 change", "–0.6 change", "83.6", "0.4 spread", "7.2", "13.5"],
+        ),
+        (r"\num{83.6(4)}, 81.72(13)", &["83.6", "4 spread", "81.72", "13 spread"]),
+        (r"points (2,5) and [3,4], seeds 0,1,2, $x_{1,2}$", &[]),
         // What states none.
         (r"batch 256 for 200 epochs on 29,359 pairs, ResNet-18, 20-NN, seeds 0 to 2", &[]),
         (
@@ -111,6 +125,12 @@ fn values_and_places_are_read() {
             (10, 1, 6.5, false)
         ]
     );
+    let values = |text: &str| numbers(text).unwrap().iter().map(|number| number.value).collect::<Vec<f64>>();
+    assert_eq!(values(r"99,5 99{,}5 99·5 1\,234{,}5 1'234.5 0,512"), [99.5, 99.5, 99.5, 1234.5, 1234.5, 0.512]);
+    assert_eq!(
+        values(r"83.6(4) 81.72(13)").iter().map(|x| (x * 1e6).round() / 1e6).collect::<Vec<_>>(),
+        [83.6, 0.4, 81.72, 0.13]
+    );
     assert!((read[2].step - 1e-7).abs() < 1e-20 && (read[0].step - 0.1).abs() < 1e-12);
 }
 
@@ -133,7 +153,7 @@ proptest! {
     fn numbers_stand_where_they_are_said_to(
         pieces in prop::collection::vec(
             prop::sample::select(vec![
-                "8", "3.6", ".", ",", "-", "+", "$", "%", "\\%", "\\", "{", "}", "[", "]", "\n", " ", "~", "_", "e", "±", "é", "−",
+                "8", "3.6", ".", ",", "{,}", "·", "(4)", "'", "\\textminus", "–", "-", "+", "$", "%", "\\%", "\\", "{", "}", "[", "]", "\n", " ", "~", "_", "e", "±", "é", "−",
                 "\\pm", "\\cite", "\\begin{tabular}", "\\verb", "\\times10^", "% sempair: ignore", "\\input", "p<", "Table",
             ]),
             0..40,
@@ -180,7 +200,7 @@ impl Place {
             "settings": [{"key": "simclr.temperature", "value": if code == "old" { 0.5 } else { 0.2 }, "origin": "defaults"}],
             "build": {"code": code},
         });
-        self.write(&format!("reports/ledger/{id}.json"), record.to_string());
+        self.write(&format!("reports/ledger/{id}.json"), sealed(record));
     }
 
     fn write(&self, name: &str, content: impl AsRef<[u8]>) {

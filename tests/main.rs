@@ -15,6 +15,7 @@ mod lint; // numbers of manuscripts against a ledger
 mod methods; // losses in closed form against their definitions and PyTorch; what methods remember
 mod report; // statistics and rendered pages
 mod rows; // the kernels that memory limits: the same, and against finite differences
+mod sealed; // records with right hashes, for tests that make or forge some
 mod soundness; // the embedded world's criteria, at small size
 mod training; // every method at work: steps, checkpoints, resumption
 mod world; // the procedural world: determinism, factors, separability

@@ -276,13 +276,13 @@ fn the_latex_table_is_whole() {
     let (files, _) = sample();
     insta::assert_snapshot!(files["tables/transfer.tex"], @r"
     % Table transfer of sempair, profile quick, commit 0123456789ab, 2026-11-23.
-    % Needs \usepackage{booktabs}. Letters that LaTeX's own fonts lack stand as their code points.
+    % Needs \usepackage{booktabs,graphicx}. Letters that LaTeX's own fonts lack stand as their code points.
     \begin{table}[t]
       \centering\small
       \setlength{\tabcolsep}{3pt}\setlength{\belowcaptionskip}{6pt}
       \caption{Linear evaluation. Top-1 accuracy of a linear classifier and of 20 nearest neighbours on frozen features. Mean $\pm$ half-width of the 95 \% interval, 3 seeds. Bold: the better of two compared rows where the interval of their paired difference excludes 0. Paper: -- not stated; \textgreater{} 0, said to be ahead. \dag{} Stand-in data: not comparable with the paper's figures; only the order of the rows is. Pretrained for 40 epochs.}
       \label{tab:transfer}
-      \begin{tabular}{@{}llr@{\,}lrr@{\,}lrr@{\,}lr@{}}
+      \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{\begin{tabular}{@{}llr@{\,}lrr@{\,}lrr@{\,}lr@{}}
         \toprule
         &  & \multicolumn{3}{c}{synth-10\,\dag} & \multicolumn{3}{c}{synth-100\,\dag} & \multicolumn{3}{c}{synth-stl\,\dag} \\
         \cmidrule(lr){3-5}\cmidrule(lr){6-8}\cmidrule(lr){9-11}
@@ -295,7 +295,7 @@ fn the_latex_table_is_whole() {
         \multicolumn{2}{@{}l}{untrained encoder} & 48.0 & {\scriptsize $\pm$ 1.7} &  & 39.9 & {\scriptsize $\pm$ 2.0} &  & 31.8 & {\scriptsize $\pm$ 1.7} &  \\
         \multicolumn{2}{@{}l}{raw pixels} & 38.8 & {\scriptsize one seed} &  & 31.4 & {\scriptsize one seed} &  & 24.0 & {\scriptsize one seed} &  \\
         \bottomrule
-      \end{tabular}
+      \end{tabular}}
     \end{table}
     ");
 }

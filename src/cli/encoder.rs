@@ -174,7 +174,7 @@ fn stem(asked: Option<&String>, encoder: Option<&String>) -> Option<String> {
 
 fn found(app: &App, config: &ConfigArgs, run_id: &str) -> Result<FoundEncoder> {
     let settings = setup::resolve(app, config)?.settings;
-    FoundEncoder::of(&setup::ledger(&settings).find(run_id)?, Path::new(&settings.paths.cache))
+    FoundEncoder::of(&setup::ledger(&settings).find(run_id)?, &setup::cache(&settings))
 }
 
 /// What a command is for, beside its record.

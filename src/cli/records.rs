@@ -57,7 +57,10 @@ pub(super) fn summary(record: &Record) {
 /// `sempair show`.
 pub(super) fn show(app: &App, args: &ConfigArgs, run: &str, json: bool) -> Result<Ending> {
     let settings = setup::resolve(app, args)?.settings;
-    let record = setup::ledger(&settings).find(run)?;
+    let (record, intact) = setup::ledger(&settings).look_up(run)?;
+    if !intact {
+        talk!("warning: the hash of this record does not hold: it was changed since it was written");
+    }
     if json {
         setup::print_json(&record)?;
         return Ok(Ending::Done);

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde_json::{Value, json};
 
@@ -59,7 +59,8 @@ pub struct Set {
 #[derive(Clone, Debug)]
 enum Source {
     Embedded(World),
-    Imported(Dataset),
+    /// With the splits whose images are no longer those that were imported, once somebody has looked.
+    Imported(Dataset, Arc<OnceLock<Vec<String>>>),
 }
 
 /// The set that pairs are made from, and the choice of pairs.
@@ -160,17 +161,25 @@ impl Set {
     pub fn made_by(&self) -> &'static str {
         match self.source {
             Source::Embedded(_) => "data::world",
-            Source::Imported(_) => "data::store",
+            Source::Imported(..) => "data::store",
         }
     }
 
     /// All its splits.
     ///
     /// # Errors
-    /// When it has none: from `synth` come pairs.
+    /// When it has none: from `synth` come pairs. When the images are no longer those that were imported; the first to ask
+    /// reads them all.
     pub fn open(&self) -> Result<Dataset> {
         match &self.source {
-            Source::Imported(dataset) => Ok(dataset.clone()),
+            Source::Imported(dataset, changed) => match changed.get_or_init(|| dataset.changed()).first() {
+                None => Ok(dataset.clone()),
+                Some(split) => Err(Error::new(format!(
+                    "the images of `{}/{split}` are no longer those that were imported, by their hash",
+                    self.name
+                ))
+                .hint(format!("`sempair data verify {}` names the file and the images; import it again", self.name))),
+            },
             Source::Embedded(world) => rendered(world, &self.name).ok_or_else(only_for_pairs),
         }
     }
@@ -196,7 +205,7 @@ impl Set {
     pub fn varied_test(&self, nuisance: Nuisance) -> Result<ImageSet> {
         let varied = match &self.source {
             Source::Embedded(world) => world::varied_test(world, &self.name, nuisance),
-            Source::Imported(_) => None,
+            Source::Imported(..) => None,
         };
         varied.map_or_else(|| Ok(world::edited(&self.split("test")?, nuisance)), Ok)
     }
@@ -264,7 +273,7 @@ fn imported(dataset: Dataset) -> Set {
         extent: Extent { classes, train: images("train"), test: images("test") },
         licence: dataset.licence.clone(),
         description: dataset.description.clone(),
-        source: Source::Imported(dataset),
+        source: Source::Imported(dataset, Arc::default()),
     }
 }
 

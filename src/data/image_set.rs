@@ -37,6 +37,14 @@ pub struct Dataset {
     pub splits: BTreeMap<String, ImageSet>,
 }
 
+impl Dataset {
+    /// The splits whose content is not what their hashes say. Reads all images, on all cores.
+    pub fn changed(&self) -> Vec<String> {
+        let differs = |set: &ImageSet| content_hash(set.size, &set.classes, &set.labels, set.pixels()) != set.hash;
+        self.splits.iter().filter(|(_, set)| differs(set)).map(|(split, _)| split.clone()).collect()
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Pixels {
     Memory(Arc<[u8]>),

@@ -66,22 +66,22 @@ impl Audit {
 /// Checks every run that was recorded at `rev`: a branch, a tag, a hash or the start of one. Without a repository at
 /// `repo`, the start of a recorded commit is enough.
 pub fn audit(ledger: &Ledger, cache: &Cache, repo: &Path, rev: &str) -> Result<Audit> {
-    let (records, problems) = ledger.records()?;
+    let (records, problems) = ledger.all()?;
     let commit = resolve(&records, repo, rev)?;
-    let records: Vec<Record> = records.into_iter().filter(|r| r.git.commit.as_ref() == Some(&commit)).collect();
+    let records: Vec<_> = records.into_iter().filter(|(r, _)| r.git.commit.as_ref() == Some(&commit)).collect();
     let held = check_stages(&records, cache);
-    let runs = records.into_iter().map(|record| check(record, ledger, &held)).collect::<Result<_>>()?;
+    let runs = records.into_iter().map(|(record, intact)| check(record, intact, &held)).collect();
     Ok(Audit { rev: rev.to_owned(), commit, runs, problems })
 }
 
-fn resolve(records: &[Record], repo: &Path, rev: &str) -> Result<String> {
+fn resolve(records: &[(Record, bool)], repo: &Path, rev: &str) -> Result<String> {
     let unreadable = match git::resolve(repo, rev) {
         Ok(Some(commit)) => return Ok(commit),
         Ok(None) => None,
         Err(error) => Some(error),
     };
     // A shallow clone, or a ledger without its repository, still has the commits that the records name.
-    let named = records.iter().filter_map(|record| record.git.commit.as_deref());
+    let named = records.iter().filter_map(|(record, _)| record.git.commit.as_deref());
     let mut found: Vec<&str> = named.filter(|commit| rev.len() >= 4 && commit.starts_with(rev)).collect();
     found.sort_unstable();
     found.dedup();
@@ -99,8 +99,8 @@ fn resolve(records: &[Record], repo: &Path, rev: &str) -> Result<String> {
 type Distinct<'a> = HashMap<(&'a str, &'a str, String), &'a StageUse>;
 
 /// A stage that many runs share is read once. Runs that recorded different files for one key are checked apart.
-fn check_stages(records: &[Record], cache: &Cache) -> HashMap<(String, String), Held> {
-    let stages = records.iter().flat_map(|record| &record.stages);
+fn check_stages(records: &[(Record, bool)], cache: &Cache) -> HashMap<(String, String), Held> {
+    let stages = records.iter().flat_map(|(record, _)| &record.stages);
     let distinct: Distinct = stages.map(|s| ((s.name.as_str(), s.key.as_str(), files_of(s)), s)).collect();
     let checked = distinct.into_par_iter();
     checked.map(|((_, key, files), stage)| ((key.to_owned(), files), cache.check(stage))).collect()
@@ -110,14 +110,14 @@ fn files_of(stage: &StageUse) -> String {
     stage.files.iter().map(|file| format!("{} {}\n", file.hash, file.name)).collect()
 }
 
-fn check(record: Record, ledger: &Ledger, held: &HashMap<(String, String), Held>) -> Result<AuditRun> {
+fn check(record: Record, intact: bool, held: &HashMap<(String, String), Held>) -> AuditRun {
     let stage = |stage: &StageUse| AuditStage {
         name: stage.name.clone(),
         key: stage.key.clone(),
         held: held[&(stage.key.clone(), files_of(stage))].clone(),
     };
-    Ok(AuditRun {
-        intact: ledger.is_intact(&record.id)?,
+    AuditRun {
+        intact,
         stages: record.stages.iter().map(stage).collect(),
         id: record.id,
         experiment: record.experiment,
@@ -127,5 +127,5 @@ fn check(record: Record, ledger: &Ledger, held: &HashMap<(String, String), Held>
         status: record.status,
         tree: record.git.tree(),
         diff_hash: record.git.diff_hash,
-    })
+    }
 }

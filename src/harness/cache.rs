@@ -17,10 +17,16 @@ use crate::harness::record::StageUse;
 use crate::harness::stage::Stage;
 use serde::Deserialize;
 use serde::Serialize;
+use std::collections::HashSet;
 use std::fs::File;
+use std::fs::Metadata;
 use std::fs::TryLockError;
+use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 const MANIFEST: &str = "manifest.json";
@@ -33,6 +39,8 @@ const WAIT: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
+    /// The stages whose files were seen to be what their manifests say, by folder: each is read once.
+    seen: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 /// What is in a finished stage, and who put it there.
@@ -75,7 +83,7 @@ pub(super) struct Request<'a> {
 impl Cache {
     /// Nothing is written before the first stage.
     pub fn open(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), seen: Arc::default() }
     }
 
     pub fn root(&self) -> &Path {
@@ -87,7 +95,7 @@ impl Cache {
         self.root.join(name).join(key)
     }
 
-    /// Whether the stage is there, whole by its files' sizes.
+    /// Whether the stage is there, whole by its files' sizes: reading a gigabyte at every start would cost what it saves.
     pub fn has(&self, name: &str, key: &str) -> bool {
         sound(&self.folder(name, key)).is_some()
     }
@@ -99,13 +107,22 @@ impl Cache {
         matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
-    /// Reads every file of the stage and compares it with what the run recorded.
+    /// Reads every file of the stage and compares it with what the run recorded. A record may come from anybody: nothing
+    /// outside of the cache is read, no link is followed, and only plain files of the recorded size are opened.
     pub fn check(&self, stage: &StageUse) -> Held {
+        let is_one = |part: &str| Path::new(part).components().eq([Component::Normal(part.as_ref())]);
+        if !is_one(&stage.name) || !is_one(&stage.key) {
+            return Held::Changed(vec![format!("{}/{}, which names no stage", stage.name, stage.key)]);
+        }
         let folder = self.folder(&stage.name, &stage.key);
         if !folder.is_dir() {
             return Held::Missing;
         }
-        let differs = |file: &&FileHash| files::hash(&folder.join(&file.name)).ok().as_ref() != Some(&file.hash);
+        let differs = |file: &&FileHash| {
+            let holds = plain(&folder, &file.name).is_some_and(|bytes| bytes == file.bytes)
+                && files::hash(&folder.join(&file.name)).is_ok_and(|hash| hash == file.hash);
+            !holds
+        };
         let changed: Vec<String> = stage.files.iter().filter(differs).map(|file| file.name.clone()).collect();
         if changed.is_empty() { Held::Ok } else { Held::Changed(changed) }
     }
@@ -118,7 +135,7 @@ impl Cache {
     ) -> Result<(Manifest, bool)> {
         let folder = self.folder(request.stage.name(), request.stage.key());
         if !request.fresh
-            && let Some(manifest) = sound(&folder)
+            && let Some(manifest) = self.intact(&folder)
         {
             return Ok((manifest, false));
         }
@@ -126,13 +143,27 @@ impl Cache {
         let lock = self.lock(&lock_path, request)?;
         // Another process may have finished it while this one waited.
         if !request.fresh
-            && let Some(manifest) = sound(&folder)
+            && let Some(manifest) = self.intact(&folder)
         {
             return Ok((manifest, false));
         }
         let manifest = self.compute(&folder, request, compute).map_err(|error| explain(error, request, &folder))?;
         drop(lock);
         Ok((manifest, true))
+    }
+
+    /// The manifest of a finished stage whose files are what it says, byte for byte.
+    fn intact(&self, folder: &Path) -> Option<Manifest> {
+        let manifest = sound(folder)?;
+        let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let holds = |file: &FileHash| files::hash(&folder.join(&file.name)).is_ok_and(|hash| hash == file.hash);
+        if !seen().contains(folder) {
+            if !manifest.files.iter().all(holds) {
+                return None;
+            }
+            seen().insert(folder.to_path_buf());
+        }
+        Some(manifest)
     }
 
     fn compute(&self, folder: &Path, request: &Request, compute: impl FnOnce(&Path) -> Result<()>) -> Result<Manifest> {
@@ -165,6 +196,7 @@ impl Cache {
             files::sync_folder(folder.parent().expect("a stage has a folder above it"))
         };
         publish().context(format!("cannot create {}", folder.display()))?;
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_path_buf());
         Ok(manifest)
     }
 
@@ -196,15 +228,27 @@ impl Cache {
     }
 }
 
-/// The manifest of a finished stage whose files are all there with the right size. Their hashes are for `audit`:
-/// reading a gigabyte at every start would cost what the cache saves.
+/// The manifest of a finished stage whose files are all there with the right size: enough to say what is missing. Who
+/// uses a stage reads it whole, see `intact`.
 fn sound(folder: &Path) -> Option<Manifest> {
     let text = std::fs::read_to_string(folder.join(MANIFEST)).ok()?;
     let manifest: Manifest = serde_json::from_str(&text).ok()?;
-    let holds = |file: &FileHash| {
-        std::fs::metadata(folder.join(&file.name)).is_ok_and(|found| found.is_file() && found.len() == file.bytes)
-    };
+    let holds = |file: &FileHash| plain(folder, &file.name) == Some(file.bytes);
     manifest.files.iter().all(holds).then_some(manifest)
+}
+
+/// The size of a plain file below the folder, to which no link leads.
+fn plain(folder: &Path, name: &str) -> Option<u64> {
+    let (mut path, mut found) = (folder.to_path_buf(), None);
+    for part in Path::new(name).components() {
+        let Component::Normal(part) = part else { return None };
+        if found.is_some_and(|facts: Metadata| !facts.is_dir()) {
+            return None;
+        }
+        path.push(part);
+        found = Some(std::fs::symlink_metadata(&path).ok()?);
+    }
+    found.filter(Metadata::is_file).map(|facts| facts.len())
 }
 
 /// Seconds of earlier attempts at an unfinished stage.

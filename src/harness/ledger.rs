@@ -37,6 +37,9 @@ pub struct Problem {
     pub what: String,
 }
 
+/// Records, each with whether its own hash holds.
+pub type Checked = Vec<(Record, bool)>;
+
 /// What one process knows of a ledger that others may write to meanwhile.
 #[derive(Debug)]
 pub struct Watch<'a> {
@@ -109,14 +112,28 @@ impl Ledger {
         Ok(())
     }
 
-    /// All records, oldest first, and the files that are none. A run that says it runs, but whose lock is free, was
-    /// killed and is shown so.
+    /// All records, oldest first, and the files that are none, or no longer are what was written: no figure comes from
+    /// these. A run that says it runs, but whose lock is free, was killed and is shown so.
     pub fn records(&self) -> Result<(Vec<Record>, Vec<Problem>)> {
+        let (all, mut problems) = self.all()?;
+        let (intact, edited): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, intact)| *intact);
+        problems.extend(edited.into_iter().map(|(record, _)| self.edited(&record)));
+        problems.sort_by(|a, b| a.file.cmp(&b.file));
+        let mut records: Vec<Record> = intact.into_iter().map(|(record, _)| record).collect();
+        records.sort_by(|a, b| a.id.cmp(&b.id));
+        mark_superseded(&mut records);
+        Ok((records, problems))
+    }
+
+    /// All records, each with whether its own hash holds, and the files that are none.
+    pub fn all(&self) -> Result<(Checked, Vec<Problem>)> {
         let paths = self.paths()?;
-        let read: Vec<Result<Record, Problem>> = paths
+        let read: Vec<Result<(Record, bool), Problem>> = paths
             .par_iter()
             .map_init(String::new, |text, path| {
-                self.read(path, text).map_err(|error| Problem { file: path.clone(), what: error.what().to_owned() })
+                let record = self.read(path, text);
+                let record = record.map_err(|error| Problem { file: path.clone(), what: error.what().to_owned() })?;
+                Ok((record, record::is_intact(text)))
             })
             .collect();
         let (mut records, mut problems) = (Vec::new(), Vec::new());
@@ -126,13 +143,30 @@ impl Ledger {
                 Err(problem) => problems.push(problem),
             }
         }
-        records.sort_by(|a, b| a.id.cmp(&b.id));
-        mark_superseded(&mut records);
+        records.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
         Ok((records, problems))
     }
 
-    /// The one run whose id starts or ends with `part`.
+    fn edited(&self, record: &Record) -> Problem {
+        Problem {
+            file: self.path(&record.id),
+            what: "its hash does not hold: it was changed since it was written".into(),
+        }
+    }
+    /// The one run whose id starts or ends with `part`. Its record is what was written.
     pub fn find(&self, part: &str) -> Result<Record> {
+        match self.look_up(part)? {
+            (record, true) => Ok(record),
+            (record, false) => {
+                let Problem { file, what } = self.edited(&record);
+                Err(Error::new(format!("{}: {what}", file.display()))
+                    .hint(format!("`sempair show {}` shows what it says now", record.short())))
+            }
+        }
+    }
+
+    /// As [`Ledger::find`], with whether the record's own hash holds.
+    pub fn look_up(&self, part: &str) -> Result<(Record, bool)> {
         let paths = self.paths()?;
         let matches = |path: &&PathBuf| {
             let id = stem(path);
@@ -140,7 +174,11 @@ impl Ledger {
         };
         let found: Vec<&PathBuf> = paths.iter().filter(matches).collect();
         match found.as_slice() {
-            [path] => self.read(path, &mut String::new()).map_err(|error| error.context(path.display())),
+            [path] => {
+                let mut text = String::new();
+                let record = self.read(path, &mut text).map_err(|error| error.context(path.display()))?;
+                Ok((record, record::is_intact(&text)))
+            }
             [] => {
                 Err(Error::new(format!("no run `{part}` in {}", self.dir.display())).hint("`sempair runs` lists all"))
             }
@@ -151,13 +189,6 @@ impl Ledger {
                 Err(error.hint(format!("give more of the id: {}{more}", ids.join(", "))))
             }
         }
-    }
-
-    /// Whether the record's own hash holds: nobody has edited the file since it was written.
-    pub fn is_intact(&self, id: &str) -> Result<bool> {
-        let path = self.path(id);
-        let text = std::fs::read_to_string(&path).context(format!("cannot read {}", path.display()))?;
-        Ok(serde_json::from_str::<Value>(&text).is_ok_and(|value| record::is_intact(&value)))
     }
 
     /// Writes down that this machine's dead runs were killed, and returns how many.
@@ -214,6 +245,11 @@ impl Ledger {
             }
         }
         Ok(record)
+    }
+
+    /// The record in a file, if there is one and its hash holds.
+    fn read_intact(&self, path: &Path, text: &mut String) -> Option<Record> {
+        self.read(path, text).ok().filter(|_| record::is_intact(text))
     }
 
     fn parse(path: &Path, text: &mut String) -> Result<Record> {
@@ -287,7 +323,7 @@ impl Watch<'_> {
     fn look(&mut self) -> Result<HashSet<String>> {
         let paths: Vec<PathBuf> = self.ledger.paths()?.into_iter().filter(|path| !self.ended.contains(path)).collect();
         let records: Vec<Option<Record>> =
-            paths.par_iter().map_init(String::new, |text, path| self.ledger.read(path, text).ok()).collect();
+            paths.par_iter().map_init(String::new, |text, path| self.ledger.read_intact(path, text)).collect();
         let mut running = HashSet::new();
         // In order of the paths, which is that of time: the newest is kept.
         for (path, record) in paths.into_iter().zip(records) {

@@ -259,9 +259,30 @@ pub(super) fn text(mut record: Value) -> String {
     format!("{{\n{}\n}}\n", lines.join(",\n"))
 }
 
-/// Whether the record still is what was written, fields unknown to this version included.
-pub(super) fn is_intact(record: &Value) -> bool {
-    record.get("hash").and_then(Value::as_str).is_some_and(|stored| stored == hash(record))
+/// Whether a record's file still is what was written, fields unknown to this version included.
+pub(super) fn is_intact(text: &str) -> bool {
+    let intact =
+        |record: Value| record.get("hash").and_then(Value::as_str).is_some_and(|stored| stored == hash(&record));
+    // As `text` writes them, the lines are those of the canonical JSON: nothing needs to be parsed.
+    hash_of_lines(text).is_some_and(|(stored, hash)| stored == hash) || serde_json::from_str(text).is_ok_and(intact)
+}
+
+/// The hash that a file says and that of its other lines, where it has one line for each field.
+fn hash_of_lines(text: &str) -> Option<(&str, String)> {
+    let lines = text.strip_prefix("{\n")?.strip_suffix("\n}\n")?.split(",\n");
+    let (mut stored, mut hasher, mut between) = (None, blake3::Hasher::new(), "{");
+    for line in lines {
+        let (name, value) = line.split_once(": ")?;
+        if name == "\"hash\"" {
+            stored = Some(value.strip_prefix('"')?.strip_suffix('"')?);
+        } else {
+            for part in [between, name, ":", value] {
+                hasher.update(part.as_bytes());
+            }
+            between = ",";
+        }
+    }
+    Some((stored?, hasher.update(b"}").finalize().to_hex().to_string()))
 }
 
 fn hash(record: &Value) -> String {

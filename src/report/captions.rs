@@ -85,9 +85,30 @@ fn unlearned(table: &Table, cells: &[Cell]) -> String {
         let low = cell.ci95.map(|(low, _)| low);
         untrained.zip(cell.mean.zip(low)).is_some_and(|(floor, (mean, low))| mean > floor && low <= floor)
     };
-    let unclear = rows(table, cells, is_unclear);
+    let stuck = stuck(&table.rows, cells);
+    let unclear = if stuck.is_none() { rows(table, cells, is_unclear) } else { None };
+    said.extend(stuck);
     said.extend(unclear.map(|rows| format!("The interval reaches down to {}: {rows}.", a_baseline(UNTRAINED))));
     said.join(" ")
+}
+
+/// Trainings that ended, on every set, where an untrained encoder may be, in rows of which others did not: the interval of
+/// such a row tells that its training may fail, not what its pairs are good for.
+pub(super) fn stuck(rows: &[Row], cells: &[Cell]) -> Option<String> {
+    let of_row = |row: &Row| {
+        let of: Vec<&Cell> =
+            cells.iter().filter(|cell| cell.row == *row && !cell.baseline && cell.metric == TOP1).collect();
+        let seeds = &of.first()?.seeds;
+        let is_low = |cell: &&Cell, seed: u64| {
+            let value = cell.seeds.iter().position(|of| *of == seed).and_then(|at| cell.values.get(at).copied());
+            value.zip(highest(cell, UNTRAINED, cells)).is_some_and(|(value, floor)| value <= floor)
+        };
+        let stuck = seeds.iter().filter(|seed| of.iter().all(|cell| is_low(cell, **seed))).count();
+        (stuck > 0 && stuck < seeds.len()).then(|| format!("{stuck} of the {} of {}", seeds.len(), text::name(row)))
+    };
+    let named: Vec<String> = rows.iter().filter_map(of_row).collect();
+    let what = format!("no better than {} may be, on every set: hence the wide intervals.", a_baseline(UNTRAINED));
+    (!named.is_empty()).then(|| format!("Of their trainings, {} ended {what}", text::list(&named)))
 }
 
 /// The trained rows with cells of which this holds, with their columns; a count where there are many.
@@ -118,13 +139,23 @@ fn rows(table: &Table, cells: &[Cell], holds: impl Fn(&Cell) -> bool) -> Option<
 /// So many rows are named.
 const NAMED: usize = 4;
 
+/// The upper end of what a baseline beside a trained row's cell may be.
+fn highest(cell: &Cell, floor: &str, cells: &[Cell]) -> Option<f64> {
+    let baseline = baseline_of(cell, floor, cells)?;
+    baseline.ci95.map(|(_, high)| high).or(baseline.mean)
+}
+
 /// The mean of a baseline beside a trained row's cell.
 fn floor_of(cell: &Cell, floor: &str, cells: &[Cell]) -> Option<f64> {
+    baseline_of(cell, floor, cells)?.mean
+}
+
+fn baseline_of<'c>(cell: &Cell, floor: &str, cells: &'c [Cell]) -> Option<&'c Cell> {
     let is = |of: &&Cell| {
         let is_named = of.row.first().is_some_and(|(_, method)| method == floor);
         of.baseline && is_named && (&of.column, &of.metric) == (&cell.column, &cell.metric)
     };
-    cells.iter().filter(is).find(|of| is_baseline_of(&of.row, &cell.row))?.mean
+    cells.iter().filter(is).find(|of| is_baseline_of(&of.row, &cell.row))
 }
 
 fn spread(cells: &[Cell]) -> String {

@@ -285,6 +285,10 @@ fn after(table: &TableResults, claims: &[&ClaimResult], scale: &Scale) -> String
         };
         said.push(format!("After allowing for the table's {} (Holm), {what}.", text::counted(tested, "comparison")));
     }
+    let compared: Vec<Row> = main.iter().flat_map(|claim| claim.plus.iter().chain(&claim.minus)).cloned().collect();
+    let once = |(i, row): (usize, &Row)| (!compared[..i].contains(row)).then(|| row.clone());
+    let rows: Vec<Row> = compared.iter().enumerate().filter_map(once).collect();
+    said.extend(captions::stuck(&rows, &table.cells));
     said.extend(aside(table, &main));
     said.join(" ")
 }

@@ -3,10 +3,9 @@
 
 use std::path::Path;
 
-use safetensors::SafeTensors;
 use serde_json::json;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::files;
 use crate::harness::experiment::Row;
 use crate::models;
@@ -16,6 +15,8 @@ use crate::tensor::{Cpu, Device, Precision};
 use crate::train::tensors::{self, Named};
 use crate::train::weights::{load_weights, save_weights};
 use crate::train::{ENCODER, HISTORY, History, Trained};
+
+use super::foreign;
 
 /// File of an exported encoder.
 pub const WEIGHTS: &str = "encoder.safetensors";
@@ -90,24 +91,20 @@ fn to_channels_last(sizes: [usize; 4], index: usize, data: &[f32], out: &mut [f3
 }
 
 /// Reads an encoder from `file`, and leaves it in `dir` as a training would. What the file has beside it, such
-/// as a classifier, is left out.
+/// as a classifier, is left out. `note` hears what a person should know of how the file was read.
 ///
 /// # Errors
-/// When the file is no safetensors, or lacks a parameter or has one of another shape or type.
-pub fn import(file: &Path, trained: &Trained, dir: &Path) -> Result<()> {
-    let bytes = std::fs::read(file).context(format!("cannot read {}", file.display()))?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| {
-        Error::new(format!("{} is no safetensors file: {error}", file.display()))
-            .hint("in Python: `safetensors.torch.save_file(model.state_dict(), \"weights.safetensors\")`")
-    })?;
+/// As [`foreign::read`]; or when the folder cannot be written.
+pub fn import(file: &Path, trained: &Trained, dir: &Path, note: &dyn Fn(&str)) -> Result<()> {
     let backbone = models::open(&trained.run.model, &Cpu { precision: Precision::F32 }, Key::root(0))?;
     {
         let parameters = &mut *backbone.parameters();
         let device = parameters.device;
         let mut values = device.host(&parameters.values);
         let mut statistics = device.host(&parameters.statistics);
-        for entry in &parameters.layout.entries {
-            let data = tensor(&tensors, file, entry)?;
+        let (read, notes) = foreign::read(file, &parameters.layout.entries)?;
+        notes.iter().for_each(|text| note(&format!("{}: {text}", file.display())));
+        for (entry, data) in parameters.layout.entries.iter().zip(read) {
             let arena = if entry.kind == Kind::Statistic { &mut statistics } else { &mut values };
             let place = &mut arena[entry.slot.start..][..entry.slot.len];
             place.copy_from_slice(&reorder(&data, &entry.shape, to_channels_last));
@@ -117,23 +114,4 @@ pub fn import(file: &Path, trained: &Trained, dir: &Path) -> Result<()> {
     save_weights(&dir.join(ENCODER), &backbone.parameters())?;
     trained.write(dir)?;
     files::write_json(&dir.join(HISTORY), &History::default())
-}
-
-/// A parameter by its name, its shape checked.
-fn tensor(found_in: &SafeTensors<'_>, file: &Path, entry: &Entry) -> Result<Vec<f32>> {
-    let found = found_in.tensor(&entry.name).map_err(|_| {
-        Error::new(format!("{} has no `{}`", file.display(), entry.name))
-            .hint("name the encoder that the file is of: `--encoder resnet50`; names are torchvision's or timm's")
-    })?;
-    if found.shape() != entry.shape {
-        return Err(Error::new(format!(
-            "{}: `{}` has the shape {:?}, and the encoder's is {:?}",
-            file.display(),
-            entry.name,
-            found.shape(),
-            entry.shape
-        ))
-        .hint("choose encoder, stem and image size as the file's: `--encoder`, `--stem`, `--image`"));
-    }
-    tensors::floats(found_in, file, &entry.name, entry.slot.len)
 }

@@ -1,11 +1,12 @@
 //! Runs outside of tables, recorded like those: one pretraining, one evaluation of an encoder, one import of weights.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::data::pairs::Kind;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::harness::cache::{Cache, Held};
 use crate::harness::code::Code;
 use crate::harness::experiment::{Cell, Column, Experiment, Measurement, Row, Table};
 use crate::harness::outcome::Outcome;
@@ -62,8 +63,8 @@ impl FoundEncoder {
     /// The encoder that a recorded run has trained, imported or evaluated.
     ///
     /// # Errors
-    /// When the run has none, or it is no longer in the cache.
-    pub fn of(record: &Record, cache: &Path) -> Result<Self> {
+    /// When the run has none, or it is no longer in the cache, or no longer what the run left there.
+    pub fn of(record: &Record, cache: &Cache) -> Result<Self> {
         let stage = record.stages.iter().find(|stage| LEAVE_AN_ENCODER.contains(&stage.name.as_str()));
         let stage = stage.ok_or_else(|| {
             Error::new(format!(
@@ -74,14 +75,19 @@ impl FoundEncoder {
             ))
             .hint("`sempair runs` lists the runs; those of `pretrain` and of rows AP and SP have one")
         })?;
-        let dir = cache.join(&stage.name).join(&stage.key);
-        if !dir.join(Trained::FILE).exists() {
-            return Err(Error::new(format!(
-                "the encoder of run {} is not in the cache: {}",
-                record.short(),
-                dir.display()
-            ))
-            .hint("run the same command again: `sempair show RUN` shows it; what is missing is computed again"));
+        let dir = cache.folder(&stage.name, &stage.key);
+        let again = "the command that made it makes it again: `sempair show RUN` shows it; give it `--force`";
+        match cache.check(stage) {
+            Held::Ok => {}
+            Held::Missing => {
+                let (run, place) = (record.short(), dir.display());
+                return Err(Error::new(format!("the encoder of run {run} is not in the cache: {place}")).hint(again));
+            }
+            Held::Changed(files) => {
+                let file = dir.join(files.first().map_or("", String::as_str));
+                let what = format!("{} is not what run {} left there", file.display(), record.short());
+                return Err(Error::new(what).hint(again));
+            }
         }
         Ok(Self { run: record.id.clone(), dir, key: stage.key.clone(), row: record.row.clone() })
     }

@@ -2,6 +2,7 @@
 //! cannot be read.
 
 use super::*;
+use crate::sealed::resealed;
 
 /// An encoder in a second.
 const PRETRAIN: &[&str] = &[
@@ -167,6 +168,21 @@ fn an_encoder_whose_files_were_removed_is_made_again_by_the_same_command() {
     assert_eq!(records(&place).len(), runs);
     place.stdout(&[&train[..], &["--force"]].concat());
     assert_eq!(records(&place).len(), runs + 1);
+
+    // One flipped bit: refused by name, and what the hint says helps.
+    let stages = fs::read_dir(place.path().join(".sempair/cache/pretrain")).unwrap();
+    let file =
+        stages.flatten().map(|stage| stage.path().join("encoder.safetensors")).find(|file| file.exists()).unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let refused = place.run(&export);
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text.contains("encoder.safetensors is not what run") && text.contains("`--force`"), "{text}");
+    place.stdout(&[&train[..], &["--force"]].concat());
+    place.stdout(&export);
+    assert_eq!(fs::read(place.path().join("out/encoder.safetensors")).unwrap(), weights);
 }
 
 /// The commands in backticks in the strings of the sources, their values filled in.
@@ -266,7 +282,7 @@ fn what_records_hold_commands_no_terminal() {
     let row = "[\"method\",\"SimCLR\"]";
     assert!(text.contains(row), "{text}");
     let forged = "[\"method\",\"\\u001b]0;owned\\u0007\\u001b[31m\u{9b}SimCLR\u{202e}\"]";
-    fs::write(&record, text.replace(row, forged)).unwrap();
+    fs::write(&record, resealed(&text.replace(row, forged))).unwrap();
     fs::write(record.with_file_name("x\u{1b}[2J.json"), "no record").unwrap();
     let run = record.file_stem().unwrap().to_str().unwrap();
     for arguments in

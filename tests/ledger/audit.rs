@@ -173,3 +173,70 @@ fn an_audit_notices_edited_records_and_changed_files() {
     let after = check("HEAD").unwrap();
     assert_eq!((after.runs[0].intact, after.runs[1].intact, after.holds()), (true, false, false));
 }
+
+#[test]
+fn no_figure_comes_from_a_record_that_was_edited() {
+    let project = Project::new();
+    project.run(false).unwrap();
+    let ledger = project.ledger();
+    let [first, second] = &project.records()[..] else { panic!("two records") };
+    let file = ledger.dir().join(format!("{}.json", second.id));
+    let text = fs::read_to_string(&file).unwrap();
+    for edited in
+        [text.replace("54.2", "64.2"), text.replacen("\"seed\": ", "\"seed\": 1", 1), text.replace(",\n", ", \n") + " "]
+    {
+        fs::write(&file, &edited).unwrap();
+        let (records, problems) = ledger.records().unwrap();
+        let same = serde_json::from_str::<serde_json::Value>(&edited).unwrap()
+            == serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        if same {
+            // Other white space says the same.
+            assert_eq!((records.len(), problems.len()), (2, 0));
+            continue;
+        }
+        assert_eq!(records, std::slice::from_ref(first));
+        assert_eq!(problems[0].what, "its hash does not hold: it was changed since it was written");
+        assert!(ledger.find(&second.id).unwrap_err().to_string().contains("its hash does not hold"));
+        assert!(!ledger.look_up(&second.id).unwrap().1);
+    }
+    // The cell has no result any more: it is run again.
+    fs::write(&file, text.replace("54.2", "64.2")).unwrap();
+    project.run(false).unwrap();
+    assert_eq!(ledger.all().unwrap().0.len(), 3);
+    assert_eq!(ledger.records().unwrap().0.len(), 2);
+}
+
+#[test]
+#[cfg(unix)]
+fn an_audit_opens_plain_files_of_the_cache_alone() {
+    let project = Project::new();
+    project.run(false).unwrap();
+    let (cache, root) = (project.cache(), project.folder.path());
+    let stage = project.records()[0].stages[0].clone();
+    let folder = cache.folder(&stage.name, &stage.key);
+    assert_eq!(cache.check(&stage), Held::Ok);
+    let outside = root.join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::copy(folder.join("out"), outside.join("out")).unwrap();
+    fs::create_dir_all(cache.root().join("trap/k")).unwrap();
+    // A pipe that nobody writes to: who opens it waits for ever.
+    assert!(program("mkfifo").arg(cache.root().join("trap/k/out")).status().unwrap().success());
+    std::os::unix::fs::symlink(&outside, cache.root().join("trap/k/linked")).unwrap();
+    std::os::unix::fs::symlink(outside.join("out"), cache.root().join("trap/k/link")).unwrap();
+    let with = |name: &str, key: &str, file: &str| {
+        let mut stage = stage.clone();
+        (stage.name, stage.key) = (name.to_owned(), key.to_owned());
+        stage.files.retain(|found| found.name == "out");
+        stage.files[0].name = file.to_owned();
+        cache.check(&stage)
+    };
+    for file in ["out", "link", "linked/out", "../../outside/out", outside.join("out").to_str().unwrap(), "."] {
+        assert_eq!(with("trap", "k", file), Held::Changed(vec![file.to_owned()]), "{file}");
+    }
+    for (name, key) in
+        [(root.to_str().unwrap(), "outside"), ("..", "outside"), ("trap/k", "linked"), ("", "k"), ("trap", "")]
+    {
+        let Held::Changed(why) = with(name, key, "out") else { panic!("{name}/{key} was read") };
+        assert!(why[0].ends_with("which names no stage"), "{why:?}");
+    }
+}

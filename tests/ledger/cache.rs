@@ -74,10 +74,13 @@ fn a_damaged_stage_is_computed_again() {
     assert_eq!(make("two"), "two");
     damage(|folder| fs::remove_file(folder.join("out")).unwrap());
     assert_eq!(make("three"), "three");
+    // One flipped bit, of a file whose size is right.
+    damage(|folder| fs::write(folder.join("out"), "thrde").unwrap());
+    assert_eq!(make("again"), "again");
     damage(|folder| fs::write(folder.join("manifest.json"), "{").unwrap());
     assert_eq!(make("four"), "four");
     assert_eq!(make("five"), "four");
-    assert_eq!(project.lines.lock().unwrap().len(), 3);
+    assert_eq!(project.lines.lock().unwrap().len(), 4);
 }
 
 #[test]

@@ -69,12 +69,21 @@ const ABBREVIATIONS: &[&str] =
 const LEVELS: &[&str] = &["confidence", "interval", "intervals", "ci", "cis", "level", "significance", "credible"];
 
 /// After a whole number these make it a percentage.
-const PERCENT: &[&str] = &["points", "point", "percent", "percentage", "pp", "pts"];
+const PERCENT: &[&str] = &["points", "point", "percent", "percentage", "pp", "ppt", "pts", "pct"];
 
 /// How the names of lengths end, such as `\linewidth`.
 const MEASURES: &[&str] = &["width", "height", "skip", "sep", "size", "indent", "depth"];
 
-const PLUS_MINUS: &[&str] = &["\\pm", "±", "+-", "+/-"];
+const PLUS_MINUS: &[&str] = &["\\pm", "\\textpm", "±", "+-", "+/-"];
+
+/// Between groups of three digits.
+const GROUPS: &[&str] = &[",", "{,}", "\\,", "{\\,}", "'", "\u{2009}", "\u{202f}"];
+
+/// Before decimals.
+const POINTS: &[&str] = &[".", ",", "{,}", "{.}", "·"];
+
+/// Behind a number of percent.
+const PERCENT_SIGNS: &[&str] = &["\\%", "\\percent", "\\textpercent", "％", "per cent"];
 
 /// What a number says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -153,6 +162,9 @@ pub(super) fn of_stripped(text: &str, stripped: &Stripped) -> Result<Vec<Number>
                 ignored: stripped.ignored.contains(line),
             });
             previous = Some(token.end);
+            if let Some(spread) = token.spread_in_brackets(found.last()) {
+                found.push(spread);
+            }
         }
     }
     Ok(found)
@@ -181,25 +193,34 @@ impl<'a> Token<'a> {
     /// The number whose first digit, or whose decimal point, stands at `digits`.
     fn at(kept: &'a [u8], digits: usize) -> Option<Self> {
         let number = &kept[digits..];
-        let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
-        let point = |at: usize| number.get(at) == Some(&b'.') && is_digit(number.get(at + 1));
-        let starts = is_digit(number.first()) || point(0) && !kept[..digits].ends_with(b".");
+        let begins_with_a_point = number.first() == Some(&b'.') && !kept[..digits].ends_with(b".");
+        let starts = number.first()?.is_ascii_digit() || begins_with_a_point && run(&number[1..]) > 0;
         if !starts {
             return None;
         }
-        let mut whole = run(number);
-        // `29,359` is one number, and `1,234.5`.
-        while whole > 0 && number.get(whole) == Some(&b',') && run(&number[whole + 1..]) == 3 {
-            whole += 4;
+        let first = run(number);
+        let mut whole = first;
+        // `29,359` is one number, and `1,234.5`; `0,512` has a decimal comma.
+        while (1..=3).contains(&first)
+            && &number[..first] != b"0"
+            && let Some((mark, 3)) = digits_behind(&number[whole..], GROUPS)
+        {
+            whole += mark + 3;
         }
-        let decimals = if point(whole) { run(&number[whole + 1..]) } else { 0 };
-        let mut end = whole + if decimals > 0 { decimals + 1 } else { 0 };
-        let dotted = point(end);
-        while point(end) {
-            end += 1 + run(&number[end + 1..]);
+        let (start, negative) = sign(&kept[..digits]).unwrap_or((digits, false));
+        let (mut end, mut decimals) = (whole, 0);
+        if let Some((mark, digits)) = digits_behind(&number[whole..], POINTS) {
+            let pair = number[whole] == b',' && is_pair(&kept[..start], &number[whole + mark + digits..]);
+            if !pair {
+                (end, decimals) = (whole + mark + digits, digits);
+            }
+        }
+        let more = |end: usize| digits_behind(&number[end..], POINTS).filter(|_| decimals > 0);
+        let dotted = more(end).is_some();
+        while let Some((mark, digits)) = more(end) {
+            end += mark + digits;
         }
         let (exponent, tail) = exponent(&number[end..]);
-        let (start, negative) = sign(&kept[..digits]).unwrap_or((digits, false));
         Some(Self {
             kept,
             start,
@@ -215,9 +236,22 @@ impl<'a> Token<'a> {
     }
 
     fn value(&self, text: &str) -> f64 {
-        let digits = text[self.digits..self.mantissa].replace(',', "");
-        let value: f64 = format!("{digits}e{}", self.exponent).parse().unwrap_or(f64::NAN);
+        let digits: String = text[self.digits..self.mantissa].chars().filter(char::is_ascii_digit).collect();
+        let exponent = i64::from(self.exponent) - self.decimals as i64;
+        let value: f64 = format!("{digits}e{exponent}").parse().unwrap_or(f64::NAN);
         if self.negative { -value } else { value }
+    }
+
+    /// The spread of `83.6(4)`, as siunitx has it: in units of the last digit.
+    fn spread_in_brackets(&self, of: Option<&Number>) -> Option<Number> {
+        let of = of.filter(|number| number.role == Role::Value && self.decimals > 0)?;
+        let inner = self.after().strip_prefix(b"(")?;
+        let digits = run(inner);
+        let text = String::from_utf8_lossy(&inner[..digits]).into_owned();
+        let last: f64 = text.parse().ok().filter(|_| inner.get(digits) == Some(&b')'))?;
+        let column =
+            of.column + self.kept[self.start..self.end].iter().filter(|byte| !is_continued(**byte)).count() + 1;
+        Some(Number { column, text, value: last * of.step, role: Role::Spread, of_previous: true, ..of.clone() })
     }
 
     fn before(&self) -> &'a [u8] {
@@ -284,15 +318,14 @@ impl<'a> Token<'a> {
     /// `84\%`, `3 points`.
     fn is_percentage(&self) -> bool {
         let after = trim_start(self.after());
-        after.starts_with(b"\\%")
-            || after.starts_with(b"\\percent")
+        PERCENT_SIGNS.iter().any(|sign| after.starts_with(sign.as_bytes()))
             || PERCENT.contains(&lower(first_word(after)).as_str())
     }
 
     /// `95\% confidence interval`, `the 5\% level`.
     fn is_level(&self) -> bool {
         let after = trim_start(self.after());
-        let percent = after.strip_prefix(b"\\%").or_else(|| after.strip_prefix(b"\\percent"));
+        let percent = PERCENT_SIGNS.iter().find_map(|sign| after.strip_prefix(sign.as_bytes()));
         let rest = trim_start(percent.unwrap_or(after));
         let ends = |byte: &u8| byte.is_ascii_digit() || b".,;:&\\".contains(byte);
         let clause = rest[..rest.len().min(NEAR)].split(ends).next().unwrap_or_default();
@@ -344,9 +377,27 @@ impl<'a> Token<'a> {
     }
 }
 
+/// Whether a byte goes on with the character of the one before it.
+fn is_continued(byte: u8) -> bool {
+    byte & 0xc0 == 0x80
+}
+
 /// The number of digits at the start.
 fn run(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+/// The length of the mark at the start, one of these, and the number of digits behind it, where there are any.
+fn digits_behind(bytes: &[u8], marks: &[&str]) -> Option<(usize, usize)> {
+    let mark = marks.iter().find(|mark| bytes.starts_with(mark.as_bytes()))?;
+    let digits = run(&bytes[mark.len()..]);
+    (digits > 0).then_some((mark.len(), digits))
+}
+
+/// `(2,5)` and `[2,5]` are two numbers.
+fn is_pair(before: &[u8], after: &[u8]) -> bool {
+    let opened = before.last().is_some_and(|byte| b"([".contains(byte));
+    opened && after.first().is_some_and(|byte| b")]".contains(byte))
 }
 
 /// The power of ten behind a number, and its length: `e-4`, `\times 10^{-4}`.
@@ -369,7 +420,19 @@ fn exponent(bytes: &[u8]) -> (i32, usize) {
 /// Where a sign that ends `before` starts, and whether it is a minus. What follows another number is an operator or a
 /// dash.
 fn sign(before: &[u8]) -> Option<(usize, bool)> {
-    let marks = [("$-$", true), ("$+$", false), ("−", true), ("-", true), ("+", false)];
+    let marks = [
+        ("$-$", true),
+        ("$+$", false),
+        ("{-}", true),
+        ("{+}", false),
+        ("\\textminus{}", true),
+        ("\\textminus ", true),
+        ("\\textminus", true),
+        ("−", true),
+        ("–", true),
+        ("-", true),
+        ("+", false),
+    ];
     marks.into_iter().find_map(|(mark, negative)| {
         let left = before.strip_suffix(mark.as_bytes())?;
         let operand = |byte: &u8| byte.is_ascii_alphanumeric() || b")]}-+/%".contains(byte);

@@ -26,5 +26,7 @@ pub fn import_weights(context: &Context, settings: &Settings, file: &Path) -> Re
     let roots = ["study::stages::import_weights", settings.model.module()];
     let description = context.describe("import-weights", inputs, &roots, &[], Cost::default());
     let file = file.to_owned();
-    Ok(Stage::new(description, move |site| exchange::import(&file, &trained, site.dir)))
+    Ok(Stage::new(description, move |site| {
+        exchange::import(&file, &trained, site.dir, &|note| site.progress.line(note))
+    }))
 }
