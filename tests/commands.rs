@@ -372,7 +372,7 @@ fn audit_tells_kept_from_changed() {
     let audit = place.json(&["audit", "HEAD", "--json"]);
     let runs = audit["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 5);
-    assert!(runs.iter().all(|run| run["intact"] == true && run["dirty"] == false), "{audit}");
+    assert!(runs.iter().all(|run| run["intact"] == true && run["tree"] == "clean"), "{audit}");
     assert!(place.stdout(&["audit", "HEAD"]).contains("5 runs recorded at commit"));
 
     let record = fs::read_dir(place.path().join("reports/ledger")).unwrap().next().unwrap().unwrap().path();

@@ -330,7 +330,7 @@ fn settings_that_there_are_no_more_are_named_and_no_error() {
         let mut record: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         let gone = json!({"key": "model.encoder", "value": "resnet19", "origin": "--set"});
         record["settings"].as_array_mut().unwrap().push(gone);
-        fs::write(&file, record.to_string()).unwrap();
+        fs::write(&file, sealed(record)).unwrap();
     }
     assert_eq!(place.run(&["report"]).status.code(), Some(0));
     let report = fs::read_to_string(place.0.path().join("reports/quick/report.md")).unwrap();

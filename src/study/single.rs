@@ -77,7 +77,10 @@ impl FoundEncoder {
         })?;
         let dir = cache.folder(&stage.name, &stage.key);
         let again = "the command that made it makes it again: `sempair show RUN` shows it; give it `--force`";
-        match cache.check(stage) {
+        // Its times are not those of another run that made the same encoder.
+        let mut used = stage.clone();
+        used.files.retain(|file| [ENCODER, Trained::FILE].contains(&file.name.as_str()));
+        match cache.check(&used) {
             Held::Ok => {}
             Held::Missing => {
                 let (run, place) = (record.short(), dir.display());
