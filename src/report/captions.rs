@@ -104,11 +104,12 @@ pub(super) fn stuck(rows: &[Row], cells: &[Cell]) -> Option<String> {
             value.zip(highest(cell, UNTRAINED, cells)).is_some_and(|(value, floor)| value <= floor)
         };
         let stuck = seeds.iter().filter(|seed| of.iter().all(|cell| is_low(cell, **seed))).count();
-        (stuck > 0 && stuck < seeds.len()).then(|| format!("{stuck} of the {} of {}", seeds.len(), text::name(row)))
+        (stuck > 0 && stuck < seeds.len())
+            .then(|| format!("{stuck} of the {} trainings of {}", seeds.len(), text::name(row)))
     };
     let named: Vec<String> = rows.iter().filter_map(of_row).collect();
-    let what = format!("no better than {} may be, on every set: hence the wide intervals.", a_baseline(UNTRAINED));
-    (!named.is_empty()).then(|| format!("Of their trainings, {} ended {what}", text::list(&named)))
+    let what = format!("ended no better than {} may be, on every set.", a_baseline(UNTRAINED));
+    (!named.is_empty()).then(|| format!("{} {what}", text::list(&named)))
 }
 
 /// The trained rows with cells of which this holds, with their columns; a count where there are many.
