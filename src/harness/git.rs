@@ -26,6 +26,9 @@ const MAX_DIFF_BYTES: usize = 16 << 20;
 const MAX_DIFF_TIME: Duration = Duration::from_secs(2);
 const MAX_UNTRACKED: usize = 100;
 
+/// The note where what differs is known, and not hashed.
+const TOO_LARGE: &str = "the difference is too large to hash";
+
 /// The note where there is nothing to know.
 const NO_REPOSITORY: &str = "not a git repository";
 
@@ -89,13 +92,13 @@ impl Git {
             Ok(git) if !git.dirty => git,
             // The program knows better what counts as a difference.
             Ok(git) => match with_program(path, outputs) {
-                Ok(known) if !known.dirty => known,
+                Ok(seen) if !seen.git.dirty => seen.git,
                 _ => git,
             },
             Err(error) if error.code() == ErrorCode::NotFound && error.class() == git2::ErrorClass::Repository => {
                 Self { note: Some(NO_REPOSITORY.into()), ..Self::default() }
             }
-            Err(error) => with_program(path, outputs).unwrap_or_else(|said| {
+            Err(error) => with_program(path, outputs).map(Seen::hashed).unwrap_or_else(|said| {
                 let known = Repository::discover(path).and_then(|repository| head(&repository)).unwrap_or_default();
                 Self { note: Some(said.unwrap_or_else(|| words(&error))), ..known }
             }),
@@ -198,7 +201,7 @@ fn with_library(path: &Path, outputs: &[PathBuf]) -> Result<Git, git2::Error> {
         match hash(&whole, &changes) {
             Ok(hash) => git.diff_hash = Some(hash),
             Err(error) if error.code() == ErrorCode::User => {
-                git.note = Some("the difference is too large to hash".to_owned());
+                git.note = Some(TOO_LARGE.to_owned());
             }
             Err(error) => return Err(error),
         }
@@ -240,7 +243,7 @@ fn add_untracked(hasher: &mut blake3::Hasher, changes: &[Change]) {
 }
 
 /// As the `git` program sees it; else what it said, or none where it is not installed.
-fn with_program(path: &Path, outputs: &[PathBuf]) -> Result<Git, Option<String>> {
+fn with_program(path: &Path, outputs: &[PathBuf]) -> Result<Seen, Option<String>> {
     let line = |text: Vec<u8>| String::from_utf8_lossy(&text).trim_end_matches('\n').to_owned();
     let top = PathBuf::from(line(run(path, &["rev-parse", "--show-toplevel"])?));
     let commit =
@@ -259,20 +262,49 @@ fn with_program(path: &Path, outputs: &[PathBuf]) -> Result<Git, Option<String>>
     let changes =
         outputs.leave_out(status("--untracked-files=normal", &[])?, |only| status("--untracked-files=all", only))?;
     git.fill(&changes);
-    if git.dirty {
-        let arguments =
-            ["diff", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--binary", "HEAD", "--"];
-        let mut arguments: Vec<&OsStr> =
-            [OsStr::new("--literal-pathspecs")].into_iter().chain(arguments.map(OsStr::new)).collect();
+    Ok(Seen { git, top, changes })
+}
+
+/// What the `git` program sees, before the difference is read.
+struct Seen {
+    git: Git,
+    top: PathBuf,
+    changes: Vec<Change>,
+}
+
+impl Seen {
+    /// With the hash of the difference, where it can be had.
+    fn hashed(self) -> Git {
+        let Self { mut git, top, changes } = self;
+        if !git.dirty {
+            return git;
+        }
+        // Binary files stand in it with the hashes of their content.
+        let arguments = [
+            "--literal-pathspecs",
+            "diff",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-color",
+            "--no-renames",
+            "--full-index",
+            "HEAD",
+            "--",
+        ];
         let tracked: Vec<&Change> = changes.iter().filter(|change| !change.untracked).collect();
-        arguments.extend(tracked.iter().map(|change| change.path.as_os_str()));
-        let difference = if tracked.is_empty() { Vec::new() } else { run(&top, &arguments)? };
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&difference);
-        add_untracked(&mut hasher, &changes);
-        git.diff_hash = Some(hasher.finalize().to_hex().to_string());
+        let paths = tracked.iter().map(|change| change.path.as_os_str());
+        let arguments: Vec<&OsStr> = arguments.map(OsStr::new).into_iter().chain(paths).collect();
+        match if tracked.is_empty() { Ok(Vec::new()) } else { run(&top, &arguments) } {
+            Ok(difference) if difference.len() <= MAX_DIFF_BYTES => {
+                let mut hasher = blake3::Hasher::new();
+                hasher.update(&difference);
+                add_untracked(&mut hasher, &changes);
+                git.diff_hash = Some(hasher.finalize().to_hex().to_string());
+            }
+            _ => git.note = Some(TOO_LARGE.to_owned()),
+        }
+        git
     }
-    Ok(git)
 }
 
 /// The entries of `git status --porcelain=v1 -z --no-renames`: two letters, a space, a path, a zero.

@@ -299,7 +299,7 @@ impl Watch<'_> {
         self.completed.get(key).map(String::as_str)
     }
 
-    /// Forgets what was completed so far: it shall be run anew.
+    /// Forgets what was completed so far: it shall be run again.
     pub fn forget(&mut self) {
         self.completed.clear();
     }

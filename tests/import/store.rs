@@ -3,7 +3,9 @@
 use std::fs;
 
 use proptest::prelude::*;
+use sempair::data::catalog::Catalog;
 use sempair::data::store;
+use sempair::data::world::World;
 
 use super::Place;
 use super::sources;
@@ -123,6 +125,10 @@ fn verify_names_the_images_that_changed() {
     assert_eq!(train.changed, []);
     assert_eq!(test.changed, [(1, "val/dog/deep/er/1.png".to_string())]);
     assert_ne!(test.computed, test.recorded);
+    // Nothing is trained or evaluated on it, on no split.
+    let set = Catalog::new(World::STANDARD, place.data()).set("set").unwrap();
+    let error = set.split("train").unwrap_err();
+    assert_eq!(error.what(), "the images of `set/test` are no longer those that were imported, by their hash");
 }
 
 proptest! {
