@@ -44,7 +44,7 @@ fn sheet(settings: &Settings, Own { set }: &Own) -> Sheet {
             .of(&family, method.title());
     }
     let changed = if EVALUATION_SETS.contains(&set.as_str()) {
-        "rendered again with only that factor drawn anew, until it shows (an occlusion always there)"
+        "rendered again with only that factor drawn again, until it shows (an occlusion always there)"
     } else {
         "edited: something reaches in from a side; the surroundings of an image of another category; a pattern on the \
          middle; other brightness, gradient, cast and contrast. The object is taken to lie in the middle, so these \
