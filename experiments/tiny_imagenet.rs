@@ -11,7 +11,7 @@ use sempair::error::Result;
 use sempair::harness::experiment::{Claim, Family, Stated};
 use sempair::methods::Name;
 use sempair::study::columns::{SECONDS, TimeToEqual, TrainingTime};
-use sempair::study::settings::{OwnSettings, Settings, positive};
+use sempair::study::settings::{OwnSettings, Settings, drawable, positive};
 use sempair::study::sheet::{Evaluations, Line, Sheet};
 use serde::Deserialize;
 
@@ -36,7 +36,9 @@ pub struct Own {
 
 impl OwnSettings for Own {
     fn check(&self, id: &str, _: &Settings) -> Result<()> {
-        positive(&format!("{id}.categories"), self.categories as u64)?;
+        let key = format!("{id}.categories");
+        positive(&key, self.categories as u64)?;
+        drawable(&self.from, &key, self.categories)?;
         positive(&format!("{id}.images"), self.images as u64)
     }
 }

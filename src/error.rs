@@ -95,6 +95,12 @@ impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
     }
 }
 
+/// One word of a shell command, as hints and reports give them, quoted where it must be.
+pub fn shell(word: &str) -> String {
+    let plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_=./:,@%+".contains(c));
+    if plain { word.to_string() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,5 +109,13 @@ mod tests {
     fn a_message_ends_with_its_hint() {
         let error = Error::new("no such set: `cifar`").hint("run `sempair data list`").context("table transfer");
         assert_eq!(error.to_string(), "table transfer: no such set: `cifar`\n\nhint: run `sempair data list`");
+    }
+
+    #[test]
+    fn a_word_is_quoted_where_a_shell_would_change_it() {
+        assert_eq!(
+            (shell("a-b/c=1"), shell("a b'c"), shell("")),
+            ("a-b/c=1".into(), r"'a b'\''c'".into(), "''".into())
+        );
     }
 }

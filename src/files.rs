@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::io::Write;
 use std::path::Path;
+use std::path::PathBuf;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,20 +14,65 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
 
+/// Texts that a person wrote are shorter; a list of a million pairs has about 200 MB.
+const TEXT_LIMIT: u64 = 1 << 30;
+
 /// Writes `bytes`, and the folders above the file, so that after a crash `path` holds either its old content or all of
 /// the new. Until then the bytes lie beside it under a hidden name that ends in `.tmp`.
 ///
 /// # Errors
 /// Names the file and what the system said.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = folder(path);
     let write = || -> io::Result<()> {
+        let path = replaceable(path)?;
+        let folder = folder(&path);
         std::fs::create_dir_all(folder)?;
         let mut file = temporary(folder, ".", ".tmp")?;
         file.write_all(bytes)?;
-        publish(file, path)
+        publish(file, &path)
     };
     write().map_err(|error| not_written(path, &error))
+}
+
+/// Where a file may be put: a link stays, and its target is replaced; a device or a pipe is no file to replace.
+fn replaceable(path: &Path) -> io::Result<PathBuf> {
+    match std::fs::symlink_metadata(path) {
+        Ok(facts) if facts.is_symlink() => replaceable(&std::fs::canonicalize(path)?),
+        Ok(facts) if !facts.is_file() => Err(io::Error::other("what is there is not a plain file")),
+        _ => Ok(path.into()),
+    }
+}
+
+/// The size of a plain file. Reading anything else, such as a pipe, might never end.
+///
+/// # Errors
+/// When there is none, or something else is there.
+pub fn plain(path: &Path) -> io::Result<u64> {
+    let facts = std::fs::metadata(path)?;
+    if facts.is_file() { Ok(facts.len()) } else { Err(io::Error::other("it is not a plain file")) }
+}
+
+/// Reads a text that a person wrote. Pipes and devices are refused, which might never end.
+///
+/// # Errors
+/// Names the file; its kind is that of the failure to find it, if that is what happened.
+pub fn read_text(path: &Path) -> Result<String, (io::ErrorKind, Error)> {
+    let read = || -> io::Result<String> {
+        let bytes = plain(path)?;
+        if bytes > TEXT_LIMIT {
+            return Err(io::Error::other(format!("{bytes} bytes are more than the {TEXT_LIMIT} that are read")));
+        }
+        std::fs::read_to_string(path)
+    };
+    let mut text = read().map_err(|error| {
+        let what = Error::new(format!("cannot read {}: {error}", path.display()));
+        (error.kind(), what.hint("give the name of a plain file in UTF-8"))
+    })?;
+    // Some editors put a mark before the text.
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    Ok(text)
 }
 
 /// Writes a value as JSON, as [`write_whole`] does.
@@ -71,7 +117,7 @@ pub fn not_written(path: &Path, error: &io::Error) -> Error {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             what.hint(format!("free space on the disk of {}, then run the same command again", folder(path).display()))
         }
-        _ => what,
+        _ => what.hint("choose another place, with `--out DIR`, `--data DIR` or `--set paths.cache=DIR`"),
     }
 }
 
@@ -84,6 +130,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 /// BLAKE3 of a file's bytes, in hexadecimal digits.
 pub fn hash(path: &Path) -> Result<String> {
     let read = || -> io::Result<String> {
+        plain(path)?;
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(File::open(path)?)?;
         Ok(hasher.finalize().to_hex().to_string())
@@ -110,7 +157,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         let error = write_whole(&path.join("c"), b"").unwrap_err();
         assert!(error.what().starts_with(&format!("cannot write {}: ", path.join("c").display())), "{error}");
-        assert_eq!(error.hint_text(), None);
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("another place")));
         assert_eq!(folder(Path::new("c")), Path::new("."));
     }
 

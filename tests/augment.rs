@@ -364,16 +364,17 @@ fn impossible_values_are_named() {
     let mut views = Views { first: everything(), second: everything() };
     assert!(views.validate("pretrain.views").is_ok());
     views.second.jitter.hue = 0.7;
-    let error = views.validate("pretrain.views").unwrap_err().to_string();
-    assert_eq!(error, "`pretrain.views.second.jitter.hue` must be from 0 to 0.5, not 0.7");
+    let error = views.validate("pretrain.views").unwrap_err();
+    assert_eq!(error.hint_text().map(|hint| hint.split(' ').nth(1)), Some(Some("config")));
+    assert_eq!(error.what(), "`pretrain.views.second.jitter.hue` must be from 0 to 0.5, not 0.7");
     views.second.jitter.hue = f32::NAN;
     assert!(views.validate("pretrain.views").is_err());
     let scale = Augmentation { crop: Crop { scale: [0.5, 0.2], ..everything().crop }, ..everything() };
-    let error = scale.validate("first").unwrap_err().to_string();
-    assert_eq!(error, "`first.crop.scale` must be two values, rising, above 0 and at most 1, not [0.5, 0.2]");
+    let error = scale.validate("first").unwrap_err();
+    assert_eq!(error.what(), "`first.crop.scale` must be two values, rising, above 0 and at most 1, not [0.5, 0.2]");
     let blur = Augmentation { blur: Blur { kernel: 4, ..everything().blur }, ..everything() };
-    let error = blur.validate("first").unwrap_err().to_string();
-    assert_eq!(error, "`first.blur.kernel` must be odd, or 0 for 10 % of the view's size, not 4");
+    let error = blur.validate("first").unwrap_err();
+    assert_eq!(error.what(), "`first.blur.kernel` must be odd, or 0 for 10 % of the view's size, not 4");
     let flat = Normalization { std: [0.2, 0.0, 0.2], ..normalization() };
     assert!(flat.validate("data").unwrap_err().to_string().contains("`data.std`"));
 }

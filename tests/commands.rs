@@ -1,5 +1,6 @@
 //! Whole commands as a user types them: what they print, write and refuse.
 
+mod degenerate; // settings and data that make no sense
 mod stages; // what tables declare, and what moves it
 mod surroundings; // streams, signals and repositories that are not as one would wish
 mod tables;
@@ -413,7 +414,7 @@ fn settings_say_where_they_come_from_and_mistakes_what_is_near() {
         (["config", "--set", "samples.values=[0]"], "different numbers above 0"),
         (["lint", "nowhere.tex", "--quiet"], "cannot read nowhere.tex"),
         (["table", "tranfer", "--quiet"], "there is no table `tranfer`; there are transfer"),
-        (["config", "--threads", "0"], "leaves nobody to work"),
+        (["config", "--threads", "0"], "is not in 1..=4096"),
         (["data", "verify", "cifar-10"], "cifar-10"),
     ];
     for (arguments, expected) in mistakes {

@@ -178,7 +178,8 @@ fn errors_name_the_place_and_the_remedy() {
     let wrong = ProbeSettings { penalties: vec![0.1, 0.0], ..settings() };
     check(
         linear_probe(&train, &test, &wrong, Key::root(0)).unwrap_err(),
-        "probe: `penalties` is [0.1, 0.0] | `penalties` must be at least one number, each above 0",
+        "`probe.penalties` is [0.1, 0.0]; it must be one or more different numbers above 0 | \
+         `sempair config probe.penalties` shows its default",
     );
 }
 

@@ -64,7 +64,7 @@ fn kinds() -> Vec<(&'static str, Arc<Stage>)> {
         ("edited", invariance(mapping(Representation::Random), "photos")),
         ("stored", training(&stored, Kind::Augmented).stage.description.after[0].clone()),
         ("on_stored", training(&stored, Kind::Augmented).stage),
-        ("import", stages::import_weights(&context, &simclr, &folder.path().join("photos/cat/0.png")).unwrap()),
+        ("import", stages::import_weights(&context, &simclr, &folder.path().join("photos/train/cat/0.png")).unwrap()),
     ]
 }
 
@@ -77,11 +77,13 @@ fn settings() -> Settings {
 
 /// Imports a small set named `photos`.
 fn import_photos(folder: &Path) {
-    for category in ["cat", "dog"] {
-        let images = folder.join("photos").join(category);
-        fs::create_dir_all(&images).unwrap();
-        let image = |index: u8| image::RgbImage::from_pixel(16, 16, image::Rgb([index, 120, 40]));
-        (0..4).for_each(|index| image(index).save(images.join(format!("{index}.png"))).unwrap());
+    for (split, count) in [("train", 10), ("test", 1)] {
+        for category in ["cat", "dog"] {
+            let images = folder.join("photos").join(split).join(category);
+            fs::create_dir_all(&images).unwrap();
+            let image = |index: u8| image::RgbImage::from_pixel(16, 16, image::Rgb([index, 120, 40]));
+            (0..count).for_each(|index| image(index).save(images.join(format!("{index}.png"))).unwrap());
+        }
     }
     let options = Options { name: None, size: None, licence: None, replace: false, cancelled: &|| false };
     import(&folder.join("photos"), &options, &folder.join("sets"), &|_, _| {}).unwrap();
@@ -104,7 +106,7 @@ const OF_SIMCLR: &str = "simclr neighbours features probe invariance course on_s
 const RENDERED: &str =
     "simclr byol vit neighbours pixels random features probe invariance course factors edited stored on_stored";
 /// All that chooses pairs.
-const PAIRED: &str = "simclr byol vit neighbours features probe invariance course factors stored on_stored";
+const PAIRED: &str = "simclr byol vit neighbours features probe invariance course stored on_stored";
 /// All that fits a probe.
 const PROBES: &str = "probe invariance course edited";
 const NOTHING: &str = "";
@@ -134,9 +136,7 @@ const MOVES: &[(&str, &str)] = &[
     ("optim/mod.rs", NETWORKS),
     (
         "data/augment/crop.rs",
-        // `factors` by the type of what makes stored images, which is a setting of pairs.
-        "simclr byol vit neighbours pixels random features probe invariance course factors photos edited stored on_stored \
-         import",
+        "simclr byol vit neighbours pixels random features probe invariance course photos edited stored on_stored import",
     ),
     ("data/batches.rs", TRAININGS),
     ("data/pairs.rs", PAIRED),

@@ -3,6 +3,7 @@
 
 mod audit; // git, and what an audit notices
 mod cache;
+mod clock; // when runs were
 mod failures; // what does not end well
 mod jobs; // cells side by side
 mod settings;
@@ -365,16 +366,16 @@ fn of_two_who_want_a_run_one_begins_it() {
         status: Status::Running,
         ..project.records().remove(0)
     };
-    let Claim::Mine(running) = one.claim(&record("0198", "k")).unwrap() else { panic!("nobody else was there") };
-    assert!(matches!(other.claim(&record("0199", "k")).unwrap(), Claim::Busy));
-    ledger.finish(running, &Record { status: Status::Completed, ..record("0198", "k") }).unwrap();
-    assert!(matches!(other.claim(&record("0199", "k")).unwrap(), Claim::Done(id) if id == "0198"));
-    assert_eq!(other.completed("k"), Some("0198"));
+    let Claim::Mine(running) = one.claim(&mut record("f198", "k")).unwrap() else { panic!("nobody else was there") };
+    assert!(matches!(other.claim(&mut record("f199", "k")).unwrap(), Claim::Busy));
+    ledger.finish(running, &Record { status: Status::Completed, ..record("f198", "k") }).unwrap();
+    assert!(matches!(other.claim(&mut record("f199", "k")).unwrap(), Claim::Done(id) if id == "f198"));
+    assert_eq!(other.completed("k"), Some("f198"));
 
     // What a killed process has begun is anybody's.
-    let Claim::Mine(running) = one.claim(&record("019a", "l")).unwrap() else { panic!("a new key") };
+    let Claim::Mine(running) = one.claim(&mut record("f19a", "l")).unwrap() else { panic!("a new key") };
     drop(running);
-    assert!(matches!(other.claim(&record("019b", "l")).unwrap(), Claim::Mine(_)));
+    assert!(matches!(other.claim(&mut record("f19b", "l")).unwrap(), Claim::Mine(_)));
 }
 
 #[test]

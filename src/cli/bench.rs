@@ -22,10 +22,10 @@ pub(super) enum BenchCommand {
     /// Time SimCLR's augmentation, from 64x64 bytes to normalised floats
     Augment {
         /// Height and width of the views in pixels
-        #[arg(long, default_value_t = 64)]
+        #[arg(long, default_value_t = 64, value_parser = between::<1, 1024>)]
         image: usize,
         /// Timed rounds of 512 views
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 20, value_parser = between::<1, 100_000>)]
         rounds: usize,
         /// Print JSON, on one line
         #[arg(long)]
@@ -52,13 +52,13 @@ pub(super) struct StepArgs {
     #[arg(long, default_value_t = 64)]
     image: usize,
     /// Pairs of a step; it sees two images of each
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = between::<1, 65_536>)]
     pairs: usize,
     /// Number format of activations and products; auto is bf16 where the processor multiplies it
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     precision: Format,
     /// Timed steps
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = between::<1, 100_000>)]
     steps: usize,
     /// Say where the time goes, beside the measured peaks of this machine
     ///
@@ -226,4 +226,10 @@ fn median(values: &[f64]) -> f64 {
 
 fn best(values: &[f64]) -> f64 {
     values.iter().copied().fold(0.0, f64::max)
+}
+
+/// A number of an option, within its bounds.
+fn between<const LEAST: usize, const MOST: usize>(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (LEAST..=MOST).contains(number));
+    number.ok_or_else(|| format!("it must be a whole number from {LEAST} to {MOST}"))
 }

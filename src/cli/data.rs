@@ -13,13 +13,13 @@ use crate::data::import::{Options, import};
 use crate::data::pairs::{Kind, Making, Pair, PairList, PairSettings};
 use crate::data::preview::{contact_sheet, write_png};
 use crate::data::store;
-use crate::data::world::EVALUATION_SETS;
+use crate::data::world::{EVALUATION_SETS, PRETRAINING_CATEGORIES};
+use crate::error::shell;
 use crate::error::{Error, Result};
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::{Bar, Progress};
-use crate::report::shell;
 use crate::rng::Key;
-use crate::study::settings::Settings;
+use crate::study::settings::{MOST_PAIRS, Settings, drawable, positive};
 
 use super::{App, ConfigArgs, Ending, setup};
 
@@ -162,6 +162,7 @@ fn import_set(
         setup::print_json(&json!({
             "name": dataset.name, "description": dataset.description, "licence": dataset.licence,
             "layout": imported.layout, "file": imported.path, "splits": splits, "left_out": imported.left_out,
+            "findings": imported.findings,
         }))?;
         return Ok(Ending::Done);
     }
@@ -171,6 +172,7 @@ fn import_set(
         say!("  {}: {} images of {size}x{size}, {} categories, {}", set.name, set.len(), set.classes.len(), set.hash);
     }
     imported.left_out.iter().for_each(|left| say!("  left out: {}", left.what));
+    imported.findings.iter().for_each(|finding| say!("  note: {finding}"));
     if !dataset.licence.is_empty() {
         say!("  licence: {}", dataset.licence);
     }
@@ -223,16 +225,31 @@ fn verify(settings: &Settings, mut names: Vec<String>, json: bool) -> Result<End
 }
 
 fn pairs(settings: &Settings, choice: &PairSettings, json: bool) -> Result<Ending> {
+    positive("--categories", choice.categories as u64)?;
+    positive("--per-category", choice.per_category as u64)?;
+    drawable(&choice.from, "--categories", choice.categories)?;
+    let pairs = choice.categories.saturating_mul(choice.per_category);
+    if pairs > MOST_PAIRS {
+        return Err(Error::new(format!(
+            "{} pairs of each of {} categories are more than {MOST_PAIRS}",
+            choice.per_category, choice.categories
+        ))
+        .hint(format!("`--per-category {}`", (MOST_PAIRS / choice.categories).max(1))));
+    }
     let (set, list) = settings.catalog().pairs(choice)?.open()?;
     let path = list.write_manifest(&set, &folder(settings).join("pairs"))?;
     let (sp, ap) = (list.hash(Kind::Semantic), list.hash(Kind::Augmented));
+    let same = list.same_pictures(&set);
     if json {
         setup::print_json(&json!({
             "file": path, "set": list.set, "set_hash": list.set_hash, "categories": list.categories.len(),
-            "pairs": list.pairs.len(), "sp_hash": sp, "ap_hash": ap,
+            "pairs": list.pairs.len(), "sp_hash": sp, "ap_hash": ap, "same_pictures": same,
         }))?;
     } else {
         say!("{} semantic pairs of {} categories of {}", list.pairs.len(), list.categories.len(), list.set);
+        if same > 0 {
+            say!("  note: in {same} of them both images are the same picture");
+        }
         say!("  SP {sp}\n  AP {ap} (the first image of every pair)\n  in {}", path.display());
         let list = shell(&format!("pairs.list={}", path.display()));
         say!("train on them with `--set pairs.from={} --set {list}`", choice.from);
@@ -294,7 +311,11 @@ fn pairs_to_show(settings: &Settings, name: &str, rows: usize) -> Result<(ImageS
         return Err(Error::new("`--rows 0` shows nothing").hint("`--rows 10`"));
     }
     let catalog = settings.catalog();
-    let categories = if name == SYNTH { rows } else { rows.min(catalog.set(name)?.split("train")?.classes.len()) };
+    let categories = if name == SYNTH {
+        rows.min(PRETRAINING_CATEGORIES as usize)
+    } else {
+        rows.min(catalog.set(name)?.split("train")?.classes.len())
+    };
     let choice = PairSettings {
         from: name.into(),
         categories,

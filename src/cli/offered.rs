@@ -105,7 +105,7 @@ pub(super) fn table(
 pub(super) fn not_run(app: &App, args: &ConfigArgs, settings: &Settings, tables: &Offered) -> Vec<Table> {
     let roles = setup::roles(app);
     let mut runs: Vec<Arc<Record>> = tables.iter().flat_map(|(_, runs)| runs.iter().cloned()).collect();
-    runs.sort_by(|a, b| (&a.started, &a.id).cmp(&(&b.started, &b.id)));
+    runs.sort_by(|a, b| a.id.cmp(&b.id));
     let of_runs = setup::resolve_above(app, args, asked(&runs, &roles), &roles);
     let settings = of_runs.as_ref().unwrap_or(settings);
     let is_missing =
@@ -217,7 +217,7 @@ pub(super) fn comparable(
         .iter()
         .filter(|r| r.experiment == table && r.profile == profile && r.status == Status::Completed)
         .collect();
-    of_table.sort_by_key(|record| (&record.started, &record.id));
+    of_table.sort_by_key(|record| &record.id);
     let Some(&newest) = of_table.last() else { return Default::default() };
     let mut codes = Codes::default();
     let (mut same, mut other) = (Vec::new(), Vec::new());

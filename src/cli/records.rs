@@ -17,9 +17,8 @@ use super::{App, ConfigArgs, Ending, setup};
 /// `sempair runs`.
 pub(super) fn runs(app: &App, args: &ConfigArgs, last: Option<usize>, json: bool) -> Result<Ending> {
     let settings = setup::resolve(app, args)?.settings;
-    let (mut records, problems) = setup::ledger(&settings).records()?;
+    let (records, problems) = setup::ledger(&settings).records()?;
     problems.iter().for_each(|problem| talk!("left out {}: {}", problem.file.display(), problem.what));
-    records.sort_by(|a, b| (&a.started, &a.id).cmp(&(&b.started, &b.id)));
     let from = records.len() - last.unwrap_or(records.len()).min(records.len());
     let shown = &records[from..];
     if json {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::data::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::harness::estimate::Estimate;
 use crate::harness::experiment::{Cell, Experiment};
@@ -37,7 +38,7 @@ pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: Ru
     let progress = Progress::stderr(quiet);
     let interrupt = Interrupt::install()?;
     let plans = with_rows(runner::plan(&experiments, settings)?, tables)?;
-    say_what_is_missing(&plans, &progress);
+    say_what_is_missing(&plans, &settings.catalog(), &progress);
     let ran = runner::run(
         plans,
         &resolved,
@@ -226,10 +227,11 @@ fn with_rows<'a>(plans: Vec<Plan<'a, Settings>>, asked_for: &[String]) -> Result
 }
 
 /// A column without cells is one whose data are not there.
-fn say_what_is_missing(plans: &[Plan<'_, Settings>], progress: &Progress) {
+fn say_what_is_missing(plans: &[Plan<'_, Settings>], catalog: &Catalog, progress: &Progress) {
     for Plan { experiment, table, cells } in plans {
         for column in &table.columns {
-            if !cells.iter().any(|cell| cell.column == column.id) {
+            let is_there = || catalog.contains(&column.id).unwrap_or(false);
+            if !cells.iter().any(|cell| cell.column == column.id) && !is_there() {
                 progress.line(&format!(
                     "table {}: `{}` is not imported, so its column stays empty (`sempair data import PATH` adds it)",
                     experiment.id(),

@@ -16,19 +16,23 @@ use crate::harness::provenance::{Compute, Host};
 use crate::harness::scaling::Scaling;
 use crate::kernels::cpu;
 use crate::methods::Name;
-use crate::study::settings::Settings;
+use crate::study::settings::{Settings, check_sizes};
 use crate::study::stages::Context;
 
 use super::{App, ConfigArgs, Ending, Jobs, Profile};
 
+/// More threads than any machine has cores; each takes memory and time to start.
+const MOST_THREADS: usize = 4096;
+
 /// Starts the pool that all work runs on, of so many threads or one for each core.
 pub(super) fn threads(count: Option<usize>) -> Result<()> {
-    if count == Some(0) {
-        return Err(Error::new("`--threads 0` leaves nobody to work")
+    if let Some(count) = count.filter(|count| !(1..=MOST_THREADS).contains(count)) {
+        return Err(Error::new(format!("`--threads {count}` is not in 1..={MOST_THREADS}"))
             .hint("leave it out to use every core, or give 1 or more: `--threads 1`"));
     }
     // This thread works, too: each product of a small network would else wake another one and wait for it.
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(count.unwrap_or(0)).use_current_thread();
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(count.unwrap_or_else(cores)).use_current_thread();
     let started = pool.build_global().context("cannot start the threads of the pool");
     started.map_err(|error| error.hint("ask for fewer threads: `--threads 1`"))
 }
@@ -52,6 +56,7 @@ pub(super) fn resolve(app: &App, args: &ConfigArgs) -> Result<Resolved<Settings>
     let layers = embedded(app, args)?.file(Path::new("sempair.toml")).env("SEMPAIR_", &["ISA"]);
     let layers = layers.given(&args.before).set(&args.sets).given(&given(args)?);
     let resolved = layers.resolve_with::<Settings>(&groups(app))?;
+    check_sizes(&resolved.values)?;
     check(app, &resolved.settings)?;
     Ok(resolved)
 }

@@ -293,6 +293,7 @@ fn rendered(world: &World, name: &str) -> Option<Dataset> {
     Some(dataset)
 }
 
-fn is_embedded(name: &str) -> bool {
+/// Whether this is the name of an embedded set.
+pub(super) fn is_embedded(name: &str) -> bool {
     name == SYNTH || world::EVALUATION_SETS.contains(&name)
 }

@@ -6,25 +6,31 @@
 //! on the kind of source or the order inside it, and nothing half-imported stays.
 
 mod cifar;
+mod findings;
 mod folder;
 mod pixels;
 mod plan;
 mod source;
 mod stl;
+mod tar;
 mod tiny;
+mod zip;
 
 use std::path::Path;
 use std::path::PathBuf;
 
 use rayon::prelude::*;
 
+use crate::data::catalog::is_embedded;
 use crate::data::image_set::Dataset;
 use crate::data::store;
 use crate::data::store::Facts;
 use crate::data::store::Writer;
 use crate::error::Error;
 use crate::error::Result;
+use crate::error::shell;
 
+use findings::Seen;
 pub use plan::LeftOut;
 use plan::Plan;
 use plan::Records;
@@ -72,6 +78,8 @@ pub struct Imported {
     pub layout: &'static str,
     /// What of the source is not in it.
     pub left_out: Vec<LeftOut>,
+    /// What may mislead whoever trains or evaluates on it.
+    pub findings: Vec<String>,
 }
 
 /// Imports the dataset at `path` into `data_dir`. `progress` is told how many images are done, and of how many; not
@@ -86,8 +94,18 @@ pub fn import(path: &Path, options: &Options, data_dir: &Path, progress: &dyn Fn
             .hint("64 is the paper's: `sempair data import PATH --size 64`"));
     }
     let source = Source::list(path, options.cancelled)?;
-    let plan = Plan::new(&source)?;
+    import_from(&source, options, data_dir, progress).map_err(|error| error.hint(source.hint()))
+}
+
+fn import_from(source: &Source, options: &Options, data_dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Imported> {
+    let path = &source.path;
+    let plan = Plan::new(source)?;
     let name = options.name.clone().unwrap_or_else(|| plan.name.clone());
+    if is_embedded(&name) {
+        let path = shell(&path.to_string_lossy());
+        return Err(Error::new(format!("`{name}` is the name of an embedded set, which is always there"))
+            .hint(format!("`sempair data import {path} --name my-{name}`")));
+    }
     store::check_free(data_dir, &name, options.replace)?;
     let size = options.size.unwrap_or(plan.size);
     let facts = Facts {
@@ -104,13 +122,14 @@ pub fn import(path: &Path, options: &Options, data_dir: &Path, progress: &dyn Fn
     };
     let splits = plan.splits.iter().map(|s| (s.name.clone(), s.names.clone(), s.labels.clone())).collect();
     let mut transfer = Transfer {
-        source: &source,
+        source,
         plan: &plan,
         size,
         writer: Writer::create(data_dir, facts, splits)?,
         jobs: Vec::new(),
         bytes: 0,
         done: 0,
+        seen: Vec::new(),
         cancelled: options.cancelled,
         progress,
     };
@@ -121,8 +140,8 @@ pub fn import(path: &Path, options: &Options, data_dir: &Path, progress: &dyn Fn
         return Err(Error::new(format!("{}: the source changed meanwhile: {what}", path.display())));
     }
     let file = transfer.writer.finish()?;
-    let left_out = plan.left_out(&source);
-    Ok(Imported { dataset: store::open(data_dir, &name)?, path: file, layout: plan.layout, left_out })
+    let (left_out, findings) = (plan.left_out(source), findings::findings(&plan, transfer.seen));
+    Ok(Imported { dataset: store::open(data_dir, &name)?, path: file, layout: plan.layout, left_out, findings })
 }
 
 /// The second pass over a source.
@@ -134,6 +153,7 @@ struct Transfer<'a> {
     jobs: Vec<Job>,
     bytes: usize,
     done: usize,
+    seen: Vec<Seen>,
     cancelled: &'a dyn Fn() -> bool,
     progress: &'a dyn Fn(u64, u64),
 }
@@ -207,6 +227,9 @@ impl Transfer<'_> {
         for (job, image) in jobs.iter().zip(images) {
             let image = image.map_err(|what| self.source.member_error(&job.place, what))?;
             let hashes = (image.file_hash, image.pixel_hash);
+            let listed = || self.plan.splits[job.split].labels.as_ref().map(|labels| labels[job.position]);
+            let label = image.label.or_else(listed).unwrap_or_default();
+            self.seen.push(Seen { picture: image.pixel_hash, split: job.split, label });
             self.writer.put(job.split, job.position, image.label, hashes, &image.pixels)?;
         }
         self.done += jobs.len();
@@ -237,5 +260,5 @@ fn describe(plan: &Plan, size: usize) -> String {
 
 fn stopped(path: &Path) -> Error {
     Error::interrupted(format!("{}: the import was stopped; nothing of it is kept", path.display()))
-        .hint(format!("start it again: `sempair data import {}`", path.display()))
+        .hint(format!("start it again: `sempair data import {}`", shell(&path.to_string_lossy())))
 }

@@ -141,6 +141,11 @@ impl PairList {
     /// When one category has more than half of the pairs that are to be false, so that they cannot be.
     pub fn with_false(mut self, share: f32, seed: u64) -> Result<Self> {
         let count = (f64::from(share) * self.pairs.len() as f64).round() as usize;
+        if count == 0 {
+            let pairs = self.pairs.len();
+            return Err(Error::new(format!("a share of {share} makes none of {pairs} pairs false"))
+                .hint("`--set pairs.false_share=0.5`, or a larger value in `positives.values`"));
+        }
         let mut chosen = Key::root(seed).split("false pairs").stream().permutation(self.pairs.len());
         chosen.truncate(count);
         // By category, each in the order drawn; the next one that is as far away as the largest category is long is of
@@ -171,6 +176,16 @@ impl PairList {
         assert!(seconds.len() == self.pairs.len(), "{} second images for {} pairs", seconds.len(), self.pairs.len());
         self.pairs.iter_mut().zip(seconds).for_each(|(pair, &second)| pair.second = second);
         self
+    }
+
+    /// In how many pairs the two images are the same picture, pixel by pixel, though they are two images of the set.
+    ///
+    /// # Panics
+    /// When `set` is not the list's.
+    pub fn same_pictures(&self, set: &ImageSet) -> usize {
+        assert!(self.set_hash == set.hash, "same_pictures: {} is not the list's set {}", set.name, self.set);
+        let same = |pair: &&Pair| set.image(pair.first as usize) == set.image(pair.second as usize);
+        self.pairs.iter().filter(same).count()
     }
 
     /// Every image of the pairs once, in the set's order.
@@ -234,7 +249,11 @@ fn check_enough(
     );
     let smaller = command(set, chosen.len(), allowed.max(1), seed);
     Err(Error::new(what).hint(match (allowed, reuse) {
-        (0, _) => "import more images per category: `sempair data import PATH`".to_string(),
+        (0, _) => {
+            "leave such categories out of the folder, or add images, and import it again: `sempair data import PATH \
+              --replace`"
+                .to_string()
+        }
         (_, true) => format!("{smaller}; in a training, `--set pairs.per_category={allowed}`"),
         (_, false) => format!(
             "{smaller}, or add `--reuse` to use images more than once; in a training, `--set \
@@ -243,6 +262,12 @@ fn check_enough(
     }))
 }
 
+/// What commands call the set: the embedded one has a single split, which they do not name.
+fn from(set: &ImageSet) -> &str {
+    set.name.strip_suffix("/pretrain").unwrap_or(&set.name)
+}
+
 fn command(set: &ImageSet, categories: usize, pairs: usize, seed: u64) -> String {
-    format!("`sempair data pairs --from {} --categories {categories} --per-category {pairs} --seed {seed}`", set.name)
+    let from = from(set);
+    format!("`sempair data pairs --from {from} --categories {categories} --per-category {pairs} --seed {seed}`")
 }

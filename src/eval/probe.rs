@@ -94,13 +94,20 @@ pub fn linear_probe(train: &Features, test: &Features, settings: &ProbeSettings,
 }
 
 impl ProbeSettings {
-    fn check(&self) -> Result<()> {
+    /// Refuses values with which there is no fit.
+    ///
+    /// # Errors
+    /// Names the field, its value and what is possible.
+    pub fn check(&self) -> Result<()> {
         let wrong = |field: &str, value: String, range: &str| {
-            Err(Error::new(format!("probe: `{field}` is {value}")).hint(format!("`{field}` must be {range}")))
+            Err(Error::new(format!("`probe.{field}` is {value}; it must be {range}"))
+                .hint(format!("`sempair config probe.{field}` shows its default")))
         };
         let positive = |x: f64| x > 0.0 && x.is_finite();
-        if self.penalties.is_empty() || !self.penalties.iter().all(|&p| positive(p)) {
-            return wrong("penalties", format!("{:?}", self.penalties), "at least one number, each above 0");
+        let once = |at: usize| !self.penalties[..at].contains(&self.penalties[at]);
+        let penalties = &self.penalties;
+        if penalties.is_empty() || !penalties.iter().all(|&p| positive(p)) || !(0..penalties.len()).all(once) {
+            return wrong("penalties", format!("{penalties:?}"), "one or more different numbers above 0");
         }
         if !(self.held_out > 0.0 && self.held_out < 1.0) {
             return wrong("held_out", self.held_out.to_string(), "above 0 and below 1, such as 0.1");
@@ -110,6 +117,12 @@ impl ProbeSettings {
         }
         if !positive(self.tolerance) {
             return wrong("tolerance", self.tolerance.to_string(), "above 0, such as 1e-4");
+        }
+        if self.neighbours == 0 {
+            return wrong("neighbours", "0".into(), "at least 1");
+        }
+        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
+            return wrong("temperature", self.temperature.to_string(), "0 or more");
         }
         Ok(())
     }

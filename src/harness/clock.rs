@@ -1,16 +1,58 @@
 //! Time at work. While a process is stopped (Ctrl-Z, SIGSTOP, a frozen container) nothing is computed, and what a stage
-//! took must not grow by it.
+//! took must not grow by it. And the time of day, which a wrong clock tells wrongly.
 
 use std::sync::LazyLock;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::Instant;
+use std::time::SystemTime;
+
+use chrono::DateTime;
+use chrono::Datelike;
+use chrono::SecondsFormat;
+use chrono::Utc;
+
+use crate::error::Error;
+use crate::error::Result;
 
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_millis(100);
 /// A longer time between two looks is a pause: even a busy machine does not keep a thread waiting for so long.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// The last year that records and their ids can hold.
+const LAST_YEAR: i32 = 9999;
+
+/// The time of day.
+///
+/// # Errors
+/// When the clock says what cannot be: a time before 1970, or beyond the years of four digits.
+pub fn utc() -> Result<DateTime<Utc>> {
+    #[expect(clippy::disallowed_methods, reason = "a record says when its run was")]
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let wrong = |says: String| {
+        Error::new(format!("this machine's clock says {says}, so a run cannot be dated"))
+            .hint("set the clock, then run the same command again; `date` shows what it says")
+    };
+    let since = now.map_err(|_| wrong("a time before 1970".into()))?;
+    let time = i64::try_from(since.as_millis()).ok().and_then(DateTime::from_timestamp_millis);
+    time.filter(|time| time.year() <= LAST_YEAR).ok_or_else(|| wrong(format!("a time after the year {LAST_YEAR}")))
+}
+
+/// When a run ended that began at this time, as text, and took so many seconds. A clock that was set back in between would
+/// have it end before its start; then what was measured counts.
+pub fn end(started: &str, seconds: f64) -> String {
+    let Ok(start) = DateTime::parse_from_rfc3339(started).map(|start| start.to_utc()) else { return started.into() };
+    let now = utc().ok().filter(|now| *now >= start);
+    let measured = || start.checked_add_signed(chrono::Duration::milliseconds((seconds * 1e3) as i64)).unwrap_or(start);
+    text(now.unwrap_or_else(measured))
+}
+
+/// A time as records have it, such as `2026-03-01T12:00:00.000Z`.
+pub fn text(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
 
 /// Measures the time since its start, without pauses of the process.
 #[derive(Clone, Copy, Debug)]

@@ -3,15 +3,18 @@
 
 use crate::error::Error;
 use crate::error::Result;
+use crate::files;
 use crate::harness::toml;
 use crate::harness::toml::Leaf;
 use figment::Figment;
+use figment::error::Actual;
 use figment::error::Kind;
 use figment::providers::Serialized;
 use serde::Deserialize;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 const SEE_CONFIG: &str = "`sempair config` lists all keys";
@@ -156,15 +159,15 @@ impl Layers {
         self.toml(name, &file, text)
     }
 
-    /// A file; none is no layer.
+    /// A file; none is no layer, but a link that leads nowhere is an error.
     #[must_use]
     pub fn file(mut self, path: &Path) -> Self {
         let name = path.display().to_string();
-        match std::fs::read_to_string(path) {
+        match files::read_text(path) {
             Ok(text) => self.toml(&name, &name, &text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => self,
-            Err(error) => {
-                self.fail(Error::new(format!("cannot read {name}: {error}")));
+            Err((ErrorKind::NotFound, _)) if !path.is_symlink() => self,
+            Err((_, error)) => {
+                self.fail(error);
                 self
             }
         }
@@ -174,9 +177,20 @@ impl Layers {
     /// in `reserved` (without the prefix) have another meaning and are no settings.
     #[must_use]
     pub fn env(self, prefix: &str, reserved: &[&str]) -> Self {
-        let variables = std::env::vars_os()
-            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()));
-        self.variables(prefix, reserved, variables)
+        let mut layers = self;
+        let mut variables = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            match (name.into_string(), value.into_string()) {
+                (Ok(name), Ok(value)) => variables.push((name, value)),
+                (Ok(name), Err(value)) if name.starts_with(prefix) => {
+                    let what = format!("the environment variable `{name}` is {value:?}, which is not UTF-8");
+                    layers.fail(Error::new(what).hint(format!("`unset {name}`")));
+                }
+                // Another program's.
+                _ => {}
+            }
+        }
+        layers.variables(prefix, reserved, variables)
     }
 
     /// [`Layers::env`] on the given variables.
@@ -281,6 +295,8 @@ impl Layers {
         }
         let values: Vec<Value> = defaults.entries.iter().map(|entry| self.value(entry)).collect();
         values.iter().try_for_each(check_once)?;
+        let read = serde_json::to_value(&settings).unwrap_or_default();
+        values.iter().try_for_each(|value| check_length(value, &read))?;
         Ok(Resolved { settings, values })
     }
 
@@ -294,7 +310,10 @@ impl Layers {
                 };
                 self.layers.push(Layer { entries: leaves.into_iter().map(entry).collect() });
             }
-            Err((line, why)) => self.fail(Error::new(format!("`{file}:{line}` is not TOML: {why}"))),
+            Err((line, why)) => {
+                let error = Error::new(format!("`{file}:{line}` is not TOML: {why}"));
+                self.fail(error.hint("`sempair config` shows every key and value as TOML has them"));
+            }
         }
         self
     }
@@ -333,22 +352,30 @@ impl Layers {
     /// A value of the wrong type or range, with its key and place.
     fn explain(&self, error: figment::Error) -> Error {
         let key = error.path.join(".");
-        let place = self.layers.iter().rev().find_map(|layer| layer.find(&key));
-        let place = place.map(|entry| format!(", in `{}`", entry.shown)).unwrap_or_default();
+        // An item of a list goes by its position, behind the list's own key.
+        let list = error.path.split_last().map_or_else(String::new, |(_, above)| above.join("."));
+        let find = |key: &str| self.layers.iter().rev().find_map(|layer| layer.find(key));
+        let entry = find(&key).or_else(|| find(&list));
+        let place = entry.map(|entry| format!(", in `{}`", entry.shown)).unwrap_or_default();
+        let group = entry.map_or(key.as_str(), |entry| entry.leaf.key.as_str());
+        let see = format!("`sempair config {group}` shows what it means and what it is by default");
         match &error.kind {
             Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
-                Error::new(format!("`{key}` is {found}, but {} is expected{place}", article(expected)))
-                    .hint("`sempair config` shows what each key means")
+                let (found, expected) = (found_words(found), expected_words(expected));
+                Error::new(format!("`{key}` is {found}, but {expected} is expected{place}")).hint(see)
+            }
+            Kind::InvalidLength(found, expected) => {
+                Error::new(format!("`{key}` has {found} values, but {expected} are expected{place}")).hint(see)
             }
             Kind::UnknownVariant(found, variants) => {
                 let all = variants.iter().map(|variant| format!("`{variant}`")).collect::<Vec<_>>().join(", ");
                 let error = Error::new(format!("`{key}` is `{found}`, but one of {all} is expected{place}"));
                 match nearest(found, variants) {
                     Some(variant) => error.hint(format!("did you mean `{variant}`?")),
-                    None => error.hint("`sempair config` shows what each key means"),
+                    None => error.hint(see),
                 }
             }
-            kind => Error::new(format!("`{key}`: {kind}{place}")),
+            kind => Error::new(format!("`{key}`: {kind}{place}")).hint(see),
         }
     }
 }
@@ -436,34 +463,49 @@ fn nested<'a>(entries: impl Iterator<Item = &'a Entry>) -> serde_json::Value {
 
 /// The name nearest to `wrong`, when it is near enough to be meant.
 fn nearest<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
-    let (distance, name) = names.iter().map(|name| (distance(wrong, name), *name)).min()?;
+    let wrong = wrong.to_lowercase();
+    let (distance, name) = names.iter().map(|name| (strsim::levenshtein(&wrong, &name.to_lowercase()), *name)).min()?;
     (distance <= (wrong.chars().count() / 3).max(1)).then_some(name)
 }
 
-/// Insertions, deletions and replacements between two names (Levenshtein 1966).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 /// Rust's type names in plain words.
-fn article(expected: &str) -> String {
+fn expected_words(expected: &str) -> String {
     match expected {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0 up".to_owned(),
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".to_owned(),
         "f32" | "f64" => "a number".to_owned(),
         "a boolean" => "`true` or `false`".to_owned(),
         "a sequence" => "a list such as `[1, 2]`".to_owned(),
+        other if other.starts_with("enum ") => "a name".to_owned(),
         other => other.to_owned(),
+    }
+}
+
+/// What stands in place of it, in plain words.
+fn found_words(found: &Actual) -> String {
+    match found {
+        Actual::Bool(value) => format!("`{value}`"),
+        Actual::Unsigned(value) => value.to_string(),
+        Actual::Signed(value) => value.to_string(),
+        Actual::Float(value) => value.to_string(),
+        Actual::Str(text) if ["inf", "-inf", "NaN"].contains(&text.as_str()) => text.clone(),
+        Actual::Str(text) => format!("the text `{text}`"),
+        Actual::Seq => "a list".to_owned(),
+        Actual::Map => "a group of keys".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// A list of a fixed length would be read up to that length, and the rest be recorded but not used.
+fn check_length(value: &Value, read: &serde_json::Value) -> Result<()> {
+    let read = read.pointer(&format!("/{}", value.key.replace('.', "/"))).and_then(serde_json::Value::as_array);
+    match (value.value.as_array(), read) {
+        (Some(given), Some(read)) if given.len() != read.len() => {
+            let (given, read) = (given.len(), read.len());
+            let place = value.origin.place.as_ref().unwrap_or(&value.origin.layer);
+            Err(Error::new(format!("`{}` has {given} values, but {read} are expected, in `{place}`", value.key))
+                .hint(format!("`sempair config {}` shows what it means", value.key)))
+        }
+        _ => Ok(()),
     }
 }

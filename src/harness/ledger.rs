@@ -48,6 +48,8 @@ pub struct Watch<'a> {
     ended: HashSet<PathBuf>,
     /// The newest completed run of each key.
     completed: HashMap<String, String>,
+    /// The greatest id of a run that was seen.
+    newest: String,
 }
 
 /// What came of the wish to run a cell.
@@ -87,6 +89,7 @@ impl Ledger {
             ledger: self,
             ended: ended.map(|record| self.path(&record.id)).collect(),
             completed: completed.map(|record| (record.key.clone(), record.id.clone())).collect(),
+            newest: records.last().map_or_else(String::new, |record| record.id.clone()),
         }
     }
 
@@ -99,7 +102,7 @@ impl Ledger {
             file.lock()?;
             Ok(file)
         };
-        let lock = lock().context(format!("cannot lock {}", lock_path.display()))?;
+        let lock = lock().map_err(|error| files::not_written(&lock_path, &error))?;
         files::write_whole(&self.path(&record.id), record.to_text().as_bytes())?;
         Ok(Running { _lock: lock, lock_path })
     }
@@ -275,7 +278,7 @@ impl Ledger {
             file.lock()?;
             Ok(file)
         };
-        lock().context(format!("cannot lock {}", path.display()))
+        lock().map_err(|error| files::not_written(&path, &error))
     }
 
     /// A shared lock is enough to see an exclusive one, and readers do not take each other for the owner.
@@ -305,8 +308,9 @@ impl Watch<'_> {
     }
 
     /// Begins the run, unless its key has a completed run or another process runs it now. Of two processes that ask at
-    /// once, one begins.
-    pub fn claim(&mut self, record: &Record) -> Result<Claim> {
+    /// once, one begins. Its id sorts after those of all runs seen, so that the newest run is the last one begun even if a
+    /// clock was set back.
+    pub fn claim(&mut self, record: &mut Record) -> Result<Claim> {
         if let Some(id) = self.completed.get(&record.key) {
             return Ok(Claim::Done(id.clone()));
         }
@@ -315,7 +319,13 @@ impl Watch<'_> {
         Ok(match self.completed.get(&record.key) {
             Some(id) => Claim::Done(id.clone()),
             None if running.contains(&record.key) => Claim::Busy,
-            None => Claim::Mine(self.ledger.begin(record)?),
+            None => {
+                if record.id <= self.newest {
+                    record.id = record::id_after(&self.newest).unwrap_or_else(|| record.id.clone());
+                }
+                self.newest.clone_from(&record.id);
+                Claim::Mine(self.ledger.begin(record)?)
+            }
         })
     }
 
@@ -327,6 +337,9 @@ impl Watch<'_> {
         let mut running = HashSet::new();
         // In order of the paths, which is that of time: the newest is kept.
         for (path, record) in paths.into_iter().zip(records) {
+            if let Some(record) = record.as_ref().filter(|record| record.id > self.newest) {
+                self.newest.clone_from(&record.id);
+            }
             match record {
                 Some(record) if record.status == Status::Running => drop(running.insert(record.key)),
                 record => {

@@ -20,6 +20,12 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+use chrono::DateTime;
+use chrono::Utc;
+use uuid::NoContext;
+use uuid::Timestamp;
+use uuid::Uuid;
+
 /// The schema of [`RecordV1`].
 pub const SCHEMA: &str = "sempair.run/1";
 
@@ -180,6 +186,19 @@ pub struct RecordV1 {
 /// The end of a run's id, random and so distinct: what messages and tables show. The ledger finds a run by it.
 pub fn short(id: &str) -> &str {
     id.get(id.len().saturating_sub(8)..).unwrap_or(id)
+}
+
+/// An id that sorts after all ids of earlier times, and is unique across machines: a UUID of version 7 (RFC 9562).
+pub fn id_at(time: DateTime<Utc>) -> String {
+    let (seconds, nanoseconds) = (u64::try_from(time.timestamp()).unwrap_or(0), time.timestamp_subsec_nanos());
+    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, nanoseconds)).to_string()
+}
+
+/// An id that sorts after this one: of one millisecond later. `None` for what is no such id.
+pub(super) fn id_after(id: &str) -> Option<String> {
+    let (seconds, nanoseconds) = Uuid::try_parse(id).ok()?.get_timestamp()?.to_unix();
+    let time = DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanoseconds)?;
+    time.checked_add_signed(chrono::Duration::milliseconds(1)).map(id_at)
 }
 
 impl RecordV1 {

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
 use crate::harness::cache::Cache;
+use crate::harness::clock;
 use crate::harness::config::Resolved;
 use crate::harness::estimate::Estimate;
 use crate::harness::estimate::Missing;
@@ -140,6 +141,14 @@ pub fn run<S>(
 ) -> Result<Ran> {
     site.ledger.bury_killed()?;
     let (records, _) = site.ledger.records().context("reading the ledger")?;
+    if let Some(later) = records.last().filter(|record| clock::utc().is_ok_and(|now| clock::text(now) < record.started))
+    {
+        site.progress.line(&format!(
+            "run {} is of {}, which is later than this machine's clock says now; new runs count as newer all the same",
+            later.short(),
+            later.started
+        ));
+    }
     let mut watch = site.ledger.watch(&records);
     if options.force {
         watch.forget();
@@ -399,8 +408,8 @@ impl<'a> Bench<'a> {
             self.busy.insert(task);
             return Ok(());
         }
-        let record = self.places[task].record(&self.template);
-        match self.watch.claim(&record)? {
+        let mut record = self.places[task].record(&self.template)?;
+        match self.watch.claim(&mut record)? {
             Claim::Busy => drop(self.busy.insert(task)),
             Claim::Done(id) => self.find(task, id),
             Claim::Mine(running) => {
@@ -538,7 +547,7 @@ impl<'a> Place<'a> {
         format!("{} {column} seed {seed}", labels.join(" "))
     }
 
-    fn record(&self, template: &Record) -> Record {
+    fn record(&self, template: &Record) -> Result<Record> {
         cell::fresh(template, (self.experiment, self.title), self.cell, self.key.clone())
     }
 }

@@ -107,6 +107,8 @@ fn json(value: &toml_edit::Value) -> Value {
     match value {
         toml_edit::Value::String(string) => Value::from(string.value().as_str()),
         toml_edit::Value::Integer(integer) => Value::from(*integer.value()),
+        // JSON has no infinity; as a text it is refused by name, wherever a number is expected.
+        toml_edit::Value::Float(float) if !float.value().is_finite() => Value::from(float.value().to_string()),
         toml_edit::Value::Float(float) => Value::from(*float.value()),
         toml_edit::Value::Boolean(boolean) => Value::from(*boolean.value()),
         toml_edit::Value::Datetime(datetime) => Value::from(datetime.value().to_string()),

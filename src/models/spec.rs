@@ -82,7 +82,7 @@ impl ModelSpec {
                 "no network takes images of {} pixels; sizes are 16, 32, 64 and 96",
                 self.image
             ))
-            .hint("set another size: `--set model.image=64`"));
+            .hint("set another size: `--set model.image=64`; for commands with `--image`, `--image 64`"));
         }
         match (self.encoder, self.stem) {
             (Encoder::VitMini, Stem::Patch4 | Stem::Patch8) | (Encoder::VitS8, Stem::Patch8) => Ok(()),

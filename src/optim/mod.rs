@@ -69,7 +69,7 @@ fn within(key: &str, name: &str, value: f32, range: std::ops::RangeInclusive<f32
     }
     let (low, high) = (range.start(), range.end());
     Err(Error::new(format!("`{key}.{name}` is {value}; it must lie between {low} and {high}"))
-        .hint("run `sempair config` to see each value and where it came from"))
+        .hint(format!("`sempair config {key}` shows each value, what it means, and where it comes from")))
 }
 
 impl Recipe {
@@ -98,7 +98,8 @@ impl OptimizerSettings {
         within(key, "momentum", self.momentum, 0.0..=1.0)?;
         within(key, "trust", self.trust, 0.0..=1e3)?;
         within(key, "betas[0]", self.betas[0], 0.0..=0.999_999)?;
-        within(key, "betas[1]", self.betas[1], 0.0..=0.999_999)
+        within(key, "betas[1]", self.betas[1], 0.0..=0.999_999)?;
+        within(key, "epsilon", self.epsilon, f32::MIN_POSITIVE..=1.0)
     }
 }
 

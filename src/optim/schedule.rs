@@ -3,6 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Result;
+
+use super::within;
+
 /// The schedule's shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -11,6 +15,17 @@ pub struct ScheduleSettings {
     pub warmup: f64,
     /// The last rate as a part of the peak.
     pub floor: f64,
+}
+
+impl ScheduleSettings {
+    /// Refuses values with which no run makes sense; `key` is the table's name in the configuration.
+    ///
+    /// # Errors
+    /// Names the key, its value and the range.
+    pub fn validate(&self, key: &str) -> Result<()> {
+        within(key, "warmup", self.warmup as f32, 0.0..=1.0)?;
+        within(key, "floor", self.floor as f32, 0.0..=1.0)
+    }
 }
 
 /// The schedule of one run.

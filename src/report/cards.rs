@@ -1,5 +1,6 @@
 //! What was not run: the paper's figures alone, and the command that fills the gap.
 
+use crate::error::shell;
 use crate::harness::experiment::Row;
 use crate::report::captions;
 use crate::report::claims::ClaimResult;
@@ -34,9 +35,8 @@ pub(super) struct CardRow {
 /// The tables of which nothing was run, and what the others have figures of and sempair does not measure, numbered from
 /// `first`.
 pub(super) fn cards(results: &Results, first: usize) -> Vec<Card> {
-    let command = |table: &TableResults| {
-        format!("sempair table {} --profile {}", text::shell(&table.id), text::shell(&results.profile))
-    };
+    let command =
+        |table: &TableResults| format!("sempair table {} --profile {}", shell(&table.id), shell(&results.profile));
     let mut cards: Vec<Card> =
         results.not_run.iter().map(|table| card(table, &table.title, &|_| true, command(table))).collect();
     for table in results.tables.iter().chain(&results.not_run) {

@@ -45,4 +45,3 @@ pub use results::Machine;
 pub use results::Results;
 pub use results::TableResults;
 pub use results::results;
-pub use text::shell;

@@ -300,8 +300,9 @@ pub(super) fn paper_column(column: &Column) -> Option<&str> {
     column.stands_for.as_deref().or_else(|| (!column.substitute).then_some(column.id.as_str()))
 }
 
+/// Ids rise with time, also where a clock was set back.
 fn by_start(records: &mut Vec<&Record>) {
-    records.sort_by(|a, b| (&a.started, &a.id).cmp(&(&b.started, &b.id)));
+    records.sort_by(|a, b| a.id.cmp(&b.id));
     records.dedup_by(|a, b| a.id == b.id);
 }
 

@@ -78,7 +78,7 @@ impl<'a> Selection<'a> {
 
     /// How many seeds the newest run was one of, by its settings: a budget may have left some out.
     fn planned_seeds(&self) -> u64 {
-        let newest = self.records.iter().max_by(|a, b| age(a).cmp(&age(b)));
+        let newest = self.records.iter().max_by_key(|record| age(record));
         let seeds = newest.and_then(|record| record.settings.iter().find(|setting| setting.key == "seeds"));
         seeds.and_then(|setting| setting.value.as_u64()).unwrap_or(0).min(MOST_PLANNED)
     }
@@ -92,7 +92,7 @@ impl<'a> Selection<'a> {
             .filter(|r| r.experiment == self.table.id && r.row == *row && r.column == column)
             .filter(|r| r.status != Status::Completed && (lacking.is_empty() || lacking.contains(&r.seed)))
             .collect();
-        failures.sort_by(|a, b| age(a).cmp(&age(b)));
+        failures.sort_by_key(|record| age(record));
         failures.dedup_by(|a, b| a.id == b.id);
         let why: Vec<String> = failures.iter().map(|r| failure(r)).collect();
         let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join("; ")) };
@@ -132,8 +132,8 @@ fn place<'r>(table: &Table, record: &'r Record) -> (bool, usize, usize, u64, &'r
     (record.status != Status::Completed, row, column, record.seed, &record.row, &record.column)
 }
 
-fn age(record: &Record) -> (&str, &str) {
-    (&record.started, &record.id)
+fn age(record: &Record) -> &str {
+    &record.id
 }
 
 fn list(seeds: &[u64]) -> String {

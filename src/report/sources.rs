@@ -1,5 +1,6 @@
 //! Where a table's numbers come from, as words: data, runs, settings, machines, and the commands that make it again.
 
+use crate::error::shell;
 use crate::harness::config::Role;
 use crate::harness::config::Roles;
 use crate::harness::experiment::MetricInfo;
@@ -139,24 +140,24 @@ pub(super) fn rerun(results: &Results, table: &TableResults, selection: &Selecti
     if results.anonymous {
         lines.push("# The commit is withheld for review; `sempair show RUN` prints the code's hash.".to_string());
     }
-    let run = format!("cargo run --release -- table {} --profile", text::shell(&table.id));
-    let Some(newest) = selection.records.iter().max_by_key(|r| (&r.started, &r.id)) else {
-        lines.push(format!("{run} {}", text::shell(&results.profile)));
+    let run = format!("cargo run --release -- table {} --profile", shell(&table.id));
+    let Some(newest) = selection.records.iter().max_by_key(|r| &r.id) else {
+        lines.push(format!("{run} {}", shell(&results.profile)));
         return lines;
     };
     if let Some(commit) = &newest.git.commit {
-        lines.push(format!("git checkout {}", text::shell(commit)));
+        lines.push(format!("git checkout {}", shell(commit)));
     }
     let mut command = String::new();
     if !newest.compute.isa.is_empty() {
-        command += &format!("SEMPAIR_ISA={} ", text::shell(&newest.compute.isa));
+        command += &format!("SEMPAIR_ISA={} ", shell(&newest.compute.isa));
     }
-    command += &format!("{run} {}", text::shell(&results.profile));
+    command += &format!("{run} {}", shell(&results.profile));
     // Seeds count from 0, so that the last one tells how many were asked for, whichever are missing.
     let seeds = selection.records.iter().map(|r| r.seed.saturating_add(1)).max().unwrap_or(1);
     command += &format!(" --seeds {seeds}");
     if !newest.compute.precision.is_empty() {
-        command += &format!(" --set precision={}", text::shell(&newest.compute.precision));
+        command += &format!(" --set precision={}", shell(&newest.compute.precision));
     }
     let other_table = |key: &str| {
         key.split_once('.').is_some_and(|(first, _)| first != table.id && results.tables.iter().any(|t| t.id == first))
@@ -164,7 +165,7 @@ pub(super) fn rerun(results: &Results, table: &TableResults, selection: &Selecti
     let of_machine = |key: &str| ["seeds", "precision"].contains(&key) || results.roles.of(key) == Role::Place;
     for setting in newest.settings.iter().filter(|s| !other_table(&s.key) && !of_machine(&s.key)) {
         if let Some(value) = given(setting, &selection.records, &results.roles) {
-            command += &format!(" --set {}", text::shell(&format!("{}={}", setting.key, plain(&value))));
+            command += &format!(" --set {}", shell(&format!("{}={}", setting.key, plain(&value))));
         }
     }
     lines.push(text::clean(&command));
@@ -244,11 +245,14 @@ fn revision(results: &Results, record: &Record) -> String {
 
 /// The commit of all runs of a table, or for review their code, in words; none where they differ.
 pub(super) fn one_revision(results: &Results, selection: &Selection) -> Option<String> {
-    let first = revision(results, selection.records.first()?);
+    let newest = selection.records.first()?;
+    let first = revision(results, newest);
     let what = if results.anonymous { "code" } else { "commit" };
-    let (plain, tree) = match first.strip_suffix('*') {
-        Some(plain) => (plain, "uncommitted changes"),
-        None => (first.as_str(), "clean tree"),
+    let plain = first.trim_end_matches(['*', '?']);
+    let tree = match newest.git.tree() {
+        Tree::Clean => "clean tree",
+        Tree::Dirty => "uncommitted changes",
+        Tree::Unknown => "it is unknown whether there were uncommitted changes",
     };
     let is_one = selection.records.iter().all(|record| revision(results, record) == first);
     is_one.then(|| format!("{what} {plain}, {tree}"))

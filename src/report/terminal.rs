@@ -1,5 +1,6 @@
 //! What the terminal says of a report: the answer, the gains, what to do next, and where the page is.
 
+use crate::error::shell;
 use crate::harness::experiment::Family;
 use crate::harness::git::Tree;
 use crate::harness::progress::duration;
@@ -94,7 +95,7 @@ impl Rendered {
             Some((count, n, open.len(), results.id.clone()))
         };
         let (count, n, open, id) = told.iter().find_map(|(_, results)| best(results))?;
-        let (id, profile) = (text::shell(&id), text::shell(&self.results.profile));
+        let (id, profile) = (shell(&id), shell(&self.results.profile));
         Some(format!(
             "Next: {n} seeds would decide {count} of {open} open: sempair table {id} --profile {profile} --seeds {n}"
         ))

@@ -291,12 +291,6 @@ pub(super) fn file_stem(text: &str) -> String {
     if stem.is_empty() { "table".to_string() } else { stem }
 }
 
-/// One word of a shell command, quoted where it must be.
-pub fn shell(word: &str) -> String {
-    let plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_=./:,@%+".contains(c));
-    if plain { word.to_string() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -339,7 +333,6 @@ mod tests {
         );
         assert_eq!(csv("a,\"b\""), "\"a,\"\"b\"\"\"");
         assert_eq!(file_stem("../../etc"), "------etc");
-        assert_eq!(shell("a b'c"), r"'a b'\''c'");
     }
 
     #[test]

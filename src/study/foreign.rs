@@ -9,6 +9,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::error::{Context, Error, Result};
+use crate::files;
 use crate::nn::Entry;
 
 /// Of two networks in one file, the one that such methods evaluate: MoCo's queries, DINO's and BYOL's are marked so.
@@ -24,7 +25,8 @@ const CONVERT: &str = "in Python: `import torch, safetensors.torch; d = torch.lo
 /// # Errors
 /// When the file is no safetensors, or lacks a parameter or has one of another shape or type, or a number that is none.
 pub fn read(file: &Path, entries: &[Entry]) -> Result<(Vec<Vec<f32>>, Vec<String>)> {
-    let bytes = std::fs::read(file).context(format!("cannot read {}", file.display()))?;
+    let bytes =
+        files::plain(file).and_then(|_| std::fs::read(file)).context(format!("cannot read {}", file.display()))?;
     let tensors = parse(file, &bytes)?;
     let names: BTreeSet<&str> = tensors.names().into_iter().collect();
     let prefix = prefix(file, &names, entries)?;

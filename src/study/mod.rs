@@ -6,7 +6,7 @@ pub mod code;
 pub mod columns;
 mod cost;
 pub mod exchange;
-mod foreign;
+pub mod foreign;
 pub mod readings;
 pub mod settings;
 mod setup;

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::data::augment::{Normalization, Views};
-use crate::data::catalog::Catalog;
+use crate::data::catalog::{Catalog, SYNTH};
 use crate::data::pairs::PairSettings;
-use crate::data::world::World;
+use crate::data::world::{self, World};
 use crate::error::{Context, Error, Result};
 use crate::eval::ProbeSettings;
-use crate::harness::config::Group;
+use crate::harness::config::{self, Group};
 use crate::kernels::cpu::{self, Isa};
 use crate::methods::{Method, Methods, Name};
 use crate::models::ModelSpec;
@@ -192,6 +192,14 @@ impl Settings {
     /// Names the key, its value and what is possible.
     pub fn validate(&self) -> Result<()> {
         positive("seeds", self.seeds)?;
+        let Paths { data, reports, cache } = &self.paths;
+        for (key, path) in [("paths.data", data), ("paths.reports", reports), ("paths.cache", cache)] {
+            if path.is_empty() {
+                return Err(
+                    Error::new(format!("`{key}` is empty")).hint(format!("`--set {key}=.` is the current folder"))
+                );
+            }
+        }
         if !(0.0..=1.0).contains(&self.pairs.false_share) {
             return Err(Error::new(format!(
                 "`pairs.false_share` is {}; it must lie from 0 to 1",
@@ -199,9 +207,32 @@ impl Settings {
             ))
             .hint("`--set pairs.false_share=0.5`"));
         }
-        positive("pretrain.batch", self.pretrain.batch as u64)?;
+        if self.pretrain.batch < 2 {
+            return Err(Error::new(format!("`pretrain.batch` is {}; methods compare pairs", self.pretrain.batch))
+                .hint("set it to 2 or more: `--set pretrain.batch=32`"));
+        }
         positive("pairs.categories", self.pairs.categories as u64)?;
         positive("pairs.per_category", self.pairs.per_category as u64)?;
+        let pairs = self.pairs.categories.saturating_mul(self.pairs.per_category);
+        if pairs > MOST_PAIRS {
+            return Err(Error::new(format!(
+                "`pairs.categories` times `pairs.per_category` is {pairs}; at most {MOST_PAIRS} pairs are possible"
+            ))
+            .hint("`--set pairs.per_category=157`, as the paper has"));
+        }
+        if self.pairs.list.is_empty() {
+            drawable(&self.pairs.from, "pairs.categories", self.pairs.categories)?;
+        }
+        if self.transfer.methods.is_empty() {
+            return Err(Error::new("`transfer.methods` is empty").hint("`--methods simclr,vicreg`"));
+        }
+        if !(self.checkpoint_seconds >= 0.0 && self.checkpoint_seconds.is_finite()) {
+            return Err(Error::new(format!(
+                "`checkpoint_seconds` is {}; it must be 0 or more",
+                self.checkpoint_seconds
+            ))
+            .hint("`--set checkpoint_seconds=60`"));
+        }
         Name::ALL.iter().try_for_each(|&name| self.methods.get(name).validate())?;
         if let Some(name) = self.transfer.methods.iter().find(|name| !name.is_self_supervised()) {
             return Err(Error::new(format!("`transfer.methods` has `{}`, which has no pairs to compare", name.id()))
@@ -226,6 +257,8 @@ impl Settings {
                 .hint("`--set small_crop_scale=[0.08,0.5]`"));
         }
         self.optimizer.validate("optimizer")?;
+        self.schedule.validate("schedule")?;
+        self.probe.check()?;
         self.normalization.validate("normalization")?;
         self.pairs.stored.validate("pairs.stored")?;
         self.augment.validate("augment")
@@ -266,6 +299,60 @@ impl Settings {
     }
 }
 
+/// The most pairs that a training has, or a list.
+pub const MOST_PAIRS: usize = 10_000_000;
+
+/// The largest whole number of a setting, by the last part of its key: what no experiment needs, and what would fill the
+/// memory or never end.
+const MOST: [(&str, u64); 6] = [
+    ("seeds", 1_000),
+    ("crops", 64),
+    ("kernel", 255),
+    ("iterations", 10_000),
+    ("categories", 100_000),
+    ("", 1_000_000),
+];
+
+/// Refuses whole numbers beyond all use, and tables without evaluation sets. Any number is a good seed.
+///
+/// # Errors
+/// Names the key and what is possible.
+pub fn check_sizes(values: &[config::Value]) -> Result<()> {
+    for value in values {
+        let name = value.key.rsplit('.').next().unwrap_or(&value.key);
+        let most = MOST.iter().find(|(of, _)| of.is_empty() || *of == name).map_or(u64::MAX, |(_, most)| *most);
+        if name == "sets" && value.value.as_array().is_some_and(Vec::is_empty) {
+            return Err(Error::new(format!("`{}` is empty; a table needs one evaluation set or more", value.key))
+                .hint(format!("`--set '{}=[\"synth-10\"]'`", value.key)));
+        }
+        let items = value.value.as_array().map_or(std::slice::from_ref(&value.value), Vec::as_slice);
+        if let Some(item) = items.iter().filter_map(Value::as_u64).find(|&item| item > most && name != "seed") {
+            return Err(Error::new(format!("`{}` has the value {item}; at most {most} is possible", value.key))
+                .hint(format!("`sempair config {}` shows what it means and what it is by default", value.key)));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses to draw more categories from the embedded world than it has.
+///
+/// # Errors
+/// Names the key.
+pub fn drawable(from: &str, key: &str, categories: usize) -> Result<()> {
+    let most = world::PRETRAINING_CATEGORIES as usize;
+    if from == SYNTH && categories > most {
+        return Err(
+            Error::new(format!("`{key}` is {categories}; the embedded world has {most}")).hint(assignment(key, 187))
+        );
+    }
+    Ok(())
+}
+
+/// How a key, or an option of the command line, gets a value.
+fn assignment(key: &str, value: usize) -> String {
+    if key.starts_with("--") { format!("`{key} {value}`") } else { format!("`--set {key}={value}`") }
+}
+
 /// Refuses 0.
 ///
 /// # Errors
@@ -274,7 +361,7 @@ pub fn positive(key: &str, value: u64) -> Result<()> {
     if value > 0 {
         return Ok(());
     }
-    Err(Error::new(format!("`{key}` is 0")).hint(format!("set it to 1 or more: `--set {key}=1`")))
+    Err(Error::new(format!("`{key}` is 0")).hint(format!("set it to 1 or more: {}", assignment(key, 1))))
 }
 
 /// Whether no value stands twice in a list of a table's rows.

@@ -224,7 +224,7 @@ fn what_a_list_of_pairs_holds_is_in_caption_and_cost() {
     place.stdout(&["report"]);
     assert_eq!(shown("reports/quick/results.json"), results);
     let gone = place.error(&[&["table", "transfer"], TINY, &["--set", "pairs.list=\"half.tsv\""]].concat());
-    assert!(gone.contains("cannot read the pairs in half.tsv"), "{gone}");
+    assert!(gone.contains("cannot read half.tsv"), "{gone}");
     fs::write(place.path().join("none.tsv"), facts.join("\n")).unwrap();
     let none = place.error(&[&["table", "transfer"], TINY, &["--set", "pairs.list=\"none.tsv\""]].concat());
     assert!(none.contains("none.tsv: the list has no pair"), "{none}");

@@ -136,8 +136,19 @@ fn what_is_not_decoded_is_refused_by_name() {
         encoder.encode_frame(image::Frame::new(frame)).unwrap();
     }
     drop(encoder);
+    // The offset behind a TIFF's directory leads to the next page; here to the same once more.
+    let mut pages = sources::encoded(image::RgbImage::new(4, 4), ImageFormat::Tiff);
+    let first = u32::from_le_bytes(pages[4..8].try_into().unwrap()) as usize;
+    let next = first + 2 + 12 * usize::from(pages[first]);
+    assert_eq!(pages[next..next + 4], [0; 4]);
+    pages[next] = 8;
+    let said = "source.bin: a/1.tif: an image of several frames or pages; only single images are read";
+    assert_eq!(refused(&vec![("a/1.tif".to_string(), pages)]), said);
     let moving = vec![("a/1.gif".to_string(), moving.into_inner())];
-    assert_eq!(refused(&moving), "source.bin: a/1.gif: an image of several frames; only still images are read");
+    assert_eq!(
+        refused(&moving),
+        "source.bin: a/1.gif: an image of several frames or pages; only single images are read"
+    );
     let not_one = tree([("a/1.webp", b"RIFF".to_vec())]);
     assert_eq!(refused(&not_one), "source.bin: a/1.webp: not a JPEG, PNG, BMP, GIF, WebP, TIFF or PPM image");
 }

@@ -101,13 +101,13 @@ fn an_unknown_key_is_an_error_that_names_the_nearest() {
 fn a_wrong_type_is_an_error_that_names_key_and_place() {
     assert_eq!(
         message(set(&["pretrain.epochs=many"])),
-        "`pretrain.epochs` is string \"many\", but a whole number from 0 up is expected, in `--set pretrain.epochs=many`\
-         \n\nhint: `sempair config` shows what each key means"
+        "`pretrain.epochs` is the text `many`, but a whole number from 0 up is expected, in `--set pretrain.epochs=many`\
+         \n\nhint: `sempair config pretrain.epochs` shows what it means and what it is by default"
     );
     assert_eq!(
         message(variables(&[("SEMPAIR_SEEDS", "-1")])),
-        "`seeds` is signed int `-1`, but a whole number from 0 up is expected, in `SEMPAIR_SEEDS`\n\n\
-         hint: `sempair config` shows what each key means"
+        "`seeds` is -1, but a whole number from 0 up is expected, in `SEMPAIR_SEEDS`\n\n\
+         hint: `sempair config seeds` shows what it means and what it is by default"
     );
     assert_eq!(
         message(set(&["pretrain.optimiser=adam"])),

@@ -82,16 +82,16 @@ proptest! {
 fn of_many_runs_that_are_not_used_some_are_named() {
     let mut all = records();
     for i in 0..25 {
-        let (id, started) = (format!("older{i:02}"), "2026-11-20T10:00:00Z".to_string());
+        let (id, started) = (format!("00old{i:02}"), "2026-11-20T10:00:00Z".to_string());
         all.push(Record { id, started, ..record(&simclr("AP"), "synth-10", 0) });
     }
     let files = rendered(table(), all.clone(), &all).0;
-    let named: Vec<String> = (0..20).map(|i| format!("older{i:02}")).collect();
+    let named: Vec<String> = (0..20).map(|i| format!("00old{i:02}")).collect();
     let said = format!(
         "Runs not used (25):\n\n- superseded by a newer run of its cell and seed: {} and 5 more, which `results.json` names\n",
         named.join(", ")
     );
     assert!(files["report.md"].contains(&said), "{}", files["report.md"]);
-    assert!(files["report.html"].contains("<code>older19</code> and 5 more, which"));
-    assert!(files["results.json"].contains("older24"));
+    assert!(files["report.html"].contains("<code>00old19</code> and 5 more, which"));
+    assert!(files["results.json"].contains("00old24"));
 }

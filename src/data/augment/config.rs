@@ -167,10 +167,10 @@ impl Normalization {
     /// The full key, its value and what it must be.
     pub fn validate(&self, key: &str) -> Result<()> {
         if !self.mean.iter().all(|mean| mean.is_finite()) {
-            return Err(Error::new(format!("`{key}.mean` must be finite, not {:?}", self.mean)));
+            return Err(wrong(key, format!("`{key}.mean` must be finite, not {:?}", self.mean)));
         }
         if !self.std.iter().all(|std| std.is_finite() && *std > 0.0) {
-            return Err(Error::new(format!("`{key}.std` must be above 0 and finite, not {:?}", self.std)));
+            return Err(wrong(key, format!("`{key}.std` must be above 0 and finite, not {:?}", self.std)));
         }
         Ok(())
     }
@@ -182,7 +182,12 @@ fn check_range(key: &str, value: f32, low: f32, high: f32) -> Result<()> {
         return Ok(());
     }
     let range = if high == f32::MAX { format!("at least {low} and finite") } else { format!("from {low} to {high}") };
-    Err(Error::new(format!("`{key}` must be {range}, not {value}")))
+    Err(wrong(key, format!("`{key}` must be {range}, not {value}")))
+}
+
+/// The error of a value, with where its meaning stands.
+fn wrong(key: &str, what: String) -> Error {
+    Error::new(what).hint(format!("`sempair config {key}` shows what it means and what it is by default"))
 }
 
 /// `[low, high]` must have 0 < low <= high <= most.
@@ -191,7 +196,7 @@ fn check_interval(key: &str, [low, high]: [f32; 2], most: f32) -> Result<()> {
         return Ok(());
     }
     let bound = if most == f32::MAX { "and finite".to_string() } else { format!("and at most {most}") };
-    Err(Error::new(format!("`{key}` must be two values, rising, above 0 {bound}, not [{low}, {high}]")))
+    Err(wrong(key, format!("`{key}` must be two values, rising, above 0 {bound}, not [{low}, {high}]")))
 }
 
 /// A kernel has a centre, so its width is odd; 0 stands for 10 % of the view.
@@ -199,5 +204,5 @@ fn check_kernel(key: &str, kernel: usize) -> Result<()> {
     if kernel == 0 || kernel % 2 == 1 {
         return Ok(());
     }
-    Err(Error::new(format!("`{key}` must be odd, or 0 for 10 % of the view's size, not {kernel}")))
+    Err(wrong(key, format!("`{key}` must be odd, or 0 for 10 % of the view's size, not {kernel}")))
 }

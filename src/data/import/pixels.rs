@@ -7,6 +7,7 @@ use image::AnimationDecoder;
 use image::DynamicImage;
 use image::ImageDecoder;
 use image::ImageFormat;
+use image::Limits;
 use image::codecs::bmp::BmpDecoder;
 use image::codecs::gif::GifDecoder;
 use image::codecs::jpeg::JpegDecoder;
@@ -31,8 +32,7 @@ const PIXEL_LIMIT: u64 = 1 << 26;
 type Decoded = Result<Vec<u8>, String>;
 
 /// A still image, its format told by its bytes, as (size, size, 3) bytes. Gray becomes RGB, transparency is dropped, CMYK
-/// is converted; orientation tags are ignored, as the loaders that published figures come from do. Of a TIFF of several
-/// pages the first counts.
+/// is converted; orientation tags are ignored, as the loaders that published figures come from do.
 pub fn image(bytes: &[u8], size: usize) -> Decoded {
     let text = |error: image::ImageError| error.to_string();
     let file = Cursor::new(bytes);
@@ -42,19 +42,27 @@ pub fn image(bytes: &[u8], size: usize) -> Decoded {
             // The decoder fills what is missing at the end with gray, and says nothing.
             ends_properly(bytes).then_some(pixels).ok_or("the JPEG is truncated")?
         }
-        Ok(ImageFormat::Png) => checked(PngDecoder::new(file).map_err(text)?)?,
+        Ok(ImageFormat::Png) => {
+            let decoder = PngDecoder::new(file).map_err(text)?;
+            if decoder.is_apng().map_err(text)? {
+                return Err(SEVERAL.into());
+            }
+            checked(decoder)?
+        }
         Ok(ImageFormat::Bmp) => checked(BmpDecoder::new(file).map_err(text)?)?,
+        Ok(ImageFormat::Tiff) if has_pages(bytes) => return Err(SEVERAL.into()),
         Ok(ImageFormat::Tiff) => checked(TiffDecoder::new(file).map_err(text)?)?,
         Ok(ImageFormat::Pnm) => checked(PnmDecoder::new(file).map_err(text)?)?,
         Ok(ImageFormat::WebP) => match WebPDecoder::new(file).map_err(text)? {
-            moving if moving.has_animation() => return Err(MOVING.into()),
+            moving if moving.has_animation() => return Err(SEVERAL.into()),
             still => checked(still)?,
         },
         Ok(ImageFormat::Gif) => {
             let pixels = checked(GifDecoder::new(file).map_err(text)?)?;
-            let frames = GifDecoder::new(Cursor::new(bytes)).map_err(text)?.into_frames();
-            if frames.take(2).count() > 1 {
-                return Err(MOVING.into());
+            let mut frames = GifDecoder::new(Cursor::new(bytes)).map_err(text)?;
+            frames.set_limits(limits()).map_err(text)?;
+            if frames.into_frames().take(2).count() > 1 {
+                return Err(SEVERAL.into());
             }
             pixels
         }
@@ -64,7 +72,23 @@ pub fn image(bytes: &[u8], size: usize) -> Decoded {
     square(rgb.into_rgb8().into_raw(), width, height, size)
 }
 
-const MOVING: &str = "an image of several frames; only still images are read";
+const SEVERAL: &str = "an image of several frames or pages; only single images are read";
+
+/// Whether a second directory follows the first of a TIFF (revision 6.0, section 2): a 2-byte order, 42, the offset of the
+/// directory; there a 2-byte count, 12 bytes for each entry, the offset of the next or 0.
+fn has_pages(tiff: &[u8]) -> bool {
+    let big_endian = tiff.starts_with(b"MM");
+    let number = |at: usize, bytes: usize| -> Option<usize> {
+        let field = tiff.get(at..at.checked_add(bytes)?)?.iter().map(|&byte| usize::from(byte));
+        let join = |number: usize, byte: usize| number << 8 | byte;
+        Some(if big_endian { field.fold(0, join) } else { field.rev().fold(0, join) })
+    };
+    let next = || {
+        let directory = number(4, 4)?;
+        number(directory.checked_add(2)?.checked_add(12 * number(directory, 2)?)?, 4)
+    };
+    next().is_some_and(|next| next != 0)
+}
 
 /// One record of a binary set as (size, size, 3) bytes.
 pub fn record(bytes: &[u8], records: &Records, size: usize) -> Decoded {
@@ -80,11 +104,19 @@ pub fn record(bytes: &[u8], records: &Records, size: usize) -> Decoded {
     square(pixels, side, side, size)
 }
 
-fn checked(decoder: impl ImageDecoder) -> Result<DynamicImage, String> {
+/// What a decoder may allocate: for the largest image, of four channels of 16 bits. A frame may be larger than its image.
+fn limits() -> Limits {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(PIXEL_LIMIT * 8);
+    limits
+}
+
+fn checked(mut decoder: impl ImageDecoder) -> Result<DynamicImage, String> {
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > PIXEL_LIMIT {
         return Err(format!("{width}x{height} pixels are more than the {PIXEL_LIMIT} that are read"));
     }
+    decoder.set_limits(limits()).map_err(|error| error.to_string())?;
     DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())
 }
 

@@ -10,8 +10,6 @@ use std::fs::File;
 use std::io;
 use std::io::BufReader;
 use std::io::Read;
-use std::io::Seek;
-use std::io::SeekFrom;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -20,9 +18,13 @@ use flate2::read::MultiGzDecoder;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
+use crate::error::shell;
 
 use super::UNDERSTOOD;
 use super::stopped;
+use super::tar;
+use super::tar::{Members, Seekable, Skip, Stream};
+use super::zip as directory;
 
 /// Files that layouts read whole to learn about the others: names of categories, annotations, label lists.
 const TEXTS: [&str; 8] = [
@@ -41,8 +43,6 @@ const TEXT_LIMIT: u64 = 64 << 20;
 
 /// Directories nested deeper than this are taken for a link that leads back to its parent.
 const DEPTH_LIMIT: usize = 24;
-
-const BLOCK: u64 = 512;
 
 /// A listed source. Member paths are relative, with `/` between their parts, and each occurs once.
 pub struct Source {
@@ -100,7 +100,7 @@ impl Source {
         };
         let (mut files, mut directories, mut texts) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
         let (mut text_bytes, mut hidden) = (0, 0);
-        source.walk(&mut |item| {
+        let walked = source.walk(&mut |item| {
             if cancelled() {
                 return Err(stopped(path));
             }
@@ -128,7 +128,11 @@ impl Source {
                 Some(_) => Err(source.member_error(&item.path, "the archive has this member twice")),
                 None => Ok(()),
             }
-        })?;
+        });
+        walked.map_err(|error| error.hint(source.hint()))?;
+        if let Some(both) = directories.iter().find(|directory| files.contains_key(*directory)) {
+            return Err(source.member_error(both, "both a file and a directory").hint(source.hint()));
+        }
         if files.is_empty() {
             return Err(Error::new(format!("{}: there is no file in it", path.display())).hint(UNDERSTOOD));
         }
@@ -181,6 +185,21 @@ impl Source {
         Error::new(format!("{}: {member}: {what}", self.path.display()))
     }
 
+    /// What helps where nothing more particular is said.
+    pub fn hint(&self) -> String {
+        match self.format {
+            Format::Directory => {
+                format!(
+                    "mend or remove what is named, then `sempair data import {}`",
+                    shell(&self.path.to_string_lossy())
+                )
+            }
+            _ => "fetch the archive again; or unpack it, mend or remove what is named, then `sempair data import \
+                  DIRECTORY`"
+                .into(),
+        }
+    }
+
     /// BLAKE3 of the archive's own bytes in hexadecimal; a directory has none.
     pub fn hash(&self, cancelled: &dyn Fn() -> bool) -> Result<Option<String>> {
         if self.format == Format::Directory {
@@ -204,74 +223,45 @@ impl Source {
             Format::Directory => self.walk_directory(&self.path, "", visit),
             Format::Zip => self.walk_zip(open()?, visit),
             Format::Tar => {
-                let length = open()?.metadata().context(self.path.display())?.len();
-                let mut archive = tar::Archive::new(open()?);
-                let entries = archive.entries_with_seek().context(self.path.display())?;
-                let end = self.walk_tar(entries, length, visit)?;
-                self.check_end(end, length)
+                let file = BufReader::new(open()?);
+                self.walk_tar(Members::new(Seekable(file)), visit)
             }
             Format::TarGz => {
-                let counted = Counted { inner: MultiGzDecoder::new(BufReader::new(open()?)), bytes: 0 };
-                let mut archive = tar::Archive::new(counted);
-                let end = self.walk_tar(archive.entries().context(self.path.display())?, u64::MAX, visit)?;
-                let mut counted = archive.into_inner();
-                io::copy(&mut counted, &mut io::sink()).map_err(|error| self.damaged(error))?;
-                self.check_end(end, counted.bytes)
+                let content = MultiGzDecoder::new(BufReader::new(open()?));
+                self.walk_tar(Members::new(Stream(content)), visit)
             }
         }
     }
 
-    /// Gives back the last member's path and where its data end.
-    fn walk_tar<R: Read>(
-        &self,
-        entries: tar::Entries<'_, R>,
-        length: u64,
-        visit: Visit,
-    ) -> Result<Option<(String, u64)>> {
+    fn walk_tar<R: Skip>(&self, mut members: Members<R>, visit: Visit) -> Result<()> {
         let mut last = None;
-        for entry in entries {
-            let mut entry = entry.map_err(|error| match &last {
-                Some((path, _)) => self.damaged(format!("after {path}: {error}")),
-                None => self.damaged(error),
-            })?;
-            if entry.header().entry_type().is_pax_global_extensions() {
-                continue;
-            }
-            let raw = entry.path_bytes().into_owned();
-            let kind = self.tar_kind(&raw, entry.header().entry_type())?;
-            let Some((path, kind)) = self.checked(&raw, kind)? else { continue };
-            let (bytes, end) = (entry.size(), entry.raw_file_position().saturating_add(entry.size()));
-            if end > length {
-                return Err(self.truncated(&path));
-            }
-            last = Some((path.clone(), end));
-            visit(Item { path, bytes, kind, reader: &mut entry })?;
+        while let Some(member) = members.next().map_err(|fault| self.fault(fault, last.as_deref()))? {
+            let kind = match member.kind {
+                tar::Kind::File => Kind::File,
+                tar::Kind::Directory => Kind::Directory,
+                tar::Kind::Other(what) => return Err(self.refused(&member.name, what)),
+            };
+            let Some((path, kind)) = self.checked(&member.name, kind)? else { continue };
+            last = Some(path.clone());
+            visit(Item { path, bytes: member.bytes, kind, reader: &mut members })?;
         }
-        Ok(last)
+        Ok(())
     }
 
-    fn tar_kind(&self, raw: &[u8], kind: tar::EntryType) -> Result<Kind> {
-        let other = match kind {
-            tar::EntryType::Regular | tar::EntryType::Continuous => return Ok(Kind::File),
-            tar::EntryType::Directory => return Ok(Kind::Directory),
-            tar::EntryType::Symlink | tar::EntryType::Link => "a link",
-            _ => "neither a file nor a directory",
-        };
-        Err(self.refused(raw, other))
-    }
-
-    /// POSIX ends an archive with blocks of zeros; without them its end is missing, even where no member is cut.
-    fn check_end(&self, last: Option<(String, u64)>, length: u64) -> Result<()> {
-        match last {
-            Some((path, end)) if end.next_multiple_of(BLOCK) + BLOCK > length => Err(self.truncated(&path)),
-            _ => Ok(()),
+    fn fault(&self, fault: tar::Fault, last: Option<&str>) -> Error {
+        match (fault, last) {
+            (tar::Fault::Cut, Some(last)) => self.damaged(format!("it ends in or right after {last}")),
+            (tar::Fault::Cut, None) => self.damaged("it ends in its first member"),
+            (tar::Fault::Damaged(what), Some(last)) => self.damaged(format!("after {last}: {what}")),
+            (tar::Fault::Damaged(what), None) => self.damaged(what),
+            (tar::Fault::Refused(name, what), _) => self.refused(&name, what),
         }
     }
 
     fn walk_zip(&self, file: File, visit: Visit) -> Result<()> {
         let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(|error| self.damaged(error))?;
-        if archive.has_duplicate_names() {
-            return Err(self.damaged(format!("two members have the same name: {}", self.zip_duplicate(&archive))));
+        if let Some(fault) = directory::fault(&self.path, &archive).context(self.path.display())? {
+            return Err(self.damaged(fault));
         }
         for index in 0..archive.len() {
             // A zip says everything twice; where the two differ, other programs see other members than we do.
@@ -280,36 +270,28 @@ impl Source {
             let named = |error: zip::result::ZipError| self.member_error(&String::from_utf8_lossy(&raw), error);
             let mut member = archive.by_index_with_options(index, options).map_err(named)?;
             let raw = member.name().map_err(named)?.into_owned().into_bytes();
-            let entry = member.entry();
-            if entry.is_symlink() {
-                return Err(self.refused(&raw, "a link"));
-            }
-            let (bytes, kind) = (entry.size(), if entry.is_dir() { Kind::Directory } else { Kind::File });
+            let kind = self.zip_kind(&raw, &member.entry())?;
+            let bytes = member.entry().size();
             let Some((path, kind)) = self.checked(&raw, kind)? else { continue };
             visit(Item { path, bytes, kind, reader: &mut member })?;
         }
-        Ok(())
+        archive.validate_header_consistency().map_err(|error| self.damaged(error))
     }
 
-    /// The crate keeps one of two members of the same name and says only that there were two: the directory at the
-    /// archive's end (records of signature, 24 bytes, three lengths, 12 bytes, name) tells which.
-    fn zip_duplicate(&self, archive: &zip::ZipArchive<BufReader<File>>) -> String {
-        let mut records = Vec::new();
-        let read = File::open(&self.path).and_then(|mut file| {
-            file.seek(SeekFrom::Start(archive.offset() + archive.central_directory_start()))?;
-            file.take(TEXT_LIMIT).read_to_end(&mut records)
-        });
-        let (mut at, mut seen) = (0, BTreeSet::new());
-        while let Some(record) = records.get(at..at + 46).filter(|r| read.is_ok() && r.starts_with(b"PK\x01\x02")) {
-            let [name, extra, comment] =
-                [28, 30, 32].map(|i| usize::from(u16::from_le_bytes([record[i], record[i + 1]])));
-            let path = records.get(at + 46..at + 46 + name).unwrap_or_default();
-            if !seen.insert(path) {
-                return String::from_utf8_lossy(path).escape_debug().to_string();
-            }
-            at += 46 + name + extra + comment;
+    /// By the mode that Unix gives, else by the name and the mark that DOS gives.
+    fn zip_kind(&self, raw: &[u8], entry: &zip::read::ZipFileEntry) -> Result<Kind> {
+        let by_name = raw.ends_with(b"/");
+        let kind = match entry.unix_mode().unwrap_or_default() & 0o170_000 {
+            0o040_000 => Kind::Directory,
+            0 | 0o100_000 if by_name => Kind::Directory,
+            0 | 0o100_000 => Kind::File,
+            0o120_000 => return Err(self.refused(raw, "a link")),
+            _ => return Err(self.refused(raw, "neither a file nor a directory")),
+        };
+        match kind {
+            Kind::Directory if entry.size() > 0 => Err(self.refused(raw, "named as a directory, but with content")),
+            kind => Ok(kind),
         }
-        "which one could not be read".into()
     }
 
     fn walk_directory(&self, directory: &Path, prefix: &str, visit: Visit) -> Result<()> {
@@ -350,17 +332,24 @@ impl Source {
         if text.chars().any(char::is_control) {
             return Err(self.refused(raw, "named with a control character"));
         }
-        let drive = text.as_bytes().get(1) == Some(&b':');
+        // A folder may have such a name, which an archive made on Windows means otherwise.
+        let drive = text.as_bytes().get(1) == Some(&b':') && self.format != Format::Directory;
         if text.starts_with('/') || text.starts_with('\\') || drive {
             return Err(self.refused(raw, "an absolute path"));
         }
         if text.split(['/', '\\']).any(|part| part == "..") {
             return Err(self.refused(raw, "a path that leaves the archive"));
         }
+        if text.contains('\\') && self.format != Format::Directory {
+            return Err(self.refused(raw, "named with a backslash, which may stand between a directory and a file"));
+        }
         let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
         let hidden = parts.iter().any(|part| part.starts_with('.') || *part == "__MACOSX");
-        let kind = if hidden { Kind::Hidden } else { kind };
-        Ok((!parts.is_empty()).then(|| (parts.join("/"), kind)))
+        match (parts.is_empty(), kind) {
+            (true, Kind::Directory) => Ok(None),
+            (true, _) => Err(self.refused(raw, "a file without a name")),
+            (false, kind) => Ok(Some((parts.join("/"), if hidden { Kind::Hidden } else { kind }))),
+        }
     }
 
     fn refused(&self, raw: &[u8], what: &str) -> Error {
@@ -370,13 +359,13 @@ impl Source {
     }
 
     fn damaged(&self, what: impl std::fmt::Display) -> Error {
-        Error::new(format!("{}: the archive is truncated or damaged: {what}", self.path.display()))
-            .hint("fetch the archive again and compare its size or checksum with the publisher's")
+        damaged(&self.path, what)
     }
+}
 
-    fn truncated(&self, member: &str) -> Error {
-        self.damaged(format!("it ends in or right after {member}"))
-    }
+fn damaged(path: &Path, what: impl std::fmt::Display) -> Error {
+    Error::new(format!("{}: the archive is truncated or damaged: {what}", path.display()))
+        .hint("fetch the archive again and compare its size or checksum with the publisher's")
 }
 
 /// The part of a path after its last `/`.
@@ -402,8 +391,7 @@ fn recognise(path: &Path) -> Result<Format> {
     let problem = match head.as_slice() {
         [] => "the file is empty".to_string(),
         [0x1f, 0x8b, ..] => {
-            let inside = head_of_gzip(path)
-                .map_err(|error| Error::new(format!("{place}: the archive is truncated or damaged: {error}")))?;
+            let inside = head_of_gzip(path).map_err(|error| damaged(path, error))?;
             if is_tar(&inside) {
                 return Ok(Format::TarGz);
             }
@@ -421,7 +409,7 @@ fn recognise(path: &Path) -> Result<Format> {
 
 fn head(reader: impl Read) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
-    reader.take(BLOCK).read_to_end(&mut head)?;
+    reader.take(tar::BLOCK as u64).read_to_end(&mut head)?;
     Ok(head)
 }
 
@@ -431,25 +419,8 @@ fn head_of_gzip(path: &Path) -> io::Result<Vec<u8>> {
 
 /// A first block with a right checksum, or zeros alone (an archive without members).
 fn is_tar(block: &[u8]) -> bool {
-    let Ok(block) = <&[u8; BLOCK as usize]>::try_from(block) else { return false };
-    let sum = |bytes: &[u8]| bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>();
-    let expected = sum(&block[..148]) + 8 * 32 + sum(&block[156..]);
-    let header = tar::Header::from_byte_slice(block);
-    block.iter().all(|&byte| byte == 0) || header.cksum().is_ok_and(|stated| stated == expected)
-}
-
-/// Counts what is read through it.
-struct Counted<R> {
-    inner: R,
-    bytes: u64,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.bytes += read as u64;
-        Ok(read)
-    }
+    let Ok(block) = <&[u8; tar::BLOCK]>::try_from(block) else { return false };
+    block.iter().all(|&byte| byte == 0) || tar::has_checksum(block)
 }
 
 /// A file that is opened when it is first read: a listing opens none but the few texts.

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::data::augment::Augmentation;
 use crate::data::image_set::ImageSet;
-use crate::error::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::files;
 
 use super::PairList;
 use super::build;
@@ -64,6 +64,8 @@ impl PairSettings {
 pub struct List {
     text: String,
     summary: Summary,
+    /// Categories and pairs of each, where the list says that it was drawn.
+    drawn: Option<(usize, usize)>,
     /// BLAKE3 of the text.
     pub hash: String,
 }
@@ -74,10 +76,14 @@ impl List {
     /// # Errors
     /// When the file cannot be read, or is not a pair list.
     pub fn read(path: &str) -> Result<Self> {
-        let text = std::fs::read_to_string(path).context(format!("cannot read the pairs in {path}"))?;
-        let summary = manifest::summary(&text).map_err(|error| error.context(path))?;
+        let text = files::read_text(Path::new(path)).map_err(|(_, error)| error)?;
+        let in_list = |error: Error| error.context(path);
+        let summary = manifest::summary(&text).map_err(in_list)?;
+        let all =
+            |(categories, per_category): &(usize, usize)| categories.checked_mul(*per_category) == Some(summary.pairs);
+        let drawn = manifest::drawn(&text).map_err(in_list)?.filter(all);
         let hash = blake3::hash(text.as_bytes()).to_hex().to_string();
-        Ok(Self { text, summary, hash })
+        Ok(Self { text, summary, drawn, hash })
     }
 }
 
@@ -131,9 +137,11 @@ impl Chosen {
         }
     }
 
-    /// Of a set that is rendered for the pairs: how many categories, and images of each.
+    /// Of a set that is rendered for the pairs: how many categories, and images of each. A list that was drawn says it.
     pub fn rendered(&self) -> (usize, usize) {
-        (self.settings.categories, 2 * self.settings.per_category)
+        let drawn = self.list.as_ref().and_then(|list| list.drawn);
+        let (categories, per_category) = drawn.unwrap_or((self.settings.categories, self.settings.per_category));
+        (categories, 2 * per_category)
     }
 
     /// The pairs of these images, before some are made false.

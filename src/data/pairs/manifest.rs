@@ -11,7 +11,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashSet;
-use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -24,6 +23,7 @@ use crate::files;
 use super::Kind;
 use super::Pair;
 use super::PairList;
+use super::from;
 
 const SCHEMA: &str = "sempair.pairs/1";
 const NO_PAIR: &str = "the list has no pair";
@@ -84,7 +84,7 @@ impl PairList {
 /// Another set's list; a row whose images are unknown, equal, of another category or used twice; facts, hashes or
 /// names that do not hold. Each error names the file and the line.
 pub fn read_manifest(path: &Path, set: &ImageSet) -> Result<PairList> {
-    let text = fs::read_to_string(path).context(path.display())?;
+    let text = files::read_text(path).map_err(|(_, error)| error)?;
     parse_manifest(&text, path, set)
 }
 
@@ -93,7 +93,7 @@ pub(super) fn parse_manifest(text: &str, path: &Path, set: &ImageSet) -> Result<
     parse(text, set).map_err(|error| {
         error.context(path.display()).hint(format!(
             "`sempair data pairs --from {} --categories 10 --per-category 50 --seed 0` writes a list that fits",
-            set.name
+            from(set)
         ))
     })
 }
@@ -122,11 +122,22 @@ pub(super) fn summary(text: &str) -> Result<Summary> {
     Ok(Summary { pairs, categories, seed: seed(&facts)? })
 }
 
+/// Categories and pairs of each, which a drawn list states and one made by hand does not.
+///
+/// # Errors
+/// A text that is no list.
+pub(super) fn drawn(text: &str) -> Result<Option<(usize, usize)>> {
+    let facts = parts(text)?.0;
+    let number = |key: &str| facts.get(key).and_then(|text| text.parse().ok());
+    Ok(number("categories").zip(number("per_category")).filter(|_| facts.contains_key("seed")))
+}
+
 /// The facts of a list, the line that names its columns, and its rows with their numbers.
 fn parts(text: &str) -> Result<(Facts<'_>, &str, impl Iterator<Item = (usize, &str)>)> {
-    let mut lines = text.lines().enumerate().map(|(i, line)| (i + 1, line)).filter(|(_, line)| !line.is_empty());
+    let lines = text.lines().enumerate().map(|(i, line)| (i + 1, line));
+    let mut lines = lines.filter(|(_, line)| !line.trim().is_empty());
     match lines.next() {
-        Some((_, line)) if line.strip_prefix("# ") == Some(SCHEMA) => {}
+        Some((_, line)) if line.trim_end().strip_prefix("# ") == Some(SCHEMA) => {}
         other => {
             let first = other.map_or("", |(_, line)| line).chars().take(40).collect::<String>();
             return Err(Error::new(format!("line 1: `{first}` is not `# {SCHEMA}`")));
@@ -234,6 +245,9 @@ impl<'s> Columns<'s> {
     fn new(line: &str, set: &'s ImageSet) -> Result<Self> {
         let at: BTreeMap<String, usize> =
             line.split('\t').enumerate().map(|(i, name)| (name.trim().into(), i)).collect();
+        if at.len() < line.split('\t').count() {
+            return Err(Error::new("two columns have the same name"));
+        }
         match COLUMNS[..3].iter().find(|name| !at.contains_key(**name)) {
             Some(name) => Err(Error::new(format!("there is no column `{name}` (columns are separated by tabs)"))),
             None => Ok(Self { at, set, names: set.names() }),

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::error::Kind;
 use crate::error::Result;
+use crate::harness::clock;
 use crate::harness::clock::Stopwatch;
 use crate::harness::config::Origin;
 use crate::harness::config::Resolved;
@@ -20,6 +21,7 @@ use crate::harness::provenance;
 use crate::harness::provenance::Build;
 use crate::harness::provenance::Compute;
 use crate::harness::provenance::Host;
+use crate::harness::record;
 use crate::harness::record::Record;
 use crate::harness::record::SCHEMA;
 use crate::harness::record::Setting;
@@ -27,8 +29,6 @@ use crate::harness::record::Status;
 use crate::harness::redact;
 use crate::harness::runner::Surroundings;
 use crate::threads;
-use chrono::SecondsFormat;
-use chrono::Utc;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::collections::HashSet;
@@ -78,7 +78,7 @@ impl Job<'_> {
         record.beside = record.stages.iter().map(|stage| stage.beside).max().unwrap_or(0);
         record.peak_memory = provenance::peak_memory();
         record.seconds = (watch.seconds() * 1e3).round() / 1e3;
-        record.ended = Some(now());
+        record.ended = Some(clock::end(&record.started, record.seconds));
         let (failed, panic) = match ended {
             Ok(outcome) => (outcome.and_then(finite).map(|outcome| complete(&mut record, outcome)).err(), None),
             Err(panic) => {
@@ -144,20 +144,24 @@ fn finite(outcome: Outcome) -> Result<Outcome> {
 }
 
 /// The record of a run of the cell that starts now, with what all of a command's runs have from the `template`.
-pub(super) fn fresh(template: &Record, (experiment, title): (&str, &str), cell: &Cell, key: String) -> Record {
-    Record {
-        id: new_id(),
+///
+/// # Errors
+/// When the clock is wrong.
+pub(super) fn fresh(template: &Record, (experiment, title): (&str, &str), cell: &Cell, key: String) -> Result<Record> {
+    let now = clock::utc()?;
+    Ok(Record {
+        id: record::id_at(now),
         experiment: experiment.to_owned(),
         title: Some(title.to_owned()),
         key,
-        started: now(),
+        started: clock::text(now),
         row: cell.row.clone(),
         column: cell.column.clone(),
         seed: cell.seed,
         inputs: redact::value("inputs", &cell.inputs()).into(),
         code: cell.code().into(),
         ..template.clone()
-    }
+    })
 }
 
 /// A record with everything that does not depend on the cell.
@@ -216,14 +220,4 @@ pub(super) fn template<S>(
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("of unknown cause")
-}
-
-#[expect(clippy::disallowed_methods, reason = "a record says when its run was")]
-fn now() -> String {
-    Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)
-}
-
-#[expect(clippy::disallowed_methods, reason = "a run's id is ordered by time and unique across machines")]
-fn new_id() -> String {
-    uuid::Uuid::now_v7().to_string()
 }

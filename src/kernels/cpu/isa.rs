@@ -84,7 +84,8 @@ pub fn isa() -> Isa {
 /// An unknown name, or a set that this processor lacks.
 #[expect(clippy::disallowed_methods, reason = "no setting: every record says which set was used")]
 pub fn select_isa(force: Option<&str>) -> Result<Isa> {
-    let variable = std::env::var("SEMPAIR_ISA").ok();
+    // A name that is not UTF-8 is no name of a set, and is refused as such.
+    let variable = std::env::var_os("SEMPAIR_ISA").map(|name| name.to_string_lossy().into_owned());
     match force.or(variable.as_deref()) {
         None => Ok(select(best())),
         Some(name) => parse(name).map(select),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::data::catalog::{SYNTH, Set};
-use crate::data::pairs::Chosen;
 use crate::data::world;
 use crate::harness::stage::{Cost, Stage};
 use crate::study::cost;
@@ -22,7 +21,7 @@ pub fn factors(context: &Context, settings: &Settings, set: &Arc<Set>) -> Option
         context.describe("factors", inputs, &["study::stages::factors"], &[], cost)
     };
     if set.name == SYNTH {
-        let (categories, images) = Chosen::new(&settings.pairs, None).rendered();
+        let (categories, images) = context.catalog.pairs(&settings.pairs).ok()?.chosen.rendered();
         let inputs = json!({ "set": set.identity, "categories": categories, "images": images });
         let description = describe(inputs, categories * images);
         return Some(Stage::new(description, move |site| {

@@ -22,7 +22,9 @@ pub fn import_weights(context: &Context, settings: &Settings, file: &Path) -> Re
     let mut run = settings.pretraining(0);
     run.method = run.method.for_epochs(0);
     let trained = Trained { run, normalization: settings.normalization.clone() };
-    let inputs = json!({ "file": files::hash(file)?, "trained": trained });
+    let hint = "give a safetensors file and what it is of: `sempair import-weights FILE --encoder resnet50`";
+    let hash = files::hash(file).map_err(|error| error.hint(hint))?;
+    let inputs = json!({ "file": hash, "trained": trained });
     let roots = ["study::stages::import_weights", settings.model.module()];
     let description = context.describe("import-weights", inputs, &roots, &[], Cost::default());
     let file = file.to_owned();

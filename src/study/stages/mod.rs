@@ -21,7 +21,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::data::catalog::Catalog;
+use crate::data::catalog::{Catalog, Extent, Set};
 use crate::data::pairs::Kind;
 use crate::data::world::Nuisance;
 use crate::error::{Error, Result};
@@ -146,7 +146,7 @@ fn encoder_of(context: &Context, training: &Training) -> Mapping {
 /// # Errors
 /// As [`training`]; or when the evaluation set is not there.
 pub fn evaluation(context: &Context, settings: &Settings, mapping: &Mapping, set: &str, seed: u64) -> Result<Probe> {
-    let set = context.catalog.evaluation_set(set)?;
+    let set = evaluation_set(context, settings, set)?;
     let extraction = Extraction::new(context, mapping, &set);
     Ok(Probe::new(context, settings, &extraction, factors(context, settings, &set), seed))
 }
@@ -162,7 +162,7 @@ pub fn invariance(
     (set, nuisance): (&str, Nuisance),
     seed: u64,
 ) -> Result<Invariance> {
-    let extraction = Extraction::new(context, mapping, &context.catalog.evaluation_set(set)?);
+    let extraction = Extraction::new(context, mapping, &evaluation_set(context, settings, set)?);
     Ok(Invariance::new(context, settings, &extraction, nuisance, seed))
 }
 
@@ -173,7 +173,25 @@ pub fn invariance(
 pub fn course(context: &Context, settings: &Settings, kind: Kind, set: &str, seed: u64) -> Result<Course> {
     let training = training(context, settings, kind, seed)?;
     let mapping = encoder_of(context, &training);
-    Ok(Course::new(context, settings, training, mapping, &context.catalog.evaluation_set(set)?, seed))
+    Ok(Course::new(context, settings, training, mapping, &evaluation_set(context, settings, set)?, seed))
+}
+
+/// A set that these settings can evaluate on: said before a training, not after it.
+fn evaluation_set(context: &Context, settings: &Settings, name: &str) -> Result<Arc<Set>> {
+    let set = context.catalog.evaluation_set(name)?;
+    let Extent { train, test, .. } = set.extent;
+    let k = settings.probe.neighbours;
+    if test == 0 {
+        return Err(Error::new(format!("`{name}` has no test images to evaluate on"))
+            .hint("`sempair data list` shows each set's splits"));
+    }
+    if train < k {
+        return Err(Error::new(format!(
+            "`{name}` has {train} training images; k-NN with {k} neighbours needs as many"
+        ))
+        .hint(format!("`--set probe.neighbours={}`, or import a set with more", train.max(1))));
+    }
+    Ok(set)
 }
 
 /// An evaluation of an encoder that lies in `dir`, left there by the stage of this key.

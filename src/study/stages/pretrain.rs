@@ -187,11 +187,15 @@ fn pairs_ref(
     (kind, made): (Kind, Option<&ImageSet>),
     exact: f64,
 ) -> DataRef {
-    let semantic = if exact == 1.0 {
+    let mut semantic = if exact == 1.0 {
         "two different images of one category each".to_string()
     } else {
         format!("two different images each, in {:.0} % of the pairs of one category", 100.0 * exact)
     };
+    match list.same_pictures(set) {
+        0 => {}
+        same => semantic += &format!(", but in {same} of the pairs both show the same picture"),
+    }
     DataRef {
         name: format!("{} pairs of {}", list.indices(kind).len(), set.name),
         description: format!(
