@@ -1,8 +1,8 @@
-//! Which file of `src` uses which others, and the hash of each: what the code version of a stage is made of.
+//! Which files of `src` use which others, and the hash of each file. The code version of a stage is computed from them.
 //!
-//! A name is followed to the file that defines it, through the re-exports on its way, so that a `mod.rs` that gains a
-//! child changes nothing for those who do not use the child. An `impl` of a type and a trait that both come from other
-//! files belongs to the type: who uses the type has it, too.
+//! A name is followed to the file that defines it, through all re-exports, so that a new child in a `mod.rs` changes
+//! nothing for code that does not use the child. An `impl` of a type and a trait that both come from other files
+//! belongs to the type: code that uses the type uses the `impl`, too.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -16,10 +16,10 @@ use super::tokens::File;
 use super::tokens::Import;
 use super::tokens::Token;
 
-/// A file of `src` as the program keeps it.
+/// A file of `src`, in the form that the program stores.
 #[derive(Debug, Default, PartialEq)]
 pub struct Module {
-    /// BLAKE3 of the tokens and of what the imports mean.
+    /// BLAKE3 of the tokens and of the targets of the imports.
     pub hash: String,
     /// Modules whose names it uses.
     pub uses: BTreeSet<String>,
@@ -35,7 +35,7 @@ type Files = BTreeMap<String, File>;
 /// Reads every file below `src`, given the names of the external crates.
 ///
 /// # Errors
-/// A file that cannot be read, or is no Rust.
+/// When a file cannot be read or is not valid Rust.
 pub fn modules(src: &Path, external: &BTreeSet<String>) -> Result<Modules, String> {
     let mut files = Files::new();
     collect(src, "", &mut files)?;
@@ -50,10 +50,11 @@ pub fn modules(src: &Path, external: &BTreeSet<String>) -> Result<Modules, Strin
     Ok(modules)
 }
 
-/// The crates that `Cargo.toml` names, each with a hash of its features, its version and those of all that it needs.
+/// The crates that `Cargo.toml` names, each with a hash of its features, its version and the
+/// versions of all its dependencies.
 ///
 /// # Errors
-/// A file that cannot be read, or is no TOML.
+/// When a file cannot be read or is not valid TOML.
 pub fn crates(root: &Path) -> Result<BTreeMap<String, String>, String> {
     let manifest = document(&root.join("Cargo.toml"))?;
     let lock = document(&root.join("Cargo.lock"))?;
@@ -64,7 +65,7 @@ pub fn crates(root: &Path) -> Result<BTreeMap<String, String>, String> {
     Ok(named.map(|(name, item)| (name.replace('-', "_"), hash_of_crate(name, item, &packages))).collect())
 }
 
-/// A package of `Cargo.lock`: what identifies it, and the names of those that it needs.
+/// A package of `Cargo.lock`: its identity, and the names of its dependencies.
 struct Package {
     name: String,
     version: String,
@@ -91,7 +92,7 @@ fn hash_of_crate(name: &str, item: &Item, packages: &[Package]) -> String {
         let value = item.get(key).map(|value| value.to_string().split_whitespace().collect::<String>());
         add(&mut hasher, value.unwrap_or_default().as_bytes());
     }
-    // A need is a name, or a name and a version where there are several.
+    // A dependency is a name, or a name and a version if there are several versions.
     let is = |package: &Package, need: &str| {
         let mut words = need.split(' ');
         words.next() == Some(&package.name) && words.next().is_none_or(|version| version == package.version)
@@ -112,7 +113,7 @@ fn hash_of_crate(name: &str, item: &Item, packages: &[Package]) -> String {
     format!("{version} {}", short(&hasher))
 }
 
-/// The text that the program is built with: a line for each module and crate, in order.
+/// The text that is built into the program: one line for each module and crate, in order.
 pub fn text(modules: &Modules, crates: &BTreeMap<String, String>) -> String {
     let mut text = String::new();
     for (name, Module { hash, uses, crates }) in modules {
@@ -141,23 +142,23 @@ fn collect(folder: &Path, prefix: &str, files: &mut Files) -> Result<(), String>
     Ok(())
 }
 
-/// What names mean.
+/// Resolves names.
 struct Names<'a> {
     files: &'a Files,
     external: &'a BTreeSet<String>,
 }
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Target {
-    /// Something that a file defines.
+    /// An item that a file defines.
     Item(String, String),
     /// A file as a whole.
     File(String),
     External(String),
 }
 
-/// Re-exports of re-exports end before this.
+/// The maximum depth of re-exports of re-exports.
 const DEEPEST: usize = 16;
 
 impl Names<'_> {
@@ -185,7 +186,7 @@ impl Names<'_> {
         module
     }
 
-    /// What a path that stands in the file `name` leads to; several where it is a module's and an item's name.
+    /// The targets of a path in the file `name`. There are several if the path names both a module and an item.
     fn targets(&self, name: &str, file: &File, path: &[String]) -> BTreeSet<Target> {
         let mut found = BTreeSet::new();
         if let Some(path) = self.absolute(name, file, path, 0) {
@@ -194,7 +195,8 @@ impl Names<'_> {
         found
     }
 
-    /// The path from the crate's root, or from an external crate on; none for what the file itself has, or the language.
+    /// The path from the crate's root or from an external crate; `None` for names of the file
+    /// itself or of the language.
     fn absolute(&self, name: &str, file: &File, path: &[String], depth: usize) -> Option<Vec<String>> {
         let (first, rest) = path.split_first()?;
         let here = || name.split("::").filter(|part| !part.is_empty()).map(str::to_owned);
@@ -234,7 +236,7 @@ impl Names<'_> {
             if !self.files.contains_key(&child) {
                 break;
             }
-            // An item may have the name of a private module beside it, and mostly comes from there.
+            // An item may have the same name as a private module next to it, and mostly comes from that module.
             if at + 1 == path.len() {
                 self.through(&module, &path[at..], depth, found);
             }
@@ -249,7 +251,7 @@ impl Names<'_> {
         }
     }
 
-    /// Follows the imports of `module` that have the path's first name; whether there are any.
+    /// Follows the imports of `module` that have the path's first name. Returns whether there are any.
     fn through(&self, module: &str, path: &[String], depth: usize, found: &mut BTreeSet<Target>) -> bool {
         let file = &self.files[module];
         let named = file.imports.iter().filter(|import| import.name == path[0]);
@@ -268,7 +270,8 @@ impl Names<'_> {
         any
     }
 
-    /// The files whose types or traits get an `impl` in the file `name`, where neither the type nor the trait is its own.
+    /// The files whose types or traits get an `impl` in the file `name`, if `name` defines
+    /// neither the type nor the trait.
     fn owners_of_foreign_impls(&self, name: &str, file: &File) -> BTreeSet<String> {
         let own = defined(&file.tokens);
         let mut owners = BTreeSet::new();
@@ -287,7 +290,7 @@ impl Names<'_> {
     }
 }
 
-/// Whether the file itself needs the import: a re-export may be for others only.
+/// Whether the file itself needs the import. A re-export may be only for other files.
 fn is_used(import: &Import, file: &File) -> bool {
     fn has(tokens: &[Token], name: &str) -> bool {
         tokens.iter().any(|token| match token {
@@ -299,14 +302,14 @@ fn is_used(import: &Import, file: &File) -> bool {
     !import.public || has(&file.tokens, &import.name)
 }
 
-/// Every path of two names and more, such as `a::b`. A single name comes from an import, which is followed by itself.
+/// Every path of two or more names, such as `a::b`. A single name comes from an import, which is followed separately.
 fn paths(tokens: &[Token]) -> BTreeSet<Vec<String>> {
     let mut found = BTreeSet::new();
     let mut at = 0;
     while at < tokens.len() {
         match &tokens[at] {
             Token::Group(_, inner, _) => found.extend(paths(inner)),
-            // A field or a method is no path; what follows `..` may be one.
+            // A field or a method is not a path; a name after `..` may be one.
             Token::Ident(_) if is_member(tokens, at) => {}
             Token::Ident(first) => {
                 let mut path = vec![first.clone()];
@@ -348,7 +351,7 @@ fn defined(tokens: &[Token]) -> BTreeSet<String> {
     found
 }
 
-/// For each `impl`, the paths of its trait, where there is one, and of its type.
+/// For each `impl`, the paths of its trait, if there is one, and of its type.
 fn impls(tokens: &[Token]) -> Vec<Vec<Vec<String>>> {
     let mut found = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
@@ -365,7 +368,7 @@ fn impls(tokens: &[Token]) -> Vec<Vec<Vec<String>>> {
     found
 }
 
-/// Of `<T> Trait<U> for Type<T> where ..` the paths `Trait` and `Type`.
+/// The paths `Trait` and `Type` of `<T> Trait<U> for Type<T> where ..`.
 fn heads(tokens: &[Token]) -> Vec<Vec<String>> {
     let mut depth = 0_usize;
     let (mut heads, mut path) = (Vec::new(), Vec::new());
@@ -387,13 +390,13 @@ fn heads(tokens: &[Token]) -> Vec<Vec<String>> {
     heads
 }
 
-/// The length goes first, so that no two lists of parts hash alike.
+/// Adds the length before the bytes, so that different lists of parts have different hashes.
 fn add(hasher: &mut blake3::Hasher, bytes: &[u8]) {
     hasher.update(&(bytes.len() as u64).to_le_bytes());
     hasher.update(bytes);
 }
 
-/// Twelve digits tell the few hundred versions of a file apart that a project ever has.
+/// The first twelve hex digits. They distinguish the few hundred versions of a file in a project.
 fn short(hasher: &blake3::Hasher) -> String {
     hasher.finalize().to_hex()[..12].to_owned()
 }

@@ -1,7 +1,7 @@
-//! Tells the program what it was built from: which module of `src` uses which others and the hash of each, from which
-//! the code version of a stage is made (`harness::code`); the lock file, the compiler, the target.
+//! Records in the program what it was built from: which modules of `src` use which others and the hash of each, from
+//! which the code version of a stage is computed (`harness::code`); the lock file, the compiler, the target.
 
-#![expect(clippy::disallowed_methods, reason = "cargo speaks to a build script through the environment")]
+#![expect(clippy::disallowed_methods, reason = "cargo passes values to a build script through the environment")]
 
 mod graph;
 mod tokens;
@@ -35,7 +35,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Of the compiler's flags those that may change the arithmetic of the same code, such as `target-cpu=native`.
+/// The compiler's flags that may change the arithmetic of the same code, such as `target-cpu=native`.
 fn code_flags(encoded: &str) -> String {
     let decides = |flag: &&str| ["target-cpu", "target-feature", "llvm-args"].iter().any(|name| flag.contains(name));
     encoded.split('\x1f').filter(decides).collect::<Vec<_>>().join(" ")

@@ -1,5 +1,5 @@
-//! The tokens of a source file, without what changes no result: comments, documentation, lints, tests, and what
-//! `rustfmt` decides. Two texts that differ in nothing else have the same tokens.
+//! The tokens of a source file, without the parts that do not change a result: comments, documentation, lints, tests,
+//! and formatting by `rustfmt`. Two texts that differ only in these parts have the same tokens.
 
 use std::str::FromStr;
 
@@ -12,7 +12,7 @@ use proc_macro2::TokenTree;
 pub enum Token {
     Ident(String),
     Punct(char),
-    /// As written, but for what continues a string on the next line.
+    /// As written, except for the characters that continue a string on the next line.
     Literal(String),
     Group(char, Vec<Token>, char),
 }
@@ -21,13 +21,13 @@ pub enum Token {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Import {
     pub name: String,
-    /// From `crate`, `self`, `super`, a child module or an external crate on.
+    /// The path, starting with `crate`, `self`, `super`, a child module or an external crate.
     pub path: Vec<String>,
-    /// Whether it is `pub` in any form, so that other files reach it through this one.
+    /// Whether it is `pub` in any form, so that other files can reach it through this one.
     pub public: bool,
 }
 
-/// A file's tokens apart from its imports and from the declarations of its child modules.
+/// A file's tokens, without its imports and without the declarations of its child modules; and its imports.
 #[derive(Debug, Default)]
 pub struct File {
     pub tokens: Vec<Token>,
@@ -35,7 +35,7 @@ pub struct File {
 }
 
 impl File {
-    /// Reads a file's text; the error says what is no Rust.
+    /// Reads a file's text. The error says what is not valid Rust.
     pub fn read(text: &str) -> Result<Self, String> {
         let stream = TokenStream::from_str(text).map_err(|error| error.to_string())?;
         let mut imports = Vec::new();
@@ -43,7 +43,7 @@ impl File {
         Ok(Self { tokens, imports })
     }
 
-    /// One text for all formattings of the same tokens.
+    /// A text that is the same for all formattings of the same tokens.
     pub fn text(&self) -> String {
         let mut out = String::new();
         write_all(&self.tokens, &mut out);
@@ -83,7 +83,7 @@ fn plain(stream: TokenStream) -> Vec<Token> {
     stream.into_iter().flat_map(token).collect()
 }
 
-/// A string literal without the line breaks that a backslash takes back, which move with the indentation.
+/// A string literal without the line breaks that follow a backslash, which change with the indentation.
 fn joined(literal: &str) -> String {
     if literal.starts_with('r') || literal.starts_with("br") || !literal.contains("\\\n") {
         return literal.to_owned();
@@ -93,7 +93,7 @@ fn joined(literal: &str) -> String {
     parts.fold(first, |text, part| text + part.trim_start())
 }
 
-/// Leaves out attributes that decide nothing, tests, child modules and imports; the last are collected.
+/// Leaves out attributes that do not affect results, tests, child modules and imports. The imports are collected.
 fn decisive(tokens: Vec<Token>, imports: &mut Vec<Import>) -> Vec<Token> {
     let mut kept: Vec<Token> = Vec::new();
     let mut at = 0;
@@ -130,7 +130,7 @@ fn decisive(tokens: Vec<Token>, imports: &mut Vec<Import>) -> Vec<Token> {
     kept
 }
 
-/// The attribute that begins at `at`, and where it ends.
+/// The attribute that begins at `at`, and the place where it ends.
 fn attribute(tokens: &[Token], at: usize) -> Option<(&[Token], usize)> {
     let inner = usize::from(tokens.get(at + 1)?.is('!'));
     match tokens.get(at + 1 + inner)? {
@@ -153,7 +153,7 @@ fn position(tokens: &[Token], at: usize, is: impl Fn(&Token) -> bool) -> usize {
     tokens[at..].iter().position(is).map_or(tokens.len(), |offset| at + offset)
 }
 
-/// Where the item that begins at `at` ends: after its `;`, or after its braces.
+/// The place where the item that begins at `at` ends: after its `;`, or after its braces.
 fn item_end(tokens: &[Token], at: usize) -> usize {
     let mut until_semicolon = false;
     for (place, token) in tokens.iter().enumerate().skip(at) {
@@ -165,7 +165,7 @@ fn item_end(tokens: &[Token], at: usize) -> usize {
     tokens.len()
 }
 
-/// Takes `pub` or `pub(..)` off the end; whether it was there.
+/// Removes `pub` or `pub(..)` from the end and returns whether it was there.
 fn take_visibility(kept: &mut Vec<Token>) -> bool {
     let scoped = matches!(kept.last(), Some(Token::Group('(', ..)));
     let public = kept.len().checked_sub(1 + usize::from(scoped)).is_some_and(|at| kept[at].is_ident("pub"));
@@ -203,8 +203,9 @@ fn import(tree: &[Token], prefix: &mut Vec<String>, public: bool, imports: &mut 
     prefix.truncate(depth);
 }
 
-/// Writes tokens so that no formatting shows. With the length of a line come and go: a comma before a closing delimiter,
-/// braces around a single expression after `=>` or a closure's arguments, and the semicolon behind a last `return`.
+/// Writes tokens independently of the formatting. Some tokens depend on the length of a line: a comma before
+/// a closing delimiter, braces around a single expression after `=>` or a closure's arguments, and the
+/// semicolon after a last `return`.
 fn write_all(tokens: &[Token], out: &mut String) {
     for (at, token) in tokens.iter().enumerate() {
         let next = tokens.get(at + 1);
@@ -233,7 +234,7 @@ fn write_all(tokens: &[Token], out: &mut String) {
     }
 }
 
-/// A block without the semicolon behind a last `return`, `break` or `continue`, where it means nothing.
+/// A block without the semicolon after a last `return`, `break` or `continue`, where it has no meaning.
 fn without_last_semicolon(block: &[Token]) -> &[Token] {
     let Some((last, rest)) = block.split_last() else { return block };
     let statement = rest.rsplit(|token| token.is(';')).next().unwrap_or_default();
@@ -260,7 +261,7 @@ fn is_expression(inner: &[Token]) -> bool {
     !inner.is_empty() && !inner.iter().any(|token| token.is(';'))
 }
 
-/// Whether the group at `at` is `(x,)`, whose comma means something, and not the arguments of a call.
+/// Whether the group at `at` is `(x,)`, whose comma has a meaning, and not the arguments of a call.
 fn is_one_tuple(tokens: &[Token], at: usize) -> bool {
     const BEFORE_AN_EXPRESSION: [&str; 10] =
         ["return", "in", "match", "if", "else", "let", "while", "break", "mut", "as"];

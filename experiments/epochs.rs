@@ -1,6 +1,6 @@
 //! Table `epochs`: SimCLR trained for longer, augmented pairs (AP) against semantic pairs (SP).
 //!
-//! Cost: one pretraining for each number of epochs, kind of pairs and seed; the shortest is that of `transfer`.
+//! Cost: one pretraining for each number of epochs, kind of pairs and seed. The shortest is that of `transfer`.
 
 use sempair::error::Result;
 use sempair::harness::experiment::{Axis, Family, Stated};
@@ -9,7 +9,7 @@ use sempair::study::settings::{OwnSettings, Settings, some_above_zero};
 use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
 use serde::Deserialize;
 
-/// The paper's longest training, and what it states there on STL-10, top-1 in percent: AP, SP and the gain.
+/// The paper's longest training in epochs, and its figures for it on STL-10, top-1 in percent: AP, SP and the gain.
 const PAPER: (usize, &str, f64, f64, f64) = (800, "stl-10", 82.41, 86.56, 3.75);
 
 /// The keys `epochs.*`.
@@ -42,7 +42,7 @@ fn sheet(settings: &Settings, Own { values }: &Own) -> Sheet {
     }
     let mut sheet = Sheet::new(&simclr, &settings.evaluation.sets, lines);
     settings.evaluation.sets.first().into_iter().for_each(|set| sheet.follow(set));
-    sheet.about_rows = "The learning rate's course has the length of each training.".into();
+    sheet.about_rows = "The learning rate's schedule has the length of each training.".into();
     let steps = lengths.iter().map(|(epochs, _)| (format!("{epochs} epochs"), *epochs));
     sheet.axis = Some(Axis::counts("epochs", "epochs", steps.collect::<Vec<_>>()));
     if let Some((epochs, [ap, sp])) = lengths.into_iter().max_by_key(|length| length.0) {
@@ -56,11 +56,11 @@ fn sheet(settings: &Settings, Own { values }: &Own) -> Sheet {
             })
             .of(&family, &format!("{epochs} epochs"))
             .stated(|set| if set == column { Stated::Gain(gain) } else { Stated::Nothing });
-        sheet.notes.push("The paper trains for longer on STL-10 alone; here the same is claimed of every set.".into());
+        sheet.notes.push("The paper shows longer training only on STL-10; here the claim covers all sets.".into());
         sheet.notes.push(
             format!(
-                "The paper's figures are of {of_paper} epochs; they stand beside the longest training here, {epochs} \
-                 epochs."
+                "The paper's figures are for {of_paper} epochs. They are shown next to the longest training here, \
+                 {epochs} epochs."
             )
             .into(),
         );

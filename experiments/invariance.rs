@@ -1,7 +1,7 @@
 //! Table `invariance`: what each of the paper's nuisance factors does to an encoder's features, augmented pairs (AP)
-//! against semantic pairs (SP). The paper argues that SP makes features invariant to them and measures none.
+//! against semantic pairs (SP). The paper argues that SP makes features invariant to them, but does not measure this.
 //!
-//! Cost: the encoders are those of `transfer`; the features of the changed images take seconds.
+//! Cost: the encoders are those of `transfer`. The features of the changed images take seconds.
 
 use std::slice::from_ref;
 
@@ -44,23 +44,25 @@ fn sheet(settings: &Settings, Own { set }: &Own) -> Sheet {
             .of(&family, method.title());
     }
     let changed = if EVALUATION_SETS.contains(&set.as_str()) {
-        "rendered again with only that factor drawn again, until it shows (an occlusion always there)"
+        "rendered again with only that factor redrawn, until the picture changes (an occlusion is always present)"
     } else {
-        "edited: something reaches in from a side; the surroundings of an image of another category; a pattern on the \
-         middle; other brightness, gradient, cast and contrast. The object is taken to lie in the middle, so these \
-         edits change a factor only roughly"
+        "edited: a colour covers a part from one side; the surroundings come from an image of another category; a \
+         pattern is painted on the middle; or brightness, its gradient, colour cast and contrast are changed. The \
+         object is assumed to be in the middle, so these edits change a factor only roughly"
     };
     sheet.about_columns = format!(
-        "Mean cosine between features of the test images of {set} and of the same images with one factor changed, and the \
-         accuracy in percent of a linear probe on the changed images."
+        "Mean cosine between features of the test images of {set} and of the same images with one factor changed, and \
+         the accuracy in percent of a linear probe on the changed images."
     );
     sheet.about_rows = format!(
-        "The changed images are {changed}. The mean of the training images is taken off, so that unrelated images have a \
-         cosine of about 0; the probe is fitted on unchanged training images. The first column is of the unchanged images."
+        "The changed images are {changed}. The mean feature of the training images is subtracted, so that unrelated \
+         images have a cosine of about 0. The probe is fitted on unchanged training images. The first column is for \
+         the unchanged images."
     );
     sheet.notes = vec![
-        "The paper names these four factors and measures none of them. A cosine says how little features move; features \
-         that tell nothing apart move little, too, so it is to be read with the accuracies."
+        "The paper names these four factors and measures none of them. A high cosine means that features change \
+         little. Features that do not distinguish images change little, too, so the cosine must be read together with \
+         the accuracies."
             .into(),
     ];
     sheet

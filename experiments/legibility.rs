@@ -1,8 +1,8 @@
-//! Table `legibility`: SimCLR by how clearly objects stand out in the embedded images, augmented pairs (AP) against semantic
-//! pairs (SP). In harsh images surfaces and backgrounds have more contrast than outlines. The strengths of the embedded
-//! world were chosen once; this table shows how the gain of SP depends on that choice.
+//! Table `legibility`: SimCLR by how clearly objects stand out in the embedded images, augmented pairs (AP) against
+//! semantic pairs (SP). In harsh images, surfaces and backgrounds have more contrast than outlines. The strengths of
+//! the embedded world were chosen once. This table shows how the gain of SP depends on that choice.
 //!
-//! Cost: one pretraining for each legibility, kind of pairs and seed; those of legibility 1 are those of `transfer`.
+//! Cost: one pretraining for each legibility, kind of pairs and seed. Those of legibility 1 are those of `transfer`.
 
 use sempair::data::catalog::SYNTH;
 use sempair::error::{Error, Result};
@@ -16,7 +16,7 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Own {
-    /// Legibilities in the order of the rows; none leaves the table empty.
+    /// Legibilities in the order of the rows; an empty list leaves the table empty.
     values: Vec<f32>,
     /// The evaluation sets.
     sets: Vec<String>,
@@ -42,7 +42,7 @@ fn sheet(settings: &Settings, Own { values, sets }: &Own) -> Sheet {
     let mut baselines = Vec::new();
     let mut lines = Vec::new();
     let mut of_values = Vec::new();
-    // Photographs are as they are.
+    // Photographs have no legibility to vary.
     let values = if settings.pairs.from == SYNTH { &values[..] } else { &[] };
     for &legibility in values {
         let mut world = simclr.clone();
@@ -66,9 +66,10 @@ fn sheet(settings: &Settings, Own { values, sets }: &Own) -> Sheet {
             })
             .of(&family, &format!("legibility {legibility}"));
     }
-    sheet.about_rows = "Legibility 1 is the embedded world as all other tables have it: surfaces and backgrounds of low \
-                        contrast, objects that differ from the ground in brightness. Legibility 0 is harsh: surfaces and \
-                        backgrounds of full contrast. The evaluation sets have the legibility of their row."
+    sheet.about_rows = "Legibility 1 is the embedded world of all other tables: surfaces and backgrounds of low \
+                        contrast, and objects that differ from the background in brightness. Legibility 0 is harsh: \
+                        surfaces and backgrounds of full contrast. The evaluation sets have the legibility of their \
+                        row."
         .into();
     sheet
 }

@@ -1,4 +1,4 @@
-//! The program: its tables, its embedded configuration, and the command line over them.
+//! The program: its tables, its embedded configuration, and its command line.
 
 mod epochs;
 mod invariance;
@@ -17,7 +17,7 @@ use sempair::cli::{App, Profile};
 use sempair::harness::experiment::Experiment;
 use sempair::study::settings::Settings;
 
-/// The tables, in the paper's order; then those of what it argues but does not measure.
+/// The tables of the paper, in its order, and then the tables of statements that it argues but does not measure.
 const EXPERIMENTS: &[&dyn Experiment<Settings>] = &[
     &transfer::TABLE,
     &epochs::TABLE,
@@ -37,8 +37,8 @@ const PROFILES: &[Profile] = &[
         layer: "profile quick",
         toml: include_str!("profiles/quick.toml"),
         description: "Embedded procedural data and a small encoder, trained briefly on two cores. These data stand in \
-                      for the paper's photographs, so the figures cannot be compared with the paper's; only whether \
-                      semantic pairs help can.",
+                      for the paper's photographs, so the figures cannot be compared with the paper's. Only the \
+                      answer to the question whether semantic pairs help can be compared.",
     },
     Profile {
         name: "thorough",
@@ -46,14 +46,15 @@ const PROFILES: &[Profile] = &[
         toml: include_str!("profiles/thorough.toml"),
         description: "Embedded procedural data and a small encoder; all eleven methods, five seeds, and how the gain \
                       depends on the length of training and on the images. These data stand in for the paper's \
-                      photographs, so the figures cannot be compared with the paper's; only whether semantic pairs help \
-                      can.",
+                      photographs, so the figures cannot be compared with the paper's. Only the answer to the \
+                      question whether semantic pairs help can be compared.",
     },
     Profile {
         name: "standard",
         layer: "profile standard",
         toml: include_str!("profiles/standard.toml"),
-        description: "Imported photographs and a small encoder: not the paper's pairs or network, and pairs are fewer.",
+        description: "Imported photographs and a small encoder. Pairs and network are not the paper's, and there are \
+                      fewer pairs.",
     },
     Profile {
         name: "paper",

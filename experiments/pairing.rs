@@ -1,8 +1,9 @@
-//! Table `pairing`: is it the pairs, or the images? Semantic pairs (SP) show twice as many different images as augmented
-//! pairs (AP), which have the first image of each semantic pair. Here AP has both images of every semantic pair, too.
+//! Table `pairing`: does the gain come from the pairs, or from more images? Semantic pairs (SP) have twice as many
+//! different images as augmented pairs (AP), which have only the first image of each semantic pair. Here, AP is also
+//! trained on both images of every semantic pair.
 //!
-//! Cost: for each method and seed one pretraining of as many steps as the others, and one of twice as many; AP, SP and the
-//! encoder trained with labels are those of `transfer`.
+//! Cost: for each method and seed, one pretraining with as many steps as the others, and one with twice as many
+//! steps. AP, SP and the encoder trained with labels are those of `transfer`.
 
 use std::slice::from_ref;
 
@@ -40,9 +41,9 @@ pub const TABLE: Evaluations<Own> = Evaluations { id: "pairing", title: "Pairs o
 /// The rows of one method.
 struct OfMethod {
     ap: Line,
-    /// AP of both images of each semantic pair, for as many steps as the other rows.
+    /// AP on both images of each semantic pair, for as many steps as the other rows.
     same_steps: Line,
-    /// The same for as many epochs, which are twice as many steps.
+    /// The same, but for as many epochs as the other rows, which means twice as many steps.
     same_epochs: Line,
     sp: Line,
 }
@@ -89,14 +90,15 @@ fn sheet(settings: &Settings, own: &Own) -> Sheet {
         }
     }
     sheet.about_rows =
-        "“first”: the first image of each semantic pair. “both”: every image of the semantic pairs; with AP \
-                        each image is a pair of its own, so that there are twice as many pairs, for half the epochs, \
-                        rounded up (same steps) or for as many epochs (twice the steps). “supervised” is the same encoder trained \
-                        with the labels of the semantic pairs' images: what is possible with them."
+        "“first”: the first image of each semantic pair. “both”: every image of the semantic pairs. With AP, \
+                        each image is paired with itself, so there are twice as many pairs, which are trained for half \
+                        the epochs, rounded up (same steps), or for the same number of epochs (twice the steps). \
+                        “supervised”: the same encoder trained with the labels of the semantic pairs' images, which \
+                        shows what is possible with them."
             .into();
     sheet.notes = vec![
-        "Semantic pairs show twice as many different images as the augmented pairs of the paper's comparison. The paper \
-         does not say what of its gain is due to that."
+        "Semantic pairs have twice as many different images as the augmented pairs of the paper's comparison. The \
+         paper does not say how much of its gain comes from that."
             .into(),
     ];
     sheet

@@ -1,9 +1,9 @@
-//! Table `positives`: how exact must semantic pairs be? Pairs by category, with a share of false ones, and pairs of
-//! nearest neighbours, which need no categories. The paper pairs by hand, "to avoid the errors of automatic matching",
-//! and does not measure what they cost.
+//! Table `positives`: how exact must semantic pairs be? It compares pairs by category, pairs of which a share is
+//! false, and pairs of nearest neighbours, which need no categories. The paper makes its pairs by hand, "to avoid the
+//! errors of automatic matching", and does not measure what such errors cost.
 //!
-//! Cost: one pretraining for each share, one for the neighbours, for each seed; exact and augmented pairs are those of
-//! `transfer`.
+//! Cost: for each seed, one pretraining for each share and one for the neighbours. The trainings on exact and on
+//! augmented pairs are those of `transfer`.
 
 use std::slice::from_ref;
 
@@ -16,7 +16,7 @@ use sempair::study::settings::{OwnSettings, Settings, shares};
 use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
 use serde::Deserialize;
 
-/// The label of pairs as the category makes them.
+/// The label of pairs that are made by category.
 const EXACT: &str = "by category";
 
 /// The keys `positives.*`.
@@ -67,13 +67,14 @@ fn sheet(settings: &Settings, table: &Own) -> Sheet {
             })
             .of(&family, &format!("than {}", false_label(*share)));
     }
-    sheet.about_rows = "A false pair has two images of different categories; all rows of semantic pairs have the same \
-                        images. “nearest”: to each first image the one among all of them that SimCLR trained on AP finds \
-                        most similar. “pairs” has the share of pairs whose two images are of one category."
+    sheet.about_rows = "A false pair has two images of different categories. All rows of semantic pairs have the same \
+                        images. “nearest”: each first image is paired with the image, among all of them, that SimCLR \
+                        trained on AP finds most similar. The column “pairs” has the share of pairs whose two images \
+                        are of one category."
         .into();
     sheet.notes = vec![
-        "The paper made its pairs by hand, which took six months, to avoid the errors of automatic matching; it does not \
-         measure what such errors cost."
+        "The paper made its pairs by hand, which took six months, to avoid the errors of automatic matching. It does \
+         not measure what such errors cost."
             .into(),
     ];
     sheet

@@ -1,6 +1,6 @@
 //! Table `samples`: SimCLR by the number of pairs of each category, augmented pairs (AP) against semantic pairs (SP).
 //!
-//! Cost: one pretraining for each number, kind of pairs and seed, as long as its pairs are many.
+//! Cost: one pretraining for each number, kind of pairs and seed. Its length is proportional to the number of pairs.
 
 use std::slice::from_ref;
 
@@ -72,8 +72,8 @@ fn sheet(settings: &Settings, Own { values, sets }: &Own) -> Sheet {
             .stated(|_| Stated::Sign);
     }
     sheet.about_rows =
-        "Fewer pairs show some of the images that more pairs show; all rows have as many epochs, so fewer \
-                        pairs mean fewer steps."
+        "The images of fewer pairs are some of the images of more pairs. All rows have the same number of epochs, so \
+                        fewer pairs mean fewer steps."
             .into();
     let stated = PAPER.map(|(number, gain)| format!("{gain:+.2} points with {number} images of each category"));
     let note =

@@ -1,8 +1,8 @@
 //! Table `tiny-imagenet`: SimCLR on semantic pairs against SimCLR on a larger set of single images: accuracy, training
 //! time, and time to equal accuracy.
 //!
-//! Cost: for each seed a pretraining on the larger set, some three times that of `transfer`, and one on the pairs; both keep
-//! their encoder on the way, and each of these is probed.
+//! Cost: for each seed, one pretraining on the larger set, which takes about three times as long as that of
+//! `transfer`, and one on the pairs. Both also save their encoder during training, and each saved encoder is probed.
 
 use std::slice::from_ref;
 
@@ -24,13 +24,13 @@ const PAPER: [(&str, f64, f64); 2] = [("cifar-10", 83.60, 79.43), ("stl-10", 85.
 pub struct Own {
     /// The larger set.
     from: String,
-    /// Its categories.
+    /// The number of its categories.
     categories: usize,
-    /// Images of each.
+    /// The number of images of each category.
     images: usize,
     /// The evaluation sets.
     sets: Vec<String>,
-    /// The set on which accuracies are to be equal.
+    /// The set for the time to equal accuracy.
     set: String,
 }
 
@@ -79,17 +79,19 @@ fn sheet(settings: &Settings, table: &Own) -> Sheet {
     let family = Family::new("time", "… and train in less time", "4.5 h against 13 h");
     sheet.claims.push(Claim { family, case: "time saved".into(), stated: Stated::Sign, ..claim });
     sheet.about_rows = format!(
-        "“unpaired”: {images} images of {} categories of {}, each with itself, for as many epochs. “Time to equal accuracy”: \
-         the training time after which the linear accuracy on {}, looked at at most ten times, is for the first \
-         time as high as that of the less accurate of the two trainings in the end.",
+        "“unpaired”: {images} images of {} categories of {}, each paired with itself, for the same number of epochs. \
+         “Time to equal accuracy”: the training time until the linear accuracy on {} first reaches the final accuracy \
+         of the less accurate of the two trainings. It is measured at most ten times during a training.",
         table.categories, table.from, table.set
     );
     sheet.notes = vec![
-        "The paper trains 29.4K semantic pairs of 187 categories for 4.5 h, and the 100K images of Tiny-ImageNet, 200 \
-         categories, for 13 h, on one A100. Times here are of this machine and of whatever else ran on it."
+        "The paper trains on 29.4K semantic pairs of 187 categories for 4.5 h, and on the 100K images of \
+         Tiny-ImageNet, 200 categories, for 13 h, on one A100. Times here were measured on this machine, and other \
+         programs that ran on it affect them."
             .into(),
-        "After as many epochs the larger set has taken more steps, so that whole training times differ by the number of \
-         images alone; what a set is worth for its time is in the column “time to equal accuracy”."
+        "For the same number of epochs, the larger set takes more steps, so the total training times differ only \
+         because of the number of images. The column “time to equal accuracy” compares the sets by the time that they \
+         need."
             .into(),
     ];
     sheet

@@ -1,7 +1,7 @@
 //! Table `transfer`: linear evaluation of frozen features on sets that pretraining never saw, augmented pairs (AP)
 //! against semantic pairs (SP), method by method.
 //!
-//! Cost: one pretraining for each method, kind of pairs and seed, shared by all sets; the probes take seconds.
+//! Cost: one pretraining for each method, kind of pairs and seed, which all sets share. The probes take seconds.
 
 use sempair::data::pairs::Kind;
 use sempair::harness::experiment::{Claim, Family, PaperFigure, Row, Stated};
@@ -10,8 +10,9 @@ use sempair::study::columns::title_of_set;
 use sempair::study::settings::Settings;
 use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, trained};
 
-/// The paper's figures for SimCLR, top-1 in percent: AP, SP and the gain that it states, by column. It states none for
-/// VICReg and BYOL, only that SP beats AP on every set; DINO's are of a ViT and stand in the table `vit`.
+/// The paper's figures for SimCLR, top-1 in percent: AP, SP and the gain that it states, by column. It states no
+/// figures for VICReg and BYOL, only that SP beats AP on every set. Its figures for DINO are of a ViT, and the table
+/// `vit` has them.
 const PAPER: [(&str, Option<f64>, Option<f64>, f64); 3] = [
     ("cifar-10", Some(81.76), Some(83.60), 0.8),
     ("cifar-100", None, Some(59.58), 0.9),
@@ -24,7 +25,7 @@ const METHODS: [Name; 4] = [Name::Simclr, Name::Vicreg, Name::Byol, Name::Dino];
 /// The paper's figures for SimCLR in object detection: metric, AP, SP and the gain that it states.
 const DETECTION: [(&str, f64, f64, f64); 3] =
     [("AP50", 73.82, 75.02, 1.2), ("AP", 48.9, 50.30, 1.4), ("AP75", 53.72, 55.22, 1.5)];
-/// What it detects objects in, which no table here measures.
+/// The dataset of object detection in the paper. No table here measures object detection.
 const DETECTED_IN: &str = "PASCAL VOC";
 
 /// The table.
@@ -53,7 +54,7 @@ fn both(method: Name) -> [Row; 2] {
     [Kind::Augmented, Kind::Semantic].map(|kind| trained(method, kind))
 }
 
-/// With every method: the paper's first, whether or not they are rows here, then those that are ours.
+/// Claims this for every method: first for the paper's methods, whether or not they are rows here, then for our own.
 fn claim_that_semantic_pairs_transfer(sheet: &mut Sheet, methods: &[Name]) {
     let family = Family::new(Family::MAIN, "Semantic pairs transfer better", "all four methods, all sets");
     let ours = methods.iter().copied().filter(|method| !METHODS.contains(method));
@@ -78,7 +79,7 @@ fn stated(method: Name, column: &str) -> Stated {
     }
 }
 
-/// Against each other method that the paper compares.
+/// Claims this against each other method that the paper compares.
 fn claim_that_simclr_gains_most(sheet: &mut Sheet) {
     let family = Family::new("simclr-most", "SimCLR gains most", "more than VICReg, BYOL and DINO");
     for method in METHODS.into_iter().filter(|method| *method != Name::Simclr) {
@@ -92,7 +93,7 @@ fn claim_that_simclr_gains_most(sheet: &mut Sheet) {
     }
 }
 
-/// What the paper measures besides, and sempair does not.
+/// Adds the claims that the paper also measures and sempair does not.
 fn claim_of_detection(sheet: &mut Sheet) {
     let family = Family::new("detection", "Semantic pairs help object detection", "PASCAL VOC");
     let [ap, sp] = both(Name::Simclr);
@@ -113,7 +114,7 @@ fn claim_of_detection(sheet: &mut Sheet) {
     }
 }
 
-/// Where the paper's figures contradict each other.
+/// Adds a note to each of the paper's figures that contradict each other.
 fn note_what_does_not_agree(sheet: &mut Sheet) {
     for (column, ap, sp, gain) in PAPER {
         if let (Some(ap), Some(sp)) = (ap, sp)
@@ -121,8 +122,8 @@ fn note_what_does_not_agree(sheet: &mut Sheet) {
         {
             let note = format!(
                 "The paper's figures for {} do not agree: {sp:.2} − {ap:.2} = {:+.2}, but the gain that it states is \
-                 {gain:+.1}. The same {ap:.2} stands for STL-10, where it does match the stated gain, so here it may be a \
-                 slip ({sp:.2} − {gain:.1} would be {:.1}).",
+                 {gain:+.1}. The paper also gives {ap:.2} for STL-10, where it matches the stated gain, so here it may \
+                 be an error ({sp:.2} − {gain:.1} would be {:.1}).",
                 title_of_set(column),
                 sp - ap,
                 sp - gain

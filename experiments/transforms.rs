@@ -1,6 +1,7 @@
 //! Table `transforms`: SimCLR with transformations taken away, augmented pairs (AP) against semantic pairs (SP).
 //!
-//! Cost: one pretraining for each set of transformations, kind of pairs and seed; the full set's is that of `transfer`.
+//! Cost: one pretraining for each set of transformations, kind of pairs and seed. That of the full set is that of
+//! `transfer`.
 
 use sempair::data::augment::Augmentation;
 use sempair::harness::experiment::{Axis, Family, Stated};
@@ -9,10 +10,10 @@ use sempair::study::settings::{OwnSettings, Settings};
 use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
 use serde::Deserialize;
 
-/// What a set of transformations takes away of a view.
+/// Removes transformations from those of a view.
 type Change = fn(&mut Augmentation);
 
-/// Sets of transformations by label; both views have the same.
+/// Sets of transformations by label; both views have the same set.
 const SETS: [(&str, Change); 4] = [
     ("all", |_| {}),
     ("no grayscale", |augment| augment.grayscale = 0.0),
@@ -22,10 +23,11 @@ const SETS: [(&str, Change); 4] = [
     }),
 ];
 
-/// Points of accuracy that count as "almost no loss". The paper names no figure: it is a fifth of what AP loses there.
+/// Points of accuracy that count as "almost no loss". The paper gives no figure. This is a fifth of what AP loses in
+/// the paper.
 const ALMOST_NOTHING: f64 = 2.0;
 
-/// What the paper states with random crops only, top-1 in percent, on a set that it does not name: AP and SP.
+/// The paper's figures for random crops only, top-1 in percent, on a set that it does not name: AP and SP.
 const CROP_ONLY: (f64, f64) = (24.25, 64.23);
 
 /// The keys `transforms.*`.
@@ -80,16 +82,16 @@ fn sheet(settings: &Settings, Own { sets }: &Own) -> Sheet {
         })
         .of(&hardly, "SP without grayscale")
         .within(ALMOST_NOTHING);
-    sheet.about_rows = "“all” has flips, crops, colour jitter, grayscale and what else the settings have; “crop only” \
-                        has random resized crops alone."
+    sheet.about_rows = "“all”: flips, crops, colour jitter, grayscale and all other transformations of the settings. \
+                        “crop only”: only random resized crops."
         .into();
     sheet.notes = vec![
-        "The paper does not name the set of these figures, so no difference is taken. Without grayscale AP loses 9.69 \
-         points there and SP almost nothing."
+        "The paper does not name the set of these figures, so no difference to them is computed. In the paper, AP \
+         loses 9.69 points without grayscale, and SP loses almost nothing."
             .into(),
         format!(
-            "The paper names no bound for “almost nothing”. Here {ALMOST_NOTHING} points count as none, a fifth of what \
-             AP loses in the paper."
+            "The paper gives no bound for “almost nothing”. Here it means at most {ALMOST_NOTHING} points, a fifth of \
+             what AP loses in the paper."
         )
         .into(),
     ];

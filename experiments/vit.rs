@@ -1,6 +1,7 @@
 //! Table `vit`: DINO on a vision transformer, augmented pairs (AP) against semantic pairs (SP).
 //!
-//! Cost: one pretraining for each kind of pairs and seed; a transformer's step takes several of a small ResNet's.
+//! Cost: one pretraining for each kind of pairs and seed. A step of a transformer takes as long as several steps of a
+//! small ResNet.
 
 use sempair::error::Result;
 use sempair::harness::experiment::{Family, Stated};
@@ -22,7 +23,7 @@ pub struct Own {
     encoder: Encoder,
     /// Its stem.
     stem: Stem,
-    /// How DINO trains it.
+    /// The recipe that DINO trains it with.
     recipe: Recipe,
 }
 
@@ -37,7 +38,7 @@ impl OwnSettings for Own {
 pub const TABLE: Evaluations<Own> =
     Evaluations { id: "vit", title: "DINO on a vision transformer from augmented and from semantic pairs", sheet };
 
-/// The settings with a transformer for an encoder, which DINO trains.
+/// Returns the settings of DINO with the transformer as the encoder.
 fn on_transformer(settings: &Settings, own: &Own) -> Settings {
     let mut settings = settings.of(Name::Dino);
     (settings.model.encoder, settings.model.stem) = (own.encoder, own.stem);
@@ -57,7 +58,7 @@ fn sheet(settings: &Settings, own: &Own) -> Sheet {
         sheet.state(sp.clone(), column, Some(of_sp));
     }
     let family =
-        Family::new("vit", "DINO on a ViT gains from semantic pairs", "+0.7 to +2.9 by its figures, three sets");
+        Family::new("vit", "DINO on a ViT gains from semantic pairs", "+0.7 to +2.9 in its figures, three sets");
     sheet
         .claim(&[sp], &[ap], |set| format!("Semantic pairs beat augmented pairs with DINO on a ViT on {set}"))
         .of(&family, "DINO")

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the fuzz targets: `fuzz/run.sh [SECONDS] [TARGET...]`, 60 seconds each of all targets if nothing is said.
+# Runs the fuzz targets: `fuzz/run.sh [SECONDS] [TARGET...]`, by default all targets, 60 seconds each.
 # Needs a C++ compiler and cargo-fuzz (`cargo install cargo-fuzz`). Each target starts from
 # fuzz/seeds/TARGET and keeps what it finds in fuzz/corpus/TARGET; an input that fails is left in fuzz/artifacts.
 set -eu

@@ -1,9 +1,9 @@
-//! Standard output and standard error: the one place that writes to them.
+//! Writes to standard output and standard error. No other module writes to them.
 //!
-//! Facts go to standard output, talk to standard error. A stream that cannot be written (closed, on a full disk, a pipe
-//! whose reader has gone, a terminal that went away) never stops the work: what was asked for is done and recorded. What
-//! became of the facts, [`ending`] says with the exit code. What would command a terminal (names in records and archives
-//! come from anybody) is shown as text.
+//! Facts (results) go to standard output, talk (messages) to standard error. A stream that cannot be written (closed,
+//! on a full disk, a pipe whose reader has gone, a terminal that went away) never stops the work: the command
+//! completes and records its results. [`ending`] reports lost facts in the exit code. Characters that control a
+//! terminal are printed as text, because names in records and archives can come from anyone.
 
 use std::borrow::Cow;
 use std::fmt::Arguments;
@@ -13,29 +13,30 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-/// Why facts could not be delivered; the first time decides.
+/// The first error that occurred while facts were printed.
 static LOST: OnceLock<io::Error> = OnceLock::new();
 
-/// Prints a line of facts on standard output, unless one could not be printed before.
+/// Prints a line of facts on standard output, unless an earlier one could not be printed.
 pub fn fact(text: Arguments) {
     if LOST.get().is_none() {
         deliver(writeln!(io::stdout(), "{}", shown(&text.to_string())));
     }
 }
 
-/// Takes in how the printing of facts ended that another crate printed.
+/// Takes the result of printing facts in another crate, and keeps the error if it is the first one.
 pub fn deliver(result: io::Result<()>) {
     if let Err(error) = result {
         LOST.get_or_init(|| error);
     }
 }
 
-/// Prints a line of talk on standard error. There is no place left to say that it cannot be printed.
+/// Prints a line of talk on standard error. Errors are ignored, because there is nowhere left to report them.
 pub fn talk(text: Arguments) {
     let _ = writeln!(io::stderr(), "{}", shown(&text.to_string()));
 }
 
-/// Text without what a terminal obeys, or what turns its direction: such characters stand as `\u{1b}`. Lines stay.
+/// Returns the text with escapes such as `\u{1b}` in place of control characters and of characters that change the
+/// direction of text. Line breaks and tabs stay.
 pub fn shown(text: &str) -> Cow<'_, str> {
     let commands = |c: char| {
         c.is_control() && !"\n\t".contains(c) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -47,8 +48,8 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     text.chars().map(escape).collect::<String>().into()
 }
 
-/// The exit code of a program that would end with `code`: 2 instead of 0 where facts were lost, but for a reader who had
-/// read enough, as in `sempair runs | head`.
+/// The exit code of a program that would end with `code`: 2 instead of 0 if facts were lost. A broken pipe does not
+/// count: the reader had read enough, as in `sempair runs | head`.
 pub fn ending(code: u8) -> ExitCode {
     deliver(io::stdout().flush());
     match LOST.get() {

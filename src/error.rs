@@ -1,16 +1,16 @@
-//! The one error of the library: what happened with the values in it, and a hint with a command that works.
+//! The library's error type: what happened, with the values involved, and a hint with a command that works.
 
 use std::fmt;
 
-/// What kind of end an error is, for the exit code and the run record.
+/// The kind of an error, for the exit code and the run record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Something failed.
     Failure,
     /// The user asked to stop (Ctrl-C); work so far is kept.
     Interrupted,
-    /// What was computed is no result, though nothing around it failed: the same run would end the same way, others
-    /// may go well.
+    /// The computation gave no valid result, although nothing around it failed: the same run would end in the same
+    /// way, but other runs may succeed.
     Diverged,
 }
 
@@ -26,36 +26,37 @@ pub struct Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// A failure, in one sentence without a full stop.
+    /// Makes a failure; `what` is one sentence without a full stop.
     pub fn new(what: impl Into<String>) -> Self {
         Self { kind: Kind::Failure, what: what.into(), hint: None }
     }
 
-    /// The user asked to stop; `hint` should say how to go on.
+    /// Makes an interruption by the user; add a hint that says how to continue.
     pub fn interrupted(what: impl Into<String>) -> Self {
         Self { kind: Kind::Interrupted, what: what.into(), hint: None }
     }
 
-    /// A computation that came to nothing by itself.
+    /// Makes the error of a computation that diverged.
     pub fn diverged(what: impl Into<String>) -> Self {
         Self { kind: Kind::Diverged, what: what.into(), hint: None }
     }
 
-    /// Adds what to try next, with a command in backticks where there is one. The first hint stays.
+    /// Adds what to try next, with a command in backticks if there is one. If the error already has a hint, the first
+    /// hint stays.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint.get_or_insert_with(|| hint.into());
         self
     }
 
-    /// Puts the place in front: `context: what`.
+    /// Puts the context in front: `context: what`.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
         self.what = format!("{context}: {}", self.what);
         self
     }
 
-    /// What kind of end it is.
+    /// The kind of the error.
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -83,7 +84,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Turns a foreign error into ours, with the place where it happened.
+/// Converts any error to an [`Error`], with the place where it happened.
 pub trait Context<T> {
     /// `context: error`. The context names the file, member or key.
     fn context(self, context: impl fmt::Display) -> Result<T>;
@@ -95,7 +96,7 @@ impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
     }
 }
 
-/// One word of a shell command, as hints and reports give them, quoted where it must be.
+/// Returns a word of a shell command for hints and reports, quoted if necessary.
 pub fn shell(word: &str) -> String {
     let plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_=./:,@%+".contains(c));
     if plain { word.to_string() } else { format!("'{}'", word.replace('\'', r"'\''")) }

@@ -1,4 +1,4 @@
-//! Files that are whole or absent, and hashes of files.
+//! Atomic writes of files, reading of texts and JSON, and hashes of files.
 
 use std::fs::File;
 use std::io;
@@ -14,14 +14,15 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
 
-/// Texts that a person wrote are shorter; a list of a million pairs has about 200 MB.
+/// The largest text file that is read, in bytes; a list of a million pairs has about 200 MB.
 const TEXT_LIMIT: u64 = 1 << 30;
 
-/// Writes `bytes`, and the folders above the file, so that after a crash `path` holds either its old content or all of
-/// the new. Until then the bytes lie beside it under a hidden name that ends in `.tmp`.
+/// Writes `bytes` to `path` atomically, and creates missing folders above it: after a crash, `path` has either its
+/// old content or all of the new. The bytes are first written to a hidden file in the same folder, whose name ends in
+/// `.tmp`.
 ///
 /// # Errors
-/// Names the file and what the system said.
+/// When the file cannot be written; names the file and the error of the system.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> io::Result<()> {
         let path = replaceable(path)?;
@@ -34,7 +35,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     write().map_err(|error| not_written(path, &error))
 }
 
-/// Where a file may be put: a link stays, and its target is replaced; a device or a pipe is no file to replace.
+/// Returns the path of the file to replace. A link stays, and its target is replaced. A device or a pipe is refused.
 fn replaceable(path: &Path) -> io::Result<PathBuf> {
     match std::fs::symlink_metadata(path) {
         Ok(facts) if facts.is_symlink() => replaceable(&std::fs::canonicalize(path)?),
@@ -43,19 +44,19 @@ fn replaceable(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// The size of a plain file. Reading anything else, such as a pipe, might never end.
+/// The size of a plain file, in bytes. Reading anything else, such as a pipe, might never end.
 ///
 /// # Errors
-/// When there is none, or something else is there.
+/// When there is no file, or it is not a plain file.
 pub fn plain(path: &Path) -> io::Result<u64> {
     let facts = std::fs::metadata(path)?;
     if facts.is_file() { Ok(facts.len()) } else { Err(io::Error::other("it is not a plain file")) }
 }
 
-/// Reads a text that a person wrote. Pipes and devices are refused, which might never end.
+/// Reads a text file that a person wrote. Pipes and devices are refused, because reading them might never end.
 ///
 /// # Errors
-/// Names the file; its kind is that of the failure to find it, if that is what happened.
+/// When the file cannot be read; names the file. The kind is that of the error of the system, such as `NotFound`.
 pub fn read_text(path: &Path) -> Result<String, (io::ErrorKind, Error)> {
     let read = || -> io::Result<String> {
         let bytes = plain(path)?;
@@ -68,7 +69,7 @@ pub fn read_text(path: &Path) -> Result<String, (io::ErrorKind, Error)> {
         let what = Error::new(format!("cannot read {}: {error}", path.display()));
         (error.kind(), what.hint("give the name of a plain file in UTF-8"))
     })?;
-    // Some editors put a mark before the text.
+    // Some editors write a byte order mark before the text.
     if text.starts_with('\u{feff}') {
         text.drain(..'\u{feff}'.len_utf8());
     }
@@ -87,30 +88,30 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 /// Reads a value from JSON.
 ///
 /// # Errors
-/// Names the file and what is wrong with it.
+/// When the file cannot be read or does not contain such a value; names the file and the problem.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = std::fs::read(path).context(format!("cannot read {}", path.display()))?;
     serde_json::from_slice(&bytes).context(path.display())
 }
 
-/// A file in `folder` that is removed when it is dropped, with the permissions of any new file.
+/// Creates a file in `folder` that is removed when it is dropped, with the permissions of any new file.
 pub fn temporary(folder: &Path, prefix: &str, suffix: &str) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(prefix).suffix(suffix);
-    // By default only the owner could read it; what is written here is meant to be shared.
+    // By default only the owner can read a temporary file; the files written here are meant to be shared.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(folder)
 }
 
-/// Gives a finished file of the same folder its name, durably.
+/// Syncs a finished temporary file and renames it to `path`, which is in the same folder.
 pub fn publish(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(path)?;
     sync_folder(folder(path))
 }
 
-/// What to say of a file that could not be written.
+/// Returns the error for a file that could not be written.
 pub fn not_written(path: &Path, error: &io::Error) -> Error {
     let what = Error::new(format!("cannot write {}: {error}", path.display()));
     match error.kind() {
@@ -121,7 +122,7 @@ pub fn not_written(path: &Path, error: &io::Error) -> Error {
     }
 }
 
-/// Makes renames and new names within `folder` survive a loss of power.
+/// Syncs a folder, so that renamed and new files in it survive a loss of power.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     // Only Unix can open a folder to sync it; elsewhere the file system does it on its own.
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
@@ -138,7 +139,7 @@ pub fn hash(path: &Path) -> Result<String> {
     read().context(format!("cannot read {}", path.display()))
 }
 
-/// Where a file lies; a bare name lies here.
+/// The folder of a file; `.` for a bare name.
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -1,6 +1,6 @@
 //! sempair: reproduce "Enhancing Self-Supervised Learning with Semantic Pairs" (arXiv 2510.08722).
 //!
-//! `ARCHITECTURE.md` shows how the rooms below fit together and which may use which.
+//! `ARCHITECTURE.md` shows how the modules below fit together and which module may use which.
 
 pub mod cli;
 pub mod console;

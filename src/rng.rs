@@ -1,8 +1,9 @@
-//! Keys that split by name or index, and the streams drawn from them: the only source of randomness.
+//! Keys that split by name or index, and streams of random numbers from these keys. This is the only source of
+//! randomness.
 //!
 //! A draw is a pure function of its key and position (Philox4x32-10, Salmon et al. 2011,
-//! <https://doi.org/10.1145/2063384.2063405>), so results never depend on threads, order of evaluation or resumption,
-//! and a new consumer never moves another's numbers.
+//! <https://doi.org/10.1145/2063384.2063405>). Results therefore never depend on threads, order of evaluation or
+//! resumption, and a new consumer never changes the numbers of another.
 
 /// Names a stream of random numbers. Equal keys give equal streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,12 +14,12 @@ const INDEX: u32 = 1;
 const STREAM: u32 = 2;
 
 impl Key {
-    /// The key that all others of a run descend from.
+    /// The root key of a run: all its other keys are derived from it.
     pub fn root(seed: u64) -> Self {
         Self(seed).split("sempair")
     }
 
-    /// The key of one purpose, such as `"augment"`.
+    /// The key for one purpose, such as `"augment"`.
     #[must_use]
     pub fn split(self, name: &str) -> Self {
         let hash = blake3::hash(name.as_bytes());
@@ -26,7 +27,7 @@ impl Key {
         self.derive([word(0), word(1), word(2), word(3)])
     }
 
-    /// The key of one element, such as an epoch, an image or a view.
+    /// The key for one element, such as an epoch, an image or a view.
     #[must_use]
     pub fn at(self, index: u64) -> Self {
         self.derive([index as u32, (index >> 32) as u32, 0, INDEX])

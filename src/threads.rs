@@ -1,5 +1,5 @@
-//! Which threads a piece of work runs on: a share of its own, so that pieces side by side do not fight over cores, or else
-//! the pool that all of the process share.
+//! The threads that a piece of work runs on: a pool of its own, so that parallel pieces do not compete for cores, or
+//! else the global pool of the process.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
 use crate::error::{Context, Result};
 
 thread_local! {
-    /// The share that the work of this thread has.
+    /// The pool of the work on this thread; `None` if it uses the global pool.
     static SHARE: RefCell<Option<Arc<ThreadPool>>> = const { RefCell::new(None) };
 }
 
-/// Runs `work` on so many threads of its own: what it hands to rayon stays on them.
+/// Runs `work` on a new pool of `threads` threads. The jobs that it gives to rayon run on this pool.
 ///
 /// # Errors
-/// When the system has no more threads, and those of `work`.
+/// When the threads cannot be started, and the errors of `work`.
 pub fn share<R: Send>(threads: usize, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
     let built =
         ThreadPoolBuilder::new().num_threads(threads).build().context(format!("cannot start {threads} threads"));
@@ -28,7 +28,7 @@ pub fn share<R: Send>(threads: usize, work: impl FnOnce() -> Result<R> + Send) -
     })
 }
 
-/// Takes the share from its thread in the end, also after a panic: threads that hold their own pool would never end.
+/// Removes the pool from its thread at the end, also after a panic: threads that hold their own pool would never end.
 struct End;
 
 impl Drop for End {
@@ -37,17 +37,17 @@ impl Drop for End {
     }
 }
 
-/// The threads that this thread's work runs on, to be used from another thread.
+/// The threads that the work of this thread runs on, for use from another thread.
 #[derive(Clone, Debug)]
 pub struct Threads(Option<Arc<ThreadPool>>);
 
 impl Threads {
-    /// Those of the calling thread.
+    /// The threads of the calling thread.
     pub fn current() -> Self {
         Self(SHARE.with_borrow(Clone::clone))
     }
 
-    /// How many there are.
+    /// The number of threads.
     pub fn count(&self) -> usize {
         self.0.as_ref().map_or_else(rayon::current_num_threads, |pool| pool.current_num_threads())
     }
@@ -71,7 +71,7 @@ mod tests {
         let counts = share(3, || {
             pool = Arc::downgrade(Threads::current().0.as_ref().expect("a share"));
             let here = Threads::current();
-            // A thread of nobody's hands its jobs to the share.
+            // A thread outside of the pool gives its jobs to the pool.
             let other = std::thread::spawn(move || {
                 here.scope(|scope| scope.spawn(|_| assert_eq!(rayon::current_num_threads(), 3)));
                 here.count()

@@ -1,10 +1,11 @@
-//! The rules of `ARCHITECTURE.md` that can be read off the sources: who may use whom, where `unsafe` may stand, and that
-//! every file says what it is for and stays small.
+//! Checks of the rules in `ARCHITECTURE.md` that can be read from the sources: which modules may use which, where
+//! `unsafe` is allowed, and that every file states its purpose and stays small.
 
 use std::fs;
 use std::path::Path;
 
-/// Each room of `src` with the rooms it may use; every room may use itself, `console`, `error`, `files` and `threads`.
+/// The rooms (top-level modules) of `src`, each with the rooms that it may use. Every room may also use itself,
+/// `console`, `error`, `files` and `threads`.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("console", &[]),
@@ -26,10 +27,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("cli", &["harness", "report", "data", "train", "study", "kernels", "methods", "models", "rng"]),
 ];
 
-/// Where `unsafe` may stand: the kernels, and the memory map of imported images.
+/// Where `unsafe` is allowed: the kernels, and the memory map of imported images.
 const MAY_BE_UNSAFE: &[&str] = &["src/kernels/", "src/data/store.rs"];
 
-/// More lines than this make a file two; kernels are exempt.
+/// The largest number of lines of a file; a longer file must be split. Kernels are exempt.
 const LINES: usize = 600;
 
 /// A source file: its path from the repository's root, with `/`, and its text.
@@ -71,7 +72,7 @@ fn sources(folders: &[&str]) -> Vec<Source> {
     found
 }
 
-/// The names that follow `prefix`, such as `data` after `crate::`; empty where a brace or nothing follows.
+/// The names that follow `prefix`, such as `data` after `crate::`; empty if a brace or nothing follows.
 fn names_after<'a>(line: &'a str, prefix: &str) -> Vec<&'a str> {
     let name = |rest: &'a str| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
     line.match_indices(prefix).map(|(at, _)| name(&line[at + prefix.len()..])).collect()
@@ -118,7 +119,7 @@ fn assert_none(violations: Vec<String>, rule: &str) {
 fn rooms_use_only_what_the_table_allows() {
     let rooms = sources(&["src"]).into_iter().filter(|source| source.path != "src/lib.rs");
     let violations = rooms.flat_map(|source| forbidden_imports(&source)).collect();
-    assert_none(violations, "each room uses the rooms in MAY_IMPORT, one `use crate::room::..` a line");
+    assert_none(violations, "each room uses the rooms in MAY_IMPORT, one `use crate::room::..` per line");
 }
 
 #[test]
@@ -126,13 +127,13 @@ fn experiments_do_not_import_each_other() {
     let files = sources(&["experiments"]);
     let tables: Vec<&str> = files.iter().map(Source::room).filter(|room| *room != "main").collect();
     let violations = files.iter().filter(|file| file.room() != "main").flat_map(|file| imported_tables(file, &tables));
-    assert_none(violations.collect(), "what two tables need moves to src");
+    assert_none(violations.collect(), "code that two tables need belongs in src");
 }
 
 #[test]
 fn unsafe_stays_in_its_places() {
     let violations = sources(&["src", "experiments"]).iter().flat_map(misplaced_unsafe).collect();
-    assert_none(violations, "`unsafe` stands only in MAY_BE_UNSAFE");
+    assert_none(violations, "`unsafe` is allowed only in MAY_BE_UNSAFE");
 }
 
 #[test]

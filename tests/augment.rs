@@ -1,6 +1,6 @@
 //! Augmentation against torchvision's float arithmetic, its draws against their distributions, and batches.
 //!
-//! The references are of torch 2.15 and torchvision 0.29 on this preparation:
+//! The reference values were computed with torch 2.15 and torchvision 0.29 after this preparation:
 //! ```python
 //! import torch, torchvision.transforms.v2.functional as F
 //! from torchvision.transforms.v2 import InterpolationMode as I
@@ -10,8 +10,8 @@
 //! show = lambda z: print([round(v, 6) for v in z.flatten().tolist()])
 //! ```
 //! Tolerances: the references are rounded to 5e-7; values lie in [0, 1] and a result is a sum of at most 25 products,
-//! each rounded to 6e-8, so 5e-6 holds for all but hue, whose division by the range of a pixel magnifies the rounding
-//! of its differences by at most 1 / 0.1 here: 1e-5.
+//! each rounded to 6e-8, so 5e-6 is enough for all operations except hue. Hue divides by the range of a pixel, which
+//! magnifies the rounding of its differences by at most 1 / 0.1 here, so its tolerance is 1e-5.
 
 use std::sync::Arc;
 
@@ -42,12 +42,12 @@ use sempair::rng::Key;
 const PRODUCTS: f32 = 5e-6;
 const QUOTIENTS: f32 = 1e-5;
 
-/// `x` of the head as bytes (5, 5, 3).
+/// `x` of the module comment as bytes (5, 5, 3).
 fn image() -> Vec<u8> {
     (0..75u32).map(|i| (i * i * 31 + i * 47) as u8).collect()
 }
 
-/// `x[:, :size, :size]` of the head.
+/// `x[:, :size, :size]` of the module comment.
 fn planes(size: usize) -> Vec<f32> {
     let image = image();
     let value = |i: usize| image[3 * (i / size % size * 5 + i % size) + i / (size * size)];
@@ -62,7 +62,7 @@ fn assert_close(ours: &[f32], reference: &[f32], tolerance: f32) {
     }
 }
 
-/// A colour operation on `y` of the head.
+/// Checks a colour operation on `y` of the module comment.
 #[track_caller]
 fn check_colour(operation: impl Fn(&mut [f32]), reference: [f32; 12], tolerance: f32) {
     let mut y = planes(2);
@@ -235,7 +235,7 @@ fn rotation_matches_torchvision() {
     assert_close(&out[..16], &reference, PRODUCTS);
 }
 
-/// Every operation at a probability of a half, or 0.8 for jitter.
+/// Every operation with probability 0.5, or 0.8 for jitter.
 fn everything() -> Augmentation {
     Augmentation {
         crop: Crop { enabled: true, scale: [0.2, 1.0], ratio: [0.75, 4.0 / 3.0] },
@@ -371,7 +371,7 @@ fn impossible_values_are_named() {
     assert!(views.validate("pretrain.views").is_err());
     let scale = Augmentation { crop: Crop { scale: [0.5, 0.2], ..everything().crop }, ..everything() };
     let error = scale.validate("first").unwrap_err();
-    assert_eq!(error.what(), "`first.crop.scale` must be two values, rising, above 0 and at most 1, not [0.5, 0.2]");
+    assert_eq!(error.what(), "`first.crop.scale` must be two ascending values, above 0 and at most 1, not [0.5, 0.2]");
     let blur = Augmentation { blur: Blur { kernel: 4, ..everything().blur }, ..everything() };
     let error = blur.validate("first").unwrap_err();
     assert_eq!(error.what(), "`first.blur.kernel` must be odd, or 0 for 10 % of the view's size, not 4");
@@ -397,7 +397,7 @@ proptest! {
         let pixels = vec![200; 3 * source * source];
         let mut out = vec![f32::NAN; 3 * size * size];
         pipeline.view(&pixels, source, 0, Key::root(seed), &mut out);
-        // x in [0, 1], so (x - mean) / std lies in [-0.6 / 0.2, 0.6 / 0.2]; rounding may pass that by a little.
+        // x in [0, 1], so (x - mean) / std lies in [-0.6 / 0.2, 0.6 / 0.2]; rounding may exceed this slightly.
         prop_assert!(out.iter().all(|x| x.abs() < 3.001));
         out.fill(f32::NAN);
         augment::plain(&pixels, source, size, &normalization(), &mut out);
@@ -408,7 +408,8 @@ proptest! {
     }
 }
 
-/// Batches of four from 23 pairs over 23 images, augmented (i, i) or with the next image.
+/// Batches of four from 23 pairs over 23 images: augmented pairs (i, i) for shift 0, pairs with the next image for
+/// shift 1.
 fn batches(shift: u32, pipeline: Pipeline) -> Batches {
     let count = 23u32;
     let pixels = (0..count * 75).map(|i| (i * i / 5 + i) as u8).collect();
@@ -418,7 +419,7 @@ fn batches(shift: u32, pipeline: Pipeline) -> Batches {
     Batches::new(Arc::new(Source { set, seconds: None, pairs }), Arc::new(pipeline), 4, 11).unwrap()
 }
 
-/// Views that are resized images.
+/// A pipeline whose views are the resized images, without augmentation.
 fn plainly(size: usize, small: Small) -> Pipeline {
     let views = Views { first: Augmentation::none(), second: Augmentation::none() };
     Pipeline::new(views, normalization(), size).with_small(small)
@@ -432,7 +433,7 @@ fn resized(image: &[u8], source: usize, size: usize) -> Vec<f32> {
 
 #[test]
 fn a_jigsaw_is_the_second_image_in_nine_shuffled_cells() {
-    let pipeline = plainly(4, Small::Jigsaw); // cells of 2x2, so that an image of 6x6 is cut as it is
+    let pipeline = plainly(4, Small::Jigsaw); // cells of 2x2, so an image of 6x6 is cut without resizing
     let images: [Vec<u8>; 2] = [7, 11].map(|step| (0..108u32).map(|i| (i * step % 251) as u8).collect());
     let whole = resized(&images[1], 6, 6);
     let tile = |cell: usize| -> Vec<f32> {
@@ -483,7 +484,7 @@ fn resuming_at_a_step_gives_the_same_batches() {
 
 #[test]
 fn an_epoch_shows_no_pair_twice_and_an_augmented_pair_is_one_image_seen_twice() {
-    // Without augmentation and resizing a view is its image.
+    // Without augmentation and resizing, a view equals its image.
     let names = |shift: u32| -> Vec<(Vec<f32>, Vec<f32>)> {
         let plain = Views { first: Augmentation::none(), second: Augmentation::none() };
         let batches = batches(shift, Pipeline::new(plain, normalization(), 5));
@@ -512,7 +513,7 @@ fn too_few_pairs_are_an_error_with_the_numbers() {
         Batches::new(source, Arc::new(pipeline(1)), batch, 0).map(drop).unwrap_err().to_string()
     };
     let message = make(vec![(0, 0); 3], 4);
-    assert_eq!(message, "toy/train has 3 pairs, and a batch is 4 pairs\n\nhint: set the batch to 1 to 3 pairs");
+    assert_eq!(message, "toy/train has 3 pairs, and a batch is 4 pairs\n\nhint: set the batch to at most 3 pairs");
     assert_eq!(make(vec![(0, 1)], 1), "toy/train has 1 images, and a pair is (0, 1)");
 }
 
@@ -524,7 +525,7 @@ fn an_epoch_that_is_dropped_early_ends_its_thread() {
     assert!(epoch.next().is_some());
     assert!(epoch.waited() > 0.0);
     drop(epoch); // returns only when the thread has ended
-    // On a worker of the pool that makes the batches, too, even if it is the only one.
+    // This also works on a worker of the pool that makes the batches, even if it is the only worker.
     rayon::scope(|scope| scope.spawn(|_| assert_eq!(batches.epoch(0, 0).take(2).count(), 2)));
 }
 

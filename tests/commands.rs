@@ -1,8 +1,8 @@
 //! Whole commands as a user types them: what they print, write and refuse.
 
 mod degenerate; // settings and data that make no sense
-mod stages; // what tables declare, and what moves it
-mod surroundings; // streams, signals and repositories that are not as one would wish
+mod stages; // the stages that tables declare, and which settings change their keys
+mod surroundings; // unwritable streams, ignored signals, unreadable repositories
 mod tables;
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A pretraining of seconds.
+/// Arguments for a pretraining that takes seconds.
 const TINY: &[&str] = &[
     "--set",
     "pairs.categories=4",
@@ -83,7 +83,7 @@ impl Place {
         self.stdout(&[&["reproduce", "--table", "transfer", "--quiet"], TINY, more].concat())
     }
 
-    /// Names and hashes of all encoders that trainings have left.
+    /// Names and hashes of all encoder files of trainings.
     fn encoders(&self) -> BTreeSet<(String, String)> {
         let runs = self.json(&["runs", "--json"]);
         let stages = runs.as_array().unwrap().iter().flat_map(|run| run["stages"].as_array().unwrap());
@@ -129,8 +129,8 @@ fn reproduce_writes_a_whole_report_and_the_second_time_runs_nothing() {
     assert_eq!((&sp["paper"], &sp["paper_column"]), (&Value::from(83.6), &Value::from("cifar-10")));
     let html = fs::read_to_string(report.join("report.html")).unwrap();
     assert!(html.contains("do not agree") && html.contains("<svg"));
-    assert!(html.contains("licence MIT OR Apache-2.0."), "of the embedded sets");
-    assert_eq!(html.matches("<script").count(), 1, "its own, which nothing depends on");
+    assert!(html.contains("licence MIT OR Apache-2.0."), "the licence of the embedded sets");
+    assert_eq!(html.matches("<script").count(), 1, "only its own script, which nothing depends on");
     for needs_network in ["<link", "src=", "@import", "url("] {
         assert!(!html.contains(needs_network), "{needs_network}");
     }
@@ -142,7 +142,7 @@ fn reproduce_writes_a_whole_report_and_the_second_time_runs_nothing() {
     place.reproduce(&[]);
     assert_eq!(place.json(&["runs", "--json"]).as_array().unwrap().len(), before);
     assert_eq!(bytes("report.html"), old, "the same ledger gives the same bytes");
-    // One seed leaves every claim open, which only --strict minds.
+    // With one seed every claim stays open, which is a failure only with --strict.
     let strict = place.run(&[&["reproduce", "--table", "transfer", "--quiet", "--strict"], TINY].concat());
     assert_eq!(strict.status.code(), Some(1), "{}", String::from_utf8_lossy(&strict.stderr));
     let said = String::from_utf8(strict.stdout).unwrap();
@@ -160,13 +160,13 @@ fn reproduce_writes_a_whole_report_and_the_second_time_runs_nothing() {
     let rerun = program("sh").args(["-c", &rerun]).current_dir(place.path()).output().unwrap();
     assert!(String::from_utf8_lossy(&rerun.stderr).contains("5 of 5 cells were in the ledger"), "{rerun:?}");
 
-    // A broken file of the ledger is named, and the report for reviewers has a folder of its own.
+    // The report names a broken file of the ledger, and the anonymised report has its own folder.
     let old = bytes("report.html");
     fs::write(place.path().join("reports/ledger/broken.json"), "{").unwrap();
     place.stdout(&["report", "--anonymous"]);
     assert_eq!(bytes("report.html"), old, "the named report is left alone");
     let page = fs::read_to_string(place.path().join("reports/quick-anonymous/report.html")).unwrap();
-    assert!(page.contains("Anonymised") && !page.contains("broken.json"), "a file's name may name somebody");
+    assert!(page.contains("Anonymised") && !page.contains("broken.json"), "a file's name may identify a person");
     for rendering in [&["report"][..], &[&["table", "transfer", "--quiet"], TINY].concat()] {
         fs::remove_file(report.join("report.html")).unwrap();
         place.stdout(rendering);
@@ -175,7 +175,7 @@ fn reproduce_writes_a_whole_report_and_the_second_time_runs_nothing() {
             "{rendering:?}"
         );
     }
-    // One table more, and the report keeps the other as it was; the terminal tells of what was asked for.
+    // After a run of another table, the report keeps the first table, and the terminal shows only the requested table.
     let epochs = ["table", "epochs", "--quiet", "--set", "epochs.values=[6]"];
     let said = place.stdout(&[&epochs[..], &TINY[..TINY.len() - 4], &["--methods", "byol", "--seeds", "1"]].concat());
     assert!(said.starts_with("epochs, profile quick.") && !said.contains("transfer"), "{said}");
@@ -198,12 +198,12 @@ fn threads_and_kills_do_not_change_a_bit() {
     let whole = Place::new();
     whole.reproduce(&["--threads", "1", "--set", "pretrain.snapshots=true"]);
     let expected = whole.encoders();
-    assert_eq!(expected.len(), 3 * (6 + 1), "of AP, SP and with labels after each epoch, and in the end");
+    assert_eq!(expected.len(), 3 * (6 + 1), "for AP, SP and labels: one after each epoch and one at the end");
 
     let killed = Place::new();
     let mut kills = 0;
     let often: &[&str] = &["--threads", "2", "--set", "checkpoint_seconds=0", "--set", "pretrain.snapshots=true"];
-    // Each round gets a little further before it is killed, at whatever step it is in then.
+    // Each round runs a little longer before it is killed, at an arbitrary step.
     for patience in [0, 10, 40, 90] {
         let mut child = killed
             .command(&[&["reproduce", "--table", "transfer", "--quiet"], TINY, often].concat())
@@ -218,14 +218,14 @@ fn threads_and_kills_do_not_change_a_bit() {
         }
         child.wait().unwrap();
     }
-    assert!(kills > 0, "no run was caught in its pretraining");
+    assert!(kills > 0, "no run was killed during its pretraining");
     killed.reproduce(often);
     assert_eq!(killed.encoders(), expected);
     let statuses = killed.stdout(&["runs"]);
     assert!(statuses.contains("killed"), "{statuses}");
 }
 
-/// Waits until a training has written its checkpoint; false when the process ended before.
+/// Waits until a training has written its checkpoint. Returns false if the process ended before.
 fn wait_for_checkpoint(dir: &Path, child: &mut Child) -> bool {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(60) {
@@ -265,7 +265,7 @@ fn an_interrupted_run_says_how_to_go_on() {
 #[cfg(unix)]
 fn a_terminated_run_keeps_its_checkpoint_and_goes_on_to_the_same_bits() {
     let longer: &[&str] = &["--set", "pretrain.epochs=30", "--set", "checkpoint_seconds=0"];
-    // Of the method with the most state, part of which it has before the first step.
+    // DeepCluster v2 has the most state of all methods, and part of it exists before the first step.
     let clusters: &[&str] = &["--set", "methods.deepcluster-v2.clusters=[4,4]"];
     let tiny: Vec<&str> = TINY.iter().map(|&word| if word == "simclr" { "deepcluster-v2" } else { word }).collect();
     let reproduce = [&["reproduce", "--table", "transfer", "--quiet"], &tiny[..], longer, clusters].concat();
@@ -296,7 +296,7 @@ fn one_encoder_is_trained_probed_exported_and_imported() {
     assert!(trained.contains("completed") && trained.contains("BYOL AP synth seed 0"), "{trained}");
     let run = trained.split_whitespace().next().unwrap().to_owned();
     let record = place.json(&["show", &run, "--json"]);
-    assert_eq!(record["args"][0], "sempair", "the program's place tells of the machine");
+    assert_eq!(record["args"][0], "sempair", "the program's path would reveal the machine");
     for curve in ["pretraining loss", "effective rank of features", "k-NN on semantic pairs, %"] {
         assert!(record["curves"].as_array().unwrap().iter().any(|c| c["name"] == curve), "{curve}");
     }
@@ -308,7 +308,7 @@ fn one_encoder_is_trained_probed_exported_and_imported() {
     let card: Value = serde_json::from_slice(&fs::read(place.path().join("out/card.json")).unwrap()).unwrap();
     assert_eq!((&card["features"], &card["names"]), (&Value::from(128), &Value::from("torchvision")));
 
-    // What was exported, imported again, measures the same.
+    // The exported weights give the same accuracy after they are imported again.
     let imported = place.stdout(&["import-weights", "out/encoder.safetensors", "--quiet"]);
     let imported = imported.split_whitespace().next().unwrap().to_owned();
     place.stdout(&["probe", &imported, "--data", "synth-10", "--quiet", "--set", "probe.iterations=20"]);
@@ -329,7 +329,7 @@ fn one_encoder_is_trained_probed_exported_and_imported() {
 #[test]
 fn a_collapse_stops_a_training_unless_it_shall_go_on() {
     let place = Place::new();
-    // Where all images are one, so are their projections.
+    // If all images are equal, all projections are equal.
     let image = image::RgbImage::from_pixel(32, 32, image::Rgb([200, 120, 40]));
     for category in ["cat", "dog"] {
         let folder = place.path().join("same").join(category);
@@ -348,7 +348,7 @@ fn a_collapse_stops_a_training_unless_it_shall_go_on() {
     let trained = place.stdout(&[&arguments[..], &["--keep-going"]].concat());
     assert!(trained.contains("completed") && trained.contains("VICReg SP same seed 0"), "{trained}");
 
-    // A transformer has its stem without a word of it.
+    // A transformer gets its stem without a setting for it.
     let arguments = "pretrain --quiet --encoder vit-mini --epochs 1 --set pairs.categories=2 --set pairs.per_category=4 \
                      --set pretrain.batch=4 --keep-going";
     place.stdout(&arguments.split_whitespace().collect::<Vec<_>>());
@@ -379,7 +379,7 @@ fn audit_tells_kept_from_changed() {
     let record = fs::read_dir(place.path().join("reports/ledger")).unwrap().next().unwrap().unwrap().path();
     let text = fs::read_to_string(&record).unwrap();
     fs::write(&record, text.replacen("\"top1\":", "\"top1\":1", 1)).unwrap();
-    assert!(place.error(&["audit", "HEAD"]).contains("no longer are what was written"));
+    assert!(place.error(&["audit", "HEAD"]).contains("have changed since they were written"));
     assert!(place.error(&["audit", "nowhere"]).starts_with("error: "));
 }
 
@@ -392,7 +392,7 @@ fn settings_say_where_they_come_from_and_mistakes_what_is_near() {
     assert!(line(&text, "pretrain.epochs").ends_with("sempair.toml:3"), "{}", line(&text, "pretrain.epochs"));
     assert!(line(&text, "pretrain.batch").contains("profiles/standard.toml:"), "{text}");
     assert!(line(&text, "seeds = 4").contains("--set"), "{text}");
-    // What the small profiles change of a method, the paper's must not inherit.
+    // The paper profile must not inherit the changes that the small profiles make to a method.
     let text = place.stdout(&["config", "--profile", "paper"]);
     assert!(text.contains("\nmethods.simsiam.predictor_rate_factor = 1.0 "), "{text}");
     let mistakes = [
@@ -432,7 +432,7 @@ fn every_default_has_a_comment_and_a_reader() {
     let defaults = include_str!("../experiments/defaults.toml");
     let complaints = sempair::harness::config::complaints::<sempair::study::settings::Settings>(defaults).unwrap();
     assert!(complaints.is_empty(), "{complaints:?}");
-    // What no field has in common is of a table, which refuses keys that it does not know.
+    // Keys without a field in `Settings` belong to a table, and a table refuses unknown keys.
     let resolved = sempair::harness::config::Layers::new().embedded("defaults", defaults);
     let settings = resolved.resolve::<sempair::study::settings::Settings>().unwrap().settings;
     let tables = Place::new().json(&["list", "--json"]);
@@ -488,7 +488,7 @@ fn every_method_has_its_step_timed() {
     let error = place.error(&wrong);
     assert!(error.contains("`methods.dino.momentum` is 2") && error.contains("hint: "), "{error}");
     let error = place.error(&["bench", "step", "--method", "dino", "--set", "methods.byol.momentum=0.5"]);
-    assert!(error.contains("changes nothing of a step of dino"), "{error}");
+    assert!(error.contains("has no effect on a step of dino"), "{error}");
     let error = place.error(&["bench", "step", "--method", "deepcluster-v2", "--pairs", "10"]);
     assert!(error.contains("64 clusters of the 40 pairs") && error.contains("clusters=[40]"), "{error}");
 }
@@ -529,7 +529,7 @@ fn a_profile_accounts_for_the_whole_step() {
         assert!(number(kind, "bytes") > 0.0 && number(kind, "gb_per_second") > 0.0, "{kind}");
         let product = ["convolution", "linear"].iter().any(|word| kind["kind"].as_str().unwrap().contains(word));
         assert_eq!(product, number(kind, "flops") > 0.0, "{kind}");
-        // Winograd's method makes a quarter of the multiplications, though all are counted.
+        // Winograd's method makes a quarter of the multiplications, but the direct method's are counted.
         assert!(!product || (0.0..4.0).contains(&number(kind, "share_of_peak")), "{kind}");
     }
     let seconds: Vec<f64> = kinds.iter().map(|kind| number(kind, "seconds")).collect();
@@ -539,7 +539,7 @@ fn a_profile_accounts_for_the_whole_step() {
     assert!(text.contains("convolution 3x3 forward") && text.contains("loss, tape and the rest"), "{text}");
 }
 
-/// The real archives, where they are.
+/// The path of a real archive, or `None` if it is missing.
 fn shared(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
     if !path.exists() {

@@ -1,5 +1,5 @@
-//! Losses of the methods: closed forms against their definitions in dfdx with f64 and against PyTorch's numbers, and what
-//! the methods remember between steps against naive versions.
+//! Losses of the methods: closed forms against their definitions in dfdx with f64 and against PyTorch's numbers, and
+//! the state that the methods keep between steps against naive versions.
 
 mod deepcluster_v2;
 mod hard_negatives;
@@ -20,7 +20,7 @@ type Traced<const P: usize> = Tensor<Vectors<P>, f64, Cpu, OwnedTape<f64, Cpu>>;
 /// A loss on a tape.
 type Loss = Tensor<Rank0, f64, Cpu, OwnedTape<f64, Cpu>>;
 
-/// Numbers on a coarse grid, which every format holds: `((arange(len) * step) % 11 - 5) / 4` in PyTorch.
+/// Numbers on a coarse grid, exact in every format: `((arange(len) * step) % 11 - 5) / 4` in PyTorch.
 fn grid(step: usize, len: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * step) % 11) as f32 / 4.0 - 1.25).collect()
 }
@@ -30,8 +30,8 @@ fn normals(seed: u64, len: usize) -> Vec<f32> {
     (0..len).map(|_| stream.normal()).collect()
 }
 
-/// Random rows; of more than two, the first is zero, two are tiny (1e-8 is above the shortest length, 1e-14 below) and
-/// two are equal.
+/// Random rows. If there are more than two, the first is zero, two are tiny (1e-8 is above the shortest length, 1e-14
+/// below) and two are equal.
 fn hostile(seed: u64, rows: usize, dim: usize) -> Vec<f32> {
     let mut x = normals(seed, rows * dim);
     if rows > 2 {
@@ -44,7 +44,7 @@ fn hostile(seed: u64, rows: usize, dim: usize) -> Vec<f32> {
     x
 }
 
-/// The rows of x at length 1, in f64 and rounded.
+/// The rows of x scaled to length 1, computed in f64 and rounded.
 fn unit_rows(x: &[f32], dim: usize) -> Vec<f32> {
     let unit = |row: &[f32]| {
         let length = length(row).max(1e-12);
@@ -57,7 +57,7 @@ fn length(row: &[f32]) -> f64 {
     row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt()
 }
 
-/// `count` categories, of which there are `of`.
+/// `count` random categories below `of`.
 fn categories(seed: u64, count: usize, of: usize) -> Vec<u32> {
     let mut stream = Key::root(seed).split("categories").stream();
     (0..count).map(|_| stream.below(of) as u32).collect()
@@ -75,36 +75,37 @@ fn differentiate<const P: usize>(x: &[f32], loss: impl FnOnce(Traced<P>) -> Loss
     (value, loss.backward().get(&x).as_vec())
 }
 
-/// How far a closed form in f32 may be off.
+/// Bounds the errors of a closed form in f32.
 #[derive(Clone, Copy)]
 struct Precision {
     /// P, the terms of a similarity.
     dim: usize,
     /// Terms of a sum over candidates.
     candidates: usize,
-    /// Divides similarities.
+    /// The divisor of the similarities.
     temperature: f32,
-    /// What the loss multiplies the mean log-likelihood with.
+    /// The factor by which the loss multiplies the mean log-likelihood.
     factor: f64,
-    /// Bounds the sum of the sizes of one row's slopes in its similarities.
+    /// A bound of the sum of one row's absolute slopes with respect to its similarities.
     slope: f64,
 }
 
 impl Precision {
-    /// Two unit rows, rounded, and their product in P steps: each within (P + 2) eps of the similarity, in units of the
-    /// temperature; eps is twice the unit roundoff, which leaves room for the exponential's two units in the last place.
+    /// Bounds the error of a logit. Two rounded unit rows and their product in P steps are within (P + 2) eps of the
+    /// similarity, in units of the temperature. eps is twice the unit roundoff, which leaves room for the exponential's
+    /// error of two units in the last place.
     fn of_a_logit(self) -> f64 {
         f64::from(f32::EPSILON) * (self.dim + 4) as f64 / f64::from(self.temperature)
     }
 
-    /// A log-likelihood moves by the errors of two logits at most, times what the loss multiplies it with.
+    /// The error of a log-likelihood is at most the errors of two logits, times the loss's factor.
     fn check_value(self, ours: f64, expected: f64) {
         let tolerance = self.factor * 2.0 * self.of_a_logit();
         assert!((ours - expected).abs() <= tolerance, "value {ours}, expected {expected}, tolerance {tolerance}");
     }
 
-    /// A weight of a softmax is off by the errors of its logit and of the sum; a sum of candidates by one rounding for
-    /// each term. A row's gradient is bounded by its slope over its length.
+    /// The error of a softmax weight is the sum of the errors of its logit and of the softmax's sum. A sum of
+    /// candidates has one rounding for each term. A row's gradient is bounded by its slope divided by its length.
     fn check_gradient(self, x: &[f32], ours: &[f32], expected: &[f64]) {
         assert_eq!(ours.len(), expected.len());
         let sums = f64::from(f32::EPSILON) * (self.candidates + self.dim + 4) as f64;

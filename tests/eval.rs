@@ -1,4 +1,4 @@
-//! The linear probe and k-NN as a caller sees them.
+//! The linear probe and k-NN through their public interface.
 
 use proptest::prelude::*;
 use rayon::ThreadPoolBuilder;
@@ -22,7 +22,8 @@ fn settings() -> ProbeSettings {
     }
 }
 
-/// Normal clouds, one for each category, whose centres are `distance` deviations from the origin.
+/// Normal clouds, one for each category. The centre of category c is `distance` deviations from 0 in the columns that
+/// are equal to c modulo `classes`, and 0 in the others.
 fn clouds(key: Key, images: usize, dim: usize, classes: usize, distance: f32) -> Features {
     let labels: Vec<u32> = (0..images).map(|i| (i % classes) as u32).collect();
     let mut stream = key.stream();
@@ -38,7 +39,7 @@ fn pair() -> (Features, Features) {
 #[test]
 fn probe_and_neighbours_find_what_is_there() {
     let (train, test) = pair();
-    // The best possible classifier, which knows the centres, is right on 72.2 % of such images (numpy, 400,000 of them).
+    // The best possible classifier, which knows the centres, is right on 72.2 % of such images (numpy, 400,000 images).
     let probe = linear_probe(&train, &test, &settings(), Key::root(0)).unwrap();
     assert!(probe.converged && (64.0..80.0).contains(&probe.accuracy), "{}", probe.accuracy);
     assert!((55.0..80.0).contains(&knn(&train, &test, 20, None).unwrap().accuracy));
@@ -61,7 +62,7 @@ fn the_most_similar_is_found_as_its_definition_says() {
         let best = (0..700).filter(|&other| other != query).map(of).fold(f64::MIN, f64::max);
         assert!(of(found) > best - 1e-5, "{query}: {found}");
     }
-    // Of equal ones the first; an image is not its own neighbour, however many look like it.
+    // Of equal images, the first is found. An image is never its own neighbour, even if others are equal to it.
     let same = Features::new(vec![1.0; 8], vec![0; 4], 2, 1).unwrap();
     assert_eq!(most_similar(&same, &[0, 1, 3]), [1, 0, 0]);
 }
@@ -98,7 +99,7 @@ fn the_penalty_is_chosen_without_the_test_set() {
 
 #[test]
 fn threads_do_not_change_a_bit() {
-    // Few and many features: beyond 256 the probe tells only the leading directions apart.
+    // Few and many features: with more than 256, the probe distinguishes only the leading directions.
     for dim in [24, 300] {
         let [train, test] = [(3, 1500), (4, 700)].map(|(key, images)| clouds(Key::root(key), images, dim, 5, 0.5));
         let on = |threads: usize| {
@@ -183,7 +184,7 @@ fn errors_name_the_place_and_the_remedy() {
     );
 }
 
-/// Every similarity, sorted; the definition that the blocked version answers to.
+/// Computes and sorts every similarity: the definition with which the blocked version must agree.
 fn knn_definition(train: &Features, test: &Features, k: usize, temperature: Option<f64>) -> Vec<u32> {
     let length = |row: &[f32]| row.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt().max(1e-30);
     let similarity =
@@ -201,7 +202,7 @@ fn knn_definition(train: &Features, test: &Features, k: usize, temperature: Opti
     (0..test.rows()).map(predict).collect()
 }
 
-/// Rows with no, one or four entries of 1 or -1: their similarities are exact in f32 and many are equal.
+/// Rows with zero, one or four entries of 1 or -1: their similarities are exact in f32 and many are equal.
 fn exact_features(images: usize) -> impl Strategy<Value = Features> {
     const DIM: usize = 6;
     let row =
@@ -232,7 +233,7 @@ proptest! {
     }
 }
 
-// More rows than a block on either side, so that neighbours, and equally near ones, are gathered across blocks.
+// Both sets have more rows than a block, so neighbours, including equally near ones, come from several blocks.
 #[test]
 fn blocks_do_not_change_the_neighbours() {
     let signs = |key: Key, images: usize| {

@@ -1,8 +1,8 @@
-"""Reference features for tests/exchange.rs: torchvision's ResNets and timm's ViT with weights that are a formula of their
-names. Needs PyTorch, torchvision and timm; run by hand: `python tests/exchange.py`.
+"""Reference features for tests/exchange.rs: torchvision's ResNets and timm's ViT with weights computed by a formula
+from their names. Needs PyTorch, torchvision and timm; run by hand: `python tests/exchange.py`.
 
-With a folder of `sempair export` as argument, loads its weights into the peer's model, which fails unless every name and
-shape fits (a classifier is what the export leaves out), and prints features of the same image:
+With a folder written by `sempair export` as argument, loads its weights into the model of torchvision or timm and
+prints features of the same image. Loading fails unless every name and shape fits (the export has no classifier):
 `python tests/exchange.py FOLDER`.
 """
 import json
@@ -30,7 +30,7 @@ def fill(net):
         i = torch.arange(value.numel(), dtype=torch.float64)
         wave = torch.sin(0.7 * i * i + sum(name.encode())).reshape(value.shape)
         if value.dim() > 1 and "token" not in name and "pos_embed" not in name:
-            wave = wave * (2 * 2 / value[0].numel()) ** 0.5  # He's deviation, of a wave of deviation sqrt(1/2)
+            wave = wave * (2 * 2 / value[0].numel()) ** 0.5  # He's deviation, for a wave with deviation sqrt(1/2)
         else:
             wave = 0.2 * wave
         is_scale = ("norm" in name or "bn" in name or "downsample.1" in name) and name.endswith("weight")

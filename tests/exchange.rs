@@ -1,4 +1,4 @@
-//! Encoders to and from other programs: weights with torchvision's and timm's names, whose features agree with theirs.
+//! Exchange of encoders with other programs: weights have torchvision's and timm's names, and the features agree.
 
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -22,12 +22,12 @@ fn settings(encoder: Encoder, stem: Stem) -> Settings {
     settings
 }
 
-/// What an encoder of these settings is.
+/// The description of an encoder that was trained with these settings.
 fn trained(settings: &Settings) -> Trained {
     Trained { run: settings.pretraining(0), normalization: settings.normalization.clone() }
 }
 
-/// The values of a parameter as `tests/exchange.py` fills it, in the layout of the peers.
+/// The values of a parameter as `tests/exchange.py` fills it, in the layout of torchvision and timm.
 fn formula(entry: &Entry) -> Vec<f32> {
     let name = &entry.name;
     let start = name.bytes().map(f64::from).sum::<f64>();
@@ -43,7 +43,7 @@ fn formula(entry: &Entry) -> Vec<f32> {
     (0..entry.slot.len).map(value).collect()
 }
 
-/// A file of those, as PyTorch would save it, with a classifier besides.
+/// Writes a file of these values as PyTorch would save it, with an additional classifier weight.
 fn write(path: &Path, model: &ModelSpec, change: impl Fn(&Entry, &mut Vec<usize>)) {
     let backbone = open(model, &F32, Key::root(0)).unwrap();
     let tensor = |entry: &Entry| {
@@ -60,7 +60,7 @@ fn write(path: &Path, model: &ModelSpec, change: impl Fn(&Entry, &mut Vec<usize>
     std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
 }
 
-/// What `tests/exchange.py` prints: the norm of one image's features, and eight of them.
+/// The output of `tests/exchange.py`: the norm of one image's features, and eight of the features.
 const REFERENCES: [(Encoder, Stem, f64, [f64; 8]); 3] = [
     (
         Encoder::Resnet18,
@@ -98,13 +98,13 @@ fn imported_weights_give_the_features_that_pytorch_gives() {
         let features = backbone.features(&pixels);
         let ours = features.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
         assert!((ours - norm).abs() <= 1e-4 * norm, "{encoder:?}: norm {ours}, PyTorch has {norm}");
-        // Relative to a feature of mean size: a small one is a difference of large ones.
+        // The tolerance is relative to a feature of mean size, since a small feature is a difference of large numbers.
         let size = norm / (features.len() as f64).sqrt();
         for (feature, expected) in features.iter().step_by(features.len() / 8).zip(expected) {
             let error = (f64::from(*feature) - expected).abs();
             assert!(error <= 1e-4 * size, "{encoder:?}: {feature}, PyTorch has {expected}");
         }
-        // What is exported is what was imported, without the classifier.
+        // The exported tensors are the imported ones, without the classifier.
         let to = folder.path().join("exported");
         exchange::export(&stage, ("run", &Vec::new()), &to).unwrap();
         let (peer, ours) = (std::fs::read(&file).unwrap(), std::fs::read(to.join(exchange::WEIGHTS)).unwrap());
@@ -141,7 +141,7 @@ fn files_of_another_network_are_refused() {
     std::fs::write(&file, b"\x80\x02}q\x00.").unwrap();
     refused("is a pickle");
     std::fs::write(&file, b"no weights").unwrap();
-    refused("is no safetensors file");
+    refused("is not a safetensors file");
     let small = ModelSpec { encoder: Encoder::ResnetSmall, stem: Stem::Imagenet, ..settings.model };
     write(&file, &small, |_, _| {});
     refused("the shape");
@@ -157,7 +157,7 @@ fn files_of_another_network_are_refused() {
     refused("has no `conv1.weight`");
 }
 
-/// A file of those under other names and in another format; `copies` of the encoder, each behind a prefix.
+/// Writes a file of these values in another format, with one copy of the encoder for each prefix in `copies`.
 fn write_as(path: &Path, model: &ModelSpec, copies: &[&str], dtype: Dtype, bytes_of: fn(f32) -> Vec<u8>) {
     let backbone = open(model, &F32, Key::root(0)).unwrap();
     let entries = &backbone.read().layout.entries;
@@ -202,7 +202,7 @@ fn weights_are_taken_as_people_have_them() {
     assert!(notes[1].starts_with("left out, since the encoder has no such parameters: "), "{notes:?}");
     write_as(&file, &settings.model, &["a.", "b."], Dtype::F32, f32_bytes);
     let error = imported().unwrap_err().to_string();
-    assert!(error.contains("holds 2 such encoders: `a.`, `b.`"), "{error}");
+    assert!(error.contains("holds 2 matching encoders: `a.`, `b.`"), "{error}");
 
     type Format = (Dtype, fn(f32) -> Vec<u8>, f32);
     let formats: [Format; 3] = [

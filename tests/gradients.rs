@@ -1,8 +1,8 @@
 //! Gradients of every layer, of whole networks and of the losses: against finite differences, dfdx in f64, and PyTorch.
 
-mod heads; // what heads of methods are made of
-mod optimizers; // against PyTorch, and what each leaves alone
-mod vit; // stochastic depth, and images of another side
+mod heads; // the layers of the methods' heads
+mod optimizers; // against PyTorch, and the parameters that each leaves unchanged
+mod vit; // stochastic depth, and images with another side
 
 use dfdx::prelude::{AsArray, Backward, Cpu as DfdxCpu, Dtype, Tensor as DfdxTensor, Trace};
 use dfdx::tensor::TensorFromVec;
@@ -31,7 +31,7 @@ fn moved(x: &[f32], direction: &[f32], h: f32) -> Vec<f32> {
     x.iter().zip(direction).map(|(x, d)| x + h * d).collect()
 }
 
-/// A layer with parameters that are no longer those of its start, so that scales differ from 1 and shifts from 0.
+/// A layer whose parameters are moved from their initial values, so that scales differ from 1 and shifts from 0.
 fn built<L: Build>(device: &Cpu, stream: &mut Stream) -> (L, Parameters<Cpu>) {
     let key = Key::root(7);
     let mut builder = Builder::new(&key);
@@ -41,9 +41,10 @@ fn built<L: Build>(device: &Cpu, stream: &mut Stream) -> (L, Parameters<Cpu>) {
     (layer, parameters)
 }
 
-/// For L = sum(y * weight), the derivative along random directions of input and parameters, by `backward` and by
-/// central differences. Directions are scaled to length 1, so that a step of `h` moves L by about `h`; the difference
-/// of two sums in f32 is then good to a few 1e-4 of the gradient's length, kinks and curvature included.
+/// For L = sum(y * weight), compares the derivatives along random directions of input and parameters by `backward`
+/// and by central differences. Directions are scaled to length 1, so a step of `h` changes L by about `h`. The
+/// difference of two sums in f32 is then accurate to a few 1e-4 of the gradient's length, including kinks and
+/// curvature.
 fn check<L, S>(shape: S, tolerance: f64)
 where
     L: Build + Layer<Cpu, S>,
@@ -52,7 +53,7 @@ where
     check_pass::<L, S>(shape, tolerance, None);
 }
 
-/// As [`check`], with the randomness of a pass.
+/// Same as [`check`], with the random draws of a pass.
 fn check_pass<L, S>(shape: S, tolerance: f64, pass: Option<Pass>)
 where
     L: Build + Layer<Cpu, S>,
@@ -69,7 +70,7 @@ where
     let dx = layer.backward(saved, dy.clone(), &mut parameters).download();
     let gradients = parameters.gradients.clone();
 
-    // The input's gradient added to another one.
+    // `backward_onto` adds the input's gradient to another gradient.
     let onto = normals(&mut stream, x.len());
     let (_, saved) = run(&x, &mut parameters.clone());
     let sum = layer.backward_onto(saved, dy.clone(), Tensor::upload(&F32, shape, &onto), &mut parameters.clone());
@@ -77,7 +78,7 @@ where
         assert!((sum - dx - onto).abs() <= 1e-5 * (1.0 + dx.abs()), "{sum} is not {dx} + {onto}");
     }
 
-    // Gradients of parameters are added to: a second backward doubles them; without the input they are the same.
+    // Parameter gradients accumulate: a second backward pass doubles them, even without the input's gradient.
     let (_, saved) = run(&x, &mut parameters);
     layer.backward_parameters(saved, dy, &mut parameters);
     for (twice, once) in parameters.gradients.iter().zip(&gradients) {
@@ -113,9 +114,9 @@ where
     }
 }
 
-/// In bf16 the result and all gradients agree with those in f32: the length of the difference is at most `tolerance` of
-/// the length. A number has 8 bits, so each rounding moves it by up to 1 / 512 of itself. What goes in is rounded for
-/// both, so that a layer's own ReLU or maximum falls the same way.
+/// In bf16 the result and all gradients agree with those in f32: the length of the difference is at most `tolerance`
+/// of the length. A number has 8 bits, so each rounding changes it by up to 1 / 512 of its value. The inputs are
+/// rounded for both, so that a layer's own ReLU or maximum decides the same way.
 fn check_bf16<L, S>(shape: S, tolerance: f64)
 where
     L: Build + Layer<Cpu, S>,
@@ -205,12 +206,12 @@ fn layers_in_bf16_agree_with_f32() {
     check_bf16::<Relu, _>(vectors::<40>(8), 1e-2);
     check_bf16::<MaxPool, _>(maps::<3, 7>(2), 1e-2);
     check_bf16::<GlobalAveragePool, _>(maps::<4, 3>(3), 1e-2);
-    // Here a convolution's rounding comes before the ReLU, and turns a few of its decisions.
+    // Here a convolution's rounding comes before the ReLU and changes a few of its decisions.
     check_bf16::<Block<Conv2d<8, 8, 3, 1>, Identity, 8>, _>(maps::<8, 6>(4), 6e-2);
 }
 
-/// Maps lie position by position, images one after the other: a convolution of the same pixels gives the same, and what
-/// one image of a batch becomes does not depend on the others.
+/// Maps are stored position by position, images one after the other. A convolution of the same pixels gives the same
+/// result in both layouts, and the result of one image of a batch does not depend on the others.
 #[test]
 fn layouts_keep_images_apart() {
     const SIDE: usize = 16;
@@ -235,8 +236,7 @@ fn layouts_keep_images_apart() {
     }
 }
 
-/// The head in dfdx's f64: linear, batch normalisation, ReLU, linear, from the same parameters.
-/// 8x8 pixels by patches of 4x4.
+/// A transformer for 8x8 pixels in patches of 4x4.
 type SmallVit = Vit<Const<8>, 4, 12, 3, 20, 2>;
 
 #[test]
@@ -251,7 +251,7 @@ fn transformers() {
     check_bf16::<TransformerBlock<12, 3, 20>, _>(tokens, 4e-2);
 }
 
-/// The features of a vision transformer whose weights are a formula of their names, against timm's:
+/// The features of a vision transformer whose weights are computed from their names, against timm's:
 /// ```python
 /// import timm, torch
 /// net = timm.models.vision_transformer.VisionTransformer(
@@ -295,9 +295,10 @@ fn a_vision_transformer_agrees_with_timm() {
     }
 }
 
-/// SimCLR's head as its authors' code has it.
+/// SimCLR's head as in its authors' code.
 type HeadWithNorm<const F: usize, const P: usize> = (Linear<F, F>, (BatchNormRelu<F>, Linear<F, P>));
 
+/// The reference is the head in dfdx's f64: linear, batch normalisation, ReLU, linear, from the same parameters.
 #[test]
 fn the_projection_head_agrees_with_dfdx_in_f64() {
     const F: usize = 6;
@@ -425,8 +426,8 @@ fn nt_xent_agrees_with_torch() {
     }
 }
 
-// The same script with z = torch.ones(4, 3), t = 0.2: 1.098612289 and no gradient; and with rows of length 1e-8,
-// t = 0.5: 1.028295560, gradients of about 1e8 in the tiny rows.
+// The same script gives 1.098612289 and a zero gradient for z = torch.ones(4, 3), t = 0.2. With rows of length 1e-8 and
+// t = 0.5 it gives 1.028295560 and gradients of about 1e8 in the tiny rows.
 #[test]
 fn nt_xent_bears_ties_and_tiny_rows() {
     let (value, gradient) = loss_and_gradient::<f32, 3>(vec![1.0; 12], 0.2);
@@ -451,7 +452,7 @@ fn nt_xent_bears_ties_and_tiny_rows() {
     ];
     assert_close(&[value], &[1.028295560], 1e-7);
     for (row, expected) in gradient.chunks(3).zip(expected.chunks(3)) {
-        // Our 1e-24 under the root moves a length of 1e-8 by 5e-9 of itself, in the similarity and in its gradient.
+        // Our 1e-24 under the root changes a length of 1e-8 by a relative 5e-9, in the similarity and in its gradient.
         let length = expected.iter().map(|g| g * g).sum::<f64>().sqrt();
         assert!(row.iter().zip(expected).all(|(a, b)| (a - b).abs() < 3e-8 * (100.0 + length)), "{row:?} {expected:?}");
     }
@@ -460,9 +461,9 @@ fn nt_xent_bears_ties_and_tiny_rows() {
     assert!(value.is_finite() && gradient.iter().all(|g| g.is_finite()), "{value} {gradient:?}");
 }
 
-/// The closed form in f32 against the definition in f64. A similarity has an error of some roundings, 8 epsilon; through
-/// the softmax it moves each of row i's and column i's shares, of sum W <= views + 2, by 16 epsilon / t of itself, and
-/// the gradient is (shares times unit vectors) / (views t |z|).
+/// Checks the closed form in f32 against the definition in f64. A similarity has an error of several roundings, 8
+/// epsilon. Through the softmax it changes each share of row i and of column i by a relative 16 epsilon / t; these
+/// shares have the sum W <= views + 2. The gradient is (shares times unit vectors) / (views t |z|).
 fn check_closed_form(z: &[f32], temperature: f32) {
     let views = z.len() / 8;
     let wide: Vec<f64> = z.iter().map(|z| f64::from(*z)).collect();

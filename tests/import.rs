@@ -27,7 +27,7 @@ use sempair::data::import::import;
 use sempair::error::Error;
 use tempfile::TempDir;
 
-/// A temporary directory with a source in it and a data directory beside it.
+/// A temporary directory with a source and a data directory.
 struct Place(TempDir);
 
 impl Place {
@@ -50,7 +50,7 @@ impl Place {
         import(path, &options, &self.data(), &|_, _| ())
     }
 
-    /// The error of importing these bytes, without its hint; and nothing may be left behind.
+    /// The error of importing these bytes, without its hint. Asserts that no file is left in the data directory.
     fn refusal(&self, bytes: &[u8]) -> String {
         self.refusal_of(&self.source(bytes))
     }

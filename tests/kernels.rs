@@ -27,9 +27,10 @@ fn sets() -> impl Iterator<Item = Isa> {
     Isa::ALL.into_iter().filter(|isa| isa.is_available())
 }
 
-/// A sum of `terms` products of numbers below 1, added one by one, is off by at most eps times the sum of its partial
-/// sums, each at most its number of terms; for random signs that is far less, and eps times `terms` bounds it. In bf16,
-/// two sums that differ so may be rounded to neighbours.
+/// Asserts that sums of `terms` products of numbers below 1 agree. The error of such a sum, added one by one, is at
+/// most eps times the sum of its partial sums, and each partial sum is at most its number of terms. For random signs
+/// it is far less, and eps times `terms` bounds it. In bf16, two sums with this difference may be rounded to
+/// neighbouring numbers.
 fn assert_sums<E: Element>(fast: &[E], definition: &[E], terms: usize, what: &str) {
     assert_eq!(fast.len(), definition.len(), "{what}");
     let step = if E::NAME == "bf16" { f32::powi(2.0, -7) } else { 0.0 };
@@ -58,7 +59,7 @@ fn same_bits_on_any_threads(body: impl Fn() -> Vec<f32> + Sync) {
     }
 }
 
-/// Output, input gradient (added to numbers) and weight gradient (added to ones), the last in f32.
+/// The output, the input gradient (added to random numbers) and the weight gradient (added to ones, in f32).
 struct Results<E> {
     y: Vec<E>,
     dx: Vec<E>,
@@ -74,7 +75,8 @@ fn may_be_transformed(shape: &Conv2d) -> bool {
 fn convolve<E: Element>(shape: &Conv2d, by_definition: bool) -> Results<E> {
     let (x, mut w) = (numbers_of::<E>(shape.input_len(), 1), numbers(shape.weight_len(), 2));
     if may_be_transformed(shape) {
-        // The direct method rounds the weights to the format of the activations, Winograd's does not: here both need not.
+        // The direct method rounds the weights to the format of the activations, Winograd's does not. With weights
+        // that are already rounded, this makes no difference.
         w.iter_mut().for_each(|w| *w = E::from_f32(*w).to_f32());
     }
     let (dy, onto) = (numbers_of::<E>(shape.output_len(), 3), numbers_of::<E>(shape.input_len(), 4));
@@ -99,9 +101,10 @@ fn assert_convolution_of<E: Element>(shape: &Conv2d) {
     for isa in sets() {
         let fast = with_isa(isa, || convolve::<E>(shape, false));
         let what = |name: &str| format!("{name} of {shape:?} in {} on {}", E::NAME, isa.name());
-        // What Winograd's method adds up is larger than its result. With G, B and A of F(4x4, 3x3) and numbers of random
-        // signs, the root mean square of its partial sums at output k of a line is that of the direct sum times the root
-        // of sum_i A(k, i)^2 |G_i|^2 |B_i|^2 / 3, in a square at most 8.2 times; for weights, alike, 6.6 times.
+        // The partial sums of Winograd's method are larger than its result. With G, B and A of F(4x4, 3x3) and
+        // numbers of random signs, the root mean square of its partial sums at output k of a line is that of the
+        // direct sum times the root of sum_i A(k, i)^2 |G_i|^2 |B_i|^2 / 3. In a square this factor is at most 8.2;
+        // for weights, 6.6.
         let larger = if may_be_transformed(shape) { 9 } else { 1 };
         assert_sums(&fast.y, &defined.y, larger * taps * shape.in_channels, &what("y"));
         assert_sums(&fast.dx, &defined.dx, larger * taps * shape.out_channels, &what("dx"));
@@ -128,7 +131,7 @@ fn shapes() -> impl Strategy<Value = Conv2d> {
     })
 }
 
-/// Shapes for Winograd's method: many channels, 128 squares and more, and sides some of which end within a square.
+/// Shapes for Winograd's method: many channels, at least 128 squares, and some sides that end inside a square.
 fn transformed_shapes() -> impl Strategy<Value = Conv2d> {
     let side = || prop_oneof![Just(4usize), Just(7), Just(8), Just(10), Just(11), Just(12), Just(16)];
     (0..6usize, side(), side(), 32..70usize, 32..70usize).prop_map(
@@ -140,7 +143,7 @@ fn transformed_shapes() -> impl Strategy<Value = Conv2d> {
     )
 }
 
-/// Shapes with few weights and many images, whose weight gradients are summed by parts of the images.
+/// Shapes with few weights and many images, whose weight gradients are summed separately over parts of the images.
 fn shapes_in_parts() -> impl Strategy<Value = Conv2d> {
     let layouts = prop_oneof![Just(Layout::Images), Just(Layout::Maps)];
     let sizes = (63..140usize, 3..7usize, 3..7usize, 1..12usize, 1..40usize);
@@ -214,7 +217,7 @@ fn convolutions_of_networks_agree_with_their_definition() {
     assert_convolution(&shape(140, 4, 64, 96, 3, 1, 1)); // a single square, and several blocks of its images
     assert_convolution(&shape(14, 8, 32, 64, 1, 2, 0)); // a projection that skips pixels
     assert_convolution(&shape(30, 1, 2048, 34, 1, 1, 0)); // rows that alias in the cache
-    assert_convolution(&shape(512, 8, 8, 16, 1, 1, 0)); // more parts of the images than a few
+    assert_convolution(&shape(512, 8, 8, 16, 1, 1, 0)); // many parts of the images
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! What moves the key of a stage: each module's edit moves those that it decides, and nothing else does.
+//! Changes of the keys of stages: an edit of a module changes the keys of the stages that it affects, and no others.
 
-#![expect(clippy::disallowed_methods, reason = "formatting is another program's")]
+#![expect(clippy::disallowed_methods, reason = "rustfmt is another program")]
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -29,8 +29,9 @@ mod graph;
 #[path = "../build/tokens.rs"]
 mod tokens;
 
-/// A stage of every kind, by a short name. Trainings and features are of SimCLR and a ResNet on the embedded world where
-/// nothing else is said; `photos` are features of an imported set, `edited` what a nuisance factor does to them.
+/// A stage of every kind with a short name. Unless stated otherwise, trainings and features use SimCLR and a ResNet
+/// on the embedded world. `photos` are features of an imported set, and `edited` measures the effect of a nuisance
+/// factor on them.
 fn kinds() -> Vec<(&'static str, Arc<Stage>)> {
     let (mut simclr, folder) = (settings(), tempfile::tempdir().unwrap());
     simclr.paths.data = folder.path().join("sets").display().to_string();
@@ -91,27 +92,27 @@ fn import_photos(folder: &Path) {
 
 const ALL: &str = "simclr byol vit neighbours pixels random features probe invariance course factors photos edited stored \
                    on_stored import";
-/// All that trains or evaluates.
+/// All stages that train or evaluate.
 const EVALUATIONS: &str =
     "simclr byol vit neighbours pixels random features probe invariance course photos edited on_stored";
-/// All that has to do with an encoder.
+/// All stages that use an encoder.
 const NETWORKS: &str =
     "simclr byol vit neighbours random features probe invariance course photos edited on_stored import";
-/// All that evaluates an encoder.
+/// All stages that evaluate an encoder.
 const ENCODERS: &str = "neighbours random features probe invariance course photos edited";
 const TRAININGS: &str = "simclr byol vit neighbours features probe invariance course on_stored";
-/// All that comes of a SimCLR training.
+/// All SimCLR trainings and the stages that use them.
 const OF_SIMCLR: &str = "simclr neighbours features probe invariance course on_stored";
-/// All that is rendered. `edited` has the names of the nuisance factors from there.
+/// All stages that use the renderer. `edited` uses its names of the nuisance factors.
 const RENDERED: &str =
     "simclr byol vit neighbours pixels random features probe invariance course factors edited stored on_stored";
-/// All that chooses pairs.
+/// All stages that use a choice of pairs.
 const PAIRED: &str = "simclr byol vit neighbours features probe invariance course stored on_stored";
-/// All that fits a probe.
+/// All stages that fit a probe.
 const PROBES: &str = "probe invariance course edited";
 const NOTHING: &str = "";
 
-/// For files of every module: the stages whose keys an edit moves.
+/// For files of every module: the stages whose keys an edit of the file changes.
 const MOVES: &[(&str, &str)] = &[
     ("error.rs", NOTHING),
     ("console.rs", NOTHING),
@@ -209,7 +210,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The graph of a tree of sources, as the build script finds it.
+/// The graph of a source tree, computed as in the build script.
 fn graph_of(src: &Path) -> Graph {
     let crates = graph::crates(root()).unwrap();
     let modules = graph::modules(src, &crates.keys().cloned().collect()).unwrap();
@@ -228,7 +229,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Which of the stages have another key under `after` than under `before`: their code differs, or that of one before them.
+/// The stages whose keys differ between `before` and `after`: their code differs, or the code of a stage before them.
 fn moved(kinds: &[(&'static str, Arc<Stage>)], before: &Graph, after: &Graph) -> String {
     fn has_moved(stage: &Stage, before: &Graph, after: &Graph) -> bool {
         let roots: Vec<&str> = stage.description.code.roots.iter().map(String::as_str).collect();
@@ -330,17 +331,17 @@ fn comments_documentation_lints_tests_and_formatting_move_no_key() {
     assert_eq!(files(&|_, text| format!("{text}\n#[cfg(test)]\nuse std::fmt::Debug;\n")), "");
     let there = Command::new("rustfmt").arg("--version").output().is_ok_and(|output| output.status.success());
     if !there {
-        println!("skipped: rustfmt, which is not there");
+        println!("skipped: rustfmt is not installed");
         return;
     }
     for config in ["max_width=78", "max_width=200,use_small_heuristics=Max", "max_width=100,use_small_heuristics=Off"] {
-        // `lib.rs` leads to all files.
+        // rustfmt reaches all files from `lib.rs`.
         let lib = folder.path().join("lib.rs");
         let output = Command::new("rustfmt").args(["--edition", "2024", "--config", config]).arg(lib).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(moved(&kinds, &before, &graph_of(folder.path())), "", "{config}");
     }
-    // What is no formatting does move keys.
+    // An edit that is not formatting does change keys.
     let tile = folder.path().join("kernels/cpu/tile.rs");
     let text = fs::read_to_string(&tile).unwrap();
     fs::write(&tile, text.replacen("const ", "pub const ", 1)).unwrap();
@@ -353,8 +354,8 @@ fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
-/// What a file's `use` declarations lead to, by looking at the text alone: the modules, and where a name comes from that a
-/// `mod.rs` gives on.
+/// The modules that a file's `use` declarations refer to, found from the text alone. A name that a `mod.rs`
+/// re-exports refers to the module that it comes from.
 fn imported(src: &Path, module: &str) -> BTreeSet<String> {
     let text_of = |module: &str| {
         let path = src.join(module.replace("::", "/"));
@@ -381,7 +382,7 @@ fn imported(src: &Path, module: &str) -> BTreeSet<String> {
         for name in names.trim_end_matches('}').split(',').filter(|name| !["self", "*", ""].contains(name)) {
             let whole = format!("{path}::{name}").trim_start_matches("::").to_owned();
             if let Some(text) = text_of(&whole) {
-                // A module that only gives names on is nothing by itself; these are followed where they are used.
+                // A module that only re-exports names does not count; the names are followed where they are used.
                 let words = ["fn ", "struct ", "enum ", "trait ", "const ", "type ", "macro_rules"];
                 let code = |line: &&str| !line.trim_start().starts_with("//");
                 if text.lines().filter(code).any(|line| words.iter().any(|word| line.contains(word))) {
@@ -403,7 +404,7 @@ fn imported(src: &Path, module: &str) -> BTreeSet<String> {
     found
 }
 
-/// Modules that the imports of a stage's code lead to and that are missing from it.
+/// The modules that the imports of a stage's code refer to and that are missing from its code.
 fn missing(stage: &Stage, apart: &Apart) -> BTreeSet<String> {
     let roots: Vec<&str> = stage.description.code.roots.iter().map(String::as_str).collect();
     let parts = Graph::of_program().code(&roots, &APART).parts;
@@ -418,7 +419,7 @@ fn no_import_of_a_stages_code_is_missing_from_it() {
     for (name, stage) in kinds() {
         assert_eq!(missing(&stage, &APART), BTreeSet::new(), "{name}");
     }
-    // Were less declared to be apart, the walk would see what is missing.
+    // With fewer modules declared in `Apart`, the check finds the missing modules.
     let (_, simclr) = kinds().swap_remove(0);
     let less = Apart { modules: &["error", "harness::*", "study::*"], ..APART };
     assert!(missing(&simclr, &less).contains("models::spec"), "{:?}", missing(&simclr, &less));

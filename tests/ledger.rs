@@ -1,10 +1,10 @@
-//! Records, cache, locks, configuration layers: what the harness promises when files are hostile, processes die and
+//! Records, cache, locks, configuration layers: the guarantees of the harness when files are hostile, processes die and
 //! settings are misspelt.
 
-mod audit; // git, and what an audit notices
+mod audit; // git, and the changes that an audit finds
 mod cache;
-mod clock; // when runs were
-mod failures; // what does not end well
+mod clock; // start and end times of runs
+mod failures; // runs that fail
 mod jobs; // cells side by side
 mod settings;
 
@@ -120,16 +120,16 @@ struct Project {
 #[derive(Default)]
 struct Count {
     ran: Arc<Ran>,
-    /// What the stage is predicted to take; 0 for nothing said.
+    /// The predicted seconds of the stage; 0 for no prediction.
     predicted: f64,
 }
 
-/// What was run so far.
+/// How many cells and stages ran so far, and the next failure.
 #[derive(Default)]
 struct Ran {
     cells: AtomicUsize,
     stages: AtomicUsize,
-    /// What the next cell does instead of ending well.
+    /// How the next cell or stage fails; `None` if it succeeds.
     trouble: Mutex<Option<&'static str>>,
 }
 
@@ -139,7 +139,7 @@ impl Count {
     }
 }
 
-/// A stage of these inputs.
+/// A stage with these inputs.
 fn stage(
     name: &'static str,
     inputs: &serde_json::Value,
@@ -228,7 +228,7 @@ impl Project {
         .whole()
     }
 
-    /// How work scales here, of which nothing was measured.
+    /// The scaling of work on this machine, without any measurement.
     fn scaling(&self) -> Scaling {
         Scaling::open(&self.folder.path().join("cache"), &Host::default(), &self.compute)
     }
@@ -298,11 +298,11 @@ impl Experiment<Settings> for Count {
     }
 }
 
-/// What a cell measures, unless there is trouble.
+/// The outcome of a cell, or its failure if `trouble` is set.
 fn outcome(ran: &Ran, seed: u64) -> Result<Outcome> {
     ran.cells.fetch_add(1, Ordering::SeqCst);
     let mut metrics = BTreeMap::from([("top1".to_owned(), 54.2), ("knn".to_owned(), seed as f64)]);
-    let trouble = ran.trouble.lock().unwrap().take(); // the lock is free again before any panic
+    let trouble = ran.trouble.lock().unwrap().take(); // the lock is released before any panic
     match trouble {
         Some("fail") => return Err(Error::new("no data at https://me:pw@host")),
         Some("interrupt") => return Err(Error::interrupted("stopped")),
@@ -328,7 +328,7 @@ fn a_second_run_finds_every_cell_and_force_runs_all_again() {
     assert_eq!(lines, [cell(0), cell(1), "2 of 2 cells were in the ledger".to_owned()]);
 
     project.run(true).unwrap();
-    assert_eq!(project.count.ran(), (4, 2), "the stage again, but once for both cells");
+    assert_eq!(project.count.ran(), (4, 2), "the stage ran again, once for both cells");
     let records = project.records();
     assert_eq!(records[0].superseded_by.as_ref(), Some(&records[2].id));
     assert_eq!(records[2].superseded_by, None);
@@ -366,13 +366,13 @@ fn of_two_who_want_a_run_one_begins_it() {
         status: Status::Running,
         ..project.records().remove(0)
     };
-    let Claim::Mine(running) = one.claim(&mut record("f198", "k")).unwrap() else { panic!("nobody else was there") };
+    let Claim::Mine(running) = one.claim(&mut record("f198", "k")).unwrap() else { panic!("no other claim exists") };
     assert!(matches!(other.claim(&mut record("f199", "k")).unwrap(), Claim::Busy));
     ledger.finish(running, &Record { status: Status::Completed, ..record("f198", "k") }).unwrap();
     assert!(matches!(other.claim(&mut record("f199", "k")).unwrap(), Claim::Done(id) if id == "f198"));
     assert_eq!(other.completed("k"), Some("f198"));
 
-    // What a killed process has begun is anybody's.
+    // Any process may claim a run that a killed process has begun.
     let Claim::Mine(running) = one.claim(&mut record("f19a", "l")).unwrap() else { panic!("a new key") };
     drop(running);
     assert!(matches!(other.claim(&mut record("f19b", "l")).unwrap(), Claim::Mine(_)));
@@ -401,13 +401,13 @@ fn a_budget_starts_only_what_fits() {
     let scaling = project.scaling();
     let threads = rayon::current_num_threads();
     let predicted = Step { seconds: 1000.0, serial: scaling.serial(None), memory: 0 }.on(threads);
-    let ahead = format!("about {} to go, of which 1 min 00 s may be used", duration(predicted));
+    let ahead = format!("about {} to go, with a budget of 1 min 00 s", duration(predicted));
     assert_eq!(lines, [ahead.as_str(), "2 of 2 cells did not fit into the budget"]);
     project.run_within(false, Some(2000.0)).unwrap();
     assert_eq!(project.statuses(), [Status::Completed; 2]);
     let stage = &project.records()[0].stages[0];
     assert_eq!((stage.predicted, stage.computed), (predicted, true));
-    // It took far less than was predicted, and so will it the next time: the stage is counted once.
+    // It took far less time than predicted, and the next estimate uses the measured time. The stage is counted once.
     let (cache, records) = (Cache::open(project.folder.path().join("none")), project.records());
     let cells = project.count.cells(&resolve(layers()).unwrap().settings).unwrap();
     let host = &records[0].host;
@@ -417,11 +417,11 @@ fn a_budget_starts_only_what_fits() {
     let elsewhere = Host { cpu: "another processor".into(), ..host.clone() };
     let elsewhere = Estimate::new(&records, "quick", &elsewhere, &project.compute, &scaling);
     assert_eq!(elsewhere.missing(cells.iter().map(Some), &cache, false).total(threads), predicted);
-    assert_eq!(elsewhere.missing(cells.iter().map(Some), &project.cache(), false).total(threads), 0.0, "it is there");
+    assert_eq!(elsewhere.missing(cells.iter().map(Some), &project.cache(), false).total(threads), 0.0, "it is cached");
     assert_eq!(
         elsewhere.missing(cells.iter().map(Some), &project.cache(), true).total(threads),
         predicted,
-        "it shall be done again"
+        "a forced run computes it again"
     );
 }
 
@@ -495,7 +495,7 @@ fn a_part_of_an_id_names_one_run_or_the_candidates() {
     assert_eq!(project.ledger().find(project.records()[1].short()).unwrap().id, ids[1]);
 }
 
-// A record as version 1 wrote it, with a field of a later version. It must be read for ever: never change this text.
+// A record as version 1 wrote it, with a field of a later version. It must stay readable: never change this text.
 const VERSION_1: &str = r#"{"schema": "sempair.run/1", "id": "01936a2b", "experiment": "transfer", "key": "k",
 "status": "completed", "started": "2026-11-23T12:00:00.000Z", "ended": "2026-11-23T12:00:12.000Z", "seconds": 12.5,
 "row": [["method", "SimCLR"], ["pairs", "AP"]], "column": "synth-10", "seed": 4, "metrics": {"top1": 54.25},
@@ -542,8 +542,8 @@ fn lines_of_a_record_are_its_own_and_there_once() {
     assert_eq!(Record::parse(&text).unwrap(), record);
     let line = text.lines().find(|line| line.starts_with("\"inputs\": ")).unwrap();
     let twice = text.replace(line, &format!("\"inputs\": 1,\n{line}"));
-    assert_eq!(Record::parse(&twice).unwrap(), record, "the last one holds, as for every reader of JSON");
-    // Of another object, which begins on the line before.
+    assert_eq!(Record::parse(&twice).unwrap(), record, "the last one counts, as in every reader of JSON");
+    // A line of another object, which begins on the line before.
     let nested = text.replace(line, "\"later\": {\"a\": 1,\n\"inputs\": 1,\n\"b\": 2},");
     assert!(Record::parse(&nested).unwrap().inputs.is_null());
     let no_comma = text.replace(line, &line[..line.len() - 1]);
@@ -561,7 +561,7 @@ proptest::proptest! {
         proptest::prop_assert!(project.ledger().look_up(&record.id).unwrap().1);
         read.hash = record.hash.clone();
         proptest::prop_assert_eq!(&read, &record);
-        // However its lines are broken.
+        // A record is read with any line breaks.
         for text in [serde_json::to_string(&record).unwrap(), serde_json::to_string_pretty(&record).unwrap()] {
             proptest::prop_assert_eq!(&Record::parse(&text).unwrap(), &record);
         }
@@ -582,6 +582,6 @@ fn ten_thousand_records_load_in_under_a_second() {
     let start = Instant::now();
     assert_eq!(project.records().len(), 10_002);
     println!("10,002 records of {} bytes: {:?}", text.len(), start.elapsed());
-    // The machine may be shared: this fails on a change of kind, not of degree.
+    // The machine may be shared, so this limit is generous. It fails only if loading becomes much slower.
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }

@@ -1,4 +1,4 @@
-//! Manuscripts against a ledger: which numbers of a LaTeX text are results, and what `sempair lint` says of them.
+//! Manuscripts against a ledger: which numbers of a LaTeX text are results, and what `sempair lint` reports about them.
 
 use crate::sealed::sealed;
 use std::fs;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// The settings of the report that all tests lint against.
 const SETTINGS: [&str; 4] = ["--methods", "simclr", "--set", "evaluation.sets=[\"synth-10\"]"];
 
-/// The numbers of a snippet, with the role where it is not that of a plain value.
+/// The numbers of a snippet, each with its role unless it is a plain value.
 fn found(snippet: &str) -> Vec<String> {
     let said = |role| match role {
         Role::Value => "",
@@ -26,7 +26,7 @@ fn found(snippet: &str) -> Vec<String> {
 #[test]
 fn results_are_told_from_other_numbers() {
     let cases: &[(&str, &[&str])] = &[
-        // What states a result.
+        // Numbers that state a result.
         (r"from 81.76 to 83.60 on CIFAR-10", &["81.76", "83.60"]),
         (r"83.6\%, 84\%, 84~\%, $84$\%, \textbf{84}\,\%, \SI{84}{\percent}", &["83.6", "84", "84", "84", "84", "84"]),
         (r"3 points, 2 percentage points, 1.5 pp", &["3", "2", "1.5"]),
@@ -61,7 +61,7 @@ fn results_are_told_from_other_numbers() {
             &["83.6", "84.5", "83.6"],
         ),
         (r"\end{table}  83.6", &["83.6"]),
-        // Numbers as authors write them.
+        // Number formats that authors use.
         (r"99,5\%, 99{,}5\%, 99·5\%, 0,512, 12,3 auf 13{,}4", &["99,5", "99{,}5", "99·5", "0,512", "12,3", "13{,}4"]),
         (
             r"1\,234.5, 29\,359, 1{,}234.5, 1'234.5, 1{\,}234{,}5 and 2024,25",
@@ -74,7 +74,7 @@ fn results_are_told_from_other_numbers() {
         ),
         (r"\num{83.6(4)}, 81.72(13)", &["83.6", "4 spread", "81.72", "13 spread"]),
         (r"points (2,5) and [3,4], seeds 0,1,2, $x_{1,2}$", &[]),
-        // What states none.
+        // Numbers that do not state a result.
         (r"batch 256 for 200 epochs on 29,359 pairs, ResNet-18, 20-NN, seeds 0 to 2", &[]),
         (
             r"\label{a1.5} \ref{b2.5} \Cref{c3.5} \citep[p.~2.1][4.5]{d5.5} \includegraphics[width=0.5\linewidth]{f1.5}",
@@ -94,7 +94,7 @@ fn results_are_told_from_other_numbers() {
         ("\\begin{verbatim}\n83.6 % \\end{verb}\n\\end{verbatim} 1.5", &["1.5"]),
         (r"\begin{tikzpicture}\draw (0.5,1.5);\end{tikzpicture}\begin{minipage}[t]{0.5\x}2.5\end{minipage}", &["2.5"]),
         (r"\iffalse 1.5 \fill 2.5 \fi 3.5 \end{document} 4.5", &["3.5"]),
-        // What TeX would not take.
+        // Text that TeX would not accept.
         ("\\label{a 1.5\n\n2.5", &["2.5"]),
         ("}} {{ \\cite[ 1.5\n \n 2.5 $ \\", &["2.5"]),
         ("\\begin{verbatim} 1.5", &[]),
@@ -136,7 +136,7 @@ fn values_and_places_are_read() {
 
 #[test]
 fn large_hostile_texts_are_read_in_one_pass() {
-    // Any search that begins anew at each of these would not end before the test is stopped.
+    // A search that starts again at each of these pieces would not end before the test is stopped.
     for piece in
         ["\\label{", "\\cite[", "\\begin{verbatim", "\\begin{tabular}{", "% x", "{", "\\", "a ", "1,111", "$~", "\\S "]
     {
@@ -148,7 +148,7 @@ fn large_hostile_texts_are_read_in_one_pass() {
 }
 
 proptest! {
-    /// Whatever the text: no panic, and each number stands where it is said to.
+    /// No text causes a panic, and each number is at its reported place.
     #[test]
     fn numbers_stand_where_they_are_said_to(
         pieces in prop::collection::vec(
@@ -170,7 +170,7 @@ proptest! {
     }
 }
 
-/// A folder with a ledger: SimCLR on synth-10 with three seeds, and the runs of an older program.
+/// A folder with a ledger: SimCLR on synth-10 with three seeds, and runs of an older version of the program.
 struct Place(TempDir);
 
 impl Place {
@@ -224,7 +224,7 @@ impl Place {
         (output.status.code().unwrap(), out)
     }
 
-    /// Exit code and standard output of `lint` on a manuscript of these words.
+    /// Exit code and standard output of `lint` on a manuscript with this text.
     fn words(&self, words: &str) -> (i32, String) {
         self.write("paper.tex", words);
         self.lint(&["paper.tex"])
@@ -258,15 +258,15 @@ fn each_number_is_found_or_said() {
     assert_eq!(code, 1);
     insta::assert_snapshot!(said, @r"
     paper.tex:5:30: 83.7 matches no recorded figure; nearest 83.60 (transfer, SimCLR (SP) on cifar-10, linear, the paper's)
-    paper.tex:6:9: stale: 50.8 was runs SP0run00, SP1run00, SP2run00 (transfer, SimCLR (SP) on synth-10, linear, mean); the report has 51.4 now
-    paper.tex:6:18: stale: 0.4 was runs SP0run00, SP1run00, SP2run00 (transfer, SimCLR (SP) on synth-10, linear, half-width of the 95 % interval); the report has 1.1 now
-    paper.tex:6:29: stale: 50.75 was runs SP0run00, SP1run00, SP2run00 (transfer, SimCLR (SP) on synth-10, linear, mean); the report has 51.40 now
-    paper.tex:6:59: stale: 0.5 was the figure of older runs (transfer's settings, simclr.temperature); the report has 0.2 now
-    paper.tex:6:81: stale: 48.2 was run AP1run00 (transfer, SimCLR (AP) on synth-10, linear, seed 1); the report has 49.2 now
-    paper.tex:8:29: 1.7 is no spread of 51.4; nearest 1.14 (transfer, SimCLR (SP) on synth-10, linear, half-width of the 95 % interval)
-    paper.tex:8:35: 49.9 matches no recorded figure; nearest 50.26 (transfer, SimCLR (SP) on synth-10, linear, lower end of the 95 % interval)
+    paper.tex:6:9: stale: 50.8 is from runs SP0run00, SP1run00, SP2run00 (transfer, SimCLR (SP) on synth-10, linear, mean); the report now has 51.4
+    paper.tex:6:18: stale: 0.4 is from runs SP0run00, SP1run00, SP2run00 (transfer, SimCLR (SP) on synth-10, linear, half-width of the 95 % CI); the report now has 1.1
+    paper.tex:6:29: stale: 50.75 is from runs SP0run00, SP1run00, SP2run00 (transfer, SimCLR (SP) on synth-10, linear, mean); the report now has 51.40
+    paper.tex:6:59: stale: 0.5 is from older runs (transfer's settings, simclr.temperature); the report now has 0.2
+    paper.tex:6:81: stale: 48.2 is from run AP1run00 (transfer, SimCLR (AP) on synth-10, linear, seed 1); the report now has 49.2
+    paper.tex:8:29: 1.7 is not the spread of 51.4; nearest 1.14 (transfer, SimCLR (SP) on synth-10, linear, half-width of the 95 % CI)
+    paper.tex:8:35: 49.9 matches no recorded figure; nearest 50.26 (transfer, SimCLR (SP) on synth-10, linear, lower end of the 95 % CI)
     paper.tex:8:65: -1.9 matches no recorded figure; nearest +1.90 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, difference)
-    paper.tex:10:1: there is no file sections/none, which is read in here
+    paper.tex:10:1: there is no file sections/none, which is included here
     sections/more.tex:3:27: 12.34 matches no recorded figure; nearest 3.830 (transfer, SimCLR (SP) minus SimCLR (AP) on STL-10, linear, the paper's difference)
     25 numbers: 12 match, 5 stale, 5 unmatched, 3 ignored
     ");
@@ -274,11 +274,11 @@ fn each_number_is_found_or_said() {
     assert_eq!(code, 1);
     insta::assert_snapshot!(said.lines().take(11).collect::<Vec<_>>().join("\n"), @r"
     paper.tex:4:13: 51.4 matches 51.40 (transfer, SimCLR (SP) on synth-10, linear, mean)
-    paper.tex:4:22: 1.1 matches 1.14 (transfer, SimCLR (SP) on synth-10, linear, half-width of the 95 % interval)
+    paper.tex:4:22: 1.1 matches 1.14 (transfer, SimCLR (SP) on synth-10, linear, half-width of the 95 % CI)
     paper.tex:4:33: 49.5 matches 49.50 (transfer, SimCLR (AP) on synth-10, linear, mean)
     paper.tex:4:52: +1.9 matches +1.90 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, difference), +1.90 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, k-NN, difference)
-    paper.tex:4:80: 1.2 matches 1.20 (transfer, SimCLR (SP) minus SimCLR (AP) on PASCAL VOC, AP50, the paper's difference), 1.20 (transfer, SimCLR (SP) minus SimCLR (AP) on PASCAL VOC, AP50, the difference that the paper states), 1.24 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, lower end of the 95 % interval) and 1 more
-    paper.tex:4:87: 2.6 matches 2.56 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, upper end of the 95 % interval), 2.56 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, k-NN, upper end of the 95 % interval)
+    paper.tex:4:80: 1.2 matches 1.20 (transfer, SimCLR (SP) minus SimCLR (AP) on PASCAL VOC, AP50, the paper's difference), 1.20 (transfer, SimCLR (SP) minus SimCLR (AP) on PASCAL VOC, AP50, the difference that the paper states), 1.24 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, lower end of the 95 % CI) and 1 more
+    paper.tex:4:87: 2.6 matches 2.56 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, upper end of the 95 % CI), 2.56 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, k-NN, upper end of the 95 % CI)
     paper.tex:4:97: 0.05 bounds 0.006 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, p of the t test), 0.006 (transfer, SimCLR (SP) minus SimCLR (AP) on synth-10, linear, p after Holm)
     paper.tex:5:15: 83.60 matches 83.600 (transfer, SimCLR (SP) on cifar-10, linear, the paper's)
     paper.tex:5:30: 83.7 matches no recorded figure; nearest 83.60 (transfer, SimCLR (SP) on cifar-10, linear, the paper's)
@@ -317,7 +317,7 @@ fn a_run_that_a_newer_one_supersedes_is_stale() {
     place.record("01935-again-SP0run01", "new", "SP", 0, 51.06);
     let (_, said) = place.words("A seed has 51.00.");
     insta::assert_snapshot!(said, @r"
-    paper.tex:1:12: stale: 51.00 was run SP0run00 (transfer, SimCLR (SP) on synth-10, linear, seed 0); the report has 51.06 now
+    paper.tex:1:12: stale: 51.00 is from run SP0run00 (transfer, SimCLR (SP) on synth-10, linear, seed 0); the report now has 51.06
     1 numbers: 0 match, 1 stale, 0 unmatched, 0 ignored
     ");
 }
@@ -334,7 +334,7 @@ fn settings_that_there_are_no_more_are_named_and_no_error() {
     }
     assert_eq!(place.run(&["report"]).status.code(), Some(0));
     let report = fs::read_to_string(place.0.path().join("reports/quick/report.md")).unwrap();
-    assert!(report.contains("settings that this version does not take") && report.contains("resnet19"), "{report}");
+    assert!(report.contains("This version does not accept the settings") && report.contains("resnet19"), "{report}");
 }
 
 #[test]
@@ -345,17 +345,17 @@ fn a_table_of_the_report_is_compared_as_a_whole() {
     place.write("paper/transfer.tex", &table);
     place.write("paper/main.tex", "51.4\n\\input{transfer}");
     let (code, said) = place.lint(&["paper/main.tex"]);
-    let clean = "1 numbers: 1 match, 0 stale, 0 unmatched, 0 ignored; 1 of 1 tables as the report writes them\n";
+    let clean = "1 numbers: 1 match, 0 stale, 0 unmatched, 0 ignored; 1 of 1 tables up to date\n";
     assert_eq!((code, said.as_str()), (0, clean));
 
-    // Without its head it is as any other text: all that a report writes matches.
+    // Without its first line it is checked like any other text, and all numbers that a report writes match.
     place.write("paper/main.tex", table.split_once('\n').unwrap().1);
     let (code, said) = place.lint(&["paper/main.tex"]);
     assert_eq!(code, 0, "{said}");
     assert!(said.starts_with("15 numbers: 15 match, "), "{said}");
     place.write("paper/main.tex", "51.4\n\\input{transfer}");
 
-    // Another day's report of the same runs, on another system.
+    // A report of the same runs on another system, with other line ends.
     let (head, body) = table.split_once('\n').unwrap();
     assert!(head.starts_with("% Table transfer of sempair, profile quick, "), "{head}");
     place.write("paper/transfer.tex", format!("{head}\r\n{}", body.replace('\n', "\r\n")));
@@ -364,14 +364,14 @@ fn a_table_of_the_report_is_compared_as_a_whole() {
     assert!(body.contains("51.4"), "{body}");
     place.write("paper/transfer.tex", table.replace("51.4", "51.5"));
     let line = 1 + table.lines().position(|line| line.contains("51.4")).unwrap();
-    let stale = "stale: table transfer differs from here on; `sempair report --profile quick` writes it anew";
+    let stale = "stale: table transfer differs from here on; `sempair report --profile quick` rewrites it";
     let (code, said) = place.lint(&["paper/main.tex"]);
     assert_eq!(code, 1);
     assert_eq!(
         said,
         format!(
-            "paper/transfer.tex:{line}:1: {stale}\n1 numbers: 1 match, 0 stale, 0 unmatched, 0 ignored; 0 of 1 tables as \
-             the report writes them\n"
+            "paper/transfer.tex:{line}:1: {stale}\n1 numbers: 1 match, 0 stale, 0 unmatched, 0 ignored; 0 of 1 tables \
+             up to date\n"
         )
     );
     place.write("paper/main.tex", "51.4\n\\input{transfer} % sempair: ignore");
@@ -396,7 +396,7 @@ fn what_is_no_manuscript_is_an_error() {
         "error: reports is a folder\n\nhint: give the main file of a manuscript, as in `sempair lint paper.tex`\n"
     );
     place.write("paper.pdf", b"%PDF\0");
-    assert!(place.error(&["lint", "paper.pdf"]).starts_with("error: paper.pdf is no text: byte 4 is 0\n"));
+    assert!(place.error(&["lint", "paper.pdf"]).starts_with("error: paper.pdf is not a text file: byte 4 is 0\n"));
     place.write("data.tex", "0.5 ".repeat(100_001));
     assert!(place.error(&["lint", "data.tex"]).starts_with("error: data.tex: holds more than 100000 numbers\n"));
     let large = fs::File::create(place.0.path().join("large.tex")).unwrap();
@@ -410,7 +410,7 @@ fn what_is_no_manuscript_is_an_error() {
 #[test]
 fn hostile_text_and_open_regions_are_said_where_they_stand() {
     let place = Place::new();
-    // Latin-1, unbalanced braces, a folder and a file that are no text.
+    // Latin-1, unbalanced braces, a folder, and a file that is not text.
     place.write(
         "paper.tex",
         b"caf\xe9 51.4 }{ \\input{reports} \\input{binary}\n% sempair: ignore begin\n70.7 \\input{\\x}",
@@ -419,14 +419,14 @@ fn hostile_text_and_open_regions_are_said_where_they_stand() {
     let (code, said) = place.lint(&["paper.tex"]);
     assert_eq!(code, 1);
     insta::assert_snapshot!(said, @r"
-    paper.tex:1:14: there is no file reports, which is read in here
-    paper.tex:1:30: binary.tex is no text: byte 0 is 0
+    paper.tex:1:14: there is no file reports, which is included here
+    paper.tex:1:30: binary.tex is not a text file: byte 0 is 0
     paper.tex:2:1: `% sempair: ignore begin` has no `% sempair: ignore end`
-    paper.tex:3:6: there is no file \x, which is read in here
+    paper.tex:3:6: there is no file \x, which is included here
     2 numbers: 1 match, 0 stale, 0 unmatched, 1 ignored
     ");
     let many: String = (0..1001).map(|i| format!("\\input{{f{i}}}")).collect();
     place.write("paper.tex", many);
     let said = place.error(&["lint", "paper.tex"]);
-    assert!(said.starts_with("error: paper.tex reads in more than 1000 files\n"), "{said}");
+    assert!(said.starts_with("error: paper.tex includes more than 1000 files\n"), "{said}");
 }

@@ -1,5 +1,5 @@
-//! The losses' closed forms against their definitions in dfdx's f64 and against PyTorch; what methods remember against
-//! naive versions.
+//! The losses' closed forms against their definitions in dfdx's f64 and against PyTorch; the state that methods keep
+//! between steps against naive versions.
 
 mod barlow_twins;
 mod byol;
@@ -37,7 +37,7 @@ fn numbers(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(|_| stream.range(-1.0, 1.0)).collect()
 }
 
-/// Rows that are hard on a loss: the last ties with the first, another is zero, another tiny.
+/// Rows that are difficult for a loss: the last equals the first, another is zero, another is tiny.
 fn hard_rows(rows: usize, width: usize, seed: u64) -> Vec<f32> {
     let mut x = numbers(rows * width, seed);
     x.copy_within(..width, (rows - 1) * width);
@@ -52,12 +52,12 @@ fn wide(x: &[f32]) -> Vec<f64> {
     x.iter().map(|&x| x.into()).collect()
 }
 
-/// Rows as dfdx has them.
+/// Rows as a tensor of dfdx.
 fn tensor<const P: usize>(x: &[f32]) -> Tensor<Vectors<P>, f64, Cpu> {
     Cpu::default().tensor_from_vec(wide(x), (x.len() / P, Const))
 }
 
-/// What dfdx makes of a loss of x.
+/// The value and gradient of a loss of x, computed by dfdx.
 fn defined<const P: usize>(x: &[f32], loss: impl FnOnce(Taped<Vectors<P>>) -> Taped<Rank0>) -> Defined {
     let x = tensor::<P>(x);
     let loss = loss(x.leaky_trace());
@@ -65,7 +65,7 @@ fn defined<const P: usize>(x: &[f32], loss: impl FnOnce(Taped<Vectors<P>>) -> Ta
     Defined { value, gradient: loss.backward().get(&x).as_vec() }
 }
 
-/// The largest size of an element.
+/// The largest absolute value of an element.
 fn largest(x: &[f32]) -> f64 {
     x.iter().fold(0.0, |largest, x| x.abs().max(largest)).into()
 }
@@ -83,8 +83,9 @@ fn assert_graded(ours: &Graded, defined: &Defined, of_value: f64, of_gradient: i
     }
 }
 
-/// Asserts PyTorch's numbers, printed with nine decimals, from sines that may differ in their last bit, and with the
-/// settings rounded to f32: `slope` bounds how much more than its own size a result moves with the input.
+/// Asserts agreement with PyTorch's numbers. They are printed with nine decimals, the sines of the input may differ
+/// in the last bit, and the settings are rounded to f32. `slope` bounds how strongly a result changes with the input,
+/// relative to its own size.
 fn assert_torch(ours: &Graded, value: f64, gradient: &[f64], slope: f64) {
     let tolerance = |expected: f64| 1e-9 + slope * EPS * (1.0 + expected.abs());
     assert!((ours.value - value).abs() <= tolerance(value), "{} for {value}", ours.value);

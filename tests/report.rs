@@ -1,4 +1,4 @@
-//! A synthetic ledger, rendered: what is printed, that hostile names stay text, that order does not matter.
+//! Reports of a synthetic ledger: the printed text, hostile names that stay text, records in any order.
 
 use sempair::harness::config::Roles;
 use sempair::harness::experiment::Expected;
@@ -16,14 +16,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 mod anonymous; // the report for double-blind review
-mod answer; // what a report opens with, whatever came out
-mod claims; // what they say and stand on
-mod figures; // what they draw and say
-mod hostile; // names that would be markup
+mod answer; // the opening of a report, for all kinds of results
+mod claims; // the text about claims, and what claims are based on
+mod figures; // the drawings and text of figures
+mod hostile; // names that could act as markup
 mod items;
-mod latex; // what pdfLaTeX makes of it
+mod latex; // the report set by pdfLaTeX
 mod order; // records in any order and state
-mod shape; // what `results.json` and the CSV hold
+mod shape; // the contents of `results.json` and the CSV
 
 const COLUMNS: [(&str, &str); 3] = [("synth-10", "cifar-10"), ("synth-100", "cifar-100"), ("synth-stl", "stl-10")];
 const HOSTILE: &str = "<script>alert('é')</script>|*_&%$#\\{} \u{1f984} \u{202e}שלום\u{0} ~^";
@@ -72,7 +72,7 @@ fn table() -> Table {
     .unwrap()
 }
 
-/// One completed run; later changes of a field go through `with`.
+/// One completed run.
 fn record(row: &Row, column: &str, seed: u64) -> Record {
     let c = COLUMNS.iter().position(|(id, _)| *id == column).unwrap_or(0);
     let label = format!("{}{}", row[0].1, row.get(1).map_or("", |(_, v)| v));
@@ -189,7 +189,7 @@ fn the_markdown_report_opens_with_the_answer_and_has_the_table_in_the_papers_for
 
     **On stand-in images, mixed:** semantic pairs were ahead in 1 and behind in 1 of 2 comparisons, by 10.3 points.
 
-    The paper reports semantic pairs ahead with all four methods on every set. The data are not the paper's. Read directions, not sizes.
+    The paper reports semantic pairs ahead with all four methods on every set. The data are not the paper's. Interpret directions, not effect sizes.
 
     SP − AP in points:
 
@@ -197,7 +197,7 @@ fn the_markdown_report_opens_with_the_answer_and_has_the_table_in_the_papers_for
     |:---|:---|:---|:---|:---|
     | SimCLR | ✓✓ **\+10.3** \[+7.2, +13.5\] *paper \+0.8* | not run | ✗✗ **\+10.3** \[+7.2, +13.5\] *paper \+3.83* | **\+10.3** \[+10.3, +10.3\] |
 
-    ✓ as claimed, ✗ opposite (✓✓ ✗✗ also after Holm), ? open: the 95 % interval contains 0, or one seed. † Stand-in data: not comparable with the paper's figures. Gain of SP over AP in points of top-1 accuracy, linear probe on frozen features; brackets and bars: 95 % interval over 3 seeds, paired by seed; bars run from −1 to +14. After allowing for the table's 2 comparisons (Holm), all that is decided stands. k-NN on the same features, which the paper does not use: SP ahead in 2, AP in 0 of 2, the rest open.
+    ✓ as claimed, ✗ opposite (✓✓ ✗✗ also after Holm correction), ? open: the 95 % confidence interval contains 0, or one seed. † Stand-in data: not comparable with the paper's figures. Gain of SP over AP in points of top-1 accuracy, linear probe on frozen features; brackets and bars: 95 % confidence interval over 3 seeds, paired by seed; bars run from −1 to +14. After Holm correction for the table's 2 comparisons, all decided comparisons are significant. k-NN on the same features, which the paper does not use: SP ahead in 2, AP in 0 of 2, the rest open.
 
     ## The paper's claims at a glance
 
@@ -235,7 +235,7 @@ fn the_checklist_is_answered_from_the_records() {
     insta::assert_snapshot!(part(&files["report.md"], "## Checklist", "## Provenance"), @r#"
     ## Checklist
 
-    The questions of the NeurIPS paper checklist (their numbers in brackets) that records can answer, answered from them alone.
+    The questions of the NeurIPS paper checklist (their numbers in brackets) that the records can answer, answered from the records alone.
 
     **Code (5): which version gave the results?**
 
@@ -246,22 +246,22 @@ fn the_checklist_is_answered_from_the_records() {
 
     **Experimental setting (6): are all details given?**
 
-    - Every run records 3 settings, each with its origin; the lineage shows those that are no defaults.
+    - Every run records 3 settings with their origins; the provenance lists those that are not defaults.
     - How the settings were chosen: not recorded.
-    - How those were chosen that were given for these runs (see the lineage): not recorded.
+    - How the settings given for these runs (see the provenance) were chosen: not recorded.
 
     **Error bars (7): what do they show, and what varies?**
 
     - Seeds of transfer: 0, 1, 2.
-    - Between the seeds of transfer vary: initialisation, order of the data and augmentation.
-    - Error bars: half-width of the two-sided 95 % t interval of the mean over seeds, neither standard deviation nor standard error. It supposes normal errors; for percentages it is cut at 0 and 100, for times at 0.
+    - What varies between the seeds of transfer: initialisation, order of the data and augmentation.
+    - Error bars: half-width of the two-sided 95 % confidence interval (Student's t) of the mean over seeds, not standard deviation or standard error. It assumes normally distributed errors. It is clipped to 0 and 100 for percentages, at 0 for times.
 
-    **Compute (8): which resources, in all?**
+    **Compute (8): which resources, in total?**
 
     - Machine: Xeon, 2 cores, memory not recorded, device cpu (avx512, f32).
-    - A run took 31 s to 33 s, the median 32 s.
-    - 30 runs started (30 completed), 15 min 57 s in all, failed and killed ones included; 15 min 57 s of it in the 30 whose results are shown. Work that runs share is done once and counted in the run that did it.
-    - Runs outside of this ledger: not recorded.
+    - A run took 31 s to 33 s, median 32 s.
+    - 30 runs started (30 completed), 15 min 57 s in total, including failed and killed runs; 15 min 57 s of it in the 30 whose results are shown. Work that runs share is done once and counted in the run that did it.
+    - Runs outside this ledger: not recorded.
 
     **Data and licences (5, 12): which assets were used?**
 
@@ -276,11 +276,11 @@ fn the_latex_table_is_whole() {
     let (files, _) = sample();
     insta::assert_snapshot!(files["tables/transfer.tex"], @r"
     % Table transfer of sempair, profile quick, commit 0123456789ab, 2026-11-23.
-    % Needs \usepackage{booktabs,graphicx}. Letters that LaTeX's own fonts lack stand as their code points.
+    % Needs \usepackage{booktabs,graphicx}. Letters that LaTeX's own fonts lack are written as their code points.
     \begin{table}[t]
       \centering\small
       \setlength{\tabcolsep}{3pt}\setlength{\belowcaptionskip}{6pt}
-      \caption{Linear evaluation. Top-1 accuracy of a linear classifier and of 20 nearest neighbours on frozen features. Mean $\pm$ half-width of the 95 \% interval, 3 seeds. Bold: the better of two compared rows where the interval of their paired difference excludes 0. Paper: -- not stated; \textgreater{} 0, said to be ahead. \dag{} Stand-in data: not comparable with the paper's figures; only the order of the rows is. Pretrained for 40 epochs.}
+      \caption{Linear evaluation. Top-1 accuracy of a linear classifier and of 20 nearest neighbours on frozen features. Mean $\pm$ half-width of the 95 \% confidence interval, 3 seeds. Bold: the better of two compared rows where the interval of their paired difference excludes 0. Paper: -- means not stated; \textgreater{} 0 means ahead, size not stated. \dag{} Stand-in data: not comparable with the paper's figures; only the order of the rows is. Pretrained for 40 epochs.}
       \label{tab:transfer}
       \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{\begin{tabular}{@{}llr@{\,}lrr@{\,}lrr@{\,}lr@{}}
         \toprule
@@ -303,7 +303,7 @@ fn the_latex_table_is_whole() {
 #[test]
 fn the_terminal_sees_a_short_summary() {
     insta::assert_snapshot!(sample().1, @r"
-    transfer, profile quick. Stand-in images: read directions, not sizes.
+    transfer, profile quick. Stand-in images: interpret directions, not effect sizes.
 
     On stand-in images, mixed: semantic pairs were ahead in 1 and behind in 1 of 2 comparisons,
     by 10.3 points.
@@ -317,7 +317,7 @@ fn the_terminal_sees_a_short_summary() {
       untrained encoder    48.0                    39.9                    31.8
       raw pixels           38.8                    31.4                    24.0
 
-    ✓ as claimed  ✗ opposite (✓✓ ✗✗ also after Holm)  ? open: the 95 % interval contains 0, or one seed
+    ✓ as claimed  ✗ opposite (✓✓ ✗✗ also after Holm correction)  ? open: the 95 % CI contains 0, or one seed
     Report: DIR/report.html (30 runs, 15 min 57 s, 0123456789ab, clean)
     ");
 }
@@ -346,7 +346,7 @@ fn a_seed_that_was_planned_and_nowhere_run_is_named() {
     for (record, seeds) in records.iter_mut().zip((0..).map(|i| if i == 20 { 4 } else { 9 })) {
         record.settings = [planned(seeds)].into_iter().collect();
     }
-    // The newest run's word counts.
+    // The newest run's setting counts.
     records[20].id = "0194".into();
     let missing = results(&input(table(), records.clone(), &records)).tables.remove(0).missing;
     let all = missing.iter().filter(|hole| hole.ends_with("no completed run for seed 3.")).count();
@@ -369,7 +369,7 @@ fn a_missing_seed_is_named_and_a_newer_run_wins() {
         results.tables[0].cells.iter().find(of).unwrap().clone()
     };
     assert_eq!(cell(&simclr("AP"), "top1").values[0], 10.0);
-    assert_eq!(cell(&simclr("AP"), "knn").seeds, [1, 2]); // a value that is not a number is no value
+    assert_eq!(cell(&simclr("AP"), "knn").seeds, [1, 2]); // NaN does not count as a value
     assert_eq!(results.tables[0].claims[0].seeds, [0, 1]);
     assert_eq!(results.excluded.len(), 1);
     assert_eq!(results.excluded[0].reason, "superseded by a newer run of its cell and seed");

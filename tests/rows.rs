@@ -1,10 +1,10 @@
-//! The kernels that memory limits, against their definitions in f64: over random shapes, in each format, on each
+//! The memory-bound kernels, against their definitions in f64: over random shapes, in each format, on each
 //! instruction set present, on several numbers of threads.
 
-mod attention; // and the tokens that it sees
+mod attention; // attention and its tokens
 mod slopes; // backward passes against finite differences
-mod unit;
-mod updates; // the optimisers' arithmetic // rows at unit length
+mod unit; // rows at unit length
+mod updates; // the optimisers' arithmetic
 
 use half::bf16;
 use proptest::prelude::*;
@@ -24,7 +24,7 @@ use sempair::rng::Key;
 
 const EPS: f64 = f32::EPSILON as f64;
 
-/// `len` numbers in [-1, 1), different for each `seed`, as the format has them.
+/// `len` numbers in [-1, 1), different for each `seed`, rounded to the format.
 fn numbers<E: Element>(len: usize, seed: u64) -> Vec<E> {
     let mut stream = Key::root(seed).split("rows").stream();
     (0..len).map(|_| E::from_f32(stream.range(-1.0, 1.0))).collect()
@@ -57,7 +57,8 @@ fn same_bits_on_any_threads(body: impl Fn() -> Vec<Vec<u32>> + Sync) {
     });
 }
 
-/// Each value lies within `noise` of f32 arithmetic from the definition, and half a unit of its format in the last place.
+/// Asserts that each value is near its definition: within `noise`, the error of f32 arithmetic, plus half a unit in
+/// the last place of its format.
 fn assert_near<E: Element>(values: &[E], defined: &[f64], noise: f64, what: &str) {
     assert_eq!(values.len(), defined.len(), "{what}");
     let unit = if E::NAME == bf16::NAME { 1.0 / 256.0 } else { EPS };
@@ -85,7 +86,7 @@ struct Normed<E> {
     moments: [Vec<f32>; 2],
     rectified: Vec<E>,
     joined: Vec<E>,
-    /// dx, dgamma and dbeta behind each gate.
+    /// dx, dgamma and dbeta for each gate.
     gradients: [(Vec<E>, Vec<f32>, Vec<f32>); 3],
     dz: Vec<E>,
 }
@@ -127,7 +128,7 @@ impl<E: Element> NormInputs<E> {
         Normed { moments: [mean, inv_std], rectified, joined, gradients, dz }
     }
 
-    /// Everything follows from the moments as they came out, by the formulas; the gates from the outputs.
+    /// Asserts that all results follow by the formulas from the computed moments, with the gates from the outputs.
     fn assert_defined(&self, normed: &Normed<E>, what: &str) {
         let channels = self.channels;
         let (x, dy, shortcut) = (wide(&self.x), wide(&self.dy), wide(&self.shortcut));
@@ -182,8 +183,8 @@ fn assert_statistics<E: Element>(rows: usize, channels: usize, offset: f32) {
         for c in 0..channels {
             let wide = wide(&x);
             let (true_mean, true_var) = mean_and_var(column(&wide, channels, c).collect::<Vec<_>>().into_iter());
-            // The f32 sums of a block have random rounding errors, hence the root; bf16 around an offset of 1000 has
-            // units of 4, and deviations of that size.
+            // The f32 sums of a block have random rounding errors, so the error grows with the root. Numbers in bf16
+            // around an offset of 1000 have units of 4, and deviations of that size.
             let spread = if E::NAME == bf16::NAME { 1.0 + f64::from(offset.abs()) / 100.0 } else { 1.0 };
             let tolerance = EPS * (true_mean.abs() + spread * (rows as f64).sqrt());
             assert!((f64::from(mean[c]) - true_mean).abs() <= tolerance, "{set}: mean {} for {true_mean}", mean[c]);
@@ -220,7 +221,8 @@ impl Pooling {
         (y, argmax, dx)
     }
 
-    /// Output, winners and gradient, window by window; few different values, so that ties are common.
+    /// Asserts output, winners and gradient, window by window. The inputs have few different values, so ties are
+    /// common.
     fn assert_defined<E: Element>(&self) {
         let &Self { batch, height, width, channels, kernel, stride, padding } = self;
         let row = batch * channels;
@@ -350,7 +352,7 @@ fn assert_elementwise<E: Element>(len: usize) {
         let mut y = vec![E::from_f32(f32::NAN); len];
         elementwise::gelu(&mut y, &x);
         assert_near(&y, &gelu, 4.0 * EPS, &what);
-        // Far below zero the values are small and exact all the same.
+        // Far below zero the values are small but still accurate.
         for ((x, y), gelu) in wide(&x).iter().zip(wide(&y)).zip(&gelu).filter(|((x, _), _)| **x < -2.0) {
             assert!((y / gelu - 1.0).abs() < 1.0 / 250.0, "{what}: gelu({x}) = {y}, not {gelu}");
         }
@@ -445,7 +447,7 @@ fn sums_over_many_rows_and_many_channels_agree_with_their_definition() {
         .assert_defined::<f32>();
 }
 
-/// The bits of everything that every kernel here writes, in one format.
+/// The bits of all outputs of the kernels of this module, in one format.
 fn all_bits<E: Element>() -> Vec<Vec<u32>> {
     let (rows, channels) = (9 * 256, 90);
     let inputs = NormInputs::<E>::new(rows, channels);
@@ -474,7 +476,8 @@ fn all_have_the_same_bits_on_any_number_of_threads() {
 
 #[test]
 fn the_recomputed_gate_is_the_rectifier_s() {
-    // Each first row meets its kink: the rounded product cancels beta, so that only the very same rounding decides alike.
+    // The first row lies exactly at the kink: the rounded product cancels beta, so only the same rounding gives the
+    // same gate.
     let channels = 1000;
     let (x, gamma) = (numbers::<f32>(2 * channels, 1), numbers::<f32>(channels, 2));
     let (mean, inv_std) = (numbers::<f32>(channels, 3), vec![1.7; channels]);

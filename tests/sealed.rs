@@ -1,9 +1,9 @@
-//! Records with right hashes, for tests that make or forge some.
+//! Records with valid hashes, for tests that create or forge records.
 
 use sempair::harness::canonical;
 use serde_json::Value;
 
-/// The text of a record's file, its hash set as the program sets it.
+/// The text of a record's file, with the hash that the program would write.
 pub fn sealed(mut record: Value) -> String {
     let fields = record.as_object_mut().unwrap();
     fields.remove("hash");
@@ -14,7 +14,7 @@ pub fn sealed(mut record: Value) -> String {
     format!("{{\n{}\n}}\n", lines.join(",\n"))
 }
 
-/// The same of an edited text.
+/// The text of an edited record, with its hash updated.
 pub fn resealed(text: &str) -> String {
     sealed(serde_json::from_str(text).unwrap())
 }

@@ -1,5 +1,5 @@
-//! The embedded world is sound: its criteria ([`sempair::data::world::SOUND`]), with a short training on augmented pairs. No
-//! row of semantic pairs is looked at.
+//! Checks that the embedded world meets its criteria ([`sempair::data::world::SOUND`]), with a short training on
+//! augmented pairs. No row of semantic pairs is used.
 
 use sempair::data::pairs::Kind;
 use sempair::data::world::SOUND;
@@ -13,7 +13,7 @@ use sempair::study::settings::Settings;
 use sempair::study::stages::{self, Context, Representation};
 use serde_json::Value;
 
-/// Epochs on augmented pairs: half of the profile's are enough.
+/// Epochs on augmented pairs: half of the profile's epochs are enough.
 const EPOCHS: usize = 12;
 
 /// Linear accuracies in percent on synth-10 and synth-stl, the sets of ten categories.

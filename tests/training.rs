@@ -1,4 +1,4 @@
-//! Every method at work: what a checkpoint holds is all that it needs.
+//! Training with every method: a checkpoint holds everything that the method needs to continue.
 
 use safetensors::SafeTensors;
 use sempair::harness::config::Layers;
@@ -89,7 +89,7 @@ impl Training {
         loss
     }
 
-    /// The values of the parameters whose name begins so.
+    /// The values of the parameters whose names begin with `prefix`.
     fn values(&self, prefix: &str) -> Vec<f32> {
         self.learner.network().backbone().read().host_of(prefix)
     }
@@ -110,7 +110,7 @@ fn every_method_goes_on_from_a_checkpoint_with_the_same_bits() {
         let mut whole = Training::start(&settings, &method);
         let losses: Vec<f64> = (0..STEPS).map(|step| whole.step(step)).collect();
         assert!(losses.iter().all(|loss| loss.is_finite()), "{name:?}: {losses:?}");
-        // In its first, second and third epoch, so that queues have gone round.
+        // In the first, second and third epoch, so that queues have wrapped around.
         for cut in [1, 3, 5] {
             let mut first = Training::start(&settings, &method);
             (0..cut).for_each(|step| assert_eq!(first.step(step), losses[step], "{name:?}"));
@@ -131,7 +131,7 @@ fn every_method_trains_a_vision_transformer() {
     for &name in Name::ALL {
         let mut training = Training::start(&settings, &settings.methods.get(name));
         let before = training.values("patch_embed");
-        // Without decay, so that only a gradient moves anything.
+        // Without decay, so that only gradients change parameters.
         let pace = Pace { rate: 0.02, peak_rate: 0.02, weight_decay: 0.0 };
         let losses: Vec<f64> = (0..3).map(|step| training.step_at(step, pace)).collect();
         assert!(losses.iter().all(|loss| loss.is_finite()), "{name:?}: {losses:?}");
@@ -153,17 +153,17 @@ fn what_is_frozen_stays_for_its_epochs_and_then_moves() {
         }
         let after_an_epoch = training.values(prefix);
         if name == Name::Swav {
-            // It brings its prototypes to unit length before each step, which rounds.
+            // SwAV scales its prototypes to unit length before each step, which rounds them.
             for (row, start) in after_an_epoch.chunks(128).zip(start.chunks(128)) {
                 let length = start.iter().map(|x| x * x).sum::<f32>().sqrt();
                 assert!(row.iter().zip(start).all(|(a, b)| (a - b / length).abs() < 1e-6), "SwAV's prototypes moved");
             }
         } else {
-            assert!(after_an_epoch == start, "{name:?}: what is frozen moved");
+            assert!(after_an_epoch == start, "{name:?}: frozen parameters moved");
         }
         assert!(training.values("conv1") != first_layer, "{name:?}: nothing moves in the first epoch");
         training.step(2);
-        assert!(training.values(prefix) != after_an_epoch, "{name:?}: it does not move after the first epoch");
+        assert!(training.values(prefix) != after_an_epoch, "{name:?}: still frozen after the first epoch");
     }
 }
 
@@ -183,14 +183,14 @@ fn what_is_remembered_before_the_first_epoch_is_not_learned_from() {
     training.with_batch(2, |learner, batch| learner.remember(batch));
     let after = memories(&mut training);
     assert!(after[0] != before[0] && after[1] != before[1] && training.values("") == weights);
-    // The clusters are there from the first step on.
+    // The clusters exist from the first step on.
     assert!(training.step(0) > 0.0 && training.values("") != weights);
 }
 
 #[test]
 fn the_predictor_of_simsiam_has_a_constant_multiple_of_the_peak_rate() {
     let mut settings = settings();
-    // How far a step moves the predictor while the schedule's rate is 0, so that nothing else may move.
+    // How far a step moves the predictor. The schedule's rate is 0, so nothing else may move.
     let mut moved = |factor: f32, peak_rate: f32| {
         settings.methods.simsiam.predictor_rate_factor = factor;
         let mut training = Training::start(&settings, &settings.methods.get(Name::Simsiam));
@@ -239,7 +239,7 @@ fn a_checkpoint_of_another_method_is_refused() {
         let mut other = Training::start(&settings, &settings.methods.get(name));
         let path = folder.path().join("checkpoint");
         let error = checkpoint::load(&path, &mut *other.learner, &mut other.optimizer).unwrap_err();
-        // It has a parameter of another size, or lacks one.
+        // The checkpoint has a parameter of another size, or lacks one.
         let (said, path) = (error.to_string(), path.display().to_string());
         assert!(said.starts_with(&path) && said.contains("remove it and run the command again"), "{name:?}: {said}");
     }

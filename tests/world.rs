@@ -1,4 +1,4 @@
-//! The procedural world: determinism, factors that agree with pixels, and categories that can be told apart.
+//! The procedural world: determinism, factors that agree with pixels, and categories that can be distinguished.
 
 use proptest::prelude::*;
 use sempair::data::image_set::ImageSet;
@@ -37,7 +37,8 @@ fn a_set_is_the_same_on_any_number_of_threads_and_image_by_image() {
     }
 }
 
-// The hash is the renderer's own, taken once on x86-64: whoever changes a byte changes it here and raises `VERSION`.
+// The hash of the renderer's output, recorded once on x86-64. A change of any byte must change this hash and raise
+// `VERSION`.
 #[test]
 fn every_machine_renders_the_pinned_bytes() {
     let mut hasher = blake3::Hasher::new();
@@ -66,7 +67,7 @@ fn habits_are_followed_as_often_as_the_world_says() {
     }
 }
 
-/// An occluder may miss a thin object or stand in its hole, so the share of occluded objects is a little lower than
+/// An occluder may miss a thin object or lie in its hole, so the share of occluded objects is a little lower than
 /// the probability of an occluder.
 #[test]
 fn objects_are_occluded_about_as_often_as_the_world_says() {
@@ -144,7 +145,7 @@ fn an_evaluation_set_is_shown_again_with_one_factor_changed() {
         let varied = varied_test(&World::STANDARD, "synth-10", nuisance).unwrap();
         assert_eq!((&varied.labels, &varied.classes, varied.size), (&test.labels, &test.classes, test.size));
         assert!((0..test.len()).all(|i| varied.image(i) != test.image(i)), "{nuisance:?}");
-        // The object stays: the pictures are nearer to their own originals than to those of the next image.
+        // The object stays, so the pictures are nearer to their own originals than to the original of the next image.
         let distance = |a: &[u8], b: &[u8]| a.iter().zip(b).map(|(&a, &b)| u64::from(a.abs_diff(b))).sum::<u64>();
         let nearer = |i: &usize| {
             let other = (i + 1) % test.len();
@@ -176,7 +177,7 @@ fn photographs_are_edited_one_factor_at_a_time() {
             Nuisance::Illumination => assert!(in_the_middle > 0.9 && in_a_corner > 0.9),
         }
     }
-    // A set of one category has no other surroundings to take.
+    // A set with one category has no other surroundings to use.
     let one = photographs.subset("one", &photographs.by_class()[0]);
     assert_eq!(edited(&one, Nuisance::Background).pixels(), one.pixels());
 }
@@ -228,8 +229,9 @@ fn evaluation_shows_backgrounds_that_pretraining_never_shows() {
     assert!(unseen(10_000) > 80 && unseen(20_000) > 80);
 }
 
-/// Categories are neither impossible nor trivial on pixels: a mean image per category beats chance (10 %), and stays far
-/// from solving the task. It has 13.7 %: objects are lighter or darker than the ground alike, so that means cancel.
+/// Categories are neither impossible nor trivial to recognise from pixels: a mean image per category is better than
+/// chance (10 %) and far from solving the task. It has 13.7 %: objects are lighter or darker than the background
+/// equally often, so means cancel.
 #[test]
 fn pixels_alone_tell_categories_apart_a_little() {
     let set = evaluation(&World::STANDARD, "synth-10").unwrap();

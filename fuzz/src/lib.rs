@@ -1,5 +1,5 @@
-//! What the fuzz targets share. Each target gives one parser of sempair any bytes: the parser may refuse them with an
-//! error, but must not panic, hang, or accept what its own rules forbid.
+//! Code that the fuzz targets share. Each target gives arbitrary bytes to one parser of sempair. The parser may
+//! refuse them with an error, but must not panic, hang, or accept what its own rules forbid.
 //!
 //! `fuzz/run.sh` runs them.
 
@@ -9,13 +9,13 @@ use std::path::Path;
 use sempair::data::import::{Imported, Options, import};
 use sempair::error::Error;
 
-/// An error says something.
+/// Checks that an error has a message.
 pub fn refused(error: &Error) {
     assert!(!error.what().is_empty());
 }
 
-/// Imports a source and checks what every import promises: either a set whose images are all there and whose hashes
-/// hold, or an error and nothing left behind.
+/// Imports a source and checks what every import promises: either a set that has all its images and whose hashes
+/// match, or an error and no file left behind.
 pub fn imports(source: &Path, data: &Path) {
     let options = Options { name: Some("set".into()), size: None, licence: None, replace: true, cancelled: &|| false };
     match import(source, &options, data, &|_, _| ()) {

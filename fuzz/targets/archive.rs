@@ -1,4 +1,4 @@
-//! Archives. The first byte chooses the name that the file has, the others are its content.
+//! Archives. The first byte chooses the name of the file; the other bytes are its content.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! CIFAR-10 in its binary version: names of the categories, one batch of training, one of test.
+//! CIFAR-10 in its binary version: names of the categories, one training batch, and the test batch.
 
 #![no_main]
 

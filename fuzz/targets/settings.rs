@@ -1,4 +1,4 @@
-//! `sempair.toml` with these bytes, above the embedded defaults.
+//! `sempair.toml` with these bytes, as a layer over the embedded defaults.
 
 #![no_main]
 

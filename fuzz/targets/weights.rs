@@ -1,4 +1,4 @@
-//! Weights of another program: a file with these bytes, for an encoder of two parameters.
+//! Weights from another program: a file with these bytes, for an encoder with two parameters.
 
 #![no_main]
 

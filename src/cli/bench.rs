@@ -1,4 +1,5 @@
-//! `bench step` and `bench augment`: speed as JSON that a script can set beside a peer's.
+//! `bench step` and `bench augment`: measure speed, and print JSON that a script can compare with other
+//! implementations.
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
@@ -24,7 +25,7 @@ pub(super) enum BenchCommand {
         /// Height and width of the views in pixels
         #[arg(long, default_value_t = 64, value_parser = between::<1, 1024>)]
         image: usize,
-        /// Timed rounds of 512 views
+        /// Number of timed rounds of 512 views
         #[arg(long, default_value_t = 20, value_parser = between::<1, 100_000>)]
         rounds: usize,
         /// Print JSON, on one line
@@ -39,10 +40,10 @@ pub(super) struct StepArgs {
     /// The encoder
     #[arg(long, value_enum, default_value_t = Model::Resnet18)]
     model: Model,
-    /// The method, such as dino; without it SimCLR as PyTorch's script has it, with the head of its paper
+    /// The method, such as dino; by default SimCLR as in PyTorch's script, with the head of the SimCLR paper
     ///
-    /// Its settings are the defaults', sempair.toml's and those of SEMPAIR_ variables: `sempair config methods.dino`. Images
-    /// per second count two of each pair, whatever small views a method sees besides.
+    /// Its settings come from the defaults, sempair.toml and SEMPAIR_ variables: see `sempair config methods.dino`.
+    /// Images per second count two images per pair, even if a method also sees smaller views.
     #[arg(long)]
     method: Option<String>,
     /// Set one value of methods.<method> or optimizer, such as methods.dino.head=paper
@@ -51,23 +52,23 @@ pub(super) struct StepArgs {
     /// Height and width of the images in pixels
     #[arg(long, default_value_t = 64)]
     image: usize,
-    /// Pairs of a step; it sees two images of each
+    /// Number of pairs per step; each pair has two images
     #[arg(long, default_value_t = 32, value_parser = between::<1, 65_536>)]
     pairs: usize,
-    /// Number format of activations and products; auto is bf16 where the processor multiplies it
+    /// Number format of activations and products; auto is bf16 if the processor can multiply it
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     precision: Format,
-    /// Timed steps
+    /// Number of timed steps
     #[arg(long, default_value_t = 8, value_parser = between::<1, 100_000>)]
     steps: usize,
-    /// Say where the time goes, beside the measured peaks of this machine
+    /// Show where the time goes, compared with the measured peaks of this machine
     ///
-    /// A product's operations are its multiplications, times two for their additions: where a window reaches into a
-    /// map's padding, there are none. Winograd's method (3x3, stride 1) makes about a quarter, in f32, but is counted
-    /// like the direct one, so that its share of the peak may exceed 100 %. Bytes are a floor: operands read once,
-    /// results written once, in the formats that they have. The peaks are those of all threads together with the
-    /// instruction set in use: products whose operands stay in registers and the first-level cache, and plain copies,
-    /// in memory and in the second-level cache, of which bytes read and written count.
+    /// The operations of a product are its multiplications, times two for the additions; where a window reaches into
+    /// the padding, there are none. Winograd's method (3x3, stride 1, in f32) needs about a quarter of them but is
+    /// counted like the direct method, so its share of the peak may exceed 100 %. Bytes are a lower bound: each
+    /// operand is read once and each result is written once, in its own format. The peaks are for all threads
+    /// together with the instruction set in use: products whose operands stay in registers and the first-level cache,
+    /// and plain copies in memory and in the second-level cache, counting bytes read and written.
     #[arg(long)]
     profile: bool,
     /// Print JSON, on one line
@@ -130,13 +131,14 @@ pub(super) fn run(app: &App, command: BenchCommand) -> Result<Ending> {
     }
 }
 
-/// The method of `--method` and `--set`.
+/// The method that `--method` and `--set` choose.
 fn subject(app: &App, args: &StepArgs) -> Result<Subject> {
     let Some(name) = &args.method else { return Ok(Subject::simclr_of_peers()) };
     let own = format!("methods.{name}.");
     if let Some(set) = args.sets.iter().find(|set| !set.starts_with(&own) && !set.starts_with("optimizer.")) {
-        return Err(Error::new(format!("`--set {set}` changes nothing of a step of {name}"))
-            .hint(format!("`sempair config methods.{name}` and `sempair config optimizer` list what does")));
+        return Err(Error::new(format!("`--set {set}` has no effect on a step of {name}")).hint(format!(
+            "`sempair config methods.{name}` and `sempair config optimizer` list those with an effect"
+        )));
     }
     let config = ConfigArgs {
         profile: "quick".into(),
@@ -162,7 +164,7 @@ fn step(app: &App, args: &StepArgs) -> Result<Ending> {
     let measured = time_steps(&model.spec(image), &subject, precision, pairs, steps)?;
     let method = subject.method.name();
     let rates = measured.seconds.iter().map(|seconds| 2.0 * pairs as f64 / seconds).collect::<Vec<_>>();
-    let memory = peak_memory(); // before the machine's own measurement takes some
+    let memory = peak_memory(); // before measuring the machine takes more
     let profile = profile.then(|| Profile::new(&measured));
     let (precision, isa, threads) = (precision.name(), cpu::isa().name(), rayon::current_num_threads());
     if json {
@@ -179,7 +181,7 @@ fn step(app: &App, args: &StepArgs) -> Result<Ending> {
         say!("{} with {name} at {image}x{image}, {pairs} pairs, {precision}, {isa}, {threads} threads", method.title());
         say!("{:.1} images/s median, {:.1} best of {steps} steps", median(&rates), best(&rates));
         if let Some(bytes) = memory {
-            say!("{:.0} MiB of memory at the peak", bytes as f64 / f64::from(1 << 20));
+            say!("{:.0} MiB of memory at peak", bytes as f64 / f64::from(1 << 20));
         }
         if let Some(profile) = profile {
             profile.print();
@@ -188,7 +190,7 @@ fn step(app: &App, args: &StepArgs) -> Result<Ending> {
     Ok(Ending::Done)
 }
 
-/// The most memory that this process has held at once, in bytes, where the system tells it (Linux).
+/// The peak memory of this process, in bytes; `None` where the system does not report it (outside Linux).
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -228,7 +230,7 @@ fn best(values: &[f64]) -> f64 {
     values.iter().copied().fold(0.0, f64::max)
 }
 
-/// A number of an option, within its bounds.
+/// Parses the number of an option, and checks its bounds.
 fn between<const LEAST: usize, const MOST: usize>(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (LEAST..=MOST).contains(number));
     number.ok_or_else(|| format!("it must be a whole number from {LEAST} to {MOST}"))

@@ -25,20 +25,20 @@ use super::{App, ConfigArgs, Ending, setup};
 
 #[derive(Subcommand)]
 pub(super) enum DataCommand {
-    /// Import CIFAR-10, CIFAR-100, STL-10, Tiny-ImageNet, or a folder of one directory per category
+    /// Import CIFAR-10, CIFAR-100, STL-10, Tiny-ImageNet, or a folder with one directory per category
     Import {
         /// A directory, .tar, .tar.gz or .zip; recognised by content
         path: PathBuf,
-        /// The dataset's name; the layout's own by default
+        /// The dataset's name; by default that of its layout, such as cifar-10, or of the folder
         #[arg(long)]
         name: Option<String>,
-        /// Resize to this height and width in pixels; the set's own by default, 64 for folders
+        /// Resize images to this height and width in pixels; by default the dataset's own size, or 64 for folders
         #[arg(long)]
         size: Option<usize>,
-        /// How the images may be used, in a few words, for the records: archives do not say
+        /// The licence of the images in a few words, for the records; archives do not contain it
         #[arg(long, value_name = "TEXT")]
         licence: Option<String>,
-        /// Put it in the place of a dataset of the same name
+        /// Replace a dataset of the same name
         #[arg(long)]
         replace: bool,
         #[command(flatten)]
@@ -55,7 +55,7 @@ pub(super) enum DataCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Read datasets whole and compare them with their recorded hashes
+    /// Read whole datasets and compare them with their recorded hashes
     Verify {
         /// The datasets; all by default
         names: Vec<String>,
@@ -67,19 +67,19 @@ pub(super) enum DataCommand {
     },
     /// Draw semantic pairs and write them as a readable list with hashes
     Pairs {
-        /// The set to draw from: `synth`, or an imported one
+        /// The dataset to draw from: `synth`, or an imported one
         #[arg(long, value_name = "SET")]
         from: String,
         /// Number of categories
         #[arg(long)]
         categories: usize,
-        /// Pairs of each category
+        /// Number of pairs per category
         #[arg(long)]
         per_category: usize,
-        /// Chooses categories and pairs
+        /// Seed for the choice of categories and pairs
         #[arg(long, default_value_t = 0)]
         seed: u64,
-        /// Let an image be in several pairs
+        /// Allow an image in several pairs
         #[arg(long)]
         reuse: bool,
         #[command(flatten)]
@@ -88,14 +88,14 @@ pub(super) enum DataCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Draw a picture of pairs and of their augmented views
+    /// Draw a picture of pairs and their augmented views
     Preview {
-        /// `synth`, an evaluation set, or an imported set
+        /// `synth`, an embedded evaluation set, or an imported dataset
         set: String,
-        /// Rows of the picture, a pair each
+        /// Number of rows; each row shows one pair
         #[arg(long, default_value_t = 10)]
         rows: usize,
-        /// The picture; `preview-SET.png` beside the datasets by default
+        /// The output file; by default `preview-SET.png` in the folder of the datasets
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
         #[command(flatten)]
@@ -127,7 +127,7 @@ fn folder(settings: &Settings) -> &Path {
     Path::new(&settings.paths.data)
 }
 
-/// What the user chose of an import.
+/// The options of an import.
 struct Choice {
     name: Option<String>,
     size: Option<usize>,
@@ -196,7 +196,7 @@ fn list(settings: &Settings, json: bool) -> Result<Ending> {
         }
         set.splits.iter().for_each(|split| say!("  {}: {} images, {}", split.name, split.images, split.hash));
     }
-    say!("embedded, always there: {}; pairs come from {SYNTH}", EVALUATION_SETS.join(", "));
+    say!("embedded, always available: {}; pairs come from {SYNTH}", EVALUATION_SETS.join(", "));
     Ok(Ending::Done)
 }
 
@@ -219,7 +219,7 @@ fn verify(settings: &Settings, mut names: Vec<String>, json: bool) -> Result<End
     }
     match reports.iter().find(|report| !report.holds()) {
         None => Ok(Ending::Done),
-        Some(report) => Err(Error::new(format!("dataset `{}` is not what was imported", report.name))
+        Some(report) => Err(Error::new(format!("dataset `{}` has changed since its import", report.name))
             .hint("`sempair data import PATH --replace` imports it again")),
     }
 }
@@ -257,7 +257,7 @@ fn pairs(settings: &Settings, choice: &PairSettings, json: bool) -> Result<Endin
     Ok(Ending::Done)
 }
 
-/// Views of each image beside it.
+/// Number of views next to each image.
 const VIEWS: u64 = 3;
 
 fn preview(settings: &Settings, name: &str, rows: usize, file: Option<PathBuf>) -> Result<Ending> {
@@ -272,7 +272,7 @@ fn preview(settings: &Settings, name: &str, rows: usize, file: Option<PathBuf>) 
     let row = |pair: &Pair| {
         let mut shown = Vec::new();
         if settings.pairs.augmented == Making::Stored {
-            // Of the first image, as a training would keep it.
+            // The stored view of the first image, as a training would keep it.
             let mut made = vec![0; set.size * set.size * 3];
             let by = &settings.pairs.stored;
             transformed(
@@ -305,7 +305,7 @@ fn preview(settings: &Settings, name: &str, rows: usize, file: Option<PathBuf>) 
     Ok(Ending::Done)
 }
 
-/// One pair from each of `rows` categories, or as many as there are.
+/// Returns one pair from each of `rows` categories, or from all categories if there are fewer.
 fn pairs_to_show(settings: &Settings, name: &str, rows: usize) -> Result<(ImageSet, PairList)> {
     if rows == 0 {
         return Err(Error::new("`--rows 0` shows nothing").hint("`--rows 10`"));

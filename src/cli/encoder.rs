@@ -26,11 +26,11 @@ pub(super) enum Pairs {
     Ap,
     /// Two different images of one category
     Sp,
-    /// Every image of the semantic pairs, each with itself
+    /// Every image of the semantic pairs, paired with itself
     Unpaired,
 }
 
-/// Settings of a command that names its own data.
+/// Settings of a command that has its own option for data.
 #[derive(Args, Clone)]
 pub(super) struct EncoderConfigArgs {
     /// Start from this profile: quick, thorough, standard or paper
@@ -39,13 +39,13 @@ pub(super) struct EncoderConfigArgs {
     /// Set one value; `sempair config` lists the keys
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
-    /// Write the ledger there: short for `--set paths.reports=DIR`
+    /// Write the ledger to this folder: short for `--set paths.reports=DIR`
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
 impl EncoderConfigArgs {
-    /// As other commands have them, with what options of the command's own set.
+    /// Converts to the settings of other commands, with those from the command's own options added.
     fn with(&self, given: &[Option<Given>]) -> ConfigArgs {
         ConfigArgs {
             profile: self.profile.clone(),
@@ -60,7 +60,7 @@ impl EncoderConfigArgs {
     }
 }
 
-/// What an option sets, where it is given.
+/// The setting of an option, if it is given.
 fn given<T: Into<Value>>(key: &'static str, option: &'static str, value: Option<T>) -> Option<Given> {
     value.map(|value| Given { key, value: value.into(), option })
 }
@@ -77,23 +77,23 @@ pub(super) struct PretrainArgs {
     /// The encoder, such as resnet18 or vit-s8: short for `--set model.encoder=..`
     #[arg(long)]
     encoder: Option<String>,
-    /// Its first layers, such as imagenet for torchvision's: short for `--set model.stem=..`. With `--encoder vit-..` alone
-    /// they are patch8
+    /// The encoder's first layers, such as imagenet for torchvision's: short for `--set model.stem=..`. With
+    /// `--encoder vit-..` the default is patch8
     #[arg(long)]
     stem: Option<String>,
-    /// The set that pairs are made from: short for `--set pairs.from=..`
+    /// The dataset that pairs are drawn from: short for `--set pairs.from=..`
     #[arg(long, value_name = "SET")]
     data: Option<String>,
-    /// Passes over the pairs: short for `--set pretrain.epochs=..`
+    /// Number of passes over the pairs: short for `--set pretrain.epochs=..`
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// The seed
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Train on though the representation has collapsed
+    /// Keep training after the representation has collapsed
     #[arg(long)]
     keep_going: bool,
-    /// Train again, though the encoder is there
+    /// Train again, even if the encoder exists
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -139,14 +139,14 @@ pub(super) fn export(app: &App, run_id: &str, to: &Path, config: &EncoderConfigA
 pub(super) struct ImportArgs {
     /// The file: safetensors with torchvision's (ResNet) or timm's (ViT) parameter names
     file: PathBuf,
-    /// The encoder that it is of, such as resnet18: short for `--set model.encoder=..`
+    /// The encoder of these weights, such as resnet18: short for `--set model.encoder=..`
     #[arg(long)]
     encoder: Option<String>,
-    /// Its first layers, such as imagenet for torchvision's: short for `--set model.stem=..`. With `--encoder vit-..` alone
-    /// they are patch8
+    /// The encoder's first layers, such as imagenet for torchvision's: short for `--set model.stem=..`. With
+    /// `--encoder vit-..` the default is patch8
     #[arg(long)]
     stem: Option<String>,
-    /// Height and width of its images in pixels: short for `--set model.image=..`
+    /// Height and width of the images for this encoder, in pixels: short for `--set model.image=..`
     #[arg(long)]
     image: Option<usize>,
     #[command(flatten)]
@@ -163,7 +163,7 @@ pub(super) fn import(app: &App, args: &ImportArgs, quiet: bool) -> Result<Ending
     run(app, &config, &ImportOne { file: args.file.clone() }, Product::Encoder { again: false }, quiet)
 }
 
-/// The stem that was asked for, or else the usual one of the encoder that was.
+/// The stem that was asked for, or else the usual stem of the encoder that was asked for.
 fn stem(asked: Option<&String>, encoder: Option<&String>) -> Option<String> {
     let usual = || {
         let encoder: Encoder = serde_json::from_value(encoder?.as_str().into()).ok()?;
@@ -177,16 +177,16 @@ fn found(app: &App, config: &ConfigArgs, run_id: &str) -> Result<FoundEncoder> {
     FoundEncoder::of(&setup::ledger(&settings).find(run_id)?, &setup::cache(&settings))
 }
 
-/// What a command is for, beside its record.
+/// What a command produces in addition to its record.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Product {
-    /// A figure: the record has it.
+    /// A figure, which is in the record.
     Figure,
-    /// An encoder: it is made again where it is no longer kept, or asked for.
+    /// An encoder. It is computed again if it is no longer in the cache, or if `again` is set.
     Encoder { again: bool },
 }
 
-/// Runs one cell, or finds it done, and says what it measured.
+/// Runs one cell, or finds its completed run, and prints what it measured.
 fn run(
     app: &App,
     config: &ConfigArgs,

@@ -1,4 +1,4 @@
-//! `lint`: a manuscript's numbers against the ledger.
+//! `lint`: checks the numbers of a manuscript against the ledger.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -16,27 +16,27 @@ use super::offered::{self, Offered};
 use super::{App, ConfigArgs, Ending, run, setup};
 
 const HELP: &str = "\
-What is checked: decimal figures (83.60, 83.6\\%, +1.84), numbers around \\pm, and whole numbers of \\% or points. Each \
-must round to a figure of the profile's report: a mean, a seed's value, the paper's figure, a difference or its \
-interval, a p value, one of a table's notes, or a setting as it is written; a spread behind \\pm must be of the same \
-cell. A difference must be one that a claim is about.
+Checked: decimal numbers (83.60, 83.6\\%, +1.84), numbers around \\pm, and whole numbers with \\% or points. Each must \
+match a figure of the profile's report after rounding: a mean, the value of a seed, the paper's figure, a difference \
+or its interval, a p value, a number in a table's notes, or a setting as it is written. A spread after \\pm must \
+belong to the same cell. A difference must be one that a claim is about.
 
-What is left alone: other whole numbers (batches, epochs), comments, verbatim, drawings, the bibliography, lengths, \
-versions, numbers of sections, confidence levels. Files named by \\input, \\include and \\subfile are read, too; a table \
-that `sempair report` wrote is compared as a whole.
+Not checked: other whole numbers (batches, epochs), comments, verbatim, drawings, the bibliography, lengths, versions, \
+section numbers, confidence levels. Files named by \\input, \\include and \\subfile are also read. A table that \
+`sempair report` wrote is compared as a whole.
 
-`% sempair: ignore` exempts its line (alone on a line, the next one; with \\input, that file); `% sempair: ignore begin` \
-and `% sempair: ignore end` exempt what lies between.
+`% sempair: ignore` excludes its line (alone on a line: the next line; with \\input: that file). \
+`% sempair: ignore begin` and `% sempair: ignore end` exclude everything between them.
 
-Give the profile of the report. Exit code 0: all match, 1: something is stale or \
-unmatched, or could not be read in, 2: an error.";
+Choose the profile of the report with `--profile`. Exit code 0: all numbers match. 1: a number is stale or unmatched, \
+or a file could not be read in. 2: an error.";
 
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(super) struct LintArgs {
     /// The manuscript's main file
     paper: PathBuf,
-    /// Print what each number matches, too
+    /// Also print what each number matches
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -48,7 +48,7 @@ pub(super) struct LintArgs {
 
 /// `sempair lint`.
 pub(super) fn check(app: &App, args: &LintArgs) -> Result<Ending> {
-    // A name mistyped is a likelier slip than an empty ledger.
+    // A mistyped file name is more likely than an empty ledger, so the file is checked first.
     std::fs::metadata(&args.paper).map_err(|error| {
         Error::new(format!("cannot read {}: {error}", args.paper.display()))
             .hint("give the manuscript's main file: `sempair lint paper.tex`")
@@ -59,7 +59,7 @@ pub(super) fn check(app: &App, args: &LintArgs) -> Result<Ending> {
     let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
     let (tables, excluded) = offered::offered(app, &args.config, &settings, &records, &problems)?;
     let earlier = earlier(app, &args.config, &settings, &records, &tables)?;
-    // What the earlier runs cost in all is no figure of a manuscript, so they need no account.
+    // The total cost of the earlier runs is not a figure of a manuscript, so their records are not needed.
     let before: Vec<Input> =
         earlier.into_iter().map(|table| run::input(app, profile, vec![table], Vec::new(), Vec::new())).collect();
     let lint = lint(&args.paper, &run::input(app, profile, tables, excluded, records), &before)?;
@@ -72,7 +72,8 @@ pub(super) fn check(app: &App, args: &LintArgs) -> Result<Ending> {
     Ok(if lint.is_clean() { Ending::Done } else { Ending::Found })
 }
 
-/// The runs that are not in `current`: each table once for all that are comparable with each other, the newest first.
+/// Returns the runs that are not in `current`: each table once per group of runs that are comparable with each other,
+/// newest first.
 fn earlier(
     app: &App,
     args: &ConfigArgs,

@@ -1,5 +1,5 @@
-//! Arguments, messages and exit codes: 0 done, 1 a claim missed (only with `--strict`) or `lint` found something, 2 an
-//! error. Facts go to standard output, talk to standard error.
+//! Command-line arguments, messages and exit codes: 0 done, 1 a claim was not reproduced (only with `--strict`) or
+//! `lint` found something, 2 an error. Facts go to standard output, talk to standard error.
 
 /// Prints a line of facts, as `println!` would.
 macro_rules! say {
@@ -36,7 +36,7 @@ use crate::harness::config::Given;
 use crate::harness::experiment::Experiment;
 use crate::study::settings::Settings;
 
-/// What the binary hands in: its experiments and its embedded configuration.
+/// What the binary passes in: its experiments and its embedded configuration.
 pub struct App<'a> {
     /// The tables, in the paper's order.
     pub experiments: &'a [&'a dyn Experiment<Settings>],
@@ -54,7 +54,7 @@ pub struct Profile {
     pub layer: &'static str,
     /// The values that differ from the defaults.
     pub toml: &'static str,
-    /// What a reader of its report should know, in a sentence.
+    /// One sentence for readers of its report.
     pub description: &'static str,
 }
 
@@ -62,7 +62,7 @@ pub struct Profile {
 #[derive(Parser)]
 #[command(name = "sempair", version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Arguments {
-    /// Use N threads instead of one for each core; results do not depend on it
+    /// Use N threads instead of one per core; results do not depend on it
     #[arg(long, global = true, value_name = "N")]
     threads: Option<usize>,
     /// Print no progress
@@ -77,34 +77,35 @@ Examples:
   sempair reproduce                            every table, on the embedded data
   sempair data import tiny-imagenet-200.zip    then: sempair reproduce --profile standard
   sempair table transfer --set pretrain.epochs=10
-  sempair audit HEAD                           what was run at this commit";
+  sempair audit HEAD                           the runs at this commit, checked";
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run what is missing of all tables and render the report
+    /// Run the missing cells of all tables and render the report
     Reproduce {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Only these tables
+        /// Run only this table; may be repeated
         #[arg(long = "table", value_name = "ID")]
         tables: Vec<String>,
         #[command(flatten)]
         how: RunArgs,
     },
-    /// Run what is missing of one table and render the report
+    /// Run the missing cells of one table and render the report
     Table {
-        /// The table, as `sempair list` names it
+        /// The table's id, as in `sempair list`
         id: String,
         #[command(flatten)]
         config: ConfigArgs,
         #[command(flatten)]
         how: RunArgs,
     },
-    /// List the tables: cells done and missing, the time that these will take, the memory that earlier runs took
+    /// List the tables, with cells done and missing, estimated time, and memory use
     List {
         #[command(flatten)]
         config: ConfigArgs,
-        /// What machines of so many cores would make of what is missing, such as 2,8,64: by how work scales here
+        /// Forecast the time of all missing cells for these numbers of cores, such as 2,8,64, from how work scales
+        /// here
         #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=4096), conflicts_with = "json")]
         cores: Vec<u16>,
         /// Print JSON
@@ -113,7 +114,7 @@ enum Command {
     },
     /// Print every setting with its value and where it came from
     Config {
-        /// Only keys that start so; with their comments
+        /// Only keys with this prefix, with their comments
         prefix: Option<String>,
         #[command(flatten)]
         config: ConfigArgs,
@@ -121,19 +122,19 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Render the report again from the ledger, with what its runs were asked for (needs no device and no data)
+    /// Render the report again from the ledger, with the settings of its runs (needs no device and no data)
     Report {
         #[command(flatten)]
         config: ConfigArgs,
-        /// For double-blind review: without names of people, machines and places, in a folder of its own
+        /// For double-blind review: without names of people, machines and places, in a separate folder
         #[arg(long)]
         anonymous: bool,
     },
-    /// List the recorded runs, the newest last
+    /// List the recorded runs, newest last
     Runs {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Only the last N
+        /// Only the last N runs
         #[arg(long, value_name = "N")]
         last: Option<usize>,
         /// Print JSON
@@ -142,7 +143,7 @@ enum Command {
     },
     /// Print one run's record: configuration, commit, data, results
     Show {
-        /// The run's id, or enough of its start or end
+        /// The run's id, or enough of its start or end to identify it
         run: String,
         #[command(flatten)]
         config: ConfigArgs,
@@ -150,7 +151,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// List the runs recorded at a commit, and check that their records still hold
+    /// List the runs recorded at a commit, and check that their records and files have not changed
     Audit {
         /// A commit, branch or tag
         rev: String,
@@ -160,33 +161,33 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// List the numbers of a LaTeX manuscript that match no recorded figure, or one that is no longer current
+    /// List the numbers of a LaTeX manuscript that match no recorded figure, or only one that is no longer current
     Lint(lint::LintArgs),
-    /// Train one encoder outside of any table, and record it
+    /// Train one encoder outside of any table, and record the run
     Pretrain(encoder::PretrainArgs),
-    /// Evaluate the encoder of a recorded run on a set
+    /// Evaluate the encoder of a recorded run on a dataset
     Probe {
-        /// The run's id, or enough of its start or end
+        /// The run's id, or enough of its start or end to identify it
         run: String,
-        /// The evaluation set
+        /// The evaluation dataset
         #[arg(long, value_name = "SET")]
         data: String,
         #[command(flatten)]
         config: encoder::EncoderConfigArgs,
     },
-    /// Write the encoder of a recorded run as safetensors, with torchvision's or timm's names
+    /// Write the encoder of a recorded run as safetensors, with torchvision's or timm's parameter names
     Export {
-        /// The run's id, or enough of its start or end
+        /// The run's id, or enough of its start or end to identify it
         run: String,
-        /// The folder for weights and card
+        /// The folder for the weights and the card that describes them
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
         #[command(flatten)]
         config: encoder::EncoderConfigArgs,
     },
-    /// Take an encoder's weights from a file, to probe them
+    /// Import an encoder's weights from a file, to evaluate them with `probe`
     ImportWeights(encoder::ImportArgs),
-    /// Import, list, verify, pair and look at image sets
+    /// Import, list, verify and preview image sets, and draw semantic pairs
     #[command(subcommand)]
     Data(data::DataCommand),
     /// Measure the speed of a training step or of the augmentation
@@ -197,65 +198,67 @@ enum Command {
 /// Where settings come from, besides `sempair.toml` and SEMPAIR_* variables.
 #[derive(Args, Clone)]
 struct ConfigArgs {
-    /// Start from this profile: quick or thorough (embedded data), standard (photographs) or paper (its settings, a GPU)
+    /// Start from this profile: quick or thorough (embedded data), standard (photographs) or paper (the paper's
+    /// settings, for a GPU)
     #[arg(long, default_value = "quick", value_name = "NAME")]
     profile: String,
-    /// What a command sets by options of its own; `--set` replaces it.
+    /// Settings from the command's own options; `--set` overrides them.
     #[arg(skip)]
     before: Vec<Given>,
     /// Set one value; `sempair config` lists the keys
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
-    /// Methods of the tables `transfer` and `invariance`, such as `simclr,byol`, or `all`: short for `--set transfer.methods=[..]`
+    /// Methods in the tables `transfer` and `invariance`, such as `simclr,byol`, or `all`: short for `--set
+    /// transfer.methods=[..]`
     #[arg(long, value_name = "LIST")]
     methods: Option<String>,
     /// Run N seeds: short for `--set seeds=N`
     #[arg(long, value_name = "N")]
     seeds: Option<u64>,
-    /// Keep imported datasets there: short for `--set paths.data=DIR`
+    /// Keep imported datasets in this folder: short for `--set paths.data=DIR`
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Write reports and the ledger there: short for `--set paths.reports=DIR`
+    /// Write reports and the ledger to this folder: short for `--set paths.reports=DIR`
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Compute there: auto or cpu (there are no CUDA kernels yet); short for `--set device=..`
+    /// Compute on this device, auto or cpu (there are no CUDA kernels yet): short for `--set device=..`
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
 }
 
 #[derive(Args, Clone, Copy)]
 struct RunArgs {
-    /// Run all cells again, though their results are recorded
+    /// Run all cells again, even if their results are recorded
     #[arg(long)]
     force: bool,
-    /// Train on though a representation has collapsed: short for `--set keep_going=true`
+    /// Keep training after a representation has collapsed: short for `--set keep_going=true`
     #[arg(long)]
     keep_going: bool,
-    /// Start only what is done within this time by the estimate, such as 30m or 2h: the first seed of everything, then the
-    /// second; the report names what is missing
+    /// Start only cells that should finish within this time, such as 30m or 2h: first one seed of every cell, then
+    /// the next; the report lists what is missing
     #[arg(long, value_name = "TIME", value_parser = setup::seconds, conflicts_with = "force")]
     budget: Option<f64>,
-    /// Run so many cells side by side, each on its share of the threads: auto, or a number. Results are the same
+    /// Run this many cells in parallel, each on its share of the threads: auto, or a number. Results are the same
     #[arg(long, default_value = "auto", value_name = "N", value_parser = setup::jobs)]
     jobs: Jobs,
-    /// Exit with 1 unless every claim that these tables can test is reproduced
+    /// Exit with code 1 unless every claim that these tables can test is reproduced
     #[arg(long)]
     strict: bool,
 }
 
-/// How many cells run side by side: as many as make the whole short, or so many.
+/// The number of cells that run in parallel; `None` chooses it so that the whole run is short.
 #[derive(Clone, Copy)]
 struct Jobs(Option<usize>);
 
-/// How a command that did what it was asked for ends.
+/// How a command without an error ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     Done,
-    /// What it was to look for: a claim missed, a number that nothing records.
+    /// The command found what it looks for: a claim that was not reproduced, or a number that no record has.
     Found,
 }
 
-/// Parses the arguments, runs the command and says how it ended.
+/// Parses the arguments, runs the command and returns the exit code.
 pub fn main(app: &App) -> ExitCode {
     let code = match Arguments::try_parse() {
         Ok(arguments) => match dispatch(app, arguments) {
@@ -267,7 +270,7 @@ pub fn main(app: &App) -> ExitCode {
             }
         },
         Err(message) => {
-            // Help and version are facts, what is wrong with the arguments is talk.
+            // Help and version are facts; errors in the arguments are talk.
             let printed = message.print();
             if !message.use_stderr() {
                 console::deliver(printed);

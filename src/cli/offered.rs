@@ -1,5 +1,5 @@
-//! Which runs of a ledger stand in a report: those of each table that are comparable with its newest, in a table of what
-//! they were asked for.
+//! Selects the runs of a ledger that a report shows: for each table, the runs that are comparable with its newest
+//! run. The table has the rows and columns that these runs were asked for.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -17,13 +17,14 @@ use crate::study::settings::Settings;
 
 use super::{App, ConfigArgs, setup};
 
-/// Tables, each with the runs that may stand in it.
+/// Tables, each with the runs that it may show.
 pub(super) type Offered = Vec<(Table, Vec<Arc<Record>>)>;
 
-/// Each table of the profile with its newest comparable runs, and the runs and files that are left out with the reason.
+/// Returns each table of the profile with its newest comparable runs, and the runs and files that are left out, each
+/// with the reason.
 ///
 /// # Errors
-/// When there are no such runs.
+/// When the ledger has no completed run of the profile.
 pub(super) fn offered(
     app: &App,
     args: &ConfigArgs,
@@ -40,8 +41,8 @@ pub(super) fn offered(
     Ok((tables, excluded))
 }
 
-/// The same beside the tables that a command has asked for, its `own`, which have the runs that it found or made. The
-/// others are as their runs were asked to fill them.
+/// As [`offered`], but for the tables in `own`, which a command has asked for, uses the runs that the command found
+/// or made. The other tables have the settings of their own runs.
 pub(super) fn beside(
     app: &App,
     args: &ConfigArgs,
@@ -75,10 +76,11 @@ pub(super) fn beside(
     (tables, excluded)
 }
 
-/// The table as these runs, comparable and oldest first, were asked to fill it, with what the command line lists.
+/// Returns the table with the settings of these runs, which are comparable and sorted oldest first. Rows and columns
+/// on the command line override theirs.
 ///
 /// # Errors
-/// When the settings of now do not fill the table either.
+/// When the current settings do not fill the table either.
 pub(super) fn table(
     app: &App,
     args: &ConfigArgs,
@@ -91,7 +93,7 @@ pub(super) fn table(
         Err(error) => {
             let mut table = experiment.table(settings)?;
             let note = format!(
-                "These runs had settings that this version does not take ({}); rows and caption are of those it has now.",
+                "This version does not accept the settings of these runs ({}); rows and caption use its own.",
                 error.what()
             );
             table.notes.push(note.into());
@@ -100,8 +102,8 @@ pub(super) fn table(
     }
 }
 
-/// The tables that nothing was run of, as the runs of the others were asked to fill these, with what the command line lists;
-/// one that they cannot fill, or leave empty, is left out.
+/// Returns the tables without runs, with the settings of the other tables' runs. Rows and columns on the command line
+/// override theirs. A table that these settings cannot fill, or leave without rows, is left out.
 pub(super) fn not_run(app: &App, args: &ConfigArgs, settings: &Settings, tables: &Offered) -> Vec<Table> {
     let roles = setup::roles(app);
     let mut runs: Vec<Arc<Record>> = tables.iter().flat_map(|(_, runs)| runs.iter().cloned()).collect();
@@ -114,8 +116,8 @@ pub(super) fn not_run(app: &App, args: &ConfigArgs, settings: &Settings, tables:
     tables.filter(|table| !table.rows.is_empty()).collect()
 }
 
-/// The settings of the newest of these runs; a list of rows or columns has what any run was asked for, in the order of
-/// asking.
+/// The settings of the newest of these runs. A list of rows or columns has the items of all runs, in the order in
+/// which they were asked for.
 fn asked(runs: &[Arc<Record>], roles: &Roles) -> Vec<(String, Value)> {
     let mut different: Vec<&Arc<Record>> = Vec::new();
     for run in runs.iter().rev() {
@@ -139,24 +141,24 @@ fn asked(runs: &[Arc<Record>], roles: &Roles) -> Vec<(String, Value)> {
     asked.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// The tables by name.
+/// The ids of all tables.
 pub(super) fn ids<'a>(app: &App<'a>) -> Vec<&'a str> {
     app.experiments.iter().map(|experiment| experiment.id()).collect()
 }
 
-/// What must be known to tell whether runs may stand side by side.
+/// The information that decides whether runs may be shown together.
 pub(super) struct Grounds<'a> {
     tables: Vec<&'a str>,
     roles: Roles,
 }
 
 impl<'a> Grounds<'a> {
-    /// Those of the program's tables and settings.
+    /// Takes the tables and settings of the program.
     pub(super) fn new(app: &App<'a>) -> Self {
         Self { tables: ids(app), roles: setup::roles(app) }
     }
 
-    /// Why a run may not stand beside the newest of its table; none where it may.
+    /// The reason why a run may not be shown together with the newest run of its table; `None` if it may.
     fn against(&self, run: &Record, newest: &Record) -> Option<String> {
         self.other_compute(run, newest).or_else(|| self.other_settings(run, newest))
     }
@@ -189,14 +191,14 @@ impl<'a> Grounds<'a> {
         ))
     }
 
-    /// The settings that must be equal.
+    /// The settings that must be equal in runs that are shown together.
     fn fixed_settings<'r>(&self, record: &'r Record) -> BTreeMap<&'r str, &'r Value> {
         let settings = record.settings.iter().filter(|setting| !self.may_differ(setting, &record.experiment));
         settings.map(|setting| (setting.key.as_str(), &setting.value)).collect()
     }
 
-    /// Whether runs of a table may stand side by side that differ in this: what decides no result, which rows and columns
-    /// were asked for, where files lie, and what other tables have.
+    /// Whether runs of a table that differ in this setting may be shown together. They may if the setting decides no
+    /// result, chooses rows or columns, is a place of files, or belongs to another table.
     fn may_differ(&self, setting: &Setting, table: &str) -> bool {
         let key = setting.key.as_str();
         let of_other_table =
@@ -205,8 +207,9 @@ impl<'a> Grounds<'a> {
     }
 }
 
-/// The completed runs of a table that may stand side by side, oldest first: those with the configuration of the newest, and
-/// with code that differs from that of no newer run among them. The rest is named with the reason.
+/// Returns the completed runs of a table that may be shown together, oldest first: they have the configuration of the
+/// newest run, and their code does not differ from that of any newer run among them. The other runs are returned with
+/// the reason.
 pub(super) fn comparable(
     records: &[Arc<Record>],
     table: &str,
@@ -233,17 +236,17 @@ pub(super) fn comparable(
     (same, other)
 }
 
-/// The code of the runs that were taken so far, by part. Runs of two methods have few parts in common, so that a run must
-/// be compared with all newer ones, not with the newest alone.
+/// The hash of each part of the code of the accepted runs. Runs of two methods have few parts in common, so a run
+/// must be compared with all newer runs, not only with the newest.
 #[derive(Default)]
 struct Codes {
     taken: BTreeMap<String, String>,
-    /// What came of codes that were looked at before: many runs share one.
+    /// The result for each code that was already checked, by address: many runs share one code.
     known: HashMap<usize, Option<String>>,
 }
 
 impl Codes {
-    /// Why a run's code keeps it out; where it does not, its parts are taken.
+    /// The reason why the run's code excludes it. If there is none, its parts are added.
     fn against(&mut self, run: &Record) -> Option<String> {
         if let Some(known) = self.known.get(&run.code.address()) {
             return known.clone();
@@ -259,7 +262,8 @@ impl Codes {
     }
 }
 
-/// Records from before stages had code versions of their own have one hash of all code.
+/// The reason why the run's build excludes it. Records from before stages had their own code versions have one hash
+/// of all code.
 fn other_build(run: &Record, newest: &Record) -> Option<String> {
     let reason = match (run.code.is_empty(), newest.code.is_empty()) {
         (false, false) => return None,
@@ -351,7 +355,7 @@ mod tests {
             parts.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect()
         };
         assert_eq!(why(&|_| {}), None);
-        // The newest run has nothing in common with the two before it, of which only the newer may stand.
+        // The newest run has nothing in common with the two runs before it; only the newer of these two may be shown.
         let of = |id: &str, hash: &str, part: &str| with(id, &|run| run.code = parts(&[(part, hash)]).into());
         let runs =
             [of("1", "old", "methods::simclr"), of("2", "new", "methods::simclr"), of("3", "x", "methods::dino")];

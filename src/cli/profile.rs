@@ -1,18 +1,18 @@
-//! `bench step --profile`: where a step's time goes, beside what the machine could do.
+//! `bench step --profile`: where the time of a step goes, compared with the peak rates of the machine.
 
 use serde_json::{Value, json};
 
 use crate::train::bench::Steps;
 use crate::train::machine::Machine;
 
-/// What lies between the operations that are timed.
+/// The name of the time that no timed operation takes.
 const REST: &str = "loss, tape and the rest";
 
 /// A profile of timed steps.
 pub(super) struct Profile<'a> {
     measured: &'a Steps,
     machine: Machine,
-    /// Operations a second that products could reach in the steps' format.
+    /// Peak floating-point operations per second of products in the number format of the steps.
     peak: f64,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Profile<'a> {
         self.wall() - self.measured.profile.iter().map(|entry| entry.seconds).sum::<f64>()
     }
 
-    /// Totals of all steps.
+    /// The totals of all steps, as JSON.
     pub(super) fn json(&self) -> Value {
         let Machine { f32_flops, bf16_flops, cache_bytes, memory_bytes } = self.machine;
         let kinds: Vec<Value> = (self.measured.profile.iter())
@@ -55,7 +55,7 @@ impl<'a> Profile<'a> {
         })
     }
 
-    /// A table of the mean step.
+    /// Prints a table of the mean step.
     pub(super) fn print(&self) {
         let steps = self.measured.seconds.len() as f64;
         let Machine { f32_flops, bf16_flops, cache_bytes, memory_bytes } = self.machine;
@@ -92,7 +92,7 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// Names to the left, figures to the right.
+/// Prints a table: names are aligned left, figures right.
 fn print_aligned<const COLUMNS: usize>(lines: &[[String; COLUMNS]]) {
     let widths: [usize; COLUMNS] =
         std::array::from_fn(|column| lines.iter().map(|line| line[column].len()).max().unwrap_or(0));

@@ -1,4 +1,4 @@
-//! `runs`, `show` and `audit`: what the ledger says.
+//! `runs`, `show` and `audit`: print what the ledger contains.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,7 +26,7 @@ pub(super) fn runs(app: &App, args: &ConfigArgs, last: Option<usize>, json: bool
         return Ok(Ending::Done);
     }
     if shown.is_empty() {
-        say!("no runs yet; `sempair reproduce` makes some");
+        say!("no runs yet; `sempair reproduce` starts some");
     }
     for record in shown {
         summary(record);
@@ -34,7 +34,7 @@ pub(super) fn runs(app: &App, args: &ConfigArgs, last: Option<usize>, json: bool
     Ok(Ending::Done)
 }
 
-/// A run on one line.
+/// Prints a run on one line.
 pub(super) fn summary(record: &Record) {
     let commit = record.git.commit.as_deref().map(|commit| commit.get(..8).unwrap_or(commit));
     let mark = if commit.is_some() { record.git.tree().mark() } else { "" };
@@ -58,7 +58,7 @@ pub(super) fn show(app: &App, args: &ConfigArgs, run: &str, json: bool) -> Resul
     let settings = setup::resolve(app, args)?.settings;
     let (record, intact) = setup::ledger(&settings).look_up(run)?;
     if !intact {
-        talk!("warning: the hash of this record does not hold: it was changed since it was written");
+        talk!("warning: the hash of this record does not match: it was changed after it was written");
     }
     if json {
         setup::print_json(&record)?;
@@ -93,7 +93,7 @@ pub(super) fn audit(app: &App, args: &ConfigArgs, rev: &str, json: bool) -> Resu
     if audit.holds() {
         return Ok(Ending::Done);
     }
-    Err(Error::new(format!("the audit of {rev} found records or files that no longer are what was written"))
+    Err(Error::new(format!("the audit of {rev} found records or files that have changed since they were written"))
         .hint("the lines above name them; `sempair reproduce --force` runs the cells again"))
 }
 
@@ -108,7 +108,7 @@ fn print_audit(audit: &Audit) {
             labels(&run.row),
             run.column,
             run.seed,
-            if run.intact { "holds" } else { "CHANGED since it was written" },
+            if run.intact { "unchanged" } else { "CHANGED since it was written" },
             run.tree.name(),
             stages(run),
         );
@@ -116,7 +116,7 @@ fn print_audit(audit: &Audit) {
     audit.problems.iter().for_each(|problem| say!("{}: {}", problem.file.display(), problem.what));
 }
 
-/// What became of a run's files, in a few words.
+/// The state of a run's files, in a few words.
 fn stages(run: &AuditRun) -> String {
     let changed: Vec<&str> =
         run.stages.iter().filter(|s| matches!(s.held, Held::Changed(_))).map(|s| s.name.as_str()).collect();
@@ -125,7 +125,7 @@ fn stages(run: &AuditRun) -> String {
         (false, _) => format!("files CHANGED in {}", changed.join(", ")),
         (true, 0) if run.stages.is_empty() => "no files".into(),
         (true, 0) => "files no longer in the cache".into(),
-        (true, held) => format!("files of {held} of {} stages hold", run.stages.len()),
+        (true, held) => format!("files of {held} of {} stages unchanged", run.stages.len()),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::study::settings::Settings;
 use super::offered::{Offered, beside, ids, not_run, offered};
 use super::{App, ConfigArgs, Ending, Profile, RunArgs, setup};
 
-/// Runs what is missing of the chosen tables (all, when none is named) and renders the report.
+/// Runs the missing cells of the chosen tables (all, if none is named) and renders the report.
 pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: RunArgs, quiet: bool) -> Result<Ending> {
     let mut args = args.clone();
     if how.keep_going {
@@ -76,7 +76,7 @@ pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: Ru
     ran.diverged.map_or(Ok(code), Err)
 }
 
-/// Renders the report again from the ledger alone, or the one for double-blind review.
+/// Renders the report again from the ledger alone; if `anonymous`, the one for double-blind review.
 pub(super) fn report(app: &App, args: &ConfigArgs, anonymous: bool) -> Result<Ending> {
     let settings = setup::resolve(app, args)?.settings;
     let (records, problems) = setup::ledger(&settings).records()?;
@@ -155,15 +155,15 @@ fn distinct(cells: &[Cell]) -> Vec<Arc<Stage>> {
     cells.iter().flat_map(Cell::stages).filter(|stage| seen.insert(stage.key())).cloned().collect()
 }
 
-/// How far a table is.
+/// The progress of a table.
 struct State {
     cells: usize,
     missing: usize,
-    /// What is missing is predicted to take so long.
+    /// The predicted time of the missing cells, in seconds.
     seconds: f64,
-    /// The most memory that a run of it has taken, in bytes.
+    /// The largest memory of its earlier runs, in bytes.
     taken: Option<u64>,
-    /// The most that a missing stage is predicted to take besides the program, in bytes.
+    /// The largest predicted memory of a missing stage, in bytes, without the program itself.
     predicted: u64,
     stages: Vec<Arc<Stage>>,
 }
@@ -192,7 +192,7 @@ impl State {
             words += &format!("; about {} to go", duration(*seconds));
         }
         match taken {
-            Some(bytes) => words += &format!("; {} MiB in earlier runs", bytes >> 20),
+            Some(bytes) => words += &format!("; {} MiB of memory in earlier runs", bytes >> 20),
             None if *predicted > 0 => words += &format!(", with {} MiB of memory", predicted >> 20),
             None => {}
         }
@@ -211,22 +211,22 @@ fn chosen<'a>(app: &App<'a>, tables: &[String]) -> Result<Vec<&'a dyn Experiment
         })
     };
     if let Some((_, twice)) = tables.iter().enumerate().find(|(i, table)| tables[..*i].contains(table)) {
-        return Err(Error::new(format!("the table `{twice}` is asked for twice")).hint("`--table` names each once"));
+        return Err(Error::new(format!("the table `{twice}` is asked for twice")).hint("name each table once"));
     }
     tables.iter().map(find).collect()
 }
 
-/// The plans without tables that have no rows with these settings. Such a table is an error where it was asked for.
+/// Leaves out the tables that have no rows with these settings. It is an error if such a table was asked for.
 fn with_rows<'a>(plans: Vec<Plan<'a, Settings>>, asked_for: &[String]) -> Result<Vec<Plan<'a, Settings>>> {
     let (with, without): (Vec<_>, Vec<_>) = plans.into_iter().partition(|plan| !plan.table.rows.is_empty());
     match without.iter().map(|plan| plan.experiment.id()).find(|id| asked_for.iter().any(|asked| asked == id)) {
         Some(id) => Err(Error::new(format!("the table `{id}` has no rows with these settings"))
-            .hint(format!("`sempair config {id}` shows what it is made of; `--profile thorough` has all tables"))),
+            .hint(format!("`sempair config {id}` shows its settings; `--profile thorough` has all tables"))),
         None => Ok(with),
     }
 }
 
-/// A column without cells is one whose data are not there.
+/// Prints a line for each column that has no cells because its data are not imported.
 fn say_what_is_missing(plans: &[Plan<'_, Settings>], catalog: &Catalog, progress: &Progress) {
     for Plan { experiment, table, cells } in plans {
         for column in &table.columns {
@@ -242,7 +242,7 @@ fn say_what_is_missing(plans: &[Plan<'_, Settings>], catalog: &Catalog, progress
     }
 }
 
-/// What a report of these runs is made of.
+/// Collects the input for a report of these runs.
 pub(super) fn input(
     app: &App,
     profile: &Profile,
@@ -250,7 +250,7 @@ pub(super) fn input(
     excluded: Vec<(String, String)>,
     records: Vec<Arc<Record>>,
 ) -> Input {
-    // The time of the newest run, not of the rendering: the same ledger gives the same bytes.
+    // The time of the newest run, not of the rendering, so that the same ledger gives the same bytes.
     let ended = tables.iter().flat_map(|(_, runs)| runs.iter().filter_map(|run| run.ended.as_ref())).max();
     Input {
         profile: profile.name.into(),
@@ -265,17 +265,18 @@ pub(super) fn input(
     }
 }
 
-/// Writes the report, and tells the terminal of all its tables or `only` of some.
+/// Writes the report, and prints a summary of all its tables, or of the tables in `only`.
 fn finish(input: Input, settings: &Settings, only: Option<&HashSet<&str>>, strict: bool) -> Result<Ending> {
     let is_told = |table: &str| only.is_none_or(|only| only.contains(table));
     let folder = if input.anonymous { format!("{}-anonymous", input.profile) } else { input.profile.clone() };
     let rendered = render(&input, &Path::new(&settings.paths.reports).join(folder))?;
     say!("{}", rendered.summary(is_told).trim_end());
     let told = || rendered.results.tables.iter().filter(|table| is_told(&table.id));
-    // What these tables cannot test is no miss, nor is what they were not asked for.
+    // A claim that these tables cannot test, or were not asked to test, does not count as missed.
     let held = [Verdict::Reproduced, Verdict::NotTestable];
     let missed = || told().flat_map(|table| &table.claims).any(|c| c.asked && !held.contains(&c.verdict));
-    // The process ends with this command: to free ten thousand records one by one takes as long as to draw all figures.
+    // The process ends after this command: freeing ten thousand records one by one takes as long as drawing all
+    // figures.
     std::mem::forget(input);
     Ok(if strict && missed() { Ending::Found } else { Ending::Done })
 }

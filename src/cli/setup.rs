@@ -21,24 +21,24 @@ use crate::study::stages::Context;
 
 use super::{App, ConfigArgs, Ending, Jobs, Profile};
 
-/// More threads than any machine has cores; each takes memory and time to start.
+/// The largest number of threads, more than any machine has cores. Each thread takes memory and time to start.
 const MOST_THREADS: usize = 4096;
 
-/// Starts the pool that all work runs on, of so many threads or one for each core.
+/// Starts the thread pool for all work, with `count` threads or one per core.
 pub(super) fn threads(count: Option<usize>) -> Result<()> {
     if let Some(count) = count.filter(|count| !(1..=MOST_THREADS).contains(count)) {
         return Err(Error::new(format!("`--threads {count}` is not in 1..={MOST_THREADS}"))
             .hint("leave it out to use every core, or give 1 or more: `--threads 1`"));
     }
-    // This thread works, too: each product of a small network would else wake another one and wait for it.
+    // This thread also works: otherwise each product of a small network would wake another thread and wait for it.
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(count.unwrap_or_else(cores)).use_current_thread();
     let started = pool.build_global().context("cannot start the threads of the pool");
     started.map_err(|error| error.hint("ask for fewer threads: `--threads 1`"))
 }
 
-/// The command line as records keep it. The program goes by its file name: records are shared, and where a program lies says
-/// no more of it than its hash does.
+/// The command line as records keep it. The program is named by its file name only: records are shared, and the
+/// folder of the program adds nothing to its hash.
 pub(super) fn command_line() -> Vec<String> {
     let mut words = std::env::args_os();
     let program = words.next().map(PathBuf::from);
@@ -61,8 +61,8 @@ pub(super) fn resolve(app: &App, args: &ConfigArgs) -> Result<Resolved<Settings>
     Ok(resolved)
 }
 
-/// The settings that runs were asked with, but for the rows and columns that the command line lists: what else is set now is
-/// no matter of theirs.
+/// Returns the settings of earlier runs, with the rows and columns that the command line lists. All other current
+/// settings are ignored.
 pub(super) fn resolve_above(
     app: &App,
     args: &ConfigArgs,
@@ -80,7 +80,7 @@ pub(super) fn resolve_above(
     Ok(settings)
 }
 
-/// The arguments without the settings that they have.
+/// The arguments without the settings that they contain.
 pub(super) fn without_sets(args: &ConfigArgs) -> ConfigArgs {
     ConfigArgs { methods: None, seeds: None, sets: Vec::new(), before: Vec::new(), ..args.clone() }
 }
@@ -90,7 +90,7 @@ pub(super) fn roles(app: &App) -> Roles {
     Roles::of_defaults(app.defaults)
 }
 
-/// The settings that tables have for themselves.
+/// The groups of settings that belong to one table each.
 fn groups(app: &App) -> Vec<Group> {
     app.experiments.iter().filter_map(|experiment| experiment.group()).collect()
 }
@@ -101,13 +101,13 @@ fn check(app: &App, settings: &Settings) -> Result<()> {
     app.experiments.iter().try_for_each(|experiment| experiment.check(settings))
 }
 
-/// The layers below those that a user writes.
+/// The embedded layers, below those that a user writes.
 fn embedded(app: &App, args: &ConfigArgs) -> Result<Layers> {
     let profile = profile(app, &args.profile)?;
     Ok(Layers::new().embedded("defaults", app.defaults).embedded(profile.layer, profile.toml))
 }
 
-/// What options that stand for one key set.
+/// The settings of options that are short for one key.
 fn given(args: &ConfigArgs) -> Result<Vec<Given>> {
     let seeds = args.seeds.map(|seeds| Ok(Given { key: "seeds", value: seeds.into(), option: "--seeds" }));
     let methods = args.methods.as_deref().map(|list| {
@@ -123,16 +123,16 @@ fn given(args: &ConfigArgs) -> Result<Vec<Given>> {
     [methods, seeds, data, out, device].into_iter().flatten().collect()
 }
 
-/// A place as a setting, which is text.
+/// A path as a setting, which is text.
 pub(super) fn place(key: &'static str, option: &'static str, path: &Path) -> Result<Given> {
     let Some(text) = path.to_str() else {
-        return Err(Error::new(format!("{option} {path:?}: the path is not UTF-8, and settings are"))
-            .hint(format!("give a path that is, such as `{option} results`")));
+        return Err(Error::new(format!("{option} {path:?}: the path is not UTF-8, as settings must be"))
+            .hint(format!("give another path, such as `{option} results`")));
     };
     Ok(Given { key, value: text.into(), option })
 }
 
-/// The methods of a list, or all.
+/// The methods in a list with commas; `all` means all self-supervised methods.
 fn methods(list: &str) -> Vec<String> {
     match list {
         "all" => Name::ALL.iter().filter(|name| name.is_self_supervised()).map(|name| name.id().to_owned()).collect(),
@@ -140,9 +140,9 @@ fn methods(list: &str) -> Vec<String> {
     }
 }
 
-/// A time as `90s`, `30m` or `1.5h`, in seconds.
+/// Parses a time such as `90s`, `30m` or `1.5h` into seconds.
 pub(super) fn seconds(text: &str) -> Result<f64, String> {
-    let wrong = || format!("`{text}` is no time; write it as 90s, 30m or 1.5h");
+    let wrong = || format!("`{text}` is not a time; write it as 90s, 30m or 1.5h");
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds = match unit {
         's' => 1.0,
@@ -154,11 +154,11 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
     if number > 0.0 && number.is_finite() { Ok(number * seconds) } else { Err(wrong()) }
 }
 
-/// `auto`, or a number of jobs.
+/// Parses `auto` or a number of jobs.
 pub(super) fn jobs(text: &str) -> Result<Jobs, String> {
     match text.parse() {
         _ if text == "auto" => Ok(Jobs(None)),
-        Ok(0) | Err(_) => Err(format!("`{text}` is no number of jobs; write auto, or 1 or more")),
+        Ok(0) | Err(_) => Err(format!("`{text}` is not a number of jobs; write auto, or 1 or more")),
         Ok(jobs) => Ok(Jobs(Some(jobs))),
     }
 }
@@ -169,7 +169,7 @@ pub(super) fn scaling(settings: &Settings) -> Scaling {
     Scaling::open(Path::new(&settings.paths.cache), &host, &compute(settings))
 }
 
-/// The profile of that name.
+/// Returns the profile with this name.
 pub(super) fn profile<'a>(app: &'a App, name: &str) -> Result<&'a Profile> {
     app.profiles.iter().find(|profile| profile.name == name).ok_or_else(|| {
         let names: Vec<&str> = app.profiles.iter().map(|profile| profile.name).collect();
@@ -178,13 +178,13 @@ pub(super) fn profile<'a>(app: &'a App, name: &str) -> Result<&'a Profile> {
     })
 }
 
-/// The ledger of these settings.
+/// Opens the ledger of these settings.
 pub(super) fn ledger(settings: &Settings) -> Ledger {
     let locks = Path::new(&settings.paths.cache).join("locks");
     Ledger::open(Path::new(&settings.paths.reports).join("ledger"), locks)
 }
 
-/// Where this program writes with these settings.
+/// The folders that this program writes to with these settings.
 pub(super) fn outputs(settings: &Settings, profile: &str) -> Vec<PathBuf> {
     let paths = &settings.paths;
     let reports = Path::new(&paths.reports);
@@ -193,17 +193,17 @@ pub(super) fn outputs(settings: &Settings, profile: &str) -> Vec<PathBuf> {
     folders.map(Path::to_path_buf).into()
 }
 
-/// The cache of these settings.
+/// Opens the cache of these settings.
 pub(super) fn cache(settings: &Settings) -> Cache {
     Cache::open(&settings.paths.cache)
 }
 
-/// What computes, as records name it: the precision that was chosen, not the wish for `auto`.
+/// The compute device and number format as records name them: with the precision that was chosen, never `auto`.
 pub(super) fn compute(settings: &Settings) -> Compute {
     Context::new(settings).compute
 }
 
-/// Longer lines of `sempair config` push their origin to the right.
+/// The largest width of a setting in `sempair config`; longer settings push their origin to the right.
 const WIDEST: usize = 72;
 
 /// `sempair config`.
@@ -248,13 +248,13 @@ pub(super) fn print_json_line(value: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
-/// Prints facts as JSON on standard output, for scripts and people alike.
+/// Prints facts as indented JSON on standard output, readable for scripts and people.
 pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
     say!("{}", escaped(&serde_json::to_string_pretty(value).context("not JSON")?));
     Ok(())
 }
 
-/// JSON in which no character is left that a terminal obeys: those that JSON itself lets pass are escaped, too.
+/// Escapes the characters that a terminal would obey and that JSON itself does not escape.
 fn escaped(json: &str) -> String {
     if matches!(console::shown(json), Cow::Borrowed(_)) {
         return json.to_owned();

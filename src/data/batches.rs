@@ -1,7 +1,7 @@
 //! Batches of view pairs, made ahead of the training step on all cores.
 //!
-//! An epoch visits the pairs in an order keyed by (seed, epoch), and a view is keyed by (seed, epoch, pair, view), so a
-//! batch is a function of (seed, epoch, step): resuming at a step gives the very batches of an uninterrupted run.
+//! An epoch visits the pairs in an order keyed by (seed, epoch), and a view is keyed by (seed, epoch, pair, view). So a
+//! batch is a function of (seed, epoch, step): resuming at a step gives the same batches as an uninterrupted run.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -23,12 +23,12 @@ use crate::error::Result;
 use crate::rng::Key;
 use crate::threads::Threads;
 
-/// Views of one pool job: about half a millisecond of work, so that a training step that shares the pool never waits
-/// longer than that for a core.
+/// The number of views in one pool job: about half a millisecond of work. A training step that shares the pool never
+/// waits longer than that for a core.
 const JOB: usize = 8;
-/// Batches that may lie ready.
+/// The maximum number of batches made ahead.
 const AHEAD: usize = 2;
-/// How long a pool worker sleeps between looks at the channel when the pool has no job for it.
+/// How long a pool worker sleeps between checks of the channel when the pool has no job for it.
 const NAP: Duration = Duration::from_micros(100);
 
 /// One step's views.
@@ -40,22 +40,22 @@ pub struct Batch {
     pub views: Vec<f32>,
     /// Small views, normalised; see [`Pipeline::small`].
     pub crops: Vec<f32>,
-    /// The place of each pair in its source.
+    /// The index of each pair in [`Source::pairs`].
     pub chosen: Vec<u32>,
     /// Number of pairs.
     pub pairs: usize,
-    /// The category of each pair's first image, for label-aware variants of methods only.
+    /// The category of each pair's first image, for training with labels and for label-aware variants of methods only.
     pub categories: Vec<u32>,
 }
 
-/// What batches are made of.
+/// The data that batches are made from.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// The images.
     pub set: ImageSet,
-    /// The second images of pairs where they are of a set of their own, of the same size.
+    /// The set of the second images, if it is another one. Its images have the same size.
     pub seconds: Option<ImageSet>,
-    /// The two images of each pair: (i, i) for an augmented pair.
+    /// The indices of the two images of each pair; (i, i) for an augmented pair.
     pub pairs: Vec<(u32, u32)>,
 }
 
@@ -69,23 +69,24 @@ pub struct Batches {
 }
 
 impl Source {
-    /// The set that second images are from.
+    /// Returns the set that contains the second images.
     fn seconds(&self) -> &ImageSet {
         self.seconds.as_ref().unwrap_or(&self.set)
     }
 }
 
 impl Batches {
-    /// Batches of `batch_pairs` pairs.
+    /// Creates batches of `batch_pairs` pairs.
     ///
     /// # Errors
-    /// When the pairs do not fill one batch, or a pair names an image that the set does not have.
+    /// When the pairs do not fill one batch, a pair refers to an image that its set does not have, or the two sets have
+    /// images of different sizes.
     pub fn new(source: Arc<Source>, pipeline: Arc<Pipeline>, batch_pairs: usize, seed: u64) -> Result<Self> {
         let (pairs, images) = (source.pairs.len(), source.set.len());
         let name = &source.set.name;
         if batch_pairs == 0 || pairs < batch_pairs {
             let error = Error::new(format!("{name} has {pairs} pairs, and a batch is {batch_pairs} pairs"));
-            return Err(if pairs == 0 { error } else { error.hint(format!("set the batch to 1 to {pairs} pairs")) });
+            return Err(if pairs == 0 { error } else { error.hint(format!("set the batch to at most {pairs} pairs")) });
         }
         let seconds = source.seconds();
         let outside = |pair: &&(u32, u32)| pair.0 as usize >= images || pair.1 as usize >= seconds.len();
@@ -101,33 +102,35 @@ impl Batches {
         Ok(Self { source, pipeline, batch_pairs, seed })
     }
 
-    /// Pairs in all.
+    /// Returns the total number of pairs.
     pub fn pairs(&self) -> usize {
         self.source.pairs.len()
     }
 
-    /// Categories of the set that the pairs are from.
+    /// Returns the number of categories of the set of the first images.
     pub fn categories(&self) -> usize {
         self.source.set.classes.len()
     }
 
-    /// Batches in an epoch; the pairs that do not fill a last one sit this epoch out.
+    /// Returns the number of batches in an epoch. An incomplete last batch is dropped.
     pub fn steps_per_epoch(&self) -> usize {
         self.source.pairs.len() / self.batch_pairs
     }
 
-    /// The batches of an epoch from a step on, made ahead by a background thread on the caller's threads.
+    /// Returns the batches of an epoch, starting at step `from_step`. A background thread makes them ahead of use, on
+    /// the caller's threads.
     pub fn epoch(&self, epoch: usize, from_step: usize) -> Epoch {
         Epoch::start(self.clone(), epoch, from_step)
     }
 
-    /// The order in which an epoch visits the pairs.
+    /// Returns the order in which an epoch visits the pairs.
     fn order(&self, epoch: usize) -> Vec<usize> {
         let key = Key::root(self.seed).split("order").at(epoch as u64);
         key.stream().permutation(self.source.pairs.len())
     }
 
-    /// The background thread: an epoch's batches from a step on, until it ends or nobody wants them.
+    /// The body of the background thread: sends an epoch's batches, starting at step `from_step`, until the epoch
+    /// ends or the receiver is dropped.
     fn send_epoch(&self, epoch: usize, from_step: usize, maker: &Maker) {
         let order = self.order(epoch);
         for (step, chosen) in order.chunks_exact(self.batch_pairs).enumerate().skip(from_step) {
@@ -139,7 +142,8 @@ impl Batches {
         }
     }
 
-    /// Makes one batch of the pairs `chosen`, in the memory of an earlier one. Once stopped, leaves views out.
+    /// Makes one batch of the pairs `chosen` in the memory of an earlier batch. After a stop, skips the remaining
+    /// views.
     fn assemble(
         &self,
         epoch: usize,
@@ -167,7 +171,7 @@ impl Batches {
     }
 }
 
-/// Fills `out` with `count` views of `floats` floats each on all threads. Once stopped, leaves views out.
+/// Fills `out` with `count` views of `floats` floats each, on all threads. After a stop, skips the remaining views.
 fn fill(
     out: &mut Vec<f32>,
     count: usize,
@@ -176,8 +180,8 @@ fn fill(
     make: impl Fn(usize, &mut [f32]) + Sync,
 ) {
     out.resize(count * floats, 0.0);
-    // One job for each worker at a time: what the training step asks of the pool meanwhile never finds more than these
-    // before it in the pool's queue.
+    // One job for each worker at a time, so that jobs of the training step never wait behind more than these in the
+    // pool's queue.
     let wave = threads.count() * JOB;
     for (i, views) in out.chunks_mut((wave * floats).max(1)).enumerate() {
         threads.scope(|scope| {
@@ -193,14 +197,14 @@ fn fill(
     }
 }
 
-/// An epoch's batches, in order. Dropping it ends the background thread.
+/// The batches of an epoch, in order. Dropping it ends the background thread.
 #[derive(Debug)]
 pub struct Epoch {
-    /// `None` once the epoch is being dropped.
+    /// `None` while the epoch is being dropped.
     ready: Option<Receiver<Batch>>,
     used: Sender<Batch>,
     stop: Arc<AtomicBool>,
-    /// `None` once the thread was joined.
+    /// `None` after the thread was joined.
     thread: Option<JoinHandle<()>>,
     waited: Duration,
 }
@@ -210,13 +214,13 @@ struct Maker {
     ready: SyncSender<Batch>,
     used: Receiver<Batch>,
     stop: Arc<AtomicBool>,
-    /// Those of the consumer.
+    /// The threads of the consumer.
     threads: Threads,
 }
 
 impl Epoch {
     fn start(batches: Batches, epoch: usize, from_step: usize) -> Self {
-        let (send_ready, ready) = sync_channel(AHEAD - 1); // one more lies in the thread's hand
+        let (send_ready, ready) = sync_channel(AHEAD - 1); // the thread holds one more
         let (used, receive_used) = channel();
         let stop = Arc::new(AtomicBool::new(false));
         let maker = Maker { ready: send_ready, used: receive_used, stop: stop.clone(), threads: Threads::current() };
@@ -227,19 +231,20 @@ impl Epoch {
         Self { ready: Some(ready), used, stop, thread: Some(thread), waited: Duration::ZERO }
     }
 
-    /// Hands a batch back for a later one to be made in its memory: fresh memory costs a tenth of the making.
+    /// Gives a batch back, so that a later batch is made in its memory. Allocating new memory would cost a tenth of the
+    /// time that a batch takes.
     pub fn give_back(&self, batch: Batch) {
-        // After the last batch nobody wants it.
+        // This fails after the last batch, when the background thread has ended.
         let _ = self.used.send(batch);
     }
 
-    /// Seconds that the consumer has waited for batches so far.
+    /// Returns the seconds that the consumer has waited for batches so far.
     pub fn waited(&self) -> f64 {
         self.waited.as_secs_f64()
     }
 
-    /// The next batch, `None` at the end. On a pool worker it runs the pool's jobs meanwhile: the batch's may be among
-    /// them, with nobody else to run them.
+    /// Returns the next batch, or `None` at the end. On a pool worker it runs the pool's jobs while it waits: the
+    /// jobs of the batch may be among them, and there may be no other worker to run them.
     fn receive(&self) -> Option<Batch> {
         let ready = self.ready.as_ref()?;
         let mut patience = Duration::ZERO;
@@ -258,7 +263,7 @@ impl Epoch {
         }
     }
 
-    /// Waits for the end of the thread; a panic in it goes on here.
+    /// Waits for the thread to end and resumes its panic, if it panicked.
     fn join(&mut self) {
         let Some(thread) = self.thread.take() else { return };
         while rayon::current_thread_index().is_some() && !thread.is_finished() {
@@ -291,7 +296,7 @@ impl Iterator for Epoch {
 impl Drop for Epoch {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.ready = None; // a thread that waits to send wakes up
+        self.ready = None; // wakes up the thread if it waits to send
         self.join();
     }
 }

@@ -1,8 +1,8 @@
 //! Datasets by name, embedded and imported. Each name and each pair list is looked up once; images are rendered or read
 //! when a stage asks for them.
 //!
-//! This file only finds data. What a result depends on is in the modules that make the images ([`Set::made_by`]) and the
-//! pairs (`data::pairs`).
+//! This file only finds data. Results depend on the modules that make the images ([`Set::made_by`]) and the pairs
+//! (`data::pairs`).
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -20,18 +20,18 @@ use super::world::{self, Nuisance, World};
 /// The name of the embedded set that pairs are made from.
 pub const SYNTH: &str = "synth";
 
-/// How much there is of an evaluation set.
+/// The size of an evaluation set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// Categories.
+    /// Number of categories.
     pub classes: usize,
-    /// Training images.
+    /// Number of training images.
     pub train: usize,
-    /// Test images.
+    /// Number of test images.
     pub test: usize,
 }
 
-/// Where datasets come from: the embedded world, and the folder of imported ones.
+/// The datasets of the embedded world and of the folder of imported datasets.
 #[derive(Debug)]
 pub struct Catalog {
     world: World,
@@ -40,18 +40,18 @@ pub struct Catalog {
     lists: Mutex<HashMap<String, Arc<List>>>,
 }
 
-/// A dataset as it was found. Nothing of it is rendered, and of an imported one no pixel is read.
+/// A dataset that was found by its name. None of its images has been rendered or read yet.
 #[derive(Clone, Debug)]
 pub struct Set {
     /// The name that commands and configuration use.
     pub name: String,
-    /// What determines its content.
+    /// The values that determine its content.
     pub identity: Value,
     /// How many images and categories it has for evaluation; `synth` has none.
     pub extent: Extent,
-    /// How it may be used, as whoever imported it stated; empty where nobody did.
+    /// How it may be used, as stated when it was imported; empty if nothing was stated.
     pub licence: String,
-    /// What an imported dataset is, and how much of the official one; empty for an embedded one.
+    /// A description of an imported dataset, with how much of the official set it has; empty for an embedded dataset.
     pub description: String,
     source: Source,
 }
@@ -59,7 +59,7 @@ pub struct Set {
 #[derive(Clone, Debug)]
 enum Source {
     Embedded(World),
-    /// With the splits whose images are no longer those that were imported, once somebody has looked.
+    /// The dataset, and the splits whose images are no longer those that were imported, found at the first use.
     Imported(Dataset, Arc<OnceLock<Vec<String>>>),
 }
 
@@ -68,36 +68,36 @@ enum Source {
 pub struct Pairs {
     /// The set.
     pub set: Arc<Set>,
-    /// The pairs, as far as they are known without images.
+    /// The choice of pairs, without images.
     pub chosen: Chosen,
-    /// What determines images and pairs.
+    /// The values that determine images and pairs.
     pub identity: Value,
     split: String,
 }
 
 impl Catalog {
-    /// The embedded sets of this world, and those imported into this folder.
+    /// Creates a catalog of the embedded sets of `world` and the sets imported into `folder`.
     pub fn new(world: World, folder: impl Into<PathBuf>) -> Self {
         Self { world, folder: folder.into(), found: Mutex::default(), lists: Mutex::default() }
     }
 
-    /// The world of the embedded sets.
+    /// Returns the world of the embedded sets.
     pub fn world(&self) -> &World {
         &self.world
     }
 
-    /// Whether a dataset is embedded or was imported; it may be damaged.
+    /// Whether there is an embedded or imported dataset of this name. It may be damaged.
     ///
     /// # Errors
-    /// A name that no dataset can have.
+    /// When no dataset can have this name.
     pub fn contains(&self, name: &str) -> Result<bool> {
         if is_embedded(name) { Ok(true) } else { store::contains(&self.folder, name) }
     }
 
-    /// The dataset of that name.
+    /// Returns the dataset of this name.
     ///
     /// # Errors
-    /// When there is none, or its file is damaged.
+    /// When there is no such dataset, or its file is damaged.
     pub fn set(&self, name: &str) -> Result<Arc<Set>> {
         let found = || self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(set) = found().get(name) {
@@ -112,19 +112,20 @@ impl Catalog {
         Ok(set)
     }
 
-    /// A dataset with training and test images, such as evaluation needs.
+    /// Returns a dataset with training and test images, as evaluation needs it.
     ///
     /// # Errors
-    /// As [`Catalog::set`]; or when it has none.
+    /// As [`Catalog::set`], and for `synth`, which has no such images.
     pub fn evaluation_set(&self, name: &str) -> Result<Arc<Set>> {
         let set = self.set(name)?;
         if set.name == SYNTH { Err(only_for_pairs()) } else { Ok(set) }
     }
 
-    /// The pairs of these settings.
+    /// Returns the pairs of these settings.
     ///
     /// # Errors
-    /// When the set is not there, or the list cannot be read or is not a pair list.
+    /// When the set does not exist, when the settings name a split of `synth`, or when the list cannot be read or is
+    /// not a pair list.
     pub fn pairs(&self, settings: &PairSettings) -> Result<Arc<Pairs>> {
         let (name, split) = settings.set_and_split();
         if name == SYNTH && settings.from != SYNTH {
@@ -139,7 +140,7 @@ impl Catalog {
         Ok(Arc::new(Pairs { set, chosen, identity, split: split.to_owned() }))
     }
 
-    /// The pair list in a file.
+    /// Returns the pair list in a file.
     fn list(&self, path: &str) -> Result<Arc<List>> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(list) = lists.get(path) {
@@ -152,12 +153,12 @@ impl Catalog {
 }
 
 impl Set {
-    /// Whether it is rendered, not imported.
+    /// Whether the set is embedded (rendered), not imported.
     pub fn is_embedded(&self) -> bool {
         matches!(self.source, Source::Embedded(_))
     }
 
-    /// The module that its images come from.
+    /// Returns the module that its images come from.
     pub fn made_by(&self) -> &'static str {
         match self.source {
             Source::Embedded(_) => "data::world",
@@ -165,17 +166,16 @@ impl Set {
         }
     }
 
-    /// All its splits.
+    /// Returns all its splits. The first call for an imported set reads all images, to check their hashes.
     ///
     /// # Errors
-    /// When it has none: from `synth` come pairs. When the images are no longer those that were imported; the first to ask
-    /// reads them all.
+    /// When the set is `synth`, which has no splits, or when the images are no longer those that were imported.
     pub fn open(&self) -> Result<Dataset> {
         match &self.source {
             Source::Imported(dataset, changed) => match changed.get_or_init(|| dataset.changed()).first() {
                 None => Ok(dataset.clone()),
                 Some(split) => Err(Error::new(format!(
-                    "the images of `{}/{split}` are no longer those that were imported, by their hash",
+                    "the images of `{}/{split}` do not have the hash that was recorded when they were imported",
                     self.name
                 ))
                 .hint(format!("`sempair data verify {}` names the file and the images; import it again", self.name))),
@@ -184,21 +184,21 @@ impl Set {
         }
     }
 
-    /// One split.
+    /// Returns one split.
     ///
     /// # Errors
-    /// When there is no such split.
+    /// As [`Set::open`], and when there is no such split.
     pub fn split(&self, split: &str) -> Result<ImageSet> {
         let mut dataset = self.open()?;
         dataset.splits.remove(split).ok_or_else(|| {
             let there: Vec<&str> = dataset.splits.keys().map(String::as_str).collect();
-            Error::new(format!("`{}` has no split `{split}`, but {}", self.name, there.join(", ")))
+            Error::new(format!("`{}` has no split `{split}`, only {}", self.name, there.join(", ")))
                 .hint("`sempair data list` shows the splits of each set")
         })
     }
 
-    /// The test images, each with one nuisance factor changed: an embedded set's are rendered again with only this
-    /// factor drawn again, others' are edited.
+    /// Returns the test images, each with one nuisance factor changed. Images of an embedded set are rendered again
+    /// with only this factor redrawn; images of an imported set are edited.
     ///
     /// # Errors
     /// When there is no test split.
@@ -212,10 +212,10 @@ impl Set {
 }
 
 impl Pairs {
-    /// The images, and the pairs before some of them are made false.
+    /// Returns the images, and the pairs before some of them are made false.
     ///
     /// # Errors
-    /// When the set has no such split, too few images, or other images than the list.
+    /// When the set has no such split or too few images, or when the list does not fit the images.
     pub fn exact(&self) -> Result<(ImageSet, PairList)> {
         let images = match &self.set.source {
             Source::Embedded(world) if self.set.name == SYNTH => {
@@ -235,17 +235,17 @@ impl Pairs {
         Ok((images, list))
     }
 
-    /// The images and the pairs.
+    /// Returns the images and the pairs.
     ///
     /// # Errors
-    /// As [`Pairs::exact`]; or pairs that cannot be made false.
+    /// As [`Pairs::exact`], and when pairs cannot be made false.
     pub fn open(&self) -> Result<(ImageSet, PairList)> {
         let (images, list) = self.exact()?;
         Ok((images, self.chosen.with_false(list)?))
     }
 }
 
-/// The error of asking the pretraining set for images to evaluate on.
+/// Returns the error for evaluation on the pretraining set.
 fn only_for_pairs() -> Error {
     Error::new(format!("`{SYNTH}` has no training and test images to evaluate on"))
         .hint(format!("choose one of {}, or an imported set", world::EVALUATION_SETS.join(", ")))
@@ -277,15 +277,15 @@ fn imported(dataset: Dataset) -> Set {
     }
 }
 
-/// An embedded evaluation set, rendered once in a process: every representation is evaluated on the same few sets. Those
-/// of the last world asked for are kept.
+/// Returns an embedded evaluation set. Each set is rendered once in a process, because every representation is
+/// evaluated on the same few sets. Only the sets of the world that was used last are kept.
 fn rendered(world: &World, name: &str) -> Option<Dataset> {
     static RENDERED: Mutex<Vec<(World, Dataset)>> = Mutex::new(Vec::new());
     let lock = || RENDERED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, dataset)) = lock().iter().find(|(of, dataset)| of == world && dataset.name == name) {
         return Some(dataset.clone());
     }
-    // Without the lock, since rendering lends this thread to other work, which may ask for a set too.
+    // The lock is not held here: while it renders, this thread may run other work that also needs a set.
     let dataset = world::evaluation(world, name)?;
     let mut rendered = lock();
     rendered.retain(|(of, dataset)| of == world && dataset.name != name);

@@ -1,4 +1,4 @@
-//! Labelled images of one size: what every dataset becomes, imported or rendered.
+//! Labelled images of one size. Every dataset has this form, imported or rendered.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,27 +18,27 @@ pub struct ImageSet {
     pub classes: Arc<[String]>,
     /// The category of each image.
     pub labels: Arc<[u32]>,
-    /// BLAKE3 of everything above and of the pixels, in hexadecimal: equal hashes mean equal sets.
+    /// BLAKE3 of size, classes, labels and pixels, in hexadecimal: equal hashes mean equal sets.
     pub hash: String,
     pixels: Pixels,
     names: Option<(Arc<Mmap>, Range<usize>)>,
 }
 
-/// A dataset: its splits by name (`train`, `test`, ..) and what it is.
+/// A dataset: its splits by name (`train`, `test`, ..) and its description.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     /// The name that commands and configuration use, such as `cifar-10`.
     pub name: String,
     /// What a reader of a report should know about it, in one sentence.
     pub description: String,
-    /// How it may be used, as whoever imported it stated; empty where nobody did.
+    /// How it may be used, as stated when it was imported; empty if nothing was stated.
     pub licence: String,
     /// The splits by name.
     pub splits: BTreeMap<String, ImageSet>,
 }
 
 impl Dataset {
-    /// The splits whose content is not what their hashes say. Reads all images, on all cores.
+    /// Returns the names of the splits whose content does not match their hash. Reads all images, on all cores.
     pub fn changed(&self) -> Vec<String> {
         let differs = |set: &ImageSet| content_hash(set.size, &set.classes, &set.labels, set.pixels()) != set.hash;
         self.splits.iter().filter(|(_, set)| differs(set)).map(|(split, _)| split.clone()).collect()
@@ -52,7 +52,7 @@ enum Pixels {
 }
 
 impl ImageSet {
-    /// A set in memory. `pixels` (N, size, size, 3) are bytes, channels last.
+    /// Creates a set in memory. `pixels` (N, size, size, 3) are bytes, channels last.
     ///
     /// # Panics
     /// When sizes do not agree or a label has no class.
@@ -61,7 +61,7 @@ impl ImageSet {
         Self::checked(name, size, classes, labels, hash, Pixels::Memory(pixels.into()))
     }
 
-    /// A set whose pixels are a range of a memory map; `hash` is the one recorded when the file was written.
+    /// Creates a set whose pixels are a range of a memory map; `hash` is the one recorded when the file was written.
     ///
     /// # Panics
     /// As [`ImageSet::new`].
@@ -86,30 +86,31 @@ impl ImageSet {
         set
     }
 
-    /// Adds the images' names in their source: a range of a memory map, joined by newlines, one for each image.
+    /// Adds the names of the images in their source: a range of a memory map with one name for each image, joined by
+    /// newlines.
     #[must_use]
     pub fn with_names(mut self, map: Arc<Mmap>, range: Range<usize>) -> Self {
         self.names = Some((map, range));
         self
     }
 
-    /// Each image's name in its source, such as `train/n02124075/images/n02124075_0.JPEG`, where names are known.
+    /// Returns each image's name in its source, such as `train/n02124075/images/n02124075_0.JPEG`, if names are known.
     pub fn names(&self) -> Option<Vec<&str>> {
         let (map, range) = self.names.as_ref()?;
         Some(std::str::from_utf8(&map[range.clone()]).ok()?.split('\n').collect())
     }
 
-    /// Number of images.
+    /// Returns the number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there is no image.
+    /// Whether the set has no images.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// All pixels, (N, size, size, 3) bytes.
+    /// Returns all pixels, (N, size, size, 3) bytes.
     pub fn pixels(&self) -> &[u8] {
         match &self.pixels {
             Pixels::Memory(bytes) => bytes,
@@ -117,16 +118,16 @@ impl ImageSet {
         }
     }
 
-    /// One image, (size, size, 3) bytes.
+    /// Returns one image, (size, size, 3) bytes.
     pub fn image(&self, index: usize) -> &[u8] {
         let bytes = self.size * self.size * 3;
         &self.pixels()[index * bytes..][..bytes]
     }
 
-    /// A copy of some of the images, in the order given.
+    /// Returns a copy of some of the images, in the given order.
     ///
     /// # Panics
-    /// When there is no such image.
+    /// When the set does not have one of the images.
     #[must_use]
     pub fn subset(&self, name: &str, images: &[u32]) -> Self {
         let pixels = images.iter().flat_map(|&image| self.image(image as usize)).copied().collect();
@@ -134,12 +135,12 @@ impl ImageSet {
         Self::new(name, self.size, self.classes.to_vec(), labels, pixels)
     }
 
-    /// BLAKE3 of one image's pixels, in hexadecimal.
+    /// Returns BLAKE3 of one image's pixels, in hexadecimal.
     pub fn image_hash(&self, index: usize) -> String {
         blake3::hash(self.image(index)).to_hex().to_string()
     }
 
-    /// The images of each category, in order, by label.
+    /// Returns the images of each category, in order, by label.
     pub fn by_class(&self) -> Vec<Vec<u32>> {
         let mut members = vec![Vec::new(); self.classes.len()];
         for (image, &label) in self.labels.iter().enumerate() {
@@ -149,18 +150,18 @@ impl ImageSet {
     }
 }
 
-/// BLAKE3 over size, classes, labels and pixels; every part is preceded by its length. The images are hashed one by
-/// one on all cores and their hashes hashed in order.
+/// Returns BLAKE3 over size, classes, labels and pixels; every part is preceded by its length. Each image is hashed
+/// separately, on all cores, and the images' hashes are hashed in order.
 pub fn content_hash(size: usize, classes: &[String], labels: &[u32], pixels: &[u8]) -> String {
     hash_of_hashes(size, classes, labels, &image_hashes(size, pixels))
 }
 
-/// BLAKE3 of each image of `pixels` (N, size, size, 3).
+/// Returns BLAKE3 of each image of `pixels` (N, size, size, 3).
 pub fn image_hashes(size: usize, pixels: &[u8]) -> Vec<[u8; 32]> {
     pixels.par_chunks((size * size * 3).max(1)).map(|image| *blake3::hash(image).as_bytes()).collect()
 }
 
-/// [`content_hash`] where the images' hashes are known already, as when a set is written image by image.
+/// Returns the [`content_hash`] from known hashes of the images, for example when a set is written image by image.
 pub fn hash_of_hashes(size: usize, classes: &[String], labels: &[u32], images: &[[u8; 32]]) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut part = |bytes: &[u8]| {

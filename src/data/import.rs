@@ -1,9 +1,9 @@
 //! Importing image sets: CIFAR-10, CIFAR-100, STL-10, Tiny-ImageNet and folders, from directories and archives.
 //!
-//! A source is listed, its layout recognised by the names inside, every image given its place; then the source is
-//! read once more in its own order, images decoded on all cores in batches of bounded size and written to their
-//! places in a temporary file, which gets its name at the very end. So the result depends on the images alone, not
-//! on the kind of source or the order inside it, and nothing half-imported stays.
+//! First the source is listed, its layout is recognised by the names inside, and every image gets its place. Then the
+//! source is read once more in its own order. Images are decoded on all cores in batches of bounded size and written to
+//! their places in a temporary file, which gets its name at the very end. So the result depends only on the images, not
+//! on the kind of source or the order inside it, and an import that fails leaves nothing.
 
 mod cifar;
 mod findings;
@@ -38,60 +38,61 @@ use plan::Task;
 use source::Item;
 use source::Source;
 
-/// What is understood; the hint of every error about what is not.
+/// The supported sources. This is the hint of errors about sources that are not supported.
 const UNDERSTOOD: &str = "`sempair data import PATH` reads CIFAR-10, CIFAR-100 and STL-10 (binary versions), \
     Tiny-ImageNet, and any folder with one directory of images per category (JPEG, PNG, BMP, GIF, WebP, TIFF or PPM; \
     `sempair data import PATH --size 64`), each as a directory, .tar, .tar.gz or .zip";
 
-/// An encoded image above this is not read.
+/// The maximum size in bytes of an encoded image.
 const FILE_LIMIT: u64 = 64 << 20;
 
 /// A batch is decoded when it has this many images or this many encoded bytes.
 const BATCH_IMAGES: usize = 1024;
 const BATCH_BYTES: usize = 32 << 20;
 
-/// The largest height and width that can be asked for.
+/// The maximum height and width that a user can choose.
 const SIZE_LIMIT: usize = 1024;
 
-/// What the user may choose.
+/// The options of an import.
 pub struct Options<'a> {
-    /// The dataset's name; by default the layout's (`cifar-10`) or the folder's.
+    /// The dataset's name; by default that of the layout (`cifar-10`) or of the folder.
     pub name: Option<String>,
     /// Height and width in pixels; by default the set's own, 64 for folders.
     pub size: Option<usize>,
-    /// How the images may be used, in a few words: archives do not say.
+    /// How the images may be used, in a few words, because archives do not state it.
     pub licence: Option<String>,
     /// Whether a dataset of the same name may be replaced.
     pub replace: bool,
-    /// Asked between batches; true stops the import and removes what it wrote.
+    /// Called between members and batches. If it returns true, the import stops and removes what it wrote.
     pub cancelled: &'a dyn Fn() -> bool,
 }
 
-/// What an import made.
+/// The result of an import.
 #[derive(Debug)]
 pub struct Imported {
     /// The dataset, opened from its file.
     pub dataset: Dataset,
-    /// Its file.
+    /// The path of its file.
     pub path: PathBuf,
-    /// The recognised layout, for people.
+    /// The readable name of the recognised layout.
     pub layout: &'static str,
-    /// What of the source is not in it.
+    /// The parts of the source that were not imported.
     pub left_out: Vec<LeftOut>,
-    /// What may mislead whoever trains or evaluates on it.
+    /// Findings that can make training or evaluation on it misleading.
     pub findings: Vec<String>,
 }
 
-/// Imports the dataset at `path` into `data_dir`. `progress` is told how many images are done, and of how many; not
-/// before the source is listed, which for a gzipped archive takes one decompression.
+/// Imports the dataset at `path` into `data_dir`. `progress` is called with the number of images that are done and
+/// the total number. The first call comes after the source is listed; for a gzipped archive, listing takes one
+/// decompression.
 ///
 /// # Errors
-/// Whatever is wrong with the source, naming it and the member; a dataset of the same name; a failed write;
-/// interruption. In all these cases `data_dir` is as it was.
+/// When something is wrong with the source (the error names the source and the member), when there is a dataset of the
+/// same name, when a write fails, or when the import is interrupted. In all these cases `data_dir` is unchanged.
 pub fn import(path: &Path, options: &Options, data_dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Imported> {
     if let Some(size) = options.size.filter(|size| !(1..=SIZE_LIMIT).contains(size)) {
         return Err(Error::new(format!("size {size} is not in 1..={SIZE_LIMIT}"))
-            .hint("64 is the paper's: `sempair data import PATH --size 64`"));
+            .hint("the paper uses 64: `sempair data import PATH --size 64`"));
     }
     let source = Source::list(path, options.cancelled)?;
     import_from(&source, options, data_dir, progress).map_err(|error| error.hint(source.hint()))
@@ -103,7 +104,7 @@ fn import_from(source: &Source, options: &Options, data_dir: &Path, progress: &d
     let name = options.name.clone().unwrap_or_else(|| plan.name.clone());
     if is_embedded(&name) {
         let path = shell(&path.to_string_lossy());
-        return Err(Error::new(format!("`{name}` is the name of an embedded set, which is always there"))
+        return Err(Error::new(format!("`{name}` is the name of an embedded set, which always exists"))
             .hint(format!("`sempair data import {path} --name my-{name}`")));
     }
     store::check_free(data_dir, &name, options.replace)?;
@@ -136,15 +137,15 @@ fn import_from(source: &Source, options: &Options, data_dir: &Path, progress: &d
     source.visit(&mut |item| transfer.take(item))?;
     transfer.flush()?;
     if transfer.done != plan.images() {
-        let what = format!("{} of {} images were there when they were read", transfer.done, plan.images());
-        return Err(Error::new(format!("{}: the source changed meanwhile: {what}", path.display())));
+        let what = format!("{} of {} images were found in the second pass", transfer.done, plan.images());
+        return Err(Error::new(format!("{}: the source changed during the import: {what}", path.display())));
     }
     let file = transfer.writer.finish()?;
     let (left_out, findings) = (plan.left_out(source), findings::findings(&plan, transfer.seen));
     Ok(Imported { dataset: store::open(data_dir, &name)?, path: file, layout: plan.layout, left_out, findings })
 }
 
-/// The second pass over a source.
+/// The second pass over a source, which reads the images.
 struct Transfer<'a> {
     source: &'a Source,
     plan: &'a Plan,
@@ -158,7 +159,7 @@ struct Transfer<'a> {
     progress: &'a dyn Fn(u64, u64),
 }
 
-/// One encoded image, and where its pixels go. `place` names it in messages.
+/// One encoded image, and where its pixels are written. `place` is its name in messages.
 struct Job {
     bytes: Vec<u8>,
     split: usize,
@@ -167,7 +168,7 @@ struct Job {
     place: String,
 }
 
-/// One decoded image. The label is that of its record, where the record has one.
+/// One decoded image. `label` is the label in its record, if the record has one.
 struct Image {
     pixels: Vec<u8>,
     label: Option<u32>,
@@ -201,10 +202,10 @@ impl Transfer<'_> {
             let position = records.first + record;
             self.push(Job { bytes, split: records.split, position, records: Some(records), place })?;
         }
-        // Reading on to the end also makes a zip compare its checksum.
+        // Reading to the end also makes a zip check its checksum.
         match item.reader.read(&mut [0]) {
             Ok(0) => Ok(()),
-            Ok(_) => Err(self.source.member_error(&item.path, "longer than it was said to be")),
+            Ok(_) => Err(self.source.member_error(&item.path, "longer than its stated size")),
             Err(error) => Err(self.source.member_error(&item.path, error)),
         }
     }
@@ -215,7 +216,7 @@ impl Transfer<'_> {
         if self.jobs.len() == BATCH_IMAGES || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// Decodes the batch on all cores and writes it. The first bad image in the source's order is the one reported.
+    /// Decodes the batch on all cores and writes it. Reports the first bad image in the source's order.
     fn flush(&mut self) -> Result<()> {
         if (self.cancelled)() {
             return Err(stopped(&self.source.path));
@@ -259,6 +260,6 @@ fn describe(plan: &Plan, size: usize) -> String {
 }
 
 fn stopped(path: &Path) -> Error {
-    Error::interrupted(format!("{}: the import was stopped; nothing of it is kept", path.display()))
+    Error::interrupted(format!("{}: the import was stopped; no part of it is kept", path.display()))
         .hint(format!("start it again: `sempair data import {}`", shell(&path.to_string_lossy())))
 }

@@ -1,5 +1,5 @@
-//! Pair lists: semantic pairs (SP), two different images of one category, and the augmented pairs (AP) matched to
-//! them, whose both halves are the first image of each semantic pair.
+//! Pair lists. A semantic pair (SP) has two different images of one category. The augmented pair (AP) that is matched
+//! to it has the first image of the semantic pair as both of its images.
 
 mod choice;
 mod manifest;
@@ -29,17 +29,18 @@ pub enum Kind {
     /// The views come from two images of one category.
     #[serde(rename = "sp")]
     Semantic,
-    /// Every image of the semantic pairs, both views from it alone: as many images as semantic pairs show, unpaired.
+    /// Every image of the semantic pairs, with both views from the same image: the images of the semantic pairs,
+    /// unpaired.
     #[serde(rename = "unpaired")]
     Unpaired,
-    /// The first image of each semantic pair, and what an encoder takes for the most similar image: see
+    /// The first image of each semantic pair, with the image that an encoder finds most similar: see
     /// [`PairList::with_seconds`].
     #[serde(rename = "neighbours")]
     Neighbours,
 }
 
 impl Kind {
-    /// As tables write it.
+    /// Returns the name that tables use.
     pub fn title(self) -> &'static str {
         match self {
             Self::Augmented => "AP",
@@ -49,14 +50,14 @@ impl Kind {
         }
     }
 
-    /// How many pairs of this kind so many semantic pairs give.
+    /// Returns the number of pairs of this kind that `semantic` semantic pairs give.
     pub fn rows(self, semantic: usize) -> usize {
         if self == Self::Unpaired { 2 * semantic } else { semantic }
     }
 }
 
-/// Pairs of images of one set, ordered by category. Every pair's images differ and its first image has the category; so
-/// has its second, unless the pairs were made otherwise ([`PairList::with_false`], [`PairList::with_seconds`]).
+/// Pairs of images of one set, ordered by category. The two images of a pair differ. The first image has the pair's
+/// category. The second image has it too, unless [`PairList::with_false`] or [`PairList::with_seconds`] replaced it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PairList {
     /// The set's name and split, such as `tiny-imagenet/train`.
@@ -65,7 +66,7 @@ pub struct PairList {
     pub set_hash: String,
     /// The names of the categories that have pairs, in the set's order.
     pub categories: Vec<String>,
-    /// What the pairs were drawn with; `None` for a list made by hand.
+    /// The seed that the pairs were drawn with; `None` for a list made by hand.
     pub seed: Option<u64>,
     /// Whether an image may be in several pairs.
     pub reuse: bool,
@@ -78,21 +79,23 @@ pub struct PairList {
 pub struct Pair {
     /// Position in [`PairList::categories`].
     pub category: u32,
-    /// Position in the set of the image that the augmented pair has, too.
+    /// Position in the set of the first image. The augmented pair has this image, too.
     pub first: u32,
-    /// Position in the set of the other image.
+    /// Position in the set of the second image.
     pub second: u32,
 }
 
-/// Draws `per_category` semantic pairs from each of `categories` categories. More pairs or more categories of the same
-/// seed only add to what fewer give; with `reuse` the first pairs are those without it.
+/// Draws `per_category` semantic pairs from each of `categories` categories. With the same seed, a larger number of
+/// pairs or categories only adds pairs to those of a smaller number. With `reuse`, the first pairs are the same as
+/// without it.
 ///
 /// # Errors
-/// More categories than there are, or more pairs than the images of a category allow.
+/// When `categories` or `per_category` is 0, when `categories` is more than the set has, or when `per_category` is more
+/// than the images of a category allow.
 pub fn build(set: &ImageSet, categories: usize, per_category: usize, seed: u64, reuse: bool) -> Result<PairList> {
     let key = Key::root(seed).split("pairs");
     if categories == 0 || per_category == 0 {
-        return Err(Error::new(format!("{categories} categories with {per_category} pairs each are no pairs"))
+        return Err(Error::new(format!("{categories} categories with {per_category} pairs each give no pairs"))
             .hint(command(set, set.classes.len().min(187), 50, seed)));
     }
     if categories > set.classes.len() {
@@ -114,7 +117,7 @@ pub fn build(set: &ImageSet, categories: usize, per_category: usize, seed: u64, 
 }
 
 impl PairList {
-    /// The two images of every pair, as positions in the set.
+    /// Returns the two images of every pair of this kind, as positions in the set.
     pub fn indices(&self, kind: Kind) -> Vec<(u32, u32)> {
         let pairs = self.pairs.iter();
         match kind {
@@ -124,7 +127,7 @@ impl PairList {
         }
     }
 
-    /// BLAKE3 of the set's hash and the pairs, in hexadecimal: equal hashes mean equal training images.
+    /// Returns BLAKE3 of the set's hash and the pairs, in hexadecimal: equal hashes mean equal training images.
     pub fn hash(&self, kind: Kind) -> String {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.set_hash.as_bytes());
@@ -134,11 +137,12 @@ impl PairList {
         hasher.finalize().to_hex().to_string()
     }
 
-    /// The same pairs, but a `share` of them, rounded, have each other's second images, so that the two images are of
-    /// different categories. No image comes or goes.
+    /// Returns the same pairs, but a `share` of them, rounded to whole pairs, exchange their second images, so that
+    /// their two images are of different categories. The images of the list stay the same.
     ///
     /// # Errors
-    /// When one category has more than half of the pairs that are to be false, so that they cannot be.
+    /// When `share` rounds to no pair, or when more than half of the chosen pairs are of one category, so that the
+    /// exchange is impossible.
     pub fn with_false(mut self, share: f32, seed: u64) -> Result<Self> {
         let count = (f64::from(share) * self.pairs.len() as f64).round() as usize;
         if count == 0 {
@@ -148,15 +152,15 @@ impl PairList {
         }
         let mut chosen = Key::root(seed).split("false pairs").stream().permutation(self.pairs.len());
         chosen.truncate(count);
-        // By category, each in the order drawn; the next one that is as far away as the largest category is long is of
-        // another category.
+        // Ordered by category, and as drawn within each category. The pair that is `longest` places further on, where
+        // `longest` is the number of pairs of the largest category, is of another category.
         chosen.sort_by_key(|&pair| self.pairs[pair].category);
         let longest = chosen.chunk_by(|&a, &b| self.pairs[a].category == self.pairs[b].category).map(<[_]>::len).max();
         let longest = longest.unwrap_or(0);
         if 2 * longest > count {
             return Err(Error::new(format!(
-                "`pairs.false_share` is {share}: of these {count} pairs {longest} are of one category, which is more than \
-                 half, so their second images cannot be of others"
+                "`pairs.false_share` is {share}: {longest} of these {count} pairs are of one category. This is more \
+                 than half, so they cannot all get second images of other categories"
             ))
             .hint("`--set pairs.categories=32`, or a larger `pairs.false_share`"));
         }
@@ -167,10 +171,10 @@ impl PairList {
         Ok(self)
     }
 
-    /// The same first images with these second ones, in order.
+    /// Returns the pairs with the same first images and these second images, in order.
     ///
     /// # Panics
-    /// When there are more or fewer of them than pairs.
+    /// When the number of second images is not the number of pairs.
     #[must_use]
     pub fn with_seconds(mut self, seconds: &[u32]) -> Self {
         assert!(seconds.len() == self.pairs.len(), "{} second images for {} pairs", seconds.len(), self.pairs.len());
@@ -178,17 +182,17 @@ impl PairList {
         self
     }
 
-    /// In how many pairs the two images are the same picture, pixel by pixel, though they are two images of the set.
+    /// Returns the number of pairs whose two images have equal pixels although they are two images of the set.
     ///
     /// # Panics
-    /// When `set` is not the list's.
+    /// When `set` is not the list's set.
     pub fn same_pictures(&self, set: &ImageSet) -> usize {
         assert!(self.set_hash == set.hash, "same_pictures: {} is not the list's set {}", set.name, self.set);
         let same = |pair: &&Pair| set.image(pair.first as usize) == set.image(pair.second as usize);
         self.pairs.iter().filter(same).count()
     }
 
-    /// Every image of the pairs once, in the set's order.
+    /// Returns every image of the pairs once, in the set's order.
     pub fn images(&self) -> Vec<u32> {
         let mut images: Vec<u32> = self.pairs.iter().flat_map(|pair| [pair.first, pair.second]).collect();
         images.sort_unstable();
@@ -196,7 +200,7 @@ impl PairList {
         images
     }
 
-    /// The most pairs that a category has.
+    /// Returns the number of pairs of the category that has the most pairs.
     pub fn per_category(&self) -> usize {
         let mut counts = vec![0; self.categories.len()];
         self.pairs.iter().for_each(|pair| counts[pair.category as usize] += 1);
@@ -204,8 +208,8 @@ impl PairList {
     }
 }
 
-/// Rounds of shuffling and taking neighbours. One round uses no image twice, so only `reuse` has more than one; a pair
-/// that an earlier round gave, in whichever order, is left out.
+/// Draws pairs in rounds: each round shuffles the images and pairs neighbours. A round uses no image twice, so only
+/// `reuse` needs more than one round. A pair that an earlier round gave, in either order, is skipped.
 fn draw(images: &[u32], pairs: usize, key: Key) -> Vec<(u32, u32)> {
     let (mut drawn, mut seen) = (Vec::with_capacity(pairs), HashSet::new());
     for round in 0.. {
@@ -242,7 +246,7 @@ fn check_enough(
         if short.len() > names.len() { format!(" and {} more", short.len() - names.len()) } else { String::new() };
     let (need, allowed) = (if reuse { "different pairs" } else { "pairs without reuse" }, possible(least));
     let what = format!(
-        "{}: {pairs} {need} per category asked for, but the shortest categories have {least} images, which allows \
+        "{}: {pairs} {need} per category asked for, but the smallest categories have {least} images, which allows \
          {allowed}: {}{more}",
         set.name,
         names.join("; ")
@@ -262,7 +266,7 @@ fn check_enough(
     }))
 }
 
-/// What commands call the set: the embedded one has a single split, which they do not name.
+/// Returns the set's name in commands. The embedded set has a single split, which commands do not name.
 fn from(set: &ImageSet) -> &str {
     set.name.strip_suffix("/pretrain").unwrap_or(&set.name)
 }

@@ -1,4 +1,4 @@
-//! Contact sheets: rows of small pictures, enlarged and set side by side, to look at.
+//! Contact sheets: one image that shows rows of small pictures, enlarged, for visual inspection.
 
 use std::path::Path;
 
@@ -11,12 +11,12 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::files;
 
-/// Pixels of white between pictures and around the sheet.
+/// Width in pixels of the white gap between pictures and around the sheet.
 const GAP: usize = 4;
 
-/// Sets rows of square pictures, each `(size, pixels (size, size, 3))`, on one white sheet; every pixel becomes
-/// `scale` x `scale`. Cells are as large as the largest picture, and smaller ones are enlarged to fill theirs.
-/// Returns width, height and the sheet's pixels (height, width, 3).
+/// Places rows of square pictures, each `(size, pixels (size, size, 3))`, on one white sheet. Each pixel of the largest
+/// picture becomes `scale` x `scale` pixels. All cells have the size of the largest picture, and smaller pictures are
+/// enlarged to fill their cells. Returns width, height and the sheet's pixels (height, width, 3).
 ///
 /// # Panics
 /// When a picture's pixels do not match its size.
@@ -38,10 +38,10 @@ pub fn contact_sheet(rows: &[Vec<(usize, Vec<u8>)>], scale: usize) -> (usize, us
     (width, height, sheet)
 }
 
-/// Writes `rgb` (height, width, 3) as a PNG whole or not at all, with the folders above it.
+/// Writes `rgb` (height, width, 3) as a PNG file, completely or not at all, and creates missing parent folders.
 ///
 /// # Errors
-/// When the file cannot be written, or when sizes do not agree with the number of bytes or are 0.
+/// When the file cannot be written, a size is 0, or the sizes do not agree with the number of bytes.
 pub fn write_png(path: &Path, width: usize, height: usize, rgb: &[u8]) -> Result<()> {
     let place = || format!("picture {}", path.display());
     if width == 0 || height == 0 || rgb.len() != width * height * 3 {

@@ -1,9 +1,9 @@
 //! Imported datasets on disk: one safetensors file each, mapped into memory when opened.
 //!
-//! `<data_dir>/<name>.safetensors` has for each split the tensors `<split>.labels` (N, u32; absent where images have
+//! `<data_dir>/<name>.safetensors` has for each split the tensors `<split>.labels` (N, u32; absent if images have
 //! none), `<split>.file_hashes` and `<split>.pixel_hashes` (N, 32; BLAKE3 of each image as it was in its source, and
 //! of its pixels), `<split>.names` (bytes; names in the source, joined by newlines) and `<split>.pixels`
-//! (N, size, size, 3; bytes). The file's metadata say what it is and where it came from.
+//! (N, size, size, 3; bytes). The file's metadata describe the dataset and its source.
 
 mod write;
 
@@ -33,23 +33,23 @@ use crate::error::Result;
 pub use write::Facts;
 pub use write::Writer;
 
-/// The version of what this file describes.
+/// The version of the file format.
 const SCHEMA: &str = "sempair.images/1";
 
-/// The key of how the images may be used, which not every file has.
+/// The metadata key of how the images may be used. Not every file has it.
 const LICENCE: &str = "licence";
 
-/// The single category of a split whose images have none.
+/// The single category of a split whose images have no category.
 const UNLABELED: &str = "unlabeled";
 
-/// What is known about a stored dataset without reading its images.
+/// The facts about a stored dataset that are known without reading its images.
 #[derive(Clone, Debug, Serialize)]
 pub struct Info {
     /// The name that commands and configuration use.
     pub name: String,
-    /// What it is, in one sentence.
+    /// A description in one sentence.
     pub description: String,
-    /// How it may be used, as whoever imported it stated; empty where nobody did.
+    /// How it may be used, as stated when it was imported; empty if nothing was stated.
     pub licence: String,
     /// The recognised layout of its source.
     pub layout: String,
@@ -59,16 +59,16 @@ pub struct Info {
     pub classes: usize,
     /// Splits, by name.
     pub splits: Vec<SplitInfo>,
-    /// Size of the file.
+    /// Size of the file in bytes.
     pub bytes_on_disk: u64,
-    /// Why it cannot be opened; everything else is then empty.
+    /// Why the file cannot be opened, if it is damaged; what could not be read from it is then empty.
     pub damaged: Option<String>,
 }
 
 /// One split of [`Info`].
 #[derive(Clone, Debug, Serialize)]
 pub struct SplitInfo {
-    /// Such as `train`.
+    /// The split's name, such as `train`.
     pub name: String,
     /// Number of images.
     pub images: usize,
@@ -76,10 +76,10 @@ pub struct SplitInfo {
     pub hash: String,
 }
 
-/// What [`verify`] found.
+/// The result of [`verify`].
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The dataset.
+    /// The dataset's name.
     pub name: String,
     /// Its splits, by name.
     pub splits: Vec<SplitReport>,
@@ -88,20 +88,20 @@ pub struct Report {
 /// One split of [`Report`].
 #[derive(Clone, Debug, Serialize)]
 pub struct SplitReport {
-    /// Such as `train`.
+    /// The split's name, such as `train`.
     pub name: String,
     /// Number of images.
     pub images: usize,
     /// The content hash in the file's metadata.
     pub recorded: String,
-    /// The content hash of what is in the file.
+    /// The content hash computed from the file.
     pub computed: String,
-    /// Names (and positions) of the images whose pixels are not those that were imported.
+    /// Positions and names of the images whose pixels are not those that were imported.
     pub changed: Vec<(usize, String)>,
 }
 
 impl Report {
-    /// Whether everything is as it was imported.
+    /// Whether all content is unchanged since the import.
     pub fn holds(&self) -> bool {
         self.splits.iter().all(|split| split.recorded == split.computed && split.changed.is_empty())
     }
@@ -110,7 +110,7 @@ impl Report {
 /// Opens a dataset; its pixels stay on disk until they are used.
 ///
 /// # Errors
-/// No such dataset, or a file that is not what [`Writer`] wrote.
+/// When there is no such dataset, or the file is not as [`Writer`] wrote it.
 pub fn open(data_dir: &Path, name: &str) -> Result<Dataset> {
     if !contains(data_dir, name)? {
         return Err(missing(data_dir, name));
@@ -125,23 +125,23 @@ pub fn open(data_dir: &Path, name: &str) -> Result<Dataset> {
     Ok(Dataset { name: name.into(), description, licence: stored.licence().into(), splits })
 }
 
-/// Whether there is a dataset of that name, sound or damaged.
+/// Whether there is a dataset of this name, intact or damaged.
 ///
 /// # Errors
-/// A name that no dataset can have.
+/// When no dataset can have this name.
 pub fn contains(data_dir: &Path, name: &str) -> Result<bool> {
     Ok(path_of(data_dir, name)?.is_file())
 }
 
-/// All datasets in `data_dir`, by name. A directory that does not exist has none.
+/// Returns all datasets in `data_dir`, sorted by name. A directory that does not exist has none.
 pub fn list(data_dir: &Path) -> Result<Vec<Info>> {
     names(data_dir)?.iter().map(|name| info(data_dir, name)).collect()
 }
 
-/// Reads a dataset whole and compares it with the hashes that were recorded when it was imported.
+/// Reads a whole dataset and compares it with the hashes that were recorded when it was imported.
 ///
 /// # Errors
-/// As [`open`]; images that differ are no error but in the report.
+/// As [`open`]. Images that differ are not an error; the report lists them.
 pub fn verify(data_dir: &Path, name: &str) -> Result<Report> {
     let dataset = open(data_dir, name)?;
     let stored = Stored::open(&path_of(data_dir, name)?)?;
@@ -163,13 +163,13 @@ pub fn verify(data_dir: &Path, name: &str) -> Result<Report> {
     Ok(Report { name: name.into(), splits })
 }
 
-/// Refuses a name that cannot be a file's, or that another dataset has unless it may be replaced.
+/// Returns an error if the name is not allowed, or if another dataset has it and may not be replaced.
 pub fn check_free(data_dir: &Path, name: &str, replace: bool) -> Result<()> {
     let path = path_of(data_dir, name)?;
     if path.exists() && !replace {
-        return Err(Error::new(format!("there is a dataset `{name}` already: {}", path.display())).hint(format!(
-            "`sempair data import PATH --name OTHER` keeps both; `--replace` puts the new one in its place; \
-             `sempair data verify {name}` checks the one that is there"
+        return Err(Error::new(format!("the dataset `{name}` already exists: {}", path.display())).hint(format!(
+            "`sempair data import PATH --name OTHER` keeps both; `--replace` replaces the existing one; \
+             `sempair data verify {name}` checks the existing one"
         )));
     }
     Ok(())
@@ -211,7 +211,7 @@ fn missing(data_dir: &Path, name: &str) -> Error {
         false => format!("there are {}", there.join(", ")),
     };
     Error::new(format!("no dataset `{name}` in {}: {list}{guess}", data_dir.display())).hint(format!(
-        "`sempair data import PATH --name {name}` imports one under this name, `sempair data list` shows what there is"
+        "`sempair data import PATH --name {name}` imports one under this name, `sempair data list` lists all datasets"
     ))
 }
 
@@ -264,7 +264,7 @@ impl Stored {
     fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).context(path.display())?;
         // SAFETY: the map is only read, and files of the data directory are replaced by renaming, never changed in
-        // place; whoever truncates one under a running program ends that program, as with any mapped file.
+        // place. Truncating a file while a program uses it ends that program, as with any mapped file.
         let map = unsafe { Mmap::map(&file) }.context(path.display())?;
         let (length, header) = SafeTensors::read_metadata(&map).map_err(|error| damaged(path, error))?;
         let mut stored = Self {
@@ -298,7 +298,7 @@ impl Stored {
         metadata.and_then(|metadata| metadata.get(key)).map(String::as_str)
     }
 
-    /// Empty where nobody stated one.
+    /// Returns the licence; empty if none was stated.
     fn licence(&self) -> &str {
         self.find(LICENCE).unwrap_or_default()
     }
@@ -313,7 +313,7 @@ impl Stored {
             .ok_or_else(|| damaged(&self.path, format!("`{split}.pixels` has no shape")))
     }
 
-    /// Where a tensor of this type and shape lies in the file.
+    /// Returns where a tensor of this type and shape is in the file.
     fn tensor(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<Range<usize>> {
         let Some(info) = self.header.info(name) else {
             return Err(damaged(&self.path, format!("there is no tensor `{name}`")));

@@ -1,25 +1,27 @@
-//! The curvature of the linear probe's objective, near enough to be L-BFGS's first approximation of it.
+//! An approximation of the curvature of the linear probe's objective, with which L-BFGS starts.
 //!
 //! With the probabilities p_i of image i, the Hessian with respect to W is
 //!
 //!   1/N sum_i (diag(p_i) - p_i p_i') (x) x_i x_i' + penalty I.
 //!
-//! Böhning (1992, <https://doi.org/10.1007/BF00048682>) bounds it by putting 1/2 (I - 11'/C) in place of the first factor.
-//! Its mean over the images, c (I - 11'/C) with c = mean_i (1 - |p_i|^2) / (C - 1), is nearer to it; and gradients sum to
-//! zero over the categories, so that I serves for I - 11'/C. What is left is one matrix for all categories,
-//! c S + penalty I with S = X'X / N. Standardised features have mean zero, so biases are apart, with curvature c.
+//! Böhning (1992, <https://doi.org/10.1007/BF00048682>) bounds it by replacing the first factor with 1/2 (I - 11'/C).
+//! The mean of the first factor over the images, c (I - 11'/C) with c = mean_i (1 - |p_i|^2) / (C - 1), is closer to
+//! it. Gradients sum to zero over the categories, so the matrix I can replace I - 11'/C. The result is one matrix for
+//! all categories, c S + penalty I with S = X'X / N. Standardised features have mean zero, so the biases are separate,
+//! with curvature c.
 //!
-//! Of S the leading [`RANK`] directions are taken as they are, the others as if S were equal along all of them. For no
-//! more features than that nothing is lost.
+//! S is used exactly along its [`RANK`] leading directions; along all other directions it is replaced by a constant.
+//! With at most that many features, nothing is lost.
 
 use rayon::prelude::*;
 
 use crate::kernels::cpu::matmul;
 use crate::rng::Key;
 
-/// Directions of the features that are told apart.
+/// The number of feature directions that are distinguished.
 const RANK: usize = 256;
-/// A direction of which less than this share is left, once the earlier ones are taken out, is no direction of its own.
+/// A row counts as linearly dependent if less than this share of its square is left after the
+/// earlier rows are subtracted.
 const DEPENDENT: f64 = 1e-10;
 
 /// S = X'X / N: exact along some orthogonal directions, a constant elsewhere.
@@ -29,12 +31,12 @@ pub struct Spread {
     directions: Option<Vec<f32>>,
     /// S along the directions, (R, R).
     within: Vec<f64>,
-    /// The mean of S along the others.
+    /// The mean of S along the other directions.
     elsewhere: f64,
 }
 
 impl Spread {
-    /// That of standardised features x (N, D).
+    /// The spread of standardised features x (N, D).
     pub fn of(x: &[f32], dim: usize) -> Self {
         Self::with_rank(x, dim, RANK)
     }
@@ -58,7 +60,7 @@ impl Spread {
     pub fn curvature(&self, doubt: f64, penalty: f64, classes: usize) -> Curvature<'_> {
         let softmax = (doubt / (classes.max(2) - 1) as f64).max(f64::from(f32::EPSILON));
         let rank = self.within.len().isqrt();
-        // S has the errors of f32, and must not lose its positive definiteness by them.
+        // S has the rounding errors of f32, which must not destroy its positive definiteness.
         let penalty = penalty.max(f64::from(f32::EPSILON) * softmax * trace(&self.within, rank));
         let mut within: Vec<f64> = self.within.iter().map(|s| softmax * s).collect();
         (0..rank).for_each(|r| within[r * rank + r] += penalty);
@@ -69,15 +71,15 @@ impl Spread {
     }
 }
 
-/// A matrix near the Hessian, ready to be divided by.
+/// A matrix near the Hessian, in a form with which vectors can be divided by it.
 pub struct Curvature<'s> {
     spread: &'s Spread,
     classes: usize,
     /// c.
     softmax: f64,
-    /// The inverse away from the directions, 0 where nothing is.
+    /// The inverse along the other directions; 0 if there are none.
     elsewhere: f64,
-    /// By how much the inverse along the directions exceeds that, (R, R).
+    /// The inverse along the directions, minus `elsewhere`, (R, R).
     within: Vec<f32>,
 }
 
@@ -90,7 +92,7 @@ impl Curvature<'_> {
         matrix.chain(biases.iter().map(|v| v / self.softmax)).collect()
     }
 
-    /// The part of `within`, (C, D).
+    /// The part of the product that comes from `within`, (C, D).
     fn along_directions(&self, matrix: &[f64]) -> Vec<f32> {
         let (c, d) = (self.classes, self.spread.dim);
         let matrix: Vec<f32> = matrix.iter().map(|&v| v as f32).collect();
@@ -108,8 +110,8 @@ impl Curvature<'_> {
     }
 }
 
-/// Orthonormal rows (R, D) near the leading directions of x (N, D): random ones, turned towards them by a product with S
-/// (Halko, Martinsson and Tropp 2011, Algorithm 4.3, <https://doi.org/10.1137/090771806>).
+/// Orthonormal rows (R, D) near the leading directions of x (N, D): random directions, turned towards them by a product
+/// with S (Halko, Martinsson and Tropp 2011, Algorithm 4.3, <https://doi.org/10.1137/090771806>).
 fn leading_directions(x: &[f32], n: usize, dim: usize, rank: usize) -> Vec<f32> {
     let mut stream = Key::root(0).split("directions").stream();
     let mut directions: Vec<f32> = (0..rank * dim).map(|_| stream.normal()).collect();
@@ -130,10 +132,11 @@ fn trace(a: &[f64], n: usize) -> f64 {
     (0..n).map(|i| a[i * n + i]).sum()
 }
 
-/// Orthonormal rows that span those of `rows` (R, D), and zero for a row that depends on the earlier ones.
+/// Orthonormal rows with the same span as `rows` (R, D), and zero for a row that is linearly
+/// dependent on the earlier rows.
 fn orthonormal(rows: &[f32], dim: usize) -> Vec<f32> {
     let count = rows.len() / dim;
-    // Products are f32, so that once leaves an error of 1e-7 times the condition, and twice 1e-7.
+    // Products are f32, so one pass leaves an error of 1e-7 times the condition number, and two passes one of 1e-7.
     (0..2).fold(rows.to_vec(), |rows, _| {
         let product = |at: usize| dot(&rows[at / count * dim..][..dim], &rows[at % count * dim..][..dim]);
         let products: Vec<f64> = (0..count * count)
@@ -147,8 +150,8 @@ fn orthonormal(rows: &[f32], dim: usize) -> Vec<f32> {
     })
 }
 
-/// The lower triangular M (N, N) with M A M' = I, the inverse of A's Cholesky factor; of A the lower half is read. Rows of
-/// A that depend on earlier ones leave rows of zeros.
+/// The lower triangular M (N, N) with M A M' = I: the inverse of A's Cholesky factor. Only the lower half of A is read.
+/// Rows of A that are linearly dependent on earlier rows give rows of zeros.
 fn whitening(a: &[f64], n: usize) -> Vec<f64> {
     let mut factor = vec![0.0; n * n];
     let mut inverse = vec![0.0; n * n];
@@ -208,7 +211,7 @@ mod tests {
         (0..count).map(|_| stream.normal()).collect()
     }
 
-    /// (c S + penalty I) times each row of v (C, D), and c times the biases, by the sums over images.
+    /// (c S + penalty I) times each row of v (C, D), and c times the biases, computed as sums over images.
     fn multiply(x: &[f32], dim: usize, classes: usize, (softmax, penalty): (f64, f64), v: &[f64]) -> Vec<f64> {
         let n = (x.len() / dim) as f64;
         let (matrix, biases) = v.split_at(classes * dim);
@@ -223,7 +226,7 @@ mod tests {
         matrix.chunks_exact(dim).flat_map(row).chain(biases.iter().map(|b| softmax * b)).collect()
     }
 
-    // With all directions, and with as many as there are images, of which one depends on the others: nothing is lost.
+    // Nothing is lost with all directions, or with as many directions as images, one of which depends on the others.
     #[test]
     fn dividing_undoes_multiplying() {
         for (n, dim, rank) in [(200, 40, 40), (20, 50, 30)] {
@@ -255,7 +258,7 @@ mod tests {
         // Each of 180 terms is below 10 / penalty, in f32.
         assert!((dot(&u, &of_v) - dot(&v, &of_u)).abs() < 180.0 * 1e3 * f64::from(f32::EPSILON));
         assert!(dot(&u, &of_u) > 0.0 && dot(&v, &of_v) > 0.0);
-        // What 12 directions of 90 leave is a small part, here: the inverse is near.
+        // 12 of 90 directions leave only a small part here, so the inverse is near.
         let error = multiply(&x, dim, classes, (0.5, 1e-2), &of_v);
         let missed: f64 = error.iter().zip(&v).map(|(a, b)| (a - b) * (a - b)).sum::<f64>() / dot(&v, &v);
         assert!(missed < 0.05, "{missed}");

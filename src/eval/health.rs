@@ -1,4 +1,4 @@
-//! How representations fare while they are trained: whether they collapse, to a point or to few dimensions.
+//! The health of representations during training: whether they collapse to a point or to few dimensions.
 
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
@@ -8,33 +8,35 @@ use crate::kernels::cpu::matmul;
 
 use super::{Features, knn};
 
-/// What is measured on pairs of images of one category, which training does not see in this form: without augmentation.
+/// Measurements on pairs of images of one category. The images are not augmented, so training
+/// does not see them in this form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Health {
     /// Epochs done.
     pub epoch: usize,
-    /// Deviation of the projections at unit length, times the root of their width: 1 where they spread over the whole
-    /// sphere, 0 where all are one.
+    /// Standard deviation of the unit-length projections, times the square root of their width: 1 if they spread over
+    /// the whole sphere, 0 if all are equal.
     pub deviation: f64,
     /// RankMe of the features: see [`effective_rank`].
     pub rank: f64,
-    /// Mean squared distance of a pair's projections at unit length.
+    /// Mean squared distance of a pair's unit-length projections.
     pub alignment: f64,
-    /// Logarithm of the mean of exp(-2 d²) over distances d of projections at unit length of different pairs: the lower,
-    /// the more even.
+    /// Logarithm of the mean of exp(-2 d²) over the distances d between unit-length projections of different pairs.
+    /// Lower values are more uniform.
     pub uniformity: f64,
-    /// Percent of the pairs' second images whose category their nearest first images say, by their features.
+    /// Percent of the pairs' second images whose category k-NN on the features of the first images predicts correctly.
     pub knn: f64,
 }
 
-/// Below this deviation projections differ by no more than a rounding of bf16: all are one.
+/// Below this deviation, projections differ by no more than a rounding error of bf16, so all count as equal.
 const COLLAPSED: f64 = 1.0 / 256.0;
 
-/// Neighbours that vote.
+/// The number of neighbours that vote.
 const NEIGHBOURS: usize = 5;
 
 impl Health {
-    /// Of projections (2N, width) and features of N pairs: all first images, then all second ones.
+    /// Measures the health from projections (2N, width) and features of N pairs: all first
+    /// images, then all second images.
     ///
     /// # Errors
     /// When a value is not finite.
@@ -52,7 +54,7 @@ impl Health {
         })
     }
 
-    /// Whether all projections are one.
+    /// Whether all projections are equal.
     pub fn collapsed(&self) -> bool {
         self.deviation < COLLAPSED
     }
@@ -66,8 +68,8 @@ fn unit_rows(x: &[f32], width: usize) -> Vec<f32> {
     x.chunks_exact(width).flat_map(unit).collect()
 }
 
-/// The deviations of all columns of rows at unit length, as a root mean square, times the root of the width (Chen and
-/// He 2021, section 4.1, <https://arxiv.org/abs/2011.10566>).
+/// The root mean square of the standard deviations of all columns of unit-length rows, times the square root of the
+/// width (Chen and He 2021, section 4.1, <https://arxiv.org/abs/2011.10566>).
 fn deviation(unit: &[f32], width: usize) -> f64 {
     let rows = (unit.len() / width) as f64;
     let of_column = |column: usize| {
@@ -79,10 +81,10 @@ fn deviation(unit: &[f32], width: usize) -> f64 {
 }
 
 /// RankMe (Garrido et al. 2023, <https://arxiv.org/abs/2210.02885>, equation 1): the exponential of the entropy of the
-/// singular values of x (N, width) as shares of their sum. From 1 to the lesser of both sizes.
+/// singular values of x (N, width) as shares of their sum. It lies between 1 and the smaller of both sizes.
 pub fn effective_rank(x: &[f32], width: usize) -> f64 {
     let rows = x.len() / width;
-    // Singular values are roots of the eigenvalues of x x' and of x' x alike: the smaller one is taken.
+    // Singular values are the square roots of the eigenvalues of both x x' and x' x. The smaller matrix is used.
     let small = rows.min(width);
     let mut gram = vec![0.0; small * small];
     if width <= rows {
@@ -97,14 +99,15 @@ pub fn effective_rank(x: &[f32], width: usize) -> f64 {
     libm::exp(entropy)
 }
 
-/// Wang and Isola 2020, <https://arxiv.org/abs/2005.10242>, equation 3 with exponent 2: rows i and i + N are a pair.
+/// Alignment of Wang and Isola 2020, <https://arxiv.org/abs/2005.10242>, equation 3 with exponent 2. Rows i and i + N
+/// are a pair.
 fn alignment(unit: &[f32], width: usize) -> f64 {
     let (first, second) = unit.split_at(unit.len() / 2);
     let distance: f64 = first.iter().zip(second).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
     distance / (first.len() / width) as f64
 }
 
-/// Their equation 5 with t = 2, over all two different rows.
+/// Uniformity of the same paper, equation 5 with t = 2, over all pairs of different rows.
 fn uniformity(unit: &[f32], width: usize) -> f64 {
     let rows = unit.len() / width;
     let mut similarities = vec![0.0; rows * rows];

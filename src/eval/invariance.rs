@@ -1,11 +1,11 @@
-//! How alike features stay when something changes in the images.
+//! The similarity of features before and after a change in the images.
 
 use crate::error::Result;
 use crate::eval::Features;
 use crate::eval::check_pair;
 
-/// The mean cosine between the rows of `before` and of `after`, (N, D) each, once the mean of the rows of `train` is taken
-/// off, from -1 to 1. Rows that lie on that mean count 0.
+/// The mean cosine between the rows of `before` and of `after`, (N, D) each, after the mean of the rows of `train` is
+/// subtracted; from -1 to 1. A row that equals this mean counts as 0.
 ///
 /// # Errors
 /// When a feature is not finite.

@@ -1,4 +1,4 @@
-//! k nearest neighbours by cosine similarity: a measure of features that fits nothing.
+//! k nearest neighbours by cosine similarity: an evaluation of features without a fit.
 
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -11,16 +11,16 @@ use crate::eval::accuracy;
 use crate::eval::check_pair;
 use crate::kernels::cpu::matmul;
 
-/// What the neighbours say.
+/// The result of k-NN.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KnnResult {
-    /// Percent of the test images whose category is predicted.
+    /// Percent of the test images whose category is predicted correctly.
     pub accuracy: f64,
     /// The predicted category of each test image.
     pub predictions: Vec<u32>,
 }
 
-/// Test and training rows whose similarities are held at once: 4 MiB for each thread.
+/// The number of test and training rows whose similarities are in memory at once: 4 MiB for each thread.
 const TEST_BLOCK: usize = 256;
 const TRAIN_BLOCK: usize = 4096;
 
@@ -32,12 +32,13 @@ struct Neighbour {
 }
 
 /// Predicts each test image from its `k` most similar training images; each votes for its category with weight
-/// exp(similarity / `temperature`), or 1 without a temperature (Wu et al. 2018, <https://arxiv.org/abs/1805.01978>,
-/// use 0.07). Of equally similar images the first is nearer; of equally supported categories the first wins. An image
-/// whose features are all zero has similarity 0 to every other.
+/// exp(similarity / `temperature`), or 1 without a temperature (Wu et al. 2018, <https://arxiv.org/abs/1805.01978>, use
+/// 0.07). Among equally similar images, the first counts as nearer; among categories with equal votes, the first wins.
+/// An image whose features are all zero has similarity 0 to every other image.
 ///
 /// # Errors
-/// When a feature is not finite, `k` is 0 or more than the training images, or the temperature is not positive.
+/// When a feature is not finite, `k` is 0 or more than the number of training images, or the
+/// temperature is not positive.
 pub fn knn(train: &Features, test: &Features, k: usize, temperature: Option<f64>) -> Result<KnnResult> {
     check_pair(train, test)?;
     if k == 0 || k > train.rows() {
@@ -61,17 +62,17 @@ pub fn knn(train: &Features, test: &Features, k: usize, temperature: Option<f64>
     Ok(KnnResult { accuracy: accuracy(&predictions, &test.labels), predictions })
 }
 
-/// The image most similar to each of `queries`, which are positions in `features`, itself left out: the first of equally
-/// similar ones.
+/// For each of `queries`, which are positions in `features`, the most similar other image; among
+/// equally similar images, the first.
 ///
 /// # Panics
-/// When there are not two images, or there is no such image.
+/// When there are fewer than two images, or a query is not a position in `features`.
 pub fn most_similar(features: &Features, queries: &[usize]) -> Vec<usize> {
     assert!(features.rows() > 1, "{} image has no other", features.rows());
     let (rows, dim) = (unit_rows(&features.values, features.dim), features.dim);
     let of_block = |queries: &[usize]| {
         let block: Vec<f32> = queries.iter().flat_map(|&query| &rows[query * dim..][..dim]).copied().collect();
-        // A query itself is among its two nearest, or two others are as near.
+        // The query itself is one of its two nearest images, unless two others are equally near.
         let other = |(two, &query): (Vec<Neighbour>, &usize)| {
             two.iter().find(|near| near.index != query).map_or(query, |near| near.index)
         };
@@ -80,7 +81,7 @@ pub fn most_similar(features: &Features, queries: &[usize]) -> Vec<usize> {
     queries.par_chunks(TEST_BLOCK).flat_map_iter(of_block).collect()
 }
 
-/// The rows of x (N, D) at length 1; zero rows stay zero.
+/// The rows of x (N, D), normalised to length 1; zero rows stay zero.
 fn unit_rows(x: &[f32], dim: usize) -> Vec<f32> {
     let mut unit = Vec::with_capacity(x.len());
     for row in x.chunks_exact(dim) {
@@ -109,7 +110,8 @@ fn nearest(train: &[f32], test: &[f32], dim: usize, k: usize) -> Vec<Vec<Neighbo
     nearest
 }
 
-/// Keeps the `k` nearest in order. Candidates come by rising index, so those already there win ties.
+/// Keeps the `k` nearest neighbours in order. Candidates arrive in ascending index order, so
+/// earlier neighbours win ties.
 fn insert(nearest: &mut Vec<Neighbour>, k: usize, candidate: Neighbour) {
     if nearest.len() == k && candidate.similarity <= nearest[k - 1].similarity {
         return;
@@ -119,11 +121,11 @@ fn insert(nearest: &mut Vec<Neighbour>, k: usize, candidate: Neighbour) {
     nearest.truncate(k);
 }
 
-/// The category with most weight among the neighbours.
+/// The category with the most weight among the neighbours.
 fn vote(nearest: &[Neighbour], train: &Features, temperature: Option<f64>) -> u32 {
     let mut votes = vec![0.0; train.classes];
     for near in nearest {
-        // Relative to the nearest, which changes no order and cannot overflow.
+        // Relative to the nearest neighbour: this does not change the order, and it cannot overflow.
         let behind = f64::from(near.similarity) - f64::from(nearest[0].similarity);
         votes[train.labels[near.index] as usize] += temperature.map_or(1.0, |t| libm::exp(behind / t));
     }

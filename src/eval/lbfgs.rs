@@ -1,10 +1,11 @@
 //! Limited-memory BFGS: the minimum of a smooth convex function from values and gradients.
 //!
-//! Two-loop recursion of Nocedal and Wright, Numerical Optimization, 2nd edition, Algorithm 7.4, which starts from the
-//! inverse Hessian that the caller approximates: the closer it is, the fewer steps are needed. The line search brackets a
-//! step that satisfies the Wolfe conditions; because values of sums in single precision are noisy near the minimum,
-//! the decrease may instead be shown by the slope (approximate Wolfe conditions, Hager and Zhang 2005,
-//! <https://doi.org/10.1137/030601880>). Everything runs in a fixed order, so equal functions give equal bits.
+//! This is the two-loop recursion of Nocedal and Wright, Numerical Optimization, 2nd edition, Algorithm 7.4. It
+//! starts from the caller's approximation of the inverse Hessian: the better the approximation, the fewer steps
+//! are needed. The line search brackets a step that satisfies the Wolfe conditions. Because sums in single
+//! precision are noisy near the minimum, the decrease may also be shown by the slope (approximate Wolfe
+//! conditions, Hager and Zhang 2005, <https://doi.org/10.1137/030601880>). Everything runs in a fixed order, so
+//! equal functions give bit-identical results.
 
 use std::collections::VecDeque;
 
@@ -23,20 +24,21 @@ pub struct Minimum {
 /// When to stop.
 #[derive(Clone, Copy)]
 pub struct Stop {
-    /// Largest number of steps.
+    /// Maximum number of steps.
     pub iterations: usize,
-    /// Largest component of the gradient, in absolute value, that counts as zero.
+    /// Largest absolute value of a gradient component that counts as zero.
     pub tolerance: f64,
 }
 
 /// Number of past steps that describe the curvature.
 const MEMORY: usize = 10;
-/// Wolfe conditions: share of the promised decrease that a step must give, and of the slope that it may leave.
+/// Wolfe conditions: the share of the predicted decrease that a step must reach, and the share
+/// of the slope that may remain.
 const DECREASE: f64 = 1e-4;
 const CURVATURE: f64 = 0.9;
 /// Relative noise of the function's values.
 const NOISE: f64 = 1e-6;
-/// Trials of one line search; halving a bracket more often than this goes below single precision.
+/// Maximum number of trials of one line search. Halving a bracket more often than this goes below single precision.
 const TRIALS: usize = 30;
 
 /// A point with the function's value and gradient there.
@@ -55,8 +57,8 @@ struct Correction {
     scale: f64,
 }
 
-/// Minimises `function(x, gradient) -> value`, which overwrites `gradient`, from `start`. `precondition(v)` is P v, with P
-/// symmetric, positive definite and near the inverse Hessian.
+/// Minimises `function(x, gradient) -> value`, which overwrites `gradient`, from `start`. `precondition(v)` is P v,
+/// with P symmetric, positive definite and near the inverse Hessian.
 pub fn minimise(
     start: Vec<f64>,
     stop: Stop,
@@ -87,7 +89,7 @@ pub fn minimise(
     Minimum { converged: largest(&point.gradient) <= stop.tolerance, at: point.x, iterations }
 }
 
-/// -H g, with H the inverse Hessian that the memory describes, P corrected.
+/// -H g, with H the inverse Hessian: P, corrected by the steps in the memory.
 fn direction(gradient: &[f64], memory: &VecDeque<Correction>, precondition: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
     let mut q: Vec<f64> = gradient.iter().map(|g| -g).collect();
     let mut alphas = Vec::with_capacity(memory.len());
@@ -107,7 +109,8 @@ fn direction(gradient: &[f64], memory: &VecDeque<Correction>, precondition: impl
     q
 }
 
-/// The first trial that satisfies the conditions: from 1 doubling until a bracket is found, then halving it.
+/// The first trial that satisfies the conditions. The step starts at 1 and doubles until a bracket is
+/// found; then the bracket is halved.
 fn line_search(from: &Point, direction: &[f64], evaluate: &mut impl FnMut(Vec<f64>) -> Point) -> Option<Point> {
     let slope = dot(&from.gradient, direction);
     let (mut low, mut high, mut step) = (0.0, f64::INFINITY, 1.0);
@@ -143,9 +146,10 @@ fn remember(memory: &mut VecDeque<Correction>, from: &Point, to: &Point, precond
     memory.push_back(Correction { s, y, inverse_sy: 1.0 / sy, scale });
 }
 
-/// Elements that one task sums; the partition is fixed, so that threads do not change the sum.
+/// The number of elements that one task sums. The partition is fixed, so that the number of
+/// threads does not change the sum.
 const PIECE: usize = 16 * 1024;
-/// Partial sums that are added side by side.
+/// The number of partial sums that are computed in parallel.
 const LANES: usize = 8;
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -182,7 +186,7 @@ fn largest(x: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    // Rosenbrock's valley is not convex, but its one minimum is at (1, 1).
+    // Rosenbrock's valley is not convex, but its only minimum is at (1, 1).
     #[test]
     fn finds_the_end_of_rosenbrocks_valley() {
         let stop = Stop { iterations: 200, tolerance: 1e-9 };

@@ -1,5 +1,5 @@
-//! What frozen features are worth: a linear probe and k nearest neighbours; whether they collapse, and what leaves them as
-//! they are.
+//! Evaluation of frozen features: a linear probe and k nearest neighbours, whether the features collapse,
+//! and what they are invariant to.
 
 mod curvature;
 mod health;
@@ -57,7 +57,7 @@ impl Features {
         &self.values[i * self.dim..][..self.dim]
     }
 
-    /// As [`Features::new`]; the evaluations ask again, since the fields are open.
+    /// Makes the checks of [`Features::new`]. The evaluations repeat them, since the fields are public.
     fn check(&self) -> Result<()> {
         let (values, rows, dim, classes) = (self.values.len(), self.rows(), self.dim, self.classes);
         assert!(dim > 0 && values == rows * dim, "features: {values} values for {rows} images of {dim} features");
@@ -79,7 +79,7 @@ impl Features {
     }
 }
 
-/// Both sets are sound and describe the same features of the same categories.
+/// Checks that both sets are valid and have the same features and the same categories.
 fn check_pair(train: &Features, test: &Features) -> Result<()> {
     train.check().map_err(|error| error.context("training features"))?;
     test.check().map_err(|error| error.context("test features"))?;
@@ -88,7 +88,7 @@ fn check_pair(train: &Features, test: &Features) -> Result<()> {
     Ok(())
 }
 
-/// How many predictions are right, in percent.
+/// The share of correct predictions, in percent.
 fn accuracy(predictions: &[u32], labels: &[u32]) -> f64 {
     let right = predictions.iter().zip(labels).filter(|(prediction, label)| prediction == label).count();
     100.0 * right as f64 / labels.len() as f64

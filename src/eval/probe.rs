@@ -5,8 +5,8 @@
 //!   1/N sum_i -log softmax(W x_i + b)[y_i] + penalty/2 |W|^2,
 //!
 //! in which the biases are not penalised. This is scikit-learn's `LogisticRegression` with C = 1 / (N penalty). L-BFGS
-//! starts from the curvature that the features' second moments give (`curvature`), and so needs tens of steps where it
-//! would need hundreds.
+//! starts from an approximation of the curvature by the features' second moments (`curvature`), and therefore needs
+//! tens of steps instead of hundreds.
 
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -32,11 +32,11 @@ use crate::rng::Key;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeSettings {
-    /// Candidate L2 penalties, each above 0; the one most accurate on the held-out part is used.
+    /// Candidate L2 penalties, each above 0; the one with the highest accuracy on the held-out part is used.
     pub penalties: Vec<f64>,
     /// Share of the training images of each category that is held out to choose the penalty, above 0 and below 1.
     pub held_out: f32,
-    /// Largest number of L-BFGS steps of one fit.
+    /// Maximum number of L-BFGS steps of one fit.
     pub iterations: usize,
     /// A fit has converged when no component of its gradient exceeds this.
     pub tolerance: f64,
@@ -46,10 +46,10 @@ pub struct ProbeSettings {
     pub temperature: f64,
 }
 
-/// What the probe says.
+/// The result of the probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProbeResult {
-    /// Percent of the test images whose category is predicted by the last iterate.
+    /// Percent of the test images whose category the last iterate predicts correctly.
     pub accuracy: f64,
     /// The penalty chosen.
     pub penalty: f64,
@@ -66,9 +66,10 @@ pub struct ProbeResult {
 
 /// Fits on `train` and predicts `test`.
 ///
-/// The penalty is chosen on a part of `train`, stratified by category and drawn by `key`; of equally accurate penalties
-/// the largest is taken. Then everything is fitted anew on all of `train`. `test` is looked at last and only to predict.
-/// Standardisation uses the mean and deviation of the images fitted on; features constant there count as zero.
+/// The penalty is chosen on a part of `train`, stratified by category and drawn by `key`; among equally accurate
+/// penalties, the largest is used. Then everything is refitted on all of `train`. `test` is used last, and only
+/// for prediction. Standardisation uses the mean and deviation of the images of the fit; features that are
+/// constant on these images count as zero.
 ///
 /// # Errors
 /// When a feature is not finite, a setting is out of its range, or no category has the two images that a held-out part
@@ -94,10 +95,10 @@ pub fn linear_probe(train: &Features, test: &Features, settings: &ProbeSettings,
 }
 
 impl ProbeSettings {
-    /// Refuses values with which there is no fit.
+    /// Refuses values with which no fit is possible.
     ///
     /// # Errors
-    /// Names the field, its value and what is possible.
+    /// The error names the field, its value and the possible values.
     pub fn check(&self) -> Result<()> {
         let wrong = |field: &str, value: String, range: &str| {
             Err(Error::new(format!("`probe.{field}` is {value}; it must be {range}"))
@@ -135,7 +136,7 @@ struct Choice {
     held_out_accuracy: Vec<(f64, f64)>,
 }
 
-/// Fits a part of the training set at each penalty, the largest first, each from the one before.
+/// Fits a part of the training set with each penalty, the largest first. Each fit starts from the previous one.
 fn choose(train: &Features, settings: &ProbeSettings, key: Key) -> Result<Choice> {
     let mut weights = vec![0.0; train.classes * (train.dim + 1)];
     let mut penalties = settings.penalties.clone();
@@ -165,8 +166,8 @@ fn choose(train: &Features, settings: &ProbeSettings, key: Key) -> Result<Choice
     Ok(choice)
 }
 
-/// The images to fit and those held out, each in order. Of a category's n images `share` n are held out, rounded, but at
-/// least one is on either side; a single image is fitted.
+/// The images for the fit and the held-out images, both in ascending order. Of a category's n images, `share` n are
+/// held out, rounded, but both sides get at least one; a category's only image is used for the fit.
 fn split(train: &Features, share: f32, key: Key) -> (Vec<usize>, Vec<usize>) {
     let mut members = vec![Vec::new(); train.classes];
     for (image, &label) in train.labels.iter().enumerate() {
@@ -185,21 +186,21 @@ fn split(train: &Features, share: f32, key: Key) -> (Vec<usize>, Vec<usize>) {
     (fitted, held_out)
 }
 
-/// What turns features into standard scores.
+/// The mean and scale that turn features into standard scores.
 struct Scaling {
     mean: Vec<f64>,
     /// 1 / deviation; 0 for a constant feature.
     scale: Vec<f64>,
 }
 
-/// No image that is fitted can have a standard score above sqrt(N - 1); a test image can, in a feature that hardly
-/// varies on the training set, and must not overflow.
+/// Upper limit of standard scores. An image of the fit cannot have a standard score above sqrt(N - 1). A test image
+/// can, in a feature that hardly varies on the training set, and its score must not overflow.
 const LARGEST_SCORE: f64 = 1e6;
 
 impl Scaling {
     fn of(features: &Features, rows: &[usize]) -> Self {
         let n = rows.len() as f64;
-        // Sums are of differences from the first image: those of a constant feature are 0 exactly.
+        // The sums are over differences from the first image, so that they are exactly 0 for a constant feature.
         let first = features.row(rows[0]);
         let (mut sums, mut squares) = (vec![0.0; features.dim], vec![0.0; features.dim]);
         let differences = |row: usize| features.row(row).iter().zip(first).map(|(&x, &y)| f64::from(x) - f64::from(y));
@@ -263,7 +264,7 @@ impl Set {
         residuals.chunks_exact(self.classes).zip(&self.labels).map(doubt).sum::<f64>() / self.labels.len() as f64
     }
 
-    /// The most probable category of each image, the first of equals.
+    /// The most probable category of each image; among equals, the first.
     fn predict(&self, weights: &[f64]) -> Vec<u32> {
         let best =
             |logits: &[f32]| (1..self.classes).fold(0, |best, k| if logits[k] > logits[best] { k } else { best });
@@ -271,7 +272,7 @@ impl Set {
     }
 }
 
-/// Minimises the objective over W, then b, in one vector (C D + C).
+/// Minimises the objective over one vector (C D + C) that holds W, then b.
 fn fit(set: &Set, spread: &Spread, penalty: f64, start: Vec<f64>, settings: &ProbeSettings) -> Minimum {
     let stop = Stop { iterations: settings.iterations, tolerance: settings.tolerance };
     let curvature = spread.curvature(set.doubt(&start), penalty, set.classes);
@@ -299,10 +300,11 @@ fn objective(set: &Set, penalty: f64, weights: &[f64], gradient: &mut [f64]) -> 
     loss / n as f64 + 0.5 * penalty * matrix.iter().map(|w| w * w).sum::<f64>()
 }
 
-/// Images whose losses are summed by one thread; the partition is fixed, so that threads do not change the sum.
+/// The number of images whose losses are summed by one thread. The partition is fixed, so that the number of
+/// threads does not change the sum.
 const CHUNK: usize = 256;
 
-/// How far probabilities are from the labels.
+/// The differences between probabilities and labels.
 struct Residuals {
     /// softmax(logits) - one-hot(labels), (N, C).
     residuals: Vec<f32>,
@@ -313,7 +315,7 @@ struct Residuals {
 }
 
 impl Residuals {
-    /// Those of logits (N, C).
+    /// The residuals of logits (N, C).
     fn of(mut logits: Vec<f32>, labels: &[u32], c: usize) -> Self {
         let mut residuals = vec![0.0; logits.len()];
         let chunks = residuals.par_chunks_mut(CHUNK * c).zip(logits.par_chunks_mut(CHUNK * c));
@@ -330,7 +332,8 @@ impl Residuals {
     }
 }
 
-/// Writes the residuals of some images; the sums of their losses and of their residuals. The logits are used up.
+/// Writes the residuals of some images and returns the sums of their losses and of their
+/// residuals. The logits are overwritten.
 fn softmax_residuals(residuals: &mut [f32], logits: &mut [f32], labels: &[u32]) -> (f64, Vec<f64>) {
     let c = logits.len() / labels.len();
     let behind = |(logits, &label): (&[f32], &u32)| {
@@ -340,7 +343,7 @@ fn softmax_residuals(residuals: &mut [f32], logits: &mut [f32], labels: &[u32]) 
     softmax_rows(isa(), residuals, logits, (labels.len(), c), 1.0);
     let mut sums = vec![0.0; c];
     for (row, &label) in residuals.chunks_exact_mut(c).zip(labels) {
-        // The largest logit less itself is 0, so its probability is 1 / sum e^(logit - largest).
+        // The largest logit minus itself is 0, so its probability is 1 / sum e^(logit - largest).
         loss -= libm::log(f64::from(row.iter().copied().fold(0.0, f32::max)));
         row[label as usize] -= 1.0;
         sums.iter_mut().zip(&*row).for_each(|(sum, &r)| *sum += f64::from(r));
@@ -405,7 +408,7 @@ mod tests {
         assert_eq!((result.accuracy, result.penalty), (70.0, 0.05));
     }
 
-    /// The objective in f64, written down again.
+    /// An independent implementation of the objective in f64.
     fn definition(set: &Set, penalty: f64, weights: &[f64]) -> f64 {
         let (n, d, c) = (set.labels.len(), set.dim, set.classes);
         let loss = |i: usize| {
@@ -442,14 +445,14 @@ mod tests {
         assert_close(&gradient, &(0..15).map(difference).collect::<Vec<_>>(), 2e-6);
     }
 
-    /// Standardised scores (N, D) whose labels leave out the last category; the first feature is constant and the last
-    /// repeats another.
+    /// Standardised scores (N, D) without images of the last category. The first feature is
+    /// constant, and the last repeats another.
     fn awkward(n: usize, dim: usize, classes: usize) -> Set {
         let mut stream = Key::root(9).stream();
         let labels: Vec<u32> = (0..n).map(|i| (i % (classes - 1)) as u32).collect();
         let mut values = Vec::with_capacity(n * dim);
         for &label in &labels {
-            // A few common causes, so that S has a few large directions.
+            // A few common factors, so that S has a few large directions.
             let causes: Vec<f32> = (0..4).map(|k| stream.normal() + (label == k) as u8 as f32).collect();
             let row = values.len();
             values.extend((0..dim).map(|j| causes[j % 4] * (1.0 + (j / 4) as f32) + stream.normal()));
@@ -464,7 +467,7 @@ mod tests {
     #[test]
     fn the_curvature_changes_the_path_and_not_the_end() {
         let mut steps = (0, 0);
-        // More and fewer images than features; then the same with more features than directions that are told apart.
+        // More and fewer images than features; then the same with more features than distinguished directions.
         for (n, dim, classes) in [(150, 24, 5), (30, 60, 4), (400, 280, 3), (60, 300, 3)] {
             let (set, penalty, tolerance) = (awkward(n, dim, classes), 1e-2, 1e-5);
             let start = || vec![0.0; classes * (dim + 1)];
@@ -475,8 +478,8 @@ mod tests {
             assert!(ours.converged && plain.converged, "({n}, {dim}): {} and {}", ours.iterations, plain.iterations);
             steps.0 += ours.iterations;
             steps.1 += plain.iterations;
-            // The gradient leaves at most |g|^2 / (2 penalty) to the minimum, and to the missing category a chance of
-            // the tolerance; values are f32 to 2e-6.
+            // With this gradient, the value is at most |g|^2 / (2 penalty) above the minimum, and the missing category
+            // has a probability of at most the tolerance; values are f32 with an error of 2e-6.
             let rest = tolerance + (classes * (dim + 1)) as f64 * tolerance * tolerance / (2.0 * penalty);
             let [ours, plain] = [ours, plain].map(|found| definition(&set, penalty, &found.at));
             assert!((ours - plain).abs() < rest + 2e-6, "({n}, {dim}): {ours} and {plain}, {rest}");

@@ -1,4 +1,4 @@
-//! What was run at a commit, and whether its records and files still are what they were.
+//! Finds the runs of a commit, and checks that their records and files have not changed.
 
 use crate::error::Error;
 use crate::error::Result;
@@ -21,15 +21,15 @@ use std::path::Path;
 /// The runs of one commit.
 #[derive(Clone, Debug, Serialize)]
 pub struct Audit {
-    /// What was asked for.
+    /// The revision that was asked for.
     pub rev: String,
     pub commit: String,
     pub runs: Vec<AuditRun>,
-    /// Files in the ledger that are no readable records.
+    /// Files in the ledger that are not readable records.
     pub problems: Vec<Problem>,
 }
 
-/// One run, as far as it can be checked.
+/// One run, with the results of the checks.
 #[derive(Clone, Debug, Serialize)]
 pub struct AuditRun {
     pub id: String,
@@ -41,7 +41,7 @@ pub struct AuditRun {
     /// Whether the files were those of the commit.
     pub tree: Tree,
     pub diff_hash: Option<String>,
-    /// The record's own hash holds.
+    /// Whether the hash of the record matches.
     pub intact: bool,
     pub stages: Vec<AuditStage>,
 }
@@ -56,7 +56,7 @@ pub struct AuditStage {
 }
 
 impl Audit {
-    /// No record was edited, no cached file has changed, no file of the ledger is unreadable.
+    /// Whether no record was edited, no cached file has changed, and no file of the ledger is unreadable.
     pub fn holds(&self) -> bool {
         let sound = |run: &AuditRun| run.intact && !run.stages.iter().any(|s| matches!(s.held, Held::Changed(_)));
         self.problems.is_empty() && self.runs.iter().all(sound)
@@ -80,7 +80,7 @@ fn resolve(records: &[(Record, bool)], repo: &Path, rev: &str) -> Result<String>
         Ok(None) => None,
         Err(error) => Some(error),
     };
-    // A shallow clone, or a ledger without its repository, still has the commits that the records name.
+    // In a shallow clone, or without the repository, commits can still be found in the records.
     let named = records.iter().filter_map(|(record, _)| record.git.commit.as_deref());
     let mut found: Vec<&str> = named.filter(|commit| rev.len() >= 4 && commit.starts_with(rev)).collect();
     found.sort_unstable();
@@ -98,7 +98,8 @@ fn resolve(records: &[(Record, bool)], repo: &Path, rev: &str) -> Result<String>
 
 type Distinct<'a> = HashMap<(&'a str, &'a str, String), &'a StageUse>;
 
-/// A stage that many runs share is read once. Runs that recorded different files for one key are checked apart.
+/// Checks the stages of all runs. A stage that many runs share is read once. Stages with the same key for which runs
+/// recorded different files are checked separately.
 fn check_stages(records: &[(Record, bool)], cache: &Cache) -> HashMap<(String, String), Held> {
     let stages = records.iter().flat_map(|(record, _)| &record.stages);
     let distinct: Distinct = stages.map(|s| ((s.name.as_str(), s.key.as_str(), files_of(s)), s)).collect();

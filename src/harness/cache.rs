@@ -1,7 +1,8 @@
 //! Folders of computed files, each named by the hash of everything that determines its content.
 //!
-//! A stage is computed in `<name>/<key>.partial/`, which survives a kill, so that whoever computes can resume from it.
-//! When whole, its files are hashed into `manifest.json`, synced, and the folder is renamed to `<name>/<key>/`.
+//! A stage is computed in `<name>/<key>.partial/`, which survives a kill, so that the next attempt can resume from
+//! it. When the stage is complete, its files are hashed into `manifest.json` and synced, and the folder is renamed to
+//! `<name>/<key>/`.
 
 use crate::error::Context;
 use crate::error::Error;
@@ -30,8 +31,8 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 const MANIFEST: &str = "manifest.json";
-/// Seconds of earlier attempts at a stage that ended with an error or an interruption. The file is removed when the stage
-/// is finished; what a killed attempt took is not known.
+/// The file with the seconds of earlier attempts at a stage that ended with an error or an interruption. It is
+/// removed when the stage is finished. The time of a killed attempt is not known.
 const SPENT: &str = ".spent.tmp";
 const WAIT: Duration = Duration::from_millis(50);
 
@@ -39,19 +40,19 @@ const WAIT: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
-    /// The stages whose files were seen to be what their manifests say, by folder: each is read once.
+    /// The folders of the stages whose files were compared with their manifests: each stage is read once.
     seen: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
-/// What is in a finished stage, and who put it there.
+/// The content of a finished stage, and the run that computed it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Manifest {
     pub run: String,
     pub seconds: f64,
-    /// The threads that it was computed on; 0 where nobody wrote that down.
+    /// The threads that it was computed on; 0 if that was not recorded.
     #[serde(default)]
     pub threads: usize,
-    /// The most runs of the same command that were computed beside it.
+    /// The largest number of other runs of the same command that were computed at the same time.
     #[serde(default)]
     pub beside: usize,
     pub files: Vec<FileHash>,
@@ -62,26 +63,26 @@ pub(super) struct Manifest {
 #[serde(rename_all = "lowercase", tag = "state", content = "files")]
 pub enum Held {
     Ok,
-    /// Not in the cache, which says nothing against the run.
+    /// Not in the cache. This says nothing against the run.
     Missing,
-    /// These files are absent or differ.
+    /// These files are missing or differ.
     Changed(Vec<String>),
 }
 
-/// Who asks for a stage, and what they see meanwhile.
+/// A request for a stage.
 pub(super) struct Request<'a> {
     pub stage: &'a Stage,
     pub run: &'a str,
-    /// Compute it even when it is there.
+    /// Compute the stage even if it is in the cache.
     pub fresh: bool,
-    /// Who is computed at the same time.
+    /// The runs that are computed at the same time.
     pub neighbours: &'a Neighbours,
     pub progress: &'a Progress,
     pub interrupt: &'a Interrupt,
 }
 
 impl Cache {
-    /// Nothing is written before the first stage.
+    /// Opens the cache. Nothing is written before the first stage.
     pub fn open(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into(), seen: Arc::default() }
     }
@@ -90,29 +91,31 @@ impl Cache {
         &self.root
     }
 
-    /// The folder of a stage, there or not.
+    /// The folder of a stage, whether it exists or not.
     pub fn folder(&self, name: &str, key: &str) -> PathBuf {
         self.root.join(name).join(key)
     }
 
-    /// Whether the stage is there, whole by its files' sizes: reading a gigabyte at every start would cost what it saves.
+    /// Whether the stage is in the cache and all its files have the right size. Their content is not read: reading a
+    /// gigabyte at every start would cost as much as it saves.
     pub fn has(&self, name: &str, key: &str) -> bool {
         sound(&self.folder(name, key)).is_some()
     }
 
     /// Whether a process computes the stage now.
     pub fn is_busy(&self, name: &str, key: &str) -> bool {
-        // A shared lock is enough to see an exclusive one.
+        // Trying a shared lock is enough to detect an exclusive one.
         let Ok(lock) = File::open(self.folder(name, key).with_extension("lock")) else { return false };
         matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
-    /// Reads every file of the stage and compares it with what the run recorded. A record may come from anybody: nothing
-    /// outside of the cache is read, no link is followed, and only plain files of the recorded size are opened.
+    /// Reads every file of the stage and compares it with what the run recorded. A record may come from anyone, so
+    /// nothing outside of the cache is read, no link is followed, and only plain files of the recorded size are
+    /// opened.
     pub fn check(&self, stage: &StageUse) -> Held {
         let is_one = |part: &str| Path::new(part).components().eq([Component::Normal(part.as_ref())]);
         if !is_one(&stage.name) || !is_one(&stage.key) {
-            return Held::Changed(vec![format!("{}/{}, which names no stage", stage.name, stage.key)]);
+            return Held::Changed(vec![format!("{}/{}, which is not the name of a stage", stage.name, stage.key)]);
         }
         let folder = self.folder(&stage.name, &stage.key);
         if !folder.is_dir() {
@@ -127,7 +130,7 @@ impl Cache {
         if changed.is_empty() { Held::Ok } else { Held::Changed(changed) }
     }
 
-    /// The stage's manifest, and whether it was computed by this call.
+    /// Returns the manifest of the stage, and whether this call computed it.
     pub(super) fn ensure(
         &self,
         request: &Request,
@@ -152,7 +155,7 @@ impl Cache {
         Ok((manifest, true))
     }
 
-    /// The manifest of a finished stage whose files are what it says, byte for byte.
+    /// The manifest of a finished stage if its files match it, byte for byte.
     fn intact(&self, folder: &Path) -> Option<Manifest> {
         let manifest = sound(folder)?;
         let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -175,7 +178,8 @@ impl Cache {
         let (before, watch) = (spent(&partial), Stopwatch::start());
         request.neighbours.begin();
         compute(&partial).inspect_err(|_| {
-            // What an attempt took counts when the stage is whole. Where it cannot be kept, that says less than the error.
+            // The time of this attempt counts when the stage is complete. If it cannot be saved, the error of the
+            // attempt is more important.
             files::write_whole(&partial.join(SPENT), (before + watch.seconds()).to_string().as_bytes()).ok();
         })?;
         let seconds = ((before + watch.seconds()) * 1e3).round() / 1e3;
@@ -200,8 +204,8 @@ impl Cache {
         Ok(manifest)
     }
 
-    /// Waits for the stage's lock, and says so. The lock file stays: deleting it would let two processes each lock
-    /// a file of that name.
+    /// Waits for the lock of the stage, and prints a line if it has to wait. The lock file stays: if it were deleted,
+    /// two processes could each lock a file of that name.
     fn lock(&self, path: &Path, request: &Request) -> Result<File> {
         let open = || {
             std::fs::create_dir_all(path.parent().expect("a stage has a folder above it"))?;
@@ -228,8 +232,8 @@ impl Cache {
     }
 }
 
-/// The manifest of a finished stage whose files are all there with the right size: enough to say what is missing. Who
-/// uses a stage reads it whole, see `intact`.
+/// The manifest of a finished stage if all its files exist with the right size. This is enough to find what is
+/// missing. Before a stage is used, its files are read, see `intact`.
 fn sound(folder: &Path) -> Option<Manifest> {
     let text = std::fs::read_to_string(folder.join(MANIFEST)).ok()?;
     let manifest: Manifest = serde_json::from_str(&text).ok()?;
@@ -237,7 +241,7 @@ fn sound(folder: &Path) -> Option<Manifest> {
     manifest.files.iter().all(holds).then_some(manifest)
 }
 
-/// The size of a plain file below the folder, to which no link leads.
+/// The size of a plain file below the folder, in bytes. No part of its path may be a link.
 fn plain(folder: &Path, name: &str) -> Option<u64> {
     let (mut path, mut found) = (folder.to_path_buf(), None);
     for part in Path::new(name).components() {
@@ -259,7 +263,8 @@ fn spent(partial: &Path) -> f64 {
         .unwrap_or(0.0)
 }
 
-/// Why a stage that is there was computed again; and where that was only asked for, whether it came out the same.
+/// Reports why a stage in the cache was computed again. If it was only asked for, reports whether its files differ
+/// from before.
 fn say_what_changed(folder: &Path, new: &Manifest, request: &Request) {
     let name = request.stage.name();
     let Some(old) = sound(folder).filter(|_| request.fresh) else {
@@ -312,7 +317,7 @@ fn remove(folder: &Path) -> Result<()> {
     }
 }
 
-/// A full disk is the failure that a user can mend, so it says where.
+/// Adds a hint with the folder if the disk is full, because the user can solve that.
 fn explain(error: Error, request: &Request, folder: &Path) -> Error {
     let full = std::io::Error::from_raw_os_error(28).to_string(); // ENOSPC
     let is_full = error.kind() == Kind::Failure && error.what().contains(&full);

@@ -1,15 +1,15 @@
-//! One text for one value: JSON with sorted keys and no spaces, and its BLAKE3 hash as a key.
+//! Canonical JSON, which is equal for equal values: sorted keys and no spaces. Its BLAKE3 hash is used as a key.
 
 use serde_json::Value;
 
-/// The JSON text that every equal value has, whatever the order of its keys.
+/// Returns the canonical JSON text of a value, which does not depend on the order of its keys.
 pub fn text(value: &Value) -> String {
     let mut out = Vec::new();
     write(value, &mut out);
     String::from_utf8(out).expect("JSON is UTF-8")
 }
 
-/// BLAKE3 of the canonical text, in hexadecimal digits.
+/// Returns BLAKE3 of the canonical text, in hexadecimal digits.
 pub fn key(value: &Value) -> String {
     let mut out = Vec::new();
     write(value, &mut out);
@@ -19,7 +19,7 @@ pub fn key(value: &Value) -> String {
 fn write(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Object(map) => {
-            // Sorted here, because serde_json keeps the order of insertion when any crate of the build asks for it.
+            // Sorted here, because serde_json keeps the order of insertion if any crate of the build enables that.
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by_key(|(key, _)| key.as_str());
             write_all(entries, out, (b'{', b'}'), |(key, value), out| {

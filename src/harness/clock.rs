@@ -1,5 +1,5 @@
-//! Time at work. While a process is stopped (Ctrl-Z, SIGSTOP, a frozen container) nothing is computed, and what a stage
-//! took must not grow by it. And the time of day, which a wrong clock tells wrongly.
+//! Working time and the time of day. While a process is stopped (Ctrl-Z, SIGSTOP, a frozen container), nothing is
+//! computed, and the time of a stage must not grow. The time of day is checked, because the clock may be wrong.
 
 use std::sync::LazyLock;
 use std::sync::Mutex;
@@ -16,18 +16,18 @@ use chrono::Utc;
 use crate::error::Error;
 use crate::error::Result;
 
-/// How often the clock is looked at.
+/// The time between two readings of the clock.
 const TICK: Duration = Duration::from_millis(100);
-/// A longer time between two looks is a pause: even a busy machine does not keep a thread waiting for so long.
+/// A longer time between two readings is a pause: even a busy machine does not keep a thread waiting that long.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// The last year that records and their ids can hold.
 const LAST_YEAR: i32 = 9999;
 
-/// The time of day.
+/// The time of day, in UTC.
 ///
 /// # Errors
-/// When the clock says what cannot be: a time before 1970, or beyond the years of four digits.
+/// When the clock shows an impossible time: before 1970, or after the last year with four digits.
 pub fn utc() -> Result<DateTime<Utc>> {
     #[expect(clippy::disallowed_methods, reason = "a record says when its run was")]
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -40,8 +40,8 @@ pub fn utc() -> Result<DateTime<Utc>> {
     time.filter(|time| time.year() <= LAST_YEAR).ok_or_else(|| wrong(format!("a time after the year {LAST_YEAR}")))
 }
 
-/// When a run ended that began at this time, as text, and took so many seconds. A clock that was set back in between would
-/// have it end before its start; then what was measured counts.
+/// The time, as text, at which a run ended that began at `started` and took `seconds`. If the clock was set back in
+/// between and now shows a time before the start, the end is the start plus the measured time.
 pub fn end(started: &str, seconds: f64) -> String {
     let Ok(start) = DateTime::parse_from_rfc3339(started).map(|start| start.to_utc()) else { return started.into() };
     let now = utc().ok().filter(|now| *now >= start);
@@ -68,7 +68,7 @@ impl Stopwatch {
     }
 }
 
-/// The process's time at work since this was first asked.
+/// The working time of the process since the first call.
 fn at_work() -> Duration {
     static CLOCK: LazyLock<Mutex<Clock>> = LazyLock::new(|| {
         std::thread::spawn(|| {
@@ -87,13 +87,13 @@ fn at_work() -> Duration {
 #[derive(Debug)]
 struct Clock {
     origin: Instant,
-    /// When it was last looked at, since the origin.
+    /// The last reading, since the origin.
     last: Duration,
     paused: Duration,
 }
 
 impl Clock {
-    /// The time at work until `now`, since the origin.
+    /// The working time until `now`, since the origin.
     fn look(&mut self, now: Duration) -> Duration {
         let since = now.saturating_sub(self.last);
         if since > PAUSE {

@@ -1,5 +1,5 @@
-//! The code that decides a result: some modules, all that they use, the crates behind them, and the compiler. Its version
-//! is part of a stage's key.
+//! The code that decides a result: some modules, all that they use, their external crates, and the compiler. Its
+//! version is part of the key of a stage.
 
 use crate::harness::canonical;
 use std::collections::BTreeMap;
@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::LazyLock;
 
-/// What uses what, and the hash of each part, as the build script has found it (`build/graph.rs`).
+/// Which module uses which, and the hash of each part, as found by the build script (`build/graph.rs`).
 #[derive(Debug, Default)]
 pub struct Graph {
     modules: BTreeMap<String, Module>,
-    /// Version and hash of each external crate, with all that it needs.
+    /// Version and hash of each external crate, with everything that it needs.
     crates: BTreeMap<String, String>,
     /// Compiler, flags, target.
     toolchain: BTreeMap<String, String>,
@@ -24,12 +24,12 @@ struct Module {
     crates: Vec<String>,
 }
 
-/// Parts of the program that decide no result, whoever uses them.
+/// Parts of the program that decide no result, no matter which code uses them.
 #[derive(Clone, Copy, Debug)]
 pub struct Apart {
-    /// Modules: `a::b` is that one file, `a::b::*` it and everything below it.
+    /// Modules: `a::b` is that one file, `a::b::*` is that file and everything below it.
     pub modules: &'static [&'static str],
-    /// Modules among those that do decide.
+    /// Exceptions: modules among those above that do decide results.
     pub but: &'static [&'static str],
     /// External crates.
     pub crates: &'static [&'static str],
@@ -47,7 +47,7 @@ pub struct Code {
 }
 
 impl Graph {
-    /// That of this program.
+    /// The graph of this program.
     pub fn of_program() -> &'static Self {
         static GRAPH: LazyLock<Graph> = LazyLock::new(|| {
             let toolchain = [
@@ -61,9 +61,10 @@ impl Graph {
         &GRAPH
     }
 
-    /// Reads the build script's text, of which each line is a module or a crate.
+    /// Reads the text of the build script, in which each line is a module or a crate.
     ///
-    /// Panics when it is another text.
+    /// # Panics
+    /// When a line has another format.
     pub fn parse(text: &str) -> Self {
         let mut graph = Self::default();
         let words = |field: &str| field.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
@@ -80,9 +81,10 @@ impl Graph {
         graph
     }
 
-    /// The code of `roots` and of everything that they use, but for what is `apart`.
+    /// The code of `roots` and of everything that they use, except what is `apart`.
     ///
-    /// Panics when there is no such module.
+    /// # Panics
+    /// When there is no such module.
     pub fn code(&self, roots: &[&str], apart: &Apart) -> Code {
         let roots: Vec<String> = roots.iter().map(|&root| root.to_owned()).collect();
         let mut open = roots.clone();
@@ -115,8 +117,9 @@ impl Apart {
     }
 }
 
-/// The names of the parts that both codes have with different hashes. Where there are none, results of both may stand side
-/// by side: parts that only one has, such as a method's file, say nothing about the other.
+/// Returns the names of the parts that both codes have, but with different hashes. If there are none, results of both
+/// may be shown together: a part that only one of them has, such as the file of a method, says nothing about the
+/// other.
 pub fn differing<'a>(a: &'a BTreeMap<String, String>, b: &BTreeMap<String, String>) -> Vec<&'a str> {
     let differs = |(name, hash): &(&'a String, &String)| b.get(*name).is_some_and(|other| other != *hash);
     a.iter().filter(differs).map(|(name, _)| name.as_str()).collect()

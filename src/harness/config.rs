@@ -1,5 +1,5 @@
-//! Settings in layers, each value with where it came from: embedded defaults, a profile, a file, the environment,
-//! `--set`. Later layers win. The defaults define which keys there are; anything else is an error that helps.
+//! Settings in layers, each value with its origin: embedded defaults, a profile, a file, the environment, `--set`.
+//! Later layers override earlier ones. The defaults define the keys; any other key is an error with a hint.
 
 use crate::error::Error;
 use crate::error::Result;
@@ -19,19 +19,19 @@ use std::path::Path;
 
 const SEE_CONFIG: &str = "`sempair config` lists all keys";
 
-/// What a setting decides. The defaults say it behind the value, in the words of [`Role::words`]; a key without such words
-/// decides results.
+/// What a setting decides. The defaults state it in a comment after the value, in the words of [`Role::words`]; a key
+/// without such words decides results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// Results depend on it, so it is in the keys of the stages that it is for.
+    /// Results depend on it, so it is in the keys of the stages that use it.
     #[default]
     Results,
-    /// Which rows or columns a table has: such settings may differ between the runs of one table.
+    /// Which rows or columns a table has. Such settings may differ between the runs of one table.
     Rows,
-    /// Where files lie.
+    /// Where files are.
     Place,
-    /// How much is run, how, or what is said of it: no figure depends on it.
+    /// How much is run, how it is run, or how it is described: no figure depends on it.
     Nothing,
 }
 
@@ -39,15 +39,15 @@ pub enum Role {
 #[derive(Clone, Debug, Default)]
 pub struct Roles(BTreeMap<String, Role>);
 
-/// Settings that a table has for itself: all keys that begin with `name` and a dot.
+/// The settings of one table: all keys that begin with `name` and a dot.
 #[derive(Clone, Copy)]
 pub struct Group {
     pub name: &'static str,
-    /// Whether the values of the group have the right types.
+    /// Checks that the values of the group have the right types.
     pub read: fn(&figment::value::Value) -> Result<(), Box<figment::Error>>,
 }
 
-/// What an option of the command line, such as `--out`, sets.
+/// The setting of a command-line option, such as `--out`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Given {
     pub key: &'static str,
@@ -77,7 +77,7 @@ pub struct Value {
     pub shadowed: Vec<Origin>,
 }
 
-/// The settings of a run, typed, and one by one with their origins in the order of the defaults.
+/// The settings of a run: as a typed value, and as a list with origins in the order of the defaults.
 #[derive(Clone, Debug, Serialize)]
 pub struct Resolved<S> {
     pub settings: S,
@@ -107,7 +107,7 @@ struct Entry {
 impl Role {
     const ALL: [Self; 4] = [Self::Results, Self::Rows, Self::Place, Self::Nothing];
 
-    /// As the defaults say it.
+    /// The words for it in the defaults.
     pub fn words(self) -> &'static str {
         match self {
             Self::Results => "",
@@ -123,14 +123,14 @@ impl Role {
 }
 
 impl Roles {
-    /// Those that the text of the defaults gives its keys; a text that is no TOML gives none.
+    /// Reads the roles from the text of the defaults. A text that is not TOML gives no roles.
     pub fn of_defaults(text: &str) -> Self {
         let leaves = toml::leaves(text).unwrap_or_default();
         Self(leaves.into_iter().map(|leaf| (leaf.key, Role::of_words(&leaf.remark).unwrap_or_default())).collect())
     }
 
-    /// That of a key. One that the defaults do not have, as in another version's record, decided results; in a group of
-    /// places it is a place.
+    /// The role of a key. A key that is not in the defaults, such as one in the record of another version, decided
+    /// results; in a group of places it is a place.
     pub fn of(&self, key: &str) -> Role {
         self.0.get(key).copied().unwrap_or_else(|| self.of_unknown(key))
     }
@@ -159,7 +159,7 @@ impl Layers {
         self.toml(name, &file, text)
     }
 
-    /// A file; none is no layer, but a link that leads nowhere is an error.
+    /// A file. A missing file adds no layer, but a link without a target is an error.
     #[must_use]
     pub fn file(mut self, path: &Path) -> Self {
         let name = path.display().to_string();
@@ -174,7 +174,7 @@ impl Layers {
     }
 
     /// The process's variables that start with `prefix`: `SEMPAIR_PRETRAIN__EPOCHS=3` sets `pretrain.epochs`. Those
-    /// in `reserved` (without the prefix) have another meaning and are no settings.
+    /// in `reserved` (without the prefix) have another meaning and are not settings.
     #[must_use]
     pub fn env(self, prefix: &str, reserved: &[&str]) -> Self {
         let mut layers = self;
@@ -186,7 +186,7 @@ impl Layers {
                     let what = format!("the environment variable `{name}` is {value:?}, which is not UTF-8");
                     layers.fail(Error::new(what).hint(format!("`unset {name}`")));
                 }
-                // Another program's.
+                // A variable of another program.
                 _ => {}
             }
         }
@@ -229,8 +229,8 @@ impl Layers {
         self
     }
 
-    /// Settings from options of the command line that stand for one key each. Their values are taken as they are: nothing
-    /// of them is read as TOML.
+    /// Settings from command-line options that stand for one key each. Their values are used as they are, not parsed
+    /// as TOML.
     #[must_use]
     pub fn given(mut self, given: &[Given]) -> Self {
         for Given { key, value, option } in given {
@@ -247,7 +247,7 @@ impl Layers {
         self
     }
 
-    /// The settings that a run was recorded with. Keys that there are no more are passed over.
+    /// The settings of a recorded run. Keys that no longer exist are ignored.
     #[must_use]
     pub fn recorded(mut self, settings: impl IntoIterator<Item = (String, serde_json::Value)>) -> Self {
         let known: Vec<(String, serde_json::Value)> = settings
@@ -266,12 +266,13 @@ impl Layers {
         self
     }
 
-    /// The settings that these layers give.
+    /// Merges the layers into settings.
     pub fn resolve<S: Serialize + DeserializeOwned>(self) -> Result<Resolved<S>> {
         self.resolve_with(&[])
     }
 
-    /// The same, with groups of keys that are read elsewhere: their types are checked here, where it is known who set what.
+    /// As [`Layers::resolve`], but also checks the types of groups of keys that are read elsewhere. They are checked
+    /// here because the origins of the values are known here.
     pub fn resolve_with<S: Serialize + DeserializeOwned>(self, groups: &[Group]) -> Result<Resolved<S>> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -312,13 +313,13 @@ impl Layers {
             }
             Err((line, why)) => {
                 let error = Error::new(format!("`{file}:{line}` is not TOML: {why}"));
-                self.fail(error.hint("`sempair config` shows every key and value as TOML has them"));
+                self.fail(error.hint("`sempair config` shows every key and value in TOML"));
             }
         }
         self
     }
 
-    /// An entry from outside a TOML file. Where the defaults have a string, the text is one without quotes, too.
+    /// An entry from outside a TOML file. If the default is a string, a text without quotes is also a string.
     fn entry(&self, key: &str, text: &str, layer: &str, place: &str, shown: &str) -> Entry {
         let default = self.layers.first().and_then(|defaults| defaults.find(key));
         let value = match (toml::value(text), default) {
@@ -334,7 +335,7 @@ impl Layers {
         self.failed.get_or_insert(error);
     }
 
-    /// A setting with its origin: that of the last layer that has it.
+    /// A setting with the value and origin of the last layer that has it.
     fn value(&self, default: &Entry) -> Value {
         let key = &default.leaf.key;
         let mut holders = self.layers.iter().rev().filter_map(|layer| layer.find(key));
@@ -349,10 +350,10 @@ impl Layers {
         }
     }
 
-    /// A value of the wrong type or range, with its key and place.
+    /// Makes the error for a value of the wrong type or range, with its key and place.
     fn explain(&self, error: figment::Error) -> Error {
         let key = error.path.join(".");
-        // An item of a list goes by its position, behind the list's own key.
+        // The path of a list item ends with its position, after the key of the list.
         let list = error.path.split_last().map_or_else(String::new, |(_, above)| above.join("."));
         let find = |key: &str| self.layers.iter().rev().find_map(|layer| layer.find(key));
         let entry = find(&key).or_else(|| find(&list));
@@ -386,8 +387,8 @@ impl Layer {
     }
 }
 
-/// What is wrong with a defaults file in the eyes of a reader: keys without a comment, keys that no field of the settings
-/// reads, and words behind a value that name no role. Empty when all is well.
+/// Returns what is wrong with the text of the defaults: keys without a comment, keys that no field of the settings
+/// reads, and comments after a value that are not a role. Empty if nothing is wrong.
 pub fn complaints<S: Serialize + DeserializeOwned>(defaults: &'static str) -> Result<Vec<String>> {
     let resolved = Layers::new().embedded("defaults", defaults).resolve::<S>()?;
     let settings = serde_json::to_value(&resolved.settings).unwrap_or_default();
@@ -406,12 +407,12 @@ pub fn complaints<S: Serialize + DeserializeOwned>(defaults: &'static str) -> Re
     Ok(complaints)
 }
 
-/// An empty table: its heading sets nothing.
+/// Whether it is an empty table: its heading sets nothing.
 fn is_heading(entry: &Entry) -> bool {
     entry.leaf.value.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
-/// No row or column of a table stands twice in it: its claims would count twice.
+/// Refuses a row or column that is listed twice: its claims would count twice.
 fn check_once(value: &Value) -> Result<()> {
     let Some(items) = value.value.as_array().filter(|_| value.role == Role::Rows) else { return Ok(()) };
     match items.iter().enumerate().find(|(i, item)| items[..*i].contains(item)) {
@@ -461,7 +462,7 @@ fn nested<'a>(entries: impl Iterator<Item = &'a Entry>) -> serde_json::Value {
     root
 }
 
-/// The name nearest to `wrong`, when it is near enough to be meant.
+/// The name nearest to `wrong`, if it is near enough.
 fn nearest<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
     let wrong = wrong.to_lowercase();
     let (distance, name) = names.iter().map(|name| (strsim::levenshtein(&wrong, &name.to_lowercase()), *name)).min()?;
@@ -481,7 +482,7 @@ fn expected_words(expected: &str) -> String {
     }
 }
 
-/// What stands in place of it, in plain words.
+/// The value that was found, in plain words.
 fn found_words(found: &Actual) -> String {
     match found {
         Actual::Bool(value) => format!("`{value}`"),
@@ -496,7 +497,7 @@ fn found_words(found: &Actual) -> String {
     }
 }
 
-/// A list of a fixed length would be read up to that length, and the rest be recorded but not used.
+/// Refuses a list that does not have its fixed length: items beyond it would be recorded but not used.
 fn check_length(value: &Value, read: &serde_json::Value) -> Result<()> {
     let read = read.pointer(&format!("/{}", value.key.replace('.', "/"))).and_then(serde_json::Value::as_array);
     match (value.value.as_array(), read) {

@@ -1,5 +1,5 @@
-//! How long what is missing will take: the predicted costs of its stages, corrected by what such stages took in earlier
-//! runs.
+//! Estimates the time of the missing cells: the predicted costs of their stages, corrected by the times of such
+//! stages in earlier runs.
 
 use std::collections::HashMap;
 
@@ -23,20 +23,20 @@ pub struct Estimate<'a> {
     scaling: &'a Scaling,
 }
 
-/// What is missing, as a schedule sees it.
+/// The missing work, in the form that a schedule needs.
 #[derive(Clone, Debug, Default)]
 pub struct Missing {
     /// A task for each cell, in their order.
     pub work: Work,
-    /// The place of each stage among the steps, by its key.
+    /// The index of the step of each stage, by its key.
     pub steps: HashMap<String, usize>,
-    /// Steps that are in the cache, in order.
+    /// The indices of the steps that are in the cache, in ascending order.
     pub there: Vec<usize>,
 }
 
 impl<'a> Estimate<'a> {
-    /// Learns from the profile's runs on the same processor, instruction set and precision. Without any, predictions are
-    /// used as they are: they are closer than what other networks and sets took.
+    /// Learns from the profile's runs on the same processor, instruction set and precision. Without such runs,
+    /// predictions are used unchanged: they are closer than the times of other networks and datasets.
     pub fn new(records: &[Record], profile: &str, host: &Host, compute: &Compute, scaling: &'a Scaling) -> Self {
         let mut sums: HashMap<&str, (f64, f64)> = HashMap::new();
         let of_profile = records.iter().filter(|record| record.profile == profile);
@@ -50,8 +50,8 @@ impl<'a> Estimate<'a> {
         Self { rates, scaling }
     }
 
-    /// What of these cells is not in the cache; with `again`, as if nothing were. A cell that is left out has a task of no
-    /// steps: the cache is not asked for what nobody needs.
+    /// The work of these cells that is not in the cache; with `again`, all of their work. A cell that is left out
+    /// gets a task without steps, so that the cache is not asked for stages that are not needed.
     pub fn missing<'c>(
         &self,
         cells: impl IntoIterator<Item = Option<&'c Cell>>,
@@ -94,24 +94,24 @@ impl Missing {
         })
     }
 
-    /// Nothing of it has run yet.
+    /// Makes a schedule of this work, before any of it has run.
     pub fn schedule(&self, machine: Machine) -> Schedule {
         let mut schedule = Schedule::new(self.work.clone(), machine);
         self.there.iter().for_each(|&step| schedule.end_step(step));
         schedule
     }
 
-    /// Seconds of all steps that are not there, each once, on so many threads one after another.
+    /// The seconds of all missing steps, each once, one after another on this many threads.
     pub fn total(&self, threads: usize) -> f64 {
         self.absent().map(|step| step.on(threads)).sum()
     }
 
-    /// The most memory that one of the steps that are not there is predicted to take, in bytes.
+    /// The largest predicted memory of a missing step, in bytes.
     pub fn memory(&self) -> u64 {
         self.absent().map(|step| step.memory).max().unwrap_or(0)
     }
 
-    /// `there` is in order.
+    /// The missing steps. `there` is sorted.
     fn absent(&self) -> impl Iterator<Item = &Step> {
         let is_absent = |step: &usize| self.there.binary_search(step).is_err();
         (0..self.work.steps.len()).filter(is_absent).map(|step| &self.work.steps[step])

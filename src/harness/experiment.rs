@@ -1,4 +1,5 @@
-//! What an experiment is: a table described in advance, and its cells, each of stages and of what their files say.
+//! An experiment: a table that is described in advance, and its cells. A cell has stages, and its results are read
+//! from their files.
 
 use crate::error::Result;
 use crate::harness::canonical;
@@ -23,9 +24,9 @@ pub struct Column {
     pub title: String,
     /// The paper's column id, such as `cifar-10`, when this is that column or a stand-in for it.
     pub stands_for: Option<String>,
-    /// These are not the paper's data.
+    /// Whether the data are not those of the paper.
     pub substitute: bool,
-    /// The metrics that it has; all of the table's when empty.
+    /// The metrics that it has; if empty, all metrics of the table.
     #[serde(default)]
     pub metrics: Vec<String>,
 }
@@ -49,7 +50,7 @@ pub struct MetricInfo {
     /// Which direction is good.
     #[serde(default, skip_serializing)]
     pub better: Better,
-    /// Decimals of a value that has no interval.
+    /// Decimals of a value without an interval.
     #[serde(default, skip_serializing)]
     pub decimals: usize,
 }
@@ -60,7 +61,7 @@ pub struct MetricInfo {
 pub enum Better {
     More,
     Less,
-    /// Of two values, neither is better by itself.
+    /// Neither direction is better.
     #[default]
     Neither,
 }
@@ -69,14 +70,15 @@ pub enum Better {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PaperFigure {
     pub row: Row,
-    /// The paper's column id; empty where the paper does not name its set.
+    /// The paper's column id; empty if the paper does not name its dataset.
     pub column: String,
     pub metric: String,
     pub value: Option<f64>,
 }
 
-/// A statement of the paper that measurements can support, about a contrast: the sum of the rows `plus` less the sum of
-/// the rows `minus`, seed by seed. `SP beats AP` has one row on each side; `AP loses more than SP` has two.
+/// A statement of the paper that measurements can support. It is about a contrast: the sum of the rows `plus` minus
+/// the sum of the rows `minus`, seed by seed. `SP beats AP` has one row on each side; `AP loses more than SP` has
+/// two.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Claim {
     pub text: String,
@@ -85,16 +87,16 @@ pub struct Claim {
     pub plus: Vec<Row>,
     pub minus: Vec<Row>,
     pub expected: Expected,
-    /// The statement that this is a case of.
+    /// The general statement that this claim is a case of.
     #[serde(default)]
     pub family: Family,
-    /// Which case of it, such as `SimCLR`; empty where it is the only one of its column.
+    /// Which case it is, such as `SimCLR`; empty if it is the only one of its column.
     #[serde(default)]
     pub case: String,
-    /// Whether the paper measures this; else it only argues it, or it is our addition.
+    /// Whether the paper measures this. If not, the paper only argues it, or it is our addition.
     #[serde(default = "yes")]
     pub in_paper: bool,
-    /// What the paper says of the size of the contrast.
+    /// What the paper says about the size of the contrast.
     #[serde(default)]
     pub stated: Stated,
 }
@@ -103,52 +105,52 @@ fn yes() -> bool {
     true
 }
 
-/// A statement of which several claims are cases: one for each method and column, say.
+/// A general statement that several claims are cases of, for example one for each method and column.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Family {
-    /// Such as `main`; empty for claims that say no more than their table does.
+    /// Such as `main`; empty for claims that only repeat the statement of their table.
     pub id: String,
     /// The statement in a few words, such as `Semantic pairs transfer better`.
     pub title: String,
-    /// What the paper says of it, such as `all four methods, all sets`.
+    /// What the paper says about it, such as `all four methods, all sets`.
     pub paper: String,
 }
 
 impl Family {
-    /// The id of the paper's main statement, with which a report opens.
+    /// The id of the paper's main statement, which comes first in a report.
     pub const MAIN: &str = "main";
 
-    /// A family.
+    /// Makes a family.
     pub fn new(id: &str, title: &str, paper: &str) -> Self {
         Self { id: id.into(), title: title.into(), paper: paper.into() }
     }
 }
 
-/// What the paper says of the size of a claim's contrast.
+/// What the paper says about the size of a claim's contrast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stated {
     /// Nothing.
     #[default]
     Nothing,
-    /// That it is above 0, and not by how much.
+    /// That it is above 0, but not by how much.
     Sign,
-    /// So much.
+    /// That it is this large.
     Gain(f64),
 }
 
-/// What a claim says of its contrast, in the metric's unit.
+/// What a claim says about its contrast, in the metric's unit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expected {
-    /// It is at least so much, and above 0.
+    /// It is at least this much, and above 0.
     AtLeast(f64),
-    /// It lies between minus and plus so much: practically nothing.
+    /// It lies between minus and plus this much: practically no effect.
     Within(f64),
 }
 
 impl Claim {
-    /// The contrast is above 0.
+    /// Makes the claim that the contrast is above 0.
     pub fn contrast(text: String, column: &str, metric: &str, plus: Vec<Row>, minus: Vec<Row>) -> Self {
         Self {
             text,
@@ -165,12 +167,12 @@ impl Claim {
     }
 }
 
-/// An order of a table's rows: a few steps, over which its figures are drawn as lines.
+/// An order of the rows of a table in a few steps. Figures are drawn as lines over these steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Axis {
     /// The key of the rows' label that names the step, such as `epochs`.
     pub label: String,
-    /// What the steps are, for a reader.
+    /// The title of the axis, for readers.
     pub title: String,
     pub steps: Vec<Step>,
     pub scale: Scale,
@@ -180,11 +182,11 @@ pub struct Axis {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scale {
-    /// Equally far: they are no numbers.
+    /// At equal distances: the steps are not numbers.
     Categories,
-    /// As their numbers are.
+    /// In proportion to their numbers.
     Linear,
-    /// Equal factors equally far, as suits counts.
+    /// On a logarithmic scale, which suits counts: equal factors have equal distances.
     Log,
 }
 
@@ -193,35 +195,35 @@ pub enum Scale {
 pub struct Step {
     /// The value of the rows' label.
     pub label: String,
-    /// Where it lies.
+    /// Its position on the axis.
     pub at: f64,
 }
 
 impl Axis {
-    /// An axis of numbers, each with the label of its rows.
+    /// Makes an axis of numbers, each with the label of its rows.
     pub fn new(label: &str, title: &str, steps: impl IntoIterator<Item = (String, f64)>) -> Self {
         let steps = steps.into_iter().map(|(label, at)| Step { label, at }).collect();
         Self { label: label.into(), title: title.into(), steps, scale: Scale::Linear }
     }
 
-    /// An axis of categories, equally far apart.
+    /// Makes an axis of categories, at equal distances.
     pub fn categories(label: &str, title: &str, steps: impl IntoIterator<Item = String>) -> Self {
         let steps = steps.into_iter().zip((0..).map(f64::from));
         Self { scale: Scale::Categories, ..Self::new(label, title, steps) }
     }
 
-    /// An axis of counts: equal factors are equally far apart.
+    /// Makes an axis of counts, on a logarithmic scale.
     pub fn counts(label: &str, title: &str, steps: impl IntoIterator<Item = (String, usize)>) -> Self {
         let steps = steps.into_iter().map(|(label, count)| (label, count as f64));
         Self { scale: Scale::Log, ..Self::new(label, title, steps) }
     }
 }
 
-/// What a reader must know, the paper's own contradictions included.
+/// What a reader must know, including contradictions within the paper.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Note {
     pub text: String,
-    /// The row and the paper's column whose figure it is about; none where it is about the table.
+    /// The row and the paper's column of the figure that it is about; `None` if it is about the table.
     #[serde(default)]
     pub at: Option<(Row, String)>,
 }
@@ -232,7 +234,7 @@ impl<T: Into<String>> From<T> for Note {
     }
 }
 
-/// One way in which a table's experiment is, or is not, the paper's.
+/// One aspect in which a table's experiment agrees with the paper's, or differs from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Distance {
     /// Such as `Encoder`.
@@ -241,14 +243,14 @@ pub struct Distance {
     pub paper: String,
     /// What the settings say.
     pub here: String,
-    /// Whether that is the paper's.
+    /// Whether the settings agree with the paper.
     pub same: bool,
-    /// What differs in a few words, for where the answer stands; empty where it can wait.
+    /// The difference in a few words, for the answer at the top of a report; empty if it is left out there.
     #[serde(default)]
     pub brief: String,
 }
 
-/// A table of the paper: what is measured, beside what the paper states.
+/// A table of the paper: what is measured, and what the paper states.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Table {
     pub id: String,
@@ -262,7 +264,7 @@ pub struct Table {
     /// The rows among `rows` that the paper does not have.
     pub baselines: Vec<Row>,
     pub columns: Vec<Column>,
-    /// The ids of those columns that the paper has and the settings leave out.
+    /// The ids of the columns that the paper has and the settings leave out.
     #[serde(default)]
     pub unasked: Vec<String>,
     pub metrics: Vec<MetricInfo>,
@@ -271,15 +273,15 @@ pub struct Table {
     pub notes: Vec<Note>,
     /// What varies between seeds, such as "initialisation, order of the data and augmentation".
     pub varies: String,
-    /// The order of the rows, where they have one.
+    /// The order of the rows, if they have one.
     #[serde(default)]
     pub axis: Option<Axis>,
-    /// Where this is not the paper's experiment, and where it is.
+    /// Where this experiment differs from the paper's, and where it agrees.
     #[serde(default)]
     pub distance: Vec<Distance>,
     /// Whether the paper measures what the claims are about, and does not only argue it.
     pub in_paper: bool,
-    /// Whether the rows learned from other data than the paper's.
+    /// Whether the rows were trained on other data than those of the paper.
     pub substitute: bool,
 }
 
@@ -290,7 +292,7 @@ pub struct Cell {
     /// A column's id.
     pub column: String,
     pub seed: u64,
-    /// The stages that decide the figures, each behind those that it needs.
+    /// The stages that decide the figures, each after the stages that it needs.
     stages: Vec<Arc<Stage>>,
     measurement: Measurement,
 }
@@ -298,30 +300,30 @@ pub struct Cell {
 /// Reads an outcome from the files of stages.
 pub type Read = Arc<dyn Fn(&Done) -> Result<Outcome> + Send + Sync>;
 
-/// How the figures of a cell come about.
+/// How the figures of a cell are obtained.
 #[derive(Clone)]
 pub struct Measurement {
-    /// The stages whose files are read. What these need is found.
+    /// The stages whose files are read. The stages that these need are found.
     pub stages: Vec<Arc<Stage>>,
-    /// Stages that run with them and decide no figure, such as tables of what the images show.
+    /// Stages that also run but decide no figure, such as tables of what the images show.
     pub beside: Vec<Arc<Stage>>,
-    /// Figures are times that are compared: stages that hold times run alone.
+    /// Whether the figures are times that are compared: then stages with times run alone.
     pub timed: bool,
     /// The code that reads the files.
     pub code: Code,
-    /// Reads the files, and nothing else that may change.
+    /// Reads the files, and nothing else that could change.
     pub read: Read,
 }
 
 impl Cell {
-    /// A cell that is measured so.
+    /// Makes a cell with this measurement.
     pub fn new(row: Row, column: &str, seed: u64, measurement: Measurement) -> Self {
         let mut stages = Vec::new();
         measurement.stages.iter().for_each(|stage| stage.gather(&mut stages));
         Self { row, column: column.to_owned(), seed, stages, measurement }
     }
 
-    /// All stages to run, each behind those that it needs.
+    /// All stages to run, each after the stages that it needs.
     pub fn stages(&self) -> impl Iterator<Item = &Arc<Stage>> {
         self.measurement.beside.iter().chain(&self.stages)
     }
@@ -331,7 +333,7 @@ impl Cell {
         self.measurement.timed
     }
 
-    /// What the stages' files say, once they are there.
+    /// Reads the outcome from the files of the stages, when they exist.
     pub fn read(&self, done: &Done) -> Result<Outcome> {
         (self.measurement.read)(done)
     }
@@ -347,7 +349,7 @@ impl Cell {
         codes.flat_map(|code| code.parts.iter()).map(|(name, hash)| (name.clone(), hash.clone())).collect()
     }
 
-    /// The key of its result in a table: a hash of everything that determines it.
+    /// The key of its result in a table: a hash of everything that determines the result.
     pub fn key(&self, experiment: &str) -> String {
         let stages: Vec<&str> = self.stages.iter().map(|stage| stage.key()).collect();
         canonical::key(&serde_json::json!({
@@ -365,7 +367,7 @@ pub trait Experiment<S>: Sync {
     /// One line for lists.
     fn title(&self) -> &'static str;
 
-    /// The settings that are this table's alone, where it has some: a group of keys.
+    /// The group of settings that only this table has, if there are any.
     fn group(&self) -> Option<Group> {
         None
     }
@@ -376,7 +378,7 @@ pub trait Experiment<S>: Sync {
         Ok(())
     }
 
-    /// The table as these settings fill it.
+    /// The table with these settings.
     fn table(&self, settings: &S) -> Result<Table>;
 
     /// The cells of the table, in the order in which they run.

@@ -1,8 +1,8 @@
-//! The repository that a run is made in: its commit, and what differs from it.
+//! The repository that a run is started in: its commit, and the differences from it.
 //!
-//! libgit2 answers first: it is always there. Where it finds differences or gives up, the `git` program is asked, if it is
-//! installed: it reads every format of repository that it writes, and applies what people set up there (filters, sparse
-//! checkouts). What neither can tell is unknown, never clean.
+//! libgit2 is asked first, because it is always available. If it finds differences or fails, the `git` program is
+//! asked, if it is installed: it reads every repository format that it writes, and applies what users set up there
+//! (filters, sparse checkouts). If neither can tell, the state is unknown, never clean.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -21,15 +21,15 @@ use serde::Serialize;
 
 use crate::error::Error;
 
-/// Larger or slower differences are not hashed: recording must never hold up a run.
+/// Larger or slower differences are not hashed: recording must never delay a run.
 const MAX_DIFF_BYTES: usize = 16 << 20;
 const MAX_DIFF_TIME: Duration = Duration::from_secs(2);
 const MAX_UNTRACKED: usize = 100;
 
-/// The note where what differs is known, and not hashed.
+/// The note if the differences are known but not hashed.
 const TOO_LARGE: &str = "the difference is too large to hash";
 
-/// The note where there is nothing to know.
+/// The note if there is no repository.
 const NO_REPOSITORY: &str = "not a git repository";
 
 /// The state of the working tree. Part of the record's format: fields are added, never renamed.
@@ -38,9 +38,11 @@ const NO_REPOSITORY: &str = "not a git repository";
 pub struct Git {
     pub commit: Option<String>,
     pub branch: Option<String>,
-    /// Tracked files differ from the commit, or untracked ones lie about. False where that is not known: see [`Git::tree`].
+    /// Tracked files differ from the commit, or there are untracked files. False if that is not known: see
+    /// [`Git::tree`].
     dirty: bool,
-    /// BLAKE3 of the difference of tracked files and of the list of untracked ones. None when clean or too large.
+    /// BLAKE3 of the difference of tracked files and of the list of untracked ones. `None` if the tree is clean or
+    /// the difference is too large.
     pub diff_hash: Option<String>,
     /// Untracked files and folders, at most 100.
     pub untracked: Vec<String>,
@@ -53,13 +55,13 @@ pub struct Git {
 #[serde(rename_all = "kebab-case")]
 pub enum Tree {
     Clean,
-    /// Why, [`Git::note`] says.
+    /// The state is not known; [`Git::note`] says why.
     Unknown,
     Dirty,
 }
 
 impl Tree {
-    /// In a word.
+    /// The state in one word.
     pub fn name(self) -> &'static str {
         match self {
             Self::Clean => "clean",
@@ -68,7 +70,7 @@ impl Tree {
         }
     }
 
-    /// Behind a commit: a star where there are changes, a question mark where nobody knows.
+    /// The mark after a commit: a star if there are changes, a question mark if the state is unknown.
     pub fn mark(self) -> &'static str {
         match self {
             Self::Clean => "",
@@ -78,19 +80,19 @@ impl Tree {
     }
 }
 
-/// A path that differs from the commit, from the repository's top.
+/// A path that differs from the commit, relative to the top of the repository.
 struct Change {
     path: PathBuf,
     untracked: bool,
 }
 
 impl Git {
-    /// The state of the repository around `path`. What lies in `outputs` does not count: a report or a cached file makes
-    /// no tree dirty. Never fails: what is unknown has a note.
+    /// Reads the state of the repository around `path`. Files in `outputs` do not count: a report or a cached file
+    /// does not make the tree dirty. Never fails: a note says what is unknown.
     pub fn read(path: &Path, outputs: &[PathBuf]) -> Self {
         match with_library(path, outputs) {
             Ok(git) if !git.dirty => git,
-            // The program knows better what counts as a difference.
+            // The `git` program knows better what counts as a difference.
             Ok(git) => match with_program(path, outputs) {
                 Ok(seen) if !seen.git.dirty => seen.git,
                 _ => git,
@@ -105,13 +107,13 @@ impl Git {
         }
     }
 
-    /// What is known of the same tree, and nothing that names people or places.
+    /// The state of the tree, without anything that names people or places.
     pub fn anonymous(&self) -> Self {
         let note = (self.tree() == Tree::Unknown).then(|| "withheld".to_owned());
         Self { dirty: self.dirty, note, ..Self::default() }
     }
 
-    /// There is a repository, and what differs in it is not known.
+    /// Whether there is a repository whose differences are not known.
     pub fn is_unreadable(&self) -> bool {
         self.tree() == Tree::Unknown && self.note.as_deref() != Some(NO_REPOSITORY)
     }
@@ -126,11 +128,11 @@ impl Git {
     }
 }
 
-/// The commit that `rev` names in the repository around `path`: a branch, a tag, a hash or the start of one. None where
-/// there is no such commit or no repository.
+/// The commit that `rev` names in the repository around `path`: a branch, a tag, a hash or the start of one. `None`
+/// if there is no such commit or no repository.
 ///
 /// # Errors
-/// There is a repository, and nobody can read it.
+/// When there is a repository that cannot be read.
 pub fn resolve(path: &Path, rev: &str) -> Result<Option<String>, Error> {
     let found = Repository::discover(path)
         .and_then(|repository| repository.revparse_single(rev)?.peel_to_commit().map(|commit| commit.id().to_string()));
@@ -144,7 +146,7 @@ pub fn resolve(path: &Path, rev: &str) -> Result<Option<String>, Error> {
     let commit = format!("{rev}^{{commit}}");
     match run(path, &["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]) {
         Ok(text) => Ok(Some(String::from_utf8_lossy(&text).trim().to_owned())),
-        // Asked quietly, the program says nothing where there is no such commit.
+        // With `--quiet`, the program prints nothing if there is no such commit.
         Err(Some(said)) if !said.is_empty() => Err(unreadable(path, &said)),
         Err(None) if error.code() == ErrorCode::Owner => Err(unreadable(path, &words(&error))),
         Err(_) => Ok(None),
@@ -155,7 +157,7 @@ fn unreadable(path: &Path, what: &str) -> Error {
     let error = Error::new(format!("the repository around {} cannot be read: {what}", path.display()));
     match what.contains("owne") {
         true => error.hint("if you trust it: `git config --global --add safe.directory '*'`"),
-        false => error.hint("what git says of it: `git status`"),
+        false => error.hint("`git status` shows what is wrong"),
     }
 }
 
@@ -168,7 +170,7 @@ fn words(error: &git2::Error) -> String {
     }
 }
 
-/// Its commit and branch.
+/// The commit and branch of the repository.
 fn head(repository: &Repository) -> Result<Git, git2::Error> {
     let head = repository.head()?;
     let branch = head.is_branch().then(|| String::from_utf8_lossy(head.shorthand_bytes()).into_owned());
@@ -220,7 +222,7 @@ fn path_of(delta: &git2::DiffDelta) -> PathBuf {
     as_path(path.unwrap_or_default())
 }
 
-/// The hash of a difference, as far as it consists of these changes.
+/// The hash of the parts of a difference that belong to these changes.
 fn hash(diff: &git2::Diff, changes: &[Change]) -> Result<String, git2::Error> {
     let mut hasher = blake3::Hasher::new();
     let (mut bytes, start) = (0, Instant::now());
@@ -242,7 +244,7 @@ fn add_untracked(hasher: &mut blake3::Hasher, changes: &[Change]) {
     }
 }
 
-/// As the `git` program sees it; else what it said, or none where it is not installed.
+/// The state as the `git` program sees it. The error is what the program printed, or `None` if it is not installed.
 fn with_program(path: &Path, outputs: &[PathBuf]) -> Result<Seen, Option<String>> {
     let line = |text: Vec<u8>| String::from_utf8_lossy(&text).trim_end_matches('\n').to_owned();
     let top = PathBuf::from(line(run(path, &["rev-parse", "--show-toplevel"])?));
@@ -273,13 +275,13 @@ struct Seen {
 }
 
 impl Seen {
-    /// With the hash of the difference, where it can be had.
+    /// Adds the hash of the difference, if it can be computed.
     fn hashed(self) -> Git {
         let Self { mut git, top, changes } = self;
         if !git.dirty {
             return git;
         }
-        // Binary files stand in it with the hashes of their content.
+        // Binary files appear in it as hashes of their content.
         let arguments = [
             "--literal-pathspecs",
             "diff",
@@ -307,7 +309,7 @@ impl Seen {
     }
 }
 
-/// The entries of `git status --porcelain=v1 -z --no-renames`: two letters, a space, a path, a zero.
+/// The entries of `git status --porcelain=v1 -z --no-renames`: two letters, a space, a path, a zero byte.
 fn statuses(text: &[u8]) -> Vec<Change> {
     let entries = text.split(|&byte| byte == 0).filter(|entry| entry.len() > 3);
     entries.map(|entry| Change { path: as_path(&entry[3..]), untracked: entry.starts_with(b"??") }).collect()
@@ -324,12 +326,14 @@ fn as_path(bytes: &[u8]) -> PathBuf {
     PathBuf::from(String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// What the `git` program prints in a folder; else its complaint, or none where it is not installed.
+/// Runs the `git` program in a folder and returns its output. The error is what it complained about, or `None` if it
+/// is not installed.
 #[expect(clippy::disallowed_methods, reason = "git's own answer about the repository; no result depends on it")]
 fn run<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Result<Vec<u8>, Option<String>> {
     let mut command = Command::new("git");
     command.arg("--no-optional-locks").args(["-c", "core.fsmonitor=false", "-C"]).arg(folder).args(arguments);
-    // The repository is that of the folder, whatever a hook that runs this program has set; nothing is fetched.
+    // The repository is that of the folder, whatever variables a hook has set that runs this program. Nothing is
+    // fetched.
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
         command.env_remove(name);
     }
@@ -353,8 +357,8 @@ impl Git {
     }
 }
 
-/// Where outputs lie, from the repository's top. Those outside of it are none of its business, and the whole of it is no
-/// output.
+/// The paths of outputs, relative to the top of the repository. Paths outside of the repository are left out, and so
+/// is the top itself.
 struct Outputs(Vec<PathBuf>);
 
 impl Outputs {
@@ -364,7 +368,8 @@ impl Outputs {
         Self(outputs.iter().filter_map(inside).filter(|path| !path.as_os_str().is_empty()).collect())
     }
 
-    /// The changes that are no outputs. An untracked folder with outputs deep inside is looked into by `inside`.
+    /// The changes that are not outputs. `inside` lists the changes in an untracked folder that has outputs deep
+    /// inside.
     fn leave_out<E>(
         &self,
         mut changes: Vec<Change>,
@@ -382,7 +387,7 @@ impl Outputs {
     }
 }
 
-/// An absolute path without links, as far as it exists.
+/// Returns the absolute path, with links resolved as far as the path exists.
 fn resolved(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     let there = path.ancestors().find_map(|ancestor| Some((ancestor, ancestor.canonicalize().ok()?)));

@@ -1,4 +1,4 @@
-//! Ctrl-C as a question that long work asks now and then, so that it stops where it can go on later.
+//! Handles Ctrl-C: long work checks now and then whether to stop, and stops where it can resume later.
 
 use crate::console;
 use crate::error::Context;
@@ -16,15 +16,15 @@ use std::sync::atomic::Ordering;
 #[derive(Clone, Debug)]
 pub struct Interrupt {
     asked: Arc<AtomicBool>,
-    /// The whole that this is part of.
+    /// The whole work that this is a part of.
     whole: Option<Arc<AtomicBool>>,
 }
 
 impl Interrupt {
-    /// Listens from now on for the signals that ask a program to end: Ctrl-C, SIGTERM, and SIGHUP, which comes when its
-    /// terminal goes away. One that was ignored when the program started, as `nohup` and a shell's `&` have it, stays
-    /// ignored. A second one ends the process at once with exit code 130; what is on disk is then what a kill would leave,
-    /// and resumes as well. Once per process.
+    /// Starts to listen for the signals that ask a program to end: Ctrl-C (SIGINT), SIGTERM, and SIGHUP, which comes
+    /// when its terminal goes away. A signal that was ignored when the program started, as with `nohup` or the `&` of
+    /// a shell, stays ignored. A second signal ends the process at once with exit code 130; the files on disk are
+    /// then as after a kill, and the work can resume as well. Call it once per process.
     pub fn install() -> Result<Self> {
         let interrupt = Self::never();
         let listened_for: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !ignored(signal)).collect();
@@ -42,12 +42,12 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// One that no signal sets; [`Interrupt::request`] still does.
+    /// Makes an interrupt that no signal sets; [`Interrupt::request`] still does.
     pub fn never() -> Self {
         Self { asked: Arc::default(), whole: None }
     }
 
-    /// One for a part of the work: it is asked to stop with the whole, or by itself.
+    /// Makes an interrupt for a part of the work: it is asked to stop together with the whole, or separately.
     pub fn part(&self) -> Self {
         Self { asked: Arc::default(), whole: Some(self.asked.clone()) }
     }
@@ -62,7 +62,7 @@ impl Interrupt {
         asked(&self.asked) || self.whole.as_ref().is_some_and(asked)
     }
 
-    /// An interruption as an error, for `?` at each safe point.
+    /// Returns an interruption as an error, for `?` at each safe point.
     pub fn check(&self) -> Result<()> {
         if self.requested() {
             return Err(Error::interrupted("interrupted").hint("run the same command to go on"));
@@ -71,7 +71,7 @@ impl Interrupt {
     }
 }
 
-/// Whether the process was started with this signal ignored: Linux says so; elsewhere none is taken to be.
+/// Whether the process was started with this signal ignored. Linux reports this; elsewhere it is taken as false.
 fn ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     ignored_in(&status, signal)
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_mask_of_ignored_signals_is_read() {
-        // That of a program under nohup, with the broken pipe that Rust's programs ignore.
+        // The mask of a program under nohup, including the broken pipe signal, which Rust programs ignore.
         let status =
             "Name:\tsempair\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000004400\n";
         assert_eq!([SIGHUP, SIGINT, SIGTERM].map(|signal| ignored_in(status, signal)), [true, false, false]);

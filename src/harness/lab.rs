@@ -1,4 +1,4 @@
-//! What a run works in: stages that are computed once and kept, progress, and the question whether to stop.
+//! The environment of a run: stages that are computed once and kept, progress, and interruption.
 
 use crate::error::Result;
 use crate::harness::cache::Cache;
@@ -22,29 +22,29 @@ use std::sync::atomic::Ordering;
 #[derive(Debug, Default)]
 pub struct Neighbours {
     now: AtomicUsize,
-    /// The most since [`Neighbours::begin`].
+    /// The largest number since [`Neighbours::begin`].
     most: AtomicUsize,
 }
 
 impl Neighbours {
-    /// So many from now on.
+    /// Sets the number from now on.
     pub fn set(&self, others: usize) {
         self.now.store(others, Ordering::Relaxed);
         self.most.fetch_max(others, Ordering::Relaxed);
     }
 
-    /// Something that is measured begins.
+    /// Starts a new count of the largest number.
     pub(super) fn begin(&self) {
         self.most.store(self.now.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// The most since it began.
+    /// The largest number since [`Neighbours::begin`].
     pub(super) fn most(&self) -> usize {
         self.most.load(Ordering::Relaxed)
     }
 }
 
-/// The surroundings of one run.
+/// The environment of one run.
 pub struct Lab<'a> {
     cache: &'a Cache,
     progress: &'a Progress,
@@ -54,16 +54,16 @@ pub struct Lab<'a> {
     /// With `--force`: the stages that this command has computed again, each once.
     renewed: Option<&'a Mutex<HashSet<String>>>,
     neighbours: Arc<Neighbours>,
-    /// How its work speeds up with threads.
+    /// How the work of stages speeds up with threads.
     scaling: Option<&'a Scaling>,
     done: Done,
     stages: Vec<StageUse>,
-    /// The key of the last stage that did not end well.
+    /// The key of the last stage that failed.
     failed: Option<String>,
 }
 
 impl<'a> Lab<'a> {
-    /// A lab whose stages go into the cache; `run` names their origin.
+    /// Makes a lab that keeps its stages in the cache; `run` is recorded as their origin.
     pub fn new(cache: &'a Cache, progress: &'a Progress, interrupt: &'a Interrupt, run: &str) -> Self {
         Self {
             cache,
@@ -79,18 +79,18 @@ impl<'a> Lab<'a> {
         }
     }
 
-    /// Computes every stage again that is not in `renewed`, and adds it there.
+    /// Computes each stage again that is not in `renewed`, and adds it there.
     pub(super) fn renewing(self, renewed: Option<&'a Mutex<HashSet<String>>>) -> Self {
         Self { renewed, ..self }
     }
 
-    /// Beside these, and predicted so.
+    /// Sets the other runs at the same time, and the scaling for predictions.
     pub(super) fn beside(self, neighbours: Arc<Neighbours>, scaling: &'a Scaling) -> Self {
         Self { neighbours, scaling: Some(scaling), ..self }
     }
 
-    /// Computes a stage, or finds it in the cache. Those that it reads come first. Of two processes that ask for one
-    /// stage, the second waits.
+    /// Computes a stage, or finds it in the cache. The stages that it reads must be run before it. If two processes
+    /// ask for the same stage, the second one waits.
     pub fn run(&mut self, stage: &Stage) -> Result<&Finished> {
         let (name, key) = (stage.name(), stage.key());
         let renewed = || self.renewed.map(|renewed| renewed.lock().unwrap_or_else(PoisonError::into_inner));
@@ -130,7 +130,7 @@ impl<'a> Lab<'a> {
         &self.done
     }
 
-    /// The key of the last stage that did not end well.
+    /// The key of the last stage that failed.
     pub(super) fn failed(&mut self) -> Option<String> {
         self.failed.take()
     }

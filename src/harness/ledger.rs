@@ -1,5 +1,5 @@
-//! The folder of all run records, one file each. A record is written whole, changes once, from running to its end, and
-//! is never deleted. Whether a run is alive is known by an advisory lock, which the system frees when a process dies.
+//! The folder of all run records, one file each. A record is written atomically, changes once (when its run ends),
+//! and is never deleted. An advisory lock shows whether a run is alive; the system releases it when the process dies.
 
 use crate::error::Context;
 use crate::error::Error;
@@ -20,7 +20,7 @@ use std::io::Read;
 use std::path::Path;
 use std::path::PathBuf;
 
-/// No record comes near this; a larger file is something else.
+/// The largest file that is read as a record, in bytes. All records are far smaller.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// The records of one project.
@@ -30,40 +30,40 @@ pub struct Ledger {
     locks: PathBuf,
 }
 
-/// A file of the ledger that is no readable record, and why.
+/// A file of the ledger that is not a readable record, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     pub file: PathBuf,
     pub what: String,
 }
 
-/// Records, each with whether its own hash holds.
+/// Records, each with whether its own hash matches.
 pub type Checked = Vec<(Record, bool)>;
 
-/// What one process knows of a ledger that others may write to meanwhile.
+/// What one process knows of a ledger that other processes may write to at the same time.
 #[derive(Debug)]
 pub struct Watch<'a> {
     ledger: &'a Ledger,
-    /// Files that will not change any more.
+    /// Files that will not change again.
     ended: HashSet<PathBuf>,
     /// The newest completed run of each key.
     completed: HashMap<String, String>,
-    /// The greatest id of a run that was seen.
+    /// The greatest id of all runs that were seen.
     newest: String,
 }
 
-/// What came of the wish to run a cell.
+/// The result of a request to run a cell.
 #[derive(Debug)]
 pub enum Claim {
-    /// It is this process's to run and to finish.
+    /// This process runs the cell and must finish the run.
     Mine(Running),
-    /// This run has its result.
+    /// The run with this id has the result.
     Done(String),
     /// Another process runs it now.
     Busy,
 }
 
-/// The right to finish a run; while it exists, the run is alive to every other process.
+/// The right to finish a run. While it exists, other processes see the run as alive.
 #[derive(Debug)]
 pub struct Running {
     _lock: File,
@@ -71,8 +71,8 @@ pub struct Running {
 }
 
 impl Ledger {
-    /// The ledger in `dir`, such as `reports/ledger`, whose locks live in `locks`, outside of it. Either need not
-    /// exist yet; nothing is written before the first run.
+    /// Opens the ledger in `dir`, such as `reports/ledger`. Its locks are in `locks`, outside of `dir`. Neither
+    /// folder needs to exist yet; nothing is written before the first run.
     pub fn open(dir: impl Into<PathBuf>, locks: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into(), locks: locks.into() }
     }
@@ -81,7 +81,7 @@ impl Ledger {
         &self.dir
     }
 
-    /// Watches for what comes after `records`, which are all of this ledger's that were read, the oldest first.
+    /// Starts to watch for new runs. `records` are all records that were read from this ledger, oldest first.
     pub fn watch(&self, records: &[Record]) -> Watch<'_> {
         let ended = records.iter().filter(|record| record.status != Status::Running);
         let completed = records.iter().filter(|record| record.status == Status::Completed);
@@ -107,16 +107,18 @@ impl Ledger {
         Ok(Running { _lock: lock, lock_path })
     }
 
-    /// Replaces the record of a running run by that of its end.
+    /// Replaces the record of a running run with its final record.
     pub fn finish(&self, running: Running, record: &Record) -> Result<()> {
         files::write_whole(&self.path(&record.id), record.to_text().as_bytes())?;
-        // The lock file is this run's alone, and its record no longer says running: nobody looks for it again.
+        // The lock file belongs to this run only, and its record no longer says running: no process looks for it
+        // again.
         std::fs::remove_file(&running.lock_path).ok();
         Ok(())
     }
 
-    /// All records, oldest first, and the files that are none, or no longer are what was written: no figure comes from
-    /// these. A run that says it runs, but whose lock is free, was killed and is shown so.
+    /// Returns all records, oldest first, and the files that are not records or have changed since they were written.
+    /// No figure comes from these files. A run that is recorded as running but whose lock is free was killed, and is
+    /// returned as killed.
     pub fn records(&self) -> Result<(Vec<Record>, Vec<Problem>)> {
         let (all, mut problems) = self.all()?;
         let (intact, edited): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, intact)| *intact);
@@ -128,7 +130,7 @@ impl Ledger {
         Ok((records, problems))
     }
 
-    /// All records, each with whether its own hash holds, and the files that are none.
+    /// Returns all records, each with whether its own hash matches, and the files that are not records.
     pub fn all(&self) -> Result<(Checked, Vec<Problem>)> {
         let paths = self.paths()?;
         let read: Vec<Result<(Record, bool), Problem>> = paths
@@ -153,22 +155,22 @@ impl Ledger {
     fn edited(&self, record: &Record) -> Problem {
         Problem {
             file: self.path(&record.id),
-            what: "its hash does not hold: it was changed since it was written".into(),
+            what: "its hash does not match: it was changed after it was written".into(),
         }
     }
-    /// The one run whose id starts or ends with `part`. Its record is what was written.
+    /// Returns the one run whose id starts or ends with `part`. Its record must be as it was written.
     pub fn find(&self, part: &str) -> Result<Record> {
         match self.look_up(part)? {
             (record, true) => Ok(record),
             (record, false) => {
                 let Problem { file, what } = self.edited(&record);
                 Err(Error::new(format!("{}: {what}", file.display()))
-                    .hint(format!("`sempair show {}` shows what it says now", record.short())))
+                    .hint(format!("`sempair show {}` shows what it contains now", record.short())))
             }
         }
     }
 
-    /// As [`Ledger::find`], with whether the record's own hash holds.
+    /// As [`Ledger::find`], but also returns a changed record. The flag says whether the record's own hash matches.
     pub fn look_up(&self, part: &str) -> Result<(Record, bool)> {
         let paths = self.paths()?;
         let matches = |path: &&PathBuf| {
@@ -194,13 +196,13 @@ impl Ledger {
         }
     }
 
-    /// Writes down that this machine's dead runs were killed, and returns how many.
+    /// Records that the dead runs of this machine were killed, and returns how many there were.
     ///
-    /// Runs without a lock file here started elsewhere (in another clone) and are not ours to touch.
+    /// Runs without a lock file here were started elsewhere (in another clone) and are left alone.
     pub fn bury_killed(&self) -> Result<usize> {
         let mut buried = 0;
         let Ok(entries) = std::fs::read_dir(&self.locks) else { return Ok(0) };
-        // A run that begins now has its lock file for a moment before it has its lock.
+        // A run that begins now creates its lock file a moment before it takes the lock.
         let _lock = self.lock_claims()?;
         let is_lock = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "lock");
         for lock_path in entries.flatten().map(|entry| entry.path()).filter(is_lock) {
@@ -223,7 +225,7 @@ impl Ledger {
         Ok(buried)
     }
 
-    /// The files that should be records, in order.
+    /// The files that should be records, sorted.
     fn paths(&self) -> Result<Vec<PathBuf>> {
         let entries = match std::fs::read_dir(&self.dir) {
             Ok(entries) => entries,
@@ -236,12 +238,12 @@ impl Ledger {
         Ok(paths)
     }
 
-    /// The record in a file; a run that says it runs and is not alive was killed. `text` is where files are read to: one
-    /// place for many files saves the system from giving and taking memory for each.
+    /// Reads the record in a file. A run that is recorded as running but is not alive was killed. `text` is a buffer
+    /// for the text of the file: reusing it for many files avoids an allocation for each.
     fn read(&self, path: &Path, text: &mut String) -> Result<Record> {
         let mut record = Self::parse(path, text)?;
         if record.status == Status::Running && !self.is_alive(&record.id) {
-            // Unless it ended between the two looks: its end is written before its lock is free.
+            // The run may have ended between the two checks: its end is written before its lock is released.
             record = Self::parse(path, text)?;
             if record.status == Status::Running {
                 record.status = Status::Killed;
@@ -250,7 +252,7 @@ impl Ledger {
         Ok(record)
     }
 
-    /// The record in a file, if there is one and its hash holds.
+    /// Reads the record in a file, if there is one and its hash matches.
     fn read_intact(&self, path: &Path, text: &mut String) -> Option<Record> {
         self.read(path, text).ok().filter(|_| record::is_intact(text))
     }
@@ -269,7 +271,8 @@ impl Ledger {
         Ok(record)
     }
 
-    /// Held by whoever looks for a run of a key in order to begin one if there is none. The file stays.
+    /// Takes the lock that a process holds while it looks for a run of a key and begins one if there is none. The
+    /// lock file stays.
     fn lock_claims(&self) -> Result<File> {
         let path = self.locks.join("claims");
         let lock = || -> std::io::Result<File> {
@@ -281,7 +284,8 @@ impl Ledger {
         lock().map_err(|error| files::not_written(&path, &error))
     }
 
-    /// A shared lock is enough to see an exclusive one, and readers do not take each other for the owner.
+    /// Whether a run is alive. Trying a shared lock is enough to detect an exclusive one, and readers do not mistake
+    /// each other for the owner.
     fn is_alive(&self, id: &str) -> bool {
         let Ok(lock) = File::open(self.lock_path(id)) else { return false };
         matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
@@ -297,19 +301,19 @@ impl Ledger {
 }
 
 impl Watch<'_> {
-    /// The newest completed run of a key, of what was seen.
+    /// The newest completed run of a key among the runs that were seen.
     pub fn completed(&self, key: &str) -> Option<&str> {
         self.completed.get(key).map(String::as_str)
     }
 
-    /// Forgets what was completed so far: it shall be run again.
+    /// Forgets the completed runs, so that their cells run again.
     pub fn forget(&mut self) {
         self.completed.clear();
     }
 
-    /// Begins the run, unless its key has a completed run or another process runs it now. Of two processes that ask at
-    /// once, one begins. Its id sorts after those of all runs seen, so that the newest run is the last one begun even if a
-    /// clock was set back.
+    /// Begins the run, unless its key has a completed run or another process runs it now. If two processes ask at the
+    /// same time, one of them begins. The id of the run sorts after those of all runs seen, so that the newest run is
+    /// the last one begun even if a clock was set back.
     pub fn claim(&mut self, record: &mut Record) -> Result<Claim> {
         if let Some(id) = self.completed.get(&record.key) {
             return Ok(Claim::Done(id.clone()));
@@ -329,13 +333,13 @@ impl Watch<'_> {
         })
     }
 
-    /// Reads what is new, and returns the keys that are being run.
+    /// Reads the new records, and returns the keys that are being run.
     fn look(&mut self) -> Result<HashSet<String>> {
         let paths: Vec<PathBuf> = self.ledger.paths()?.into_iter().filter(|path| !self.ended.contains(path)).collect();
         let records: Vec<Option<Record>> =
             paths.par_iter().map_init(String::new, |text, path| self.ledger.read_intact(path, text)).collect();
         let mut running = HashSet::new();
-        // In order of the paths, which is that of time: the newest is kept.
+        // The paths are in order of time, so the newest run is kept.
         for (path, record) in paths.into_iter().zip(records) {
             if let Some(record) = record.as_ref().filter(|record| record.id > self.newest) {
                 self.newest.clone_from(&record.id);
@@ -358,7 +362,8 @@ fn stem(path: &Path) -> &str {
     path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default()
 }
 
-/// `records` oldest first: of the completed ones with one key, all but the last are superseded by it.
+/// Marks superseded runs in `records`, which are sorted oldest first: of the completed runs with the same key, the
+/// last one supersedes the others.
 fn mark_superseded(records: &mut [Record]) {
     let mut newest: HashMap<String, String> = HashMap::new();
     for record in records.iter_mut().rev().filter(|record| record.status == Status::Completed) {

@@ -1,10 +1,11 @@
-//! Running experiments so that anyone can see later what was run, on what, and whether it still holds.
+//! Runs experiments so that anyone can see later what was run, on what, and whether it is unchanged.
 //!
-//! `experiment` describes tables and cells; a cell is made of `stage`s, whose keys hold the version of the `code` that
-//! decides them, and its `outcome` is read from their files. `config` layers settings. `runner` runs the cells that are
-//! missing, each in a `lab` whose stages are kept in a `cache` (`estimate` says beforehand what they will take, `clock`
-//! what they took; a `schedule` runs some side by side, by how the `scaling` of their work was measured), and writes one
-//! `record` per run, with the state of the repository (`git`), to the `ledger`; `audit` reads it all back. Nothing here knows what the experiments are about.
+//! `experiment` describes tables and cells. A cell consists of `stage`s, whose keys contain the version of the `code`
+//! that decides them, and its `outcome` is read from their files. `config` merges layers of settings. `runner` runs
+//! the missing cells, each in a `lab` whose stages are kept in a `cache`. `estimate` predicts their time, and `clock`
+//! measures it. A `schedule` runs some cells in parallel, according to the measured `scaling` of their work. `runner`
+//! writes one `record` per run, with the state of the repository (`git`), to the `ledger`. `audit` reads everything
+//! back. No module here knows what the experiments are about.
 
 pub mod audit;
 pub mod cache;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// What a cell measured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// By the metric's id, in its unit.
+    /// Values by the id of the metric, in its unit.
     pub metrics: BTreeMap<String, f64>,
     pub curves: Vec<Curve>,
     pub data: Vec<DataRef>,
@@ -17,7 +17,7 @@ pub struct Outcome {
     pub predictions: Option<String>,
     /// For metrics that are accuracies, by id: which items were right.
     pub hits: BTreeMap<String, Hits>,
-    /// What else a reader may ask for: a chosen penalty, the number of parameters.
+    /// Further facts for readers, such as a chosen penalty or the number of parameters.
     pub facts: BTreeMap<String, serde_json::Value>,
 }
 
@@ -28,10 +28,10 @@ pub struct DataRef {
     pub description: String,
     pub hash: String,
     pub images: u64,
-    /// As whoever imported them stated it; empty where nobody did.
+    /// As stated when the data were imported; empty if nothing was stated.
     #[serde(default)]
     pub licence: String,
-    /// Known not to be the paper's, whatever the table says.
+    /// Whether the data are known not to be the paper's, whatever the table says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub substitute: bool,
 }
@@ -47,7 +47,7 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// The most points that a record keeps of a curve; long series belong in the cache.
+    /// The largest number of points that a record keeps of a curve; long series belong in the cache.
     pub const MAX_POINTS: usize = 200;
 
     /// At most [`Curve::MAX_POINTS`] evenly spaced points of this curve, with its first and its last.
@@ -64,19 +64,19 @@ impl Curve {
     }
 }
 
-/// Which items of a test set were right, in the set's order: what tests on paired items need. Written, and kept in
-/// memory, as the number of items, a colon and the items' bits, four in a hexadecimal digit, the first in its highest
+/// Which items of a test set were right, in the set's order, for tests on paired items. It is written, and kept in
+/// memory, as the number of items, a colon and the items' bits: four in a hexadecimal digit, the first in the highest
 /// bit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Hits {
     items: usize,
-    /// Hexadecimal; the last has zeros after the last item.
+    /// Hexadecimal digits; the last one has zeros after the last item.
     digits: String,
 }
 
 impl Hits {
-    /// Of how many items.
+    /// The number of items.
     pub fn items(&self) -> usize {
         self.items
     }
@@ -86,7 +86,7 @@ impl Hits {
         self.fours().map(|four| four.count_ones() as usize).sum()
     }
 
-    /// How many items were right here and wrong there; `None` where these are not as many items.
+    /// How many items were right here and wrong there; `None` if the numbers of items differ.
     pub fn only_here(&self, there: &Self) -> Option<usize> {
         let only = self.fours().zip(there.fours()).map(|(here, there)| (here & !there).count_ones() as usize);
         (self.items == there.items).then(|| only.sum())

@@ -1,5 +1,5 @@
-//! What a person sees while something runs: bars on a terminal, a line now and then elsewhere, nothing when quiet.
-//! Everything goes to standard error; standard output is for facts.
+//! Shows the progress of work: bars on a terminal, a line now and then elsewhere, nothing when quiet. Everything goes
+//! to standard error; standard output is for facts.
 
 use crate::console;
 use indicatif::MultiProgress;
@@ -14,16 +14,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
-/// The least time between two lines of one bar where there is no terminal.
+/// The shortest time between two lines if there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Where progress is shown. Clones show at the same place.
 #[derive(Clone)]
 pub struct Progress {
     show: Arc<Show>,
-    /// Counts that go on.
+    /// The number of bars in progress.
     bars: Arc<AtomicUsize>,
-    /// Stands before the titles of counts.
+    /// A prefix for the titles of bars.
     of: String,
 }
 
@@ -58,7 +58,7 @@ impl Progress {
         Self { show: Arc::new(show), bars: Arc::default(), of: String::new() }
     }
 
-    /// For one of several jobs side by side: its counts have its name.
+    /// The progress of one of several parallel jobs: the titles of its bars begin with the name of the job.
     #[must_use]
     pub fn of(&self, job: &str) -> Self {
         Self { of: format!("{job}: "), ..self.clone() }
@@ -73,7 +73,7 @@ impl Progress {
         }
     }
 
-    /// A last line on a terminal, below all counts.
+    /// Adds a last line on a terminal, below all bars.
     pub fn footer(&self) -> Footer {
         Footer(match &*self.show {
             Show::Bars(bars) => bars.add(
@@ -99,11 +99,11 @@ impl Progress {
     }
 }
 
-/// A line that stays the last; it disappears when dropped.
+/// A line that stays last; it disappears when dropped.
 pub struct Footer(ProgressBar);
 
 impl Footer {
-    /// Shows this from now on.
+    /// Shows this line from now on.
     pub fn show(&self, line: String) {
         self.0.set_message(console::shown(&line).into_owned());
         self.0.tick();
@@ -116,7 +116,7 @@ impl Drop for Footer {
     }
 }
 
-/// One count in progress; it disappears when dropped. May be shared between threads.
+/// A progress bar; it disappears when dropped. May be shared between threads.
 pub struct Bar<'a> {
     progress: &'a Progress,
     bar: ProgressBar,
@@ -126,12 +126,12 @@ pub struct Bar<'a> {
 }
 
 impl Bar<'_> {
-    /// `n` more are done.
+    /// Adds `n` to the count.
     pub fn advance(&self, n: u64) {
         self.bar.inc(n);
         if let Show::Lines(sink) = &*self.progress.show {
             let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
-            // However many there are, a line comes every ten seconds.
+            // With any number of bars, one line appears every ten seconds.
             if printed.elapsed() >= LINE_EVERY * self.progress.bars.load(Ordering::Relaxed) as u32 {
                 *printed = Instant::now();
                 sink(&self.text());
@@ -139,12 +139,12 @@ impl Bar<'_> {
         }
     }
 
-    /// `done` are done in all.
+    /// Raises the count to `done`.
     pub fn reach(&self, done: u64) {
         self.advance(done.saturating_sub(self.bar.position()));
     }
 
-    /// A few words on the present state, such as the loss.
+    /// Sets a few words on the current state, such as the loss.
     pub fn message(&self, message: &str) {
         self.bar.set_message(console::shown(message).into_owned());
     }
@@ -167,7 +167,7 @@ impl Drop for Bar<'_> {
     }
 }
 
-/// Seconds as a person says them: "0.4 s", "12 s", "3 min 20 s", "2 h 05 min".
+/// Formats seconds for people: "0.4 s", "12 s", "3 min 20 s", "2 h 05 min".
 pub fn duration(seconds: f64) -> String {
     let seconds = seconds.max(0.0);
     let whole = seconds.round() as u64;

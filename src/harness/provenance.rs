@@ -1,4 +1,4 @@
-//! Where a run comes from, besides its commit (`git`): the build, the machine, what computes.
+//! The origin of a run besides its commit (`git`): the build, the machine, and what computes.
 
 use crate::files;
 use serde::Deserialize;
@@ -11,8 +11,8 @@ use std::sync::LazyLock;
 #[serde(default)]
 pub struct Build {
     pub version: String,
-    /// BLAKE3 of the sources' tokens and of the crates' versions (see `build/`). What decides a result is in the record's
-    /// own code; in records without one, this is all that is known.
+    /// BLAKE3 of the sources' tokens and of the crates' versions (see `build/`). The code that decides a result is in
+    /// `code` of the record itself; in records without it, only this hash is known.
     pub code: String,
     pub rustc: String,
     pub target: String,
@@ -25,10 +25,10 @@ pub struct Build {
 }
 
 impl Build {
-    /// This program. The binary is read once per process.
+    /// The build of this program. The binary is read once per process.
     pub fn current() -> Self {
         static BINARY: LazyLock<Option<String>> = LazyLock::new(|| {
-            // The link of the process is the program that runs, even when the file at its path was replaced since.
+            // This link leads to the running program, even if the file at its path was replaced since.
             let link = Path::new("/proc/self/exe");
             let path = if link.exists() { link.to_path_buf() } else { std::env::current_exe().ok()? };
             files::hash(&path).ok()
@@ -45,7 +45,7 @@ impl Build {
     }
 }
 
-/// The machine. Part of the record's format. What the system does not tell is empty or 0.
+/// The machine. Part of the record's format. Values that the system does not report are empty or 0.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Host {
@@ -59,18 +59,18 @@ pub struct Host {
     pub threads: usize,
 }
 
-/// The most memory that this process has held, in bytes; none where the system does not tell.
+/// The largest memory that this process has held, in bytes; `None` if the system does not report it.
 pub fn peak_memory() -> Option<u64> {
     bytes("/proc/self/status", "VmHWM")
 }
 
-/// The memory that this process holds, in bytes; none where the system does not tell.
+/// The memory that this process holds now, in bytes; `None` if the system does not report it.
 pub fn held_memory() -> Option<u64> {
     bytes("/proc/self/status", "VmRSS")
 }
 
-/// The memory that this process may take more than it holds, in bytes: what the machine has left, and what limits on the
-/// process (`ulimit -v`) and on its control group leave. None where the system does not tell.
+/// The further memory that this process may take, in bytes: the least of what the machine has left and what the
+/// limits of the process (`ulimit -v`) and of its control group leave. `None` if the system does not report it.
 pub fn free_memory() -> Option<u64> {
     let machine = bytes("/proc/meminfo", "MemAvailable")?;
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
@@ -82,14 +82,14 @@ pub fn free_memory() -> Option<u64> {
     [left(space, "VmSize"), left(group, "VmRSS")].into_iter().flatten().chain([machine]).min()
 }
 
-/// A line such as `VmRSS: 12 kB`.
+/// The value of a line such as `VmRSS: 12 kB`, in bytes.
 fn bytes(path: &str, name: &str) -> Option<u64> {
     let kib: u64 = field(path, name).split(' ').next()?.parse().ok()?;
     Some(kib << 10)
 }
 
 impl Host {
-    /// This machine, with as many `threads` as the caller uses.
+    /// This machine; `threads` is the number of threads that the caller uses.
     pub fn current(threads: usize) -> Self {
         let kib: f64 = field("/proc/meminfo", "MemTotal").split(' ').next().unwrap_or_default().parse().unwrap_or(0.0);
         let name = field("/etc/os-release", "PRETTY_NAME");
@@ -105,7 +105,8 @@ impl Host {
     }
 }
 
-/// What computes: handed in by the caller, and part of every key, since each part can change a result's bits.
+/// What computes. The caller passes it in, and it is part of every key, because each field can change a result's
+/// bits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Compute {

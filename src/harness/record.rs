@@ -1,5 +1,6 @@
-//! The record of one run: a small JSON file that is read for ever. Its fields are copied by hand from what they
-//! describe, so that renaming a setting cannot change history; fields are added, never renamed or given a new meaning.
+//! The record of one run: a small JSON file that must stay readable for ever. Its fields are copied by hand from what
+//! they describe, so that renaming a setting does not change old records. Fields are added, never renamed or given a
+//! new meaning.
 
 use crate::error::Context;
 use crate::error::Error;
@@ -32,16 +33,16 @@ pub const SCHEMA: &str = "sempair.run/1";
 /// The record that this program writes.
 pub type Record = RecordV1;
 
-/// How a run stands or ended.
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     Running,
     Completed,
     Failed,
-    /// Stopped by Ctrl-C; the same command goes on from where it was.
+    /// Stopped by Ctrl-C; the same command resumes it.
     Interrupted,
-    /// The process ended without a word: SIGKILL, power, a crash.
+    /// The process ended without finishing the run: SIGKILL, power loss, or a crash.
     Killed,
 }
 
@@ -81,21 +82,21 @@ pub struct FileHash {
 pub struct StageUse {
     pub name: String,
     pub key: String,
-    /// By this run; else it was in the cache.
+    /// Whether this run computed it. If not, it was in the cache.
     pub computed: bool,
-    /// The run that computed it, when it was in the cache.
+    /// The run that computed it, if it was in the cache.
     #[serde(default)]
     pub from: Option<String>,
-    /// What computing it took, whoever did.
+    /// The time of computing it, in seconds, in whichever run that was.
     #[serde(default)]
     pub seconds: f64,
-    /// Predicted seconds, before earlier runs correct them; 0 where there was no prediction.
+    /// Predicted seconds, before earlier runs correct them; 0 if there was no prediction.
     #[serde(default, rename = "reckoned")]
     pub predicted: f64,
-    /// The threads that it was computed on; 0 in records from before runs went side by side, when it was all of them.
+    /// The threads that it was computed on; 0 in records from before cells ran in parallel, when it was all of them.
     #[serde(default)]
     pub threads: usize,
-    /// The most runs of the same command that were computed beside it.
+    /// The largest number of other runs of the same command that were computed at the same time.
     #[serde(default)]
     pub beside: usize,
     #[serde(default)]
@@ -106,7 +107,7 @@ pub struct StageUse {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordV1 {
     pub schema: String,
-    /// UUID, version 7: ordered by time. The name of the file, too.
+    /// UUID, version 7: ordered by time. Also the name of the file.
     pub id: String,
     /// The table's id.
     pub experiment: String,
@@ -135,8 +136,8 @@ pub struct RecordV1 {
     pub settings: Shared<Vec<Setting>>,
     #[serde(default)]
     pub inputs: Shared<Value>,
-    /// The parts of the code that decide the result, with the hash of each; empty in records from before stages had code
-    /// versions of their own, which have [`Build::code`] alone.
+    /// The parts of the code that decide the result, with the hash of each; empty in records from before stages had
+    /// their own code versions, which only have [`Build::code`].
     #[serde(default)]
     pub code: Shared<BTreeMap<String, String>>,
     #[serde(default)]
@@ -147,16 +148,18 @@ pub struct RecordV1 {
     pub host: Host,
     #[serde(default)]
     pub compute: Compute,
-    /// The most memory that the process had held when the run ended, in bytes; earlier runs of the same process count.
+    /// The largest memory that the process had held when the run ended, in bytes; earlier runs of the same process
+    /// count.
     #[serde(default)]
     pub peak_memory: Option<u64>,
-    /// The threads that the run had of [`Host::threads`]; 0 in records from before runs went side by side, when it was all.
+    /// The threads that the run had, out of [`Host::threads`]; 0 in records from before cells ran in parallel, when
+    /// it had all of them.
     #[serde(default)]
     pub threads: usize,
-    /// The most runs of one command that were computed beside one of its stages.
+    /// The largest number of other runs of the command that were computed at the same time as one of its stages.
     #[serde(default)]
     pub beside: usize,
-    /// The command line, without secrets and without the place of the program.
+    /// The command line, without secrets and without the folder of the program.
     #[serde(default)]
     pub args: Vec<String>,
     #[serde(default)]
@@ -183,7 +186,7 @@ pub struct RecordV1 {
     pub hash: String,
 }
 
-/// The end of a run's id, random and so distinct: what messages and tables show. The ledger finds a run by it.
+/// The end of a run's id, which messages and tables show. It is random and so distinct; the ledger finds a run by it.
 pub fn short(id: &str) -> &str {
     id.get(id.len().saturating_sub(8)..).unwrap_or(id)
 }
@@ -194,7 +197,7 @@ pub fn id_at(time: DateTime<Utc>) -> String {
     Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, nanoseconds)).to_string()
 }
 
-/// An id that sorts after this one: of one millisecond later. `None` for what is no such id.
+/// An id that sorts after this one: its time is one millisecond later. `None` if `id` is not such an id.
 pub(super) fn id_after(id: &str) -> Option<String> {
     let (seconds, nanoseconds) = Uuid::try_parse(id).ok()?.get_timestamp()?.to_unix();
     let time = DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanoseconds)?;
@@ -207,7 +210,7 @@ impl RecordV1 {
         short(&self.id)
     }
 
-    /// Seconds that the run took of the whole machine: its time, by the part of the threads that it had.
+    /// The seconds of the whole machine that the run took: its time multiplied by its share of the threads.
     pub fn machine_seconds(&self) -> f64 {
         let (had, all) = (self.threads, self.host.threads);
         if (1..all).contains(&had) { self.seconds * had as f64 / all as f64 } else { self.seconds }
@@ -220,7 +223,7 @@ impl RecordV1 {
         {
             return Ok(record);
         }
-        // A file that this program did not write; or it is damaged, and this says what is wrong.
+        // The file was not written by this program, or it is damaged: the errors below say what is wrong.
         let value: Value = serde_json::from_str(text).context("not JSON")?;
         match value.get("schema").and_then(Value::as_str) {
             Some(SCHEMA) => {}
@@ -230,13 +233,13 @@ impl RecordV1 {
         serde_json::from_value(value).context("damaged")
     }
 
-    /// Reads a record from a file with one line for each field. The longest lines are those of settings, inputs and code,
-    /// which many records of a ledger have alike: these are not read again.
+    /// Reads a record from a file with one line for each field. The longest lines are those of settings, inputs and
+    /// code, which are the same in many records of a ledger: a line that was parsed before is not parsed again.
     fn of_lines(text: &str) -> Option<Self> {
         static SETTINGS: Kept<Vec<Setting>> = Kept::new();
         static INPUTS: Kept<Value> = Kept::new();
         static CODE: Kept<BTreeMap<String, String>> = Kept::new();
-        // What stands in the place of such a line. It comes back where the line was a field of the record itself.
+        // The placeholder for such a line. The parsed record has it if the line was a field of the record itself.
         let stand_in = Setting { key: "a line".into(), value: Value::Null, origin: String::new() };
         let (mut settings, mut inputs, mut code) = (None, None, None);
         let mut rest = String::with_capacity(1 << 13);
@@ -269,7 +272,8 @@ impl RecordV1 {
     }
 }
 
-/// A record's file: one line for each field, so that differences between records read well. Sets the hash.
+/// The text of a record's file: one line for each field, so that differences between records are easy to read. Sets
+/// the hash.
 pub(super) fn text(mut record: Value) -> String {
     let hash = Value::from(hash(&record));
     let fields = record.as_object_mut().expect("a record is an object");
@@ -278,15 +282,15 @@ pub(super) fn text(mut record: Value) -> String {
     format!("{{\n{}\n}}\n", lines.join(",\n"))
 }
 
-/// Whether a record's file still is what was written, fields unknown to this version included.
+/// Whether the text of a record's file is as it was written, including fields unknown to this version.
 pub(super) fn is_intact(text: &str) -> bool {
     let intact =
         |record: Value| record.get("hash").and_then(Value::as_str).is_some_and(|stored| stored == hash(&record));
-    // As `text` writes them, the lines are those of the canonical JSON: nothing needs to be parsed.
+    // The lines that `text` writes are those of the canonical JSON: nothing needs to be parsed.
     hash_of_lines(text).is_some_and(|(stored, hash)| stored == hash) || serde_json::from_str(text).is_ok_and(intact)
 }
 
-/// The hash that a file says and that of its other lines, where it has one line for each field.
+/// The hash that a file states and the hash of its other lines, if it has one line for each field.
 fn hash_of_lines(text: &str) -> Option<(&str, String)> {
     let lines = text.strip_prefix("{\n")?.strip_suffix("\n}\n")?.split(",\n");
     let (mut stored, mut hasher, mut between) = (None, blake3::Hasher::new(), "{");

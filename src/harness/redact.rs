@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-/// What stands where a secret was.
+/// The text in place of a secret.
 pub const REDACTED: &str = "[redacted]";
 
-/// Parts of names that announce a secret. Singular `token` only as a whole word: a number of `tokens` is a setting.
+/// Words that make a name secret. `token` counts only in the singular: a number of `tokens` is a setting.
 const SECRET_WORDS: [&str; 9] =
     ["password", "passwd", "passphrase", "secret", "token", "apikey", "credential", "credentials", "key"];
 
@@ -58,7 +58,8 @@ pub fn text(text: &str) -> String {
     out + rest
 }
 
-/// Whether a flag, a variable or a key announces a secret. Words are split at punctuation and changes of case.
+/// Whether the name of a flag, a variable or a key looks like a secret. Words are split at punctuation and changes of
+/// case.
 fn is_secret(name: &str) -> bool {
     let mut words = vec![String::new()];
     let mut previous_lower = false;

@@ -1,6 +1,6 @@
-//! Runs the cells that have no completed record yet and records each, side by side where the machine has the threads: a
-//! `schedule` says which is next and on how many. Several processes may do so on one ledger: a cell that another one runs,
-//! or whose stage it computes, is left for later.
+//! Runs the cells that have no completed record yet, and records each run. Cells run in parallel if the machine has
+//! enough threads: a `schedule` says which cell is next and on how many threads. Several processes may work on one
+//! ledger: a cell that another process runs, or whose stage it computes, is left for later.
 
 mod cell;
 
@@ -56,20 +56,20 @@ use std::time::Instant;
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Run every cell and compute every stage again, though results are there.
+    /// Run every cell and compute every stage again, even if results exist.
     pub force: bool,
-    /// Start only what will be done within so many seconds by the estimate, one seed of everything before the second of
-    /// anything.
+    /// Start only cells that should finish within this many seconds by the estimate. One seed of every cell comes
+    /// before the second seed of any cell.
     pub budget: Option<f64>,
-    /// How many cells run side by side at most; as many as the machine has threads where it is not said.
+    /// How many cells run in parallel at most; `None` means as many as the machine has threads.
     pub jobs: Option<usize>,
     /// A folder of the repository whose commit is recorded.
     pub repo: PathBuf,
-    /// Where this program writes: what lies there is no change of the repository.
+    /// The folders that this program writes to: files in them do not count as changes of the repository.
     pub outputs: Vec<PathBuf>,
 }
 
-/// Where cells run, and what they see of the command.
+/// What the cells of a command share with it.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
     pub compute: &'a Compute,
@@ -80,7 +80,7 @@ pub struct Surroundings<'a> {
     pub interrupt: &'a Interrupt,
 }
 
-/// A table and the runs behind its cells.
+/// A table and the runs of its cells.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableRun {
     pub table: Table,
@@ -88,26 +88,26 @@ pub struct TableRun {
     pub runs: Vec<String>,
 }
 
-/// What came of a command's cells.
+/// The result of running the cells of a command.
 #[derive(Debug)]
 pub struct Ran {
     /// Each table with the runs of its cells.
     pub tables: Vec<TableRun>,
-    /// What is to be said of cells that [diverged](Kind::Diverged); the others ran all the same.
+    /// The error for cells that [diverged](Kind::Diverged); the other cells still ran.
     pub diverged: Option<Error>,
 }
 
 impl Ran {
-    /// The tables, where every cell went well.
+    /// The tables, if no cell diverged.
     ///
     /// # Errors
-    /// The first that diverged.
+    /// When a cell diverged.
     pub fn whole(self) -> Result<Vec<TableRun>> {
         self.diverged.map_or(Ok(self.tables), Err)
     }
 }
 
-/// An experiment as its settings fill it: its table, and the cells to run.
+/// An experiment with its settings applied: its table, and the cells to run.
 pub struct Plan<'a, S> {
     /// The experiment.
     pub experiment: &'a dyn Experiment<S>,
@@ -126,11 +126,12 @@ pub fn plan<'a, S>(experiments: &[&'a dyn Experiment<S>], settings: &S) -> Resul
     experiments.iter().map(plan).collect()
 }
 
-/// Runs what is missing of `plans` and returns the run behind every cell that has one: all, unless there is a budget, or
-/// some diverge.
+/// Runs the missing cells of `plans` and returns the run of every cell that has one. That is all cells, unless there
+/// is a budget or some cells diverge.
 ///
-/// A failure or an interruption is recorded, then returned, once what runs beside it has come to a safe point; what was
-/// computed before is kept. A cell that diverges is recorded; only those that need the same stage are left out.
+/// A failure or an interruption is recorded, and then returned when the other running cells have come to a safe
+/// point. What was computed before is kept. A cell that diverges is recorded, and only the cells that need the same
+/// stage are left out.
 pub fn run<S>(
     plans: Vec<Plan<'_, S>>,
     resolved: &Resolved<S>,
@@ -144,7 +145,7 @@ pub fn run<S>(
     if let Some(later) = records.last().filter(|record| clock::utc().is_ok_and(|now| clock::text(now) < record.started))
     {
         site.progress.line(&format!(
-            "run {} is of {}, which is later than this machine's clock says now; new runs count as newer all the same",
+            "run {} is dated {}, which is later than the clock of this machine; new runs still count as newer",
             later.short(),
             later.started
         ));
@@ -155,7 +156,7 @@ pub fn run<S>(
     }
     let git = Git::read(&options.repo, &options.outputs);
     if let Some(note) = git.note.as_ref().filter(|_| git.is_unreadable()) {
-        site.progress.line(&format!("warning: whether the files are those of a commit is unknown: {note}"));
+        site.progress.line(&format!("warning: it is unknown whether the files are those of the commit: {note}"));
     }
     let template = cell::template(resolved, profile, site.compute, git, args);
     let machine = machine(&template.host, options.jobs);
@@ -210,16 +211,16 @@ pub fn run<S>(
     Ok(Ran { tables: plans.into_iter().map(of_plan).collect(), diverged })
 }
 
-/// What cells may use. More threads than there are cores help nobody who shares them.
+/// What cells may use. More threads than cores do not help cells that share them.
 fn machine(host: &Host, jobs: Option<usize>) -> Machine {
     let cores = if host.cores == 0 { host.threads } else { host.cores };
     let threads = if jobs == Some(1) { host.threads } else { host.threads.min(cores) };
     Machine { threads, memory: provenance::free_memory().unwrap_or(u64::MAX), jobs }
 }
 
-/// A cell among all of the command.
+/// A cell of the command, with its table.
 struct Place<'a> {
-    /// The table's id, for a reader.
+    /// The id of the table, for readers.
     experiment: &'static str,
     title: &'static str,
     table: &'a Table,
@@ -230,24 +231,24 @@ struct Place<'a> {
 /// How long to wait for another process before asking again.
 const WAIT: Duration = Duration::from_millis(200);
 
-/// What a job tells the command.
+/// A message from a job to the command.
 enum News {
-    /// This stage is there.
+    /// The stage with this key is available.
     Stage(String),
-    /// The cell of this index ended so.
+    /// How the cell with this index ended.
     End(usize, End),
 }
 
-/// Why the command ends before all is done.
+/// Why the command ends before all cells are done.
 enum Trouble {
     Error(Error),
     Panic(Box<dyn Any + Send>),
 }
 
-/// A cell that runs.
+/// A running cell.
 struct Runs {
     threads: usize,
-    /// By the prediction.
+    /// Its predicted time.
     seconds: f64,
     start: Instant,
     neighbours: Arc<Neighbours>,
@@ -264,18 +265,18 @@ struct Bench<'a> {
     watch: Watch<'a>,
     budget: Option<f64>,
     start: Instant,
-    /// Bytes that the process held then.
+    /// The memory that the process held at `start`, in bytes.
     held: u64,
     /// With `force`: the stages that were computed again.
     renewed: Option<&'a Mutex<HashSet<String>>>,
-    /// Asks the jobs to end.
+    /// Tells the jobs to stop.
     stop: Interrupt,
     /// The run of each cell.
     runs: Vec<Option<String>>,
     running: BTreeMap<usize, Runs>,
-    /// Cells that another process is at.
+    /// Cells that another process works on.
     busy: HashSet<usize>,
-    /// Seconds that the cells run here took, and what they were predicted to take.
+    /// The seconds that the cells run here took, and their predicted seconds.
     took: (f64, f64),
     over: usize,
     reused: usize,
@@ -301,7 +302,7 @@ impl<'a> Bench<'a> {
                     trouble = self.begin_what_can(scope, &tell).err().map(Trouble::Error);
                 }
                 if trouble.is_some() {
-                    self.stop.request(); // those that run
+                    self.stop.request(); // for the running cells
                 }
                 footer.show(self.summary());
                 if self.running.is_empty() {
@@ -331,14 +332,14 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// A cell has this run, which was not begun here.
+    /// Gives a cell this run, which was not begun here.
     fn find(&mut self, task: usize, id: String) {
         self.reused += 1;
         self.runs[task] = Some(id);
         self.end(task);
     }
 
-    /// A cell is over, or will not run.
+    /// Records that a cell is over, or will not run.
     fn end(&mut self, task: usize) {
         self.over += 1;
         self.schedule.end(task);
@@ -348,7 +349,7 @@ impl<'a> Bench<'a> {
         let left = self.left();
         if left > 0.0 {
             let within =
-                self.budget.map_or_else(String::new, |budget| format!(", of which {} may be used", duration(budget)));
+                self.budget.map_or_else(String::new, |budget| format!(", with a budget of {}", duration(budget)));
             let Machine { threads, jobs, .. } = self.machine;
             let side_by_side = match (self.machine.jobs(), jobs) {
                 (1, _) => String::new(),
@@ -369,7 +370,7 @@ impl<'a> Bench<'a> {
         };
         say(self.reused, "were in the ledger");
         say(self.skipped, "did not fit into the budget");
-        say(self.left_out, "need what came to nothing");
+        say(self.left_out, "need a stage that diverged");
     }
 
     /// Begins the cells for which there are threads and memory now.
@@ -432,7 +433,7 @@ impl<'a> Bench<'a> {
                 };
                 let tell = tell.clone();
                 let run = move || {
-                    // Nobody listens any more only where the command is about to end.
+                    // Sending fails only if the command is about to end.
                     let is_there = |key: &str| drop(tell.send(News::Stage(key.to_owned())));
                     let end = catch_unwind(AssertUnwindSafe(|| job.run(is_there)));
                     let end = end.unwrap_or_else(End::Panicked);
@@ -452,7 +453,7 @@ impl<'a> Bench<'a> {
         self.running.values().for_each(|runs| runs.neighbours.set(others));
     }
 
-    /// Waits for the next that a job tells, but not long where another process may be done with a cell.
+    /// Waits for the next message of a job. The wait is short if another process may finish a cell.
     fn hear(&mut self, news: &Receiver<News>) -> Option<Trouble> {
         match news.recv_timeout(if self.busy.is_empty() { Duration::MAX } else { WAIT }) {
             Ok(News::Stage(key)) => self.schedule.end_step(self.missing.steps[&key]),
@@ -483,10 +484,10 @@ impl<'a> Bench<'a> {
         None
     }
 
-    /// How far all is, in one line.
+    /// The progress of all cells, in one line.
     fn summary(&self) -> String {
         let (over, all, running) = (self.over, self.places.len(), self.running.len());
-        format!("{over} of {all} cells are done, {running} run; about {} to go", duration(self.left()))
+        format!("{over} of {all} cells done, {running} running; about {} to go", duration(self.left()))
     }
 
     fn say_what_came_out(&self, task: usize, record: &Record) {
@@ -509,7 +510,7 @@ impl<'a> Bench<'a> {
     fn what_diverged(mut self) -> Option<Error> {
         let more = self.diverged.len().checked_sub(1)?;
         let first = self.diverged.swap_remove(0);
-        Some(if more == 0 { first } else { first.context(format!("{} runs came to nothing; the first", more + 1)) })
+        Some(if more == 0 { first } else { first.context(format!("{} runs diverged; the first", more + 1)) })
     }
 
     /// Seconds of the budget that are left.
@@ -517,13 +518,14 @@ impl<'a> Bench<'a> {
         self.budget.map(|budget| budget - self.start.elapsed().as_secs_f64())
     }
 
-    /// What cells took here over what they were predicted to take, once that is more than a few seconds.
+    /// The time that cells took here divided by their predicted time; 1 until the predicted time is more than a few
+    /// seconds.
     fn slowness(&self) -> f64 {
         let (took, predicted) = self.took;
         if predicted > 5.0 { took / predicted } else { 1.0 }
     }
 
-    /// Seconds until all is done, by the prediction.
+    /// The predicted seconds until all cells are done.
     fn left(&self) -> f64 {
         let slowness = self.slowness();
         let waiting = slowness * self.schedule.bound();
@@ -540,7 +542,7 @@ impl<'a> Place<'a> {
         Self { experiment, title, table: &plan.table, cell, key: cell.key(experiment) }
     }
 
-    /// The cell for a reader, such as `SimCLR SP synth-10 seed 0`.
+    /// The name of the cell for readers, such as `SimCLR SP synth-10 seed 0`.
     fn name(&self) -> String {
         let Cell { row, column, seed, .. } = self.cell;
         let labels: Vec<&str> = row.iter().map(|(_, label)| label.as_str()).collect();

@@ -1,5 +1,5 @@
-//! How kinds of work speed up with threads: measured on this machine with every core busy, since that is how they run, and
-//! kept beside the cache.
+//! Measures how kinds of work speed up with threads. Every core is busy during the measurement, as in real runs. The
+//! results are kept for this machine in the folder of the cache.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Formatter};
@@ -21,22 +21,23 @@ use crate::threads;
 /// The file in the cache's folder.
 const FILE: &str = "scaling.json";
 
-/// The serial part of work that was not measured. A guess: stages without a load are short.
+/// The assumed serial part of work that was not measured. Stages without a load are short.
 const UNMEASURED: f64 = 0.05;
 
-/// Each number of threads is looked at so often, in turns, so that another program's moment does little harm.
+/// How often each number of threads is measured. The numbers take turns, so that a short disturbance by another
+/// program does little harm.
 const ROUNDS: usize = 3;
 
-/// For so long.
+/// The time of each measurement.
 const SPAN: Duration = Duration::from_millis(250);
 
-/// A kind of work, of which a small piece can be timed.
+/// A kind of work, with a small piece that can be timed.
 pub struct Load {
-    /// Such as `resnet-small 16x16, 32 pairs`: work of one name speeds up alike.
+    /// Such as `resnet-small 16x16, 32 pairs`. Work with the same name speeds up alike.
     pub name: String,
-    /// Bytes of memory that one piece takes.
+    /// The memory that one piece takes, in bytes.
     pub memory: u64,
-    /// Makes what does one piece of it, on the threads of the caller.
+    /// Makes a function that does one piece of the work on the threads of the caller.
     pub prepare: Prepare,
 }
 
@@ -46,19 +47,19 @@ impl Debug for Load {
     }
 }
 
-/// Makes what does one piece of some work.
+/// Makes a function that does one piece of some work.
 pub type Prepare = Box<dyn Fn() -> Result<Box<dyn FnMut()>> + Send + Sync>;
 
-/// What was measured of a kind of work.
+/// The measurements of a kind of work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// The part of it that more threads do not shorten.
+    /// The part of the work that more threads do not shorten.
     pub serial: f64,
-    /// Pieces a second that the machine does in all, where each piece has so many threads.
+    /// Pieces per second of the whole machine, by the number of threads of each piece.
     pub rates: BTreeMap<usize, f64>,
 }
 
-/// What is known of this machine.
+/// The known measurements.
 #[derive(Debug)]
 pub struct Scaling {
     path: PathBuf,
@@ -68,7 +69,8 @@ pub struct Scaling {
 }
 
 impl Scaling {
-    /// What was measured before, of those who keep their cache in `folder`. A file that cannot be read is measured again.
+    /// Reads the measurements that are kept in `folder`, the folder of the cache. If the file cannot be read,
+    /// everything is measured again.
     pub fn open(folder: &Path, host: &Host, compute: &Compute) -> Self {
         let path = folder.join(FILE);
         let known = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
@@ -76,7 +78,7 @@ impl Scaling {
         Self { path, machine, known: Mutex::new(known) }
     }
 
-    /// What was measured of a kind of work here.
+    /// The measurements of a kind of work on this machine.
     pub fn of(&self, name: &str) -> Option<Measured> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&self.machine)?.get(name).cloned()
@@ -87,7 +89,8 @@ impl Scaling {
         load.and_then(|load| self.of(&load.name)).map_or(UNMEASURED, |measured| measured.serial)
     }
 
-    /// Measures what is not known yet of the work of these cells that is not in the cache, on up to so many threads.
+    /// Measures the kinds of work of these cells that were not measured yet, on up to `threads` threads. Stages that
+    /// are in the cache are left out.
     ///
     /// # Errors
     /// As [`Scaling::measure`].
@@ -104,7 +107,7 @@ impl Scaling {
                 self.measure(load, threads)?;
                 let percent = 100.0 * self.serial(Some(load));
                 progress.line(&format!(
-                    "timed a step on 1 to {threads} threads: {percent:.1} % of it does not get shorter ({})",
+                    "timed a step on 1 to {threads} threads: {percent:.1} % of it is serial ({})",
                     load.name
                 ));
             }
@@ -112,10 +115,10 @@ impl Scaling {
         Ok(())
     }
 
-    /// Measures a kind of work on up to so many threads, and keeps what comes out.
+    /// Measures a kind of work on up to `threads` threads, and keeps the result.
     ///
     /// # Errors
-    /// When the work cannot be prepared, a thread not be started, or the file not be written.
+    /// When the work cannot be prepared, a thread cannot be started, or the file cannot be written.
     pub fn measure(&self, load: &Load, threads: usize) -> Result<()> {
         let doubled = std::iter::successors(Some(1), |&count| Some(2 * count));
         let counts = doubled.take_while(|&count| count < threads).chain([threads]);
@@ -133,12 +136,12 @@ impl Scaling {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let of_machine = known.entry(self.machine.clone()).or_default();
         of_machine.insert(load.name.clone(), Measured { serial: serial(&rates), rates });
-        files::write_whole(&self.path, &serde_json::to_vec_pretty(&*known).context("what was timed")?)
+        files::write_whole(&self.path, &serde_json::to_vec_pretty(&*known).context("the measured times")?)
     }
 }
 
-/// Amdahl's law through the rate on one thread, by least squares: with `t` threads a piece takes `1 + serial (t - 1)` times
-/// as much of them.
+/// Fits Amdahl's law by least squares, through the rate on one thread: a piece on `t` threads takes
+/// `1 + serial (t - 1)` times as much thread time as on one.
 fn serial(rates: &BTreeMap<usize, f64>) -> f64 {
     let one = rates.get(&1).copied().unwrap_or(f64::NAN);
     let (mut above, mut below) = (0.0, 0.0);
@@ -150,7 +153,7 @@ fn serial(rates: &BTreeMap<usize, f64>) -> f64 {
     if serial.is_finite() { serial.clamp(0.0, 1.0) } else { UNMEASURED }
 }
 
-/// Pieces a second that so many `copies` do side by side, each on so many threads.
+/// Pieces per second of `copies` copies in parallel, each on `count` threads.
 fn rate(load: &Load, count: usize, copies: usize) -> Result<f64> {
     let copy = || {
         threads::share(count, || {
@@ -184,7 +187,7 @@ mod tests {
         for part in [0.0, 0.05, 0.5] {
             assert!((serial(&rates(part)) - part).abs() < 1e-12);
         }
-        assert_eq!(serial(&[(1, 10.0), (2, 11.0)].into()), 0.0, "two threads are no better than twice one");
+        assert_eq!(serial(&[(1, 10.0), (2, 11.0)].into()), 0.0, "the serial part is never negative");
         assert_eq!(serial(&[(1, 10.0)].into()), UNMEASURED, "one core shows nothing");
     }
 }

@@ -1,11 +1,11 @@
-//! Which task runs next, and on how many threads: the rules by which trainings share a machine. They know nothing of what
-//! runs, so that the runner and a simulation of larger machines follow the same ones.
+//! Decides which task runs next, and on how many threads: the rules for trainings that share a machine. The rules do
+//! not depend on what runs, so that the runner and a simulation of larger machines follow the same ones.
 //!
-//! A task takes fewer threads than there are as long as that does not make the whole longer: a small network's step wastes
-//! a part of each further thread. The whole takes at least some time ([`Schedule::bound`]); a task gets the fewest threads
-//! with which it is done in that time (the canonical allotment of Turek, Wolf and Yu, "Approximate algorithms for
-//! scheduling parallelizable tasks", 1992), and the longest task comes first (Graham, "Bounds on multiprocessing timing
-//! anomalies", 1969).
+//! A task gets fewer than all threads if that does not make the whole work longer, because a step of a small network
+//! wastes a part of each further thread. The whole work takes at least some time ([`Schedule::bound`]). A task gets
+//! the fewest threads with which it ends within that time (the canonical allotment of Turek, Wolf and Yu,
+//! "Approximate algorithms for scheduling parallelizable tasks", 1992), and the longest task comes first (Graham,
+//! "Bounds on multiprocessing timing anomalies", 1969).
 
 use std::cmp::Ordering;
 use std::cmp::Reverse;
@@ -14,16 +14,16 @@ use std::collections::BinaryHeap;
 /// One step of the work, which several tasks may need.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Step {
-    /// What it takes on one thread, in seconds.
+    /// Its time on one thread, in seconds.
     pub seconds: f64,
     /// The part of it that more threads do not shorten (Amdahl's law).
     pub serial: f64,
-    /// Bytes of memory at the peak.
+    /// Peak memory in bytes.
     pub memory: u64,
 }
 
 impl Step {
-    /// What it takes on so many threads, in seconds.
+    /// Its time on this many threads, in seconds.
     pub fn on(&self, threads: usize) -> f64 {
         self.seconds * (self.serial + (1.0 - self.serial) / threads.max(1) as f64)
     }
@@ -34,7 +34,7 @@ impl Step {
 pub struct Task {
     /// Indices of its steps, in order.
     pub steps: Vec<usize>,
-    /// Tasks of a lower turn start first.
+    /// Tasks with a lower turn start first.
     pub turn: u64,
 }
 
@@ -42,7 +42,7 @@ pub struct Task {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Work {
     pub steps: Vec<Step>,
-    /// Steps whose time is a result: nothing runs beside them, and they have all threads.
+    /// Whether the time of each step is a result. Such a step runs alone, on all threads.
     pub alone: Vec<bool>,
     pub tasks: Vec<Task>,
 }
@@ -51,14 +51,14 @@ pub struct Work {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Machine {
     pub threads: usize,
-    /// Bytes that all running tasks together may take.
+    /// The memory that all running tasks together may take, in bytes.
     pub memory: u64,
-    /// How many tasks may run side by side; as many as there are threads where it is not said.
+    /// How many tasks may run in parallel; `None` means as many as there are threads.
     pub jobs: Option<usize>,
 }
 
 impl Machine {
-    /// How many tasks run side by side at most.
+    /// How many tasks run in parallel at most.
     pub fn jobs(&self) -> usize {
         self.jobs.unwrap_or(self.threads).clamp(1, self.threads.max(1))
     }
@@ -71,18 +71,18 @@ enum State {
     Over,
 }
 
-/// Where the work stands.
+/// The state of the work.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     work: Work,
     machine: Machine,
     steps: Vec<State>,
     tasks: Vec<State>,
-    /// The threads of each running task, and the memory that it may come to take.
+    /// The threads of each running task, and the memory that it may take, in bytes.
     held: Vec<(usize, u64)>,
 }
 
-/// A task that shall start now.
+/// A task to start now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
     pub task: usize,
@@ -101,8 +101,8 @@ impl Length {
         self.steady + self.shared / threads as f64
     }
 
-    /// The fewest threads, of so many, on which it is done within so many seconds; all of them where it never is, unless
-    /// they are of no use.
+    /// The fewest threads, up to `most`, on which the task ends within `seconds`. If it never does, `most`; if more
+    /// threads do not help, 1.
     fn threads_within(self, seconds: f64, most: usize) -> usize {
         if self.shared <= 0.0 {
             return 1;
@@ -113,7 +113,7 @@ impl Length {
 }
 
 impl Schedule {
-    /// Nothing has run yet.
+    /// Makes a schedule of work that has not begun.
     pub fn new(work: Work, machine: Machine) -> Self {
         let (steps, tasks) = (vec![State::Waiting; work.steps.len()], vec![State::Waiting; work.tasks.len()]);
         let held = vec![(0, 0); work.tasks.len()];
@@ -125,27 +125,27 @@ impl Schedule {
         self.tasks.iter().all(|&state| state == State::Over)
     }
 
-    /// How many tasks run.
+    /// The number of running tasks.
     pub fn running(&self) -> usize {
         self.tasks.iter().filter(|&&state| state == State::Running).count()
     }
 
-    /// Whether nobody has computed a step, nor is at it.
+    /// Whether a step is neither computed nor being computed.
     pub fn waits(&self, step: usize) -> bool {
         self.steps[step] == State::Waiting
     }
 
-    /// What is left of a task takes so many seconds on so many threads.
+    /// The seconds that the rest of a task takes on this many threads.
     pub fn seconds(&self, Start { task, threads }: Start) -> f64 {
         self.length(task).on(threads)
     }
 
-    /// A step is there: nobody needs to compute it.
+    /// Records that a step is available: no task needs to compute it.
     pub fn end_step(&mut self, step: usize) {
         self.steps[step] = State::Over;
     }
 
-    /// A task runs on these threads from now on, and computes the steps of it that are not there.
+    /// Records that a task runs on these threads from now on, and computes its steps that are not available.
     pub fn start(&mut self, Start { task, threads }: Start) {
         self.held[task] = (threads, self.memory(task));
         self.tasks[task] = State::Running;
@@ -156,7 +156,7 @@ impl Schedule {
         }
     }
 
-    /// A task is over, or will not run. Steps that it leaves undone wait for the next task that needs them.
+    /// Records that a task is over, or will not run. Its unfinished steps wait for the next task that needs them.
     pub fn end(&mut self, task: usize) {
         if std::mem::replace(&mut self.tasks[task], State::Over) == State::Running {
             for &step in &self.work.tasks[task].steps {
@@ -168,8 +168,8 @@ impl Schedule {
         }
     }
 
-    /// The task to start now, none where it is better to wait. `used` is what the running tasks are known to hold in
-    /// bytes, and `may` says whether a task can start now, for reasons of its own.
+    /// The task to start now; `None` if it is better to wait. `used` is the memory that the running tasks hold, in
+    /// bytes. `may` says whether the caller lets a task start now.
     pub fn next(&self, used: u64, may: impl Fn(usize) -> bool) -> Option<Start> {
         let running = self.running();
         let free = self.machine.threads.saturating_sub(self.held.iter().map(|held| held.0).sum());
@@ -193,13 +193,13 @@ impl Schedule {
         Some(Start { task, threads: wanted.max(self.least()).min(free) })
     }
 
-    /// The least time that the tasks that wait can take on this machine, in seconds: in less than that, one of them is not
-    /// done, or all together need more threads than there are.
+    /// The least time that the waiting tasks can take on this machine, in seconds. In less time, one of them cannot
+    /// end, or all together need more threads than there are.
     pub fn bound(&self) -> f64 {
         self.least_time(0.0, 0.0)
     }
 
-    /// The same of the tasks that wait and of those that run, as if these had just begun.
+    /// As [`Schedule::bound`], with the running tasks included as if they had just begun.
     fn horizon(&self) -> f64 {
         let running = (0..self.tasks.len()).filter(|&task| self.tasks[task] == State::Running);
         let times = running.map(|task| (self.held[task].0, self.length(task).on(self.held[task].0.max(1))));
@@ -209,7 +209,8 @@ impl Schedule {
         self.least_time(taken, longest)
     }
 
-    /// See [`Schedule::bound`], with others who take so many seconds of threads, and at least so long.
+    /// As [`Schedule::bound`], with other tasks that take `others` seconds of threads in total, and at least
+    /// `longest` seconds.
     fn least_time(&self, others: f64, longest: f64) -> f64 {
         let (lengths, threads) = (self.lengths(), self.machine.threads);
         let fits = |seconds: f64| {
@@ -232,8 +233,8 @@ impl Schedule {
         high
     }
 
-    /// The lengths of the tasks that wait, each with the fewest threads that it gets; a step that several need is in the
-    /// first of them.
+    /// The lengths of the waiting tasks, each with the fewest threads that the task gets. A step that several tasks
+    /// need counts in the first of them.
     fn lengths(&self) -> Vec<(Length, usize)> {
         let mut counted: Vec<bool> = self.steps.iter().map(|&state| state != State::Waiting).collect();
         let waiting = (0..self.work.tasks.len()).filter(|&task| self.tasks[task] == State::Waiting);
@@ -245,12 +246,12 @@ impl Schedule {
         waiting.map(length).collect()
     }
 
-    /// The fewest threads that a task gets that does not run alone.
+    /// The fewest threads of a task that does not run alone.
     fn least(&self) -> usize {
         self.machine.jobs.map_or(1, |_| self.machine.threads / self.machine.jobs())
     }
 
-    /// What is left of a task.
+    /// The remaining length of a task.
     fn length(&self, task: usize) -> Length {
         self.sum(self.missing(task))
     }
@@ -266,7 +267,7 @@ impl Schedule {
         self.missing(task).map(|step| self.work.steps[step].memory).max().unwrap_or(0)
     }
 
-    /// Whether it waits, and nobody is at a step that it needs.
+    /// Whether the task waits, and no running task computes a step that it needs.
     fn is_ready(&self, task: usize) -> bool {
         let free = |&step: &usize| self.steps[step] != State::Running;
         self.tasks[task] == State::Waiting && self.work.tasks[task].steps.iter().all(free)
@@ -281,19 +282,19 @@ impl Schedule {
     }
 }
 
-/// What a machine makes of some work.
+/// The predicted time of some work on a machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Forecast {
     /// Seconds from the start of the first task to the end of the last.
     pub seconds: f64,
-    /// The same, at least: the longest task on all threads.
+    /// A lower bound of `seconds`: the longest task on all threads.
     pub chain: f64,
-    /// The same, at least: what all take on one thread each, over the threads.
+    /// A lower bound of `seconds`: the time of all tasks on one thread each, divided by the threads.
     pub share: f64,
 }
 
 impl Forecast {
-    /// Plays a schedule to its end.
+    /// Simulates a schedule to its end.
     pub fn of(schedule: Schedule) -> Self {
         let (work, machine) = (&schedule.work, schedule.machine);
         let tasks = 0..work.tasks.len();
@@ -303,12 +304,12 @@ impl Forecast {
     }
 }
 
-/// When a running task ends the step that it is at; in order of time, then of tasks.
+/// The time at which a running task ends its current step. Events are in order of time, then of tasks.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Event {
     at: Seconds,
     task: usize,
-    /// The steps that it has to do, of which the last is running.
+    /// The remaining steps in reverse order; the last one is running.
     steps: Vec<usize>,
     threads: usize,
 }
@@ -343,7 +344,7 @@ impl Schedule {
     }
 }
 
-/// Seconds in order.
+/// Seconds with a total order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Seconds(f64);
 
@@ -365,7 +366,7 @@ impl Ord for Seconds {
 mod tests {
     use super::*;
 
-    /// Tasks of one step each, of these seconds on one thread and serial parts.
+    /// Tasks of one step each, with these seconds on one thread and these serial parts.
     fn work(steps: &[(f64, f64)]) -> Work {
         let steps: Vec<Step> = steps.iter().map(|&(seconds, serial)| Step { seconds, serial, memory: 1 }).collect();
         let tasks = (0..steps.len()).map(|step| Task { steps: vec![step], turn: 0 }).collect();
@@ -387,7 +388,8 @@ mod tests {
 
     #[test]
     fn the_longest_task_comes_first_and_gets_the_threads_that_it_needs() {
-        // 12 seconds of work on 4 threads: in 3.15 seconds, the least for all, the long one is done on two.
+        // 12 seconds of work on 4 threads: within 3.15 seconds, the least time for all tasks, the long one ends on
+        // two threads.
         let mut schedule =
             Schedule::new(work(&[(1.0, 0.0), (6.0, 0.05), (1.0, 0.0), (1.0, 0.0), (3.0, 0.0)]), machine(4));
         assert_eq!(starts(&mut schedule), [(1, 2), (4, 1), (0, 1)]);

@@ -1,5 +1,5 @@
-//! Parts of records that are most of their text and that many records of a ledger have alike: they are read and kept
-//! once.
+//! Parts of records that make up most of their text and are the same in many records of a ledger. They are parsed and
+//! kept once.
 
 use serde::Deserialize;
 use serde::Deserializer;
@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use std::sync::PoisonError;
 use std::sync::RwLock;
 
-/// So many different values are kept to be shared; a ledger with more is read more slowly.
+/// The largest number of different values that are kept to be shared; a ledger with more is read more slowly.
 const MOST_KEPT: usize = 4096;
 
 /// A value that records share.
@@ -27,7 +27,7 @@ impl<T> Clone for Shared<T> {
 }
 
 impl<T> Shared<T> {
-    /// Whether both are one; if not, they may be equal all the same.
+    /// Whether both are the same value in memory. If not, they may still be equal.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -65,16 +65,16 @@ impl<T: Serialize> Serialize for Shared<T> {
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shared<T> {
-    /// A value of its own; [`Kept::read`] gives one that is shared.
+    /// Makes a value that is not shared; [`Kept::read`] makes a shared one.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         T::deserialize(deserializer).map(Self::from)
     }
 }
 
-/// Values by the JSON that they were read from: a bucket for each digest.
+/// Values by the JSON that they were parsed from: one bucket for each digest.
 pub(super) struct Kept<T>(LazyLock<RwLock<HashMap<u64, Bucket<T>>>>);
 
-/// The texts of one digest, nearly always one, with what they say.
+/// The texts with one digest, nearly always one text, with their values.
 type Bucket<T> = Vec<(String, Shared<T>)>;
 
 impl<T: DeserializeOwned> Kept<T> {
@@ -82,7 +82,7 @@ impl<T: DeserializeOwned> Kept<T> {
         Self(LazyLock::new(RwLock::default))
     }
 
-    /// The value of a JSON text, which is read only if it was not read before.
+    /// The value of a JSON text, which is parsed only if it was not parsed before.
     pub fn read(&self, text: &str) -> serde_json::Result<Shared<T>> {
         let digest = digest(text);
         let known = |kept: &HashMap<u64, Bucket<T>>| {
@@ -94,7 +94,7 @@ impl<T: DeserializeOwned> Kept<T> {
         }
         let value: Shared<T> = serde_json::from_str(text)?;
         let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        // Unless another thread has read it meanwhile: all who ask get the same.
+        // Another thread may have parsed it meanwhile: all callers get the same value.
         if let Some(known) = known(&kept) {
             return Ok(known);
         }
@@ -106,8 +106,8 @@ impl<T: DeserializeOwned> Kept<T> {
     }
 }
 
-/// Tells texts apart at several bytes a cycle: the standard hasher would take most of the time that keeping saves. Equal
-/// digests are no harm, since texts are compared.
+/// A hash of a text at several bytes per cycle: the standard hasher would take most of the time that sharing saves.
+/// Equal digests do no harm, because the texts are compared.
 fn digest(text: &str) -> u64 {
     let mix = |digest: u64, word: u64| (digest.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let (words, rest) = text.as_bytes().as_chunks::<8>();

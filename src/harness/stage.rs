@@ -1,5 +1,6 @@
-//! A stage: one step of the work behind cells, as one value. What decides its files (name, inputs, code, what computes,
-//! the stages before it) makes its key; what it costs, what it does and which of its files hold times are with it.
+//! A stage: one step of the work for cells. Its key is a hash of everything that decides its files (name, inputs,
+//! code, what computes, the stages before it). A stage also has its cost, its work, and the names of its files with
+//! times.
 
 use crate::error::Result;
 use crate::harness::canonical;
@@ -17,42 +18,42 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Everything about a stage but its work.
+/// Everything about a stage except its work.
 #[derive(Clone, Debug)]
 pub struct Description {
-    /// Such as `pretrain`: of lower-case letters, digits and `-`.
+    /// Such as `pretrain`: lower-case letters, digits and `-`.
     pub name: &'static str,
-    /// Everything else that determines its files: settings, seeds, hashes of data and of files from outside. The work
-    /// depends on nothing that is not here or in the files of the stages before it, but for descriptions of data,
-    /// which are recorded as they were.
+    /// Everything else that determines its files: settings, seeds, hashes of data and of external files. The work
+    /// depends only on what is here and on the files of the stages before it. Descriptions of data are an exception:
+    /// they are recorded as they were.
     pub inputs: Value,
     /// The stages whose files the work reads.
     pub after: Vec<Arc<Stage>>,
-    /// The code whose change may change its files.
+    /// The code that can change its files.
     pub code: Code,
     /// What computes.
     pub compute: Compute,
-    /// What it is predicted to take.
+    /// Its predicted cost.
     pub cost: Cost,
-    /// Files that hold times. All others are exact: whenever the stage is computed, they have the same bytes.
+    /// Files that contain times. All others are exact: they have the same bytes whenever the stage is computed.
     pub timed: &'static [&'static str],
 }
 
-/// What computing a stage is predicted to take. Schedules and estimates depend on it, results never.
+/// The predicted cost of computing a stage. Schedules and estimates depend on it, results never do.
 #[derive(Clone, Debug, Default)]
 pub struct Cost {
-    /// Seconds on one thread of this machine; the harness sets them right by what earlier runs took.
+    /// Seconds on one thread of this machine, which the harness corrects by the times of earlier runs.
     pub seconds: f64,
-    /// Bytes of memory at the peak, besides the program.
+    /// Peak memory in bytes, without the program itself.
     pub memory: u64,
-    /// What shows how the work speeds up with threads.
+    /// A sample of the work, to measure how it speeds up with threads.
     pub load: Option<Arc<Load>>,
 }
 
 /// Writes a stage's files into the folder of its site.
 pub type Work = Box<dyn Fn(&Site<'_>) -> Result<()> + Send + Sync>;
 
-/// One step of the work behind cells.
+/// One step of the work for cells.
 pub struct Stage {
     pub description: Description,
     key: String,
@@ -61,12 +62,12 @@ pub struct Stage {
 
 /// Where a stage is computed.
 pub struct Site<'a> {
-    /// The folder for its files. After a failure, an interruption or a kill it has what was left there, and the work
-    /// may go on from it.
+    /// The folder for its files. After a failure, an interruption or a kill, it has the files that were left there,
+    /// and the work may resume from them.
     pub dir: &'a Path,
-    /// Shows how far the work is.
+    /// Shows the progress of the work.
     pub progress: &'a Progress,
-    /// Asks for an end.
+    /// Says when to stop.
     pub interrupt: &'a Interrupt,
     stage: &'a Stage,
     done: &'a Done,
@@ -90,9 +91,10 @@ impl Debug for Stage {
 }
 
 impl Stage {
-    /// A stage and its work.
+    /// Makes a stage from its description and its work.
     ///
-    /// Panics when the name has other characters than it may.
+    /// # Panics
+    /// When the name has a character that is not allowed.
     pub fn new(description: Description, work: impl Fn(&Site<'_>) -> Result<()> + Send + Sync + 'static) -> Arc<Self> {
         let name = description.name;
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -115,7 +117,7 @@ impl Stage {
         &self.key
     }
 
-    /// Adds this stage to `all` behind those that it needs, each once.
+    /// Adds this stage to `all`, after the stages that it needs, each once.
     pub fn gather(self: &Arc<Self>, all: &mut Vec<Arc<Self>>) {
         if all.iter().all(|stage| stage.key != self.key) {
             self.description.after.iter().for_each(|before| before.gather(all));
@@ -132,7 +134,8 @@ impl Stage {
 impl Site<'_> {
     /// The files of a stage before this one.
     ///
-    /// Panics when this stage does not name it.
+    /// # Panics
+    /// When this stage does not name it.
     pub fn of(&self, stage: &Stage) -> &Finished {
         let named = self.stage.description.after.iter().any(|before| before.key == stage.key);
         assert!(named, "stage {} reads {}, which it does not name", self.stage.name(), stage.name());
@@ -154,8 +157,9 @@ impl Done {
 
     /// The files of a stage.
     ///
-    /// Panics when the cell does not have it.
+    /// # Panics
+    /// When the cell does not have it.
     pub fn of(&self, stage: &Stage) -> &Finished {
-        self.0.get(&stage.key).unwrap_or_else(|| panic!("stage {} is none of the cell's", stage.name()))
+        self.0.get(&stage.key).unwrap_or_else(|| panic!("stage {} does not belong to the cell", stage.name()))
     }
 }

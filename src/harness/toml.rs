@@ -3,7 +3,7 @@
 use serde_json::Value;
 use toml_edit::Item;
 
-/// One key with a value that is no table.
+/// One key with a value that is not a table.
 pub struct Leaf {
     /// Such as `pretrain.epochs`.
     pub key: String,
@@ -12,11 +12,11 @@ pub struct Leaf {
     pub line: usize,
     /// The comment lines right above the key.
     pub doc: String,
-    /// The comment behind the value, on its line.
+    /// The comment after the value, on the same line.
     pub remark: String,
 }
 
-/// All keys of `text` in their order there; or the line and the reason why it is not TOML.
+/// Returns all keys of `text` in order, or the line and the reason if it is not TOML.
 pub fn leaves(text: &str) -> Result<Vec<Leaf>, (usize, String)> {
     let source = Source::new(text);
     let document = toml_edit::Document::parse(text).map_err(|error| {
@@ -29,7 +29,7 @@ pub fn leaves(text: &str) -> Result<Vec<Leaf>, (usize, String)> {
     Ok(leaves)
 }
 
-/// `text` as a TOML value, or as a string where it is none: `3`, `[1, 2]`, `true`, `adamw`.
+/// Returns `text` as a TOML value, or as a string if it is not one: `3`, `[1, 2]`, `true`, `adamw`.
 pub fn value(text: &str) -> Value {
     let parsed = text.trim().parse::<toml_edit::Value>();
     parsed.map_or_else(|_| Value::from(text), |value| json(&value))
@@ -54,8 +54,8 @@ impl<'a> Source<'a> {
         self.starts.partition_point(|&start| start <= offset)
     }
 
-    /// Tables, inline or not, become dotted keys, so that a layer may set one of their keys. An empty one stays a leaf,
-    /// so that a misspelt heading is noticed.
+    /// Tables, inline or not, become dotted keys, so that a layer can set one of their keys. An empty table stays a
+    /// leaf, so that a misspelt heading is noticed.
     fn flatten(&self, prefix: &str, item: &Item, line: usize, leaves: &mut Vec<Leaf>) {
         match item.as_table_like() {
             Some(table) if prefix.is_empty() || !table.is_empty() => {
@@ -82,7 +82,7 @@ impl<'a> Source<'a> {
         comment.join("\n")
     }
 
-    /// What stands behind a value, up to the end of its line.
+    /// The comment after a value, up to the end of the line.
     fn remark(&self, item: &Item) -> String {
         let end = item.as_value().and_then(toml_edit::Value::span).map_or(self.text.len(), |span| span.end);
         let rest = self.text[end..].lines().next().unwrap_or_default().trim();

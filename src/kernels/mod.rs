@@ -1,3 +1,4 @@
-//! The arithmetic. Slices and sizes in, slices out; nothing of the other rooms is known here.
+//! The arithmetic kernels. They take slices and sizes and write their results to slices. They know nothing about
+//! networks or training.
 
 pub mod cpu;

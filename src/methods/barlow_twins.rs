@@ -1,11 +1,12 @@
 //! Barlow Twins: Zbontar et al. 2021, "Barlow Twins: Self-Supervised Learning via Redundancy Reduction",
 //! <https://arxiv.org/abs/2103.03230>.
 //!
-//! The correlations over the batch between the variables of one view and those of the other shall be the identity.
+//! The loss drives the correlation matrix between the variables of one view and those of the other, computed over
+//! the batch, towards the identity.
 //!
-//! Semantic pairs: a variable shall agree between two images of a category, not between two transformations of one.
-//! There are no negatives and there is no memory; several pairs of one category in a batch enter the correlations as
-//! any others.
+//! Semantic pairs: a variable should agree between two images of one category, not between two transformations of one
+//! image. There are no negatives and there is no memory. Several pairs of one category in a batch contribute to the
+//! correlations like any other pairs.
 
 use dfdx::prelude::*;
 use rayon::prelude::*;
@@ -32,15 +33,15 @@ use super::{Batch, Learner, MethodSettings, Moment, Size, Start, above_zero};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// What the terms are multiplied by.
+    /// The weights of the loss's terms.
     pub weights: Weights,
-    /// Of the head.
+    /// The size of the head.
     pub head: Size,
     /// Optimiser, learning rate, decay.
     pub recipe: Recipe,
 }
 
-/// Three layers as wide as the result, batch normalisation behind the first two (section 2.2).
+/// Three layers as wide as the output, with batch normalisation after the first two (section 2.2).
 type Expander<const F: usize, const P: usize> = sequence!(
     LinearNoBias<F, P>, BatchNormRelu<P>, LinearNoBias<P, P>, BatchNormRelu<P>, LinearNoBias<P, P>
 );
@@ -92,22 +93,22 @@ impl<D: tensor::Device, const P: usize> Learner<D> for BarlowTwins<D, P> {
     }
 }
 
-/// Added to a variance under the root, as batch normalisation does.
+/// Added to a variance before the square root, as in batch normalisation.
 const EPSILON: f64 = 1e-5;
 
-/// What the loss's terms are multiplied by.
+/// The weights of the loss's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Weights {
-    /// Of the squared correlations of different variables, lambda.
+    /// The weight of the squared correlations of different variables, lambda.
     pub redundancy: f32,
-    /// Of the whole loss. The paper has 1. Peers have 0.1 or 0.024, after the authors' early code: learning rates that
-    /// were found with it need it.
+    /// The weight of the whole loss; 1 in the paper. Other implementations have 0.1 or 0.024, after the authors' early
+    /// code. Learning rates that were tuned with such a weight need it.
     pub scale: f32,
 }
 
 impl Weights {
-    /// Those of the paper's runs: lambda as in the authors' code, rounded to 0.005 in the paper.
+    /// The weights of the paper's runs: lambda as in the authors' code, rounded to 0.005 in the paper.
     pub const PAPER: Self = Self { redundancy: 0.0051, scale: 1.0 };
 }
 
@@ -115,8 +116,8 @@ impl Weights {
 ///
 /// L = scale (sum_i (1 - C_ii)² + lambda sum_{i != j} C_ij²),  C = A'B / N,  A and B the standardised sides
 ///
-/// z (2N, D): row i and row i + N are a pair. Each side is standardised over its own N rows with the variance over N.
-/// Both sides carry a gradient.
+/// z (2N, D): row i and row i + N are a pair. Each side is standardised over its own N rows, with the variance divided
+/// by N. Gradients flow through both sides.
 pub fn definition<const D: usize, E: Dtype, T: Tape<E, Cpu>>(
     z: Tensor<Vectors<D>, E, Cpu, T>,
     weights: Weights,
@@ -152,7 +153,7 @@ where
     centred / deviation.broadcast_like::<_, Axis<0>>(&shape)
 }
 
-/// The same and the gradient of z, rows of `width`.
+/// The loss of `definition` and its gradient with respect to z, in rows of `width`.
 ///
 /// With standardised A and B, sum C² = |A'B|² / N², and its gradient with respect to A is 2 B B' A / N².
 pub fn graded(z: &[f32], width: usize, weights: Weights) -> Graded {
@@ -196,13 +197,13 @@ pub fn graded(z: &[f32], width: usize, weights: Weights) -> Graded {
     Graded { value, gradient }
 }
 
-/// One side of the batch, (N, D), and what its standardisation's gradient needs.
+/// One side of the batch, (N, D), and the values that the gradient of its standardisation needs.
 struct Side<'a> {
     z: &'a [f32],
     standardised: Vec<f32>,
     mean: Vec<f32>,
     inv_std: Vec<f32>,
-    /// Standardised variables have no scale and shift of their own.
+    /// Scales of 1 and, in `zeros`, shifts of 0: standardised variables have no learned scale and shift.
     ones: Vec<f32>,
     zeros: Vec<f32>,
 }
@@ -220,7 +221,7 @@ impl<'a> Side<'a> {
         Self { z, standardised, mean, inv_std, ones, zeros }
     }
 
-    /// dz of the gradient of the standardised rows.
+    /// Writes dz, given the gradient with respect to the standardised rows.
     fn backward(&self, dz: &mut [f32], slope: &[f32]) {
         let [mut dgamma, mut dbeta] = [(); 2].map(|()| vec![0.0; self.mean.len()]);
         let gradients = NormGradients { dgamma: &mut dgamma, dbeta: &mut dbeta };

@@ -1,15 +1,15 @@
 //! BYOL: Grill et al. 2020, "Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning",
 //! <https://arxiv.org/abs/2006.07733>.
 //!
-//! A predictor on the online network's projection of one view regresses the target network's projection of the other;
-//! the target's weights are a moving average of the online ones, by the momentum tau = 1 - (1 - tau_0)(cos(pi t / T) +
-//! 1) / 2 at step t of T ([`crate::optim::Cosine`] from tau_0 to 1).
+//! A predictor on the online network's projection of one view predicts the target network's projection of the other
+//! view. The target's weights are a moving average of the online weights, with the momentum
+//! tau = 1 - (1 - tau_0)(cos(pi t / T) + 1) / 2 at step t of T ([`crate::optim::Cosine`] from tau_0 to 1).
 //!
-//! The defaults depart from the paper: the predictor has a higher learning rate than the rest, which does not fall. Without
-//! that, some short trainings from semantic pairs learned nothing, by luck of the seed.
+//! The defaults differ from the paper: the predictor has a higher learning rate than the rest, and this rate is
+//! constant. Without that, some short trainings from semantic pairs learned nothing, depending on the seed.
 //!
 //! Semantic pairs: the target is the projection of another image of the category, not of the same image. There are no
-//! negatives and there is no memory, so several pairs of one category in a batch do not touch each other.
+//! negatives and there is no memory, so several pairs of one category in a batch do not affect each other.
 
 use dfdx::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -32,16 +32,16 @@ use super::{Batch, Learner, MethodSettings, Moment, Size, Start, State, a_part, 
 pub struct Settings {
     /// The target's momentum at the first step; it rises to 1 along half a cosine.
     pub momentum: f32,
-    /// The predictor's learning rate from the first step to the last, in multiples of the recipe's peak; 0 is the course of
-    /// the rest, as in the paper.
+    /// The predictor's constant learning rate, as a multiple of the recipe's peak. With 0, the predictor has the same
+    /// schedule as the rest, as in the paper.
     pub predictor_rate_factor: f32,
-    /// Of the heads.
+    /// The size of the heads.
     pub head: Size,
     /// Optimiser, learning rate, decay.
     pub recipe: Recipe,
 }
 
-/// Linear, batch normalisation, ReLU, linear: projector and predictor alike (section 3.3).
+/// Linear, batch normalisation, ReLU, linear: both the projector and the predictor (section 3.3).
 type Mlp<const I: usize, const H: usize, const P: usize> = sequence!(Linear<I, H>, BatchNormRelu<H>, Linear<H, P>);
 
 impl MethodSettings for Settings {
@@ -110,8 +110,9 @@ impl<D: tensor::Device, const P: usize> Learner<D> for Byol<D, P> {
 ///
 /// L = 1/N sum_i (2 - 2 cos(p_i, z'_i)) + (2 - 2 cos(p'_i, z_i))
 ///
-/// p (2N, P): predictions of the online network; z (2N, P): projections of the target network, values. Row i and row
-/// i + N are a pair. Peers that average the directions have half of this, and half its gradient; the paper sums.
+/// p (2N, P): predictions of the online network; z (2N, P): projections of the target network, without
+/// gradient. Row i and row i + N are a pair. Implementations that average the directions have half of this loss
+/// and half its gradient; the paper sums.
 pub fn definition<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
     p: Tensor<Vectors<P>, E, Cpu, T>,
     z: Tensor<Vectors<P>, E, Cpu>,
@@ -122,7 +123,7 @@ where
     cosine::mean_cosine(p, z) * number::<E>(-4.0) + number::<E>(4.0)
 }
 
-/// The same and the gradient of p, rows of `width`.
+/// The loss of `definition` and its gradient with respect to p, in rows of `width`.
 pub fn graded(p: &[f32], z: &[f32], width: usize) -> Graded {
     let Graded { value, gradient } = cosine::graded(p, z, width, -4.0);
     Graded { value: 4.0 + value, gradient }

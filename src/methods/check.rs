@@ -1,8 +1,8 @@
-//! Which hyperparameters a method takes. A value that is refused decides no result.
+//! Checks of the methods' hyperparameters. A refused value never affects a result.
 
 use crate::error::{Error, Result};
 
-/// `value` must lie above 0.
+/// Checks that `value` is above 0.
 pub(super) fn above_zero(key: &str, name: &str, value: f32) -> Result<()> {
     if value > 0.0 && value.is_finite() {
         return Ok(());
@@ -11,7 +11,7 @@ pub(super) fn above_zero(key: &str, name: &str, value: f32) -> Result<()> {
         .hint(format!("`sempair config {key}` shows the method's settings")))
 }
 
-/// `value` must be 0 or more.
+/// Checks that `value` is 0 or more.
 pub(super) fn not_negative(key: &str, name: &str, value: f32) -> Result<()> {
     if value >= 0.0 && value.is_finite() {
         return Ok(());
@@ -20,7 +20,7 @@ pub(super) fn not_negative(key: &str, name: &str, value: f32) -> Result<()> {
         .hint(format!("`sempair config {key}` shows the method's settings")))
 }
 
-/// `value` must lie between 0 and 1.
+/// Checks that `value` lies between 0 and 1.
 pub(super) fn a_part(key: &str, name: &str, value: f32) -> Result<()> {
     if (0.0..=1.0).contains(&value) {
         return Ok(());
@@ -29,7 +29,7 @@ pub(super) fn a_part(key: &str, name: &str, value: f32) -> Result<()> {
         .hint(format!("`sempair config {key}` shows the method's settings")))
 }
 
-/// `value` must be at least `least`.
+/// Checks that `value` is at least `least`.
 pub(super) fn at_least(key: &str, name: &str, value: usize, least: usize) -> Result<()> {
     if value >= least {
         return Ok(());

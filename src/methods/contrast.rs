@@ -1,4 +1,5 @@
-//! What contrastive losses share: rows of unit length, and the softmax of a query's similarities with its negatives.
+//! Functions that contrastive losses share: rows of unit length, and the softmax of a query's
+//! similarities with its negatives.
 
 use dfdx::prelude::*;
 use rayon::prelude::*;
@@ -17,13 +18,13 @@ use crate::tensor::Vectors;
 /// Rows shorter than this are divided by it, as in PyTorch's `normalize`.
 const SHORTEST: f64 = 1e-12;
 
-/// The category of a row that has none: it is never of one category with another.
+/// The category of a row without a category. Such a row never has the same category as another.
 pub const NO_CATEGORY: u32 = u32::MAX;
 
-/// Takes the place of a similarity that does not count: below any cosine by more than an f32's exponential reaches.
+/// Replaces a similarity that does not count. It is so far below any cosine that its exponential is 0 in f32.
 pub(super) const EXCLUDED: f32 = -1e30;
 
-/// The rows of x (N, P) at length 1.
+/// The rows of x (N, P), normalised to length 1.
 pub(super) fn unit<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
     x: Tensor<Vectors<P>, E, Cpu, T>,
 ) -> Tensor<Vectors<P>, E, Cpu, T>
@@ -47,7 +48,7 @@ where
     a.matmul(b.permute::<(Const<P>, usize), Axes2<1, 0>>())
 }
 
-/// (rows, columns) of `one(row, column)` as 1 and 0.
+/// A matrix (rows, columns) that is 1 where `one(row, column)` is true, and 0 elsewhere.
 pub(super) fn indicator<E: Dtype>(
     device: &Cpu,
     (rows, columns): (usize, usize),
@@ -61,12 +62,12 @@ where
     device.tensor_from_vec(ones.collect(), (rows, columns))
 }
 
-/// Whether two categories are one.
+/// Whether two categories are known and equal.
 pub(super) fn same(a: u32, b: u32) -> bool {
     a == b && a != NO_CATEGORY
 }
 
-/// Rows at length 1, with the lengths they had.
+/// Rows normalised to length 1, with their original lengths.
 pub(super) struct UnitRows {
     /// (N, P).
     pub rows: Vec<f32>,
@@ -75,7 +76,7 @@ pub(super) struct UnitRows {
 }
 
 impl UnitRows {
-    /// The rows of x (N, `dim`), divided by their length or 1e-12, whatever is more.
+    /// The rows of x (N, `dim`), each divided by the larger of its length and 1e-12.
     pub fn new(x: &[f32], dim: usize) -> Self {
         assert!(dim > 0 && x.len().is_multiple_of(dim), "unit rows: {} numbers in rows of {dim}", x.len());
         let mut rows = vec![0.0; x.len()];
@@ -88,9 +89,9 @@ impl UnitRows {
         Self { rows, lengths, dim }
     }
 
-    /// The gradient with respect to x (N, P), from that of the unit rows.
+    /// The gradient with respect to x (N, P), given the gradient with respect to the unit rows.
     ///
-    /// d(x / |x|) leaves what is orthogonal to x; a row that was too short was divided by a constant.
+    /// d(x / |x|) keeps only the part that is orthogonal to x. A row that was too short was divided by a constant.
     pub fn backward(&self, mut gradient: Vec<f32>) -> Vec<f32> {
         let rows = gradient.par_chunks_exact_mut(self.dim).zip(self.rows.par_chunks_exact(self.dim));
         rows.zip(&self.lengths).for_each(|((gradient, row), &length)| {
@@ -103,7 +104,7 @@ impl UnitRows {
     }
 }
 
-/// `count` rows of `dim` in random directions.
+/// `count` rows of width `dim` in random directions, of unit length.
 pub(super) fn random_rows(key: Key, count: usize, dim: usize) -> Vec<f32> {
     let row = |index| {
         let mut stream = key.at(index as u64).stream();
@@ -112,11 +113,11 @@ pub(super) fn random_rows(key: Key, count: usize, dim: usize) -> Vec<f32> {
     UnitRows::new(&(0..count).flat_map(row).collect::<Vec<_>>(), dim).rows
 }
 
-/// Queries whose similarities are held at once: with 4,096 candidates 2 MiB, while packing the candidates for each block
-/// costs little beside the product.
+/// The number of queries whose similarities are in memory at once: 2 MiB with 4,096 candidates. Packing the candidates
+/// for each block costs little compared with the product.
 const BLOCK: usize = 128;
 
-/// What each query makes of the candidates.
+/// The result of [`attend`] for each query.
 pub(super) struct Attended<R> {
     /// (N, P): sum_j w_ij c_j.
     pub sums: Vec<f32>,
@@ -124,12 +125,12 @@ pub(super) struct Attended<R> {
     pub rows: Vec<R>,
 }
 
-/// Weights w of candidates (M, P) for queries (N, P): the softmax of s = q·c / t over the candidates, with the temperature t,
-/// and the sums of the candidates so weighted.
+/// Computes weights w of candidates (M, P) for queries (N, P), and the sums of the candidates with these weights. The
+/// weights are the softmax of s = q·c / t over the candidates, with the temperature t.
 ///
-/// `exclude` is shown the products q·c of each query by its index, and puts `EXCLUDED` where a candidate does not count.
-/// `row` is shown the index, the softmax, which it may replace by other weights, and log sum_j exp(s_j). Where no
-/// candidate counts, those are zeros and -∞.
+/// `exclude` receives the index of each query and its products q·c, and writes `EXCLUDED` where a candidate does not
+/// count. `row` receives the index, the softmax, which it may replace by other weights, and log sum_j exp(s_j). If no
+/// candidate counts, the softmax is zero and the logarithm is -∞.
 pub(super) fn attend<R: Send>(
     queries: &[f32],
     candidates: &[f32],
@@ -161,8 +162,8 @@ pub(super) fn attend<R: Send>(
     attended
 }
 
-/// Makes `row` softmax(scale row) and returns log sum exp(scale row); `scratch` is as long. Where all is excluded, zeros
-/// and -∞.
+/// Replaces `row` by softmax(scale row) and returns log sum exp(scale row). `scratch` has the same length. If all
+/// elements are excluded, `row` becomes zero and -∞ is returned.
 pub(super) fn softmax_row(isa: Isa, row: &mut [f32], scratch: &mut [f32], scale: f32) -> f64 {
     if row.iter().all(|&x| x == EXCLUDED) {
         row.fill(0.0);
@@ -175,12 +176,13 @@ pub(super) fn softmax_row(isa: Isa, row: &mut [f32], scratch: &mut [f32], scale:
     log_sum
 }
 
-/// InfoNCE with a positive and common negatives for each query, in closed form, averaged over the queries:
+/// InfoNCE with one positive for each query and negatives that all queries share, in closed
+/// form, averaged over the queries:
 ///
 /// L = 1/N sum_i log(1 + sum_j exp((q_i·n_j - q_i·k_i) / t)),  ∂L/∂q_i = h_i / (N t) (sum_j w_ij n_j - k_i)
 ///
-/// with h the probability that the positive is not given, and w the softmax over the negatives alone. Positives (N, P)
-/// and negatives (M, P) have unit length and no gradient; queries (N, P) are brought to it.
+/// with h one minus the probability of the positive, and w the softmax over only the negatives. Positives (N, P) and
+/// negatives (M, P) have unit length and no gradient; queries (N, P) are normalised to unit length.
 pub(super) fn info_nce(
     queries: &[f32],
     positives: &[f32],
@@ -213,7 +215,7 @@ pub(super) fn softplus(x: f64) -> f64 {
     x.max(0.0) + libm::log1p(libm::exp(-x.abs()))
 }
 
-/// 1 / (1 + e^-x), the slope of `softplus`.
+/// 1 / (1 + e^-x), the derivative of `softplus`.
 pub(super) fn logistic(x: f64) -> f64 {
     1.0 / (1.0 + libm::exp(-x))
 }

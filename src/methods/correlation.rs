@@ -1,14 +1,14 @@
-//! Sums of squares over all products of two sets of columns, without the products where there are many columns: what
-//! VICReg and Barlow Twins penalise.
+//! Sums of squares over all products of two sets of columns, which VICReg and Barlow Twins penalise. Where there are
+//! many columns, the products themselves are not computed.
 
 use crate::kernels::cpu::matmul;
 use crate::kernels::cpu::with_scratch;
 
-/// Writes b b' a, with a and b (rows, width). It gives both |a' b|² = sum(a ∘ b b' a) and half its gradient with respect
-/// to a.
+/// Writes b b' a, with a and b (rows, width). It gives both |a' b|² = sum(a ∘ b b' a) and half
+/// its gradient with respect to a.
 ///
-/// Multiplied from the side that makes the smaller square: at 256 rows of width 2,048 this is an eighth of the work of
-/// the paper's a' b.
+/// The product is computed from the side with the smaller square matrix: with 256 rows of width 2,048 this is an eighth
+/// of the work of the paper's a' b.
 pub fn through(through: &mut [f32], b: &[f32], a: &[f32], width: usize) {
     let rows = a.len() / width;
     let smaller = rows.min(width);

@@ -1,4 +1,4 @@
-//! The cosine between each view's prediction and its pair's target: what BYOL and SimSiam regress.
+//! The cosine between each view's prediction and its pair's target, which BYOL and SimSiam maximise.
 
 use dfdx::prelude::*;
 use rayon::prelude::*;
@@ -9,12 +9,12 @@ use super::Graded;
 use super::number;
 use super::reduce::sum_pairs;
 
-/// Added to the square of a length: rows shorter than 1e-12 count as that long, as in PyTorch's `normalize`.
+/// Added to the square of a length: rows shorter than 1e-12 count as rows of that length, as in PyTorch's `normalize`.
 const TINY: f64 = 1e-24;
 
 /// 1/2N sum_i cos(p_i, z_pair(i)).
 ///
-/// p, z (2N, P): row i and row i + N are a pair. z are values.
+/// p, z (2N, P): row i and row i + N are a pair. z has no gradient.
 pub fn mean_cosine<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
     p: Tensor<Vectors<P>, E, Cpu, T>,
     z: Tensor<Vectors<P>, E, Cpu>,
@@ -37,7 +37,7 @@ where
     x / length.broadcast_like::<_, Axis<1>>(&shape)
 }
 
-/// `slope` times the mean cosine, and the gradient of p:
+/// `slope` times the mean cosine, and its gradient with respect to p:
 ///
 /// d cos(p, z) / dp = (z / |z| - cos(p, z) p / |p|) / |p|
 pub fn graded(p: &[f32], z: &[f32], width: usize, slope: f64) -> Graded {

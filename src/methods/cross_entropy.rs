@@ -1,5 +1,5 @@
-//! Softmax over rows of scores, and the cross entropy of each view with what the other views assign it: the losses of
-//! DINO and SwAV.
+//! Softmax over rows of scores, and the cross-entropy of each view with the targets from the other
+//! views: the losses of DINO and SwAV.
 
 use dfdx::prelude::*;
 use rayon::prelude::*;
@@ -14,12 +14,12 @@ use super::number;
 use super::reduce::largest;
 use super::reduce::sum_pairs;
 
-/// Views whose rows have targets: the global ones, which come first.
+/// The number of views that give targets: the global views, which come first.
 const TARGETS: usize = 2;
 
 /// L = 1/(2 (V - 1) N) sum_{i < 2} sum_{j != i} sum_n H(q_in, softmax(s_jn / t)),  H(q, p) = -sum_k q_k log p_k
 ///
-/// scores s (V N, K): view by view; targets q (2N, K): of the first two views, values.
+/// scores s (V N, K): one view after the other; targets q (2N, K): from the first two views, without gradient.
 pub fn definition<const K: usize, E: Dtype, T: Tape<E, Cpu>>(
     scores: Tensor<Vectors<K>, E, Cpu, T>,
     targets: Tensor<Vectors<K>, E, Cpu>,
@@ -33,7 +33,7 @@ where
     let views = shape.0 / batch;
     let targets = targets.as_vec();
     let of_view = |view: usize| &targets[view * batch * K..][..batch * K];
-    let mut others = vec![number::<E>(0.0); shape.num_elements()]; // of each view, what the others assign
+    let mut others = vec![number::<E>(0.0); shape.num_elements()]; // for each view, the targets from the others
     for i in 0..TARGETS {
         for (_, others) in others.chunks_mut(batch * K).enumerate().filter(|(j, _)| *j != i) {
             others.iter_mut().zip(of_view(i)).for_each(|(other, q)| *other += *q);
@@ -44,7 +44,9 @@ where
     (log_p * others).sum::<Rank0, _>() / number::<E>(-((TARGETS * (views - 1) * batch) as f64))
 }
 
-/// The same and the gradient of the scores: sum_{i != j} (softmax(s_jn / t) sum_k q_ink - q_in) / (2 (V - 1) N t).
+/// The loss of `definition` and its gradient with respect to the scores:
+///
+/// sum_{i != j} (softmax(s_jn / t) sum_k q_ink - q_in) / (2 (V - 1) N t)
 pub fn graded(scores: &[f32], targets: &[f32], columns: usize, temperature: f32) -> Graded {
     let batch = targets.len() / columns / TARGETS;
     let views = scores.len() / columns / batch;
@@ -85,11 +87,11 @@ pub fn softmax(x: &[f32], columns: usize, scale: f64) -> Vec<f32> {
     y
 }
 
-/// y = softmax(scale x), and the logarithm of the sum of exponentials.
+/// Writes y = softmax(scale x) and returns the logarithm of the sum of exponentials.
 fn softmax_row(isa: Isa, y: &mut [f32], x: &[f32], scale: f64, scratch: &mut Vec<f32>) -> f64 {
     scratch.clear();
     scratch.extend_from_slice(x);
     softmax_rows(isa, y, scratch, (1, x.len()), scale as f32);
-    // The largest share is that of the largest x: 1 / sum of e^(scale (x - largest)).
+    // The largest y belongs to the largest x and is 1 / sum of e^(scale (x - largest)).
     scale * f64::from(largest(x)) - libm::log(f64::from(largest(y)))
 }

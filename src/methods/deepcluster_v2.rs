@@ -2,12 +2,13 @@
 //! <https://arxiv.org/abs/2006.09882>, appendix; after Caron et al. 2018, "Deep Clustering for Unsupervised Learning of
 //! Visual Features", <https://arxiv.org/abs/1807.05520>.
 //!
-//! Before an epoch the projections of the last one are clustered, before the first those of a pass for that purpose; in
-//! the epoch each view is to be classified into the cluster of its slot, with the centroids as weights that do not learn.
+//! Before each epoch, the projections of the previous epoch are clustered; before the first epoch, those of an
+//! additional pass over the pairs. During the epoch, each view is classified into the cluster of its slot. The
+//! centroids are the weights of the classifier and are not trained.
 //!
-//! Semantic pairs: a slot belongs to a pair, in a memory for each view: the first holds the pairs' first images, the second
-//! their second images. A head's clusters come from one memory, heads taking turns, and are the targets of both views:
-//! so a pair's second image is to fall into the cluster of its first image or the reverse.
+//! Semantic pairs: each pair has a slot in two memory banks, one for each view. The first holds the pairs' first
+//! images, the second their second images. A head's clusters come from one of the two (the heads alternate) and are the
+//! targets of both views. So a pair's second image is classified into the cluster of its first image, or the reverse.
 
 use dfdx::prelude::*;
 use rayon::prelude::*;
@@ -38,15 +39,15 @@ use super::{Batch, Learner, MethodSettings, Moment, Size, Start, State, above_ze
 pub struct Settings {
     /// Divides the scores.
     pub temperature: f32,
-    /// Clusters of each head.
+    /// The number of clusters of each head.
     pub clusters: Vec<usize>,
-    /// Of the projector.
+    /// The size of the projector.
     pub head: Size,
     /// Optimiser, learning rate, decay.
     pub recipe: Recipe,
 }
 
-/// Linear, batch normalisation, ReLU, linear, as SwAV's; the loss brings rows to unit length.
+/// Linear, batch normalisation, ReLU, linear, as in SwAV; the loss normalises rows to unit length.
 type Projector<const F: usize, const H: usize, const P: usize> =
     sequence!(Linear<F, H>, BatchNormRelu<H>, Linear<H, P>);
 
@@ -74,7 +75,7 @@ impl Settings {
         start: &Start<D>,
         head: BuildHead<D, P, P>,
     ) -> Result<Box<dyn Learner<D>>> {
-        // A pass leaves out the pairs that fill no last batch, so this many are known before the first epoch.
+        // A pass drops an incomplete last batch, so this many pairs are known before the first epoch.
         let known = start.pairs / start.batch * start.batch;
         if let Some(clusters) = self.clusters.iter().find(|&&clusters| clusters > known) {
             return Err(Error::new(format!("{clusters} clusters of the {known} pairs that a pass sees"))
@@ -92,9 +93,9 @@ impl Settings {
 
 struct DeepclusterV2<D: tensor::Device, const P: usize> {
     network: Network<D, P, P>,
-    /// Of first views, and of second views.
+    /// The memory banks of first views and of second views.
     memories: [Memory; 2],
-    /// Of this epoch.
+    /// The clusters of each head in this epoch.
     heads: Vec<Clusters>,
     draws: Key,
     settings: Settings,
@@ -109,7 +110,8 @@ impl<D: tensor::Device, const P: usize> Learner<D> for DeepclusterV2<D, P> {
         true
     }
 
-    /// By the network as it was initialised, one view at a time (the authors' code); a transformer leaves out no path.
+    /// Uses the network as it was initialised, one view at a time (as in the authors' code); a
+    /// transformer drops no paths.
     fn remember(&mut self, batch: &Batch<'_>) {
         let pass = self.network.embed_views(batch.images);
         write(&mut self.memories, batch.pairs, &pass.z);
@@ -147,29 +149,29 @@ impl<D: tensor::Device, const P: usize> Learner<D> for DeepclusterV2<D, P> {
     }
 }
 
-/// Rounds of k-means (as the authors').
+/// Rounds of k-means (as in the authors' code).
 const ROUNDS: usize = 10;
-/// Rows whose similarities with all centroids are held at once.
+/// The number of rows whose similarities with all centroids are in memory at once.
 const BLOCK: usize = 512;
 /// The assignment of a slot without a cluster.
 const NONE: i32 = -1;
 
-/// The latest projections of one view of each pair.
+/// A memory bank: the latest projection of one view of each pair.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Memory {
-    /// (pairs, P), each row of unit length, or zero until it is written.
+    /// (pairs, P); each row has unit length, or is zero until it is written.
     pub rows: Vec<f32>,
     /// P.
     pub dim: usize,
 }
 
 impl Memory {
-    /// Nothing known of `pairs` pairs.
+    /// An empty memory bank for `pairs` pairs.
     pub fn new(pairs: usize, dim: usize) -> Self {
         Self { rows: vec![0.0; pairs * dim], dim }
     }
 
-    /// Keeps the directions of the projections (N, P) of these pairs.
+    /// Stores the projections (N, P) of these pairs, normalised to unit length.
     pub fn write(&mut self, slots: &[usize], projections: &[f32]) {
         for (slot, row) in slots.iter().zip(UnitRows::new(projections, self.dim).rows.chunks_exact(self.dim)) {
             self.rows[slot * self.dim..][..self.dim].copy_from_slice(row);
@@ -177,7 +179,8 @@ impl Memory {
     }
 }
 
-/// Keeps the projections (2N, P), all first views before all second ones, of these pairs, and returns their slots.
+/// Stores the projections (2N, P) of these pairs, all first views before all second views, and
+/// returns the pairs' slots.
 fn write(memories: &mut [Memory; 2], pairs: &[u32], projections: &[f32]) -> Vec<usize> {
     let slots: Vec<usize> = pairs.iter().map(|&pair| pair as usize).collect();
     for (memory, views) in memories.iter_mut().zip(projections.chunks(projections.len() / 2)) {
@@ -191,7 +194,7 @@ fn write(memories: &mut [Memory; 2], pairs: &[u32], projections: &[f32]) -> Vec<
 pub struct Clusters {
     /// (K, P), each row of unit length.
     pub centroids: Vec<f32>,
-    /// (pairs): the cluster of each slot, -1 where it has none.
+    /// (pairs): the cluster of each slot; -1 if it has none.
     pub assignments: Vec<i32>,
 }
 
@@ -202,17 +205,17 @@ struct Nearest {
     similarity: f32,
 }
 
-/// The clusters of each head: head h has `counts[h]` of them, from memory h modulo the number of memories.
+/// The clusters of each head: head h has `counts[h]` clusters, from memory h modulo the number of memories.
 pub fn cluster_heads(memories: &[Memory], counts: &[usize], key: Key) -> Vec<Clusters> {
     let head = |(index, &count)| cluster(&memories[index % memories.len()], count, key.at(index as u64));
     counts.iter().enumerate().map(head).collect()
 }
 
-/// Spherical k-means of the rows that were written: centroids are unit sums, similarity the cosine; it starts from `count`
-/// different rows drawn by `key`.
+/// Spherical k-means of the rows that were written. Centroids are sums of rows, normalised to unit length, and the
+/// similarity is the cosine. It starts from `count` different rows drawn by `key`.
 ///
 /// # Panics
-/// With no cluster, or more clusters than rows.
+/// When `count` is 0, or more than the number of written rows.
 pub fn cluster(memory: &Memory, count: usize, key: Key) -> Clusters {
     let dim = memory.dim;
     let row = |slot: usize| &memory.rows[slot * dim..][..dim];
@@ -235,7 +238,7 @@ pub fn cluster(memory: &Memory, count: usize, key: Key) -> Clusters {
     Clusters { centroids, assignments }
 }
 
-/// The most similar centroid of each row; of equals, the first.
+/// The most similar centroid of each row; among equals, the first.
 fn nearest(rows: &[f32], centroids: &[f32], dim: usize) -> Vec<Nearest> {
     let count = centroids.len() / dim;
     let mut nearest = Vec::with_capacity(rows.len() / dim);
@@ -252,7 +255,8 @@ fn nearest(rows: &[f32], centroids: &[f32], dim: usize) -> Vec<Nearest> {
     nearest
 }
 
-/// Gives each empty cluster the row of the largest cluster that is least similar to its centroid; of equals, the first.
+/// Moves to each empty cluster one row of the largest cluster: the row that is least similar to its
+/// centroid; among equals, the first.
 fn fill_empty(nearest: &mut [Nearest], count: usize) {
     let mut sizes = vec![0; count];
     nearest.iter().for_each(|nearest| sizes[nearest.cluster] += 1);
@@ -269,7 +273,8 @@ fn fill_empty(nearest: &mut [Nearest], count: usize) {
     }
 }
 
-/// Each centroid becomes the unit sum of its rows, added in order; where they cancel, it stays.
+/// Sets each centroid to the sum of its rows, added in order and normalised to unit length. If the sum is
+/// zero, the centroid does not change.
 fn move_centroids(centroids: &mut [f32], rows: &[f32], nearest: &[Nearest], dim: usize) {
     let mut members = vec![Vec::new(); centroids.len() / dim];
     nearest.iter().enumerate().for_each(|(row, nearest)| members[nearest.cluster].push(row));
@@ -287,10 +292,11 @@ fn move_centroids(centroids: &mut [f32], rows: &[f32], nearest: &[Nearest], dim:
 
 /// Cross-entropy of the views' clusters, averaged over the heads:
 ///
-/// L = -1/H sum_h 1/n_h sum_i log( exp(c_h,a·z_i / t) / sum_k exp(c_h,k·z_i / t) ),  a the cluster of i's pair in head h
+/// L = -1/H sum_h 1/n_h sum_i log( exp(c_h,a·z_i / t) / sum_k exp(c_h,k·z_i / t) )
 ///
-/// over the n_h views whose pair has a cluster in head h; 0 where none has. `views` (V N, P), all first views before
-/// all second ones, are brought to unit length; `slots` (N) are those of the pairs.
+/// over the n_h views whose pair has a cluster in head h, with a the cluster of i's pair in head h; 0 if no pair
+/// has one. `views` (V N, P), all first views before all second views, are normalised to unit length; `slots`
+/// (N) are the slots of the pairs.
 pub fn definition<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
     views: Tensor<Vectors<P>, E, Cpu, T>,
     slots: &[usize],
@@ -305,7 +311,7 @@ where
     let rows = views.shape().0;
     let views = unit(views);
     let copy = views.retaped::<T>();
-    let mut total = views.sum::<Rank0, _>() * number(0.0); // without heads it has a gradient, too
+    let mut total = views.sum::<Rank0, _>() * number(0.0); // has a gradient even without heads
     for head in heads {
         let count = head.centroids.len() / P;
         let target = |row: usize| head.assignments[slots[row % slots.len()]];
@@ -320,7 +326,7 @@ where
     total
 }
 
-/// `definition` with its gradient with respect to the views (V N, P).
+/// The loss of `definition` and its gradient with respect to the views (V N, P).
 pub fn graded(views: &[f32], dim: usize, slots: &[usize], heads: &[Clusters], temperature: f32) -> Graded {
     let views = UnitRows::new(views, dim);
     let copies = views.rows.len() / dim / slots.len();

@@ -1,13 +1,14 @@
 //! DINO: Caron et al. 2021, "Emerging Properties in Self-Supervised Vision Transformers",
 //! <https://arxiv.org/abs/2104.14294>.
 //!
-//! A student's softmax over K scores follows that of a teacher, whose weights are a moving average of the student's, on
-//! every other view. The teacher's scores are centred and sharpened, so that neither one class nor all classes take
-//! everything; or the classes share each batch equally, as in DINOv2.
+//! The student's softmax over K scores is trained to match the teacher's softmax on every other view. The
+//! teacher's weights are a moving average of the student's. The teacher's scores are centred and sharpened,
+//! which prevents a collapse to one class and to a uniform distribution. Alternatively, the classes share
+//! each batch equally, as in DINOv2.
 //!
-//! Semantic pairs: the teacher sees one image of a category and the student the other, and the small crops of both.
-//! There are no negatives; the centre is a mean over all images of the batches before, and shares are of all images of the
-//! batch, whatever their category.
+//! Semantic pairs: the teacher sees one image of a category, and the student sees the other and the small crops of
+//! both. There are no negatives. The centre is a mean over all images of the previous batches, and the classes share
+//! all images of the batch, whatever their category.
 
 use dfdx::prelude::*;
 use rayon::prelude::*;
@@ -31,31 +32,31 @@ use super::{Batch, Crops, Learner, MethodSettings, Moment, Size, Start, State, a
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// What the student's scores are divided by.
+    /// The temperature by which the student's scores are divided.
     pub student_temperature: f32,
-    /// What the teacher's scores are divided by, over the epochs.
+    /// The temperature by which the teacher's scores are divided, over the epochs.
     pub teacher_temperature: Warmup,
-    /// What keeps the teacher from giving all images to one class.
+    /// How the teacher is kept from assigning all images to one class.
     pub centring: Centring,
-    /// How slowly the mean of the teacher's scores moves.
+    /// The momentum of the mean of the teacher's scores.
     pub centre_momentum: f32,
     /// The teacher's momentum at the first step; it rises to 1 along half a cosine.
     pub momentum: f32,
-    /// Epochs in which the last layer stays as it is.
+    /// The number of first epochs in which the last layer is frozen.
     pub freeze_epochs: usize,
-    /// Small crops of each pair that the student sees, half the side; 0 is without multi-crop.
+    /// The number of small crops of each pair that the student sees, with half the side length; 0 disables multi-crop.
     pub crops: usize,
-    /// Of the head.
+    /// The size of the head.
     pub head: Size,
     /// Optimiser, learning rate, decay.
     pub recipe: Recipe,
 }
 
-/// What keeps the teacher from giving all images to one class.
+/// How the teacher is kept from assigning all images to one class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Centring {
-    /// The moving mean of its scores is taken off, as in the paper.
+    /// The moving mean of the teacher's scores is subtracted, as in the paper.
     Mean,
     /// The classes share each batch equally, by Sinkhorn's algorithm, as in DINOv2 (Oquab et al. 2023,
     /// <https://arxiv.org/abs/2304.07193>, section 4).
@@ -68,9 +69,10 @@ const ROUNDS: usize = 3;
 /// Three layers with GELU to a bottleneck of width B at unit length (section 3.1).
 type Projector<const F: usize, const H: usize, const B: usize> =
     sequence!(NormalLinear<F, H>, Gelu, NormalLinear<H, H>, Gelu, NormalLinear<H, B>, UnitRows);
-/// Two layers with batch normalisation and ReLU to a bottleneck of width B at unit length, as SwAV has. In a small encoder's
-/// short training three layers without normalisation start with bottlenecks that all but agree, so that the teacher's
-/// classes become even and the loss stays at log K; three with it learn from augmented pairs alone.
+/// Two layers with batch normalisation and ReLU to a bottleneck of width B at unit length, as in SwAV. In a short
+/// training of a small encoder, three layers without normalisation start with nearly equal bottlenecks for all
+/// images, so that the teacher's classes become uniform and the loss stays at log K. Three layers with normalisation
+/// learn only from augmented pairs.
 type ShortProjector<const F: usize, const H: usize, const B: usize> =
     sequence!(Linear<F, H>, BatchNormRelu<H>, Linear<H, B>, UnitRows);
 
@@ -156,22 +158,22 @@ impl<D: tensor::Device, const B: usize, const K: usize> Learner<D> for Dino<D, B
     }
 }
 
-/// What scores are divided by.
+/// The temperatures by which scores are divided.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Temperatures {
     /// The student's, 0.1 in the paper.
     pub student: f32,
-    /// The teacher's, of [`Warmup::temperature`].
+    /// The teacher's, from [`Warmup::temperature`].
     pub teacher: f32,
 }
 
-/// Equation 3 of the paper, averaged over the pairs of views, of which the first two are the teacher's:
+/// Equation 3 of the paper, averaged over the pairs of views; the teacher sees the first two views:
 ///
 /// L = mean over i < 2, j != i of H(softmax((t_i - c) / T_t), softmax(s_j / T_s)),  H(a, b) = -a log b
 ///
-/// student s (V N, K) of V crops and teacher t (2N, K) of the global ones: view by view, as the images came. The
-/// teacher's scores are values. The centre c is that of the batches before: the paper's algorithm 1 moves it after the
-/// loss.
+/// student s (V N, K) of V crops and teacher t (2N, K) of the global crops: one view after the other, in the order of
+/// the images. The teacher's scores have no gradient. The centre c is that of the previous batches: the paper's
+/// algorithm 1 updates it after the loss.
 pub fn definition<const K: usize, E: Dtype, T: Tape<E, Cpu>>(
     student: Tensor<Vectors<K>, E, Cpu, T>,
     teacher: Tensor<Vectors<K>, E, Cpu>,
@@ -187,7 +189,7 @@ where
     cross_entropy::definition(student, targets, temperatures.student)
 }
 
-/// The same and the gradient of the student's scores.
+/// The loss of `definition` and its gradient with respect to the student's scores.
 pub fn graded(student: &[f32], teacher: &[f32], centre: &Centre, temperatures: Temperatures) -> Graded {
     let columns = centre.mean.len();
     let mut centred = teacher.to_vec();
@@ -196,7 +198,8 @@ pub fn graded(student: &[f32], teacher: &[f32], centre: &Centre, temperatures: T
     cross_entropy::graded(student, &targets, columns, temperatures.student)
 }
 
-/// The same with targets in equal shares ([`Centring::Sinkhorn`]): those of both views of the batch together, as in DINOv2.
+/// The same loss and gradient with targets that share the batch equally ([`Centring::Sinkhorn`]). The targets of both
+/// views are computed together, as in DINOv2.
 pub fn shared(student: &[f32], teacher: &[f32], classes: usize, temperatures: Temperatures) -> Graded {
     let sinkhorn = Sinkhorn { epsilon: temperatures.teacher, iterations: ROUNDS };
     let targets = assign(teacher, classes, teacher.len() / classes, sinkhorn);
@@ -230,21 +233,21 @@ impl Centre {
     }
 }
 
-/// The teacher's temperature over the epochs: it rises linearly, then stays.
+/// The teacher's temperature over the epochs: it rises linearly, then stays constant.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Warmup {
-    /// In the first epoch; 0.04 in the paper.
+    /// The temperature in the first epoch; 0.04 in the paper.
     pub from: f32,
-    /// From the last epoch of the warm-up on; 0.07 in the paper.
+    /// The temperature from the last epoch of the warm-up on; 0.07 in the paper.
     pub to: f32,
-    /// Epochs of the warm-up, 30 in the paper. Without any the temperature is `to` throughout.
+    /// Epochs of the warm-up, 30 in the paper. With 0, the temperature is always `to`.
     pub epochs: usize,
 }
 
 impl Warmup {
     /// The temperature in an epoch, counted from 0. As in the authors' code, the first epoch of the warm-up has `from`
-    /// and its last has `to`; a single one has `from`.
+    /// and its last has `to`; a warm-up of one epoch has `from`.
     pub fn temperature(&self, epoch: usize) -> f32 {
         if epoch >= self.epochs {
             return self.to;

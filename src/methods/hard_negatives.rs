@@ -1,11 +1,11 @@
-//! Hard negatives in SimCLR's loss: Robinson, Chuang, Sra, Jegelka 2021, "Contrastive Learning with Hard Negative Samples",
-//! <https://arxiv.org/abs/2010.04592>, with the correction for false negatives of Chuang et al. 2020, "Debiased Contrastive
-//! Learning", <https://arxiv.org/abs/2007.00224>.
+//! Hard negatives in SimCLR's loss: Robinson, Chuang, Sra, Jegelka 2021, "Contrastive Learning with Hard Negative
+//! Samples", <https://arxiv.org/abs/2010.04592>, with the correction for false negatives of Chuang et al. 2020,
+//! "Debiased Contrastive Learning", <https://arxiv.org/abs/2007.00224>.
 //!
-//! Negatives that are more similar to a view weigh more. With β = 0 and τ⁺ = 0 it is NT-Xent.
+//! Negatives that are more similar to a view have a larger weight. With β = 0 and τ⁺ = 0 the loss is NT-Xent.
 //!
-//! Semantic pairs: the views come from two images of a category. Other pairs of the category are the hardest of negatives
-//! and false ones, which τ⁺ corrects for on average and categories exclude.
+//! Semantic pairs: the views come from two images of a category. Other pairs of the category are the hardest negatives,
+//! but they are false negatives. τ⁺ corrects for them on average, and `categories` excludes them.
 
 use dfdx::prelude::*;
 use rayon::prelude::*;
@@ -21,18 +21,18 @@ use crate::methods::contrast::softmax_row;
 use crate::methods::contrast::unit;
 use crate::tensor::Vectors;
 
-/// The hyperparameters.
+/// The hyperparameters of the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hardness {
-    /// How much more similar negatives weigh: by exp(β s / t), β >= 0.
+    /// How strongly similar negatives are weighted: the weight is exp(β s / t), β >= 0.
     pub beta: f32,
-    /// Share of the negatives that are thought to be of the view's own category, 0 <= τ⁺ < 1.
+    /// The assumed share of the negatives that are of the view's own category, 0 <= τ⁺ < 1.
     pub tau_plus: f32,
     /// Divides the similarities.
     pub temperature: f32,
 }
 
-/// Whether view j is a negative of view i, of the views of `pairs` pairs.
+/// Whether view j is a negative of view i, among the views of `pairs` pairs.
 fn is_negative(i: usize, j: usize, pairs: usize, categories: Option<&[u32]>) -> bool {
     let [i, j] = [i, j].map(|view| if view < pairs { view } else { view - pairs });
     i != j && !categories.is_some_and(|categories| same(categories[i], categories[j]))
@@ -45,8 +45,8 @@ fn is_negative(i: usize, j: usize, pairs: usize, categories: Option<&[u32]>) -> 
 /// G_i = max( (R_i - τ⁺ M p_i) / (1 - τ⁺), M exp(-1 / t) ),
 /// R_i = M sum_j exp((β + 1) s_ij / t) / sum_j exp(β s_ij / t)
 ///
-/// z (2N, P): row i and row i + N are a pair; s is the cosine. Each view needs a negative. As in the authors' code, the
-/// gradient runs through the weights too.
+/// z (2N, P): row i and row i + N are a pair; s is the cosine. Each view needs at least one negative. As in the
+/// authors' code, the gradient also flows through the weights.
 pub fn definition<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
     z: Tensor<Vectors<P>, E, Cpu, T>,
     hardness: Hardness,
@@ -65,7 +65,7 @@ where
     let count = counted.clone().sum::<(usize,), Axis<1>>(); // (2N)
 
     let z = unit(z);
-    // One side times 1: dfdx's matmul refuses a tensor and its own transpose.
+    // One side is multiplied by 1, because dfdx's matmul refuses a tensor and its own transpose.
     let other = z.retaped::<T>() * number(1.0);
     let logits = z.matmul(other.permute::<(Const<P>, usize), Axes2<1, 0>>()) / number(temperature); // (2N, 2N)
     let positive = (logits.retaped::<T>() * pair).sum::<(usize,), Axis<1>>().exp();
@@ -79,11 +79,12 @@ where
     recognised.ln().sum::<Rank0, _>() / number(-(views as f64))
 }
 
-/// `definition` with its gradient with respect to the projections z (2N, `dim`); 0 for a view that has no negative.
+/// The loss of `definition` and its gradient with respect to the projections z (2N, `dim`). A view
+/// without negatives counts as 0.
 pub fn graded(z: &[f32], dim: usize, hardness: Hardness, categories: Option<&[u32]>) -> Graded {
     let z = UnitRows::new(z, dim);
     let views = z.rows.len() / dim;
-    let mut slopes = vec![0.0; views * views]; // first the similarities, then the slopes of a view's loss in them
+    let mut slopes = vec![0.0; views * views]; // first the similarities, then the derivatives of each view's loss
     matmul::nt(&mut slopes, &z.rows, &z.rows, views, dim, views);
     let isa = isa();
     let grade = |buffers: &mut Buffers, (view, row): (usize, &mut [f32])| {
@@ -101,7 +102,7 @@ pub fn graded(z: &[f32], dim: usize, hardness: Hardness, categories: Option<&[u3
     Graded { value: values.iter().sum::<f64>() / views as f64, gradient: z.backward(gradient) }
 }
 
-/// What the work on a view needs.
+/// Buffers for the work on one view.
 #[derive(Default)]
 struct Buffers {
     /// The view's negatives.
@@ -111,7 +112,7 @@ struct Buffers {
     scratch: Vec<f32>,
 }
 
-/// Replaces a view's similarities by the slopes of its loss in their logits, and returns the loss.
+/// Replaces a view's similarities by the derivatives of its loss with respect to their logits, and returns the loss.
 fn grade_view(isa: Isa, row: &mut [f32], pair: usize, buffers: &mut Buffers, hardness: Hardness) -> f64 {
     let Buffers { others, hard, mild, scratch } = buffers;
     let Hardness { beta, temperature, .. } = hardness;
@@ -137,16 +138,17 @@ fn grade_view(isa: Isa, row: &mut [f32], pair: usize, buffers: &mut Buffers, har
     slope.value
 }
 
-/// The loss log(1 + G / p) of a view, and its slopes.
+/// The loss log(1 + G / p) of a view, and its derivatives.
 struct Slope {
     value: f64,
-    /// In the logit of the positive.
+    /// With respect to the logit of the positive.
     positive: f64,
-    /// In log R.
+    /// With respect to log R.
     negatives: f64,
 }
 
-/// From the number of negatives, the positive's similarity, and log sum exp of (β + 1) s / t and of β s / t.
+/// Computes the loss from the number of negatives, the similarity of the positive, and log sum exp
+/// of (β + 1) s / t and of β s / t.
 fn grade(count: usize, similarity: f64, [hard, mild]: [f64; 2], hardness: Hardness) -> Slope {
     let [count, rest] = [count as f64, 1.0 - f64::from(hardness.tau_plus)];
     let scale = f64::from(1.0 / hardness.temperature);

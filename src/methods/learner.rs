@@ -1,4 +1,4 @@
-//! What every method has: hyperparameters with a recipe, a step, a state that checkpoints hold.
+//! What all methods have in common: hyperparameters with a recipe, a training step, and a state for checkpoints.
 
 use dfdx::prelude::Dtype;
 use serde::{Deserialize, Serialize};
@@ -10,11 +10,11 @@ use crate::optim::Recipe;
 use crate::rng::Key;
 use crate::tensor::Device;
 
-/// What a method's file says of its hyperparameters.
+/// A method's hyperparameters, as implemented in its file.
 pub(super) trait MethodSettings {
     /// Optimiser, learning rate, decay.
     fn recipe(&self) -> &Recipe;
-    /// The small views that the method wants of each pair.
+    /// The small views of each pair that the method needs.
     fn crops(&self) -> Crops {
         Crops::default()
     }
@@ -30,27 +30,27 @@ pub(super) trait MethodSettings {
 pub enum Size {
     /// For small images and encoders.
     Small,
-    /// As the method's paper has them.
+    /// As in the method's paper.
     Paper,
 }
 
-/// Cells of the grid that a jigsaw cuts an image into.
+/// The number of cells of the grid into which a jigsaw divides an image.
 pub(super) const JIGSAW_CELLS: usize = 9;
 
-/// Small views of a pair, of half the side.
+/// Small views of a pair, with half the side length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Crops {
     /// No small views.
     #[default]
     None,
-    /// So many random crops, in turn of the pair's first and second image.
+    /// This number of random crops, taken in turn from the pair's first and second image.
     Random(usize),
     /// The cells of a 3x3 grid over the second image, shuffled.
     Jigsaw,
 }
 
 impl Crops {
-    /// Small views of a pair.
+    /// The number of small views of a pair.
     pub fn count(self) -> usize {
         match self {
             Self::None => 0,
@@ -60,45 +60,45 @@ impl Crops {
     }
 }
 
-/// What a method starts from.
+/// The inputs from which a method starts.
 pub struct Start<D: Device> {
     /// The encoder.
     pub spec: ModelSpec,
     /// Where to compute.
     pub device: D,
-    /// The network's first values descend from it.
+    /// The key from which the network's initial values are derived.
     pub initialisation: Key,
-    /// Whatever a method draws while it trains descends from it.
+    /// The key from which all random draws of the method during training are derived.
     pub draws: Key,
-    /// Pairs in the training set.
+    /// The number of pairs in the training set.
     pub pairs: usize,
-    /// Categories of the set that they are from.
+    /// The number of categories of the pairs' set.
     pub categories: usize,
-    /// Pairs of a step.
+    /// The number of pairs per step.
     pub batch: usize,
 }
 
-/// What a step sees.
+/// The inputs of a step.
 pub struct Batch<'a> {
-    /// (2N, image, image, 3): all first views, then all second ones.
+    /// (2N, image, image, 3): all first views, then all second views.
     pub images: &'a [f32],
-    /// (M N, image / 2, image / 2, 3): the first random crop of each pair, then the second, ..; or the nine cells of the
-    /// first pair's jigsaw, then those of the second's, ..
+    /// (M N, image / 2, image / 2, 3): the first random crop of each pair, then the second crop of each pair, ..; or
+    /// the nine jigsaw cells of the first pair, then those of the second pair, ..
     pub crops: &'a [f32],
-    /// The place of each pair in the training set: N.
+    /// (N): the index of each pair in the training set.
     pub pairs: &'a [u32],
-    /// The category of each pair, for training with labels and for label-aware variants only: N.
+    /// (N): the category of each pair. Only training with labels and label-aware variants use it.
     pub categories: &'a [u32],
 }
 
-/// Where a training stands.
+/// The progress of a training.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// Steps done.
     pub step: usize,
-    /// Steps in all.
+    /// The total number of steps.
     pub steps: usize,
-    /// Steps of an epoch.
+    /// Steps per epoch.
     pub steps_per_epoch: usize,
 }
 
@@ -108,78 +108,79 @@ impl Moment {
         self.step / self.steps_per_epoch
     }
 
-    /// Whether an epoch begins.
+    /// Whether an epoch begins at this step.
     pub fn begins_epoch(self) -> bool {
         self.step.is_multiple_of(self.steps_per_epoch)
     }
 }
 
-/// A method at work: its networks and its state.
+/// A method during training: its networks and its state.
 pub trait Learner<D: Device> {
-    /// The network that learns; gradients are in its parameters.
+    /// The network that is trained; its parameters hold the gradients.
     fn network(&self) -> &dyn AnyNetwork<D>;
-    /// Whether it is to be shown the pairs of an epoch before the first one.
+    /// Whether the method needs a pass over the pairs before the first epoch.
     fn remembers(&self) -> bool {
         false
     }
-    /// Takes in a batch of that pass. Nothing is learned from it: of the network only running statistics move.
+    /// Processes a batch of that pass. No parameters are trained; only the network's running statistics change.
     fn remember(&mut self, batch: &Batch<'_>) {
         let _ = batch;
     }
-    /// Adds the gradients of the loss, and gives its value.
+    /// Adds the gradients of the loss and returns its value.
     fn step(&mut self, batch: &Batch<'_>, at: Moment) -> f64;
-    /// What follows the optimiser's step.
+    /// Runs after each step of the optimiser.
     fn moved(&mut self, at: Moment) {
         let _ = at;
     }
-    /// Parameters whose learning rate is constant: those whose name begins so, and how many times the schedule's peak it
-    /// is.
+    /// Parameters with a constant learning rate: the prefix of their names, and the rate as a
+    /// multiple of the schedule's peak.
     fn steady(&self) -> Option<(&'static str, f32)> {
         None
     }
-    /// Parameters that stay as they are in so many first epochs: those whose name begins so.
+    /// Parameters that are frozen in the first epochs: the prefix of their names, and the number of epochs.
     fn frozen(&self) -> Option<(&'static str, usize)> {
         None
     }
-    /// Shows everything that a checkpoint must hold besides the network that learns.
+    /// Passes to `state` everything that a checkpoint must hold in addition to the trained network.
     ///
     /// # Errors
-    /// Those of `state`.
+    /// The errors of `state`.
     fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
         let _ = state;
         Ok(())
     }
 }
 
-/// What a checkpoint does with each part of a method's state: it writes the values, or replaces them.
+/// Handles each part of a method's state for a checkpoint: it writes the values to the file, or
+/// replaces them by the file's values.
 pub trait State<D: Device> {
     /// A network's parameters.
     ///
     /// # Errors
     /// When the file does not have them.
     fn network(&mut self, name: &str, parameters: &mut Parameters<D>) -> Result<()>;
-    /// Floats, of which the file has as many.
+    /// Floats; the file must have the same number of them.
     ///
     /// # Errors
     /// When the file does not have them.
     fn floats(&mut self, name: &str, values: &mut [f32]) -> Result<()>;
-    /// Whole numbers, of which the file has as many.
+    /// Integers; the file must have the same number of them.
     ///
     /// # Errors
     /// When the file does not have them.
     fn counts(&mut self, name: &str, values: &mut [u64]) -> Result<()>;
 }
 
-/// A loss and its gradient with respect to the rows it was given.
+/// A loss and its gradient with respect to the input rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graded {
     /// The loss.
     pub value: f64,
-    /// Its gradient, as the rows lie.
+    /// The gradient, in the layout of the rows.
     pub gradient: Vec<f32>,
 }
 
-/// Places in rings, shown to a checkpoint.
+/// Passes positions in ring buffers to a checkpoint.
 pub(super) fn places<D: Device>(state: &mut dyn State<D>, name: &str, places: &mut [&mut usize]) -> Result<()> {
     let mut counts: Vec<u64> = places.iter().map(|place| **place as u64).collect();
     state.counts(name, &mut counts)?;
@@ -187,7 +188,7 @@ pub(super) fn places<D: Device>(state: &mut dyn State<D>, name: &str, places: &m
     Ok(())
 }
 
-/// Categories, shown to a checkpoint.
+/// Passes categories to a checkpoint.
 pub(super) fn categories<D: Device>(state: &mut dyn State<D>, name: &str, categories: &mut [u32]) -> Result<()> {
     let mut counts: Vec<u64> = categories.iter().map(|&category| category.into()).collect();
     state.counts(name, &mut counts)?;
@@ -195,7 +196,7 @@ pub(super) fn categories<D: Device>(state: &mut dyn State<D>, name: &str, catego
     Ok(())
 }
 
-/// A number in any format.
+/// Converts a number to any float type.
 pub(super) fn number<E: Dtype>(x: f64) -> E {
     E::from_f64(x).expect("floats hold any f64, rounded")
 }

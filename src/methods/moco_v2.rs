@@ -2,12 +2,13 @@
 //! <https://arxiv.org/abs/2003.04297>; the loss and the queue are those of He et al. 2020, "Momentum Contrast for
 //! Unsupervised Visual Representation Learning", <https://arxiv.org/abs/1911.05722>.
 //!
-//! A query is to recognise its key, which a slowly following encoder makes of the other view, among keys of earlier
-//! batches.
+//! A query is trained to identify its key among the keys of earlier batches. A momentum encoder
+//! computes the key from the other view.
 //!
-//! Semantic pairs: the key is of another image of the query's category. The queue holds keys of single views, so with both
-//! directions there is one queue for the second images' keys, which the first images' queries see, and one for the first
-//! images'. Keys of other pairs of one category are negatives, as in the paper, unless categories are given.
+//! Semantic pairs: the key comes from another image of the query's category. A queue holds the keys of one view. The
+//! loss has both directions, so there are two queues: one for the second images' keys, which the first images'
+//! queries use, and one for the first images' keys. Keys of other pairs of the same category are negatives, as in the
+//! paper, unless categories are given.
 
 use dfdx::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -40,9 +41,9 @@ pub struct Settings {
     pub temperature: f32,
     /// The key encoder's momentum.
     pub momentum: f32,
-    /// Keys of earlier batches, in each of two queues.
+    /// The number of keys of earlier batches, in each of the two queues.
     pub queue: usize,
-    /// Label-aware variant, not the paper's: keys of a query's category are no negatives.
+    /// Label-aware variant, not in the paper: keys of a query's category are not negatives.
     pub mask_same_category: bool,
     /// Optimiser, learning rate, decay.
     pub recipe: Recipe,
@@ -75,11 +76,11 @@ impl MethodSettings for Settings {
 
 struct MocoV2<D: tensor::Device> {
     network: Network<D, P, P>,
-    /// Makes the keys. The authors shuffle the batch between GPUs, so that a query's batch normalisation sees other
-    /// images than its key's does; here each network normalises one view at a time: other views of the same images, or
-    /// with semantic pairs other images.
+    /// The momentum encoder, which computes the keys. The authors shuffle the batch between GPUs, so that batch
+    /// normalisation sees different images for a query than for its key. Here each network normalises one view at a
+    /// time, so it sees other views of the same images or, with semantic pairs, other images.
     target: Target<D>,
-    /// Of first views' keys, and of second views'.
+    /// The queues of first views' keys and of second views' keys.
     queues: [Queue; 2],
     settings: Settings,
 }
@@ -117,12 +118,12 @@ impl<D: tensor::Device> Learner<D> for MocoV2<D> {
     }
 }
 
-/// Keys of the latest batches, the oldest replaced first.
+/// The keys of the latest batches. The oldest keys are replaced first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Queue {
     /// (K, P), each row of unit length.
     pub keys: Vec<f32>,
-    /// (K): the category of each row, `NO_CATEGORY` where it is not known.
+    /// (K): the category of each row; `NO_CATEGORY` if it is not known.
     pub categories: Vec<u32>,
     /// The row that is written next.
     pub cursor: usize,
@@ -131,13 +132,13 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// `len` random directions in `dim` dimensions.
+    /// A queue of `len` random directions in `dim` dimensions.
     pub fn new(key: Key, len: usize, dim: usize) -> Self {
         Self { keys: random_rows(key, len, dim), categories: vec![NO_CATEGORY; len], cursor: 0, dim }
     }
 
-    /// Writes the directions of `keys` (N, P) over the oldest rows, going on at the start after the last row. The length
-    /// of the queue need not be a multiple of N, as authors' code asks.
+    /// Writes `keys` (N, P), normalised to unit length, over the oldest rows; after the last row it continues at the
+    /// first. The length of the queue need not be a multiple of N, unlike in the authors' code.
     pub fn enqueue(&mut self, keys: &[f32], categories: Option<&[u32]>) {
         for (index, key) in UnitRows::new(keys, self.dim).rows.chunks_exact(self.dim).enumerate() {
             self.keys[self.cursor * self.dim..][..self.dim].copy_from_slice(key);
@@ -151,8 +152,8 @@ impl Queue {
 ///
 /// L = -1/N sum_i log( exp(q_i·k_i / t) / (exp(q_i·k_i / t) + sum_j exp(q_i·n_j / t)) )
 ///
-/// Row i of `queries` (N, P) belongs to row i of `keys` (N, P), and both are brought to unit length; the rows n of the
-/// queue have it. With `categories` (N), negatives of the query's category do not count.
+/// Row i of `queries` (N, P) belongs to row i of `keys` (N, P), and both are normalised to unit length; the rows n of
+/// the queue already have unit length. With `categories` (N), negatives of the query's category do not count.
 pub fn definition<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
     queries: Tensor<Vectors<P>, E, Cpu, T>,
     keys: Tensor<Vectors<P>, E, Cpu>,
@@ -178,7 +179,7 @@ where
     (logits.log_softmax::<Axis<1>>() * first).sum::<Rank0, _>() / number(-(rows as f64))
 }
 
-/// `definition` with its gradient with respect to the queries (N, P).
+/// The loss of `definition` and its gradient with respect to the queries (N, P).
 pub fn one_direction(
     queries: &[f32],
     keys: &[f32],
@@ -197,9 +198,9 @@ pub fn one_direction(
     })
 }
 
-/// The mean of both directions: first views' queries on second views' keys, and the reverse. `queries` and `keys` (2N, P)
-/// hold all first views before all second ones, `queues` the earlier keys of first and of second views; `categories` (N)
-/// are those of the pairs. The gradient is that of the queries (2N, P).
+/// The mean of both directions: first views' queries with second views' keys, and the reverse. `queries` and `keys`
+/// (2N, P) hold all first views before all second views; `queues` hold the earlier keys of first and of second views;
+/// `categories` (N) are the categories of the pairs. The gradient is with respect to the queries (2N, P).
 pub fn both_directions(
     queries: &[f32],
     keys: &[f32],

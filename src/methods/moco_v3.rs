@@ -1,10 +1,11 @@
 //! MoCo v3: Chen, Xie, He 2021, "An Empirical Study of Training Self-Supervised Vision Transformers",
 //! <https://arxiv.org/abs/2104.02057>.
 //!
-//! A prediction is to recognise the other view's key, which a slowly following encoder makes, among the keys of its batch.
+//! A prediction is trained to identify the other view's key among the keys of its batch. A
+//! momentum encoder computes the keys.
 //!
-//! Semantic pairs: the key is of the other image of the pair. Other pairs of one category in the batch are negatives, as
-//! in the paper, unless categories are given.
+//! Semantic pairs: the key comes from the other image of the pair. Other pairs of the same category in the batch are
+//! negatives, as in the paper, unless categories are given.
 
 use dfdx::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -34,19 +35,19 @@ pub struct Settings {
     pub temperature: f32,
     /// The target's momentum at the first step; it rises to 1 along half a cosine.
     pub momentum: f32,
-    /// Label-aware variant, not the paper's: other pairs of a category are no negatives of each other.
+    /// Label-aware variant, not in the paper: pairs of the same category are not negatives of each other.
     pub mask_same_category: bool,
-    /// Of the heads.
+    /// The size of the heads.
     pub head: Size,
     /// Optimiser, learning rate, decay.
     pub recipe: Recipe,
 }
 
-/// Two layers as the authors' code has them for ResNets (for transformers it has three): batch normalisation behind both,
-/// the last without parameters.
+/// Two layers, as in the authors' code for ResNets (for transformers it has three), each followed by batch
+/// normalisation, the last one without parameters.
 type Projector<const F: usize, const H: usize, const P: usize> =
     sequence!(LinearNoBias<F, H>, BatchNormRelu<H>, LinearNoBias<H, P>, BatchNormPlain<P>);
-/// Two layers, batch normalisation behind the first.
+/// Two layers, with batch normalisation after the first.
 type Predictor<const H: usize, const P: usize> = sequence!(LinearNoBias<P, H>, BatchNormRelu<H>, LinearNoBias<H, P>);
 
 impl MethodSettings for Settings {
@@ -81,7 +82,7 @@ impl Settings {
 
 struct MocoV3<D: tensor::Device, const P: usize> {
     network: Network<D, P, P>,
-    /// Makes the keys.
+    /// The momentum encoder, which computes the keys.
     target: Target<D>,
     settings: Settings,
 }
@@ -109,12 +110,13 @@ impl<D: tensor::Device, const P: usize> Learner<D> for MocoV3<D, P> {
     }
 }
 
-/// The contrast of one direction, `ctr` of algorithm 1, whose `loss` is the sum of both directions:
+/// The contrastive loss of one direction, `ctr` of algorithm 1. The `loss` of that algorithm is
+/// the sum of both directions.
 ///
 /// L = -2t/N sum_i log( exp(q_i·k_i / t) / sum_j exp(q_i·k_j / t) )
 ///
-/// Row i of `queries` (N, P) belongs to row i of `keys` (N, P); both are brought to unit length. With `categories` (N),
-/// keys of other pairs of the query's category do not count.
+/// Row i of `queries` (N, P) belongs to row i of `keys` (N, P); both are normalised to unit length. With `categories`
+/// (N), keys of other pairs of the query's category do not count.
 pub fn definition<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
     queries: Tensor<Vectors<P>, E, Cpu, T>,
     keys: Tensor<Vectors<P>, E, Cpu>,
@@ -136,7 +138,7 @@ where
     log_likelihood * number(-2.0 * temperature / rows as f64)
 }
 
-/// `definition` with its gradient with respect to the queries (N, P).
+/// The loss of `definition` and its gradient with respect to the queries (N, P).
 pub fn one_direction(
     queries: &[f32],
     keys: &[f32],
@@ -146,7 +148,7 @@ pub fn one_direction(
 ) -> Graded {
     let keys = UnitRows::new(keys, dim).rows;
     let contrast = info_nce(queries, &keys, &keys, dim, temperature, |row, similarities| {
-        similarities[row] = EXCLUDED; // the positive is apart
+        similarities[row] = EXCLUDED; // the positive is handled separately
         let Some(categories) = categories else { return };
         for (similarity, &category) in similarities.iter_mut().zip(categories) {
             if same(category, categories[row]) {
@@ -158,9 +160,9 @@ pub fn one_direction(
     Graded { value: 2.0 * f64::from(temperature) * contrast.value, gradient }
 }
 
-/// The sum of both directions: first views' predictions on second views' keys, and the reverse. `queries` and `keys`
-/// (2N, `dim`) hold all first views before all second ones; `categories` (N) are those of the pairs. The gradient is
-/// that of the queries (2N, `dim`).
+/// The sum of both directions: first views' predictions with second views' keys, and the reverse. `queries` and `keys`
+/// (2N, `dim`) hold all first views before all second views; `categories` (N) are the categories of the pairs. The
+/// gradient is with respect to the queries (2N, `dim`).
 pub fn both_directions(
     queries: &[f32],
     keys: &[f32],

@@ -1,13 +1,13 @@
-//! Self-supervised methods, and training with labels, one file each: hyperparameters, heads, the loss as its paper writes
-//! it, and what happens in a step.
+//! Self-supervised methods, and training with labels. Each has a file with its hyperparameters, its heads, its loss as
+//! in the paper, and its training step.
 //!
-//! Every method has one shape: an encoder, a projector whose results are z (N, P), and a predictor or prototypes on them
-//! with results p (N, Q), through which gradients enter. All views of a step are rows: N first views, then N second
-//! views, then small crops where a method wants some. Batch normalisation has the moments that it has in the authors'
-//! code of each method: those of one view at a time (MoCo, PIRL, BYOL, SimSiam, Barlow Twins, VICReg), or of all views of
-//! a size (SimCLR, DeepCluster, SwAV, DINO). `cosine`, `correlation`, `cross_entropy` and `reduce` are what several
-//! losses share, `target` is the network that follows, `learner` is what all methods have in common. This file only finds a
-//! method by its name: a result depends on the method's own file and on those that it uses.
+//! All methods have the same structure: an encoder, a projector with outputs z (N, P), and a predictor or prototypes on
+//! top with outputs p (N, Q), where the gradients enter. The rows are the views of a step: N first views, then N second
+//! views, then small crops if the method uses them. Batch normalisation computes its moments as in the authors' code of
+//! each method: over one view at a time (MoCo, PIRL, BYOL, SimSiam, Barlow Twins, VICReg), or over all views of one
+//! size (SimCLR, DeepCluster, SwAV, DINO). `cosine`, `correlation`, `cross_entropy` and `reduce` hold code that several
+//! losses share, `target` is the target network, and `learner` defines what all methods have in common. This file only
+//! finds a method by its name; a result depends on the method's own file and on the files that it uses.
 
 mod check;
 pub mod contrast;
@@ -31,12 +31,12 @@ pub use learner::{Batch, Crops, Graded, Learner, Moment, Size, Start, State};
 use check::{a_part, above_zero, at_least, not_negative};
 use learner::{MethodSettings, categories, number, places};
 
-/// Declares the methods: for each its file, its name as a type, in settings and in tables.
+/// Declares the methods. Each line has the method's file, and its names as a type, in settings and in tables.
 macro_rules! methods {
     ($($module:ident $Name:ident $id:literal $title:literal;)*) => {
         $(pub mod $module;)*
 
-        /// Which method.
+        /// The name of a method.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Name {
             $(#[serde(rename = $id)] #[doc = $title] $Name,)*
@@ -60,56 +60,56 @@ macro_rules! methods {
             /// Every method.
             pub const ALL: &'static [Self] = &[$(Self::$Name),*];
 
-            /// As settings and commands write it.
+            /// The name in settings and commands.
             pub fn id(self) -> &'static str {
                 match self { $(Self::$Name => $id),* }
             }
 
-            /// The module that it is in.
+            /// The path of the method's module.
             pub fn module(self) -> &'static str {
                 match self { $(Self::$Name => concat!("methods::", stringify!($module))),* }
             }
 
-            /// As tables write it.
+            /// The name in tables.
             pub fn title(self) -> &'static str {
                 match self { $(Self::$Name => $title),* }
             }
         }
 
         impl Methods {
-            /// One of them.
+            /// The method of this name.
             pub fn get(&self, name: Name) -> Method {
                 match name { $(Name::$Name => Method::$Name(self.$module.clone())),* }
             }
         }
 
         impl Method {
-            /// Which it is.
+            /// The method's name.
             pub fn name(&self) -> Name {
                 match self { $(Self::$Name(_) => Name::$Name),* }
             }
 
-            /// Its recipe.
+            /// The method's recipe.
             pub fn recipe(&self) -> &Recipe {
                 match self { $(Self::$Name(settings) => settings.recipe()),* }
             }
 
-            /// The same with so many passes over the pairs.
+            /// Returns the method with this number of passes over the pairs.
             #[must_use]
             pub fn for_epochs(mut self, epochs: usize) -> Self {
                 match &mut self { $(Self::$Name(settings) => settings.recipe.epochs = epochs),* }
                 self
             }
 
-            /// The small views that it wants of each pair.
+            /// The small views of each pair that the method needs.
             pub fn crops(&self) -> Crops {
                 match self { $(Self::$Name(settings) => settings.crops()),* }
             }
 
-            /// The method before its first step.
+            /// The learner of the method before its first step.
             ///
             /// # Errors
-            /// When no network was built for the specification, or the batch does not suit the method.
+            /// When there is no network for the specification, or the batch does not suit the method.
             pub fn start<D: Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
                 match self { $(Self::$Name(settings) => settings.start(start)),* }
             }
@@ -117,7 +117,7 @@ macro_rules! methods {
             /// Refuses values with which no run makes sense.
             ///
             /// # Errors
-            /// Names the key, its value and what is possible.
+            /// The error names the key, its value and the possible values.
             pub fn validate(&self) -> Result<()> {
                 let key = format!("methods.{}", self.name().id());
                 self.recipe().validate(&key)?;

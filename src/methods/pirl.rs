@@ -1,17 +1,18 @@
 //! PIRL: Misra, van der Maaten 2020, "Self-Supervised Learning of Pretext-Invariant Representations",
 //! <https://arxiv.org/abs/1912.01991>.
 //!
-//! An image and a jigsaw of its patches are both to recognise the image's slot in a memory bank, the moving average of
-//! its embedding, among slots of other images.
+//! The embeddings of an image and of a jigsaw of its patches are both trained to identify the image's slot in a memory
+//! bank among the slots of other images. A slot is the moving average of an image's embedding.
 //!
-//! The loss is the paper's h and L_NCE (its section on the loss function), where the sum over the negatives stands in h.
-//! (VISSL, by the same authors, has a constant there, fixed in the first batch; its variant with an MLP head takes the
-//! cross-entropy instead.) With that sum, -sum_j log(1 - h_j) = sum_j log(1 + w_j), w the softmax over the negatives: with
-//! many negatives it is nearly 1 whatever they are, and the gradient nearly that of the cross-entropy.
+//! The loss is the paper's h and L_NCE (its section on the loss function), in which h contains the sum over the
+//! negatives. (VISSL, by the same authors, has a constant instead of the sum, which is fixed in the first batch; its
+//! variant with an MLP head uses the cross-entropy instead.) With the sum, -sum_j log(1 - h_j) = sum_j log(1 + w_j),
+//! where w is the softmax over the negatives. With many negatives this term is nearly 1 for any negatives, and the
+//! gradient is nearly that of the cross-entropy.
 //!
-//! Semantic pairs: a slot belongs to a pair. It follows the pair's first image; the second image makes the jigsaw. So the
-//! jigsaw is to recognise another image of its category. Slots of other pairs of the category are negatives, as in the
-//! paper, unless categories are given.
+//! Semantic pairs: a slot belongs to a pair and follows the pair's first image; the jigsaw is made from the second
+//! image. So the jigsaw must identify another image of its category. Slots of other pairs of the category are
+//! negatives, as in the paper, unless categories are given.
 
 use dfdx::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -46,11 +47,11 @@ use super::{Batch, Crops, Learner, MethodSettings, Moment, Start, State, a_part,
 pub struct Settings {
     /// Divides the similarities.
     pub temperature: f32,
-    /// Weight of the jigsaw's part of the loss; the image's has the rest.
+    /// The weight of the jigsaw's part of the loss; the image's part has the rest.
     pub jigsaw_weight: f32,
-    /// Slots of the memory that are drawn as negatives for each step.
+    /// The number of slots of the memory bank that are drawn as negatives for each step.
     pub negatives: usize,
-    /// Label-aware variant, not the paper's: slots of a pair's category are no negatives.
+    /// Label-aware variant, not in the paper: slots of a pair's category are not negatives.
     pub mask_same_category: bool,
     /// Optimiser, learning rate, decay.
     pub recipe: Recipe,
@@ -58,9 +59,10 @@ pub struct Settings {
 
 /// Width of the embeddings.
 const P: usize = 128;
-/// Cells of a jigsaw.
+/// The number of cells of a jigsaw.
 const CELLS: usize = super::learner::JIGSAW_CELLS;
-/// The cells' embeddings side by side, in the order in which they were shuffled, and a linear map of them (the paper's implementation details).
+/// The cells' embeddings, concatenated in their shuffled order, and a linear map of the result (the
+/// paper's implementation details).
 type JigsawHead<const F: usize> = sequence!(Linear<F, P>, JoinRows<P, { CELLS * P }>, Linear<{ CELLS * P }, P>);
 
 impl MethodSettings for Settings {
@@ -96,7 +98,7 @@ struct Pirl<D: tensor::Device> {
     image: Network<D, P, P>,
     jigsaw: Network<D, P, P>,
     bank: MemoryBank,
-    /// Of each pair that has been seen.
+    /// The category of each pair that has been seen.
     categories: Vec<u32>,
     draws: Key,
     settings: Settings,
@@ -131,10 +133,10 @@ impl<D: tensor::Device> Learner<D> for Pirl<D> {
     }
 }
 
-/// How much of a slot stays when its image is seen (the paper's 0.5).
+/// The share of a slot's value that is kept when its image is seen (0.5 in the paper).
 const KEPT: f32 = 0.5;
 
-/// A direction for each pair.
+/// A memory bank with a unit vector for each pair.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemoryBank {
     /// (pairs, P), each row of unit length.
@@ -144,13 +146,13 @@ pub struct MemoryBank {
 }
 
 impl MemoryBank {
-    /// `pairs` random directions in `dim` dimensions.
+    /// A memory bank of `pairs` random directions in `dim` dimensions.
     pub fn new(key: Key, pairs: usize, dim: usize) -> Self {
         Self { rows: random_rows(key, pairs, dim), dim }
     }
 
-    /// Moves the slots of the pairs half way to the directions of their first images' embeddings (N, P), and back to
-    /// unit length.
+    /// Moves the slots of the pairs half way to the normalised embeddings (N, P) of their first images, and
+    /// normalises them to unit length.
     pub fn update(&mut self, slots: &[usize], images: &[f32]) {
         let images = UnitRows::new(images, self.dim);
         for (&slot, image) in slots.iter().zip(images.rows.chunks_exact(self.dim)) {
@@ -160,7 +162,7 @@ impl MemoryBank {
         }
     }
 
-    /// `count` different slots, uniformly drawn, in rising order; all where there are fewer.
+    /// Draws `count` different slots uniformly, in ascending order; all slots if there are fewer.
     pub fn draw(&self, key: Key, count: usize) -> Vec<usize> {
         let mut slots = key.stream().permutation(self.rows.len() / self.dim);
         slots.truncate(count);
@@ -168,21 +170,21 @@ impl MemoryBank {
         slots
     }
 
-    /// (slots, P).
+    /// The rows of these slots, (slots, P).
     fn gather(&self, slots: &[usize]) -> Vec<f32> {
         slots.iter().flat_map(|slot| &self.rows[slot * self.dim..][..self.dim]).copied().collect()
     }
 }
 
-/// What the views of a batch of N pairs are compared with.
+/// The slots with which the views of a batch of N pairs are compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Slots<'a> {
     pub bank: &'a MemoryBank,
     /// (N): the pairs of the batch.
     pub own: &'a [usize],
-    /// (M): slots in rising order. A pair's own is not its negative.
+    /// (M): slots in ascending order. A pair's own slot is not its negative.
     pub negatives: &'a [usize],
-    /// The category of each pair of the bank; where it is given, negatives of one's own category do not count.
+    /// The category of each pair of the bank. If it is given, negatives of a pair's own category do not count.
     pub categories: Option<&'a [u32]>,
 }
 
@@ -192,7 +194,7 @@ impl Slots<'_> {
         own != other && !self.categories.is_some_and(|categories| same(categories[own], categories[other]))
     }
 
-    /// Puts `EXCLUDED` where `counts` says no.
+    /// Writes `EXCLUDED` where `counts` is false.
     fn exclude(&self, pair: usize, similarities: &mut [f32]) {
         let own = self.own[pair];
         if let Ok(itself) = self.negatives.binary_search(&own) {
@@ -211,7 +213,7 @@ impl Slots<'_> {
 ///
 /// NCE(m, v) = -log h(m) - sum_j log(1 - h(m_j)),  h(x) = exp(x·v / t) / (exp(x·v / t) + sum_j exp(m_j·v / t))
 ///
-/// for the negatives m_j. `views` (2N, P) are the embeddings of all images before those of all jigsaws.
+/// for the negatives m_j. `views` (2N, P) are the embeddings of all images, then those of all jigsaws.
 pub fn definition<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
     views: Tensor<Vectors<P>, E, Cpu, T>,
     slots: Slots,
@@ -241,13 +243,13 @@ where
     let sums = negative.retaped::<T>().sum::<(usize,), Axis<1>>(); // (2N)
     let recognised = positive.retaped::<T>() / (positive + sums.retaped::<T>());
     let sums = sums.broadcast_like::<_, Axis<1>>(&(2 * pairs, count));
-    // 1 where a negative does not count: there h is 0, even where none counts.
+    // `uncounted` is 1 where a negative does not count, so that h is 0 there, even if no negative counts.
     let mistaken = negative.retaped::<T>() / (negative + sums + uncounted);
     let others = (-mistaken + number(1.0)).ln().sum::<(usize,), Axis<1>>();
     -((recognised.ln() + others) * weights).sum::<Rank0, _>()
 }
 
-/// `definition` with its gradient with respect to the views (2N, P).
+/// The loss of `definition` and its gradient with respect to the views (2N, P).
 pub fn graded(views: &[f32], slots: Slots, jigsaw_weight: f32, temperature: f32) -> Graded {
     let (dim, pairs) = (slots.bank.dim, slots.own.len());
     assert!(views.len() == 2 * pairs * dim, "PIRL: {} numbers in two views of {pairs} pairs, ({dim})", views.len());
@@ -277,7 +279,7 @@ pub fn graded(views: &[f32], slots: Slots, jigsaw_weight: f32, temperature: f32)
     Graded { value, gradient: views.backward(gradient) }
 }
 
-/// sum_j log(1 + w_j) of a softmax w, as the logarithm of a product, which is at most e.
+/// sum_j log(1 + w_j) of a softmax w, computed as the logarithm of a product, which is at most e.
 fn log_of_product(weights: &[f32]) -> f64 {
     let (whole, rest) = weights.as_chunks::<8>();
     let mut products = [1.0; 8];
@@ -287,8 +289,10 @@ fn log_of_product(weights: &[f32]) -> f64 {
     libm::log(products.iter().product::<f64>() * rest.iter().map(|&w| 1.0 + f64::from(w)).product::<f64>())
 }
 
-/// From the softmax w to the slopes of log(1 + S / p) + sum_k log(1 + w_k) in the negatives' logits, with S the sum of
-/// the exponentials and `miss` = S / (p + S): w_j (miss + 1 / (1 + w_j) - sum_k w_k / (1 + w_k)).
+/// Replaces the softmax w by the derivatives of log(1 + S / p) + sum_k log(1 + w_k) with respect to the negatives'
+/// logits, with S the sum of the exponentials and `miss` = S / (p + S):
+///
+/// w_j (miss + 1 / (1 + w_j) - sum_k w_k / (1 + w_k))
 fn slopes(weights: &mut [f32], miss: f64) {
     let common = (miss - sum(weights, |w| f64::from(w / (1.0 + w)))) as f32;
     weights.iter_mut().for_each(|w| *w *= common + 1.0 / (1.0 + *w));

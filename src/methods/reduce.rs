@@ -3,13 +3,13 @@
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Sums side by side, since one alone would wait for each addition.
+/// The number of partial sums that are computed in parallel. A single sum would wait for each addition.
 const LANES: usize = 8;
 
-/// The same along one row.
+/// The number of partial sums along one row.
 const ROW_LANES: usize = 16;
 
-/// Columns that one task sums: their f64 sums stay in the first-level cache.
+/// The number of columns that one task sums. Their f64 sums stay in the first-level cache.
 const COLUMNS: usize = 512;
 
 /// The sum over i of term(a_i, b_i).
@@ -24,7 +24,7 @@ pub fn sum_pairs<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B], ter
     sums.iter().sum()
 }
 
-/// The product of two vectors.
+/// The inner product of two vectors.
 pub fn inner(a: &[f32], b: &[f32]) -> f64 {
     sum_pairs(a, b, |a, b| a * b)
 }
@@ -35,7 +35,7 @@ pub fn dot(a: &[f32], b: &[f32], width: usize) -> f64 {
     rows.map(|(a, b)| inner(a, b)).collect::<Vec<_>>().iter().sum()
 }
 
-/// The largest element that is a number; minus infinity where there is none.
+/// The largest element that is not NaN; minus infinity if there is none.
 pub fn largest(x: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
     let (whole, rest) = x.as_chunks::<ROW_LANES>();
@@ -56,7 +56,7 @@ pub fn sum(x: &[f32], term: impl Fn(f32) -> f64) -> f64 {
     sums.iter().sum::<f64>() + rest.iter().map(|&x| term(x)).sum::<f64>()
 }
 
-/// The sums of `columns` columns: `add(row, columns, sums)` adds what a row has in a range of columns.
+/// The sums of `columns` columns: `add(row, columns, sums)` adds a row's values in a range of columns to `sums`.
 pub fn column_sums(rows: usize, columns: usize, add: impl Fn(usize, Range<usize>, &mut [f64]) + Sync) -> Vec<f64> {
     let mut sums = vec![0.0; columns];
     sums.par_chunks_mut(COLUMNS).enumerate().for_each(|(chunk, sums)| {

@@ -24,11 +24,11 @@ use super::{Batch, Learner, MethodSettings, Moment, Size, Start, above_zero, not
 pub struct Settings {
     /// Divides the similarities.
     pub temperature: f32,
-    /// Label-aware variant, not the paper's: other pairs of a category are no negatives.
+    /// Label-aware variant, not in the paper: other pairs of the same category are not negatives.
     pub mask_same_category: bool,
-    /// How much more similar negatives weigh (Robinson et al. 2021, see [`super::hard_negatives`]); 0 is SimCLR.
+    /// How strongly similar negatives are weighted (Robinson et al. 2021, see [`super::hard_negatives`]); 0 is SimCLR.
     pub hard_negatives: f32,
-    /// Of the head.
+    /// The size of the head.
     pub head: Size,
     /// Optimiser, learning rate, decay.
     pub recipe: Recipe,
@@ -38,7 +38,7 @@ pub struct Settings {
 const P: usize = 128;
 /// Linear, ReLU, linear; the hidden layer is as wide as the features (section 2.1).
 type Head<const F: usize> = sequence!(Linear<F, F>, Relu, Linear<F, P>);
-/// The same with batch normalisation, as the authors' code has it.
+/// The same with batch normalisation, as in the authors' code.
 type NormalizedHead<const F: usize> = sequence!(Linear<F, F>, BatchNormRelu<F>, Linear<F, P>);
 
 impl MethodSettings for Settings {
@@ -74,7 +74,7 @@ impl<D: tensor::Device> Learner<D> for Simclr<D> {
     fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
         let Settings { temperature, hard_negatives: beta, mask_same_category, .. } = self.settings;
         if beta > 0.0 || mask_same_category {
-            // Without a weight for hard ones this is NT-Xent.
+            // With `beta` 0, this loss is NT-Xent.
             let pass = self.network.embed(batch.images, &[]);
             let hardness = Hardness { beta, tau_plus: 0.0, temperature };
             let loss = hard_negatives::graded(&pass.p, P, hardness, mask_same_category.then_some(batch.categories));
@@ -88,15 +88,15 @@ impl<D: tensor::Device> Learner<D> for Simclr<D> {
     }
 }
 
-/// Rows of a task.
+/// The number of rows per task.
 const ROWS: usize = 16;
 
 /// NT-Xent, equation 1 of the paper, averaged over all 2N views:
 ///
 /// L = -1/2N sum_i log( exp(s_ip / t) / sum_{j != i} exp(s_ij / t) ),  s the cosine similarity, p the pair of i
 ///
-/// z (2N, P): row i and row i + N are a pair. Rows shorter than 1e-12 count as that long, as in PyTorch's `normalize`.
-/// Two pairs of one category count as negatives of each other, as in the paper.
+/// z (2N, P): row i and row i + N are a pair. Rows shorter than 1e-12 count as rows of that length, as in PyTorch's
+/// `normalize`. Two pairs of one category count as negatives of each other, as in the paper.
 pub fn nt_xent<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
     z: Tensor<Vectors<P>, E, Cpu, T>,
     temperature: f32,
@@ -110,19 +110,19 @@ where
     let tiny = number(1e-24);
     let length = (z.retaped::<T>().square().sum::<(usize,), _>() + tiny).sqrt();
     let unit = z / length.broadcast_like::<_, Axis<1>>(&(views, Const::<P>));
-    // One side times 1: dfdx's matmul refuses a tensor and its own transpose.
+    // One side is multiplied by 1, because dfdx's matmul refuses a tensor and its own transpose.
     let other = unit.retaped::<T>() * number(1.0);
     let similarity = unit.matmul(other.permute::<(Const<P>, usize), Axes2<1, 0>>()); // (2N, 2N)
     let [itself, pair] = masks(views);
     let itself = device.tensor_from_vec(itself.into_iter().map(number).collect(), (views, views));
     let pair = device.tensor_from_vec(pair.into_iter().map(number).collect(), (views, views));
-    // exp(-1e9) is 0 in f32 and in f64, so a view is no candidate for itself.
+    // exp(-1e9) is 0 in f32 and in f64, so a view is not a candidate for itself.
     let logits = similarity / number(f64::from(temperature)) - itself * number(1e9);
     let log_likelihood = logits.log_softmax::<Axis<1>>() * pair;
     log_likelihood.sum::<Rank0, _>() / number(-(views as f64))
 }
 
-/// 1 where column j is row i itself, and 1 where it is its pair.
+/// Two masks: 1 where column j is row i itself, and 1 where column j is the pair of row i.
 fn masks(views: usize) -> [Vec<f64>; 2] {
     let one_at = |column: fn(usize, usize) -> usize| {
         let mut mask = vec![0.0; views * views];
@@ -132,13 +132,13 @@ fn masks(views: usize) -> [Vec<f64>; 2] {
     [one_at(|row, _| row), one_at(|row, views| (row + views / 2) % views)]
 }
 
-/// [`nt_xent`] and its gradient in closed form, as one operation on the tape: training's.
+/// [`nt_xent`] and its gradient in closed form, as one operation on the tape. Training uses this version.
 pub fn nt_xent_in_closed_form<const P: usize>(z: Embedding<P>, temperature: f32) -> Loss {
     bridge::closed_form(z, |z, dz| value_and_gradient(dz, z, P, temperature))
 }
 
-/// Writes the gradient of z (2N, width) and returns the loss. With u = z / |z| and q the softmax over the others of
-/// s_ij / t, less 1 at the pair:
+/// Writes the gradient of z (2N, width) and returns the loss. With u = z / |z|, and q the softmax of s_ij / t over the
+/// other views, minus 1 at the pair:
 ///
 /// 2N L = sum_i log sum_{j != i} exp(s_ij / t) - s_ip / t,  2N t dL/du = (q + q') u,  dz = (du - u (u du)) / |z|
 fn value_and_gradient(dz: &mut [f32], z: &[f32], width: usize, temperature: f32) -> f32 {
@@ -169,7 +169,7 @@ fn value_and_gradient(dz: &mut [f32], z: &[f32], width: usize, temperature: f32)
     (losses.iter().sum::<f64>() / views as f64) as f32
 }
 
-/// Of the rows of similarities s from row `first` on: writes q, uses s up, and returns the sum of their losses.
+/// For the rows of similarities s from row `first` on: writes q, overwrites s, and returns the sum of the rows' losses.
 fn contrast(q: &mut [f32], s: &mut [f32], views: usize, first: usize, temperature: f32) -> f64 {
     let logit = |s: f32| f64::from(s) / f64::from(temperature);
     let pair = |row: usize| (row + views / 2) % views;
@@ -180,7 +180,7 @@ fn contrast(q: &mut [f32], s: &mut [f32], views: usize, first: usize, temperatur
     }
     softmax_rows(isa(), q, s, (s.len() / views, views), 1.0 / temperature);
     for ((row, s), q) in (first..).zip(s.chunks_mut(views)).zip(q.chunks_mut(views)) {
-        // The exponential of minus infinity is not quite 0.
+        // The computed exponential of minus infinity is not exactly 0.
         (s[row], q[row]) = (0.0, 0.0);
         q[pair(row)] -= 1.0;
         loss += s.iter().map(|&power| f64::from(power)).sum::<f64>().ln();

@@ -1,13 +1,13 @@
 //! SimSiam: Chen & He 2021, "Exploring Simple Siamese Representation Learning", <https://arxiv.org/abs/2011.10566>.
 //!
-//! A predictor on the projection of one view regresses the projection of the other, through which no gradient flows.
-//! The network is its own target.
+//! A predictor on the projection of one view predicts the projection of the other view, through which no gradient flows
+//! (stop-gradient). The network is its own target.
 //!
-//! The small head departs from the paper: its predictor is wide and, by default, has a higher learning rate than the
-//! rest. With a bottleneck at the peak rate nothing was learned from semantic pairs in short trainings.
+//! The small head differs from the paper: its predictor is wide and, by default, has a higher learning rate than the
+//! rest. With a bottleneck at the peak rate, short trainings from semantic pairs learned nothing.
 //!
 //! Semantic pairs: the target is the projection of another image of the category, not of the same image. There are no
-//! negatives and there is no memory, so several pairs of one category in a batch do not touch each other.
+//! negatives and there is no memory, so several pairs of one category in a batch do not affect each other.
 
 use dfdx::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -26,24 +26,24 @@ use super::{Batch, Learner, MethodSettings, Moment, Size, Start, above_zero};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The predictor's learning rate from the first step to the last, in multiples of the recipe's peak; 1 is the
-    /// authors' `--fix-pred-lr`. In a linear model a predictor that learns faster than the rest has a smaller basin of
-    /// collapse (Tian et al. 2021, <https://arxiv.org/abs/2102.06810>).
+    /// The predictor's constant learning rate, as a multiple of the recipe's peak; 1 is the authors' `--fix-pred-lr`.
+    /// In a linear model, a predictor that learns faster than the rest makes the basin of collapse smaller (Tian et al.
+    /// 2021, <https://arxiv.org/abs/2102.06810>).
     pub predictor_rate_factor: f32,
-    /// Of the heads.
+    /// The size of the heads.
     pub head: Size,
     /// Optimiser, learning rate, decay.
     pub recipe: Recipe,
 }
 
-/// Three layers, batch normalisation behind each, the last without parameters (section 3 and the authors' code).
-/// Normalisation follows, so the linear maps need no bias.
+/// Three layers, each followed by batch normalisation, the last one without parameters (section 3 and the authors'
+/// code). Because of the normalisation, the linear maps need no bias.
 type Projector<const F: usize, const P: usize> = sequence!(
     LinearNoBias<F, P>, BatchNormRelu<P>,
     LinearNoBias<P, P>, BatchNormRelu<P>,
     LinearNoBias<P, P>, BatchNormPlain<P>
 );
-/// Two layers. The paper's is a bottleneck, H = P / 4 (section 3); the small head's is wide, H = 2 P.
+/// Two layers. The paper's predictor is a bottleneck, H = P / 4 (section 3); the small head's is wide, H = 2 P.
 type Predictor<const H: usize, const P: usize> = sequence!(LinearNoBias<P, H>, BatchNormRelu<H>, Linear<H, P>);
 
 impl MethodSettings for Settings {
@@ -100,7 +100,7 @@ impl<D: tensor::Device, const P: usize> Learner<D> for Simsiam<D, P> {
 ///
 /// L = 1/2 D(p, z') + 1/2 D(p', z),  D(p, z) = -1/N sum_i cos(p_i, z_i)
 ///
-/// p (2N, P): predictions; z (2N, P): projections, values. Row i and row i + N are a pair.
+/// p (2N, P): predictions; z (2N, P): projections, without gradient. Row i and row i + N are a pair.
 pub fn definition<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
     p: Tensor<Vectors<P>, E, Cpu, T>,
     z: Tensor<Vectors<P>, E, Cpu>,
@@ -111,7 +111,7 @@ where
     -cosine::mean_cosine(p, z)
 }
 
-/// The same and the gradient of p, rows of `width`.
+/// The loss of `definition` and its gradient with respect to p, in rows of `width`.
 pub fn graded(p: &[f32], z: &[f32], width: usize) -> Graded {
     cosine::graded(p, z, width, -1.0)
 }

@@ -1,28 +1,30 @@
-//! Assignments of rows to columns (prototypes, classes) that share the rows equally: SwAV's targets, and DINOv2's.
+//! Assignments of rows to columns (prototypes, classes) that share the rows equally: the targets of SwAV and DINOv2.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::reduce::{column_sums, largest, sum_pairs};
 
-/// How assignments are found.
+/// How assignments are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sinkhorn {
-    /// How soft they are; 0.05 in SwAV's paper.
+    /// How soft the assignments are; 0.05 in SwAV's paper.
     pub epsilon: f32,
     /// Rounds of scaling; 3 in SwAV's paper.
     pub iterations: usize,
 }
 
-/// Equations 3 to 5 of SwAV's paper (Caron et al. 2020, <https://arxiv.org/abs/2006.09882>), by Sinkhorn's algorithm:
-/// q = diag(u) exp(s / epsilon) diag(v), scaled in turn so that the columns have 1/K each of the whole, and the rows one
-/// each.
+/// Equations 3 to 5 of SwAV's paper (Caron et al. 2020, <https://arxiv.org/abs/2006.09882>), by Sinkhorn's
+/// algorithm: q = diag(u) exp(s / epsilon) diag(v), scaled in turn so that each column has 1/K of the
+/// total, and each row has the sum 1.
 ///
-/// scores s (N + M, K) of a batch, then of what it is assigned with. Returns q (N, K), the batch's.
+/// scores s (N + M, K): those of the batch, then those of the rows that are assigned together with it.
+/// Returns q (N, K) of the batch.
 ///
-/// The exponentials are of each score less its row's largest, and of that less the largest of all, so that none overflows;
-/// what lies more than 600 epsilon behind counts as 600, which cosines do not while epsilon is at least 0.004.
+/// To avoid overflow, the exponentials are of each score minus the largest of its row, and of each row's largest minus
+/// the largest of all. Differences of more than 600 epsilon count as 600 epsilon; cosines have no such differences
+/// while epsilon is at least 0.004.
 pub fn assign(scores: &[f32], prototypes: usize, batch: usize, sinkhorn: Sinkhorn) -> Vec<f32> {
     let rows = scores.len() / prototypes;
     assert!(scores.len() == rows * prototypes && batch <= rows, "assign: {} scores, batch {batch}", scores.len());

@@ -1,6 +1,7 @@
-//! Training with labels: the ceiling that methods without labels are held against. No method of the paper.
+//! Training with labels: an upper bound with which methods without labels are compared. It is
+//! not a method of the paper.
 //!
-//! Both images of a pair are to be classified into the category of the pair, by one linear layer on the encoder's features.
+//! One linear layer on the encoder's features classifies both images of a pair into the pair's category.
 
 use dfdx::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -22,8 +23,8 @@ pub struct Settings {
     pub recipe: Recipe,
 }
 
-/// Scores of the classifier: room for ImageNet's categories. Those without images are never right, and take no part
-/// after the first steps.
+/// The number of outputs of the classifier, enough for ImageNet's categories. Categories without images are never
+/// correct, and have no effect after the first steps.
 pub const CATEGORIES: usize = 1024;
 
 impl MethodSettings for Settings {

@@ -1,12 +1,12 @@
 //! SwAV: Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments",
 //! <https://arxiv.org/abs/2006.09882>.
 //!
-//! Each view's scores over K prototypes predict the assignment of the other views. Assignments are optimal transport's:
-//! every prototype gets its share of the batch, so that not all views go to one.
+//! Each view's scores over K prototypes predict the assignments of the other views. The assignments come from optimal
+//! transport: every prototype gets an equal share of the batch, so that not all views are assigned to one prototype.
 //!
-//! Semantic pairs: a view predicts the prototype of another image of its category. Prototypes share the batch equally:
-//! where a batch has several pairs of one category, they compete for its prototypes, as images that look alike do in
-//! the paper. The queue of a view holds projections of that view's images alone, of whatever category.
+//! Semantic pairs: a view predicts the prototype of another image of its category. The prototypes share the batch
+//! equally, so several pairs of one category in a batch compete for its prototypes, as similar images do in the paper.
+//! The queue of a view holds projections of only that view's images, of any category.
 
 use dfdx::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -27,19 +27,19 @@ use super::{Batch, Crops, Learner, MethodSettings, Moment, Size, Start, State, a
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// What scores are divided by where they predict.
+    /// The temperature by which the predicting scores are divided.
     pub temperature: f32,
-    /// How assignments are found.
+    /// How assignments are computed.
     pub sinkhorn: Sinkhorn,
-    /// Projections of earlier batches that are assigned with each view's; 0 is without a queue.
+    /// The number of earlier projections that are assigned together with those of each view; 0 disables the queue.
     pub queue: usize,
-    /// Epochs before the queue is used.
+    /// The number of epochs before the queue is used.
     pub queue_from_epoch: usize,
-    /// Epochs in which the prototypes stay as they are.
+    /// The number of first epochs in which the prototypes are frozen.
     pub freeze_epochs: usize,
-    /// Small crops of each pair, half the side; 0 is without multi-crop.
+    /// The number of small crops of each pair, with half the side length; 0 disables multi-crop.
     pub crops: usize,
-    /// Of the head, and the number of prototypes.
+    /// The size of the head, which includes the number of prototypes.
     pub head: Size,
     /// Optimiser, learning rate, decay.
     pub recipe: Recipe,
@@ -86,13 +86,14 @@ impl Settings {
 
 struct Swav<D: tensor::Device, const P: usize, const K: usize> {
     network: Network<D, P, K>,
-    /// Of first views, and of second views.
+    /// The queues of first views and of second views.
     queues: [ProjectionQueue; 2],
     settings: Settings,
 }
 
 impl<D: tensor::Device, const P: usize, const K: usize> Swav<D, P, K> {
-    /// Assignments (N, K) of one view's scores, together with its queue's; one view at a time, as in the authors' code.
+    /// Assignments (N, K) of one view's scores, computed together with the scores of its queue; one view at a
+    /// time, as in the authors' code.
     fn assign(&self, scores: &[f32], view: usize, at: Moment) -> Vec<f32> {
         let (queue, batch) = (&self.queues[view], scores.len() / K);
         if self.settings.queue == 0 || at.epoch() < self.settings.queue_from_epoch || !queue.is_full() {
@@ -106,7 +107,7 @@ impl<D: tensor::Device, const P: usize, const K: usize> Swav<D, P, K> {
     }
 }
 
-/// The prototypes' names begin so.
+/// The prefix of the names of the prototypes' parameters.
 const PROTOTYPES: &str = "predictor.";
 
 impl<D: tensor::Device, const P: usize, const K: usize> Learner<D> for Swav<D, P, K> {
@@ -144,13 +145,13 @@ impl<D: tensor::Device, const P: usize, const K: usize> Learner<D> for Swav<D, P
     }
 }
 
-/// Equations 1, 2 and 6 of the paper, averaged over the images, over the other views and over the two that assign, as in
-/// the authors' code:
+/// Equations 1, 2 and 6 of the paper, averaged over the images, over the other views and over the two assigning
+/// views, as in the authors' code:
 ///
 /// L = mean over i < 2, j != i of -sum_k q_ik log softmax(s_j / t)_k
 ///
-/// scores s (V N, K) of V crops against the prototypes: view by view, those that assign first; q (2N, K): [`assign`] of
-/// each of the first two, values. t is 0.1 in the paper.
+/// scores s (V N, K) of V crops against the prototypes: one view after the other, the assigning views first; q (2N, K):
+/// [`assign`] of each of the first two views, without gradient. t is 0.1 in the paper.
 pub fn definition<const K: usize, E: Dtype, T: Tape<E, Cpu>>(
     scores: Tensor<Vectors<K>, E, Cpu, T>,
     assignments: Tensor<Vectors<K>, E, Cpu>,
@@ -162,19 +163,19 @@ where
     cross_entropy::definition(scores, assignments, temperature)
 }
 
-/// The same and the gradient of the scores.
+/// The loss of `definition` and its gradient with respect to the scores.
 pub fn graded(scores: &[f32], assignments: &[f32], prototypes: usize, temperature: f32) -> Graded {
     cross_entropy::graded(scores, assignments, prototypes, temperature)
 }
 
-/// The last projections of one view, with which a small batch is assigned: a ring of rows.
+/// A ring buffer of the last projections of one view, with which a small batch is assigned.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProjectionQueue {
-    /// The rows, (capacity, width); zero where none came yet.
+    /// The rows, (capacity, width); zero until they are written.
     pub rows: Vec<f32>,
     /// The row that is written next.
     pub cursor: usize,
-    /// Rows that came, at most the capacity.
+    /// The number of rows written, at most the capacity.
     pub filled: usize,
     /// Length of a row.
     pub width: usize,
@@ -186,12 +187,12 @@ impl ProjectionQueue {
         Self { rows: vec![0.0; capacity * width], cursor: 0, filled: 0, width }
     }
 
-    /// Whether it may be used: as in the authors' code, once every row has come.
+    /// Whether the queue may be used: as in the authors' code, only after every row has been written.
     pub fn is_full(&self) -> bool {
         self.filled * self.width == self.rows.len()
     }
 
-    /// Takes rows in, in order, each in the place of the oldest.
+    /// Writes rows in order, each over the oldest row.
     pub fn push(&mut self, projections: &[f32]) {
         let capacity = self.rows.len() / self.width;
         assert!(projections.len().is_multiple_of(self.width), "ProjectionQueue::push: {} numbers", projections.len());

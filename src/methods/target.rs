@@ -1,6 +1,6 @@
-//! The target network of BYOL, DINO and both versions of MoCo: parameters of the online network's layout that follow it
-//! slowly, and through which no gradient flows. It follows after the optimiser's step. Its batch normalisation uses the
-//! moments of what it is shown, as the online network's does.
+//! The target network (momentum network) of BYOL, DINO and both versions of MoCo. Its parameters have the layout of the
+//! online network's parameters and follow them slowly; no gradient flows through it. It is updated after the
+//! optimiser's step. Its batch normalisation uses the moments of its inputs, as the online network's does.
 
 use crate::error::Result;
 use crate::models::{AnyNetwork, Network};
@@ -13,17 +13,17 @@ use super::{Moment, State};
 /// A target network.
 pub(super) struct Target<D: Device> {
     parameters: Parameters<D>,
-    /// Momentum of the first step, and after the last; between them half a cosine.
+    /// The momentum at the first step and after the last step; half a cosine in between.
     momentum: [f64; 2],
 }
 
 impl<D: Device> Target<D> {
-    /// A copy of the online network, whose momentum rises to 1.
+    /// A copy of the online network with a momentum that rises to 1.
     pub(super) fn rising<const P: usize, const Q: usize>(network: &Network<D, P, Q>, momentum: f32) -> Self {
         Self { parameters: network.backbone().read().clone(), momentum: [momentum.into(), 1.0] }
     }
 
-    /// A copy of the online network with the same momentum throughout.
+    /// A copy of the online network with a constant momentum.
     pub(super) fn steady<const P: usize, const Q: usize>(network: &Network<D, P, Q>, momentum: f32) -> Self {
         Self { momentum: [momentum.into(); 2], ..Self::rising(network, momentum) }
     }
@@ -46,14 +46,14 @@ impl<D: Device> Target<D> {
         network.target_predictions(images, &mut self.parameters)
     }
 
-    /// Moves towards the online network.
+    /// Moves the parameters towards those of the online network.
     pub(super) fn follow<const P: usize, const Q: usize>(&mut self, network: &Network<D, P, Q>, at: Moment) {
         let [from, to] = self.momentum;
         let momentum = Cosine { from, to, total: at.steps }.at(at.step);
         follow(&mut self.parameters, &network.backbone().read(), momentum);
     }
 
-    /// Shows a checkpoint its parameters.
+    /// Passes the parameters to a checkpoint.
     pub(super) fn state(&mut self, name: &str, state: &mut dyn State<D>) -> Result<()> {
         state.network(name, &mut self.parameters)
     }

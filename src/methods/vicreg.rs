@@ -1,12 +1,12 @@
 //! VICReg: Bardes et al. 2022, "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning",
 //! <https://arxiv.org/abs/2105.04906>.
 //!
-//! The two projections of a pair shall be near, each of their variables shall vary over the batch, and no two variables
-//! shall vary together.
+//! The loss pulls the two projections of a pair together, keeps the variance of each variable over the batch above a
+//! minimum, and decorrelates the variables.
 //!
-//! Semantic pairs: the invariance term draws two images of a category together, not two transformations of one.
-//! Variance and covariance are of each side of the batch on its own; where a batch has several pairs of one category,
-//! both count them as any others, as the paper does.
+//! Semantic pairs: the invariance term pulls together two images of one category, not two transformations of one image.
+//! Variance and covariance are computed for each side of the batch separately. Several pairs of one category in a batch
+//! count like any other pairs, as in the paper.
 
 use dfdx::prelude::*;
 use rayon::prelude::*;
@@ -31,15 +31,15 @@ use super::{Batch, Learner, MethodSettings, Moment, Size, Start, above_zero};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// What the three terms are multiplied by.
+    /// The weights of the three terms.
     pub weights: Weights,
-    /// Of the head.
+    /// The size of the head.
     pub head: Size,
     /// Optimiser, learning rate, decay.
     pub recipe: Recipe,
 }
 
-/// Three layers as wide as the result, batch normalisation behind the first two (section 4.2).
+/// Three layers as wide as the output, with batch normalisation after the first two (section 4.2).
 type Expander<const F: usize, const P: usize> = sequence!(
     Linear<F, P>, BatchNormRelu<P>, Linear<P, P>, BatchNormRelu<P>, Linear<P, P>
 );
@@ -93,26 +93,26 @@ impl<D: tensor::Device, const P: usize> Learner<D> for Vicreg<D, P> {
     }
 }
 
-/// Added to a variance under the root.
+/// Added to a variance before the square root.
 const EPSILON: f64 = 1e-4;
 
-/// The deviation below which a variable is pushed apart.
+/// The loss increases the deviation of a variable while it is below this value.
 const DEVIATION: f64 = 1.0;
 
-/// What the three terms are multiplied by.
+/// The weights of the three terms.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Weights {
-    /// Of the mean squared distance of pairs, lambda.
+    /// The weight of the mean squared distance of pairs, lambda.
     pub invariance: f32,
-    /// Of the missing deviation, mu.
+    /// The weight of the missing deviation, mu.
     pub variance: f32,
-    /// Of the squared covariances, nu.
+    /// The weight of the squared covariances, nu.
     pub covariance: f32,
 }
 
 impl Weights {
-    /// Those of the paper, section 4.2.
+    /// The weights of the paper, section 4.2.
     pub const PAPER: Self = Self { invariance: 25.0, variance: 25.0, covariance: 1.0 };
 }
 
@@ -120,14 +120,15 @@ impl Weights {
 ///
 /// L = lambda s(Z, Z') + mu (v(Z) + v(Z')) + nu (c(Z) + c(Z'))
 ///
-/// s: mean of (Z - Z')² over pairs and variables; v: mean of max(0, 1 - sqrt(variance + 1e-4)) over the D variables; c:
-/// sum of the squared covariances of different variables, over D. Variances and covariances are those of the sample,
-/// over N - 1.
+/// s: mean of (Z - Z')² over pairs and variables; v: mean of max(0, 1 - sqrt(variance + 1e-4)) over the D
+/// variables; c: sum of the squared covariances of different variables, divided by D. Variances and covariances are
+/// sample estimates, divided by N - 1.
 ///
-/// z (2N, D): row i and row i + N are a pair. Both sides carry a gradient.
+/// z (2N, D): row i and row i + N are a pair. Gradients flow through both sides.
 ///
-/// Where sources differ: equation 5 sums s over the variables; the paper's algorithm 1 takes the mean, and so do we. The
-/// authors' code and some peers halve v(Z) + v(Z'); equation 6 and algorithm 1 do not, and nor do we.
+/// Where sources differ: equation 5 sums s over the variables; the paper's algorithm 1 takes the mean, as
+/// here. The authors' code and some other implementations halve v(Z) + v(Z'); equation 6 and algorithm 1 do
+/// not, and neither does this code.
 pub fn definition<const D: usize, E: Dtype, T: Tape<E, Cpu>>(
     z: Tensor<Vectors<D>, E, Cpu, T>,
     weights: Weights,
@@ -157,7 +158,7 @@ where
     z - mean.broadcast_like::<_, Axis<0>>(&shape)
 }
 
-/// v of centred rows.
+/// The term v of centred rows.
 fn missing_deviation<const D: usize, E: Dtype, T: Tape<E, Cpu>>(
     z: Tensor<Vectors<D>, E, Cpu, T>,
 ) -> Tensor<Rank0, E, Cpu, T>
@@ -170,7 +171,7 @@ where
     (-deviation + number::<E>(DEVIATION)).relu().mean::<Rank0, _>()
 }
 
-/// c of centred rows.
+/// The term c of centred rows.
 fn squared_covariances<const D: usize, E: Dtype, T: Tape<E, Cpu>>(
     z: Tensor<Vectors<D>, E, Cpu, T>,
 ) -> Tensor<Rank0, E, Cpu, T>
@@ -181,13 +182,13 @@ where
     let device = z.device().clone();
     let apart = (0..D * D).map(|at| number(if at % (D + 1) == 0 { 0.0 } else { 1.0 })).collect();
     let apart: Tensor<Rank2<D, D>, E, Cpu> = device.tensor_from_vec(apart, (Const, Const));
-    // One side times 1: dfdx's matmul refuses a tensor and its own transpose.
+    // One side is multiplied by 1, because dfdx's matmul refuses a tensor and its own transpose.
     let other = z.retaped::<T>() * number::<E>(1.0);
     let covariance = z.permute::<(Const<D>, usize), Axes2<1, 0>>().matmul(other) / free; // (D, D)
     (covariance.square() * apart).sum::<Rank0, _>() / number::<E>(D as f64)
 }
 
-/// The same and the gradient of z, rows of `width`.
+/// The loss of `definition` and its gradient with respect to z, in rows of `width`.
 pub fn graded(z: &[f32], width: usize, weights: Weights) -> Graded {
     assert!(z.len().is_multiple_of(2 * width) && z.len() >= 4 * width, "vicreg: {} numbers, width {width}", z.len());
     let half = z.len() / 2;
@@ -210,7 +211,7 @@ pub fn graded(z: &[f32], width: usize, weights: Weights) -> Graded {
     Graded { value: spread + invariance * squares.iter().sum::<f64>(), gradient }
 }
 
-/// mu v(Z) + nu c(Z) of one side; its gradient is written.
+/// Returns mu v(Z) + nu c(Z) of one side and writes its gradient.
 ///
 /// With Z centred and C = Z'Z / (N - 1): dv/dZ = -Z / (D (N - 1) deviation) where the deviation is below 1, and
 /// dc/dZ = 4 (Z C - Z diag(C)) / (D (N - 1)).
@@ -232,7 +233,7 @@ fn spread(gradient: &mut [f32], z: &[f32], width: usize, weights: Weights) -> f6
     });
     let own: Vec<f32> = own.collect();
 
-    // Fresh memory for these two would cost as much as what is computed in them.
+    // Allocating these two would take as long as the computation in them.
     let all = with_scratch(2 * z.len(), |scratch| {
         let (centred, through_centred) = scratch.split_at_mut(z.len());
         centred.par_chunks_mut(width).zip(z.par_chunks(width)).for_each(|(centred, z)| {

@@ -1,15 +1,16 @@
-//! Encoders of any type behind one door.
+//! Encoders of any type behind one trait.
 
 use crate::nn::{Layer, Parameters};
 use crate::tensor::{Const, Device, Images, Matrix, Side, Tensor, Vectors};
 
-/// Features (N, F) of an encoder whose width F is known when the program runs.
+/// Features (N, F) of an encoder whose width F is known only at run time.
 pub type Features<D> = Tensor<Matrix, D>;
 
-/// What remains of a forward pass: takes the result's gradient, adds those of the parameters, gives the argument's.
+/// The backward function of a forward pass: takes the gradient of the result, adds the gradients of the parameters,
+/// and returns the gradient of the argument.
 pub type Backward<D, Y, X> = Box<dyn FnOnce(Y, &mut Parameters<D>) -> X>;
 
-/// The way back from features to images, of which only the parameters' gradients are wanted.
+/// The backward function from features to images. It computes only the gradients of the parameters.
 pub type ToImages<D> = Backward<D, Features<D>, ()>;
 
 /// An encoder of any type: square RGB images to features (N, F).
@@ -18,11 +19,11 @@ pub trait AnyEncoder<D: Device> {
     fn width(&self) -> usize;
     /// Height and width of an image in pixels.
     fn image(&self) -> usize;
-    /// Features of `images` (N, image, image, 3) while training.
+    /// Computes features of `images` (N, image, image, 3) in training mode.
     fn forward(&self, images: &[f32], parameters: &mut Parameters<D>) -> (Features<D>, ToImages<D>);
-    /// The same of `crops` of half the side.
+    /// Computes features of `crops` of half the side in training mode.
     fn forward_crops(&self, crops: &[f32], parameters: &mut Parameters<D>) -> (Features<D>, ToImages<D>);
-    /// Features of `images` in evaluation mode.
+    /// Computes features of `images` in evaluation mode.
     fn infer(&self, images: &[f32], parameters: &Parameters<D>) -> Features<D>;
 }
 

@@ -1,28 +1,29 @@
-//! Heads behind one door: what a method puts on an encoder, and evaluation drops.
+//! Heads behind one trait: the layers that a method puts on an encoder and that evaluation drops.
 
 use crate::nn::{Builder, Layer, Parameters};
 use crate::tensor::{Const, Device, Tensor, Vectors};
 
 use super::encoder::{Backward, Features};
 
-/// What a head makes of features: projections z (N, P) and predictions p (N, Q).
+/// The outputs of a head: projections z (N, P) and predictions p (N, Q).
 pub struct Heads<D: Device, const P: usize, const Q: usize> {
-    /// What the projector gives.
+    /// The output of the projector.
     pub z: Tensor<Vectors<P>, D>,
-    /// What the predictor, or prototypes, make of it.
+    /// The output of the predictor, or of the prototypes, for z.
     pub p: Tensor<Vectors<Q>, D>,
 }
 
-/// The way back from predictions to features.
+/// The backward function from predictions to features.
 pub type ToFeatures<D, const Q: usize> = Backward<D, Tensor<Vectors<Q>, D>, Features<D>>;
 
-/// A head of any type: a projector to width P, and on it a predictor to width Q. Gradients enter at the predictions.
+/// A head of any type: a projector to width P, followed by a predictor to width Q. The backward pass starts at the
+/// predictions.
 pub trait AnyHead<D: Device, const P: usize, const Q: usize> {
-    /// Both results while training.
+    /// Computes both outputs in training mode.
     fn forward(&self, features: Features<D>, parameters: &mut Parameters<D>) -> (Heads<D, P, Q>, ToFeatures<D, Q>);
-    /// Projections of a training pass, of which nothing flows back.
+    /// Computes projections in training mode, without a backward pass.
     fn project(&self, features: Features<D>, parameters: &mut Parameters<D>) -> Tensor<Vectors<P>, D>;
-    /// Projections in evaluation mode.
+    /// Computes projections in evaluation mode.
     fn infer(&self, features: Features<D>, parameters: &Parameters<D>) -> Tensor<Vectors<P>, D>;
 }
 
@@ -69,8 +70,8 @@ where
     }
 }
 
-/// A [`BuildHead`] of layer types that name the features' width: `head!(F => Projector<F>, Predictor)`. The projector's
-/// parameters are named `head..`, the predictor's `predictor..`.
+/// A [`BuildHead`] of layer types that depend on the features' width: `head!(F => Projector<F>, Predictor)`. The
+/// projector's parameters are named `head..`, the predictor's `predictor..`.
 macro_rules! head {
     ($width:ident => $projector:ty, $predictor:ty) => {
         |width, builder| {

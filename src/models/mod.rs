@@ -1,5 +1,5 @@
-//! Networks, composed from `nn`: encoders, heads, and both behind one door that training and evaluation can hold
-//! whatever the types.
+//! Networks, composed from `nn`: encoders, heads, and both together behind traits, so that training and evaluation do
+//! not depend on the types.
 
 mod encoder;
 mod head;

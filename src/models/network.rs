@@ -1,4 +1,4 @@
-//! A network at work: an encoder with a head and their parameters, whatever the types.
+//! A network: an encoder with a head and their parameters, independent of the types.
 
 use std::cell::{Ref, RefCell, RefMut};
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use super::encoder::{AnyEncoder, Features, ToImages};
 use super::head::{AnyHead, BuildHead, Heads};
 use super::spec::{self, ModelSpec};
 
-/// An encoder with its parameters, as evaluation sees it. Cloning shares both.
+/// An encoder with its parameters, as used by evaluation. Cloning shares both.
 #[derive(Clone)]
 pub struct Backbone<D: Device> {
     encoder: Rc<dyn AnyEncoder<D>>,
@@ -28,8 +28,8 @@ pub struct Network<D: Device, const P: usize, const Q: usize> {
     head: Rc<dyn AnyHead<D, P, Q>>,
 }
 
-/// The encoder of a specification without a head, freshly initialised from `key`: as it is within any network of the
-/// same key.
+/// Builds the encoder of a specification without a head, freshly initialised from `key`. Its parameters are the same
+/// as within any network of the same key.
 ///
 /// # Errors
 /// When there is no such encoder.
@@ -44,7 +44,7 @@ impl<D: Device> Backbone<D> {
         Self { encoder: Rc::from(encoder), parameters: Rc::new(RefCell::new(builder.finish(device))) }
     }
 
-    /// Features (N, F) of `images` (N, image, image, 3) in evaluation mode.
+    /// Computes features (N, F) of `images` (N, image, image, 3) in evaluation mode.
     pub fn features(&self, images: &[f32]) -> Vec<f32> {
         self.encoder.infer(images, &self.parameters.borrow()).download()
     }
@@ -64,14 +64,14 @@ impl<D: Device> Backbone<D> {
         self.parameters.borrow_mut()
     }
 
-    /// The same, to read.
+    /// The same, read-only.
     pub fn read(&self) -> Ref<'_, Parameters<D>> {
         self.parameters.borrow()
     }
 }
 
 impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
-    /// A network freshly initialised from `key`: each parameter draws from the split of its own name.
+    /// Builds a network, freshly initialised from `key`: each parameter draws from the key split by its own name.
     ///
     /// # Errors
     /// When there is no such encoder.
@@ -82,7 +82,7 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
         Ok(Self { backbone: Backbone::finish(encoder, builder, device), head })
     }
 
-    /// Two networks on one encoder: as `open`, and another head, whose parameters are named `other..`.
+    /// Builds two networks on one encoder: as `open`, plus another head, whose parameters are named `other..`.
     ///
     /// # Errors
     /// When there is no such encoder.
@@ -106,8 +106,9 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
         self.backbone.parameters()
     }
 
-    /// A training pass over `images` (N, image, image, 3), then `crops` of half their side; either may be empty. Batch
-    /// normalisation has the moments of all images, in the encoder, and of all rows, in the head.
+    /// Runs a training pass over `images` (N, image, image, 3), then over `crops` of half their side; either may be
+    /// empty. In the encoder, batch normalisation uses the moments of all images, and of all crops in their own pass;
+    /// in the head, it uses the moments of all rows.
     pub fn embed(&self, images: &[f32], crops: &[f32]) -> Pass<P, Q> {
         let Backbone { encoder, parameters: shared } = &self.backbone;
         let parameters = &mut *shared.borrow_mut();
@@ -128,15 +129,16 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
         Pass { rows: shape.0, z: z.download(), p: p.download(), backward: Box::new(backward) }
     }
 
-    /// A training pass over the first views, then one over the second: batch normalisation has the moments of one view at
-    /// a time. `images` (2N, image, image, 3): all first views, then all second ones.
+    /// Runs a training pass over the first views, then one over the second views. Batch normalisation uses the
+    /// moments of one view at a time. `images` is (2N, image, image, 3): all first views, then all second views.
     pub fn embed_views(&self, images: &[f32]) -> Pass<P, Q> {
         let (first, second) = images.split_at(images.len() / 2);
         self.embed(first, &[]).then(self.embed(second, &[]))
     }
 
-    /// Projections (2N, P) of a training pass by `target`, parameters of the same layout, of which nothing flows back:
-    /// batch normalisation has the moments of one view at a time, as in `embed_views`, and moves the target's own.
+    /// Computes projections (2N, P) in training mode with the parameters `target`, which have the same layout,
+    /// without a backward pass. Batch normalisation uses the moments of one view at a time, as in `embed_views`, and
+    /// updates the running moments of the target.
     pub fn target_views(&self, images: &[f32], target: &mut Parameters<D>) -> Vec<f32> {
         let mut project = |view: &[f32]| {
             let (features, _) = self.backbone.encoder.forward(view, target);
@@ -146,18 +148,19 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
         [project(first), project(second)].concat()
     }
 
-    /// Predictions (N, Q) of a training pass by `target` over all images at once, as `embed`.
+    /// Computes predictions (N, Q) in training mode with the parameters `target`, over all images at once, as in
+    /// `embed`.
     pub fn target_predictions(&self, images: &[f32], target: &mut Parameters<D>) -> Vec<f32> {
         let (features, _) = self.backbone.encoder.forward(images, target);
         self.head.forward(features, target).0.p.download()
     }
 }
 
-/// A network whatever the widths of its heads.
+/// A network, independent of the widths of its heads.
 pub trait AnyNetwork<D: Device> {
-    /// The encoder, with the parameters of all.
+    /// The encoder, with the parameters of the whole network.
     fn backbone(&self) -> &Backbone<D>;
-    /// Projections (N, P) of `images` in evaluation mode.
+    /// Computes projections (N, P) of `images` in evaluation mode.
     fn project(&self, images: &[f32]) -> Vec<f32>;
 }
 
@@ -172,7 +175,7 @@ impl<D: Device, const P: usize, const Q: usize> AnyNetwork<D> for Network<D, P, 
     }
 }
 
-/// A pass over images, and one over crops of half their side, as one.
+/// Combines a pass over images and a pass over crops of half their side into one.
 fn both<D: Device>(
     encoder: &dyn AnyEncoder<D>,
     images: &[f32],
@@ -192,9 +195,9 @@ fn both<D: Device>(
     (all, Box::new(backward))
 }
 
-/// A training pass: its results, and the way back.
+/// A training pass: its results and its backward function.
 pub struct Pass<const P: usize, const Q: usize> {
-    /// Projections (N, P), as values: no gradient enters here.
+    /// Projections (N, P), as values without a gradient.
     pub z: Vec<f32>,
     /// Predictions (N, Q).
     pub p: Vec<f32>,
@@ -203,11 +206,11 @@ pub struct Pass<const P: usize, const Q: usize> {
     backward: WayBack,
 }
 
-/// Takes the gradient of the predictions.
+/// A backward function that takes the gradient of the predictions.
 type WayBack = Box<dyn FnOnce(&[f32])>;
 
 impl<const P: usize, const Q: usize> Pass<P, Q> {
-    /// Two passes as one, the rows of the second behind those of the first.
+    /// Joins two passes into one. The rows of the second follow those of the first.
     fn then(self, second: Self) -> Self {
         let (of_first, of_second) = (self.backward, second.backward);
         let backward = move |gradient: &[f32]| {
@@ -223,12 +226,13 @@ impl<const P: usize, const Q: usize> Pass<P, Q> {
         }
     }
 
-    /// Adds the parameters' gradients, given that of the predictions (N, Q).
+    /// Adds the parameters' gradients, given the gradient of the predictions (N, Q).
     pub fn backward(self, gradient: &[f32]) {
         (self.backward)(gradient);
     }
 
-    /// The predictions on dfdx's tape, for a loss that is written in dfdx: its `backward` does ours.
+    /// Puts the predictions on dfdx's tape, for a loss that is written in dfdx. dfdx's `backward` then runs this
+    /// pass's backward function.
     pub fn on_tape(self) -> Embedding<Q> {
         on_tape(self.p, self.rows, self.backward)
     }

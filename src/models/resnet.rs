@@ -1,7 +1,7 @@
 //! Residual networks (He et al. 2016, <https://arxiv.org/abs/1512.03385>), with torchvision's parameter names.
 //!
-//! A network is a type; image sizes follow from its input. Bottlenecks carry their stride on the 3x3 convolution, as
-//! torchvision's do ("V1.5").
+//! A network is a type; image sizes follow from its input. Bottlenecks have their stride in the 3x3 convolution, as
+//! in torchvision ("V1.5").
 
 use crate::nn::sequence;
 use crate::nn::{
@@ -10,9 +10,10 @@ use crate::nn::{
 };
 use crate::tensor::{Device, Shape, Tensor};
 
-/// 7x7 convolution of stride 2, then 3x3 max pooling of stride 2: an image of 64 becomes 16.
+/// 7x7 convolution of stride 2, then 3x3 max pooling of stride 2: an image of side 64 becomes a map of side 16.
 pub type ImageNetStem<const C: usize> = sequence!(PixelConv2d<C, 7, 2>, BatchNormRelu<C>, MaxPool);
-/// 3x3 convolution of stride `STRIDE`: for images of 32, as in CIFAR's ResNets (stride 1), or cheaper (stride 2).
+/// 3x3 convolution of stride `STRIDE`: stride 1 for images of side 32, as in CIFAR's ResNets, or stride 2, which is
+/// cheaper.
 pub type SmallStem<const C: usize, const STRIDE: usize> = sequence!(PixelConv2d<C, 3, STRIDE>, BatchNormRelu<C>);
 
 type BasicBranch<const I: usize, const O: usize, const STRIDE: usize> =
@@ -24,10 +25,10 @@ type BottleneckBranch<const I: usize, const M: usize, const O: usize, const STRI
 );
 type Downsample<const I: usize, const O: usize, const STRIDE: usize> = sequence!(Conv2d<I, O, 1, STRIDE>, BatchNorm<O>);
 
-/// Two 3x3 convolutions beside a shortcut.
+/// Two 3x3 convolutions with a shortcut.
 pub type BasicBlock<const C: usize> = Block<BasicBranch<C, C, 1>, Identity, C>;
 type BasicDown<const I: usize, const O: usize> = Block<BasicBranch<I, O, 2>, Downsample<I, O, 2>, O>;
-/// 1x1, 3x3, 1x1 convolutions beside a shortcut. `O` is four times `M`.
+/// 1x1, 3x3, 1x1 convolutions with a shortcut. `O` is four times `M`.
 pub type Bottleneck<const M: usize, const O: usize> = Block<BottleneckBranch<O, M, O, 1>, Identity, O>;
 type BottleneckDown<const I: usize, const M: usize, const O: usize, const STRIDE: usize> =
     Block<BottleneckBranch<I, M, O, STRIDE>, Downsample<I, O, STRIDE>, O>;
@@ -56,13 +57,13 @@ pub type ResNet50<Stem> = ResNet<
 /// One basic block each of 32, 64 and 128 channels: 0.31 million parameters, 128 features, for the quick profile.
 pub type ResNetSmall<Stem> = ResNet<Stem, BasicBlock<32>, BasicDown<32, 64>, BasicDown<64, 128>, Identity>;
 
-/// A stem, four stages and the mean over the pixels that are left.
+/// A stem, four stages and the mean over the remaining positions.
 #[derive(Clone, Copy, Debug)]
 pub struct ResNet<Stem, L1, L2, L3, L4>(Whole<Stem, L1, L2, L3, L4>);
 
 type Whole<Stem, L1, L2, L3, L4> = sequence!(Stem, L1, L2, L3, L4, GlobalAveragePool);
 
-/// [`ResNetSmall`] with ImageNet's stem, behind which the side is a quarter.
+/// [`ResNetSmall`] with ImageNet's stem, which reduces the side to a quarter.
 pub type SmallImagenet = ResNetSmall<ImageNetStem<32>>;
 /// The same with a stem that halves the side.
 pub type SmallHalf = ResNetSmall<SmallStem<32, 2>>;

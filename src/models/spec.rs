@@ -1,5 +1,5 @@
-//! Which encoder, and the type that it has. This file only finds a type by its name: a result depends on the file of that
-//! type and on those that it uses.
+//! The choice of encoder, and its type. This file only maps names to types: a result depends on the file of that type
+//! and on the files that it uses.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,14 +10,14 @@ use crate::tensor::{Const, Device, Patched, Side};
 use super::encoder::Typed;
 use super::{AnyEncoder, resnet, vit};
 
-/// Heights and widths of images that networks are built for.
+/// Heights and widths of images for which networks are built.
 const SIDES: [usize; 4] = [16, 32, 64, 96];
 
-/// Which encoder.
+/// The encoder's architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Encoder {
-    /// 32, 64 and 128 channels, a block each: 128 features.
+    /// One block each of 32, 64 and 128 channels: 128 features.
     ResnetSmall,
     /// 512 features.
     Resnet18,
@@ -39,7 +39,7 @@ pub enum Stem {
     Half,
     /// 3x3 convolution of stride 1: the side stays, as in CIFAR's ResNets.
     Small,
-    /// Patches of 4 by 4 pixels, a token each: the stem of transformers.
+    /// Patches of 4 by 4 pixels, one token each: a stem for transformers.
     Patch4,
     /// Patches of 8 by 8 pixels.
     Patch8,
@@ -60,22 +60,22 @@ pub struct ModelSpec {
 }
 
 impl Encoder {
-    /// The stem that fits where none is chosen: patches of 8 pixels for a transformer; a ResNet takes several.
+    /// The default stem: patches of 8 pixels for a transformer, none for a ResNet, which supports several.
     pub fn usual_stem(self) -> Option<Stem> {
         self.is_transformer().then_some(Stem::Patch8)
     }
 
-    /// Whether it is one, rather than a ResNet.
+    /// Whether it is a transformer, rather than a ResNet.
     pub fn is_transformer(self) -> bool {
         matches!(self, Self::VitMini | Self::VitS8)
     }
 }
 
 impl ModelSpec {
-    /// Refuses what cannot be built; `key` has the stem in the configuration.
+    /// Rejects a specification that cannot be built. `key` is the table of the configuration that has the stem.
     ///
     /// # Errors
-    /// When there is no encoder for the image size, or none that joins the encoder and the stem.
+    /// When there is no encoder for the image size, or the encoder does not support the stem.
     pub fn check(&self, key: &str) -> Result<()> {
         if !SIDES.contains(&self.image) {
             return Err(Error::new(format!(
@@ -86,18 +86,18 @@ impl ModelSpec {
         }
         match (self.encoder, self.stem) {
             (Encoder::VitMini, Stem::Patch4 | Stem::Patch8) | (Encoder::VitS8, Stem::Patch8) => Ok(()),
-            (Encoder::VitMini | Encoder::VitS8, stem) => Err(unsuited(stem, "such a transformer", (key, Stem::Patch8))),
+            (Encoder::VitMini | Encoder::VitS8, stem) => Err(unsuited(stem, "this transformer", (key, Stem::Patch8))),
             (_, stem @ (Stem::Patch4 | Stem::Patch8)) => Err(unsuited(stem, "a ResNet", (key, Stem::Half))),
             _ => Ok(()),
         }
     }
 
-    /// Whether it is one, rather than a ResNet.
+    /// Whether it is a transformer, rather than a ResNet.
     pub fn is_transformer(&self) -> bool {
         self.encoder.is_transformer()
     }
 
-    /// The module that its type is in.
+    /// The module that defines its type.
     pub fn module(&self) -> &'static str {
         if self.is_transformer() { "models::vit" } else { "models::resnet" }
     }
@@ -106,7 +106,7 @@ impl ModelSpec {
 /// Builds the encoder of a specification.
 ///
 /// # Errors
-/// When no encoder was built for the image size, or none joins the encoder and the stem.
+/// When there is no encoder for the image size, or the encoder does not support the stem.
 pub(super) fn build<D: Device>(spec: &ModelSpec, builder: &mut Builder<'_>) -> Result<Box<dyn AnyEncoder<D>>> {
     spec.check("model")?;
     Ok(match spec.image {
@@ -148,5 +148,5 @@ where
 fn unsuited(stem: Stem, encoder: &str, (key, other): (&str, Stem)) -> Error {
     let name = |stem: Stem| serde_json::to_value(stem).ok().and_then(|name| Some(name.as_str()?.to_owned()));
     let [stem, other] = [stem, other].map(|stem| name(stem).unwrap_or_default());
-    Error::new(format!("{encoder} has no stem `{stem}`")).hint(format!("set another one: `--set {key}.stem={other}`"))
+    Error::new(format!("{encoder} has no stem `{stem}`")).hint(format!("set another stem: `--set {key}.stem={other}`"))
 }

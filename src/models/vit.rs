@@ -7,13 +7,14 @@ use crate::tensor::{Device, Images, Patched, Tensor};
 /// ViT-S/8 for images of side `S`: 21.4 million parameters at 64, 384 features; timm's vit_small_patch8_224.
 pub type VitS8<S> = Vit<S, 8, 384, 6, 1536, 12>;
 
-/// The small one: 2.7 million parameters, 192 features. At side 32 a forward pass is 0.37 GFLOP an image by patches of 4
-/// (65 tokens), 0.09 by patches of 8 (17 tokens).
+/// A small transformer: 2.7 million parameters, 192 features. At side 32 a forward pass takes 0.37 GFLOP per image
+/// with patches of 4 (65 tokens), 0.09 with patches of 8 (17 tokens).
 pub type VitMini<S, const P: usize = 4> = Vit<S, P, 192, 3, 768, 6>;
 
-/// Patches of `P` by `P` pixels, `DEPTH` blocks of width `C` with `HEADS` heads, and the class token after a last
-/// normalisation: images (N, S, S, 3) to (N, C). The other tokens have no part in the features, so the class token is
-/// taken first. The positions are for images of side `S`; it takes those of any other side that patches cover, too.
+/// Patches of `P` by `P` pixels, `DEPTH` blocks of width `C` with `HEADS` heads, and a last normalisation of the
+/// class token: images (N, S, S, 3) to (N, C). The other tokens do not enter the features, so the class token is
+/// selected before this normalisation. The positions are for images of side `S`; images of any other side that is
+/// covered by whole patches are supported too.
 #[derive(Clone, Copy, Debug)]
 pub struct Vit<S, const P: usize, const C: usize, const HEADS: usize, const HIDDEN: usize, const DEPTH: usize>(
     Whole<S, P, C, HEADS, HIDDEN, DEPTH>,

@@ -5,7 +5,7 @@ use crate::tensor::{Device, Moments, Shape, Tensor};
 use super::norm::Channels;
 use super::{BatchNormRelu, Build, Builder, Layer, Parameters};
 
-/// relu(bn(branch(x)) + shortcut(x)): the branch ends with its last convolution; its batch normalisation over `C`
+/// relu(bn(branch(x)) + shortcut(x)). The branch ends with its last convolution. Its batch normalisation over `C`
 /// channels, the sum and the ReLU are one pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Block<F, G, const C: usize> {
@@ -14,7 +14,7 @@ pub struct Block<F, G, const C: usize> {
     shortcut: G,
 }
 
-/// What a block's backward needs: of the branch, of the shortcut, and of the normalisation that joins them.
+/// What a block's backward needs from the branch, from the shortcut, and from the normalisation that joins them.
 #[derive(Debug)]
 pub struct SavedBlock<D: Device, B, S, Y: Shape> {
     branch: B,
@@ -23,7 +23,7 @@ pub struct SavedBlock<D: Device, B, S, Y: Shape> {
 }
 
 impl<F: Build, G: Build, const C: usize> Build for Block<F, G, C> {
-    /// Named by its index in the sequence; the shortcut is `downsample`, as torchvision has it.
+    /// The block is named by its index in the sequence, its shortcut `downsample`, as in torchvision.
     fn build(builder: &mut Builder<'_>) -> Self {
         let index = builder.next_index();
         builder.scope(&index, |builder| Self {

@@ -8,21 +8,22 @@ use super::{Build, Builder, Layer, Parameters};
 #[derive(Clone, Copy, Debug)]
 pub struct Relu;
 
-/// x Φ(x), of any shape, with Φ the normal distribution (Hendrycks & Gimpel 2016, <https://arxiv.org/abs/1606.08415>).
+/// x Φ(x), of any shape, with Φ the normal distribution function (Hendrycks & Gimpel 2016,
+/// <https://arxiv.org/abs/1606.08415>).
 #[derive(Clone, Copy, Debug)]
 pub struct Gelu;
 
-/// Gives what it gets.
+/// Returns its input unchanged.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity;
 
-/// Rows of width `I`, so many of them side by side as make width `O`: (N O / I, I) to (N, O). Memory stays as it is.
+/// Joins consecutive rows of width `I` into rows of width `O`: (N O / I, I) to (N, O). The memory does not change.
 #[derive(Clone, Copy, Debug)]
 pub struct JoinRows<const I: usize, const O: usize>;
 
 impl<const I: usize, const O: usize> Build for JoinRows<I, O> {
     fn build(_: &mut Builder<'_>) -> Self {
-        const { assert!(O.is_multiple_of(I), "whole rows make a longer one") };
+        const { assert!(O.is_multiple_of(I), "O must be a multiple of I") };
         Self
     }
 }
@@ -176,7 +177,7 @@ impl<D: Device, S: Shape, A: Layer<D, S>, B: Layer<D, A::Output>> Layer<D, S> fo
     }
 }
 
-/// One after the other: code is generated once for all.
+/// The layers in sequence. Code is generated once for all of them.
 impl<L: Build, const N: usize> Build for [L; N] {
     fn build(builder: &mut Builder<'_>) -> Self {
         std::array::from_fn(|_| L::build(builder))

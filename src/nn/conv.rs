@@ -10,14 +10,16 @@ pub struct Conv2d<const I: usize, const O: usize, const K: usize, const STRIDE: 
     weight: Slot,
 }
 
-/// The first convolution: reads images (N, S, S, 3) as they come and gives maps (N, O, S / STRIDE rounded up, ..).
+/// The first convolution: reads images (N, S, S, 3) in their own memory layout and returns maps
+/// (N, O, S / STRIDE rounded up, ..).
 #[derive(Clone, Copy, Debug)]
 pub struct PixelConv2d<const O: usize, const K: usize, const STRIDE: usize> {
     weight: Slot,
 }
 
 impl<const I: usize, const O: usize, const K: usize, const STRIDE: usize> Build for Conv2d<I, O, K, STRIDE> {
-    /// Normal with variance 2 / (O K K): He et al. 2015, fan-out, as ResNets start (<https://arxiv.org/abs/1502.01852>).
+    /// Normal with variance 2 / (O K K): He et al. 2015, fan-out, as ResNets are initialised
+    /// (<https://arxiv.org/abs/1502.01852>).
     fn build(builder: &mut Builder<'_>) -> Self {
         const { assert!(K % 2 == 1, "a kernel's side must be odd") }
         Self { weight: kernel(builder, [O, I, K, K]) }
@@ -62,7 +64,7 @@ impl<const O: usize, const K: usize, const STRIDE: usize> PixelConv2d<O, K, STRI
     }
 }
 
-/// The layer of both: `$input` is the shape that they read.
+/// Implements `Layer` for both convolutions. `$input` is the shape of their input.
 macro_rules! conv_layer {
     ($conv:ty, $input:ty, $($constants:tt)*) => {
         impl<D: Device, S: Side + Strided<STRIDE>, $($constants)*> Layer<D, $input> for $conv {

@@ -1,30 +1,31 @@
-//! Stochastic depth (Huang et al. 2016, <https://arxiv.org/abs/1603.09382>), image by image as timm's `DropPath`.
+//! Stochastic depth (Huang et al. 2016, <https://arxiv.org/abs/1603.09382>), for each image separately, as in timm's
+//! `DropPath`.
 
 use crate::tensor::{ConstDim, Device, Tensor, Tokens};
 
 use super::Pass;
 
-/// Which block of how many draws: the rate rises linearly from the first to the last.
+/// The position of a block among all blocks. The rate rises linearly from the first to the last block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DropPath {
-    /// Keeps the draws of blocks apart.
+    /// The block's index, so that the draws of blocks differ.
     index: u64,
-    /// This block's part of the pass's rate.
+    /// This block's share of the pass's rate.
     share: f32,
 }
 
-/// What each image's two branches (attention, perceptron) are multiplied with: 0, or 1 / (1 - rate), so that the mean
-/// stays. None where nothing is dropped.
+/// The factors of each image's two branches (attention, perceptron): 0, or 1 / (1 - rate), so that the mean stays the
+/// same. `None` if nothing is dropped.
 #[derive(Debug)]
 pub(super) struct Scales(Option<[Vec<f32>; 2]>);
 
 impl DropPath {
-    /// Of block `index` of `depth`; one alone has the whole rate.
+    /// Creates the drop path of block `index` of `depth`. A single block has the whole rate.
     pub fn new(index: usize, depth: usize) -> Self {
         Self { index: index as u64, share: if depth > 1 { index as f32 / (depth - 1) as f32 } else { 1.0 } }
     }
 
-    /// The draws of a pass.
+    /// Draws the factors of a pass.
     pub fn draw(&self, images: usize, pass: Option<Pass>) -> Scales {
         let Some(Pass { key, drop_path }) = pass else { return Scales(None) };
         assert!((0.0..1.0).contains(&drop_path), "drop path: a rate of {drop_path}");
@@ -40,12 +41,12 @@ impl DropPath {
 }
 
 impl Scales {
-    /// x, where the branch's last product may add it because nothing is dropped.
+    /// Returns x if nothing is dropped; the branch's last product can then add it.
     pub fn onto<'x, X>(&self, x: &'x X) -> Option<&'x X> {
         self.0.is_none().then_some(x)
     }
 
-    /// x + scale y; y as it is where [`Self::onto`] gave x to the branch.
+    /// Returns x + scale y, or y unchanged if [`Self::onto`] gave x to the branch.
     pub fn join<D: Device, T: ConstDim, const C: usize>(
         &self,
         branch: usize,

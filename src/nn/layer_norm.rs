@@ -4,7 +4,7 @@ use crate::tensor::{Device, LayerNormOptions, Moments, Tensor};
 
 use super::{Build, Builder, Kind, Layer, Parameters, Rows};
 
-/// y = gamma (x - mean) / sqrt(var + 1e-6) + beta over the C numbers of each row, with the constant of timm's
+/// y = gamma (x - mean) / sqrt(var + 1e-6) + beta over the C numbers of each row, with the epsilon of timm's
 /// transformers.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNorm<const C: usize> {
@@ -19,7 +19,7 @@ impl<const C: usize> Build for LayerNorm<C> {
 }
 
 impl<const C: usize> LayerNorm<C> {
-    /// Under a given name.
+    /// Builds the layer under a given name.
     pub fn named(builder: &mut Builder<'_>, name: &str) -> Self {
         let gamma = builder.parameter(&format!("{name}.weight"), &[C], Kind::Vector, |_| 1.0);
         let beta = builder.parameter(&format!("{name}.bias"), &[C], Kind::Vector, |_| 0.0);

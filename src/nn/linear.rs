@@ -27,8 +27,8 @@ impl<T: ConstDim, const C: usize> Rows<C> for Tokens<T, C> {
     }
 }
 
-/// y = x W' + b: rows of I to rows of O; W (O, I), b (O). There is no b without `BIAS`. `NORMAL` is how transformers
-/// start their maps.
+/// y = x W' + b: rows of I to rows of O; W (O, I), b (O). There is no b without `BIAS`. `NORMAL` selects the
+/// initialisation of transformers.
 #[derive(Clone, Copy, Debug)]
 pub struct Linear<const I: usize, const O: usize, const BIAS: bool = true, const NORMAL: bool = false> {
     weight: Slot,
@@ -38,10 +38,11 @@ pub struct Linear<const I: usize, const O: usize, const BIAS: bool = true, const
 /// y = x W'.
 pub type LinearNoBias<const I: usize, const O: usize> = Linear<I, O, false>;
 
-/// A linear map that starts as those of transformers, and of DINO's head.
+/// A linear map with the initialisation of transformers and of DINO's head.
 pub type NormalLinear<const I: usize, const O: usize> = Linear<I, O, true, true>;
 
-/// Normal of deviation 0.02: how timm starts a transformer's weights (it cuts the normal off at 2, a hundred deviations).
+/// Draws from a normal distribution with standard deviation 0.02, as timm initialises a transformer's weights (timm
+/// truncates it at 2, which is a hundred standard deviations).
 pub(super) fn normal_start(stream: &mut Stream) -> f32 {
     0.02 * stream.normal()
 }
@@ -54,8 +55,8 @@ impl<const I: usize, const O: usize, const BIAS: bool, const NORMAL: bool> Build
 }
 
 impl<const I: usize, const O: usize, const BIAS: bool, const NORMAL: bool> Linear<I, O, BIAS, NORMAL> {
-    /// Under a given name. Uniform within 1 / sqrt(I) for weight and bias, as PyTorch starts its linear layers; where
-    /// `NORMAL`, the weight is normal of deviation 0.02 and the bias zero.
+    /// Builds the layer under a given name. Weight and bias are uniform within 1 / sqrt(I), as PyTorch initialises
+    /// linear layers. With `NORMAL`, the weight is normal with standard deviation 0.02 and the bias is zero.
     pub fn named(builder: &mut Builder<'_>, name: &str) -> Self {
         let bound = 1.0 / (I as f32).sqrt();
         let uniform = move |stream: &mut Stream| stream.range(-bound, bound);

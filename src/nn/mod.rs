@@ -1,8 +1,8 @@
 //! Layers with an explicit backward, and the flat arenas that hold their parameters.
 //!
-//! A layer is a description: it knows where its parameters lie, not their values. So one network runs with any
-//! [`Parameters`] of its layout: a momentum encoder is a second `Parameters`, a checkpoint is its three arenas, an
-//! optimiser walks them in one pass.
+//! A layer is a description: it knows the location of its parameters, not their values. So one network runs with any
+//! [`Parameters`] of its layout: a momentum encoder is a second `Parameters`, a checkpoint stores the values and the
+//! running statistics, and an optimiser updates all values in one pass.
 
 mod block;
 mod compose;
@@ -37,7 +37,7 @@ use crate::tensor::{Device, Shape, Tensor};
 
 /// A differentiable map from tensors of shape `S` to tensors of shape `Output`.
 ///
-/// Shapes are checked when the program is built. Two convolutions that fit:
+/// Shapes are checked at compile time. Two convolutions that fit:
 /// ```
 /// use sempair::nn::{Conv2d, Layer, PixelConv2d};
 /// use sempair::tensor::{Const, Cpu, Images};
@@ -51,14 +51,14 @@ use crate::tensor::{Device, Shape, Tensor};
 /// fn is_layer<L: Layer<Cpu, Images<Const<32>>>>() {}
 /// is_layer::<(PixelConv2d<16, 3, 2>, Conv2d<17, 32, 3, 1>)>();
 /// ```
-/// Images lie otherwise than maps, so a convolution of maps does not read them:
+/// The memory layout of images differs from that of maps, so a convolution of maps does not accept images:
 /// ```compile_fail
 /// use sempair::nn::{Conv2d, Layer};
 /// use sempair::tensor::{Const, Cpu, Images};
 /// fn is_layer<L: Layer<Cpu, Images<Const<32>>>>() {}
 /// is_layer::<Conv2d<3, 16, 3, 2>>();
 /// ```
-/// Neither does a block compile whose branch halves the map while its shortcut does not:
+/// A block does not compile if its branch halves the map while its shortcut does not:
 /// ```compile_fail
 /// use sempair::nn::{Block, Conv2d, Identity, Layer};
 /// use sempair::tensor::{Const, Cpu, Maps};
@@ -68,13 +68,14 @@ use crate::tensor::{Device, Shape, Tensor};
 pub trait Layer<D: Device, S: Shape> {
     /// The shape of the result.
     type Output: Shape;
-    /// What `backward` needs of `forward`; dropped as it is used.
+    /// What `backward` needs from `forward`; dropped when it is used.
     type Saved;
 
-    /// The result while training: batch normalisation uses the batch's moments and moves its running ones.
+    /// Computes the result in training mode: batch normalisation uses the batch's moments and updates the running
+    /// moments.
     fn forward(&self, x: Tensor<S, D>, parameters: &mut Parameters<D>) -> (Tensor<Self::Output, D>, Self::Saved);
 
-    /// Adds the parameters' gradients and gives the input's.
+    /// Adds the parameters' gradients and returns the input's gradient.
     fn backward(&self, saved: Self::Saved, dy: Tensor<Self::Output, D>, parameters: &mut Parameters<D>)
     -> Tensor<S, D>;
 
@@ -90,17 +91,18 @@ pub trait Layer<D: Device, S: Shape> {
         dx.with(dx.shape(), dx.device().add(dx.data(), onto.data()))
     }
 
-    /// Adds the parameters' gradients where nobody needs the input's, as in the layer that sees the pixels.
+    /// Adds only the parameters' gradients, when the input's gradient is not needed, as in the layer that reads the
+    /// pixels.
     fn backward_parameters(&self, saved: Self::Saved, dy: Tensor<Self::Output, D>, parameters: &mut Parameters<D>) {
         self.backward(saved, dy, parameters);
     }
 
-    /// The result in evaluation mode, by the running moments. Nothing is kept.
+    /// Computes the result in evaluation mode, with the running moments. Nothing is saved for `backward`.
     fn infer(&self, x: Tensor<S, D>, parameters: &Parameters<D>) -> Tensor<Self::Output, D>;
 }
 
-/// A layer or network that can place its parameters.
+/// A layer or network that can register its parameters.
 pub trait Build: Sized {
-    /// Registers the parameters, in order, under torchvision's or timm's names where they have one.
+    /// Registers the parameters, in order, under the names that torchvision or timm gives them, if any.
     fn build(builder: &mut Builder<'_>) -> Self;
 }

@@ -4,8 +4,8 @@ use crate::tensor::{Const, Device, Dim, Moments, NormOptions, Shape, Slot, Tenso
 
 use super::{Build, Builder, Kind, Layer, Parameters};
 
-/// y = gamma (x - mean) / sqrt(var + 1e-5) + beta per channel, over batch and positions, with torchvision's constants;
-/// then ReLU in the same pass where `RELU`. Without `AFFINE`, gamma is 1 and beta 0 for good.
+/// y = gamma (x - mean) / sqrt(var + 1e-5) + beta per channel, over batch and positions, with torchvision's
+/// constants; then ReLU in the same pass with `RELU`. Without `AFFINE`, gamma is always 1 and beta always 0.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNorm<const C: usize, const RELU: bool = false, const AFFINE: bool = true> {
     options: NormOptions,
@@ -20,7 +20,7 @@ pub type BatchNormPlain<const C: usize> = BatchNorm<C, false, false>;
 impl<const C: usize, const RELU: bool, const AFFINE: bool> Build for BatchNorm<C, RELU, AFFINE> {
     fn build(builder: &mut Builder<'_>) -> Self {
         let name = builder.next("bn");
-        // Scale and shift are neighbours, and so are the two running moments: one slot names both.
+        // Scale and shift are adjacent, and so are the two running moments: one slot covers both.
         let affine = AFFINE.then(|| {
             let gamma = builder.parameter(&format!("{name}.weight"), &[C], Kind::Vector, |_| 1.0);
             builder.parameter(&format!("{name}.bias"), &[C], Kind::Vector, |_| 0.0);
@@ -33,13 +33,13 @@ impl<const C: usize, const RELU: bool, const AFFINE: bool> Build for BatchNorm<C
     }
 }
 
-/// A shape whose channels batch normalisation can see.
+/// A shape with `C` channels that batch normalisation supports.
 pub trait Channels<const C: usize>: Shape {}
 impl<const C: usize> Channels<C> for (usize, Const<C>) {}
 impl<const C: usize, S: Dim> Channels<C> for (usize, Const<C>, S, S) {}
 
 impl<const C: usize, const RELU: bool, const AFFINE: bool> BatchNorm<C, RELU, AFFINE> {
-    /// The normalisation of `x`, plus `shortcut` before the ReLU; with the batch's moments.
+    /// Normalises `x` with the batch's moments and adds `shortcut` before the ReLU.
     pub(super) fn normalize<D: Device, X: Channels<C>>(
         &self,
         x: &Tensor<X, D>,
@@ -51,7 +51,7 @@ impl<const C: usize, const RELU: bool, const AFFINE: bool> BatchNorm<C, RELU, AF
         (x.with(x.shape(), y), moments)
     }
 
-    /// As `normalize`, by the running moments.
+    /// As `normalize`, with the running moments.
     pub(super) fn normalize_running<D: Device, X: Channels<C>>(
         &self,
         x: &Tensor<X, D>,
@@ -63,7 +63,7 @@ impl<const C: usize, const RELU: bool, const AFFINE: bool> BatchNorm<C, RELU, AF
         x.with(x.shape(), device.batch_norm_running(&self.options, x.data(), shortcut, values, statistics))
     }
 
-    /// The gradients of x and of the shortcut, `y` being the result.
+    /// Returns the gradients of x and of the shortcut. `y` is the result.
     pub(super) fn backward_with_shortcut<D: Device, X: Channels<C>>(
         &self,
         (x, moments, y): (Tensor<X, D>, Moments<D>, Tensor<X, D>),

@@ -6,11 +6,12 @@ use crate::tensor::{Device, Slot};
 /// What a named range of an arena holds, for the optimiser and the checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Weights of a convolution or linear map, a transformer's class token and positions: decayed, and scaled by LARS.
+    /// Weights of a convolution or linear map, a transformer's class token and positions: subject to weight decay,
+    /// and scaled by LARS.
     Weight,
-    /// A bias, or a normalisation's scale and shift: by custom neither decayed nor scaled.
+    /// A bias, or a normalisation's scale and shift: usually neither decayed nor scaled.
     Vector,
-    /// Running statistics: moved by the forward pass, never by the optimiser.
+    /// Running statistics: updated by the forward pass, never by the optimiser.
     Statistic,
 }
 
@@ -21,9 +22,9 @@ pub struct Entry {
     pub name: String,
     /// Logical shape; kernels are (O, I, K, K) here and (O, K, K, I) in memory.
     pub shape: Vec<usize>,
-    /// Which arena, and how it is treated.
+    /// The kind, which determines the arena and the treatment.
     pub kind: Kind,
-    /// Where it lies in its arena.
+    /// Its location in its arena.
     pub slot: Slot,
 }
 
@@ -34,16 +35,16 @@ pub struct Layout {
     pub entries: Vec<Entry>,
 }
 
-/// What layers draw from while they train: each splits the key by its own place.
+/// The randomness of layers in training. Each layer splits the key by its own position.
 #[derive(Clone, Copy, Debug)]
 pub struct Pass {
-    /// The key of one forward pass; [`Parameters::end_pass`] makes that of the next.
+    /// The key of one forward pass. [`Parameters::end_pass`] derives the key of the next one.
     pub key: Key,
     /// The rate of stochastic depth in a transformer's last block, 0 to below 1; 0 draws nothing.
     pub drop_path: f32,
 }
 
-/// The values of one network.
+/// The parameters of one network: values, gradients and running statistics.
 #[derive(Clone, Debug)]
 pub struct Parameters<D: Device> {
     /// Weights and vectors, the master copy in f32.
@@ -54,9 +55,9 @@ pub struct Parameters<D: Device> {
     pub statistics: D::Arena,
     /// The names.
     pub layout: Layout,
-    /// The randomness of the next `forward`; where there is none, layers train as without any.
+    /// The randomness of the next `forward`. If `None`, layers train without randomness.
     pub pass: Option<Pass>,
-    /// Where the arenas live.
+    /// The device of the arenas.
     pub device: D,
 }
 
@@ -67,17 +68,17 @@ impl<D: Device> Parameters<D> {
         self.device.clear(&mut self.gradients, all);
     }
 
-    /// The whole of the arenas of values and gradients.
+    /// The slot of the whole arenas of values and gradients.
     pub fn all(&self) -> Slot {
         Slot { start: 0, len: self.count() }
     }
 
-    /// Lets the next `forward` draw anew.
+    /// Gives the next `forward` a new key.
     pub fn end_pass(&mut self) {
         self.pass = self.pass.map(|pass| Pass { key: pass.key.split("next"), ..pass });
     }
 
-    /// Brings the rows of `width` of the parameters whose name begins with `prefix` to unit length.
+    /// Scales the rows of `width` elements, of the parameters whose names begin with `prefix`, to unit length.
     pub fn unit_rows_of(&mut self, prefix: &str, width: usize) {
         for slot in self.slots(prefix) {
             let unit = self.device.unit_weight(&self.values, slot, width);
@@ -85,13 +86,13 @@ impl<D: Device> Parameters<D> {
         }
     }
 
-    /// The values of the parameters whose name begins with `prefix`, in host memory.
+    /// The values of the parameters whose names begin with `prefix`, in host memory.
     pub fn host_of(&self, prefix: &str) -> Vec<f32> {
         let values = self.device.host(&self.values);
         self.slots(prefix).into_iter().flat_map(|slot| values[slot.start..][..slot.len].to_vec()).collect()
     }
 
-    /// Where the trained parameters lie whose name begins with `prefix`.
+    /// The slots of the trained parameters whose names begin with `prefix`.
     fn slots(&self, prefix: &str) -> Vec<Slot> {
         let entries = self.layout.entries.iter();
         entries.filter(|e| e.kind != Kind::Statistic && e.name.starts_with(prefix)).map(|e| e.slot).collect()
@@ -103,7 +104,7 @@ impl<D: Device> Parameters<D> {
     }
 }
 
-/// Collects a network's parameters while it is built, and draws their first values.
+/// Collects a network's parameters while it is built, and draws their initial values.
 pub struct Builder<'k> {
     layout: Layout,
     values: Vec<f32>,
@@ -115,7 +116,8 @@ pub struct Builder<'k> {
 }
 
 impl<'k> Builder<'k> {
-    /// `key` gives the initialisation: each parameter draws from the split of its own name.
+    /// Creates a builder. `key` determines the initialisation: each parameter draws from the key split by its own
+    /// name.
     pub fn new(key: &'k Key) -> Self {
         Self {
             layout: Layout::default(),
@@ -128,7 +130,7 @@ impl<'k> Builder<'k> {
         }
     }
 
-    /// Everything built inside gets `name.` in front.
+    /// Adds the prefix `name.` to the name of everything that `build` builds.
     pub fn scope<T>(&mut self, name: &str, build: impl FnOnce(&mut Self) -> T) -> T {
         self.path.push(name.into());
         self.counts.push(Vec::new());
@@ -138,7 +140,7 @@ impl<'k> Builder<'k> {
         built
     }
 
-    /// As `scope`, with layers named by their index, as torchvision names those of a shortcut.
+    /// As `scope`, with layers named by their index, as torchvision names the layers of a shortcut.
     pub fn indexed_scope<T>(&mut self, name: &str, build: impl FnOnce(&mut Self) -> T) -> T {
         let before = std::mem::replace(&mut self.indexed, true);
         let built = self.scope(name, build);
@@ -155,7 +157,7 @@ impl<'k> Builder<'k> {
             counts.len() - 1
         });
         counts[place].1 += 1;
-        // Blocks and shortcuts count from 0, as sequences do; named layers from 1.
+        // Blocks and shortcuts count from 0, as sequences do. Named layers count from 1.
         if kind.is_empty() { (counts[place].1 - 1).to_string() } else { format!("{kind}{}", counts[place].1) }
     }
 
@@ -164,7 +166,7 @@ impl<'k> Builder<'k> {
         self.next("")
     }
 
-    /// A trained parameter whose elements are drawn by `init` from the stream of its name.
+    /// Adds a trained parameter. `init` draws its elements from the stream of its name.
     pub fn parameter(
         &mut self,
         name: &str,
@@ -182,7 +184,7 @@ impl<'k> Builder<'k> {
         slot
     }
 
-    /// A running statistic, all elements alike.
+    /// Adds a running statistic whose elements all have the same value.
     pub fn statistic(&mut self, name: &str, len: usize, value: f32) -> Slot {
         let slot = Slot { start: self.statistics.len(), len };
         self.statistics.resize(slot.start + len, value);
@@ -191,7 +193,7 @@ impl<'k> Builder<'k> {
         slot
     }
 
-    /// The arenas on a device.
+    /// Creates the arenas on a device.
     pub fn finish<D: Device>(self, device: &D) -> Parameters<D> {
         let zeros = vec![0.0; self.values.len()];
         Parameters {

@@ -9,9 +9,10 @@ use crate::tensor::{
 use super::resample::bicubic;
 use super::{Build, Builder, Kind, Layer, Parameters};
 
-/// Images (N, S, S, 3) as tokens (N, T, C): a class token, then each patch of `P` by `P` pixels by one linear map; each
-/// plus a vector that is learned for its position. `S` is the side that the positions are for; images of another side, such
-/// as small crops, get the positions of their patches by bicubic interpolation, which is a fixed linear map.
+/// Turns images (N, S, S, 3) into tokens (N, T, C): a class token, then each patch of `P` by `P` pixels, mapped by
+/// one linear map. A learned vector for its position is added to each token. `S` is the side that the positions are
+/// for. For images of another side, such as small crops, the positions of the patches are interpolated bicubically,
+/// which is a fixed linear map.
 #[derive(Clone, Copy, Debug)]
 pub struct PatchEmbedding<S, const P: usize, const C: usize> {
     weight: Slot,
@@ -24,8 +25,8 @@ pub struct PatchEmbedding<S, const P: usize, const C: usize> {
 pub struct ClassToken;
 
 impl<S: Patched<P>, const P: usize, const C: usize> Build for PatchEmbedding<S, P, C> {
-    /// Names and first values as in timm: positions normal of deviation 0.02, the class token of 1e-6, the patches' map
-    /// uniform as PyTorch starts a convolution.
+    /// Names and initial values are as in timm: the positions are normal with standard deviation 0.02, the class
+    /// token with 1e-6, and the patches' map is uniform, as PyTorch initialises a convolution.
     fn build(builder: &mut Builder<'_>) -> Self {
         let tokens = S::Tokens::SIZE;
         let class = builder.parameter("cls_token", &[1, 1, C], Kind::Weight, |s| 1e-6 * s.normal());
@@ -59,12 +60,12 @@ impl<S: Patched<P>, const P: usize, const C: usize> PatchEmbedding<S, P, C> {
         }
     }
 
-    /// What makes the positions of images of side `X`, where that is another side.
+    /// The matrix that computes the positions of images of side `X`, if `X` is not `S`.
     fn resampling<D: Device, X: Patched<P>>(device: &D) -> Option<D::Arena> {
         (X::SIZE != S::SIZE).then(|| device.arena(bicubic(S::SIZE / P, X::SIZE / P)))
     }
 
-    /// Adds the parameters' gradients and gives the patches'.
+    /// Adds the parameters' gradients and returns the patches' gradient.
     fn backward_patches<D: Device, X: Patched<P>>(
         &self,
         x: &Tensor<Images<X>, D>,

@@ -4,7 +4,7 @@ use crate::tensor::{Const, Device, Maps, PoolShape, Side, Tensor, Vectors};
 
 use super::{Build, Builder, Layer, Parameters};
 
-/// The largest of each 3x3 window at stride 2 with padding 1: ResNet's stem for large images.
+/// The maximum of each 3x3 window at stride 2 with padding 1: the pooling of ResNet's stem for large images.
 #[derive(Clone, Copy, Debug)]
 pub struct MaxPool;
 

@@ -6,19 +6,20 @@ use super::{Build, Builder, Kind, Layer, Parameters};
 
 /// Scores (N, K) of vectors (N, P) against the rows of a weight (K, P), without bias.
 ///
-/// SwAV (Caron et al. 2020, <https://arxiv.org/abs/2006.09882>) takes the rows as they are, and brings them to unit length
-/// between its steps: [`Parameters::unit_rows_of`]. With `UNIT` the rows v are used as v / |v|, and the gradient goes through that.
+/// SwAV (Caron et al. 2020, <https://arxiv.org/abs/2006.09882>) uses the rows unchanged, and scales them to unit
+/// length between its steps: [`Parameters::unit_rows_of`]. With `UNIT` the rows v are used as v / |v|, and the
+/// gradient passes through this normalisation.
 #[derive(Clone, Copy, Debug)]
 pub struct Prototypes<const P: usize, const K: usize, const UNIT: bool = false> {
     weight: Slot,
 }
 
-/// DINO's last layer (Caron et al. 2021, <https://arxiv.org/abs/2104.14294>): weight normalisation (Salimans & Kingma 2016,
-/// <https://arxiv.org/abs/1602.07868>) whose gain stays 1, DINO's `norm_last_layer`.
+/// DINO's last layer (Caron et al. 2021, <https://arxiv.org/abs/2104.14294>): weight normalisation (Salimans & Kingma
+/// 2016, <https://arxiv.org/abs/1602.07868>) with a gain fixed at 1, DINO's `norm_last_layer`.
 pub type WeightNormLinear<const P: usize, const K: usize> = Prototypes<P, K, true>;
 
 impl<const P: usize, const K: usize, const UNIT: bool> Build for Prototypes<P, K, UNIT> {
-    /// Uniform within 1 / sqrt(P): both sources start this layer as PyTorch starts any linear one.
+    /// Uniform within 1 / sqrt(P): both sources initialise this layer as PyTorch initialises any linear layer.
     fn build(builder: &mut Builder<'_>) -> Self {
         let name = if UNIT { "last_layer.weight_v".into() } else { format!("{}.weight", builder.next("prototypes")) };
         let bound = 1.0 / (P as f32).sqrt();
@@ -27,12 +28,12 @@ impl<const P: usize, const K: usize, const UNIT: bool> Build for Prototypes<P, K
 }
 
 impl<const P: usize, const K: usize, const UNIT: bool> Prototypes<P, K, UNIT> {
-    /// The rows at unit length where the scores are of those.
+    /// The rows scaled to unit length, with `UNIT`.
     fn unit<D: Device>(&self, parameters: &Parameters<D>) -> Option<D::Arena> {
         UNIT.then(|| parameters.device.unit_weight(&parameters.values, self.weight, P))
     }
 
-    /// The arena of the weight that is multiplied, and its place there.
+    /// The arena of the weight that the input is multiplied by, and the weight's slot there.
     fn multiplied<'a, A>(&self, unit: Option<&'a A>, values: &'a A) -> (&'a A, Slot) {
         unit.map_or((values, self.weight), |unit| (unit, Slot { start: 0, len: K * P }))
     }

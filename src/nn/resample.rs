@@ -1,17 +1,17 @@
-//! Positions that were learned on one grid, for another.
+//! Resampling of positions that were learned on one grid to another grid.
 
-/// The matrix (to², from²) that makes of a square grid of side `from` one of side `to`, both row by row: bicubic (Keys
-/// 1981, a = -0.75) with the corners' outer edges on each other, no smoothing where the grid becomes smaller, and the
-/// edge's values beyond the edge. It is PyTorch's `interpolate(size=(to, to), mode="bicubic", align_corners=False,
-/// antialias=False)`; so do DINO's transformers, but for the 0.1 that its code adds to `to` against rounding, and timm's
-/// `resample_abs_pos_embed` with `antialias=False`.
+/// The matrix (to², from²) that resamples a square grid of side `from` to one of side `to`, both row-major. Bicubic
+/// (Keys 1981, a = -0.75): the outer edges of the corner cells are aligned, there is no smoothing if the grid becomes
+/// smaller, and the values at the edge continue beyond it. This is PyTorch's `interpolate(size=(to, to),
+/// mode="bicubic", align_corners=False, antialias=False)`. timm's `resample_abs_pos_embed` with `antialias=False`
+/// does the same. So do DINO's transformers, except that their code adds 0.1 to `to` against rounding.
 pub(super) fn bicubic(from: usize, to: usize) -> Vec<f32> {
     let line: Vec<Vec<f64>> = (0..to).map(|target| weights(from, to, target)).collect();
     let pairs = line.iter().flat_map(|y| line.iter().map(move |x| (y, x)));
     pairs.flat_map(|(y, x)| y.iter().flat_map(move |y| x.iter().map(move |x| (y * x) as f32))).collect()
 }
 
-/// What each of `from` places on a line gives to place `target` of `to`.
+/// The weight of each of `from` points on a line in point `target` of `to`.
 fn weights(from: usize, to: usize, target: usize) -> Vec<f64> {
     let mut weights = vec![0.0; from];
     let source = (target as f64 + 0.5) * from as f64 / to as f64 - 0.5;

@@ -7,7 +7,7 @@ use super::linear::normal_start;
 use super::{Build, Builder, Gelu, Kind, Layer, LayerNorm, NormalLinear, Parameters};
 
 /// Multi-head self-attention: queries, keys and values of C channels by one linear map, `HEADS` heads of C / HEADS
-/// channels, and a linear map of what they give. Tokens (N, T, C) to the same.
+/// channels, and a linear map of the heads' output. Maps tokens (N, T, C) to tokens of the same shape.
 #[derive(Clone, Copy, Debug)]
 pub struct Attention<const C: usize, const HEADS: usize> {
     /// Weight (3 C, C) and bias.
@@ -24,8 +24,8 @@ pub struct SavedAttention<D: Device, T: ConstDim, const C: usize> {
     mixed: Tensor<Tokens<T, C>, D>,
 }
 
-/// x + attention(norm(x)), then x + mlp(norm(x)), the perceptron being linear, GELU, linear with `HIDDEN` channels between.
-/// In training, a pass with a rate of stochastic depth leaves out each branch of some images.
+/// x + attention(norm(x)), then x + mlp(norm(x)). The mlp is linear, GELU, linear, with `HIDDEN` channels in between.
+/// In a training pass with stochastic depth, each branch is dropped for some images.
 #[derive(Clone, Copy, Debug)]
 pub struct TransformerBlock<const C: usize, const HEADS: usize, const HIDDEN: usize> {
     norm1: LayerNorm<C>,
@@ -60,7 +60,7 @@ impl<const C: usize, const HEADS: usize> Build for Attention<C, HEADS> {
 }
 
 impl<const C: usize, const HEADS: usize, const HIDDEN: usize> Build for TransformerBlock<C, HEADS, HIDDEN> {
-    /// A block alone.
+    /// A single block.
     fn build(builder: &mut Builder<'_>) -> Self {
         Self::at_depth(builder, 0, 1)
     }
@@ -83,7 +83,7 @@ impl<const C: usize, const HEADS: usize> Attention<C, HEADS> {
         AttentionShape { tokens: T::SIZE, batch, heads: HEADS, width: C / HEADS }
     }
 
-    /// What the heads give, and all that led there.
+    /// Computes the output of the heads, and everything that backward needs.
     fn mix<D: Device, T: ConstDim>(
         &self,
         x: Tensor<Tokens<T, C>, D>,

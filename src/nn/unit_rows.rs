@@ -1,10 +1,10 @@
-//! Vectors at unit length.
+//! Scales vectors to unit length.
 
 use crate::tensor::{Device, Tensor, Vectors};
 
 use super::{Build, Builder, Layer, Parameters};
 
-/// y = x / max(|x|, 1e-12), row by row, as PyTorch's `normalize`.
+/// y = x / max(|x|, 1e-12), row by row, as in PyTorch's `normalize`.
 #[derive(Clone, Copy, Debug)]
 pub struct UnitRows;
 

@@ -4,8 +4,8 @@
 use crate::nn::{Kind, Parameters};
 use crate::tensor::Device;
 
-/// Shortens the gradient of each parameter that is longer than `limit` to it. PyTorch's `clip_grad_norm_` bounds the
-/// length of all of them together, which with the same number is far tighter.
+/// Scales the gradient of each parameter down to the norm `limit` if its norm is larger. PyTorch's `clip_grad_norm_`
+/// limits the norm of all gradients together, which is far stricter for the same number.
 pub fn clip<D: Device>(parameters: &mut Parameters<D>, limit: f64) {
     let Parameters { gradients, layout, device, .. } = parameters;
     for entry in layout.entries.iter().filter(|entry| entry.kind != Kind::Statistic) {

@@ -27,7 +27,7 @@ pub enum Rule {
     Adamw,
 }
 
-/// How a method's network learns.
+/// How a method's network is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
@@ -39,30 +39,30 @@ pub struct Recipe {
     pub learning_rate: f32,
     /// L2 penalty (SGD, LARS) or decoupled decay (AdamW): at the first step and at the last, along half a cosine.
     pub weight_decay: [f32; 2],
-    /// A parameter's gradient that is longer than this is shortened to it; 0 leaves all as they are.
+    /// The largest norm of a parameter's gradient; a longer gradient is scaled down to it. 0 disables clipping.
     pub clip: f32,
 }
 
-/// What is common to all methods' optimisers.
+/// The optimiser settings that all methods share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerSettings {
     /// SGD's and LARS's momentum.
     pub momentum: f32,
-    /// Whether SGD looks ahead.
+    /// Whether SGD uses Nesterov momentum.
     pub nesterov: bool,
-    /// Whether SGD decays biases and normalisation parameters too, as PyTorch's does; LARS and AdamW never do, as in
+    /// Whether SGD also decays biases and normalisation parameters, as in PyTorch. LARS and AdamW never do, as in
     /// SimCLR, BYOL and DINO.
     pub decay_vectors: bool,
     /// LARS's trust coefficient.
     pub trust: f32,
-    /// AdamW's averaging of gradients and of their squares.
+    /// AdamW's averaging coefficients, of gradients and of their squares.
     pub betas: [f32; 2],
-    /// AdamW's floor under the root of the second moment.
+    /// AdamW's epsilon, which is added to the root of the second moment.
     pub epsilon: f32,
 }
 
-/// Refuses a value outside of its range.
+/// Rejects a value outside its range.
 fn within(key: &str, name: &str, value: f32, range: std::ops::RangeInclusive<f32>) -> Result<()> {
     if range.contains(&value) {
         return Ok(());
@@ -73,10 +73,10 @@ fn within(key: &str, name: &str, value: f32, range: std::ops::RangeInclusive<f32
 }
 
 impl Recipe {
-    /// Refuses values with which no run makes sense; `key` is the method's table in the configuration.
+    /// Rejects values that make no sense for a run. `key` is the method's table in the configuration.
     ///
     /// # Errors
-    /// Names the key, its value and the range.
+    /// When a value is out of range; the error names the key, its value and the range.
     pub fn validate(&self, key: &str) -> Result<()> {
         let key = format!("{key}.recipe");
         if self.epochs == 0 {
@@ -90,10 +90,10 @@ impl Recipe {
 }
 
 impl OptimizerSettings {
-    /// Refuses values with which no run makes sense; `key` is the table's name in the configuration.
+    /// Rejects values that make no sense for a run. `key` is the table's name in the configuration.
     ///
     /// # Errors
-    /// Names the key, its value and the range.
+    /// When a value is out of range; the error names the key, its value and the range.
     pub fn validate(&self, key: &str) -> Result<()> {
         within(key, "momentum", self.momentum, 0.0..=1.0)?;
         within(key, "trust", self.trust, 0.0..=1e3)?;
@@ -103,23 +103,23 @@ impl OptimizerSettings {
     }
 }
 
-/// What one step is made with.
+/// The rates of one optimiser step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace {
     /// Learning rate.
     pub rate: f32,
-    /// The schedule's peak, of which steady parameters keep a multiple.
+    /// The schedule's peak. Steady parameters have a multiple of it.
     pub peak_rate: f32,
     /// L2 penalty or decoupled decay.
     pub weight_decay: f32,
 }
 
-/// Parameters that are treated apart, known by how their names begin.
+/// Parameters with special treatment, selected by a prefix of their names.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Apart {
-    /// Their learning rate is constant, so many times the schedule's peak.
+    /// Their learning rate is constant: this multiple of the schedule's peak.
     pub steady: Option<(&'static str, f32)>,
-    /// They stay as they are in so many first steps, which do not count for them.
+    /// They do not change during this many first steps, and these steps do not count for them.
     pub frozen: Option<(&'static str, u64)>,
 }
 
@@ -128,7 +128,7 @@ pub struct Apart {
 pub struct Optimizer<D: Device> {
     rule: Rule,
     settings: OptimizerSettings,
-    /// Ranges that take the same treatment, neighbours joined.
+    /// Ranges with the same treatment; adjacent ranges are merged.
     groups: Vec<Group>,
     state: Vec<D::Arena>,
     step: u64,
@@ -138,11 +138,11 @@ pub struct Optimizer<D: Device> {
 struct Group {
     at: Slot,
     decayed: bool,
-    /// By LARS.
+    /// Whether LARS scales it.
     scaled: bool,
-    /// Its constant rate in multiples of the schedule's peak; none follows the schedule.
+    /// Its constant rate as a multiple of the schedule's peak. If `None`, it follows the schedule.
     times_peak: Option<f32>,
-    /// The first steps, in which it stays as it is.
+    /// The number of first steps in which it does not change.
     frozen: u64,
 }
 
@@ -154,7 +154,7 @@ impl Group {
 }
 
 impl<D: Device> Optimizer<D> {
-    /// An optimiser of these parameters, its state zero.
+    /// Creates an optimiser for these parameters. Its state is zero.
     pub fn new(rule: Rule, settings: &OptimizerSettings, apart: Apart, parameters: &Parameters<D>) -> Self {
         let arenas = if rule == Rule::Adamw { 2 } else { 1 };
         let state = (0..arenas).map(|_| parameters.device.arena(vec![0.0; parameters.count()])).collect();
@@ -162,7 +162,7 @@ impl<D: Device> Optimizer<D> {
         Self { rule, settings: settings.clone(), groups, state, step: 0 }
     }
 
-    /// Moves the parameters against their gradients.
+    /// Performs one step: moves the parameters against their gradients.
     pub fn step(&mut self, parameters: &mut Parameters<D>, pace: Pace) {
         self.step += 1;
         let Parameters { values, gradients, device, .. } = parameters;
@@ -191,7 +191,7 @@ impl<D: Device> Optimizer<D> {
         (self.step, &self.state)
     }
 
-    /// Takes up the state of a checkpoint.
+    /// Restores the state of a checkpoint.
     pub fn restore(&mut self, step: u64, state: Vec<D::Arena>) {
         assert!(state.len() == self.state.len(), "restore: {} arenas, not {}", state.len(), self.state.len());
         self.step = step;
@@ -199,7 +199,7 @@ impl<D: Device> Optimizer<D> {
     }
 }
 
-/// How far LARS scales a weight's step: trust |w| / (|g| + decay |w|), and 1 where either norm is 0.
+/// The factor by which LARS scales a weight's step: trust |w| / (|g| + decay |w|), or 1 if either norm is 0.
 fn trust_ratio(trust: f32, value: f64, gradient: f64, weight_decay: f32) -> f32 {
     if value == 0.0 || gradient == 0.0 {
         return 1.0;
@@ -207,7 +207,8 @@ fn trust_ratio(trust: f32, value: f64, gradient: f64, weight_decay: f32) -> f32 
     (f64::from(trust) * value / (gradient + f64::from(weight_decay) * value)) as f32
 }
 
-/// LARS scales each weight by itself and leaves vectors plain and undecayed; elsewhere neighbours treated alike join.
+/// Groups parameters with the same treatment. LARS scales each weight separately, and neither scales nor decays
+/// vectors. Elsewhere, adjacent parameters with the same treatment are merged.
 fn groups(rule: Rule, settings: &OptimizerSettings, apart: Apart, entries: &[Entry]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for entry in entries.iter().filter(|entry| entry.kind != Kind::Statistic) {

@@ -1,4 +1,4 @@
-//! What changes over a run. The learning rate: a linear warm-up, then half a cosine (Loshchilov & Hutter 2017,
+//! Values that change over a run. The learning rate: a linear warm-up, then half a cosine (Loshchilov & Hutter 2017,
 //! <https://arxiv.org/abs/1608.03983>, without restarts). Other values: half a cosine.
 
 use serde::{Deserialize, Serialize};
@@ -11,17 +11,17 @@ use super::within;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleSettings {
-    /// Part of all steps that rises linearly to the peak.
+    /// The fraction of all steps in which the rate rises linearly to the peak.
     pub warmup: f64,
-    /// The last rate as a part of the peak.
+    /// The last rate as a fraction of the peak.
     pub floor: f64,
 }
 
 impl ScheduleSettings {
-    /// Refuses values with which no run makes sense; `key` is the table's name in the configuration.
+    /// Rejects values that make no sense for a run. `key` is the table's name in the configuration.
     ///
     /// # Errors
-    /// Names the key, its value and the range.
+    /// When a value is out of range; the error names the key, its value and the range.
     pub fn validate(&self, key: &str) -> Result<()> {
         within(key, "warmup", self.warmup as f32, 0.0..=1.0)?;
         within(key, "floor", self.floor as f32, 0.0..=1.0)

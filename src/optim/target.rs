@@ -1,12 +1,12 @@
-//! Target networks: a second set of parameters that follows the online ones as their exponential moving average (Grill
-//! et al. 2020, <https://arxiv.org/abs/2006.07733>). Where the momentum rises, it does so along a [`super::Cosine`]
+//! Target networks: a second set of parameters that follows the online parameters as their exponential moving average
+//! (Grill et al. 2020, <https://arxiv.org/abs/2006.07733>). A momentum that rises does so along a [`super::Cosine`]
 //! from its first value to 1.
 
 use crate::nn::Parameters;
 use crate::tensor::Device;
 
-/// target = momentum target + (1 - momentum) online, for weights and vectors. Running statistics are left alone: the
-/// target network has its own, of its own forward passes.
+/// target = momentum target + (1 - momentum) online, for weights and vectors. Running statistics do not change here:
+/// the target network has its own, from its own forward passes.
 pub fn follow<D: Device>(target: &mut Parameters<D>, online: &Parameters<D>, momentum: f64) {
     assert!(target.layout == online.layout, "follow: the networks differ");
     let at = target.all();

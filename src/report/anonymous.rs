@@ -1,8 +1,8 @@
-//! A report for double-blind review: the same input without what names a person, a machine or a place on it.
+//! A report for double-blind review: the same input without names of people and machines and without file paths.
 //!
-//! Of each record only what is listed in [`Names::record`] stays, and error texts, which may quote anything, do not.
-//! From what stays, paths, addresses and remotes are taken out wherever they stand, and the names that records give
-//! away elsewhere: host names, users whose home a path shows, authors before their address.
+//! Each record keeps only the fields listed in [`Names::record`]. Error texts are withheld, since they may quote
+//! anything. Paths, addresses and remotes are removed from all other texts. So are the names that records reveal
+//! elsewhere: host names, user names in home directories, and author names in front of an address.
 
 use crate::harness::config::Role;
 use crate::harness::config::Roles;
@@ -30,16 +30,17 @@ use std::collections::BTreeSet;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// What stands where something was taken out.
+/// The replacement for withheld text.
 pub(super) const WITHHELD: &str = "(withheld)";
 
-/// Folders whose subfolders are named after users, as they stand in JSON.
+/// Folders whose subfolders are named after users, as written in JSON.
 const HOMES: [&str; 3] = ["/home/", "/Users/", r"\\Users\\"];
 
-/// Words that stand where names do and name nobody.
+/// Words that occur in the place of a name but identify nobody.
 const NOBODY: [&str; 4] = ["git", "root", "localhost", "author"];
 
-/// The input of the anonymous report. Pure, like the report itself: the ledger alone says what is withheld.
+/// Returns the input of the anonymous report. A pure function, like the report itself: what is withheld depends only on
+/// the records.
 pub fn anonymous(input: &Input) -> Input {
     let offered = input.tables.iter().flat_map(|(_, runs)| runs);
     let names = Names::of(input.all_records.iter().chain(offered).map(Arc::as_ref));
@@ -49,7 +50,7 @@ pub fn anonymous(input: &Input) -> Input {
     let ids: HashSet<&str> = input.all_records.iter().map(|record| record.id.as_str()).collect();
     let excluded = |(run, reason): &(String, String)| match ids.contains(run.as_str()) {
         true => (names.text(run), names.text(reason)),
-        false => (WITHHELD.to_string(), "a file that is no readable record".to_string()),
+        false => (WITHHELD.to_string(), "a file that is not a readable record".to_string()),
     };
     Input {
         profile: input.profile.clone(),
@@ -64,7 +65,7 @@ pub fn anonymous(input: &Input) -> Input {
     }
 }
 
-/// The names that records give away, in lower case.
+/// The names that records reveal, in lower case.
 struct Names(BTreeSet<String>);
 
 impl Names {
@@ -81,7 +82,7 @@ impl Names {
         Self(names.filter(|name| name.chars().count() > 1 && !NOBODY.contains(&name.as_str())).collect())
     }
 
-    /// What stays of a record. Every field is named, so that a new one does not slip through.
+    /// Returns the part of a record that is kept. Every field is listed, so that a new field is not kept by accident.
     fn record(&self, record: &Record, roles: &Roles) -> Record {
         let text = |text: &String| self.text(text);
         Record {
@@ -138,7 +139,8 @@ impl Names {
         }
     }
 
-    /// A table's texts come from the code, but rows, columns and captions may repeat settings.
+    /// Returns a table with its texts anonymised. They come from the code, but rows, columns and captions may repeat
+    /// settings.
     fn table(&self, table: &Table) -> Table {
         let rows = |rows: &[Row]| rows.iter().map(|row| self.row(row)).collect::<Vec<Row>>();
         let column = |column: &Column| Column {
@@ -243,7 +245,7 @@ impl Names {
         }
     }
 
-    /// A text without places and names. Equal texts stay equal, so that records still match their table.
+    /// Removes paths, addresses and names from a text. Equal texts stay equal, so that records still match their table.
     fn text(&self, text: &str) -> String {
         if is_path(text.trim()) {
             return WITHHELD.to_string();
@@ -257,7 +259,7 @@ impl Names {
     }
 }
 
-/// What records say in words: the points of their curves only cost time.
+/// Returns a record without the points of its curves, which contain no names and would only cost time.
 fn without_points(record: &Record) -> Record {
     let mut record = record.clone();
     for curve in &mut record.curves {
@@ -266,24 +268,24 @@ fn without_points(record: &Record) -> Record {
     record
 }
 
-/// Whether a text begins as a path from the root of a disk or from a home; the names in it may have spaces.
+/// Whether a text starts with an absolute path or a path in a home directory. Names in the path may contain spaces.
 fn is_path(text: &str) -> bool {
     let name = |rest: &str| rest.starts_with(|c: char| c.is_alphanumeric() || c == '.');
     let from_home = |rest: &str| rest.starts_with(['/', '\\']) || name(rest) && rest.contains('/');
     text.strip_prefix('/').is_some_and(name) || text.strip_prefix('~').is_some_and(from_home) || text.starts_with(r"\\")
 }
 
-/// Whether a word is such a path, one of another host or disk, a remote or an address.
+/// Whether a word is such a path, a path on another host or drive, a remote or an address.
 fn is_place(word: &str) -> bool {
     is_path(word) || [":/", r":\", "@"].iter().any(|mark| word.contains(mark))
 }
 
-/// What ends a word; the parts of paths and addresses do not.
+/// Whether a character ends a word. Characters that occur in paths and addresses do not.
 fn is_break(c: char) -> bool {
     c.is_whitespace() || "\"'`()[]{}<>,;=|".contains(c)
 }
 
-/// The names in JSON text that follow `home`.
+/// The names that follow `home` in JSON text.
 fn following<'a>(json: &'a str, home: &'a str) -> impl Iterator<Item = String> + 'a {
     json.match_indices(home).map(move |(at, _)| {
         let rest = &json[at + home.len()..];
@@ -309,7 +311,7 @@ fn addresses(json: &str) -> Vec<String> {
     names
 }
 
-/// `name`, in lower case, taken out of `text` where it is a whole word.
+/// Withholds `name`, given in lower case, in `text` where it is a whole word.
 fn replace_word(text: String, name: &str) -> String {
     let low = text.to_ascii_lowercase();
     let is_edge = |next: Option<char>| next.is_none_or(|c| !c.is_alphanumeric());

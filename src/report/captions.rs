@@ -1,4 +1,4 @@
-//! What stands above a table: what it measures, how its spreads, its bold figures and its signs are to be read.
+//! The caption of a table: what it measures, and how to read its spreads, bold values and signs.
 
 use crate::harness::experiment::Column;
 use crate::harness::experiment::Note;
@@ -12,17 +12,17 @@ use crate::report::text;
 use crate::report::words;
 use serde::Serialize;
 
-/// A caption in parts; those are empty that the table has no use for.
+/// A caption in parts. A part that the table does not need is empty.
 #[derive(Serialize)]
 pub(super) struct Caption {
-    /// Which rows learned too little for a comparison; it comes first.
+    /// Which rows learned too little for a comparison. It comes first.
     pub unlearned: String,
     /// What is measured.
     pub measure: String,
     pub spread: String,
-    /// What is bold, behind that word.
+    /// What is bold, printed after the word `Bold`.
     pub bold: String,
-    /// What the paper's columns say, behind that word.
+    /// How to read the paper's columns, printed after the word `Paper`.
     pub paper: String,
     pub signs: String,
     /// How the rows were trained.
@@ -54,7 +54,7 @@ pub(super) fn caption(table: &Table, cells: &[Cell]) -> Caption {
         ""
     };
     let paper = if table.paper.iter().any(|figure| table.metrics.iter().any(|metric| metric.id == figure.metric)) {
-        "– not stated; > 0, said to be ahead."
+        "– means not stated; > 0 means ahead, size not stated."
     } else {
         ""
     };
@@ -69,16 +69,16 @@ pub(super) fn caption(table: &Table, cells: &[Cell]) -> Caption {
     }
 }
 
-/// Which rows learned too little to be compared: they are below what has learned nothing. Of an untrained encoder also those
-/// that are above it by no more than their interval.
+/// Which rows learned too little to be compared: rows whose mean is below an untrained encoder or raw pixels, and rows
+/// whose confidence interval includes the mean of an untrained encoder.
 fn unlearned(table: &Table, cells: &[Cell]) -> String {
     let of_floor = |floor: &str| {
         let below = |cell: &Cell| cell.below.iter().any(|name| name == floor);
-        rows(table, cells, below).map(|rows| format!("Below {} in the mean: {rows}.", a_baseline(floor)))
+        rows(table, cells, below).map(|rows| format!("Mean below {}: {rows}.", a_baseline(floor)))
     };
     let mut said: Vec<String> = FLOORS.into_iter().filter_map(of_floor).collect();
     if !said.is_empty() {
-        said.push("They learned too little in this time.".to_string());
+        said.push("These rows learned too little in this training time.".to_string());
     }
     let is_unclear = |cell: &Cell| {
         let untrained = floor_of(cell, UNTRAINED, cells);
@@ -88,12 +88,12 @@ fn unlearned(table: &Table, cells: &[Cell]) -> String {
     let stuck = stuck(&table.rows, cells);
     let unclear = if stuck.is_none() { rows(table, cells, is_unclear) } else { None };
     said.extend(stuck);
-    said.extend(unclear.map(|rows| format!("The interval reaches down to {}: {rows}.", a_baseline(UNTRAINED))));
+    said.extend(unclear.map(|rows| format!("The interval includes the mean of {}: {rows}.", a_baseline(UNTRAINED))));
     said.join(" ")
 }
 
-/// Trainings that ended, on every set, where an untrained encoder may be, in rows of which others did not: the interval of
-/// such a row tells that its training may fail, not what its pairs are good for.
+/// Trainings that ended within or below the interval of an untrained encoder on every set, in rows with other trainings
+/// that did not. The interval of such a row shows that its training may fail, not how good its pairs are.
 pub(super) fn stuck(rows: &[Row], cells: &[Cell]) -> Option<String> {
     let of_row = |row: &Row| {
         let of: Vec<&Cell> =
@@ -108,11 +108,12 @@ pub(super) fn stuck(rows: &[Row], cells: &[Cell]) -> Option<String> {
             .then(|| format!("{stuck} of the {} trainings of {}", seeds.len(), text::name(row)))
     };
     let named: Vec<String> = rows.iter().filter_map(of_row).collect();
-    let what = format!("ended no better than {} may be, on every set.", a_baseline(UNTRAINED));
+    let what = format!("ended within or below the interval of {}, on every set.", a_baseline(UNTRAINED));
     (!named.is_empty()).then(|| format!("{} {what}", text::list(&named)))
 }
 
-/// The trained rows with cells of which this holds, with their columns; a count where there are many.
+/// The trained rows that have cells for which `holds` is true, with the columns of these cells. A count if there are
+/// more than [`NAMED`] rows.
 fn rows(table: &Table, cells: &[Cell], holds: impl Fn(&Cell) -> bool) -> Option<String> {
     let trained = || cells.iter().filter(|cell| !cell.baseline && cell.metric == TOP1 && cell.mean.is_some());
     let of_row = |row: &Row| {
@@ -137,16 +138,16 @@ fn rows(table: &Table, cells: &[Cell], holds: impl Fn(&Cell) -> bool) -> Option<
     }
 }
 
-/// So many rows are named.
+/// The most rows that are named.
 const NAMED: usize = 4;
 
-/// The upper end of what a baseline beside a trained row's cell may be.
+/// The upper end of the interval of the baseline that belongs to a trained row's cell; its mean if it has no interval.
 fn highest(cell: &Cell, floor: &str, cells: &[Cell]) -> Option<f64> {
     let baseline = baseline_of(cell, floor, cells)?;
     baseline.ci95.map(|(_, high)| high).or(baseline.mean)
 }
 
-/// The mean of a baseline beside a trained row's cell.
+/// The mean of the baseline that belongs to a trained row's cell.
 fn floor_of(cell: &Cell, floor: &str, cells: &[Cell]) -> Option<f64> {
     baseline_of(cell, floor, cells)?.mean
 }
@@ -162,19 +163,19 @@ fn baseline_of<'c>(cell: &Cell, floor: &str, cells: &'c [Cell]) -> Option<&'c Ce
 fn spread(cells: &[Cell]) -> String {
     let has_runs = |cell: &&Cell| !cell.values.is_empty();
     if cells.iter().any(|cell| has_runs(&cell)) && !cells.iter().any(|cell| !cell.baseline && has_runs(&cell)) {
-        return "Only baselines have runs yet.".to_string();
+        return "Only baselines have runs so far.".to_string();
     }
     let counts = cells.iter().filter(|c| !c.baseline && !c.values.is_empty()).map(|c| c.values.len());
     let mut spread = match (counts.clone().min(), counts.max()) {
-        (Some(1), Some(1)) => "One seed: no interval over seeds can be given.".to_string(),
+        (Some(1), Some(1)) => "One seed: no confidence interval over seeds.".to_string(),
         (Some(low), Some(high)) => {
             let n = if low == high { format!("{low} seeds") } else { format!("{low} to {high} seeds") };
-            format!("Mean ± half-width of the 95 % interval, {n}.")
+            format!("Mean ± half-width of the 95 % confidence interval, {n}.")
         }
         _ => return "No completed run yet.".to_string(),
     };
     if cells.iter().any(|c| !c.baseline && c.ci95.is_none() && c.interval().is_some()) {
-        spread += " Where a row has one seed, the interval is Wilson's over the test images.";
+        spread += " For a row with one seed, the interval is Wilson's score interval over the test images.";
     }
     spread
 }
@@ -193,24 +194,24 @@ fn signs(table: &Table, cells: &[Cell]) -> String {
     signs.join(" ")
 }
 
-/// The metric that tables of accuracy are about.
+/// The main metric of tables of accuracy.
 const TOP1: &str = "top1";
-/// The row of an encoder before its first step.
+/// The row of an encoder before its first training step.
 pub(super) const UNTRAINED: &str = "random initialisation";
-/// What has learned nothing, so that a trained row should be above it.
+/// Baselines that have learned nothing. A trained row should be above them.
 pub(super) const FLOORS: [&str; 2] = [UNTRAINED, "raw pixels"];
 
-/// What readers call a baseline.
+/// The name of a baseline in the report.
 pub(super) fn baseline_name(name: &str) -> &str {
     if name == UNTRAINED { "untrained encoder" } else { name }
 }
 
-/// The same in a sentence.
+/// The name of a baseline within a sentence.
 pub(super) fn a_baseline(name: &str) -> &str {
     if name == UNTRAINED { "an untrained encoder" } else { name }
 }
 
-/// What readers call one of the paper's sets.
+/// The name of one of the paper's sets in the report.
 pub(super) fn paper_set(id: &str) -> String {
     text::brief(id).to_uppercase()
 }
@@ -220,7 +221,7 @@ pub(super) fn is_stand_in(column: &Column) -> bool {
     column.substitute && column.stands_for.is_some()
 }
 
-/// What was imported as the paper's sets, which may be parts of them.
+/// Notes on what was imported as the paper's sets. It may be only a part of a set.
 pub(super) fn sets<'a>(table: &'a Table, data: &'a [DataRef]) -> impl Iterator<Item = Note> + 'a {
     table.columns.iter().filter(|column| !column.substitute).filter_map(|column| {
         let is_split = |data: &&DataRef| data.name.split_once('/').is_some_and(|(set, _)| set == column.id);
@@ -229,7 +230,7 @@ pub(super) fn sets<'a>(table: &'a Table, data: &'a [DataRef]) -> impl Iterator<I
     })
 }
 
-/// That times were measured while other runs took part of the machine.
+/// A note that times were measured while other runs used part of the machine.
 pub(super) fn busy_times(table: &Table, records: &[&Record]) -> Option<Note> {
     let is_time = |id: &String| table.metrics.iter().any(|metric| metric.id == *id && metric.unit == "s");
     let times = table.columns.iter().filter(|column| column.metrics.iter().any(is_time));
@@ -238,7 +239,7 @@ pub(super) fn busy_times(table: &Table, records: &[&Record]) -> Option<Note> {
     let busy = of_times().filter(|record| record.beside > 0).count();
     let all = of_times().count();
     (busy > 0).then(|| {
-        let said = format!("{busy} of {all} times were measured while other runs took part of the machine");
+        let said = format!("{busy} of {all} times were measured while other runs used part of the machine");
         format!("{said}; `--force` measures them alone.").into()
     })
 }

@@ -1,4 +1,4 @@
-//! What was not run: the paper's figures alone, and the command that fills the gap.
+//! Tables that were not run: only the paper's values, and the command that runs the table.
 
 use crate::error::shell;
 use crate::harness::experiment::Row;
@@ -13,7 +13,7 @@ use crate::report::text;
 use crate::report::words;
 use serde::Serialize;
 
-/// A small table of the paper's figures.
+/// A small table of the paper's values.
 #[derive(Serialize)]
 pub(super) struct Card {
     pub number: usize,
@@ -22,7 +22,7 @@ pub(super) struct Card {
     pub heads: Vec<String>,
     pub rows: Vec<CardRow>,
     pub notes: Vec<String>,
-    /// Empty where sempair cannot measure it.
+    /// Empty if sempair cannot measure it.
     pub command: String,
 }
 
@@ -32,8 +32,8 @@ pub(super) struct CardRow {
     pub figures: Vec<String>,
 }
 
-/// The tables of which nothing was run, and what the others have figures of and sempair does not measure, numbered from
-/// `first`.
+/// Cards for the tables without runs, and for the quantities that the paper reports and sempair does not measure,
+/// numbered from `first`.
 pub(super) fn cards(results: &Results, first: usize) -> Vec<Card> {
     let command =
         |table: &TableResults| format!("sempair table {} --profile {}", shell(&table.id), shell(&results.profile));

@@ -1,5 +1,5 @@
-//! The questions of the NeurIPS paper checklist that run records can answer, answered from them alone: what no record
-//! has is called not recorded.
+//! Answers to the questions of the NeurIPS paper checklist that run records can answer, from the records alone. What no
+//! record contains is reported as not recorded.
 
 use crate::harness::config::Role;
 use crate::harness::config::Roles;
@@ -19,17 +19,17 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-/// A question with its number in the checklist, and what the records say.
+/// A question with its number in the checklist, and the facts from the records.
 #[derive(Serialize)]
 pub(super) struct Answer {
     pub question: &'static str,
     pub facts: Vec<String>,
 }
 
-/// The setting that says how the others were chosen.
+/// The key of the setting that describes how the other settings were chosen.
 pub(super) const HOW_CHOSEN: &str = "how_chosen";
 
-/// The answers, in the checklist's order; none before the first completed run.
+/// The answers, in the checklist's order; empty before the first completed run.
 pub(super) fn answers(results: &Results, selections: &[Selection]) -> Vec<Answer> {
     let runs = results::used(selections);
     if runs.is_empty() {
@@ -42,7 +42,7 @@ pub(super) fn answers(results: &Results, selections: &[Selection]) -> Vec<Answer
             question: "Error bars (7): what do they show, and what varies?",
             facts: error_bars(results, selections),
         },
-        Answer { question: "Compute (8): which resources, in all?", facts: compute(&results.compute, &runs) },
+        Answer { question: "Compute (8): which resources, in total?", facts: compute(&results.compute, &runs) },
         Answer { question: "Data and licences (5, 12): which assets were used?", facts: data(&results.tables) },
     ]
 }
@@ -75,7 +75,7 @@ fn setting(runs: &[&Record], roles: &Roles) -> Vec<String> {
         (low, high) => {
             let n = if low == high { high.to_string() } else { format!("{low} to {high}") };
             format!(
-                "Every run records {n} settings, each with its origin; the lineage shows those that are no defaults."
+                "Every run records {n} settings with their origins; the provenance lists those that are not defaults."
             )
         }
     };
@@ -87,7 +87,7 @@ fn setting(runs: &[&Record], roles: &Roles) -> Vec<String> {
     let chosen: Vec<String> = chosen.into_iter().filter(|words| !words.is_empty()).collect();
     let mut facts = vec![recorded, format!("How the settings were chosen: {}", sentence(known(&chosen.join(" "))))];
     if settings().any(|setting| roles.of(&setting.key) == Role::Results && !sources::built_in(setting)) {
-        facts.push("How those were chosen that were given for these runs (see the lineage): not recorded.".to_string());
+        facts.push("How the settings given for these runs (see the provenance) were chosen: not recorded.".to_string());
     }
     facts
 }
@@ -102,10 +102,11 @@ fn error_bars(results: &Results, selections: &[Selection]) -> Vec<String> {
     let mut tables: BTreeMap<BTreeSet<u64>, Vec<&str>> = BTreeMap::new();
     seeds.for_each(|(table, seeds)| tables.entry(seeds).or_default().push(table));
     let bars = if results.tables.iter().flat_map(|table| &table.cells).any(|cell| cell.ci95.is_some()) {
-        "Error bars: half-width of the two-sided 95 % t interval of the mean over seeds, neither standard deviation nor \
-         standard error. It supposes normal errors; for percentages it is cut at 0 and 100, for times at 0."
+        "Error bars: half-width of the two-sided 95 % confidence interval (Student's t) of the mean over seeds, not \
+         standard deviation or standard error. It assumes normally distributed errors. It is clipped to 0 and 100 for \
+         percentages, at 0 for times."
     } else {
-        "Error bars: none, since no figure has two seeds."
+        "Error bars: none, since no value has two seeds."
     };
     let mut facts: Vec<String> = tables
         .into_iter()
@@ -113,7 +114,7 @@ fn error_bars(results: &Results, selections: &[Selection]) -> Vec<String> {
         .collect();
     facts.extend(varies.into_iter().map(|(what, tables)| match what {
         "" => format!("What varies between the seeds of {}: not recorded.", tables.join(", ")),
-        what => format!("Between the seeds of {} vary: {what}.", tables.join(", ")),
+        what => format!("What varies between the seeds of {}: {what}.", tables.join(", ")),
     }));
     facts.push(bars.to_string());
     facts
@@ -139,13 +140,13 @@ fn compute(spent: &ComputeSpent, runs: &[&Record]) -> Vec<String> {
     seconds.sort_by(f64::total_cmp);
     let mut facts: Vec<String> = machines.into_iter().map(|machine| format!("Machine: {machine}.")).collect();
     facts.push(format!(
-        "A run took {} to {}, the median {}.",
+        "A run took {} to {}, median {}.",
         duration(seconds[0]),
         duration(seconds[seconds.len() - 1]),
         duration(seconds[seconds.len() / 2]),
     ));
     facts.push(sources::spent(spent));
-    facts.push("Runs outside of this ledger: not recorded.".to_string());
+    facts.push("Runs outside this ledger: not recorded.".to_string());
     facts
 }
 
@@ -169,7 +170,7 @@ fn data(tables: &[TableResults]) -> Vec<String> {
     if sets.is_empty() { vec!["Data: not recorded.".to_string()] } else { sets.into_iter().map(fact).collect() }
 }
 
-/// The distinct values in order, without empty ones.
+/// The distinct values in order, without empty values.
 fn list(values: impl Iterator<Item = String>) -> String {
     let values: BTreeSet<String> = values.filter(|value| !value.is_empty()).collect();
     known(&values.into_iter().collect::<Vec<_>>().join(", ")).to_string()

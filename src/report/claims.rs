@@ -27,7 +27,7 @@ pub struct McNemar {
     pub plus_only: usize,
     /// Items on which only the second row is right.
     pub minus_only: usize,
-    /// Two-sided exact p.
+    /// Two-sided p of the exact test.
     pub p: f64,
 }
 
@@ -35,23 +35,23 @@ pub struct McNemar {
 #[derive(Clone, Debug, Serialize)]
 pub struct ClaimResult {
     pub text: String,
-    /// The statement that this is a case of.
+    /// The statement that this claim is a case of.
     pub family: Family,
-    /// Which case of it; empty where it is the only one of its column.
+    /// Which case of the statement; empty if it is the only case of its column.
     pub case: String,
-    /// Whether the paper measures this; else it only argues it, or it is our addition.
+    /// Whether the paper measures this. If not, the paper only argues it, or it is our addition.
     pub in_paper: bool,
     /// The size of the contrast in the paper.
     pub paper: PaperGain,
     pub column: String,
     pub metric: String,
     pub unit: String,
-    /// Whether its rows and its column were to be run.
+    /// Whether its rows and its column were requested.
     pub asked: bool,
-    /// The rows whose sum counts.
+    /// The rows whose values are added.
     #[serde(serialize_with = "as_objects")]
     pub plus: Vec<Row>,
-    /// The rows whose sum is taken off.
+    /// The rows whose values are subtracted.
     #[serde(serialize_with = "as_objects")]
     pub minus: Vec<Row>,
     pub expected: Expected,
@@ -62,39 +62,40 @@ pub struct ClaimResult {
     pub p: Option<f64>,
     /// The smallest p that this number of seeds can give.
     pub p_floor: Option<f64>,
-    /// p of the paired t test of no difference, two-sided, or for practically no difference the larger of two one-sided
-    /// ones.
+    /// Two-sided p of the paired t test of no difference. For a claim of practically no difference, the larger p of the
+    /// two one-sided t tests.
     pub t_p: Option<f64>,
-    /// The same after Holm's adjustment over all claims of the table that were tested.
+    /// `t_p` after Holm's adjustment over all tested claims of the table.
     pub holm_p: Option<f64>,
-    /// The number of seeds that would decide, where the verdict is inconclusive.
+    /// The number of seeds that would decide the claim, if the verdict is inconclusive.
     pub seeds_to_decide: Option<usize>,
-    /// For one row against another whose runs recorded which test items were right: McNemar's test of each seed.
+    /// McNemar's test of each seed, for one row against another whose runs recorded which test items were right.
     pub mcnemar: Vec<McNemar>,
     /// The seeds that all of its rows have.
     pub seeds: Vec<u64>,
-    /// Tested on data that are not the paper's, or of encoders that learned from others.
+    /// Whether it was tested on data other than the paper's, or with encoders trained on other data.
     pub substitute: bool,
-    /// Tested in the paper's own setting, so that it is reproduced or not; elsewhere it comes out as claimed or not.
+    /// Whether it was tested in the paper's own setting. Only then is it called reproduced or not reproduced; otherwise
+    /// it is called as claimed or not.
     pub own_setting: bool,
-    /// Another table whose claim is this very measurement.
+    /// Another table with a claim about the same measurement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub same_as: Option<String>,
 }
 
-/// What the paper says of the size of a claim's contrast.
+/// What the paper says about the size of a claim's contrast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct PaperGain {
-    /// The size that it states.
+    /// The size that the paper states.
     pub stated: Option<f64>,
-    /// The size that its figures give.
+    /// The size computed from the paper's values.
     pub by_figures: Option<f64>,
-    /// It says that the contrast is above 0, and not by how much.
+    /// The paper says that the contrast is above 0, but not by how much.
     pub sign_only: bool,
 }
 
 impl ClaimResult {
-    /// The seeds that would decide an open claim, in words; nothing where it is not open.
+    /// The number of seeds that would decide an open claim, in words; `None` if the claim is not open.
     pub fn would_decide(&self) -> Option<String> {
         match (self.verdict, self.seeds_to_decide, self.ci95) {
             (Verdict::Inconclusive, Some(seeds), _) => Some(seeds.to_string()),
@@ -103,7 +104,7 @@ impl ClaimResult {
         }
     }
 
-    /// Whether its verdict stands when all claims of its table are allowed for.
+    /// Whether its verdict is significant after Holm's adjustment over all tested claims of its table.
     pub fn stands(&self) -> bool {
         matches!(self.verdict, Verdict::Reproduced | Verdict::NotReproduced) && self.holm_p.is_some_and(|p| p < 0.05)
     }
@@ -186,8 +187,8 @@ fn paper_gain(table: &Table, claim: &Claim) -> PaperGain {
     PaperGain { stated, by_figures, sign_only: claim.stated == Stated::Sign && by_figures.is_none() }
 }
 
-/// Tables share trainings, so that two claims can be one measurement: the later one says so, and one that the paper only
-/// argues.
+/// Marks claims that repeat a measurement of another table: tables share trainings, so two claims can use the same
+/// values. The later claim is marked. Tables that the paper measures come before tables that it only argues.
 pub(super) fn mark_repeated(tables: &mut [TableResults]) {
     let mut order: Vec<usize> = (0..tables.len()).collect();
     order.sort_by_key(|&table| !tables[table].in_paper);
@@ -220,7 +221,7 @@ fn measured(table: &TableResults, claim: &ClaimResult) -> Measurement {
     (claim.column.clone(), claim.metric.clone(), sides)
 }
 
-/// The sum of `plus` less the sum of `minus` over the seeds that all of them have, with those seeds.
+/// The sum of `plus` minus the sum of `minus` for each seed that all of these cells have, and these seeds.
 pub(super) fn contrast(plus: &[&Cell], minus: &[&Cell]) -> (Vec<f64>, Vec<u64>) {
     let Some(first) = plus.first() else { return Default::default() };
     let of_seed = |seed: &u64| {
@@ -231,7 +232,7 @@ pub(super) fn contrast(plus: &[&Cell], minus: &[&Cell]) -> (Vec<f64>, Vec<u64>) 
     first.seeds.iter().filter_map(of_seed).unzip()
 }
 
-/// Seed by seed, where both rows recorded which of the same number of items were right.
+/// McNemar's test for each seed where both rows recorded which items were right, out of the same number of items.
 fn mcnemar(plus: &Cell, minus: &Cell) -> Vec<McNemar> {
     let of_seed = |(&seed, hits): (&u64, &Option<Hits>)| {
         let plus = hits.as_ref()?;

@@ -1,4 +1,4 @@
-//! What runs recorded along their training: curves by row and seed, their means, and what became of the features.
+//! What runs recorded during training: curves by row and seed, their means, and the rank of the features.
 
 use crate::harness::experiment::Row;
 use crate::harness::outcome::Curve;
@@ -8,7 +8,7 @@ use crate::report::select::Selection;
 
 /// The curve that shows a collapse.
 pub(super) const RANK: &str = "effective rank of features";
-/// The features have lost much where their rank ends below this share of its first.
+/// The rank of the features fell if it ends below this fraction of its first value.
 const FELL: f64 = 0.8;
 
 /// The names of the curves of a table, sorted.
@@ -34,7 +34,7 @@ pub(super) fn of_seeds<'a>(selection: &Selection<'a>, row: &Row, name: &str) -> 
     curves.into_iter().map(|(_, curve)| curve).collect()
 }
 
-/// The mean where all seeds have a value at the same x; a seed that stopped early ends it.
+/// The mean over seeds at the x values that all seeds share. It ends where a seed stopped early.
 pub(super) fn mean(curves: &[&Curve]) -> Vec<(f64, f64)> {
     let Some(first) = curves.first() else { return Vec::new() };
     let shared = first.x.iter().enumerate().take_while(|(i, x)| curves.iter().all(|c| c.x.get(*i) == Some(x)));
@@ -45,12 +45,12 @@ pub(super) fn mean(curves: &[&Curve]) -> Vec<(f64, f64)> {
     shared.map(value).filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
 }
 
-/// The points of a curve that are numbers.
+/// The points of a curve with finite coordinates.
 pub(super) fn finite(curve: &Curve) -> Vec<(f64, f64)> {
     curve.x.iter().copied().zip(curve.y.iter().copied()).filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
 }
 
-/// The rank of the features of each row, at its first epoch and at its last.
+/// The effective rank of the features of each row, at its first and its last epoch.
 pub(super) fn health(selection: &Selection) -> Vec<Health> {
     let of_row = |(row, _): (&Row, bool)| {
         let mean = mean(&of_seeds(selection, row, RANK));

@@ -1,4 +1,4 @@
-//! How far the experiment is from the paper's: setting by setting, and what of it belongs beside the answer.
+//! How the experiment differs from the paper's: setting by setting, and as a caveat next to the answer.
 
 use crate::harness::experiment::Distance;
 use crate::harness::progress::duration;
@@ -17,11 +17,11 @@ use std::collections::BTreeSet;
 #[derive(Serialize)]
 pub(super) struct DistanceView {
     pub facts: Vec<Fact>,
-    /// What other tables have otherwise.
+    /// The settings in which other tables differ.
     pub others: Vec<String>,
-    /// Which encoders' features lost rank while they were trained; empty where none's did.
+    /// The encoders whose features lost rank during training; empty if there are none.
     pub fell: String,
-    /// Whether everything is the paper's.
+    /// Whether all settings and data are the paper's.
     pub same: bool,
 }
 
@@ -32,13 +32,13 @@ pub(super) struct Fact {
     pub here: String,
 }
 
-/// The table that the distance is told of: of the paper's main statement, or else the first.
+/// The table that is compared with the paper: the table of the paper's main statement, otherwise the first.
 fn main(results: &Results) -> Option<&TableResults> {
     let has_main = |table: &&TableResults| table.claims.iter().any(findings::is_main);
     results.tables.iter().find(has_main).or_else(|| results.tables.first())
 }
 
-/// One sentence of caveat: what the paper says, how this differs, and how to read it.
+/// A short caveat: what the paper says, how this experiment differs, and how to read the result.
 pub(super) fn caveat(results: &Results) -> String {
     let Some(main) = main(results) else { return String::new() };
     let said = if main.claims.iter().any(findings::is_main) {
@@ -51,11 +51,14 @@ pub(super) fn caveat(results: &Results) -> String {
     match (briefs.is_empty(), main.claims.iter().any(is_own)) {
         (true, true) => format!("{said}Encoder, pairs, sets and length of training are the paper's."),
         (true, false) if main.claims.iter().any(|claim| claim.substitute) => {
-            format!("{said}The data are not the paper's. Read directions, not sizes.")
+            format!("{said}The data are not the paper's. Interpret directions, not effect sizes.")
         }
         (true, false) => said.to_string(),
         (false, _) => {
-            format!("{said}This is not the paper's setting: {}. Read directions, not sizes.", briefs.join("; "))
+            format!(
+                "{said}This is not the paper's setting: {}. Interpret directions, not effect sizes.",
+                briefs.join("; ")
+            )
         }
     }
 }

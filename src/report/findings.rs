@@ -1,4 +1,4 @@
-//! What came out, in a sentence: of the whole report, of each table, of each statement of the paper.
+//! The findings, each in a sentence: of the whole report, of each table, and of each statement of the paper.
 
 use crate::harness::experiment::Expected;
 use crate::harness::experiment::Family;
@@ -13,7 +13,7 @@ use crate::report::text;
 use crate::report::words;
 use serde::Serialize;
 
-/// How many of some claims came out how.
+/// The number of claims by verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub yes: usize,
@@ -24,7 +24,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Of these claims.
+    /// Counts these claims.
     pub fn of<'a>(claims: impl IntoIterator<Item = &'a ClaimResult>) -> Self {
         let mut tally = Self::default();
         for claim in claims {
@@ -39,13 +39,13 @@ impl Tally {
         tally
     }
 
-    /// Those that were tested.
+    /// The number of claims that were tested.
     pub fn tested(&self) -> usize {
         self.yes + self.no + self.open
     }
 }
 
-/// A sentence of the answer: `On photographs, no:` and what follows.
+/// A sentence of the answer: a lead such as `On photographs, no:`, and the words after it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Clause {
     pub lead: String,
@@ -85,7 +85,8 @@ pub(super) fn is_main(claim: &ClaimResult) -> bool {
     claim.family.id == Family::MAIN && claim.in_paper
 }
 
-/// The answer: a sentence for each kind of data on which the paper's main statement was tested; none where nothing of it was.
+/// The answer: a sentence for each kind of data on which the paper's main statement was tested; empty if it was not
+/// tested.
 pub(super) fn answer(results: &Results) -> Vec<Clause> {
     let main: Vec<(Kind, &TableResults, &ClaimResult)> = results
         .tables
@@ -155,7 +156,7 @@ fn one_column(of: &[(&TableResults, &ClaimResult)]) -> Option<String> {
     of.iter().all(|(_, claim)| claim.column == first.column).then(|| words::column_title(&table.columns, &first.column))
 }
 
-/// `, by 3.8 to 6.3 points` over what is decided; nothing where nothing is.
+/// The range of sizes of the decided claims, as `, by 3.8 to 6.3 points`; empty if no claim is decided.
 fn by_sizes(claims: &[&ClaimResult]) -> String {
     let decided = claims.iter().filter(|claim| matches!(claim.verdict, Verdict::Reproduced | Verdict::NotReproduced));
     let mut sizes: Vec<f64> = decided.filter_map(|claim| Some(claim.difference?.abs())).collect();
@@ -167,7 +168,7 @@ fn by_sizes(claims: &[&ClaimResult]) -> String {
     if low == high { format!(", by {low}{unit}") } else { format!(", by {low} to {high}{unit}") }
 }
 
-/// `gains from −0.2 to +7.6 points` over all.
+/// The range of all gains, as `gains from −0.2 to +7.6 points`.
 fn range(claims: &[&ClaimResult]) -> String {
     let mut all: Vec<f64> = claims.iter().filter_map(|claim| claim.difference).collect();
     all.sort_by(f64::total_cmp);
@@ -178,7 +179,8 @@ fn range(claims: &[&ClaimResult]) -> String {
     if low == high { format!("a gain of {low}{unit}") } else { format!("gains from {low} to {high}{unit}") }
 }
 
-/// What came out of a table, as its heading: of its gains where it claims some, else of the first statement it is about.
+/// The finding of a table, as its heading. It is about the statement of the first tested claim: which pairs lead, if
+/// all its claims are gains, otherwise how often it came out as claimed.
 pub(super) fn finding(table: &Table, claims: &[ClaimResult]) -> String {
     let of_paper = |claim: &&ClaimResult| claim.in_paper || !table.in_paper;
     let tested: Vec<&ClaimResult> = claims.iter().filter(of_paper).filter(|claim| claim.difference.is_some()).collect();
@@ -191,7 +193,7 @@ pub(super) fn finding(table: &Table, claims: &[ClaimResult]) -> String {
     if of_family.iter().all(is_lead) { lead(table, &of_family) } else { outcome(&of_family) }
 }
 
-/// Who leads, and in how many comparisons.
+/// Which pairs lead, and in how many comparisons.
 fn lead(table: &Table, claims: &[&ClaimResult]) -> String {
     let Tally { yes, no, open, .. } = Tally::of(claims.iter().copied());
     let all = claims.len();
@@ -240,7 +242,7 @@ fn outcome(claims: &[&ClaimResult]) -> String {
     format!("{title}: {words}")
 }
 
-/// What became of a statement of the paper, in one line.
+/// The outcome of a statement of the paper, in one line.
 pub(super) fn line(claims: &[&ClaimResult]) -> String {
     let Tally { yes, no, open, not_run, out } = Tally::of(claims.iter().copied());
     let tested: Vec<&ClaimResult> = claims.iter().copied().filter(|claim| claim.difference.is_some()).collect();
@@ -275,7 +277,7 @@ fn single(claim: &ClaimResult) -> String {
     let (change, interval) = text::change(difference, claim.ci95, &claim.unit);
     let unit = text::unit_of_difference(&claim.unit);
     let none = match claim.expected {
-        Expected::Within(margin) => format!("; up to {margin} counts as nothing"),
+        Expected::Within(margin) => format!("; a difference of up to {margin} counts as none"),
         Expected::AtLeast(_) => String::new(),
     };
     format!("{}: {change}{unit} {interval}{none}", words::word(claim)).replace(" ;", ";").trim_end().to_string()

@@ -1,4 +1,4 @@
-//! Rows as readers compare them: blocks of rows that differ in their pairs alone, and what semantic pairs gain in each.
+//! Rows as readers compare them: blocks of rows that differ only in their pairs, and the gains of semantic pairs.
 
 use crate::harness::experiment::Claim;
 use crate::harness::experiment::Column;
@@ -11,15 +11,15 @@ use crate::report::stats;
 use crate::report::text;
 use serde::Serialize;
 
-/// The label that tells the rows of a block apart.
+/// The key of the label in which the rows of a block differ.
 const PAIRS: &str = "pairs";
-/// Augmented and semantic pairs, as rows are labelled.
+/// The labels of rows with augmented pairs and with semantic pairs.
 pub(super) const AP: &str = "AP";
 pub(super) const SP: &str = "SP";
-/// The metric that the paper does not have: it stands beside the tables, not in them.
+/// The metric that the paper does not use. It is shown separately, not in the main tables.
 pub(super) const ASIDE: &str = "knn";
 
-/// What one row has more than another, seed by seed.
+/// The difference between two rows, paired by seed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Gain {
     /// The block, such as `SimCLR`.
@@ -28,7 +28,7 @@ pub struct Gain {
     pub plus: Row,
     #[serde(serialize_with = "as_object")]
     pub minus: Row,
-    /// The columns that it is of; of several, their mean.
+    /// The columns it is computed on. For several columns, it is the mean over them.
     pub columns: Vec<String>,
     pub metric: String,
     pub difference: f64,
@@ -37,35 +37,35 @@ pub struct Gain {
     pub seeds: Vec<u64>,
 }
 
-/// Rows that differ in their pairs alone.
+/// Rows that differ only in their pairs.
 pub(super) struct Block {
-    /// What they have in common and others have not.
+    /// The labels that its rows share and other rows do not.
     pub label: String,
     pub rows: Vec<Row>,
-    /// Whether it is in the table; else the paper has it, and the settings leave it out.
+    /// Whether it is in the table. If not, the paper has it and the settings leave it out.
     pub asked: bool,
-    /// Whether it is our addition to a table of the paper's.
+    /// Whether it is our addition to a table of the paper.
     pub beyond: bool,
 }
 
 impl Block {
-    /// The row of these pairs.
+    /// The row with this kind of pairs.
     pub fn of(&self, kind: &str) -> Option<&Row> {
         self.rows.iter().find(|row| pairs(row) == kind)
     }
 
-    /// The rows of semantic and augmented pairs, where it has both.
+    /// The rows with semantic and with augmented pairs, if the block has both.
     pub fn gain(&self) -> Option<(&Row, &Row)> {
         Some((self.of(SP)?, self.of(AP)?))
     }
 }
 
-/// The pairs of a row; empty where it names none.
+/// The pairs of a row; empty if it names none.
 pub(super) fn pairs(row: &Row) -> &str {
     row.iter().find(|(key, _)| key == PAIRS).map_or("", |(_, value)| value)
 }
 
-/// The rows of a claim that says of one row that it is above another.
+/// The two rows of a claim that compares a single row with a single other row.
 pub(super) fn single(claim: &Claim) -> Option<(&Row, &Row)> {
     match (&claim.plus[..], &claim.minus[..]) {
         ([plus], [minus]) => Some((plus, minus)),
@@ -73,12 +73,12 @@ pub(super) fn single(claim: &Claim) -> Option<(&Row, &Row)> {
     }
 }
 
-/// Whether two rows are those of semantic and of augmented pairs, and otherwise alike.
+/// Whether `plus` has semantic pairs, `minus` has augmented pairs, and all other labels are equal.
 pub(super) fn is_gain(plus: &Row, minus: &Row) -> bool {
     (pairs(plus), pairs(minus)) == (SP, AP) && without_pairs(plus) == without_pairs(minus)
 }
 
-/// Whether bold tells two rows apart: those of semantic pairs from those of any others.
+/// Whether the better of two compared rows is shown in bold: only if they have different pairs.
 pub(super) fn is_paired(plus: &Row, minus: &Row) -> bool {
     pairs(plus) != pairs(minus)
 }
@@ -87,8 +87,8 @@ fn without_pairs(row: &Row) -> Row {
     row.iter().filter(|(key, _)| key != PAIRS).cloned().collect()
 }
 
-/// The blocks of a table: those that the paper's claims are about in their order, whether or not the table has them, then
-/// the rest in the table's. Steps of an axis stand in the table's.
+/// The blocks of a table: first the blocks that the paper's claims are about, in the order of the claims, whether or
+/// not the table has them, then the others in the order of the table. With an axis, the table's blocks come first.
 pub(super) fn blocks(table: &Table) -> Vec<Block> {
     let trained = || table.rows.iter().filter(|row| !table.baselines.contains(row));
     let of_gains: Vec<(&Row, &Row, bool)> = table
@@ -119,7 +119,7 @@ pub(super) fn blocks(table: &Table) -> Vec<Block> {
     }
     let has_paper = of_gains.iter().any(|(.., in_paper)| *in_paper);
     let whole = |(_, block): (Row, Block)| {
-        // In the table's own order: AP, what lies between, SP.
+        // In the table's own order: AP, other pairs, SP.
         let mut own: Vec<Row> = trained().filter(|row| block.rows.contains(row)).cloned().collect();
         let asked = !own.is_empty();
         own.extend(block.rows.iter().filter(|row| !trained().any(|other| other == *row)).cloned());
@@ -128,26 +128,26 @@ pub(super) fn blocks(table: &Table) -> Vec<Block> {
     blocks.into_iter().map(whole).collect()
 }
 
-/// Whether the table could measure it.
+/// Whether the table has the claim's column and metric, so that it could measure the claim.
 pub(super) fn in_scope(table: &Table, claim: &Claim) -> bool {
     column_of(table, claim).is_some() && table.metrics.iter().any(|metric| metric.id == claim.metric)
 }
 
-/// The table's column for a claim: of that id, or one that stands for it.
+/// The table's column for a claim: the column with that id, otherwise a column that stands for it.
 pub(super) fn column_of<'a>(table: &'a Table, claim: &Claim) -> Option<&'a Column> {
     let is = |column: &&Column| column.id == claim.column;
     let stands_for = |column: &&Column| column.stands_for.as_deref() == Some(&claim.column);
     table.columns.iter().find(is).or_else(|| table.columns.iter().find(stands_for))
 }
 
-/// The labels that not all rows share; the first where all are shared.
+/// The labels that not all rows share; all labels of the block if every row shares them.
 fn block_label(key: &Row, rows: &[&Row]) -> String {
     let shared = |label: &&(String, String)| rows.iter().all(|row| row.contains(label));
     let own: Row = key.iter().filter(|label| !shared(label)).cloned().collect();
     text::label(if own.is_empty() { key } else { &own })
 }
 
-/// What tells two rows apart, as in `SP − AP`.
+/// The labels in which two rows differ, as in `SP − AP`.
 pub(super) fn contrast_label(plus: &Row, minus: &Row) -> String {
     let differing = |row: &Row, other: &Row| {
         let own: Row = row.iter().filter(|label| !other.contains(label)).cloned().collect();
@@ -170,8 +170,8 @@ pub(super) fn gains(table: &Table, cells: &[Cell]) -> Vec<Gain> {
     gains
 }
 
-/// The mean gain of every block over the columns of one kind of data, where there are several: of what is claimed, and of
-/// what stands beside it.
+/// The mean gain of every block over the columns of one kind of data, if there are several such columns: by the metric
+/// that is claimed, and by [`ASIDE`].
 pub(super) fn pooled(table: &Table, cells: &[Cell]) -> Vec<Gain> {
     let claimed = table.claims.iter().find(|claim| single(claim).is_some_and(|(plus, minus)| is_gain(plus, minus)));
     let Some(claimed) = claimed else { return Vec::new() };
@@ -194,7 +194,7 @@ pub(super) fn pooled(table: &Table, cells: &[Cell]) -> Vec<Gain> {
     gains
 }
 
-/// The difference of two rows on some columns, their mean where these are several; none where a column has no common seed.
+/// The difference between two rows, averaged over the columns. `None` if both rows have no common seed on all columns.
 fn gain(of: &str, (plus, minus): (&Row, &Row), columns: &[&Column], metric: &str, cells: &[Cell]) -> Option<Gain> {
     let cell = |row: &Row, column: &Column| {
         cells.iter().find(|cell| cell.row == *row && cell.column == column.id && cell.metric == metric)
@@ -222,7 +222,8 @@ fn gain(of: &str, (plus, minus): (&Row, &Row), columns: &[&Column], metric: &str
     })
 }
 
-/// Which of two rows is better, by the interval of their difference: 1 the first, -1 the second, 0 undecided.
+/// Which of two rows is higher, by the confidence interval of their difference: 1 for the first, -1 for the second, 0
+/// if undecided.
 pub(super) fn ahead(ci95: Option<(f64, f64)>) -> i8 {
     match ci95 {
         Some((low, _)) if low > 0.0 => 1,

@@ -1,4 +1,4 @@
-//! A table as readers see it: in the paper's form, ours beside the paper's, the baselines apart.
+//! A table as readers see it: in the paper's form, our values next to the paper's, the baselines in a separate part.
 
 use crate::harness::experiment::Column;
 use crate::harness::experiment::MetricInfo;
@@ -23,17 +23,17 @@ use std::collections::BTreeSet;
 
 #[derive(Serialize)]
 pub(super) struct Grid {
-    /// Over the labels of the blocks.
+    /// The heading above the labels of the blocks.
     pub row_title: String,
     pub groups: Vec<Group>,
     pub heads: Vec<Head>,
     pub blocks: Vec<BlockView>,
     pub baselines: Vec<Line>,
-    /// How many cells of a page a line has behind its two labels.
+    /// The number of cells of an HTML line after its two labels.
     pub width: usize,
 }
 
-/// A data set over what is measured of it.
+/// The heading of a data set, above what is measured on it.
 #[derive(Serialize)]
 pub(super) struct Group {
     pub title: String,
@@ -41,25 +41,25 @@ pub(super) struct Group {
     /// `for CIFAR-10`, or `not run`.
     pub note: String,
     pub asked: bool,
-    /// Cells of a page.
+    /// The number of HTML cells that it spans.
     pub span: usize,
-    /// Columns of a LaTeX table: the first and the last, counted from 1.
+    /// Its columns in a LaTeX table: the first and the last, counted from 1.
     pub from: usize,
     pub to: usize,
 }
 
-/// A column and a metric.
+/// The heading of a column and a metric.
 #[derive(Serialize)]
 pub(super) struct Head {
-    /// `ours`, or what is measured where there are several.
+    /// `ours`, or the name of the metric if there are several.
     pub title: String,
     pub column: String,
     pub stand_in: bool,
-    /// Whether it is measured; else it has the paper's figures alone.
+    /// Whether it is measured. If not, it has only the paper's values.
     pub asked: bool,
-    /// Whether the paper's figures stand beside it.
+    /// Whether the paper's values are shown next to it.
     pub paper: bool,
-    /// Whether ours may be compared with the paper's.
+    /// Whether our values are comparable with the paper's.
     pub difference: bool,
     #[serde(skip)]
     id: String,
@@ -80,7 +80,7 @@ pub(super) struct Line {
     pub label: String,
     /// `ap`, `sp`, or nothing.
     pub mark: &'static str,
-    /// A difference of two rows.
+    /// Whether it is a difference of two rows.
     pub gain: bool,
     pub cells: Vec<CellView>,
 }
@@ -88,17 +88,17 @@ pub(super) struct Line {
 #[derive(Clone, Serialize)]
 pub(super) struct CellView {
     pub asked: bool,
-    /// Empty where nothing was run, and where there is nothing to be run.
+    /// Empty if nothing was run or there is nothing to run.
     pub value: String,
     pub spread: String,
     pub not_run: bool,
     pub best: bool,
-    /// Below the untrained encoder.
+    /// Whether it is below the untrained encoder.
     pub below: bool,
-    /// The place of the lineage with the runs behind it; empty where there are none.
+    /// The anchor of the lineage with the runs of this value; empty if there are none.
     pub lineage: String,
     pub badge: Option<Badge>,
-    /// Of the verdict, or the side on which the interval lies.
+    /// The class of the verdict, or of the side of 0 on which the interval lies.
     pub class: &'static str,
     pub has_paper: bool,
     pub paper: String,
@@ -107,14 +107,14 @@ pub(super) struct CellView {
     pub difference: String,
 }
 
-/// Which part of a table: metrics by what they are, blocks by whose they are.
+/// A part of a table.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Part {
-    /// What the paper has.
+    /// The blocks and metrics that the paper has.
     Paper,
-    /// Our additions to it.
+    /// The blocks that we added.
     Beyond,
-    /// What the paper does not measure of the same rows.
+    /// The metric that the paper does not use, on all blocks.
     Aside,
 }
 
@@ -125,7 +125,7 @@ struct Filled<'a> {
     digits: usize,
 }
 
-/// A part of a table; none where it is empty.
+/// A part of a table; `None` if it is empty.
 pub(super) fn grid(table: &TableResults, selection: &Selection, part: Part) -> Option<Grid> {
     let blocks = gains::blocks(selection.table);
     let blocks: Vec<&Block> =
@@ -147,7 +147,7 @@ fn table_baselines<'a>(selection: &'a Selection) -> impl Iterator<Item = &'a Row
     select::rows(selection.table).filter(|(_, baseline)| *baseline).map(|(row, _)| row)
 }
 
-/// What the labels of the blocks are: the first key, other than the pairs', whose values differ.
+/// The heading of the blocks' labels: the first key other than `pairs` whose values differ.
 fn row_title(selection: &Selection) -> String {
     let rows = || selection.table.rows.iter().filter(|row| !selection.table.baselines.contains(row));
     let keys = || rows().flat_map(|row| row.iter().map(|(key, _)| key.as_str())).filter(|key| *key != "pairs");
@@ -222,7 +222,7 @@ impl Filled<'_> {
                 continue;
             }
             let asked = of.iter().any(|head| head.asked);
-            // In LaTeX ours has two columns and the paper's one; there are no differences.
+            // In LaTeX our values take two columns and the paper's one; differences are not shown.
             let printed: usize = of.iter().map(|head| if head.asked { 2 + usize::from(head.paper) } else { 1 }).sum();
             let note = match (&column.stands_for, captions::is_stand_in(column)) {
                 _ if !asked => "not run".to_string(),
@@ -258,7 +258,7 @@ impl Filled<'_> {
         BlockView { label: text::brief(&block.label), lines }
     }
 
-    /// The other pairs of rows that claims compare, where the second is of this block.
+    /// The other pairs of rows that claims compare, if the second row is in this block.
     fn contrasts(&self, block: &Block) -> Vec<(Row, Row)> {
         let mut pairs: Vec<(Row, Row)> = Vec::new();
         for claim in self.table.claims.iter().filter(|claim| self.part != Part::Aside && claim.asked) {
@@ -317,7 +317,7 @@ impl Filled<'_> {
     fn cell(&self, row: &Row, head: &Head) -> CellView {
         let blank = Self::blank(head);
         let Some(cell) = self.find(row, head) else {
-            // A row of the paper's that was not asked for.
+            // A row of the paper that was not requested.
             let figure = self.selection.table.paper.iter().find(|figure| {
                 let column = self.table.columns.iter().find(|column| column.id == head.id);
                 let theirs = column.and_then(paper_column);
@@ -354,7 +354,7 @@ impl Filled<'_> {
         }
     }
 
-    /// Whether there should be something: a baseline is not measured where a column lacks the first metric.
+    /// Whether a value is expected: baselines are only measured by the table's first metric.
     fn is_measured(&self, row: &Row, head: &Head) -> bool {
         let first = self.table.metrics.iter().find(|metric| metric.id != gains::ASIDE);
         !self.selection.table.baselines.contains(row) || first.is_none_or(|metric| metric.id == head.metric)

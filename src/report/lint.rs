@@ -1,5 +1,5 @@
-//! A manuscript against the ledger: which of its numbers no recorded figure rounds to, and which only a figure that is no
-//! longer current does.
+//! Checks a manuscript against the ledger: which of its numbers match no recorded value, and which match only a value
+//! that is no longer current.
 
 mod manuscript;
 mod numbers;
@@ -25,20 +25,20 @@ pub use numbers::Role;
 pub use numbers::numbers;
 pub use recorded::Figure;
 
-/// So many figures are named where a number matches more.
+/// The most matching values that are named for a number.
 const MOST_NAMED: usize = 3;
 
-/// What became of a manuscript's numbers.
+/// The result of checking a manuscript.
 #[derive(Clone, Debug, Serialize)]
 pub struct Lint {
     pub profile: String,
-    /// By file and place.
+    /// Sorted by file and place.
     pub numbers: Vec<Checked>,
     pub tables: Vec<CheckedTable>,
     pub trouble: Vec<Trouble>,
 }
 
-/// A number and what is recorded of it.
+/// A number of the manuscript and its finding.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Checked {
     pub file: String,
@@ -48,21 +48,21 @@ pub struct Checked {
     pub finding: Finding,
 }
 
-/// What is recorded of a number.
+/// How a number compares with the recorded values.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "finding", rename_all = "lowercase")]
 pub enum Finding {
-    /// These figures round to it, and so many more.
+    /// These recorded values round to the number, and `more` others.
     Match { figures: Vec<Figure>, more: usize },
-    /// This figure did, of runs that the report no longer uses; what it is now.
+    /// Only this value of runs that the report no longer uses rounds to the number. `now` is the current value.
     Stale { figure: Figure, now: Option<f64> },
-    /// None does. Of a spread, the number that it is not the spread of.
+    /// No recorded value rounds to the number. If it is the spread of a number that matches, `of` is that number.
     Unmatched { nearest: Option<Figure>, of: Option<String> },
     /// A comment exempts it.
     Ignored,
 }
 
-/// A table of a report that the manuscript reads in.
+/// A table of a report that the manuscript includes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CheckedTable {
     pub file: String,
@@ -72,24 +72,24 @@ pub struct CheckedTable {
     pub state: TableState,
 }
 
-/// How a table stands to what the report would write now.
+/// How a table compares with what the report would write now.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum TableState {
     Current,
-    /// It differs from this line on.
+    /// The table differs from this line on.
     Stale {
         line: usize,
     },
-    /// This profile's report has no such table.
+    /// The report of this profile has no such table.
     Unknown,
 }
 
-/// Checks the manuscript `main` against the report of `now`. `before` are the runs that it leaves out because they had
-/// other circumstances, as the reports that they would have made.
+/// Checks the manuscript `main` against the report of `now`. `before` holds the runs that this report leaves out
+/// because their circumstances differ, as inputs of the reports that they would have made.
 ///
 /// # Errors
-/// The manuscript cannot be read, or is none.
+/// The manuscript cannot be read, or the file is not a manuscript.
 pub fn lint(main: &Path, now: &Input, before: &[Input]) -> Result<Lint> {
     let Manuscript { numbers, tables, mut trouble } = Manuscript::read(main)?;
     let current = results::results(now);
@@ -119,7 +119,7 @@ struct Judge {
 }
 
 impl Judge {
-    /// A finding for each number; a spread is judged with the number before it.
+    /// A finding for each number. A spread is checked together with the number before it.
     fn findings(&self, numbers: &[Number]) -> Vec<Finding> {
         let mut findings = Vec::with_capacity(numbers.len());
         let mut rest = numbers;
@@ -148,7 +148,8 @@ impl Judge {
         }
     }
 
-    /// Both must be of one cell, else the spread is the second to be doubted.
+    /// Checks a number and its spread, which must belong to the same cell. If only the number matches, the spread is
+    /// unmatched.
     fn pair(&self, number: &Number, spread: &Number) -> [Finding; 2] {
         let (values, spreads) = self.now.matching_pair(number, spread);
         if !values.is_empty() {
@@ -166,7 +167,7 @@ impl Judge {
         [matched(&values), Finding::Unmatched { nearest, of: Some(number.text.clone()) }]
     }
 
-    /// Of a pair that was of one cell, one number may still be right.
+    /// Checks one number of a pair that matched an earlier cell: the number may still be current.
     fn compared(&self, number: &Number, before: &Figure) -> Finding {
         match self.now.named(&before.of, &before.part) {
             Some(now) if now.rounds_to(number) => matched(&[now]),
@@ -185,7 +186,7 @@ fn matched(figures: &[&Figure]) -> Finding {
     Finding::Match { more: figures.len() - named.len(), figures: named }
 }
 
-/// Compares tables with what the report would write; nothing is rendered where there are none.
+/// Compares tables with what the report would write. Renders nothing if there are no tables.
 fn checked_tables(tables: &[WrittenTable], now: &Input, results: &Results) -> Result<Vec<CheckedTable>> {
     if tables.is_empty() {
         return Ok(Vec::new());
@@ -205,7 +206,8 @@ fn checked_tables(tables: &[WrittenTable], now: &Input, results: &Results) -> Re
     Ok(tables.iter().map(check).collect())
 }
 
-/// The first line that differs. Comments do not count: they name the newest run of all tables, which is not of this one.
+/// The first line that differs. Comments are ignored: they name the newest run of all tables, which may belong to
+/// another table.
 fn difference(text: &str, rendered: &str) -> Option<usize> {
     let lines = |text| str::lines(text).enumerate().filter(|(_, line)| !line.starts_with('%'));
     let (mut ours, mut theirs) = (lines(text), lines(rendered));
@@ -220,14 +222,14 @@ fn difference(text: &str, rendered: &str) -> Option<usize> {
 }
 
 impl Lint {
-    /// Whether every number matches, every table is current and nothing was in the way.
+    /// Whether every number matches or is exempted, every table is current and there was no trouble.
     pub fn is_clean(&self) -> bool {
         let good = |checked: &Checked| matches!(checked.finding, Finding::Match { .. } | Finding::Ignored);
         let current = self.tables.iter().all(|table| table.state == TableState::Current);
         self.numbers.iter().all(good) && current && self.trouble.is_empty()
     }
 
-    /// A line for each finding, by file and place; matches only where `all` are asked for.
+    /// A line for each finding, sorted by file and place. Matches are listed only if `all` is set.
     pub fn lines(&self, all: bool) -> Vec<String> {
         let mut lines: Vec<(&str, usize, usize, String)> = Vec::new();
         for table in &self.tables {
@@ -244,7 +246,7 @@ impl Lint {
         lines.into_iter().map(|(file, line, column, words)| format!("{file}:{line}:{column}: {words}")).collect()
     }
 
-    /// How many of each.
+    /// The number of findings of each kind.
     pub fn summary(&self) -> String {
         let count = |is: fn(&Finding) -> bool| self.numbers.iter().filter(|checked| is(&checked.finding)).count();
         let mut summary = format!(
@@ -257,7 +259,7 @@ impl Lint {
         );
         if !self.tables.is_empty() {
             let current = self.tables.iter().filter(|table| table.state == TableState::Current).count();
-            summary += &format!("; {current} of {} tables as the report writes them", self.tables.len());
+            summary += &format!("; {current} of {} tables up to date", self.tables.len());
         }
         summary
     }
@@ -267,10 +269,10 @@ fn table_words(table: &CheckedTable, profile: &str, all: bool) -> Option<(usize,
     let CheckedTable { table: id, profile: theirs, .. } = table;
     let id = text::clean(id);
     match table.state {
-        TableState::Current => all.then(|| (1, format!("table {id} is as the report writes it"))),
+        TableState::Current => all.then(|| (1, format!("table {id} is up to date"))),
         TableState::Stale { line } => Some((
             line,
-            format!("stale: table {id} differs from here on; `sempair report --profile {profile}` writes it anew"),
+            format!("stale: table {id} differs from here on; `sempair report --profile {profile}` rewrites it"),
         )),
         TableState::Unknown => {
             let (theirs, profile) = (text::clean(theirs), text::clean(profile));
@@ -279,7 +281,7 @@ fn table_words(table: &CheckedTable, profile: &str, all: bool) -> Option<(usize,
     }
 }
 
-/// What to say of a number; nothing of one that is exempted.
+/// The message about a number; `None` if it is exempted.
 fn words(Checked { number, finding, .. }: &Checked) -> Option<String> {
     let said = &number.text;
     match finding {
@@ -291,15 +293,15 @@ fn words(Checked { number, finding, .. }: &Checked) -> Option<String> {
             Some(format!("{said} {verb} {}{more}", names.join(", ")))
         }
         Finding::Stale { figure, now } => {
-            let now = now.map_or("the report has no such figure now".to_owned(), |now| {
-                format!("the report has {} now", rounded(number, now, 0))
+            let now = now.map_or("the report no longer has this value".to_owned(), |now| {
+                format!("the report now has {}", rounded(number, now, 0))
             });
             let name = figure.name();
-            Some(format!("stale: {said} was {} ({name}); {now}", runs(&figure.runs)))
+            Some(format!("stale: {said} is from {} ({name}); {now}", runs(&figure.runs)))
         }
         Finding::Unmatched { nearest, of } => {
             let what =
-                of.as_ref().map_or("matches no recorded figure".to_owned(), |of| format!("is no spread of {of}"));
+                of.as_ref().map_or("matches no recorded figure".to_owned(), |of| format!("is not the spread of {of}"));
             let nearest = nearest.as_ref().map(|figure| format!("; nearest {}", with_name(number, figure)));
             Some(format!("{said} {what}{}", nearest.unwrap_or_default()))
         }
@@ -311,7 +313,7 @@ fn with_name(number: &Number, figure: &Figure) -> String {
     format!("{} ({})", rounded(number, figure.value, 1), figure.name())
 }
 
-/// A figure with so many decimals more than the number has, and a sign where that has one.
+/// Formats a value with `more` decimals than the number has, and with a sign if the number has one.
 fn rounded(number: &Number, value: f64, more: usize) -> String {
     let decimals = (-number.step.log10()).round().clamp(0.0, 15.0) as usize + more;
     if number.role == Role::Change { format!("{value:+.decimals$}") } else { format!("{value:.decimals$}") }
@@ -319,7 +321,7 @@ fn rounded(number: &Number, value: f64, more: usize) -> String {
 
 fn runs(ids: &[String]) -> String {
     match ids {
-        [] => "the figure of older runs".into(),
+        [] => "older runs".into(),
         [id] => format!("run {id}"),
         _ => {
             let more = ids.len().saturating_sub(MOST_NAMED);

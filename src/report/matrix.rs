@@ -1,4 +1,5 @@
-//! The gains of the paper's main statement at one look: methods by sets, each with its verdict, its interval and the paper's.
+//! The gains of the paper's main statement at a glance: methods by sets, each with its verdict, its confidence interval
+//! and the paper's gain.
 
 use crate::harness::experiment::Column;
 use crate::harness::experiment::Family;
@@ -20,23 +21,23 @@ use serde::Serialize;
 
 /// The width of a bar.
 const WIDTH: f64 = 140.0;
-/// Room for the ends of bars.
+/// The margin at the ends of a bar.
 const MARGIN: f64 = 4.0;
 
 #[derive(Serialize)]
 pub(super) struct Matrix {
-    /// The table that it is of.
+    /// The id of its table.
     pub table: String,
     pub columns: Vec<ColumnView>,
-    /// The kinds of data over the columns, where there are several.
+    /// The kinds of data above the columns, if there are several.
     pub kinds: Vec<KindView>,
-    /// Such as `mean of the three`; empty where there is one set.
+    /// The heading of the mean, such as `mean of the three`; empty if there is no mean.
     pub mean: String,
     pub rows: Vec<RowView>,
     /// Methods that the paper does not measure.
     pub beyond: Vec<RowView>,
     pub ticks: Vec<Tick>,
-    /// What the bars run between, how sure it is, and what stands beside it.
+    /// The notes after the matrix: the range of the bars, the Holm correction, and the k-NN results.
     pub after: String,
     pub beyond_line: String,
 }
@@ -66,19 +67,19 @@ pub(super) struct RowView {
 
 #[derive(Serialize)]
 pub(super) struct CellView {
-    /// The column, for pages where it stands beside the value.
+    /// The title of the column, for narrow pages that show it next to the value.
     pub column: String,
-    /// Of the verdict; `pool` for a mean over columns.
+    /// The class of the verdict; `pool` for a mean over columns.
     pub class: &'static str,
     pub badge: Option<Badge>,
-    /// Empty where nothing was run.
+    /// Empty if nothing was run.
     pub value: String,
     pub interval: String,
     pub paper: String,
     pub bar: Option<Bar>,
 }
 
-/// Places on a bar, in its units.
+/// Positions on a bar, in its units.
 #[derive(Serialize)]
 pub(super) struct Bar {
     pub class: &'static str,
@@ -86,7 +87,7 @@ pub(super) struct Bar {
     pub low: String,
     pub high: String,
     pub at: String,
-    /// The paper's; empty where it states none, or one beyond the bar.
+    /// The paper's gain; empty if it states none, or one outside the bar.
     pub paper: String,
 }
 
@@ -96,7 +97,7 @@ pub(super) struct Tick {
     pub label: String,
 }
 
-/// Values on a bar.
+/// The range of values of the bars.
 struct Scale {
     low: f64,
     high: f64,
@@ -126,7 +127,7 @@ impl Scale {
         }
     }
 
-    /// Zero and a round value either way, where there is room.
+    /// Zero and a round value on either side, if there is room.
     fn ticks(&self) -> Vec<Tick> {
         let most = self.high.max(-self.low);
         let step = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0].into_iter().rfind(|step| *step <= 0.75 * most).unwrap_or(1.0);
@@ -138,7 +139,7 @@ impl Scale {
     }
 }
 
-/// The matrix; none where the report does not test the paper's main statement.
+/// The matrix; `None` if the report does not test the paper's main statement.
 pub(super) fn matrix(results: &Results, selections: &[Selection]) -> Option<Matrix> {
     let is_tested = |table: &TableResults| table.claims.iter().any(|c| findings::is_main(c) && c.difference.is_some());
     let (table, selection) = results.tables.iter().zip(selections).find(|(table, _)| is_tested(table))?;
@@ -148,7 +149,7 @@ pub(super) fn matrix(results: &Results, selections: &[Selection]) -> Option<Matr
     let blocks = gains::blocks(selection.table);
     let claims: Vec<&ClaimResult> = table.claims.iter().filter(|claim| claim.family.id == Family::MAIN).collect();
     let ends = claims.iter().filter_map(|claim| Some(claim.ci95.unwrap_or((claim.difference?, claim.difference?))));
-    // Of one kind of data, the first.
+    // Only the means over the first kind of data.
     let of_metric = || table.pooled.iter().filter(|gain| gain.metric == metric);
     let pooled: Vec<&Gain> =
         of_metric().filter(|gain| of_metric().next().is_some_and(|first| first.columns == gain.columns)).collect();
@@ -184,7 +185,7 @@ fn column_view(column: &Column) -> ColumnView {
     }
 }
 
-/// Runs of columns of one kind; nothing where all are of one.
+/// Groups adjacent columns of the same kind of data; empty if all columns are of one kind.
 fn kinds(columns: &[&Column]) -> Vec<KindView> {
     let mut kinds: Vec<KindView> = Vec::new();
     for column in columns {
@@ -204,7 +205,7 @@ fn kinds(columns: &[&Column]) -> Vec<KindView> {
     if kinds.len() > 1 { kinds } else { Vec::new() }
 }
 
-/// `mean of the three`, or where there are other sets besides, `mean of three stand-ins`.
+/// `mean of the three`, or `mean of three stand-ins` if there are other sets as well.
 fn mean_of(columns: &[ColumnView], gain: &Gain) -> String {
     let n = text::number(gain.columns.len());
     let is_of = |column: &&ColumnView| gain.columns.contains(&column.id);
@@ -254,13 +255,14 @@ fn blank() -> CellView {
     CellView { column, class: "none", badge: None, value, interval, paper, bar: None }
 }
 
-/// What a reader must know of the matrix: what it shows, what stands when all is allowed for, and what k-NN says.
+/// The notes after the matrix: what it shows, which comparisons are significant after Holm correction, and the k-NN
+/// results.
 fn after(table: &TableResults, claims: &[&ClaimResult], scale: &Scale) -> String {
     let seeds: Vec<usize> = claims.iter().map(|claim| claim.seeds.len()).filter(|n| *n > 0).collect();
     let (least, most) = (seeds.iter().min().copied().unwrap_or(0), seeds.iter().max().copied().unwrap_or(0));
     let n = if least == most { text::counted(least, "seed") } else { format!("{least} to {most} seeds") };
     let spread = match claims.iter().any(|claim| claim.ci95.is_some()) {
-        true => format!("brackets and bars: 95 % interval over {n}, paired by seed"),
+        true => format!("brackets and bars: 95 % confidence interval over {n}, paired by seed"),
         false => format!("{n}, so no intervals"),
     };
     let mut said = vec![format!(
@@ -278,12 +280,12 @@ fn after(table: &TableResults, claims: &[&ClaimResult], scale: &Scale) -> String
     let decided = Tally::of(main.iter().map(|claim| **claim));
     if decided.yes + decided.no > 0 {
         let what = match stand.len() {
-            0 => "none of these stands".to_string(),
-            n if n == decided.yes + decided.no => "all that is decided stands".to_string(),
-            n if n <= 3 => format!("{} still {}", text::list(&stand), if n == 1 { "stands" } else { "stand" }),
-            n => format!("{n} of {} still stand", decided.yes + decided.no),
+            0 => "none of these is significant".to_string(),
+            n if n == decided.yes + decided.no => "all decided comparisons are significant".to_string(),
+            n if n <= 3 => format!("{} {} significant", text::list(&stand), if n == 1 { "is" } else { "are" }),
+            n => format!("{n} of {} are significant", decided.yes + decided.no),
         };
-        said.push(format!("After allowing for the table's {} (Holm), {what}.", text::counted(tested, "comparison")));
+        said.push(format!("After Holm correction for the table's {}, {what}.", text::counted(tested, "comparison")));
     }
     let compared: Vec<Row> = main.iter().flat_map(|claim| claim.plus.iter().chain(&claim.minus)).cloned().collect();
     let once = |(i, row): (usize, &Row)| (!compared[..i].contains(row)).then(|| row.clone());
@@ -293,7 +295,7 @@ fn after(table: &TableResults, claims: &[&ClaimResult], scale: &Scale) -> String
     said.join(" ")
 }
 
-/// What k-NN on the same features says of the same comparisons.
+/// The k-NN results on the same features for the same comparisons.
 fn aside(table: &TableResults, main: &[&&ClaimResult]) -> Option<String> {
     let of: Vec<i8> = main
         .iter()

@@ -1,7 +1,7 @@
-//! Records to a paper-ready report: statistics, figures, and one folder of pages and tables.
+//! Turns records into a paper-ready report: statistics, figures, and one folder of pages and tables.
 //!
-//! `results` is a pure function of its input; `render` writes what it says. Neither needs a device or data, and
-//! the same input gives the same bytes in whatever order the records come.
+//! `results` is a pure function of its input; `render` writes the results to files. Neither needs a device or data, and
+//! the same input gives the same bytes for any order of the records.
 
 mod anonymous;
 mod captions;

@@ -1,4 +1,4 @@
-//! The report's folder: every format filled in first, then each file written whole or not at all.
+//! The report's folder: all formats are rendered first, then each file is written whole or not at all.
 
 use crate::error::Context;
 use crate::error::Error;
@@ -26,16 +26,16 @@ pub struct Rendered {
     pub dir: PathBuf,
     /// Relative to `dir`.
     pub files: Vec<PathBuf>,
-    /// What it says.
+    /// The facts of the report.
     pub results: Results,
     pub(super) view: ReportView,
 }
 
-/// Writes `report.html`, `report.md`, `results.json`, `main.tex`, `tables/<id>.{tex,csv}` and `figures/<name>.svg` under
-/// `out_dir`.
+/// Writes `report.html`, `report.md`, `results.json`, `main.tex`, `tables/<id>.{tex,csv}` and `figures/<name>.svg`
+/// under `out_dir`.
 ///
 /// Nothing is written before everything is rendered, and each file is renamed into place, so that a reader never sees
-/// half a file. Files of an earlier report that this one does not have stay.
+/// half a file. Files of an earlier report that this report does not have are kept.
 pub fn render(input: &Input, out_dir: &Path) -> Result<Rendered> {
     let selections = results::selections(input);
     let results = results::of(input, &selections);
@@ -45,7 +45,7 @@ pub fn render(input: &Input, out_dir: &Path) -> Result<Rendered> {
         files::write_whole(&out_dir.join(name), text.as_bytes())
             .map_err(|error| error.hint("choose another folder with `--out DIR`"))
     };
-    // The page comes last: once it is new, everything it speaks of is. The disk takes many files at once.
+    // The page is written last, so that a new page refers only to new files. The other files are written in parallel.
     let page = files.remove_entry(Path::new("report.html"));
     files.par_iter().map(write).collect::<Vec<_>>().into_iter().collect::<Result<()>>()?;
     page.iter().try_for_each(|(name, text)| write((name, text)))?;
@@ -94,7 +94,7 @@ pub(super) fn contents(results: &Results, view: &ReportView) -> Result<BTreeMap<
     Ok(files)
 }
 
-/// Tera with the embedded templates: HTML escapes on its own, the other formats by the filters `md` and `tex`.
+/// Tera with the embedded templates: HTML is escaped automatically, the other formats by the filters `md` and `tex`.
 fn templates() -> Result<Tera> {
     let mut tera = Tera::new();
     tera.set_escape_fn(|words, out| out.write_all(text::xml(words).as_bytes()));
@@ -125,7 +125,7 @@ fn with_sources(error: &dyn std::error::Error) -> String {
     words
 }
 
-/// Tidy: one line per value, that is, per row, column, metric and seed. Row fields are columns of their own.
+/// Tidy data: one line per value, that is, per row, column, metric and seed. Each label of a row is a separate column.
 fn csv(table: &TableResults) -> String {
     let mut keys: Vec<&str> = Vec::new();
     for (key, _) in table.cells.iter().flat_map(|c| &c.row) {

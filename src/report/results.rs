@@ -1,4 +1,4 @@
-//! The facts of a report as data: cells, claims, compute. What `results.json` holds.
+//! The facts of a report as data: cells, claims, compute. They are the content of `results.json`.
 
 use crate::harness::config::Roles;
 use crate::harness::experiment::Better;
@@ -39,15 +39,15 @@ pub struct Input {
     pub description_of_profile: String,
     /// Each table with the completed runs chosen for it.
     pub tables: Vec<(Table, Vec<Arc<Record>>)>,
-    /// Tables that nothing was run of.
+    /// Tables without runs.
     pub not_run: Vec<Table>,
     /// Runs left out by the caller, as (run id, reason).
     pub excluded: Vec<(String, String)>,
-    /// Every run that the compute account covers, failed and killed ones included.
+    /// Every run that counts for the compute spent, including failed and killed runs.
     pub all_records: Vec<Arc<Record>>,
-    /// When, as it is to be printed: time is an argument here.
+    /// The time to print: the report does not read the clock.
     pub generated: String,
-    /// For double-blind review; [`anonymous`](crate::report::anonymous) makes such an input.
+    /// Whether the report is for double-blind review; [`anonymous`](crate::report::anonymous) makes such an input.
     pub anonymous: bool,
     /// What each setting decides.
     pub roles: Roles,
@@ -58,7 +58,7 @@ pub struct Input {
 pub struct Results {
     pub schema: &'static str,
     pub generated: String,
-    /// What names people, machines and places is withheld, commits too.
+    /// Whether names of people and machines, file paths and commits are withheld.
     pub anonymous: bool,
     pub git: GitState,
     pub profile: String,
@@ -66,7 +66,7 @@ pub struct Results {
     /// How verdicts are reached, in words.
     pub verdict_rule: &'static [&'static str],
     pub tables: Vec<TableResults>,
-    /// Tables that nothing was run of, with the paper's figures.
+    /// Tables without runs, with the paper's values.
     pub not_run: Vec<TableResults>,
     /// The records that the report is made from.
     pub ledger: LedgerState,
@@ -77,12 +77,12 @@ pub struct Results {
     pub roles: Roles,
 }
 
-/// The code behind the runs that are used.
+/// The code of the runs that are used.
 #[derive(Clone, Debug, Serialize)]
 pub struct GitState {
     /// The commit of the newest run used.
     pub commit: Option<String>,
-    /// Whether the files were those of the commit; of all runs used the worst.
+    /// Whether the files were those of the commit; the worst state of all runs used.
     pub tree: Tree,
     /// Every commit among the runs used, sorted.
     pub commits: Vec<String>,
@@ -90,11 +90,11 @@ pub struct GitState {
     pub codes: Vec<String>,
 }
 
-/// The records of a profile, as one number and one hash.
+/// The records of a profile, as a count and a hash.
 #[derive(Clone, Debug, Serialize)]
 pub struct LedgerState {
     pub records: usize,
-    /// BLAKE3 of the hashes of all records, sorted and a line each; none for review, where records are changed.
+    /// BLAKE3 of the hashes of all records, sorted, one per line; `None` for review, where records are changed.
     pub blake3: Option<String>,
 }
 
@@ -103,7 +103,7 @@ pub struct LedgerState {
 pub struct TableResults {
     pub id: String,
     pub title: String,
-    /// What came out, in one sentence.
+    /// The finding, in one sentence.
     pub finding: String,
     /// The whole caption: what is measured, the spread, what is bold, the signs, how the rows were trained.
     pub caption: String,
@@ -115,30 +115,30 @@ pub struct TableResults {
     /// Every data set that the runs read, by name.
     pub data: Vec<DataRef>,
     pub cells: Vec<Cell>,
-    /// The figures that the paper states, those too that the cells have no place for.
+    /// The values that the paper states, including values for which there is no cell.
     pub paper: Vec<PaperFigure>,
     pub claims: Vec<ClaimResult>,
-    /// What semantic pairs gain over augmented ones, row by row and column by column.
+    /// The gains of semantic pairs over augmented pairs, by row and column.
     pub gains: Vec<Gain>,
-    /// The mean of these over the columns; not a claim.
+    /// The means of the gains over the columns; not claims.
     pub pooled: Vec<Gain>,
-    /// Whether the paper measures what the claims are about, and does not only argue it.
+    /// Whether the paper measures what the claims are about, instead of only arguing it.
     pub in_paper: bool,
-    /// How the trained rows stand to each baseline.
+    /// How the trained rows compare with each baseline.
     pub baselines: Vec<Baseline>,
     pub notes: Vec<Note>,
-    /// Where this is not the paper's experiment, and where it is.
+    /// How the experiment compares with the paper's, setting by setting.
     pub distance: Vec<Distance>,
-    /// What became of the features of each row while it was trained.
+    /// The rank of the features of each row during training.
     pub health: Vec<Health>,
-    /// One sentence for each hole in the table.
+    /// One sentence for each missing cell of the table.
     pub missing: Vec<String>,
-    /// What the runs of this table cost, those that failed or are not used too.
+    /// What the runs of this table cost, including runs that failed or are not used.
     pub compute: ComputeSpent,
 }
 
-/// How many trained rows have a higher mean than a baseline. Where few have, little was learned, and differences between
-/// such rows say little.
+/// How many trained rows have a higher mean than a baseline. If only few have, little was learned, and differences
+/// between such rows mean little.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Baseline {
     #[serde(serialize_with = "as_object")]
@@ -158,11 +158,11 @@ pub struct Health {
     pub row: Row,
     pub rank_first: f64,
     pub rank_last: f64,
-    /// The last is below 0.8 of the first: a sign of collapse.
+    /// Whether the last rank is below 0.8 of the first: a sign of collapse.
     pub fell: bool,
 }
 
-/// One figure of a table: a metric of a row on a column, over seeds.
+/// One cell of a table: a metric of a row on a column, over seeds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Cell {
     #[serde(serialize_with = "as_object")]
@@ -178,34 +178,34 @@ pub struct Cell {
     pub values: Vec<f64>,
     pub mean: Option<f64>,
     pub sd: Option<f64>,
-    /// 95 % t interval; for percentages cut at 0 and 100, for times at 0.
+    /// 95 % confidence interval of the mean (Student's t), clipped to 0 and 100 for percentages, at 0 for times.
     pub ci95: Option<(f64, f64)>,
-    /// Wilson's 95 % interval of each seed's accuracy over the test items, in the order of `seeds`; empty unless all runs
-    /// recorded which items were right.
+    /// Wilson's 95 % score interval of each seed's accuracy over the test items, in the order of `seeds`; empty unless
+    /// all runs recorded which items were right.
     pub wilson95: Vec<(f64, f64)>,
-    /// The better of two rows, since the interval of their paired difference excludes 0; see the caption.
+    /// Whether it is the better of two rows: the interval of their paired difference excludes 0; see the caption.
     pub best: bool,
     /// The baselines that have a better mean.
     pub below: Vec<String>,
-    /// The paper's figure; null where it is not stated.
+    /// The paper's value; null if it is not stated.
     pub paper: Option<f64>,
-    /// The paper's figure on a set that it does not name.
+    /// The paper's value on a set that the paper does not name.
     pub paper_elsewhere: Option<f64>,
-    /// The notes about the paper's figure, counted from 1.
+    /// The numbers of the notes about the paper's value, counted from 1.
     pub notes: Vec<usize>,
     /// The paper's column that this one is or stands for.
     pub paper_column: Option<String>,
-    /// The data are not the paper's, so this figure cannot be compared with the paper's.
+    /// Whether the data are not the paper's, so that this value is not comparable with the paper's.
     pub substitute: bool,
     /// Run ids, in the order of `seeds`.
     pub runs: Vec<String>,
-    /// Which test items were right, in the order of `seeds`; nothing for a run that did not record it.
+    /// Which test items were right, in the order of `seeds`; `None` for a run that did not record it.
     #[serde(skip)]
     pub hits: Vec<Option<Hits>>,
 }
 
 impl Cell {
-    /// The interval to show: the t interval over seeds, or for one seed Wilson's over the test items.
+    /// The interval to show: the t interval over seeds, or for one seed Wilson's interval over the test items.
     pub fn interval(&self) -> Option<(f64, f64)> {
         self.ci95.or_else(|| if let [only] = self.wilson95[..] { Some(only) } else { None })
     }
@@ -221,21 +221,21 @@ pub struct Excluded {
     pub superseded_by: Option<String>,
 }
 
-/// What the numbers cost.
+/// The compute spent on the results.
 #[derive(Clone, Debug, Serialize)]
 pub struct ComputeSpent {
     pub runs: usize,
     /// Number of runs by status, for example `completed`.
     pub by_status: BTreeMap<&'static str, usize>,
-    /// Runs behind the tables.
+    /// Number of runs used in the tables.
     pub used: usize,
     pub seconds_used: f64,
-    /// All runs: failed, killed and superseded ones too.
+    /// Of all runs, including failed, killed and superseded runs.
     pub seconds: f64,
     pub machines: Vec<Machine>,
 }
 
-/// A machine and how it computed.
+/// A machine and its compute settings.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Machine {
     pub cpu: String,
@@ -247,7 +247,7 @@ pub struct Machine {
     pub rustc: String,
 }
 
-/// Computes the facts of a report. Pure: equal inputs give equal results in whatever order the records come.
+/// Computes the facts of a report. A pure function: equal inputs give equal results for any order of the records.
 pub fn results(input: &Input) -> Results {
     of(input, &selections(input))
 }
@@ -288,7 +288,7 @@ pub(super) fn of(input: &Input, selections: &[Selection]) -> Results {
     }
 }
 
-/// The runs behind all tables, each once, by start and id.
+/// The runs of all tables, each once, in the order in which they started.
 pub(super) fn used<'a>(selections: &[Selection<'a>]) -> Vec<&'a Record> {
     let mut used: Vec<&Record> = selections.iter().flat_map(|s| s.records.iter().copied()).collect();
     by_start(&mut used);
@@ -300,13 +300,13 @@ pub(super) fn paper_column(column: &Column) -> Option<&str> {
     column.stands_for.as_deref().or_else(|| (!column.substitute).then_some(column.id.as_str()))
 }
 
-/// Ids rise with time, also where a clock was set back.
+/// Sorts runs by start and removes duplicates. Ids increase with time, even if a clock was set back.
 fn by_start(records: &mut Vec<&Record>) {
     records.sort_by(|a, b| a.id.cmp(&b.id));
     records.dedup_by(|a, b| a.id == b.id);
 }
 
-/// Records are known by the hash that each carries of itself.
+/// The number of records, and the hash of the hashes that the records contain.
 fn ledger(input: &Input) -> LedgerState {
     let mut hashes: Vec<&str> = input.all_records.iter().map(|record| record.hash.as_str()).collect();
     hashes.sort_unstable();
@@ -407,14 +407,14 @@ fn cell(selection: &Selection, row: &Row, baseline: bool, column: &Column, metri
     cell
 }
 
-/// What a reader must know of a table, and of the runs behind it.
+/// The notes of a table, and notes about its runs.
 fn notes_of(selection: &Selection, data: &[DataRef]) -> Vec<Note> {
     let table = selection.table;
     let said = table.notes.iter().cloned().chain(captions::sets(table, data));
     said.chain(captions::busy_times(table, &selection.records)).collect()
 }
 
-/// The notes of a table about the paper's figure of a row on a column, counted from 1.
+/// The numbers of the notes about the paper's value of a row on a column, counted from 1.
 fn notes(table: &Table, row: &Row, column: &Column) -> Vec<usize> {
     let theirs = paper_column(column);
     let is = |note: &Note| note.at.as_ref().is_some_and(|(of, on)| of == row && Some(on.as_str()) == theirs);
@@ -425,7 +425,7 @@ fn paper_figure(table: &Table, row: &Row, theirs: &str, metric: &MetricInfo) -> 
     table.paper.iter().find(|f| f.row == *row && f.column == theirs && f.metric == metric.id)?.value
 }
 
-/// An interval of a percentage does not reach beyond 0 and 100, and that of a time not below 0.
+/// Clips an interval to the valid range: 0 to 100 for a percentage, 0 and above for a time.
 fn within_range((low, high): (f64, f64), unit: &str) -> (f64, f64) {
     match unit {
         "%" => (low.max(0.0), high.min(100.0)),
@@ -434,13 +434,13 @@ fn within_range((low, high): (f64, f64), unit: &str) -> (f64, f64) {
     }
 }
 
-/// Whether a baseline is of the same images as a row, and whatever else rows differ in but method and pairs.
+/// Whether a row has all labels of a baseline, such as the images, apart from method and pairs.
 pub(super) fn is_baseline_of(baseline: &Row, row: &Row) -> bool {
     let is_own = |key: &str| ["method", "pairs"].contains(&key);
     baseline.iter().all(|label| is_own(&label.0) || row.contains(label))
 }
 
-/// Names at each trained row the baselines with a better mean.
+/// Lists in each cell of a trained row the baselines with a better mean.
 fn mark_below(cells: &mut [Cell], better: Better) {
     let is_better = |baseline: f64, mean: f64| match better {
         Better::More => baseline > mean,
@@ -457,8 +457,8 @@ fn mark_below(cells: &mut [Cell], better: Better) {
     }
 }
 
-/// Marks the better of semantic and augmented pairs, and of any two rows that a claim compares, where the interval of their
-/// paired difference excludes 0. Nothing is marked of a metric of which neither direction is better.
+/// Marks the better of semantic and augmented pairs, and of any two rows with different pairs that a claim compares, if
+/// the interval of their paired difference excludes 0. Marks nothing for a metric without a better direction.
 fn mark_better(table: &Table, gains: &[Gain], claims: &[ClaimResult], cells: &mut [Cell]) {
     let of_gains = gains.iter().map(|gain| (&gain.plus, &gain.minus, &gain.columns[0], &gain.metric, gain.ci95));
     let of_claims = claims.iter().filter_map(|claim| match (&claim.plus[..], &claim.minus[..]) {
@@ -479,7 +479,7 @@ fn mark_better(table: &Table, gains: &[Gain], claims: &[ClaimResult], cells: &mu
     }
 }
 
-/// Trained rows against each baseline, on each column, by the table's first percentage.
+/// Compares the trained rows with each baseline, on each column, by the table's first metric in percent.
 fn baselines(table: &Table, cells: &[Cell]) -> Vec<Baseline> {
     let Some(metric) = table.metrics.iter().find(|metric| metric.unit == "%") else { return Vec::new() };
     let of_metric = |cell: &&Cell| cell.metric == metric.id && cell.mean.is_some();
@@ -497,14 +497,14 @@ fn baselines(table: &Table, cells: &[Cell]) -> Vec<Baseline> {
 fn data(selection: &Selection) -> Vec<DataRef> {
     let mut data: Vec<DataRef> = selection.records.iter().flat_map(|r| r.data.iter().cloned()).collect();
     let content = |data: &DataRef| (data.name.clone(), data.hash.clone(), data.description.clone(), data.images);
-    // A licence may have been stated between two runs.
+    // A licence may have been added between two runs.
     data.sort_by_cached_key(|data| (content(data), Reverse(data.licence.clone())));
     data.dedup_by_key(|data| content(data));
     data
 }
 
 fn compute_spent<'a>(used: &[&'a Record], mut runs: Vec<&'a Record>) -> ComputeSpent {
-    // A run behind a table counts even where the caller's list of all runs lacks it.
+    // A run used in a table counts even if the caller's list of all runs lacks it.
     runs.extend(used);
     by_start(&mut runs);
     let mut by_status = BTreeMap::new();
@@ -524,7 +524,7 @@ fn compute_spent<'a>(used: &[&'a Record], mut runs: Vec<&'a Record>) -> ComputeS
     }
 }
 
-/// What runs took together of the whole machine; 0, and not -0, where there are none.
+/// The total machine time of runs, in seconds; 0, and not -0, if there are none.
 fn seconds(runs: &[&Record]) -> f64 {
     runs.iter().fold(0.0, |sum, run| sum + run.machine_seconds())
 }

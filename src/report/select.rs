@@ -1,4 +1,4 @@
-//! Which runs stand behind a table: one per row, column and seed; the newest wins, the others are named.
+//! Selects the runs of a table: one per row, column and seed. The newest run is used, the others are listed.
 
 use crate::harness::experiment::Column;
 use crate::harness::experiment::Row;
@@ -10,13 +10,13 @@ use crate::report::text;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-/// Why a run is not used that nothing is wrong with.
+/// Why a valid run is not used.
 const SUPERSEDED: &str = "superseded by a newer run of its cell and seed";
 
-/// Nobody plans more seeds; a record that says so is damaged.
+/// The most seeds that are planned. A record with more is damaged.
 const MOST_PLANNED: u64 = 1000;
 
-/// The runs behind one table, sorted by row, column, seed; at most one for each.
+/// The runs of one table, sorted by row, column, seed; at most one for each.
 pub(super) struct Selection<'a> {
     pub table: &'a Table,
     pub records: Vec<&'a Record>,
@@ -24,10 +24,10 @@ pub(super) struct Selection<'a> {
 }
 
 impl<'a> Selection<'a> {
-    /// Chooses among the records offered for `table`, in whatever order they come.
+    /// Selects from the records offered for `table`, in any order.
     pub fn new(table: &'a Table, offered: &'a [Arc<Record>]) -> Self {
         let mut sorted: Vec<&Record> = offered.iter().map(Arc::as_ref).collect();
-        // Newest first within a place, so that the first one met is the one kept.
+        // Newest first within a place, so that the first one is kept.
         sorted.sort_by_cached_key(|&record| (place(table, record), Reverse(age(record))));
         sorted.dedup_by(|a, b| a.id == b.id);
         let mut records: Vec<&Record> = Vec::new();
@@ -54,8 +54,9 @@ impl<'a> Selection<'a> {
         self.records.iter().copied().filter(move |r| r.row == *row && r.column == column)
     }
 
-    /// What the table lacks, one sentence per hole. A baseline may have fewer seeds than the rows, since some need only
-    /// one, and it is not measured where a column lacks the table's first metric, such as that of training times.
+    /// What the table lacks, one sentence per missing cell. A baseline may have fewer seeds than the rows, since some
+    /// need only one. It is not measured on a column without the table's first metric, such as the column of training
+    /// times.
     pub fn missing(&self, all: &[Arc<Record>]) -> Vec<String> {
         let mut seeds: Vec<u64> = self.records.iter().map(|r| r.seed).chain(0..self.planned_seeds()).collect();
         seeds.sort_unstable();
@@ -76,7 +77,7 @@ impl<'a> Selection<'a> {
         holes
     }
 
-    /// How many seeds the newest run was one of, by its settings: a budget may have left some out.
+    /// The number of seeds in the settings of the newest run. A budget may have left some out.
     fn planned_seeds(&self) -> u64 {
         let newest = self.records.iter().max_by_key(|record| age(record));
         let seeds = newest.and_then(|record| record.settings.iter().find(|setting| setting.key == "seeds"));
@@ -100,7 +101,7 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// Every row of the table with whether it is a baseline: the baselines come last, whether or not `rows` lists them.
+/// Every row of the table, and whether it is a baseline. The baselines come last, whether or not `rows` lists them.
 pub(super) fn rows(table: &Table) -> impl Iterator<Item = (&Row, bool)> {
     let rows = table.rows.iter().filter(|r| !table.baselines.contains(r));
     rows.map(|r| (r, false)).chain(table.baselines.iter().map(|r| (r, true)))
@@ -119,13 +120,13 @@ fn refusal(table: &Table, record: &Record) -> Option<String> {
         return Some(format!("the run {}", text::status(record.status)));
     }
     if !rows(table).any(|(row, _)| *row == record.row) || !table.columns.iter().any(|c| c.id == record.column) {
-        return Some(format!("{} on {} is no cell of table {}", text::name(&record.row), record.column, table.id));
+        return Some(format!("{} on {} is not a cell of table {}", text::name(&record.row), record.column, table.id));
     }
     None
 }
 
-/// Row, column and seed as positions in the table; runs that belong nowhere come last, and unfinished ones after
-/// the finished, so that a failed rerun never hides a completed run.
+/// Row, column and seed as positions in the table. Runs that belong to no cell come last, and runs that did not
+/// complete come after completed ones, so that a failed rerun never hides a completed run.
 fn place<'r>(table: &Table, record: &'r Record) -> (bool, usize, usize, u64, &'r Row, &'r str) {
     let row = rows(table).position(|(row, _)| *row == record.row).unwrap_or(usize::MAX);
     let column = table.columns.iter().position(|c| c.id == record.column).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! Where a table's numbers come from, as words: data, runs, settings, machines, and the commands that make it again.
+//! Where a table's numbers come from, as text: data, runs, settings, machines, and the commands that rerun it.
 
 use crate::error::shell;
 use crate::harness::config::Role;
@@ -23,7 +23,7 @@ use crate::report::text;
 use serde::Serialize;
 use serde_json::Value;
 
-/// The origin of a setting that was not touched starts with this (`defaults.toml:12`).
+/// The origin of a default setting starts with this (`defaults.toml:12`).
 const DEFAULTS: &str = "default";
 /// The origin of a setting of the profile starts with this (`profiles/quick.toml:3`).
 const PROFILE: &str = "profile";
@@ -40,7 +40,7 @@ pub(super) struct DataView {
 
 #[derive(Serialize)]
 pub(super) struct LineageView {
-    /// What the figures of the table link to.
+    /// The anchor that the values of the table link to.
     pub anchor: String,
     pub row: String,
     pub column: String,
@@ -52,11 +52,11 @@ pub(super) struct RunLink {
     pub id: String,
     pub short: String,
     pub seed: u64,
-    /// Of the column's first metric; empty where the run has none.
+    /// The value of the column's first metric; empty if the run has none.
     pub value: String,
-    /// The commit, where those of the table's runs differ; for review the hash of the code.
+    /// The commit, if the commits of the table's runs differ; for review the hash of the code.
     pub revision: String,
-    /// The name of its settings, where there are several.
+    /// The name of its set of settings, if there are several sets.
     pub settings: String,
 }
 
@@ -86,7 +86,7 @@ pub(super) struct SettingView {
     pub origin: String,
 }
 
-/// The commit behind the report, in words; for review the code's hash, since a commit names its authors.
+/// The commit of the report, in words; for review the hash of the code, since a commit names its authors.
 pub(super) fn provenance(results: &Results) -> String {
     let git = &results.git;
     let dirty = match git.tree {
@@ -104,12 +104,12 @@ pub(super) fn provenance(results: &Results) -> String {
     }
 }
 
-/// The sets of changed settings that the runs behind the tables have.
+/// The sets of changed settings of the runs used in the tables.
 pub(super) fn settings(results: &Results, selections: &[Selection]) -> Vec<SettingsView> {
     shared_settings(&results::used(selections), &results.roles)
 }
 
-/// A data set, its hash cut for the eye.
+/// A data set, with its hash in full and shortened.
 pub(super) fn data(set: &DataRef) -> DataView {
     DataView {
         name: set.name.clone(),
@@ -121,21 +121,21 @@ pub(super) fn data(set: &DataRef) -> DataView {
     }
 }
 
-/// The commands that make the table again: same commit, instruction set, precision, profile and number of seeds, and
-/// every setting of this table that came from elsewhere (command line, environment, the user's file), so that nothing
-/// depends on what lies on the machine. Where its files lie does not matter and is left out.
+/// The commands that rerun the table: same commit, instruction set, precision, profile and number of seeds, and every
+/// setting of this table that came from elsewhere (command line, environment, the user's file), so that the result does
+/// not depend on files of the machine. Settings that are places do not matter and are left out.
 pub(super) fn rerun(results: &Results, table: &TableResults, selection: &Selection) -> Vec<String> {
     let mut lines = Vec::new();
     match selection.records.iter().map(|record| record.git.tree()).max() {
         Some(Tree::Dirty) => lines
             .push("# Some runs came from a tree with uncommitted changes: a clean checkout may differ.".to_string()),
         Some(Tree::Unknown) => {
-            lines.push("# Of some runs it is unknown whether the tree had uncommitted changes.".to_string());
+            lines.push("# For some runs it is unknown whether the tree had uncommitted changes.".to_string());
         }
         Some(Tree::Clean) | None => {}
     }
     if selection.records.iter().any(|record| record.git.commit != selection.records[0].git.commit) {
-        lines.push("# The runs come from several commits (see the lineage); this is the newest.".to_string());
+        lines.push("# The runs come from several commits, listed with the runs; this is the newest.".to_string());
     }
     if results.anonymous {
         lines.push("# The commit is withheld for review; `sempair show RUN` prints the code's hash.".to_string());
@@ -153,7 +153,7 @@ pub(super) fn rerun(results: &Results, table: &TableResults, selection: &Selecti
         command += &format!("SEMPAIR_ISA={} ", shell(&newest.compute.isa));
     }
     command += &format!("{run} {}", shell(&results.profile));
-    // Seeds count from 0, so that the last one tells how many were asked for, whichever are missing.
+    // Seeds count from 0, so the last one gives the number of seeds requested, even if some are missing.
     let seeds = selection.records.iter().map(|r| r.seed.saturating_add(1)).max().unwrap_or(1);
     command += &format!(" --seeds {seeds}");
     if !newest.compute.precision.is_empty() {
@@ -172,12 +172,12 @@ pub(super) fn rerun(results: &Results, table: &TableResults, selection: &Selecti
     lines
 }
 
-/// The value of a setting that must be given, since neither defaults nor profile have it.
+/// The value of a setting that must be given, since neither the defaults nor the profile have it; otherwise `None`.
 fn given(setting: &Setting, records: &[&Record], roles: &Roles) -> Option<Value> {
     if roles.of(&setting.key) != Role::Rows {
         return (!built_in(setting)).then(|| setting.value.clone());
     }
-    // The table has the rows and columns of all its runs, so that what chose them is put together.
+    // The table has the rows and columns of all its runs, so the values that chose them are combined.
     let mut all: Vec<&Value> = Vec::new();
     let of_key: Vec<&Setting> =
         records.iter().filter_map(|record| record.settings.iter().find(|s| s.key == setting.key)).collect();
@@ -191,17 +191,17 @@ fn given(setting: &Setting, records: &[&Record], roles: &Roles) -> Option<Value>
     (!there).then_some(all)
 }
 
-/// Whether nobody gave it for these runs.
+/// Whether a setting comes from the defaults or the profile, and was not given for these runs.
 pub(super) fn built_in(setting: &Setting) -> bool {
     setting.origin.starts_with(DEFAULTS) || setting.origin.starts_with(PROFILE)
 }
 
-/// The name of a place in the lineage: a row and a column of a table, by their positions.
+/// The anchor of a place in the lineage: a row and a column of a table, by their positions.
 pub(super) fn anchor(table: &str, row: usize, column: usize) -> String {
     format!("runs-{}-{row}-{column}", text::file_stem(table))
 }
 
-/// The runs behind each row and column, with the value that each gave.
+/// The runs of each row and column, each with its value.
 pub(super) fn lineage(
     results: &Results,
     table: &TableResults,
@@ -236,14 +236,15 @@ fn value(record: &Record, metric: Option<&MetricInfo>) -> String {
     value.map_or_else(String::new, |value| text::fixed(*value, 2))
 }
 
-/// The commit of a run, or for review the hash of its code, with a star where the tree had uncommitted changes, and a question mark where that is unknown.
+/// The commit of a run, or for review the hash of its code, with a star if the tree had uncommitted changes, and a
+/// question mark if that is unknown.
 fn revision(results: &Results, record: &Record) -> String {
     let revision = if results.anonymous { Some(record.build.code.clone()) } else { record.git.commit.clone() };
     let revision = revision.filter(|revision| !revision.is_empty()).unwrap_or_else(|| "unknown".to_string());
     format!("{}{}", short(&revision, 12), record.git.tree().mark())
 }
 
-/// The commit of all runs of a table, or for review their code, in words; none where they differ.
+/// The commit of all runs of a table, or for review their code, in words; `None` if they differ.
 pub(super) fn one_revision(results: &Results, selection: &Selection) -> Option<String> {
     let newest = selection.records.first()?;
     let first = revision(results, newest);
@@ -268,8 +269,8 @@ pub(super) fn spent(spent: &ComputeSpent) -> String {
     let counts: Vec<String> = spent.by_status.iter().map(|(status, n)| format!("{n} {status}")).collect();
     let runs = if spent.runs == 1 { "run" } else { "runs" };
     format!(
-        "{} {runs} started ({}), {} in all, failed and killed ones included; {} of it in the {} whose results are shown. \
-         Work that runs share is done once and counted in the run that did it.",
+        "{} {runs} started ({}), {} in total, including failed and killed runs; {} of it in the {} whose results are \
+         shown. Work that runs share is done once and counted in the run that did it.",
         spent.runs,
         if counts.is_empty() { "none".to_string() } else { counts.join(", ") },
         duration(spent.seconds),
@@ -292,7 +293,7 @@ pub(super) fn machine(m: &Machine) -> MachineView {
     }
 }
 
-/// The distinct sets of changed settings, named A, B, .., with how many runs have each.
+/// The distinct sets of changed settings, named A, B, .., each with its number of runs.
 fn shared_settings(runs: &[&Record], roles: &Roles) -> Vec<SettingsView> {
     let mut sets: Vec<SettingsView> = Vec::new();
     for record in runs {
@@ -305,7 +306,8 @@ fn shared_settings(runs: &[&Record], roles: &Roles) -> Vec<SettingsView> {
     sets
 }
 
-/// What of a run's settings is no default; where its files lay is of no use to others.
+/// The settings of a run that are not defaults. Settings that are places are left out, since they are of no use to
+/// others.
 fn overrides(record: &Record, roles: &Roles) -> Vec<SettingView> {
     let told = |s: &&Setting| !s.origin.starts_with(DEFAULTS) && s.key != HOW_CHOSEN && roles.of(&s.key) != Role::Place;
     let changed = record.settings.iter().filter(told);

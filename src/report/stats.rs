@@ -1,7 +1,7 @@
-//! Statistics over seeds: means with t intervals, paired differences, exact sign-flip tests, verdicts; and over the items of
-//! one test set: Wilson's interval, McNemar's test.
+//! Statistics over seeds: means with confidence intervals (Student's t), paired differences, exact sign-flip tests,
+//! verdicts. Statistics over the items of one test set: Wilson's score interval, McNemar's test.
 //!
-//! Nothing here knows about tables or records; every function is a formula over slices.
+//! Nothing here depends on tables or records; every function is a formula over slices.
 
 use crate::harness::experiment::Expected;
 use serde::Serialize;
@@ -11,25 +11,28 @@ use statrs::distribution::DiscreteCDF;
 use statrs::distribution::Normal;
 use statrs::distribution::StudentsT;
 
-/// With more pairs than this there is no sign-flip test: its smallest p lies far below any that is printed.
+/// With more pairs than this there is no sign-flip test: its smallest p is far below any that is printed.
 const MOST_PAIRS_ENUMERATED: usize = 20;
 
 /// The rule behind every verdict, in the words that the report prints.
 pub const VERDICT_RULE: &[&str] = &[
-    "A claim is about a difference: one row or a sum of rows less another, seed by seed over the seeds that all of them \
-     have; its mean has a 95 % t interval. Most claims say that it is at least some margin, which is 0 unless the claim \
-     names one: the verdict is about the direction, and how much the paper states stands beside it.",
-    "As claimed (in the paper's own setting: reproduced): the mean reaches the margin and the whole interval lies above 0. \
-     Opposite (not reproduced): the whole interval lies below the margin.",
-    "A claim of practically no difference names the most that counts as none. As claimed: both one-sided t tests against \
-     it reject at 5 %, so that the 90 % interval lies within. Not as claimed: the whole 95 % interval lies outside.",
-    "Open: everything else, and always with fewer than two common seeds, or where all seeds differ by the same amount but \
-     for rounding, since a few that agree by chance say nothing of their spread. The number of seeds that would decide \
-     supposes that mean and spread stay as they are.",
-    "Each verdict is about its claim alone. A filled square also stands after Holm's adjustment over all claims of its \
-     table, at 0.05. Beside it stand p values. Sign-flip: exact, two-sided, of no difference, supposing no distribution. \
-     t test: paired, two-sided, of no difference, or the larger of two one-sided ones for practically no difference. \
-     McNemar: two rows on the same test images, each seed for itself, which says nothing of another training.",
+    "A claim is about a difference: one row or a sum of rows minus another, paired by seed over the seeds that all of \
+     these rows have. Its mean has a 95 % confidence interval (Student's t). Most claims say that the difference is at \
+     least a margin, which is 0 unless the claim names one: the verdict is about the direction, and the size that the \
+     paper states is shown next to it.",
+    "As claimed (in the paper's own setting: reproduced): the mean is at least the margin and the whole interval lies \
+     above 0. Opposite (not reproduced): the whole interval lies below the margin.",
+    "A claim of practically no difference names a margin: the largest difference that counts as none. As claimed: both \
+     one-sided t tests against the margin (TOST) reject at 5 %, so that the 90 % confidence interval lies within the \
+     margin. Not as claimed: the whole 95 % confidence interval lies outside the margin.",
+    "Open: everything else. A claim is always open with fewer than two common seeds, or if all seeds differ by the \
+     same amount up to rounding, since a few seeds may agree by chance and then do not show the spread. The number of \
+     seeds that would decide assumes that mean and standard deviation stay the same.",
+    "Each verdict is about its claim alone. A filled square is also significant after Holm correction over all tested \
+     claims of its table, at 0.05. p values are shown next to it. Sign-flip: exact, two-sided test of no difference, \
+     without assuming a distribution. t test: paired, two-sided test of no difference, or the larger p of two \
+     one-sided tests for practically no difference. McNemar: two rows on the same test images, separately for each \
+     seed; it does not cover the variation between trainings.",
 ];
 
 /// What the runs say about a claim; see [`VERDICT_RULE`].
@@ -44,19 +47,19 @@ pub enum Verdict {
     /// No seed has completed runs of all its rows.
     #[serde(rename = "not run")]
     NotRun,
-    /// The table has no such column or rows: other data, or other settings, would test it.
+    /// The table has no such column or metric: other data, or other settings, would test it.
     #[serde(rename = "not testable on these data")]
     NotTestable,
 }
 
-/// Mean of one cell over its seeds.
+/// Mean and spread of one cell over its seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Summary {
     pub n: usize,
     pub mean: f64,
-    /// Sample standard deviation (n - 1); none for one value.
+    /// Sample standard deviation (n - 1); `None` for one value.
     pub sd: Option<f64>,
-    /// 95 % t interval of the mean; none for one value.
+    /// 95 % confidence interval of the mean (Student's t); `None` for one value.
     pub ci95: Option<(f64, f64)>,
 }
 
@@ -64,17 +67,17 @@ pub struct Summary {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Paired {
     pub difference: Summary,
-    /// Two-sided p of the paired t test; none for one pair, where all differ by one amount that is not 0, or where mean or
-    /// spread are beyond numbers.
+    /// Two-sided p of the paired t test; `None` for one pair, if all pairs differ by the same amount other than 0, or
+    /// if mean or standard deviation are not finite.
     pub t_p: Option<f64>,
-    /// Two-sided p of the exact sign-flip test; none for more than 20 pairs, or where their sum is beyond numbers.
+    /// Two-sided p of the exact sign-flip test; `None` for more than 20 pairs, or if their sum is not finite.
     pub sign_flip_p: Option<f64>,
     /// The smallest p that the sign-flip test can give with this many pairs, 2 / 2^n.
     pub sign_flip_floor: f64,
 }
 
-/// Mean, sample standard deviation and 95 % t interval; none of an empty slice. A mean or a spread that is no more than
-/// rounding of the values is 0.
+/// Mean, sample standard deviation and 95 % confidence interval (Student's t); `None` for an empty slice. A mean or a
+/// standard deviation that is within the rounding error of the values is 0.
 pub fn summary(values: &[f64]) -> Option<Summary> {
     if values.is_empty() {
         return None;
@@ -87,13 +90,13 @@ pub fn summary(values: &[f64]) -> Option<Summary> {
     Some(Summary { n, mean, sd, ci95 })
 }
 
-/// Makes 0 of what is no more than rounding of values as large as these.
+/// Returns a function that replaces a number within the rounding error of `values` by 0.
 fn without_rounding(values: &[f64]) -> impl Fn(f64) -> f64 + use<> {
     let rounding = 1e-9 * values.iter().fold(1.0, |most: f64, value| most.max(value.abs()));
     move |x| if x.abs() <= rounding { 0.0 } else { x }
 }
 
-/// Compares two rows on common seeds, given the differences (one per seed); none of an empty slice.
+/// Compares two rows on common seeds, given the differences (one per seed); `None` for an empty slice.
 pub fn paired(differences: &[f64]) -> Option<Paired> {
     let exact = without_rounding(differences);
     let differences: Vec<f64> = differences.iter().map(|&difference| exact(difference)).collect();
@@ -121,15 +124,15 @@ pub fn verdict(difference: &Summary, expected: Expected) -> Verdict {
     }
 }
 
-/// The larger p of two one-sided t tests, that the mean is not above -margin and that it is not below margin (TOST,
-/// Schuirmann 1987); none for one value, or where all differ by one amount that is not 0.
+/// The larger p of two one-sided t tests (TOST, Schuirmann 1987) of the null hypotheses that the mean is at most
+/// -margin and that it is at least margin; `None` for one value, or if all values are the same number other than 0.
 pub fn equivalence_p(difference: &Summary, margin: f64) -> Option<f64> {
     let Summary { n, mean, sd, .. } = *difference;
     if agrees_by_chance(difference) {
         return None;
     }
     let error = sd? / (n as f64).sqrt();
-    // The nearer bound decides.
+    // The bound that is closer to the mean decides.
     let room = margin - mean.abs();
     if error == 0.0 {
         return Some(if room > 0.0 { 0.0 } else { 1.0 });
@@ -137,11 +140,11 @@ pub fn equivalence_p(difference: &Summary, margin: f64) -> Option<f64> {
     below(-room / error, n)
 }
 
-/// The most seeds that [`seeds_to_decide`] speaks of.
+/// The most seeds that [`seeds_to_decide`] considers.
 pub const MOST_SEEDS: usize = 200;
 
-/// The least number of seeds with which the same mean and spread would have another verdict than inconclusive; none
-/// where not even 200 would do.
+/// The smallest number of seeds with which the same mean and standard deviation would give another verdict than
+/// inconclusive; `None` if 200 seeds are not enough.
 pub fn seeds_to_decide(difference: &Summary, expected: Expected) -> Option<usize> {
     let Summary { n, mean, sd, .. } = *difference;
     let sd = sd?;
@@ -152,8 +155,8 @@ pub fn seeds_to_decide(difference: &Summary, expected: Expected) -> Option<usize
     })
 }
 
-/// Wilson's 95 % interval (1927) of an accuracy of `right` among `items` test items, in percent; none without items. It is
-/// about items drawn like these, and says nothing of another training.
+/// Wilson's 95 % score interval (1927) of an accuracy of `right` among `items` test items, in percent; `None` without
+/// items. It covers the sampling of test items, not the variation between trainings.
 pub fn wilson(right: usize, items: usize) -> Option<(f64, f64)> {
     if items == 0 {
         return None;
@@ -166,8 +169,8 @@ pub fn wilson(right: usize, items: usize) -> Option<(f64, f64)> {
     Some((end(centre - half), end(centre + half)))
 }
 
-/// Two-sided p of McNemar's exact test (1947): of the items on which two classifiers differ, one alone is right on `a` and
-/// the other alone on `b`, which is a toss of a coin for each if they are equally good.
+/// Two-sided p of McNemar's exact test (1947). Among the items that exactly one of two classifiers gets right, one
+/// classifier is right on `a` and the other on `b`. If both are equally good, each of these items is a fair coin toss.
 pub fn mcnemar_p(a: usize, b: usize) -> f64 {
     let tosses = Binomial::new(0.5, (a + b) as u64).expect("a coin's probability is within 0 and 1");
     (2.0 * tosses.cdf(a.min(b) as u64)).min(1.0)
@@ -186,11 +189,12 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     adjusted
 }
 
-/// Two-sided exact sign-flip test: the share of the 2^n sign patterns whose mean is at least as far from zero.
+/// Two-sided exact sign-flip test: the fraction of the 2^n sign patterns whose mean is at least as far from zero.
 /// Ties up to rounding count as equal.
 ///
-/// A pattern's sum is one of the first half's plus one of the second half's, of which there are 2^(n/2) each: for each of
-/// the first, those of the second that take it far enough lie at the ends of their sorted list.
+/// The sum of a pattern is a sum of the first half plus a sum of the second half; each half has 2^(n/2) sums. For each
+/// sum of the first half, the sums of the second half that make the total far enough from zero are at the ends of their
+/// sorted list.
 fn sign_flip_p(differences: &[f64]) -> Option<f64> {
     if differences.len() > MOST_PAIRS_ENUMERATED {
         return None;
@@ -214,18 +218,19 @@ fn sign_flip_p(differences: &[f64]) -> Option<f64> {
     Some(as_far.sum::<usize>() as f64 / (first.len() * second.len()) as f64)
 }
 
-/// The sum under each pattern of signs: 2^n.
+/// The sum for each of the 2^n patterns of signs.
 fn sums_of_signs(values: &[f64]) -> Vec<f64> {
     values.iter().fold(vec![0.0], |sums, value| sums.iter().flat_map(|sum| [sum + value, sum - value]).collect())
 }
 
-/// Half the width of the 95 % t interval of a mean of n values.
+/// The half-width of the 95 % confidence interval (Student's t) of a mean of n values.
 fn half_width(n: usize, sd: f64) -> f64 {
     t_distribution(n).inverse_cdf(0.975) * sd / (n as f64).sqrt()
 }
 
-/// All seeds differ by one amount that is not 0. Accuracies are counted in whole items, so a few seeds may do so by chance,
-/// and a spread of 0 is no estimate. Differences that are all 0 are another matter: the rows are one.
+/// Whether all seeds differ by the same amount other than 0. Accuracies are counted in whole items, so a few seeds may
+/// agree by chance, and a standard deviation of 0 is not a valid estimate. If all differences are 0, the rows are
+/// identical, which is a different case.
 fn agrees_by_chance(difference: &Summary) -> bool {
     difference.sd == Some(0.0) && difference.mean != 0.0
 }
@@ -238,7 +243,7 @@ fn t_test_p(difference: &Summary, sd: f64) -> Option<f64> {
     Some(2.0 * below(-t.abs(), difference.n)?)
 }
 
-/// The probability that Student's t of n values lies below `t`; none where t is no number.
+/// The probability that Student's t of n values is below `t`; `None` if `t` is not finite.
 fn below(t: f64, n: usize) -> Option<f64> {
     t.is_finite().then(|| t_distribution(n).cdf(t))
 }
@@ -348,7 +353,7 @@ mod tests {
 
     // x = np.array([1.0, 2.0, -0.5, 0.25, 3.0, -1.5, 0.75]); the first n from 7 on for which
     // stats.t.interval(0.95, n - 1, x.mean(), x.std(ddof=1) / np.sqrt(n)) lies above 0 -> 20; for the five values
-    // above it is 422, more than anybody will run
+    // above it is 422, more than anyone will run
     #[test]
     fn more_seeds_of_the_same_spread_decide() {
         let mixed = summary(&[1.0, 2.0, -0.5, 0.25, 3.0, -1.5, 0.75]).unwrap();

@@ -1,4 +1,4 @@
-//! What the terminal says of a report: the answer, the gains, what to do next, and where the page is.
+//! The summary of a report on the terminal: the answer, the gains, what to do next, and where the page is.
 
 use crate::error::shell;
 use crate::harness::experiment::Family;
@@ -27,7 +27,7 @@ const FEW: usize = 3;
 const SEEDS: usize = 30;
 
 impl Rendered {
-    /// Some lines about the tables that are to be told of.
+    /// A short summary of the tables for which `is_told` is true.
     pub fn summary(&self, is_told: impl Fn(&str) -> bool) -> String {
         let told: Vec<(&TableView, &TableResults)> =
             self.view.tables.iter().zip(&self.results.tables).filter(|(table, _)| is_told(&table.id)).collect();
@@ -63,11 +63,11 @@ impl Rendered {
     fn head(&self, told: &[(&TableView, &TableResults)]) -> Vec<String> {
         let ids: Vec<String> = told.iter().map(|(table, _)| table.id.clone()).collect();
         let how = if told.iter().any(|(table, _)| table.stand_in) {
-            " Stand-in images: read directions, not sizes."
+            " Stand-in images: interpret directions, not effect sizes."
         } else if self.view.distance.same {
             ""
         } else {
-            " Not the paper's setting: read directions, not sizes."
+            " Not the paper's setting: interpret directions, not effect sizes."
         };
         let what = if ids.is_empty() { "No table".to_string() } else { text::list(&ids) };
         wrapped(&format!("{what}, profile {}.{how}", self.results.profile), 0)
@@ -79,11 +79,11 @@ impl Rendered {
         let own = is_own(claims());
         let (yes, no) = if own { ("reproduced", "not reproduced") } else { ("as claimed", "opposite") };
         (tested.count() > 0).then(|| {
-            format!("✓ {yes}  ✗ {no} (✓✓ ✗✗ also after Holm)  ? open: the 95 % interval contains 0, or one seed")
+            format!("✓ {yes}  ✗ {no} (✓✓ ✗✗ also after Holm correction)  ? open: the 95 % CI contains 0, or one seed")
         })
     }
 
-    /// The number of seeds that would decide most for what it costs.
+    /// Suggests the number of seeds that would decide the most claims per seed.
     fn next(&self, told: &[(&TableView, &TableResults)]) -> Option<String> {
         let best = |results: &TableResults| {
             let open: Vec<&ClaimResult> =
@@ -97,7 +97,8 @@ impl Rendered {
         let (count, n, open, id) = told.iter().find_map(|(_, results)| best(results))?;
         let (id, profile) = (shell(&id), shell(&self.results.profile));
         Some(format!(
-            "Next: {n} seeds would decide {count} of {open} open: sempair table {id} --profile {profile} --seeds {n}"
+            "Next: {n} seeds would decide {count} of {open} open claims: sempair table {id} --profile {profile} \
+             --seeds {n}"
         ))
     }
 
@@ -117,7 +118,7 @@ impl Rendered {
     }
 }
 
-/// The gains with their intervals, and for the `whole` the accuracies behind them; in one table where there is one set.
+/// The gains with their intervals, and if `whole` also the accuracies. A single set has one table for both.
 fn gains(matrix: &Matrix, table: &TableView, whole: bool) -> Vec<String> {
     let Some(grid) = &table.grid else { return Vec::new() };
     if matrix.columns.len() == 1 {
@@ -187,13 +188,13 @@ fn one_set(matrix: &Matrix, grid: &Grid) -> Vec<String> {
     lines
 }
 
-/// What came of the methods that the paper does not measure.
+/// The outcome for the methods that the paper does not measure.
 fn beyond(matrix: &Matrix) -> String {
     let more = if matrix.beyond.len() == 1 { "method" } else { "methods" };
     format!("  {} more {more}: {}", text::number(matrix.beyond.len()), matrix.beyond_line)
 }
 
-/// `✓✓ +5.8`, or that it was not run; where there is room with the interval, `[+5.0, +6.6]`.
+/// `✓✓ +5.8`, or `not run`; with the interval, `[+5.0, +6.6]`, if there is room.
 fn gain(cell: &CellView, with_interval: bool) -> String {
     match &cell.badge {
         None => "   not run".to_string(),
@@ -205,7 +206,7 @@ fn gain(cell: &CellView, with_interval: bool) -> String {
     }
 }
 
-/// What became of the table's other statements, in a line each.
+/// The outcomes of the table's other statements, one line each.
 fn others(table: &TableResults) -> Vec<String> {
     let mut lines = Vec::new();
     let mut seen: Vec<&str> = Vec::new();
@@ -216,7 +217,7 @@ fn others(table: &TableResults) -> Vec<String> {
         seen.push(&claim.family.id);
         let of: Vec<&ClaimResult> = table.claims.iter().filter(|other| other.family == claim.family).collect();
         let line = findings::line(&of);
-        // A table's heading has said what became of its one statement.
+        // The heading of a table already gives the outcome of its statement.
         if table.finding.contains(&claim.family.title) || Tally::of(of.iter().copied()).tested() == 0 {
             continue;
         }
@@ -242,7 +243,7 @@ fn row_of(name: &str, cells: &[String], widths: &[usize]) -> String {
     format!("{}{cells}", padded(name, NAME + 2))
 }
 
-/// Words in lines of at most [`WIDTH`], each behind so many spaces.
+/// Wraps words into lines of at most [`WIDTH`], each indented by `indent` spaces.
 fn wrapped(words: &str, indent: usize) -> Vec<String> {
     let mut lines = vec![" ".repeat(indent)];
     for word in words.split(' ') {

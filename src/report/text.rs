@@ -1,12 +1,12 @@
-//! Words and numbers as a reader sees them, and the escapes of each format.
+//! Words and numbers as a reader sees them, and escaping for each format.
 
 use crate::harness::experiment::Row;
 use crate::harness::record::Status;
 
-/// What stands where there is no number.
+/// Printed in place of a missing number.
 pub(super) const DASH: &str = "–";
 
-/// A row's name: its first value, the others in brackets, as in `SimCLR (SP)`, without those that are none.
+/// A row's name: its first value, the others in brackets, as in `SimCLR (SP)`, without values that are empty or `none`.
 pub(super) fn label(row: &Row) -> String {
     let mut values = row.iter().map(|(_, value)| value.as_str()).filter(|v| !v.is_empty() && *v != "none");
     let first = values.next().unwrap_or("(unnamed)");
@@ -14,7 +14,7 @@ pub(super) fn label(row: &Row) -> String {
     if rest.is_empty() { first.to_string() } else { format!("{first} ({})", rest.join(", ")) }
 }
 
-/// Longer names of rows and columns are cut on pages; `results.json` and the CSV have them whole.
+/// Longer names of rows and columns are cut on pages; `results.json` and the CSV have them in full.
 const LONGEST_NAME: usize = 60;
 
 /// A row's name, cut where it would break a page.
@@ -27,7 +27,7 @@ pub(super) fn brief(name: &str) -> String {
     shorten(name, LONGEST_NAME)
 }
 
-/// With a full stop where a sentence lacks its end.
+/// The text with a full stop, unless it already ends a sentence.
 pub(super) fn sentence(text: &str) -> String {
     let text = text.trim();
     if text.is_empty() || text.ends_with(['.', '!', '?']) { text.to_string() } else { format!("{text}.") }
@@ -44,8 +44,8 @@ pub(super) fn status(status: Status) -> &'static str {
     }
 }
 
-/// A mean with its interval: one decimal, two of what has no unit. An interval that the valid range cuts short is given by
-/// its ends.
+/// A mean with its interval: one decimal, or two if there is no unit. An interval that is clipped to the valid range is
+/// given by its ends.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Measured {
     pub mean: String,
@@ -53,7 +53,7 @@ pub(super) struct Measured {
     pub spread: String,
 }
 
-/// Formats a mean with its interval. Of a metric with several `decimals` none of these is cut.
+/// Formats a mean with its interval. If `decimals` is above 1, that many decimals are printed.
 pub(super) fn measured(mean: f64, ci95: Option<(f64, f64)>, unit: &str, decimals: usize) -> Measured {
     let digits = if decimals > 1 { decimals } else { decimals_of(unit) };
     let spread = ci95.map_or_else(String::new, |(low, high)| {
@@ -75,9 +75,9 @@ impl Measured {
     }
 }
 
-/// A signed difference and its interval, as `+3.5` and `[+2.3, +4.6]`; the interval is empty for one seed. With one decimal,
-/// two of what has no unit, and more only where rounding would move an end across 0: on which side an end lies is what a
-/// verdict hangs on.
+/// A signed difference and its interval, as `+3.5` and `[+2.3, +4.6]`; the interval is empty for one seed. There is one
+/// decimal, or two if there is no unit, and more only if rounding would make an end 0: the verdict depends on the side
+/// of 0 on which an end lies.
 pub(super) fn change(mean: f64, ci95: Option<(f64, f64)>, unit: &str) -> (String, String) {
     let least = decimals_of(unit);
     let Some((low, high)) = ci95 else { return (signed(mean, least), String::new()) };
@@ -87,7 +87,7 @@ pub(super) fn change(mean: f64, ci95: Option<(f64, f64)>, unit: &str) -> (String
     (signed(mean, enough), format!("[{}, {}]", signed(low, enough), signed(high, enough)))
 }
 
-/// The decimals of a value: what has no unit is a share or a cosine.
+/// The decimals of a value: a value without a unit is a fraction or a cosine.
 fn decimals_of(unit: &str) -> usize {
     if unit.is_empty() { 2 } else { 1 }
 }
@@ -97,7 +97,7 @@ pub(super) fn size(value: f64, unit: &str) -> String {
     fixed(value.abs(), decimals_of(unit))
 }
 
-/// What follows a difference of two values that have this unit.
+/// What is printed after a difference of two values with this unit.
 pub(super) fn unit_of_difference(unit: &str) -> String {
     match unit {
         "" => String::new(),
@@ -106,7 +106,7 @@ pub(super) fn unit_of_difference(unit: &str) -> String {
     }
 }
 
-/// A figure of the paper as it is printed there: with as many decimals as the most exact of its table.
+/// A value of the paper as it is printed there: with as many decimals as the most precise value of its table.
 pub(super) fn printed(value: f64, digits: usize) -> String {
     fixed(value, digits)
 }
@@ -116,7 +116,7 @@ pub(super) fn decimals(value: f64) -> usize {
     format!("{value}").split_once('.').map_or(0, |(_, digits)| digits.len())
 }
 
-/// A gain that the paper states or that its figures give, with at least one decimal and no more than two.
+/// A gain that the paper states or that follows from its values, with at least one decimal and no more than two.
 pub(super) fn paper_gain(value: f64) -> String {
     let rounded = (value * 100.0).round() / 100.0;
     signed(rounded, decimals(rounded).clamp(1, 2))
@@ -143,7 +143,7 @@ pub(super) fn number(n: usize) -> String {
     words.get(n).map_or_else(|| n.to_string(), |word| (*word).to_string())
 }
 
-/// With its first letter in upper case.
+/// The text with its first letter in upper case.
 pub(super) fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + chars.as_str())
@@ -192,7 +192,7 @@ pub(super) fn shorten(text: &str, most: usize) -> String {
 }
 
 /// Text for every format: control characters, which XML forbids and terminals obey, and the marks that reorder the
-/// text around them become visible. Right-to-left letters need no marks and stay.
+/// text around them become visible. Right-to-left letters need no marks and are kept.
 pub(super) fn clean(text: &str) -> String {
     text.chars()
         .map(|c| match c {
@@ -226,15 +226,15 @@ pub(super) fn markdown(text: &str) -> String {
     out
 }
 
-/// Latin letters that LaTeX's own fonts cannot put together of a letter and an accent.
+/// Latin letters that LaTeX's own fonts cannot compose from a letter and an accent.
 const NOT_IN_LATEX: &str = "ÐÞðþĄąĐđĘęĦħĮįĸĿŀŊŋŉŦŧŲų";
 
-/// Text inside LaTeX, for every engine: what its own fonts lack stands as its code point.
+/// Text inside LaTeX, for every engine: a character that its own fonts lack is written as its code point.
 pub(super) fn latex(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in clean(text).chars() {
         match c {
-            // Two hyphens would become a dash; the end of a row would take a bracket or a star as its own.
+            // Two hyphens would become a dash; the end of a row would take a bracket or a star as its argument.
             '-' if out.ends_with('-') => out.push_str("{}-"),
             '[' | '*' if out.is_empty() => out.extend(['{', c, '}']),
             '`' => out.push_str(r"\textasciigrave{}"),

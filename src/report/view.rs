@@ -1,4 +1,4 @@
-//! What the templates are filled with: the results as words, in the order of the page.
+//! The data that the templates are filled with: the results as text, in the order of the page.
 
 use crate::harness::outcome::DataRef;
 use crate::harness::progress::duration;
@@ -48,7 +48,7 @@ pub(super) struct ReportView {
     pub profile: String,
     pub profile_description: String,
     pub generated: String,
-    /// The day of it, where it is a time.
+    /// The day of `generated`, if that is a time.
     pub day: String,
     pub provenance: String,
     pub anonymous: bool,
@@ -58,16 +58,16 @@ pub(super) struct ReportView {
     pub caveat: String,
     pub matrix: Option<Matrix>,
     pub statements: Vec<StatementView>,
-    /// Those that the paper argues and does not measure.
+    /// The statements that the paper argues but does not measure.
     pub argued: Vec<StatementView>,
-    /// Where the encoders stand, in words.
+    /// How the encoders compare with the baselines, in words.
     pub standing: String,
     pub distance: DistanceView,
     pub tables: Vec<TableView>,
     pub not_run: Vec<Card>,
-    /// The number of the last of these.
+    /// The number of the last card of `not_run`.
     pub last_number: usize,
-    /// How many comparisons came out how, in words.
+    /// The number of comparisons by verdict, in words.
     pub tally: String,
     pub claims: Vec<FamilyView>,
     /// How verdicts are reached.
@@ -80,7 +80,7 @@ pub(super) struct ReportView {
     pub settings: Vec<SettingsView>,
     pub ledger: LedgerView,
     pub excluded: Vec<ExcludedView>,
-    /// Of how many runs these are.
+    /// The number of runs in `excluded`.
     pub left_out: usize,
 }
 
@@ -91,24 +91,24 @@ pub(super) struct LedgerView {
     pub short: String,
 }
 
-/// Runs that were not used for one reason.
+/// Runs that were not used for the same reason.
 #[derive(Serialize)]
 pub(super) struct ExcludedView {
     pub reason: String,
-    /// The first of them.
+    /// The first of these runs.
     pub runs: Vec<String>,
-    /// How many there are besides.
+    /// The number of further runs.
     pub more: usize,
 }
 
-/// A statement of the paper and what became of it.
+/// A statement of the paper and its outcome.
 #[derive(Serialize)]
 pub(super) struct StatementView {
     pub title: String,
     pub paper: String,
     pub badges: Vec<Badge>,
     pub line: String,
-    /// `none` or `out` where nothing was tested.
+    /// `none` or `out` if nothing was tested.
     pub class: &'static str,
 }
 
@@ -122,7 +122,7 @@ pub(super) struct FamilyView {
 
 #[derive(Serialize)]
 pub(super) struct ClaimView {
-    /// The case, or the claim's own words.
+    /// The case, or the text of the claim.
     pub case: String,
     pub text: String,
     pub column: String,
@@ -138,7 +138,7 @@ pub(super) struct ClaimView {
     pub sign_flip: String,
     pub decide: String,
     pub mcnemar: String,
-    /// All of it as a sentence.
+    /// The claim and its result as a sentence.
     pub sentence: String,
 }
 
@@ -149,14 +149,14 @@ pub(super) struct TableView {
     pub number: usize,
     pub title: String,
     pub finding: String,
-    /// What kinds of data it has: `stand-in images`, `photographs`.
+    /// The kinds of data it has: `stand-in images`, `photographs`.
     pub kind: &'static str,
     pub stand_in: bool,
     /// The verdicts of the paper's claims in it.
     pub badges: Vec<Badge>,
     pub caption: Caption,
     pub whole_caption: String,
-    /// Whether the page shows it further up.
+    /// Whether the page shows the figure further up.
     pub figure_above: bool,
     pub figure: Option<Figure>,
     pub grid: Option<Grid>,
@@ -173,13 +173,13 @@ pub(super) struct TableView {
     pub rerun: Vec<String>,
     pub cost: String,
     pub lineage: Vec<LineageView>,
-    /// How many runs stand behind how many numbers.
+    /// The number of numbers in the lineage, and the number of their runs.
     pub counts: (usize, usize),
-    /// The commit of all of its runs; empty where they differ.
+    /// The commit of all of its runs; empty if they differ.
     pub revision: String,
 }
 
-/// Words for everything in the results and the runs behind them.
+/// Turns the results and their runs into text for the templates.
 pub(super) fn view(results: &Results, selections: &[Selection]) -> ReportView {
     let of_tables = || results.tables.par_iter().zip(selections);
     let main = results.tables.iter().position(|table| table.claims.iter().any(findings::is_main));
@@ -227,7 +227,7 @@ pub(super) fn view(results: &Results, selections: &[Selection]) -> ReportView {
     }
 }
 
-/// The answer, or that there is none.
+/// The answer, or the statement that nothing was tested.
 fn answer(results: &Results) -> Vec<Clause> {
     let answer = findings::answer(results);
     if !answer.is_empty() {
@@ -250,7 +250,7 @@ fn ledger(results: &Results) -> LedgerView {
     LedgerView { records: text::counted(results.ledger.records, "record"), short: sources::short(&hash, 12), hash }
 }
 
-/// So many runs are named that were not used for one reason; `results.json` names all.
+/// The most runs that are named for one reason not to use them; `results.json` names all.
 const NAMED: usize = 20;
 
 fn excluded(runs: &[Excluded]) -> Vec<ExcludedView> {
@@ -264,7 +264,8 @@ fn excluded(runs: &[Excluded]) -> Vec<ExcludedView> {
     by_reason.into_iter().map(view).collect()
 }
 
-/// The claims of all tables, those too of which nothing was run, by statement in the order in which these first stand.
+/// The claims of all tables, including tables without runs, by statement, in the order in which the statements first
+/// occur.
 fn by_family(results: &Results) -> Vec<(bool, Vec<(&TableResults, &ClaimResult)>)> {
     let mut families: Vec<(bool, Vec<(&TableResults, &ClaimResult)>)> = Vec::new();
     for table in results.tables.iter().chain(&results.not_run) {
@@ -281,13 +282,13 @@ fn by_family(results: &Results) -> Vec<(bool, Vec<(&TableResults, &ClaimResult)>
     families
 }
 
-/// The paper's statements, and those that it argues.
+/// The statements that the paper measures, and the statements that it only argues.
 fn statements(results: &Results) -> (Vec<StatementView>, Vec<StatementView>) {
     let mut measured = Vec::new();
     let mut argued = Vec::new();
     for (in_paper, of) in by_family(results) {
         let Some((table, first)) = of.first() else { continue };
-        // Our additions to a table of the paper's stand with that table.
+        // Our additions to a table of the paper are shown with that table.
         if !in_paper && table.in_paper {
             continue;
         }
@@ -312,7 +313,7 @@ fn statements(results: &Results) -> (Vec<StatementView>, Vec<StatementView>) {
     (together(measured), together(argued))
 }
 
-/// Those of which nothing was run in one line, behind the others.
+/// Combines the statements without runs into one line after the others.
 fn together(statements: Vec<StatementView>) -> Vec<StatementView> {
     let (not_run, mut others): (Vec<_>, Vec<_>) = statements.into_iter().partition(|of| of.class == "none");
     let titles: Vec<&str> = not_run.iter().map(|of| of.title.trim_start_matches("… and ")).collect();
@@ -321,14 +322,14 @@ fn together(statements: Vec<StatementView>) -> Vec<StatementView> {
     others
 }
 
-/// As claimed first, then opposite, then open; those that stand before those that do not.
+/// Sorts badges: as claimed first, then opposite, then open; within these, significant after Holm correction first.
 fn sorted(mut badges: Vec<Badge>) -> Vec<Badge> {
     let order = ["yes", "no", "open"];
     badges.sort_by_key(|badge| (order.iter().position(|class| *class == badge.class), !badge.strong));
     badges
 }
 
-/// How the trained encoders stand to an untrained one and to raw pixels.
+/// How the trained encoders compare with an untrained one and with raw pixels.
 fn standing(table: &TableResults) -> String {
     let of = |name: &str| {
         let rows = || table.baselines.iter().filter(|of| of.row.first().is_some_and(|(_, method)| method == name));
@@ -344,16 +345,20 @@ fn standing(table: &TableResults) -> String {
     if said.is_empty() {
         return String::new();
     }
-    format!("A gain means little if both encoders are poor. Of the trained encoders, by set, {}.", text::list(&said))
+    format!(
+        "A gain means little if both encoders are poor. Of the trained encoders, counted by set, {}.",
+        text::list(&said)
+    )
 }
 
-/// Whether all that was tested of these was tested in the paper's own setting, so that it is reproduced or not.
+/// Whether there are tested claims and all of them were tested in the paper's own setting, so that they are called
+/// reproduced or not reproduced.
 pub(super) fn is_own<'a>(claims: impl Iterator<Item = &'a ClaimResult>) -> bool {
     let mut tested = claims.filter(|claim| claim.difference.is_some()).peekable();
     tested.peek().is_some() && tested.all(|claim| claim.own_setting)
 }
 
-/// How many comparisons came out how, a measurement that tables share counted once.
+/// The number of comparisons by verdict, in words. A measurement that tables share is counted once.
 fn tally(results: &Results) -> String {
     let all = results.tables.iter().flat_map(|table| &table.claims);
     let of = |in_paper: bool| Tally::of(all.clone().filter(move |c| c.in_paper == in_paper && c.same_as.is_none()));
@@ -416,7 +421,7 @@ fn claim_view(table: &TableResults, claim: &ClaimResult) -> ClaimView {
     }
 }
 
-/// Every data set once, with all that it is told as.
+/// Every data set once, or once for each of its descriptions if they differ.
 fn data(results: &Results) -> Vec<DataView> {
     let mut sets: Vec<&DataRef> = Vec::new();
     for set in results.tables.iter().flat_map(|table| &table.data) {
@@ -478,7 +483,7 @@ fn table_view(results: &Results, table: &TableResults, selection: &Selection, se
     }
 }
 
-/// What a table cost, beside the command that makes it again.
+/// What a table cost, shown next to the command that reruns it.
 fn cost(table: &TableResults) -> String {
     let spent = &table.compute;
     let cores: Vec<String> =

@@ -10,12 +10,12 @@ use crate::report::stats::Verdict;
 use crate::report::text;
 use serde::Serialize;
 
-/// A verdict as a mark: its class, its sign, and the word for who does not see it.
+/// A verdict as a mark: its class, its sign, and a word for readers who cannot see the mark.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Badge {
     /// `yes`, `no`, `open`, `none` or `out`.
     pub class: &'static str,
-    /// Whether it stands when all claims of the table are allowed for.
+    /// Whether it is significant after Holm's adjustment over all tested claims of the table.
     pub strong: bool,
     pub sign: &'static str,
     pub word: String,
@@ -25,7 +25,7 @@ pub(super) struct Badge {
 pub(super) fn badge(claim: &ClaimResult) -> Badge {
     let strong = claim.stands();
     let word = match strong {
-        true => format!("{}, also after Holm", word(claim)),
+        true => format!("{}, also after Holm correction", word(claim)),
         false => word(claim).to_string(),
     };
     Badge { class: class(claim.verdict), strong, sign: sign(claim.verdict), word }
@@ -50,7 +50,7 @@ pub(super) fn sign(verdict: Verdict) -> &'static str {
     }
 }
 
-/// The verdict as a word. Only in the paper's own setting is a claim reproduced or not.
+/// The verdict as a word. A claim is called reproduced or not reproduced only in the paper's own setting.
 pub(super) fn word(claim: &ClaimResult) -> &'static str {
     match (claim.verdict, claim.own_setting) {
         (Verdict::Reproduced, true) => "reproduced",
@@ -76,7 +76,7 @@ pub(super) fn paper(claim: &ClaimResult) -> String {
     }
 }
 
-/// A whole sentence or two about a claim.
+/// One or two sentences about a claim.
 pub(super) fn sentence(table: &TableResults, claim: &ClaimResult) -> String {
     let Some(difference) = claim.difference else {
         let what = text::sentence(&claim.text);
@@ -88,7 +88,7 @@ pub(super) fn sentence(table: &TableResults, claim: &ClaimResult) -> String {
     let verdict = text::capital(word(claim));
     let how = match claim.verdict {
         Verdict::Reproduced if is_smaller_loss(table, claim) => ", as the smaller loss",
-        Verdict::Reproduced | Verdict::NotReproduced if claim.holm_p.is_some() && !claim.stands() => ", on its own",
+        Verdict::Reproduced | Verdict::NotReproduced if claim.holm_p.is_some() && !claim.stands() => ", uncorrected",
         _ => "",
     };
     let tested = table.claims.iter().filter(|other| other.holm_p.is_some()).count();
@@ -96,8 +96,8 @@ pub(super) fn sentence(table: &TableResults, claim: &ClaimResult) -> String {
         (Verdict::Reproduced | Verdict::NotReproduced, Some(p)) if tested > 1 => {
             let p = text::p_value(p);
             match claim.stands() {
-                true => format!(", also after allowing for the table's {tested} comparisons (p {p})"),
-                false => format!("; after {tested} comparisons it does not stand (p {p})"),
+                true => format!(", also after Holm correction for the table's {tested} comparisons (p {p})"),
+                false => format!("; not significant after Holm correction for {tested} comparisons (p {p})"),
             }
         }
         _ => String::new(),
@@ -109,8 +109,8 @@ pub(super) fn sentence(table: &TableResults, claim: &ClaimResult) -> String {
     let paper = paper(claim);
     let paper = if paper.is_empty() { String::new() } else { format!(" Paper: {paper}.") };
     let none = match claim.expected {
-        Expected::Within(margin) => format!("; up to {margin} counts as nothing"),
-        Expected::AtLeast(margin) if margin > 0.0 => format!("; claimed are {margin} or more"),
+        Expected::Within(margin) => format!("; a difference of up to {margin} counts as none"),
+        Expected::AtLeast(margin) if margin > 0.0 => format!("; the claim is {margin} or more"),
         Expected::AtLeast(_) => String::new(),
     };
     format!("{verdict}{how}: {}{none}{after}{decide}.{paper}", contrast(table, claim, difference))

@@ -1,37 +1,40 @@
-//! Which code decides a stage's files. A stage names the modules that do its work; what these use is found by the build
-//! script, so that no list can be forgotten. What is listed here decides no result, whoever uses it.
+//! The code that determines a stage's files. A stage names the modules that do its work. The build script
+//! finds everything that these modules use, so no list of dependencies has to be maintained. The code
+//! listed here never affects a result.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::harness::code::{Apart, Code, Graph};
 
-/// What decides no result. Where it chooses, the choice is in a stage's inputs, and the stage names what was chosen.
+/// Code that does not affect results. Where such code makes a choice, the choice is in the stage's inputs, and the
+/// stage names the chosen module.
 pub const APART: Apart = Apart {
     modules: &[
-        "error",                 // what is refused, and in which words
-        "harness::*",            // how stages are kept, shown, scheduled and recorded
-        "tensor::profile",       // how long operations take
-        "threads",               // which threads work, and how many
-        "data::catalog",         // finds a dataset by its name; `Set::made_by` is named
-        "methods",               // finds a method by its name; `Name::module` is named
-        "methods::check",        // which hyperparameters are refused
-        "models::spec",          // finds an encoder by its name; `ModelSpec::module` is named
+        "error",                 // error messages
+        "harness::*",            // caches, displays, schedules and records stages
+        "tensor::profile",       // times operations
+        "threads",               // chooses threads and their number
+        "data::catalog",         // finds a dataset by its name; stages name `Set::made_by`
+        "methods",               // finds a method by its name; stages name `Name::module`
+        "methods::check",        // rejects invalid hyperparameters
+        "models::spec",          // finds an encoder by its name; stages name `ModelSpec::module`
         "study::code",           // this list
-        "study::cost",           // what a stage is predicted to take
-        "study::settings",       // whose values are in the inputs
-        "study::stages",         // puts stages together
-        "study::stages::metric", // names what is measured
+        "study::cost",           // predicts the cost of stages
+        "study::settings",       // their values are in the inputs
+        "study::stages",         // connects stages
+        "study::stages::metric", // ids of metrics
     ],
     but: &[
-        "harness::clock",   // how long a training took is a figure
-        "harness::outcome", // which items a probe got right is in its files
+        "harness::clock",   // the training time is a reported figure
+        "harness::outcome", // a probe's files hold which items it classified correctly
     ],
-    // A hash function that is defined once and for all, and what takes values to files and back.
+    // A hash function with a fixed definition, and crates that write values to files and read them back.
     crates: &["blake3", "memmap2", "safetensors", "serde", "serde_json", "tempfile"],
 };
 
-/// The code of a stage whose work is in these modules. It is found once for the same roots: a table has many such stages.
+/// The code of a stage whose work is in these modules. The result is cached by `roots`, because a table has
+/// many stages with the same roots.
 pub fn code(roots: &[&str]) -> Code {
     static KNOWN: LazyLock<Mutex<HashMap<Vec<String>, Code>>> = LazyLock::new(Mutex::default);
     let mut roots = roots.to_vec();

@@ -1,6 +1,7 @@
-//! What stages are predicted to cost on one thread, from what `sempair bench step` measured on a Zen 4 processor in bf16, and
-//! how much slower other instruction sets are; and a piece of each training's work, which shows how it speeds up with threads. Only schedules and estimates depend on it; the harness sets it right by what
-//! earlier runs took.
+//! Predicted costs of stages on one thread. They come from measurements by `sempair bench step` on a Zen 4 processor in
+//! bf16, and from factors for slower instruction sets. A training also has a small piece of work with which the harness
+//! measures the speed-up with threads. Only schedules and estimates depend on these costs; the harness calibrates them
+//! by the times of earlier runs.
 
 use std::sync::Arc;
 
@@ -18,34 +19,34 @@ use crate::train::bench::{Stepper, Subject};
 
 use super::settings::Settings;
 
-/// Of an image's forward and backward pass, the part that the forward one takes.
+/// The forward pass's share of the time of a forward and backward pass.
 const FORWARD: f64 = 1.0 / 3.0;
 
-/// What a step takes beside its images, on two cores of a Zen 4 processor in bf16.
+/// Seconds that a step takes in addition to its images, on two cores of a Zen 4 processor in bf16.
 const STEP: f64 = 1e-3;
 
-/// A probe's fits, for each training image, feature and category.
+/// Seconds of a probe's fits, for each training image, feature and category.
 const PROBE: f64 = 1.2e-8;
 
-/// Rendering, for each pixel.
+/// Seconds of rendering, for each pixel.
 const RENDERING: f64 = 3e-7;
 
-/// A piece of a training's work, whose speed on several threads is measured, takes no longer than this on one by the
-/// prediction, in seconds, as long as it has [`FEWEST`] pairs.
+/// The longest predicted time, in seconds on one thread, of the piece of a training's work whose speed on several
+/// threads is measured. The piece has at least [`FEWEST`] pairs (or the whole batch), even if it takes longer.
 const PIECE: f64 = 0.25;
 const FEWEST: usize = 8;
 
-/// Images of one forward pass of an evaluation.
+/// The number of images in one forward pass of an evaluation.
 const BATCH: usize = 128;
 
 impl Cost {
-    /// This and then the other.
+    /// The cost of this work followed by `other`: seconds add up, memory is the larger of both.
     pub(super) fn then(self, other: Self) -> Self {
         Self { seconds: self.seconds + other.seconds, memory: self.memory.max(other.memory), load: self.load }
     }
 }
 
-/// A pretraining by the settings' method on so many pairs.
+/// The cost of pretraining with the settings' method on `pairs` pairs.
 pub(super) fn pretraining(device: Cpu, settings: &Settings, pairs: usize) -> Cost {
     let (model, batch) = (&settings.model, settings.pretrain.batch);
     let small = settings.methods.get(settings.method).crops().count() as f64 / 4.0;
@@ -54,11 +55,11 @@ pub(super) fn pretraining(device: Cpu, settings: &Settings, pairs: usize) -> Cos
     let image = image(device, model);
     let of_pair = (2.0 + small + target) * image;
     let of_step = STEP * slowness(device.precision);
-    // DeepCluster sees all pairs once more before it learns.
+    // DeepCluster runs a forward pass over all pairs before training starts.
     let before = if settings.method == Name::DeepclusterV2 { 2.0 * FORWARD * image } else { 0.0 };
     let epochs = settings.epochs() as f64;
     let seconds = epochs * (pairs as f64 * of_pair + (pairs / batch) as f64 * of_step) + pairs as f64 * before;
-    // Values, gradients, moments, and a network that follows.
+    // Arenas for values, gradients, moments, and a target network.
     let method = settings.methods.get(settings.method);
     let arenas = 3 + u64::from(method.recipe().rule == Rule::Adamw) + u64::from(follows);
     let views = (2.0 + small) * batch as f64;
@@ -67,7 +68,7 @@ pub(super) fn pretraining(device: Cpu, settings: &Settings, pairs: usize) -> Cos
     Cost { seconds, memory, load: Some(Arc::new(load(device, settings))) }
 }
 
-/// A step of SimCLR by the settings' network, on as many pairs as suit a short look.
+/// A step of SimCLR with the settings' network, on few enough pairs for a short measurement.
 fn load(device: Cpu, settings: &Settings) -> Load {
     let (model, precision) = (settings.model, device.precision);
     let most = (PIECE / (2.0 * image(device, &model))) as usize;
@@ -83,7 +84,7 @@ fn load(device: Cpu, settings: &Settings) -> Load {
     }
 }
 
-/// Features of so many images; without a model those are their pixels.
+/// The cost of the features of `images` images; without a model the features are the pixels.
 pub(super) fn features(device: Cpu, model: Option<&ModelSpec>, images: usize) -> Cost {
     let of_image = model.map_or(1e-5, |model| FORWARD * image(device, model));
     let network = model.map_or(0, |model| {
@@ -93,27 +94,27 @@ pub(super) fn features(device: Cpu, model: Option<&ModelSpec>, images: usize) ->
     Cost { seconds: images as f64 * of_image, memory: network + (8 * images * width(model)) as u64, load: None }
 }
 
-/// A probe of features on a set.
+/// The cost of a probe on the features of a set.
 pub(super) fn probe(model: Option<&ModelSpec>, set: &Extent) -> Cost {
     let seconds = PROBE * (set.train * width(model) * set.classes) as f64;
-    // The features, and a copy that is standardised.
+    // The features, and a standardised copy.
     Cost { seconds, memory: (8 * (set.train + set.test) * width(model)) as u64, load: None }
 }
 
-/// A probe on a set at each moment of a training.
+/// The cost of a probe on a set at each snapshot of a training.
 pub(super) fn course(device: Cpu, settings: &Settings, set: &Extent) -> Cost {
     let model = Some(&settings.model);
     let once = features(device, model, set.train + set.test).then(probe(model, set));
     Cost { seconds: MOMENTS.min(settings.epochs()) as f64 * once.seconds, ..once }
 }
 
-/// So many images of the embedded world.
+/// The cost of rendering `images` images of the embedded world.
 pub(super) fn rendering(world: &World, images: usize) -> Cost {
     let pixels = images * world.size * world.size;
     Cost { seconds: RENDERING * pixels as f64, memory: 3 * pixels as u64, load: None }
 }
 
-/// Width of the features; of pixels at 32x32 without a model.
+/// The width of the features; without a model, the width of 32x32 pixels.
 fn width(model: Option<&ModelSpec>) -> usize {
     match model.map(|model| model.encoder) {
         None => 3 * 32 * 32,
@@ -125,7 +126,7 @@ fn width(model: Option<&ModelSpec>) -> usize {
     }
 }
 
-/// Values of an encoder and of a head of the paper's size.
+/// The number of parameters of an encoder and of a head of the paper's size.
 fn parameters(encoder: Encoder) -> u64 {
     match encoder {
         Encoder::ResnetSmall => 1_000_000,
@@ -136,12 +137,12 @@ fn parameters(encoder: Encoder) -> u64 {
     }
 }
 
-/// The forward and backward pass of one image.
+/// Seconds for the forward and backward pass of one image on one thread.
 fn image(device: Cpu, model: &ModelSpec) -> f64 {
     of_zen4(model) * slowness(device.precision)
 }
 
-/// How many times longer one thread takes for an encoder's passes than two with products of bf16.
+/// How many times longer one thread takes for an encoder's passes than two threads with bf16 products.
 fn slowness(precision: Precision) -> f64 {
     let of_set = match (isa(), precision) {
         (Isa::Avx512Bf16, Precision::Bf16) => 1.0,
@@ -152,7 +153,7 @@ fn slowness(precision: Precision) -> f64 {
     2.0 * of_set
 }
 
-/// The same on two cores of a Zen 4 processor in bf16.
+/// Seconds for the forward and backward pass of one image on two cores of a Zen 4 processor in bf16.
 fn of_zen4(model: &ModelSpec) -> f64 {
     let at_64 = match model.encoder {
         Encoder::ResnetSmall => 1.8e-4,
@@ -164,7 +165,7 @@ fn of_zen4(model: &ModelSpec) -> f64 {
     at_64 * finer(model)
 }
 
-/// How many times more positions a network has than with ImageNet's stem at 64x64.
+/// The ratio of the network's spatial positions to those with ImageNet's stem at 64x64.
 fn finer(model: &ModelSpec) -> f64 {
     let of_stem = match model.stem {
         Stem::Imagenet | Stem::Patch8 => 1.0,
@@ -174,8 +175,8 @@ fn finer(model: &ModelSpec) -> f64 {
     of_stem * (model.image as f64 / 64.0).powi(2)
 }
 
-/// Bytes that a training holds for each image between its forward and its backward pass, as `sempair bench step` measured
-/// them with 8 and with 32 pairs.
+/// Bytes that a training keeps for each image between the forward and the backward pass, measured by
+/// `sempair bench step` with 8 and with 32 pairs.
 fn activations(device: Cpu, model: &ModelSpec) -> f64 {
     let at_64 = match model.encoder {
         Encoder::ResnetSmall => 0.27e6,

@@ -1,5 +1,5 @@
-//! Encoders for other programs, and from them: safetensors with the names and layouts of torchvision's ResNets and timm's
-//! vision transformers.
+//! Export and import of encoders as safetensors files, with the names and layouts of torchvision's ResNets
+//! and timm's vision transformers.
 
 use std::path::Path;
 
@@ -20,11 +20,11 @@ use super::foreign;
 
 /// File of an exported encoder.
 pub const WEIGHTS: &str = "encoder.safetensors";
-/// What an exported encoder is, beside it.
+/// File next to an exported encoder that describes it.
 pub const CARD: &str = "card.json";
 
-/// Writes the encoder in the folder `from`, without its heads, and a card, into `to`. The card names the run that it was
-/// found by, and its row.
+/// Writes the encoder in the folder `from`, without its heads, and a card to the folder `to`. The card names the run by
+/// which the encoder was found, and that run's row.
 ///
 /// # Errors
 /// When the encoder is damaged or the folder cannot be written.
@@ -53,7 +53,7 @@ pub fn export(from: &Path, (run, row): (&str, &Row), to: &Path) -> Result<()> {
     files::write_whole(&to.join(CARD), &serde_json::to_vec_pretty(&card).context("the card is not JSON")?)
 }
 
-/// Kernels lie (O, K, K, I) here and (O, I, K, K) there.
+/// The named tensors of an encoder. Kernels are stored as (O, K, K, I) in memory and as (O, I, K, K) in the file.
 fn named(parameters: &Parameters<Cpu>) -> Vec<Named> {
     let (values, statistics) =
         (parameters.device.host(&parameters.values), parameters.device.host(&parameters.statistics));
@@ -65,8 +65,8 @@ fn named(parameters: &Parameters<Cpu>) -> Vec<Named> {
     parameters.layout.entries.iter().map(tensor).collect()
 }
 
-/// A kernel whose element (o, i, y, x) of shape (O, I, K, K) is taken from, or put to, its place in memory by `place`;
-/// other shapes as they are.
+/// Reorders a kernel of shape (O, I, K, K): `place` copies each element (o, i, y, x) from or to its place in memory.
+/// Data of other shapes are copied unchanged.
 fn reorder(data: &[f32], shape: &[usize], place: fn([usize; 4], usize, &[f32], &mut [f32])) -> Vec<f32> {
     let &[o, i, h, w] = shape else { return data.to_vec() };
     let mut out = vec![0.0; data.len()];
@@ -76,7 +76,7 @@ fn reorder(data: &[f32], shape: &[usize], place: fn([usize; 4], usize, &[f32], &
     out
 }
 
-/// Index runs over (O, I, K, K).
+/// The offset in (O, K, K, I) of the element whose offset in (O, I, K, K) is `index`.
 fn channels_last([_, i, h, w]: [usize; 4], index: usize) -> usize {
     let (x, y, channel, out) = (index % w, index / w % h, index / (w * h) % i, index / (w * h * i));
     ((out * h + y) * w + x) * i + channel
@@ -90,8 +90,8 @@ fn to_channels_last(sizes: [usize; 4], index: usize, data: &[f32], out: &mut [f3
     out[channels_last(sizes, index)] = data[index];
 }
 
-/// Reads an encoder from `file`, and leaves it in `dir` as a training would. What the file has beside it, such
-/// as a classifier, is left out. `note` hears what a person should know of how the file was read.
+/// Reads an encoder from `file` and writes it to `dir` in the same form as a training does. Other tensors in the file,
+/// such as a classifier, are ignored. `note` is called with messages for the user about how the file was read.
 ///
 /// # Errors
 /// As [`foreign::read`]; or when the folder cannot be written.

@@ -1,5 +1,5 @@
-//! Weights as other programs leave them: in safetensors, in any of the usual formats of floats, behind the prefixes that
-//! wrappers and checkpoints put before the names.
+//! Reads weights that other programs wrote: safetensors files in any of the usual float formats, with the prefixes that
+//! wrappers and checkpoints put before the parameter names.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,18 +12,21 @@ use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::nn::Entry;
 
-/// Of two networks in one file, the one that such methods evaluate: MoCo's queries, DINO's and BYOL's are marked so.
+/// Prefixes of the network to evaluate when a file holds two: MoCo's query encoder, DINO's teacher and BYOL's
+/// online network have such prefixes.
 const PREFERRED: [&str; 4] = ["encoder_q.", "teacher.", "online_encoder.", "online."];
 
-/// What PyTorch writes of its own accord, in two lines that make safetensors of it. No pickle is ever run here.
+/// A hint with Python code that converts PyTorch's own format to safetensors. This program never loads a pickle.
 const CONVERT: &str = "in Python: `import torch, safetensors.torch; d = torch.load(\"FILE\", map_location=\"cpu\", \
     weights_only=True); d = d.get(\"state_dict\", d); safetensors.torch.save_file({k: v.contiguous().clone() for k, v in \
     d.items() if torch.is_tensor(v)}, \"weights.safetensors\")`";
 
-/// The values of these parameters in a file, in order, and what a person should know of how they were read.
+/// Reads the values of these parameters from a file, in order. Also returns notes for the user
+/// about how the file was read.
 ///
 /// # Errors
-/// When the file is no safetensors, or lacks a parameter or has one of another shape or type, or a number that is none.
+/// When the file is not a safetensors file, when a parameter is missing or has another shape or type,
+/// or when a value is not finite.
 pub fn read(file: &Path, entries: &[Entry]) -> Result<(Vec<Vec<f32>>, Vec<String>)> {
     let bytes =
         files::plain(file).and_then(|_| std::fs::read(file)).context(format!("cannot read {}", file.display()))?;
@@ -64,14 +67,15 @@ fn parse<'b>(file: &Path, bytes: &'b [u8]) -> Result<SafeTensors<'b>> {
     let place = file.display();
     match bytes {
         [b'P', b'K', 3, 4, ..] | [0x80, 2..=5, ..] => {
-            Err(Error::new(format!("{place} is a pickle, as PyTorch saves it, which can run any code")).hint(CONVERT))
+            Err(Error::new(format!("{place} is a pickle (PyTorch's format), which can run any code")).hint(CONVERT))
         }
         _ => SafeTensors::deserialize(bytes)
-            .map_err(|error| Error::new(format!("{place} is no safetensors file: {error}")).hint(CONVERT)),
+            .map_err(|error| Error::new(format!("{place} is not a safetensors file: {error}")).hint(CONVERT)),
     }
 }
 
-/// What stands before the encoder's names. With it the file has them all; if none does, that with which it has most.
+/// The prefix before the encoder's parameter names: the one with which the file has all parameters, or else
+/// the one with which it has most.
 fn prefix(file: &Path, names: &BTreeSet<&str>, entries: &[Entry]) -> Result<String> {
     let Some(first) = entries.first() else { return Ok(String::new()) };
     let candidate = |name: &&str| name.strip_suffix(first.name.as_str()).map(str::to_owned);
@@ -87,17 +91,17 @@ fn prefix(file: &Path, names: &BTreeSet<&str>, entries: &[Entry]) -> Result<Stri
         ([one], _) | (_, Some(one)) => Ok((*one).clone()),
         (many, None) => {
             let many: Vec<String> = many.iter().map(|prefix| format!("`{prefix}`")).collect();
-            Err(Error::new(format!("{} holds {} such encoders: {}", file.display(), many.len(), many.join(", ")))
-                .hint("keep one of them: write the tensors with one prefix alone into another file"))
+            Err(Error::new(format!("{} holds {} matching encoders: {}", file.display(), many.len(), many.join(", ")))
+                .hint("keep one of them: write only the tensors with one of these prefixes to another file"))
         }
     }
 }
 
-/// A parameter by its name, its shape checked.
+/// Looks up a parameter by its name and checks its shape.
 fn found<'t>(file: &Path, tensors: &'t SafeTensors<'_>, name: &str, entry: &Entry) -> Result<TensorView<'t>> {
     let tensor = tensors.tensor(name).map_err(|_| {
         Error::new(format!("{} has no `{name}`", file.display()))
-            .hint("name the encoder that the file is of: `--encoder resnet50`; names are torchvision's or timm's")
+            .hint("name the encoder in the file: `--encoder resnet50`; tensors need torchvision's or timm's names")
     })?;
     if tensor.shape() != entry.shape {
         return Err(Error::new(format!(
@@ -106,12 +110,12 @@ fn found<'t>(file: &Path, tensors: &'t SafeTensors<'_>, name: &str, entry: &Entr
             tensor.shape(),
             entry.shape
         ))
-        .hint("choose encoder, stem and image size as the file's: `--encoder`, `--stem`, `--image`"));
+        .hint("choose the encoder, stem and image size of the file: `--encoder`, `--stem`, `--image`"));
     }
     Ok(tensor)
 }
 
-/// The values of a tensor, each a number.
+/// The values of a tensor as f32. All must be finite.
 fn floats(file: &Path, name: &str, tensor: &TensorView) -> Result<Vec<f32>> {
     let data = tensor.data();
     let two = |convert: fn([u8; 2]) -> f32| data.as_chunks::<2>().0.iter().map(|bytes| convert(*bytes)).collect();
@@ -127,7 +131,7 @@ fn floats(file: &Path, name: &str, tensor: &TensorView) -> Result<Vec<f32>> {
     };
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(values),
-        Some(at) => Err(Error::new(format!("{}: `{name}` holds {} at {at}", file.display(), values[at]))
-            .hint("such an encoder has no features: give a checkpoint from before its training diverged")),
+        Some(at) => Err(Error::new(format!("{}: `{name}` holds {} at index {at}", file.display(), values[at]))
+            .hint("its features cannot be computed: give a checkpoint from before the training diverged")),
     }
 }

@@ -1,6 +1,7 @@
-//! What tables measure: `stages`, each with its work, its cost and its code; `readings`, what their files say; `columns`,
-//! what of it a table shows; `sheet`, a table of encoders by columns; `setup`, how its rows were trained. `single` runs are outside of tables, `exchange` takes weights in
-//! (`foreign` reads them as people have them) and gives them out.
+//! What tables measure. `stages` defines the stages, each with its work, its cost and its code; `readings` reads
+//! results from their files; `columns` defines the columns of a table; `sheet` is a table of encoders by columns;
+//! `setup` describes how its rows were trained. `single` has the runs outside of tables. `exchange` imports and exports
+//! weights; `foreign` reads weight files of other programs.
 
 pub mod code;
 pub mod columns;

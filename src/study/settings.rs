@@ -1,6 +1,6 @@
-//! The configuration that tables have in common. Every value has its default, its comment and its role in
-//! `experiments/defaults.toml`. What one table has for itself is a group of keys of its name, which the table reads
-//! ([`OwnSettings`]).
+//! The configuration that all tables share. The default, the comment and the role of every value are in
+//! `experiments/defaults.toml`. Settings of a single table form a group of keys with the table's name, which the
+//! table reads ([`OwnSettings`]).
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ use crate::train::{self, Pretraining};
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// How many seeds, from 0.
+    /// The number of seeds; they count from 0.
     pub seeds: u64,
     /// How these values were chosen, in a sentence for readers of the report.
     pub how_chosen: String,
@@ -41,58 +41,58 @@ pub struct Settings {
     pub world: World,
     /// The network.
     pub model: ModelSpec,
-    /// The self-supervised method of whatever trains one only.
+    /// The self-supervised method of tables and commands that train only one.
     pub method: Name,
     /// The hyperparameters of all methods.
     pub methods: Methods,
     /// Batch and length of pretraining.
     pub pretrain: PretrainSettings,
-    /// Seconds of training after which a checkpoint is written; a kill loses no more than that.
+    /// Seconds of training after which a checkpoint is written; a killed run loses no more than that.
     pub checkpoint_seconds: f64,
-    /// Whether a training whose representation has collapsed goes on.
+    /// Whether a training continues after its representation has collapsed.
     pub keep_going: bool,
-    /// What all methods' optimisers have in common.
+    /// The settings that the optimisers of all methods share.
     pub optimizer: OptimizerSettings,
-    /// The learning rate's course.
+    /// The learning-rate schedule.
     pub schedule: ScheduleSettings,
     /// The transformations of both views.
     pub augment: Views,
-    /// Least and greatest part of an image's area in the small views of multi-crop.
+    /// The minimum and maximum share of an image's area in the small views of multi-crop.
     pub small_crop_scale: [f32; 2],
-    /// What is subtracted from and divided out of the channels.
+    /// The mean and the deviation with which channels are normalised.
     pub normalization: Normalization,
     /// The linear probe and k-NN.
     pub probe: ProbeSettings,
-    /// What every table evaluates on.
+    /// The evaluation sets of all tables.
     pub evaluation: EvaluationSettings,
     /// The rows of the tables `transfer` and `invariance`.
     pub transfer: TransferSettings,
-    /// What each table has for itself, by its name.
+    /// The settings of single tables, by the table's name.
     #[serde(flatten)]
     pub tables: BTreeMap<String, Value>,
 }
 
-/// The settings that a table has for itself: the keys `<id>.<field>`.
+/// The settings of a single table: the keys `<id>.<field>`.
 pub trait OwnSettings: DeserializeOwned {
-    /// Refuses values with which the table cannot be filled. `id` is the table's.
+    /// Refuses values with which the table cannot be filled. `id` is the table's id.
     ///
     /// # Errors
-    /// Names the key, its value and what is possible.
+    /// The error names the key, its value and the possible values.
     fn check(&self, id: &str, settings: &Settings) -> Result<()> {
         let _ = (id, settings);
         Ok(())
     }
 
-    /// Reads them.
+    /// Reads the settings of the table `id`.
     ///
     /// # Errors
-    /// When there are none, or a value has the wrong type.
+    /// When the table has no settings, or a value has the wrong type.
     fn of(id: &str, settings: &Settings) -> Result<Self> {
         let own = settings.tables.get(id).cloned().unwrap_or_default();
         serde_json::from_value(own).context(format!("the settings `{id}`"))
     }
 
-    /// How the configuration checks their types.
+    /// How the configuration checks the types of these settings.
     fn group(id: &'static str) -> Option<Group> {
         let read = |values: &figment::value::Value| values.deserialize::<Self>().map(drop).map_err(Box::new);
         Some(Group { name: id, read })
@@ -114,28 +114,28 @@ impl OwnSettings for () {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceChoice {
-    /// The fastest that is there.
+    /// The fastest device available.
     Auto,
     /// The processor.
     Cpu,
-    /// A GPU of NVIDIA's.
+    /// An NVIDIA GPU.
     Cuda,
 }
 
-/// Number format of activations and products; parameters and statistics are f32 always.
+/// Number format of activations and products; parameters and statistics are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionChoice {
-    /// bf16 where the instruction set has products of it, else f32.
+    /// bf16 where the instruction set has bf16 products, else f32.
     Auto,
-    /// IEEE single.
+    /// IEEE single precision.
     F32,
-    /// The upper half of a single.
+    /// The upper 16 bits of IEEE single precision.
     Bf16,
 }
 
 impl PrecisionChoice {
-    /// What is computed in, on the instruction set in use.
+    /// The precision to compute in, on the current instruction set.
     pub fn resolve(self) -> Precision {
         match self {
             Self::Auto if cpu::isa() == Isa::Avx512Bf16 => Precision::Bf16,
@@ -161,15 +161,15 @@ pub struct Paths {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainSettings {
-    /// Passes over the pairs; 0 is as many as the method's recipe says.
+    /// Passes over the pairs; 0 means the number in the method's recipe.
     pub epochs: usize,
-    /// Pairs of a step.
+    /// Pairs per step.
     pub batch: usize,
-    /// Whether the encoder is kept as it is at about ten moments, too.
+    /// Whether snapshots of the encoder at about ten moments are kept, too.
     pub snapshots: bool,
 }
 
-/// What every table evaluates on.
+/// The evaluation sets of all tables.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluationSettings {
@@ -189,7 +189,7 @@ impl Settings {
     /// Refuses values with which no run makes sense.
     ///
     /// # Errors
-    /// Names the key, its value and what is possible.
+    /// The error names the key, its value and the possible values.
     pub fn validate(&self) -> Result<()> {
         positive("seeds", self.seeds)?;
         let Paths { data, reports, cache } = &self.paths;
@@ -202,7 +202,7 @@ impl Settings {
         }
         if !(0.0..=1.0).contains(&self.pairs.false_share) {
             return Err(Error::new(format!(
-                "`pairs.false_share` is {}; it must lie from 0 to 1",
+                "`pairs.false_share` is {}; it must lie between 0 and 1",
                 self.pairs.false_share
             ))
             .hint("`--set pairs.false_share=0.5`"));
@@ -218,7 +218,7 @@ impl Settings {
             return Err(Error::new(format!(
                 "`pairs.categories` times `pairs.per_category` is {pairs}; at most {MOST_PAIRS} pairs are possible"
             ))
-            .hint("`--set pairs.per_category=157`, as the paper has"));
+            .hint("`--set pairs.per_category=157`, as in the paper"));
         }
         if self.pairs.list.is_empty() {
             drawable(&self.pairs.from, "pairs.categories", self.pairs.categories)?;
@@ -246,14 +246,14 @@ impl Settings {
         self.model.check("model")?;
         if !(0.0..1.0).contains(&self.model.drop_path) {
             return Err(Error::new(format!(
-                "`model.drop_path` is {}; it must lie from 0 to below 1",
+                "`model.drop_path` is {}; it must be at least 0 and below 1",
                 self.model.drop_path
             ))
             .hint("`--set model.drop_path=0.1`"));
         }
         let [least, most] = self.small_crop_scale;
         if !(0.0 < least && least <= most && most <= 1.0) {
-            return Err(Error::new(format!("`small_crop_scale` is [{least}, {most}]; it must rise within 0 and 1"))
+            return Err(Error::new(format!("`small_crop_scale` is [{least}, {most}]; it must rise between 0 and 1"))
                 .hint("`--set small_crop_scale=[0.08,0.5]`"));
         }
         self.optimizer.validate("optimizer")?;
@@ -264,24 +264,24 @@ impl Settings {
         self.augment.validate("augment")
     }
 
-    /// The same with this method.
+    /// A copy of these settings with this method.
     #[must_use]
     pub fn of(&self, method: Name) -> Self {
         Self { method, ..self.clone() }
     }
 
-    /// The method with its hyperparameters, for as long as it is to train.
+    /// The method with its hyperparameters, for the configured number of epochs.
     fn trained_method(&self) -> Method {
         let method = self.methods.get(self.method);
         if self.pretrain.epochs == 0 { method } else { method.for_epochs(self.pretrain.epochs) }
     }
 
-    /// Passes over the pairs.
+    /// The number of passes over the pairs.
     pub fn epochs(&self) -> usize {
         self.trained_method().recipe().epochs
     }
 
-    /// Where this configuration's datasets come from.
+    /// The catalog of this configuration's datasets.
     pub fn catalog(&self) -> Catalog {
         Catalog::new(self.world.clone(), &self.paths.data)
     }
@@ -299,11 +299,11 @@ impl Settings {
     }
 }
 
-/// The most pairs that a training has, or a list.
+/// The maximum number of pairs of a training, or of a list.
 pub const MOST_PAIRS: usize = 10_000_000;
 
-/// The largest whole number of a setting, by the last part of its key: what no experiment needs, and what would fill the
-/// memory or never end.
+/// The largest integer of a setting, by the last part of its key. No experiment needs more, and larger values would
+/// fill the memory or never end.
 const MOST: [(&str, u64); 6] = [
     ("seeds", 1_000),
     ("crops", 64),
@@ -313,10 +313,10 @@ const MOST: [(&str, u64); 6] = [
     ("", 1_000_000),
 ];
 
-/// Refuses whole numbers beyond all use, and tables without evaluation sets. Any number is a good seed.
+/// Refuses integers that are too large for any use, and tables without evaluation sets. Seeds have no limit.
 ///
 /// # Errors
-/// Names the key and what is possible.
+/// The error names the key and the possible values.
 pub fn check_sizes(values: &[config::Value]) -> Result<()> {
     for value in values {
         let name = value.key.rsplit('.').next().unwrap_or(&value.key);
@@ -337,7 +337,7 @@ pub fn check_sizes(values: &[config::Value]) -> Result<()> {
 /// Refuses to draw more categories from the embedded world than it has.
 ///
 /// # Errors
-/// Names the key.
+/// The error names the key.
 pub fn drawable(from: &str, key: &str, categories: usize) -> Result<()> {
     let most = world::PRETRAINING_CATEGORIES as usize;
     if from == SYNTH && categories > most {
@@ -348,7 +348,7 @@ pub fn drawable(from: &str, key: &str, categories: usize) -> Result<()> {
     Ok(())
 }
 
-/// How a key, or an option of the command line, gets a value.
+/// The text that sets a key, or a command-line option, to a value.
 fn assignment(key: &str, value: usize) -> String {
     if key.starts_with("--") { format!("`{key} {value}`") } else { format!("`--set {key}={value}`") }
 }
@@ -356,7 +356,7 @@ fn assignment(key: &str, value: usize) -> String {
 /// Refuses 0.
 ///
 /// # Errors
-/// Names the key.
+/// The error names the key.
 pub fn positive(key: &str, value: u64) -> Result<()> {
     if value > 0 {
         return Ok(());
@@ -364,15 +364,15 @@ pub fn positive(key: &str, value: u64) -> Result<()> {
     Err(Error::new(format!("`{key}` is 0")).hint(format!("set it to 1 or more: {}", assignment(key, 1))))
 }
 
-/// Whether no value stands twice in a list of a table's rows.
+/// Whether no value occurs twice in a list of a table's rows.
 pub fn each_once<T: PartialEq>(values: &[T]) -> bool {
     values.iter().enumerate().all(|(i, value)| !values[..i].contains(value))
 }
 
-/// A list of a table's rows: at least one, each above 0 and each once.
+/// Checks a list of values for a table's rows: at least one value, all above 0 and all different.
 ///
 /// # Errors
-/// Names the key and its value.
+/// The error names the key and its value.
 pub fn some_above_zero(key: &str, values: &[usize]) -> Result<()> {
     if values.is_empty() || values.contains(&0) || !each_once(values) {
         return Err(Error::new(format!("`{key}` is {values:?}; it needs one or more different numbers above 0"))
@@ -381,10 +381,10 @@ pub fn some_above_zero(key: &str, values: &[usize]) -> Result<()> {
     Ok(())
 }
 
-/// A list of a table's rows: at least one share, each above 0, at most 1, and each once.
+/// Checks a list of shares for a table's rows: at least one share, all above 0 and at most 1, and all different.
 ///
 /// # Errors
-/// Names the key and its value.
+/// The error names the key and its value.
 pub fn shares(key: &str, values: &[f32]) -> Result<()> {
     if values.is_empty() || !each_once(values) || !values.iter().all(|&share| share > 0.0 && share <= 1.0) {
         return Err(Error::new(format!("`{key}` is {values:?}; it needs different shares above 0 and at most 1"))

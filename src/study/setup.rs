@@ -1,4 +1,4 @@
-//! How the rows of a table were trained, in words, and how far that is from the paper's training.
+//! Describes in words how the rows of a table were trained, and how this differs from the paper's training.
 
 use serde::Serialize;
 
@@ -10,27 +10,27 @@ use crate::methods::Name;
 
 use super::settings::Settings;
 
-/// The paper's pairs: categories, and pairs of each.
+/// The paper's pairs: the number of categories, and of pairs per category.
 const PAIRS: (usize, usize) = (187, 157);
-/// The paper's epochs, from its shortest training to its longest.
+/// The epochs of the paper's shortest and longest training.
 const EPOCHS: (usize, usize) = (200, 800);
-/// The paper's batch.
+/// The paper's batch size.
 const BATCH: usize = 256;
 /// The side of the paper's images in pixels.
 const IMAGE: usize = 64;
-/// The paper's encoders, as the settings name them, and as it does.
+/// The paper's encoders: the name in the settings, and the name in the paper.
 const RESNET: (&str, &str) = ("resnet50", "ResNet-50");
 const VIT: (&str, &str) = ("vit-s8", "ViT-S/8");
 
-/// What the trained rows of a table have in common.
+/// The settings that the trained rows of a table share.
 pub struct Setup<'a> {
     settings: &'a Settings,
-    /// Lengths in epochs, the one that most methods have first, each with its methods.
+    /// Training lengths in epochs, each with its methods. The length of most methods is first.
     lengths: Vec<(usize, Vec<Name>)>,
 }
 
 impl<'a> Setup<'a> {
-    /// The setup of rows by these methods, which may repeat.
+    /// The setup of rows with these methods, which may repeat.
     pub fn new(settings: &'a Settings, methods: impl IntoIterator<Item = Name>) -> Self {
         let mut lengths: Vec<(usize, Vec<Name>)> = Vec::new();
         for method in methods {
@@ -74,7 +74,8 @@ impl<'a> Setup<'a> {
         (epochs().min().unwrap_or(0), epochs().max().unwrap_or(0))
     }
 
-    /// How many pairs there are. A report is rendered without the list, whose pairs are counted in the data of each run.
+    /// The number of pairs, in words. A report is rendered without the list file; the data of each run hold
+    /// the number of the list's pairs.
     fn counted(&self) -> String {
         let pairs = &self.settings.pairs;
         if !pairs.list.is_empty() {
@@ -91,7 +92,7 @@ impl<'a> Setup<'a> {
                 "the embedded procedural world (version {}), which stands in for the paper's photographs",
                 world::VERSION
             ),
-            // Only the records of its runs know what a list holds.
+            // Only the run records know the contents of a list.
             set if !self.settings.pairs.list.is_empty() => set.to_owned(),
             set => format!("{set}, which is not the paper's hand-made set of pairs"),
         }
@@ -102,7 +103,7 @@ impl<'a> Setup<'a> {
         format!("{} (stem {})", name(&model.encoder), name(&model.stem))
     }
 
-    /// The settings beside the paper's.
+    /// Compares the settings with the paper's.
     pub fn distance(&self) -> Vec<Distance> {
         let mut facts = vec![self.pairs()];
         facts.extend(self.pairs_seen());
@@ -117,13 +118,13 @@ impl<'a> Setup<'a> {
             what: "Pairs".into(),
             paper: format!("{of_paper} pairs ({} categories × {}) of ImageNet-1K, matched by hand", PAIRS.0, PAIRS.1),
             here: format!("{} from {}", self.counted(), self.source()),
-            // Only the records of its runs know what a list holds; they say whether it may be the paper's.
+            // Only the run records know the contents of a list. They say whether it may be the paper's.
             same: !self.settings.pairs.list.is_empty(),
             brief: format!("{}, not {of_paper} matched by hand", self.counted()),
         }
     }
 
-    /// Pairs times epochs; unknown of a list, whose pairs are counted later.
+    /// Pairs times epochs; `None` for a list, whose pairs are counted later.
     fn pairs_seen(&self) -> Option<Distance> {
         let pairs = &self.settings.pairs;
         let number = pairs.categories * pairs.per_category;
@@ -155,7 +156,7 @@ impl<'a> Setup<'a> {
             what: "Second view of AP".into(),
             paper: of_paper.into(),
             here: here.into(),
-            // More transformations of the same kind: no other experiment.
+            // More transformations of the same kind do not make a different experiment.
             same: true,
             brief: String::new(),
         }

@@ -1,5 +1,5 @@
-//! A table of encoders: a line for each, a column for each thing that is measured of them, mostly the linear evaluation on
-//! a set. What the paper's tables have in common; each says which lines it has, and what it claims of them.
+//! A table of encoders, with one line for each encoder and one column for each measurement, mostly the linear
+//! evaluation on a set. The paper's tables share this form; each table defines its own lines and claims.
 
 use std::sync::Arc;
 
@@ -16,15 +16,15 @@ use super::settings::{OwnSettings, Settings};
 use super::setup::Setup;
 use super::stages::{Context, Representation};
 
-/// A row: an encoder, and the settings that make it.
+/// A row: an encoder, and the settings that produce it.
 pub struct Line {
     /// Its labels.
     pub row: Row,
     /// What is evaluated.
     pub what: Representation,
-    /// What makes it, and what evaluates it.
+    /// The settings of its training and of its evaluation.
     pub settings: Settings,
-    /// Whether it is there to be compared with, and no row of the paper's.
+    /// Whether it is a baseline for comparison, and not a row of the paper.
     pub baseline: bool,
 }
 
@@ -49,20 +49,20 @@ impl Line {
         Self { row: labels(title, "none"), what, settings, baseline: true }
     }
 
-    /// A pretraining by the settings' method.
+    /// The encoder pretrained with the settings' method.
     pub fn pretrained(settings: Settings, kind: Kind) -> Self {
         let row = trained(settings.method, kind);
         Self { row, what: Representation::Pretrained(kind), settings, baseline: false }
     }
 
-    /// With another value of a label.
+    /// Returns the line with another value of a label.
     #[must_use]
     pub fn relabelled(mut self, key: &str, value: &str) -> Self {
         self.row.iter_mut().filter(|label| label.0 == key).for_each(|label| value.clone_into(&mut label.1));
         self
     }
 
-    /// With one more label.
+    /// Returns the line with one more label.
     #[must_use]
     pub fn labelled(mut self, key: &str, value: impl ToString) -> Self {
         self.row.push((key.into(), value.to_string()));
@@ -70,7 +70,7 @@ impl Line {
     }
 }
 
-/// The lines of AP and of SP by the settings' method, each with `label`.
+/// The lines of AP and of SP with the settings' method, each with `label`.
 pub fn both_pairs(settings: &Settings, label: Option<(&str, &str)>) -> [Line; 2] {
     [Kind::Augmented, Kind::Semantic].map(|kind| {
         let line = Line::pretrained(settings.clone(), kind);
@@ -86,9 +86,9 @@ pub fn rows(lines: &[Line; 2]) -> [Row; 2] {
     lines.each_ref().map(|line| line.row.clone())
 }
 
-/// What sets one such table apart.
+/// The contents of one such table.
 pub struct Sheet {
-    /// What the lines have in common, as the caption tells it.
+    /// The settings that the lines share, which the caption describes.
     pub settings: Settings,
     /// The rows.
     pub lines: Vec<Line>,
@@ -96,21 +96,21 @@ pub struct Sheet {
     pub measures: Vec<Arc<dyn Measure>>,
     /// The paper's figures.
     pub paper: Vec<PaperFigure>,
-    /// What is claimed: by the paper, or where [`Sheet::in_paper`] is false by what it argues.
+    /// The claims. The paper measures them, or, where [`Sheet::in_paper`] is false, only argues them.
     pub claims: Vec<Claim>,
-    /// What the caption says of the columns, in one sentence; where empty, that they are accuracies.
+    /// The caption's sentence about the columns. If it is empty, the caption says that they are accuracies.
     pub about_columns: String,
-    /// What a reader must know of the rows: the first note.
+    /// The first note, about the rows.
     pub about_rows: String,
-    /// What a reader must know.
+    /// Notes that a reader must know.
     pub notes: Vec<Note>,
-    /// The order of the rows, over which figures draw lines.
+    /// The order of the rows, along which figures draw lines.
     pub axis: Option<Axis>,
-    /// Whether the paper measures this, and does not only argue it.
+    /// Whether the paper measures the claims, and does not only argue them.
     pub in_paper: bool,
 }
 
-/// Claims that were just made, one for each column, to say more of them.
+/// Claims that were just added, one for each column. Its methods add details to all of them.
 pub struct Cases<'a>(&'a mut [Claim]);
 
 impl Cases<'_> {
@@ -119,29 +119,29 @@ impl Cases<'_> {
         self
     }
 
-    /// They are this case of a statement; the case is empty where the statement has one only.
+    /// Makes the claims a case of a statement; the case is empty where the statement has only one.
     pub fn of(self, family: &Family, case: &str) -> Self {
         self.each(|claim| (claim.family, claim.case) = (family.clone(), case.into()))
     }
 
-    /// What the paper says of the size of the contrast on each of its columns.
+    /// Sets what the paper states about the size of the contrast on each of its columns.
     pub fn stated(self, of: impl Fn(&str) -> Stated) -> Self {
         self.each(|claim| claim.stated = of(&of_paper(&claim.column)))
     }
 
-    /// The contrast is no more than so much either way.
+    /// Claims that the contrast is at most `margin` in either direction.
     pub fn within(self, margin: f64) -> Self {
         self.each(|claim| claim.expected = Expected::Within(margin))
     }
 
-    /// The paper does not measure these.
+    /// Marks the claims as not measured by the paper.
     pub fn ours(self) -> Self {
         self.each(|claim| claim.in_paper = false)
     }
 }
 
 impl Sheet {
-    /// A sheet of these lines on these evaluation sets, which claims nothing yet.
+    /// A sheet of these lines on these evaluation sets, without claims.
     pub fn new(settings: &Settings, sets: &[String], lines: Vec<Line>) -> Self {
         Self {
             settings: settings.clone(),
@@ -162,7 +162,7 @@ impl Sheet {
         self.measures.push(Arc::new(measure));
     }
 
-    /// Has the linear accuracy on an evaluation set recorded along each training, too, not only at its end.
+    /// Records the linear accuracy on an evaluation set also during each training, not only at its end.
     pub fn follow(&mut self, set: &str) {
         for line in &mut self.lines {
             line.settings.pretrain.snapshots = true;
@@ -174,7 +174,7 @@ impl Sheet {
         }
     }
 
-    /// Claims one thing of every column that has the metric.
+    /// Adds one claim for each column that has the metric.
     pub fn claim_of(
         &mut self,
         metric: Metric,
@@ -194,25 +194,25 @@ impl Sheet {
         Cases(&mut self.claims[from..])
     }
 
-    /// Claims one thing of the accuracy on every evaluation set, those too that the paper has figures for ([`Sheet::state`]
-    /// comes first) and the settings leave out.
+    /// Adds one claim about the accuracy for each evaluation set. Sets that the paper has figures for and that the
+    /// settings leave out are included, so [`Sheet::state`] must be called first.
     pub fn claim(&mut self, plus: &[Row], minus: &[Row], text: impl Fn(&str) -> String) -> Cases<'_> {
         self.claim_of(TOP1, plus, minus, text)
     }
 
-    /// States the paper's figure of a row on one of its columns, top-1 in percent; none where the paper leaves it out. The
-    /// column is empty where the paper does not name its set.
+    /// Adds the paper's figure for a row on one of its columns: top-1 in percent, or `None` where the paper leaves it
+    /// out. `column` is empty where the paper does not name the set.
     pub fn state(&mut self, row: Row, column: &str, value: Option<f64>) {
         self.paper.push(PaperFigure { row, column: column.into(), metric: TOP1.id.into(), value });
     }
 
-    /// A note about the paper's figure of a row on one of its columns.
+    /// Adds a note about the paper's figure for a row on one of its columns.
     pub fn note_at(&mut self, row: &Row, column: &str, text: String) {
         self.notes.push(Note { text, at: Some((row.clone(), column.into())) });
     }
 
-    /// The sets that the paper has figures for, in its order, and the settings leave out: neither they nor stand-ins for
-    /// them are among the columns.
+    /// The sets that the paper has figures for and that the settings leave out, in the paper's order. Neither these
+    /// sets nor stand-ins for them are among the columns.
     fn unasked(&self) -> Vec<Column> {
         let asked: Vec<Column> = self.measures.iter().map(|measure| measure.column()).collect();
         let mut unasked: Vec<Column> = Vec::new();
@@ -236,7 +236,7 @@ impl Sheet {
         };
         let unasked = self.unasked();
         let mut columns: Vec<Column> = self.measures.iter().map(|measure| column(measure.as_ref())).collect();
-        // Behind the other evaluation sets.
+        // After the other evaluation sets.
         let sets = self.measures.iter().take_while(|measure| measure.set().is_some()).count();
         let unasked_ids = unasked.iter().map(|column| column.id.clone()).collect();
         columns.splice(sets..sets, unasked);
@@ -262,21 +262,22 @@ impl Sheet {
             axis: self.axis,
             distance,
             paper: self.paper,
-            // Of a list only the records of its runs know whether it may be the paper's.
+            // Only the run records know whether a list may be the paper's.
             substitute: self.settings.pairs.list.is_empty(),
         }
     }
 
-    /// A claim that says of which statement it is a case: of the table's own where it names none.
+    /// The claim with its statement filled in: where it names none, the table's own statement.
     fn whole(&self, claim: &Claim, id: &str, title: &str) -> Claim {
         let own = || Family::new(id, title, "");
         let family = if claim.family.id.is_empty() { own() } else { claim.family.clone() };
         Claim { family, in_paper: claim.in_paper && self.in_paper, ..claim.clone() }
     }
 
-    /// Every line, column and seed for which there are data.
+    /// The cells of every line, column and seed for which there are data.
     fn cells(&self) -> Result<Vec<Cell>> {
-        // A set that is not imported leaves its column empty; the report says so. The pairs' sets are needed.
+        // A set that is not imported leaves its column empty, and the report says so. The sets
+        // of the pairs are required.
         let context = Context::new(&self.settings);
         let catalog = &context.catalog;
         for line in self.lines.iter().filter(|line| !line.baseline) {
@@ -294,7 +295,7 @@ impl Sheet {
         }
         let mut cells = Vec::new();
         for line in &self.lines {
-            // A line may have a world of its own.
+            // A line may have its own world.
             let own = (line.settings.world != self.settings.world).then(|| Context::new(&line.settings));
             let context = own.as_ref().unwrap_or(&context);
             // Raw pixels do not depend on the seed.
@@ -332,13 +333,13 @@ fn of_paper(column: &str) -> String {
     OnSet::new(column).column().stands_for.unwrap_or_else(|| column.into())
 }
 
-/// A table that is such a sheet. `T` are the settings that it has for itself.
+/// A table that is such a sheet. `T` is the type of the table's own settings.
 pub struct Evaluations<T = ()> {
     /// The table's id on the command line.
     pub id: &'static str,
     /// One line for lists.
     pub title: &'static str,
-    /// The table as these settings fill it.
+    /// Makes the sheet from the settings.
     pub sheet: fn(&Settings, &T) -> Sheet,
 }
 
@@ -380,7 +381,7 @@ fn column(measure: &dyn Measure) -> Column {
     Column { metrics, ..measure.column() }
 }
 
-/// The labels of a pretrained row without others.
+/// The labels of a pretrained row that has no further labels.
 pub fn trained(method: Name, kind: Kind) -> Row {
     labels(method.title(), kind.title())
 }

@@ -1,4 +1,5 @@
-//! Runs outside of tables, recorded like those: one pretraining, one evaluation of an encoder, one import of weights.
+//! Runs outside of tables: one pretraining, one evaluation of an encoder, one import of weights. They are
+//! recorded like the runs of tables.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use super::settings::Settings;
 use super::sheet;
 use super::stages::{self, Context};
 
-/// `sempair pretrain`: the settings' method on their pairs.
+/// `sempair pretrain`: trains the settings' method on the settings' pairs.
 pub struct PretrainOne {
     /// Augmented or semantic pairs.
     pub kind: Kind,
@@ -29,7 +30,7 @@ pub struct PretrainOne {
     pub seed: u64,
 }
 
-/// `sempair probe`: an encoder that a run has left.
+/// `sempair probe`: evaluates the encoder of a run.
 pub struct ProbeOne {
     /// The encoder.
     pub encoder: FoundEncoder,
@@ -37,7 +38,7 @@ pub struct ProbeOne {
     pub set: String,
 }
 
-/// `sempair import-weights`: an encoder from a file.
+/// `sempair import-weights`: imports an encoder from a file.
 pub struct ImportOne {
     /// The file.
     pub file: PathBuf,
@@ -46,7 +47,7 @@ pub struct ImportOne {
 /// An encoder in the cache.
 #[derive(Clone, Debug)]
 pub struct FoundEncoder {
-    /// The run that it was found by.
+    /// The id of the run by which it was found.
     pub run: String,
     /// The stage's folder, with encoder and [`Trained`].
     pub dir: PathBuf,
@@ -56,28 +57,23 @@ pub struct FoundEncoder {
     pub row: Row,
 }
 
-/// Stages that leave an encoder.
+/// Stages that write an encoder.
 const LEAVE_AN_ENCODER: [&str; 2] = ["pretrain", "import-weights"];
 
 impl FoundEncoder {
-    /// The encoder that a recorded run has trained, imported or evaluated.
+    /// The encoder that a recorded run trained, imported or evaluated.
     ///
     /// # Errors
-    /// When the run has none, or it is no longer in the cache, or no longer what the run left there.
+    /// When the run has no encoder, when the encoder is no longer in the cache, or when it was changed there.
     pub fn of(record: &Record, cache: &Cache) -> Result<Self> {
         let stage = record.stages.iter().find(|stage| LEAVE_AN_ENCODER.contains(&stage.name.as_str()));
         let stage = stage.ok_or_else(|| {
-            Error::new(format!(
-                "run {} has trained no encoder ({} {:?})",
-                record.short(),
-                record.experiment,
-                record.row
-            ))
-            .hint("`sempair runs` lists the runs; those of `pretrain` and of rows AP and SP have one")
+            Error::new(format!("run {} has no encoder ({} {:?})", record.short(), record.experiment, record.row))
+                .hint("`sempair runs` lists the runs; runs of `pretrain` and of rows AP and SP have an encoder")
         })?;
         let dir = cache.folder(&stage.name, &stage.key);
-        let again = "the command that made it makes it again: `sempair show RUN` shows it; give it `--force`";
-        // Its times are not those of another run that made the same encoder.
+        let again = "repeat the command that made it, with `--force`; `sempair show RUN` shows the command";
+        // The times differ between runs that made the same encoder, so files that hold times are not compared.
         let mut used = stage.clone();
         used.files.retain(|file| [ENCODER, Trained::FILE].contains(&file.name.as_str()));
         match cache.check(&used) {
@@ -88,7 +84,7 @@ impl FoundEncoder {
             }
             Held::Changed(files) => {
                 let file = dir.join(files.first().map_or("", String::as_str));
-                let what = format!("{} is not what run {} left there", file.display(), record.short());
+                let what = format!("{} has changed since run {} wrote it", file.display(), record.short());
                 return Err(Error::new(what).hint(again));
             }
         }
@@ -188,7 +184,7 @@ impl ImportOne {
     }
 }
 
-/// A table of one cell: what a record is made from.
+/// A table of one cell, from which a record is made.
 fn table(of: &dyn Experiment<Settings>, row: &Row, column: &str, metrics: &[Metric]) -> Table {
     Table {
         id: of.id().into(),

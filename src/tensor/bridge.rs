@@ -1,13 +1,14 @@
-//! Operations of ours on dfdx's tape: their outputs are dfdx tensors, and dfdx's `backward` calls our backward.
+//! Operations of this crate on dfdx's tape: their outputs are dfdx tensors, and dfdx's `backward` calls their
+//! backward functions.
 
 use dfdx::prelude::{Cpu, Gradients, OwnedTape, PutTape, Rank0, SplitTape, Tape, Tensor, TensorFrom, TensorFromVec};
 
 use super::{Pooled, Vectors};
 
-/// A dfdx tensor (batch, P) that carries a tape: what a loss takes.
+/// A dfdx tensor (batch, P) that carries a tape: the input of a loss.
 pub type Embedding<const P: usize, E = f32> = Tensor<Vectors<P>, E, Cpu, OwnedTape<E, Cpu>>;
 
-/// A scalar that carries a tape: what training runs backwards.
+/// A scalar that carries a tape: training starts the backward pass from it.
 pub type Loss<E = f32> = Tensor<Rank0, E, Cpu, OwnedTape<E, Cpu>>;
 
 /// Puts `values` (batch, P) on a new tape. `backward` is called with their gradient (batch, P) when dfdx runs the
@@ -32,11 +33,11 @@ pub fn on_tape<const P: usize>(
     output.put_tape(tape)
 }
 
-/// A loss of z (batch, P) in closed form, as one operation on the tape of z. `loss(values, gradient)` returns its value
-/// and writes the gradient of z; both slices are (batch, P).
+/// Computes a loss of z (batch, P) in closed form, as one operation on the tape of z. `loss(values, gradient)`
+/// returns its value and writes the gradient of z; both slices are (batch, P).
 ///
 /// # Panics
-/// When z is a view of fewer numbers than its shape has, such as a broadcast.
+/// When z is a view with fewer stored numbers than its shape has elements, such as a broadcast.
 pub fn closed_form<const P: usize>(z: Embedding<P>, loss: impl FnOnce(&[f32], &mut [f32]) -> f32) -> Loss {
     let (z, mut tape) = z.split_tape();
     let values = z.as_vec();
@@ -78,7 +79,7 @@ mod tests {
             z.iter().zip(dz).for_each(|(z, dz)| *dz = 2.0 * z);
             z.iter().map(|z| z * z).sum()
         };
-        // 3 sum (2 z)^2: what stands before and behind on the tape takes part.
+        // 3 sum (2 z)^2: the operations before and after the loss on the tape take part.
         let loss = closed_form(z * 2.0, sum_of_squares) * 3.0;
         assert_eq!(loss.array(), 360.0);
         loss.backward();

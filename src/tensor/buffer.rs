@@ -1,4 +1,4 @@
-//! Host memory for activations: two number formats, and lists of free memory.
+//! Host memory for activations: two number formats, and free lists of memory.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
@@ -13,20 +13,20 @@ use super::Precision;
 /// Activations in the device's number format.
 #[derive(Clone, Debug)]
 pub enum Buffer {
-    /// IEEE single.
+    /// IEEE single precision.
     F32(Pooled<f32>),
-    /// The upper half of a single.
+    /// The upper half of an IEEE single.
     Bf16(Pooled<bf16>),
 }
 
-/// A number format of buffers, with the way in and out of them.
+/// A number format of buffers, with conversions to and from a buffer.
 pub trait Format: Element + Pool {
-    /// A buffer of this format.
+    /// Wraps values of this format in a buffer.
     fn buffer(values: Pooled<Self>) -> Buffer;
-    /// The values of a buffer of this format.
+    /// Returns the values of a buffer of this format.
     ///
     /// # Panics
-    /// When it is of another one: all buffers of one operation have one format.
+    /// When the buffer has another format: all buffers of one operation have the same format.
     fn values(buffer: &Buffer) -> &[Self];
 }
 
@@ -47,7 +47,7 @@ macro_rules! with_format {
 }
 pub(super) use with_format;
 
-/// A buffer that `fill` writes whole.
+/// Returns a buffer of `len` elements that `fill` writes completely.
 pub fn filled<E: Format>(len: usize, fill: impl FnOnce(&mut [E])) -> Buffer {
     let mut values = Pooled::new(len);
     fill(&mut values);
@@ -71,7 +71,7 @@ impl Buffer {
         }
     }
 
-    /// Size in memory.
+    /// Size in memory, in bytes.
     pub fn bytes(&self) -> usize {
         self.len() * self.precision().bytes()
     }
@@ -85,7 +85,7 @@ impl Format for f32 {
     fn values(buffer: &Buffer) -> &[Self] {
         match buffer {
             Buffer::F32(values) => values,
-            Buffer::Bf16(_) => panic!("a buffer of bf16 among those of f32"),
+            Buffer::Bf16(_) => panic!("expected a buffer of f32, got one of bf16"),
         }
     }
 }
@@ -98,22 +98,22 @@ impl Format for bf16 {
     fn values(buffer: &Buffer) -> &[Self] {
         match buffer {
             Buffer::Bf16(values) => values,
-            Buffer::F32(_) => panic!("a buffer of f32 among those of bf16"),
+            Buffer::F32(_) => panic!("expected a buffer of bf16, got one of f32"),
         }
     }
 }
 
-/// Memory that goes to a list of free memory when it is dropped, for the next one of its length: a training step asks
-/// for the same sizes again and again, and fresh pages cost more than the arithmetic on them.
+/// Memory that returns to a free list when it is dropped, for the next request of the same length. A training step
+/// requests the same sizes again and again, and fresh pages cost more than the arithmetic on them.
 #[derive(Debug)]
 pub struct Pooled<T: Pool>(Vec<T>);
 
-/// Free memory by its length.
+/// Free memory, by length.
 type Free<T> = HashMap<usize, Vec<Vec<T>>>;
 
-/// A type of elements that has a list of free memory.
+/// An element type that has a free list.
 pub trait Pool: Copy + Default + 'static {
-    /// The list, locked.
+    /// The free list, locked.
     fn free() -> MutexGuard<'static, Free<Self>>;
 }
 
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn dropped_memory_serves_again() {
-        const LEN: usize = 12_347; // of no other test
+        const LEN: usize = 12_347; // used by no other test
         let before = fresh();
         drop(Pooled::<f32>::new(LEN));
         let again = Pooled::<f32>::new(LEN);

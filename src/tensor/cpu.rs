@@ -29,7 +29,7 @@ pub struct Cpu {
     pub precision: Precision,
 }
 
-/// Floats of an arena that a task sets to zero.
+/// Floats of an arena that one task sets to zero.
 const CLEARED: usize = 1 << 18;
 
 fn of(arena: &[f32], slot: Slot) -> &[f32] {
@@ -501,7 +501,7 @@ fn inverse_deviation(variance: &[f32], epsilon: f32) -> Pooled<f32> {
     inverse
 }
 
-/// Scale and shift.
+/// Returns scale and shift.
 fn affine<'a>(norm: &NormOptions, values: &'a [f32]) -> [Cow<'a, [f32]>; 2] {
     let channels = norm.channels();
     match norm.affine {
@@ -513,7 +513,8 @@ fn affine<'a>(norm: &NormOptions, values: &'a [f32]) -> [Cow<'a, [f32]>; 2] {
     }
 }
 
-/// Calls `body` with where the gradients of scale and shift go; where there are none, to nowhere that stays.
+/// Calls `body` with the gradients of scale and shift. If there are none, `body` gets a temporary buffer that is
+/// discarded.
 fn with_affine_gradients(norm: &NormOptions, gradients: &mut [f32], body: impl FnOnce(NormGradients<'_>)) {
     let mut unused = Vec::new();
     let gradients = match norm.affine {
@@ -544,13 +545,14 @@ fn normalized(
 
 fn layer_norm_gradients<'a>(norm: &LayerNormOptions, gradients: &'a mut [f32]) -> NormGradients<'a> {
     let (gamma, beta) = (norm.gamma, norm.beta);
-    // Scale and shift are neighbours in the arena, so that one split gives both.
+    // Scale and shift are adjacent in the arena, so that one split gives both.
     assert!(beta.start == gamma.start + gamma.len, "layer normalisation: beta does not follow gamma");
     let (dgamma, dbeta) = gradients[gamma.start..][..2 * gamma.len].split_at_mut(gamma.len);
     NormGradients { dgamma, dbeta }
 }
 
-/// What is added to each token: the class token's vector, then those of the patches, resampled where `matrix` is given.
+/// The vector added to each token: that of the class token, then those of the patches, resampled if `matrix` is
+/// given.
 fn positions<'a>(learned: &'a [f32], matrix: Option<&Vec<f32>>, channels: usize) -> Cow<'a, [f32]> {
     let Some(matrix) = matrix else { return learned.into() };
     let (class, patches) = learned.split_at(channels);
@@ -561,7 +563,8 @@ fn positions<'a>(learned: &'a [f32], matrix: Option<&Vec<f32>>, channels: usize)
     all.into()
 }
 
-/// Patches of the grid that positions of `len` are for, and of the grid that `matrix` resamples them to.
+/// The number of patches of the grid that `len` position values are for, and of the grid that `matrix` resamples them
+/// to.
 fn grid(matrix: &[f32], len: usize, channels: usize) -> (usize, usize) {
     let from = len / channels - 1;
     (from, matrix.len() / from)

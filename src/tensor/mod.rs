@@ -1,6 +1,6 @@
-//! Typed tensors on a device. Shapes are dfdx's: constants in the type, the batch a `usize`. Feature maps are NCHW in
-//! the type and (H, W, N, C) in memory; images are (N, H, W, 3) in both. `bridge` puts an operation of ours on dfdx's
-//! tape.
+//! Typed tensors on a device. Shapes are dfdx shapes: constants in the type, and the batch as a `usize`. Feature maps
+//! are NCHW in the type and (H, W, N, C) in memory; images are (N, H, W, 3) in both. `bridge` puts operations of this
+//! crate on dfdx's tape.
 
 pub mod bridge;
 mod buffer;
@@ -24,21 +24,22 @@ pub use crate::kernels::cpu::attention::Attention as AttentionShape;
 pub use crate::kernels::cpu::conv2d::Conv2d as ConvShape;
 pub use crate::kernels::cpu::conv2d::Layout;
 
-/// `batch` square RGB images of side `S` (a `Const`), one after the other as they come from the disk: what a network's
-/// first layer reads.
+/// `batch` square RGB images of side `S` (a `Const`), one after the other, as they are read from disk: the input of a
+/// network's first layer.
 pub type Images<S> = (usize, S, S, Const<3>);
 /// `batch` square feature maps of `C` channels and side `S`. In memory the position comes first: (S, S, batch, C), so
 /// that the batch at one position is a dense matrix.
 pub type Maps<const C: usize, S> = (usize, Const<C>, S, S);
-/// `batch` images as `T` (a `Const`) tokens of width `C`. In memory the token comes first: (T, batch, C), as maps lie.
+/// `batch` images as `T` (a `Const`) tokens of width `C`. In memory the token comes first, as for maps:
+/// (T, batch, C).
 pub type Tokens<T, const C: usize> = (usize, T, Const<C>);
-/// Rows whose width is known when the program runs only.
+/// Rows whose width is known only at run time.
 pub type Matrix = (usize, usize);
 /// `batch` vectors of width `C`.
 pub type Vectors<const C: usize> = (usize, Const<C>);
 
-/// A side length whose half, rounded up, is known too: what a convolution or pooling of stride 2 with padding
-/// `kernel / 2` makes of it.
+/// A side length whose half, rounded up, is also known at compile time: the output side of a convolution or pooling
+/// with stride 2 and padding `kernel / 2`.
 pub trait Side: ConstDim {
     /// The side after a stride of 2.
     type Half: Side;
@@ -54,7 +55,7 @@ sides!(
     24 -> 12, 28 -> 14, 32 -> 16, 40 -> 20, 48 -> 24, 56 -> 28, 64 -> 32, 96 -> 48, 112 -> 56, 224 -> 112,
 );
 
-/// What a stride makes of a side, where the padding is half the kernel.
+/// The output side for a stride, with a padding of half the kernel.
 pub trait Strided<const STRIDE: usize> {
     /// The side divided by the stride, rounded up.
     type Output: Side;
@@ -68,9 +69,9 @@ impl<S: Side> Strided<2> for S {
     type Output = S::Half;
 }
 
-/// A side that whole patches of side `P` cover.
+/// A side that is covered by whole patches of side `P`.
 pub trait Patched<const P: usize>: Side {
-    /// The number of patches, and one for the class token.
+    /// The number of patches plus one, for the class token.
     type Tokens: ConstDim;
 }
 
@@ -84,14 +85,14 @@ patched!(
     8 by 8 -> 2, 16 by 8 -> 5, 24 by 8 -> 10, 32 by 8 -> 17, 40 by 8 -> 26, 48 by 8 -> 37, 64 by 8 -> 65, 96 by 8 -> 145,
 );
 
-/// Number format of activations and products; parameters, their gradients, statistics and sums are f32 always.
+/// Number format of activations and products. Parameters, their gradients, statistics and sums are always f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// IEEE single.
+    /// IEEE single precision.
     #[default]
     F32,
-    /// The upper half of a single: its range, 8 bits of significand.
+    /// The upper half of an IEEE single: the same range, 8 bits of significand.
     Bf16,
 }
 
@@ -104,7 +105,7 @@ impl Precision {
         }
     }
 
-    /// Bytes of a number.
+    /// Bytes per number.
     pub fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -113,7 +114,7 @@ impl Precision {
     }
 }
 
-/// Where one parameter lies in a flat arena.
+/// The location of one parameter in a flat arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
     /// First element.
@@ -172,28 +173,28 @@ pub enum Update {
     AdamW { learning_rate: f32, betas: (f32, f32), epsilon: f32, weight_decay: f32, step: u64 },
 }
 
-/// A place where tensors live, and the arithmetic on them. The methods are the whole door between layers and
-/// kernels: a new device implements them and nothing above changes. Activations are `Buffer`s; parameters, gradients,
-/// running statistics and optimiser state lie in flat f32 `Arena`s and are named by their [`Slot`].
+/// A device that stores tensors and computes with them. This trait is the only interface between layers and kernels:
+/// a new device implements it, and nothing above it changes. Activations are `Buffer`s. Parameters, gradients,
+/// running statistics and optimiser state are stored in flat f32 `Arena`s and are addressed by their [`Slot`].
 ///
-/// Outputs and activation gradients are written; parameter gradients are added to.
+/// Outputs and activation gradients are written. Parameter gradients are added to.
 pub trait Device: Clone + Debug + Send + Sync + 'static {
     /// Activations, in the device's number format.
     type Buffer: Clone + Debug + Send + Sync;
-    /// Parameters and what goes with them, in f32.
+    /// Parameters, gradients, running statistics and optimiser state, in f32.
     type Arena: Clone + Debug + Send;
     /// Moments of a batch, in f32.
     type Sums: Clone + Debug + Send;
-    /// What a max pooling remembers of its forward pass.
+    /// What a max pooling keeps from its forward pass.
     type Places: Debug + Send;
 
-    /// Activations from host memory, rounded to the device's format.
+    /// Copies activations from host memory, rounded to the device's format.
     fn upload(&self, host: &[f32]) -> Self::Buffer;
-    /// Activations to host memory.
+    /// Copies activations to host memory.
     fn download(&self, buffer: &Self::Buffer) -> Vec<f32>;
-    /// An arena from host memory.
+    /// Creates an arena from host memory.
     fn arena(&self, host: Vec<f32>) -> Self::Arena;
-    /// An arena to host memory.
+    /// Copies an arena to host memory.
     fn host(&self, arena: &Self::Arena) -> Vec<f32>;
     /// Sets a range of an arena to zero.
     fn clear(&self, arena: &mut Self::Arena, at: Slot);
@@ -202,7 +203,7 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
 
     /// y = x * w; weights (O, K, K, I).
     fn conv2d(&self, shape: &ConvShape, x: &Self::Buffer, values: &Self::Arena, w: Slot) -> Self::Buffer;
-    /// The gradient of the convolution's input, added to `onto` where it is given.
+    /// The gradient of the convolution's input, added to `onto` if it is given.
     fn conv2d_input(
         &self,
         shape: &ConvShape,
@@ -231,7 +232,7 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         onto: Option<&Self::Buffer>,
         outputs: usize,
     ) -> Self::Buffer;
-    /// The gradient of the linear map's input, added to `onto` where it is given.
+    /// The gradient of the linear map's input, added to `onto` if it is given.
     fn linear_input(
         &self,
         dy: &Self::Buffer,
@@ -251,9 +252,9 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         outputs: usize,
     );
 
-    /// Batch normalisation by the batch's own moments, plus `shortcut` where it is given, then ReLU where the options
-    /// say so: one pass. Moves the running moments in `statistics` towards the batch's by `momentum`, with the unbiased
-    /// variance as PyTorch does.
+    /// Batch normalisation with the batch's own moments, plus `shortcut` if it is given, then ReLU if the options ask
+    /// for it: one pass. Moves the running moments in `statistics` towards the batch's by `momentum`, with the
+    /// unbiased variance, as PyTorch does.
     fn batch_norm(
         &self,
         norm: &NormOptions,
@@ -262,7 +263,7 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         values: &Self::Arena,
         statistics: &mut Self::Arena,
     ) -> (Self::Buffer, Moments<Self>);
-    /// The same by the running moments.
+    /// The same with the running moments.
     fn batch_norm_running(
         &self,
         norm: &NormOptions,
@@ -271,7 +272,8 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         values: &Self::Arena,
         statistics: &Self::Arena,
     ) -> Self::Buffer;
-    /// The gradient of x where there was no shortcut: the ReLU's mask follows from x. Adds those of gamma and beta.
+    /// The gradient of x if there was no shortcut: the ReLU's mask is recomputed from x. Adds the gradients of gamma
+    /// and beta.
     fn batch_norm_backward(
         &self,
         norm: &NormOptions,
@@ -281,7 +283,8 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         values: &Self::Arena,
         gradients: &mut Self::Arena,
     ) -> Self::Buffer;
-    /// The gradients of x and of the shortcut; `y` is what [`Self::batch_norm`] gave. Adds those of gamma and beta.
+    /// The gradients of x and of the shortcut; `y` is the output of [`Self::batch_norm`]. Adds the gradients of gamma
+    /// and beta.
     #[expect(clippy::too_many_arguments, reason = "x and y, their gradients, and the arenas")]
     fn batch_norm_shortcut_backward(
         &self,
@@ -294,14 +297,14 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         gradients: &mut Self::Arena,
     ) -> (Self::Buffer, Self::Buffer);
 
-    /// Layer normalisation, with the moments of each row.
+    /// Layer normalisation. Also returns the moments of each row.
     fn layer_norm(
         &self,
         norm: &LayerNormOptions,
         x: &Self::Buffer,
         values: &Self::Arena,
     ) -> (Self::Buffer, Moments<Self>);
-    /// The gradient of x, added to `onto` where it is given. Adds those of gamma and beta.
+    /// The gradient of x, added to `onto` if it is given. Adds the gradients of gamma and beta.
     #[expect(clippy::too_many_arguments, reason = "x, its gradients, and the arenas")]
     fn layer_norm_backward(
         &self,
@@ -314,13 +317,13 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         gradients: &mut Self::Arena,
     ) -> Self::Buffer;
 
-    /// Each row of `columns` at unit length: x / max(|x|, 1e-12).
+    /// Scales each row of `columns` elements to unit length: x / max(|x|, 1e-12).
     fn unit_rows(&self, x: &Self::Buffer, columns: usize) -> Self::Buffer;
     /// The gradient of x.
     fn unit_rows_backward(&self, dy: &Self::Buffer, x: &Self::Buffer, columns: usize) -> Self::Buffer;
-    /// The rows of a weight at unit length, as an arena of their own.
+    /// Returns the rows of a weight, scaled to unit length, as a new arena.
     fn unit_weight(&self, values: &Self::Arena, w: Slot, columns: usize) -> Self::Arena;
-    /// Adds the gradient of a weight, `dunit` being that of [`Self::unit_weight`].
+    /// Adds the gradient of a weight. `dunit` is the gradient of the result of [`Self::unit_weight`].
     fn unit_weight_backward(
         &self,
         dunit: &Self::Arena,
@@ -330,7 +333,8 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         columns: usize,
     );
 
-    /// Self-attention of tokens whose queries, keys and values are `qkv` (T, N, 3 C): (T, N, C), and the probabilities.
+    /// Self-attention of tokens whose queries, keys and values are `qkv` (T, N, 3 C). Returns the output (T, N, C)
+    /// and the probabilities.
     fn attention(&self, shape: &AttentionShape, qkv: &Self::Buffer) -> (Self::Buffer, Self::Buffer);
     /// The gradient of qkv.
     fn attention_backward(
@@ -341,9 +345,10 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         probabilities: &Self::Buffer,
     ) -> Self::Buffer;
 
-    /// Tokens (T, N, C): the class token of each image, then its patches (T - 1, N, C) plus their bias; each plus its
-    /// position's vector. Where the positions are for another grid, `resampling` (patches, patches of that grid) makes
-    /// those of the patches; the class token's stays.
+    /// Returns tokens (T, N, C): the class token of each image, then its patches (T - 1, N, C) plus their bias. The
+    /// vector of its position is added to each token. If the positions are for another grid, `resampling` (patches,
+    /// patches of that grid) computes the positions of the patches from them; the position of the class token does
+    /// not change.
     fn embed_patches(
         &self,
         slots: &EmbeddingSlots,
@@ -351,7 +356,7 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         values: &Self::Arena,
         resampling: Option<&Self::Arena>,
     ) -> Self::Buffer;
-    /// The gradient of the patches. Adds those of class token, bias and positions.
+    /// The gradient of the patches. Adds the gradients of the class token, bias and positions.
     fn embed_patches_backward(
         &self,
         slots: &EmbeddingSlots,
@@ -359,7 +364,7 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         gradients: &mut Self::Arena,
         resampling: Option<&Self::Arena>,
     ) -> Self::Buffer;
-    /// Each image of x (T, N, C) by its scale (N), added to `onto` where it is given.
+    /// Multiplies each image of x (T, N, C) by its scale (N). The result is added to `onto` if it is given.
     fn scale_images(
         &self,
         x: &Self::Buffer,
@@ -367,14 +372,14 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         onto: Option<&Self::Buffer>,
         channels: usize,
     ) -> Self::Buffer;
-    /// Some elements in a row.
+    /// A contiguous range of elements.
     fn slice(&self, x: &Self::Buffer, range: Range<usize>) -> Self::Buffer;
     /// The elements of a, then those of b.
     fn concat(&self, a: &Self::Buffer, b: &Self::Buffer) -> Self::Buffer;
     /// dy, then zeros up to `len` elements.
     fn first_backward(&self, dy: &Self::Buffer, len: usize) -> Self::Buffer;
 
-    /// x Φ(x), with Φ the normal distribution.
+    /// x Φ(x), with Φ the normal distribution function.
     fn gelu(&self, x: &Self::Buffer) -> Self::Buffer;
     /// dy (Φ(x) + x φ(x)).
     fn gelu_backward(&self, dy: &Self::Buffer, x: &Self::Buffer) -> Self::Buffer;
@@ -385,9 +390,9 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
     /// a + b.
     fn add(&self, a: &Self::Buffer, b: &Self::Buffer) -> Self::Buffer;
 
-    /// The largest of each window and its place in it.
+    /// The maximum of each window and its place in the window.
     fn max_pool(&self, shape: &PoolShape, x: &Self::Buffer) -> (Self::Buffer, Self::Places);
-    /// dy at the place of each window's largest.
+    /// The gradient of x: dy at the place of each window's maximum.
     fn max_pool_backward(&self, shape: &PoolShape, dy: &Self::Buffer, places: &Self::Places) -> Self::Buffer;
     /// The mean over the positions of each map.
     fn average_pool(&self, x: &Self::Buffer, batch: usize, channels: usize) -> Self::Buffer;
@@ -405,16 +410,17 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
     );
     /// The Euclidean norm of a range.
     fn norm(&self, arena: &Self::Arena, at: Slot) -> f64;
-    /// Multiplies a range.
+    /// Multiplies a range by `factor`.
     fn scale(&self, at: Slot, arena: &mut Self::Arena, factor: f32);
     /// target = momentum target + (1 - momentum) online over a range.
     fn average(&self, at: Slot, target: &mut Self::Arena, online: &Self::Arena, momentum: f64);
 }
 
-/// Batch normalisation: where its parameters lie, its constants, and what follows in the same pass.
+/// Options of batch normalisation: the location of its parameters, its constants, and the operation that follows in
+/// the same pass.
 #[derive(Clone, Copy, Debug)]
 pub struct NormOptions {
-    /// Scales, then shifts; where there are none, they are 1 and 0.
+    /// Scales, then shifts. If `None`, they are 1 and 0.
     pub affine: Option<Slot>,
     /// Running moments: means, then variances.
     pub running: Slot,
@@ -422,7 +428,7 @@ pub struct NormOptions {
     pub rectify: bool,
     /// Added to the variance.
     pub epsilon: f32,
-    /// How far the running moments move towards the batch's.
+    /// The fraction by which the running moments move towards the batch's.
     pub momentum: f32,
 }
 
@@ -433,25 +439,26 @@ impl NormOptions {
     }
 }
 
-/// Layer normalisation: where its parameters lie, and its constant.
+/// Options of layer normalisation: the location of its parameters, and its constant.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNormOptions {
     /// Scale.
     pub gamma: Slot,
-    /// Shift; lies right after the scale.
+    /// Shift, stored right after the scale.
     pub beta: Slot,
     /// Added to the variance.
     pub epsilon: f32,
 }
 
-/// Where the parameters lie that make tokens of patches.
+/// The location of the parameters that turn patches into tokens.
 #[derive(Clone, Copy, Debug)]
 pub struct EmbeddingSlots {
     /// The class token, (C).
     pub class: Slot,
-    /// What is added to each token, (T, C); T is of the images that the positions are for.
+    /// The positions, added to the tokens, (T, C). T is the number of tokens of the images that the positions are
+    /// for.
     pub positions: Slot,
-    /// What is added to each patch, (C).
+    /// The bias, added to each patch, (C).
     pub bias: Slot,
 }
 
@@ -464,7 +471,7 @@ pub struct Tensor<S: Shape, D: Device> {
 }
 
 impl<S: Shape, D: Device> Tensor<S, D> {
-    /// Copies host memory, which lies as the tensor's will.
+    /// Copies from host memory, which has the tensor's memory layout.
     ///
     /// # Panics
     /// When the length is not that of the shape.
@@ -473,7 +480,7 @@ impl<S: Shape, D: Device> Tensor<S, D> {
         Self::new(device.clone(), shape, device.upload(host))
     }
 
-    /// Copies to host memory, as the tensor lies.
+    /// Copies to host memory, in the tensor's memory layout.
     pub fn download(&self) -> Vec<f32> {
         self.device.download(&self.data)
     }
@@ -483,15 +490,15 @@ impl<S: Shape, D: Device> Tensor<S, D> {
         Self { shape, data: Arc::new(data), device }
     }
 
-    /// The same device, another shape and buffer.
+    /// Returns a tensor on the same device with another shape and buffer.
     pub fn with<T: Shape>(&self, shape: T, data: D::Buffer) -> Tensor<T, D> {
         Tensor::new(self.device.clone(), shape, data)
     }
 
-    /// The same memory in another shape of as many elements.
+    /// Returns the same memory with another shape of the same number of elements.
     ///
     /// # Panics
-    /// When it has more or fewer.
+    /// When the number of elements differs.
     pub fn reshape<T: Shape>(self, shape: T) -> Tensor<T, D> {
         let (old, new) = (self.shape.num_elements(), shape.num_elements());
         assert!(old == new, "reshape: {old} elements of {:?} as {shape:?}", self.shape);
@@ -508,24 +515,24 @@ impl<S: Shape, D: Device> Tensor<S, D> {
         &self.data
     }
 
-    /// Where it lives.
+    /// The device.
     pub fn device(&self) -> &D {
         &self.device
     }
 }
 
 impl<D: Device> Tensor<Matrix, D> {
-    /// The rows of this one, then those of `other`, which is as wide.
+    /// Returns the rows of this matrix, then those of `other`, which must have the same width.
     ///
     /// # Panics
-    /// When it is not.
+    /// When the widths differ.
     pub fn stack(&self, other: &Self) -> Self {
         let ((rows, width), (more, other_width)) = (self.shape, other.shape);
         assert!(width == other_width, "stack: rows of {width} and of {other_width}");
         self.with((rows + more, width), self.device.concat(&self.data, &other.data))
     }
 
-    /// The first `rows` rows, and the others.
+    /// Returns the first `rows` rows, and the remaining rows.
     pub fn unstack(&self, rows: usize) -> (Self, Self) {
         let (all, width) = self.shape;
         let part = |from, to| self.with((to - from, width), self.device.slice(&self.data, from * width..to * width));

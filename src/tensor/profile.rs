@@ -1,5 +1,5 @@
-//! Where the time of a thread's tensor operations goes: each of the device's methods tells here what kind of work it is
-//! and times itself. Nothing is recorded, and next to nothing spent, before `start`.
+//! Profiles a thread's tensor operations. Each method of the device describes its work here and times itself. Before
+//! `start`, nothing is recorded and the overhead is negligible.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::buffer::Buffer;
 use super::{AttentionShape, ConvShape, Layout, Precision};
 
-/// An operation as its kernel has to do it.
+/// The work of an operation, as its kernel performs it.
 #[derive(Clone, Debug)]
 pub struct Work {
     kind: Cow<'static, str>,
@@ -17,18 +17,18 @@ pub struct Work {
     bytes: usize,
 }
 
-/// All operations of one kind.
+/// The totals of all operations of one kind.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// What they do, such as `convolution 3x3 forward`.
+    /// The kind of operation, such as `convolution 3x3 forward`.
     pub kind: String,
-    /// How many there were.
+    /// The number of operations.
     pub calls: usize,
-    /// Time from their start to their end.
+    /// Total time of the operations, in seconds.
     pub seconds: f64,
-    /// Multiplications and additions of their products; 0 where there are none.
+    /// Multiplications and additions of their products; 0 if there are none.
     pub flops: f64,
-    /// Operands read once and results written once.
+    /// Bytes moved if operands are read once and results written once.
     pub bytes: f64,
 }
 
@@ -44,12 +44,12 @@ thread_local! {
     static TOTALS: RefCell<Option<BTreeMap<Cow<'static, str>, Total>>> = const { RefCell::new(None) };
 }
 
-/// Records what this thread does from now on.
+/// Starts recording the operations of this thread.
 pub fn start() {
     TOTALS.set(Some(BTreeMap::new()));
 }
 
-/// Ends the recording of this thread; the kind that took the most time comes first.
+/// Ends the recording of this thread and returns the totals, sorted by time in descending order.
 pub fn take() -> Vec<Entry> {
     let mut entries: Vec<Entry> = (TOTALS.take().unwrap_or_default().into_iter())
         .map(|(kind, Total { calls, time, flops, bytes })| Entry {
@@ -64,16 +64,17 @@ pub fn take() -> Vec<Entry> {
     entries
 }
 
-/// Times an operation, from here until what it returns is dropped. `describe` is called where this thread records.
+/// Times an operation, from this call until the returned value is dropped. `describe` is called only if this thread
+/// records.
 ///
-/// Operations within operations would count twice.
+/// Nested operations would be counted twice.
 #[must_use]
 pub fn timed(describe: impl FnOnce() -> Work) -> Option<Timed> {
     let records = TOTALS.with_borrow(Option::is_some);
     records.then(|| Timed { work: describe(), start: Instant::now() })
 }
 
-/// An operation that runs.
+/// A running operation.
 pub struct Timed {
     work: Work,
     start: Instant,
@@ -96,24 +97,26 @@ impl Drop for Timed {
 }
 
 impl Work {
-    /// Work without products: it is measured by the bytes that it moves.
+    /// Work without products, measured by the bytes that it moves.
     pub fn passes(kind: &'static str, bytes: usize) -> Self {
         Self { kind: kind.into(), flops: 0, bytes }
     }
 
-    /// `products` multiplications, each with its addition.
+    /// Work with `products` multiplications, each with its addition.
     pub fn products(kind: impl Into<Cow<'static, str>>, products: usize, bytes: usize) -> Self {
         Self { kind: kind.into(), flops: 2 * products, bytes }
     }
 
-    /// Attention of tokens that `qkv` holds. Backward has twice the products, and reads what forward left.
+    /// The work of attention on the tokens of `qkv`. Backward has twice the products, and also reads the saved
+    /// results of forward.
     pub fn attention(direction: &str, shape: &AttentionShape, qkv: &Buffer) -> Self {
         let products = 2 * shape.tokens * shape.output_len();
         let factor = if direction == "forward" { 1 } else { 2 };
         Self::products(format!("attention {direction}"), factor * products, factor * (qkv.bytes() + qkv.bytes() / 3))
     }
 
-    /// One of a convolution's three products; activations are in `precision`, each weight moves `of_weight` bytes.
+    /// The work of one of a convolution's three products. Activations are in `precision`; each weight moves
+    /// `of_weight` bytes.
     pub fn convolution(shape: &ConvShape, direction: &str, precision: Precision, of_weight: usize) -> Self {
         let ConvShape { kernel, stride, .. } = *shape;
         let kind = match (shape.layout, stride) {
@@ -125,7 +128,7 @@ impl Work {
         Self::products(kind, shape.products(), activations + shape.weight_len() * of_weight)
     }
 
-    /// One of a linear map's three products, of (rows, inputs, outputs); bytes as for a convolution.
+    /// The work of one of a linear map's three products, of (rows, inputs, outputs); bytes as for a convolution.
     pub fn linear(direction: &str, precision: Precision, sizes: [usize; 3], of_weight: usize) -> Self {
         let [rows, inputs, outputs] = sizes;
         let activations = rows * (inputs + outputs) * precision.bytes();
@@ -133,7 +136,7 @@ impl Work {
         Self::products(format!("linear {direction}"), rows * inputs * outputs, bytes)
     }
 
-    /// The same with another operand.
+    /// The same work with another operand of `bytes` bytes.
     pub fn and(self, bytes: usize) -> Self {
         Self { bytes: self.bytes + bytes, ..self }
     }

@@ -1,4 +1,4 @@
-//! The time of one training step; SimCLR's by default, as the peers' script measures theirs.
+//! Measures the time of one training step; by default SimCLR's, as the script that measures the peers does.
 
 use std::time::Instant;
 
@@ -12,20 +12,20 @@ use crate::tensor::{Cpu, Precision};
 
 use super::training::descend;
 
-/// Steps before the first that counts: memory is warm after them, and a method's memory of all pairs is filled.
+/// Untimed warm-up steps: after them, memory is warm and a method's memory of all pairs is filled.
 const WARM_UP: usize = 4;
 
-/// What was measured.
+/// The measured steps.
 pub struct Steps {
     /// Number format of activations and products.
     pub precision: Precision,
     /// Seconds of each step.
     pub seconds: Vec<f64>,
-    /// What the network's and the optimiser's operations took of all steps together.
+    /// The profile of the network's and the optimiser's operations, over all steps together.
     pub profile: Vec<Entry>,
 }
 
-/// What is timed: a method with its optimiser.
+/// The subject of the timing: a method with its optimiser.
 pub struct Subject {
     /// The method.
     pub method: Method,
@@ -33,13 +33,13 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// A method with an optimiser.
+    /// Creates a subject from a method and an optimiser.
     pub fn new(method: Method, optimizer: OptimizerSettings) -> Self {
         Self { method, optimizer }
     }
 
-    /// SimCLR as the peers' script has it: head of the paper's size, temperature 0.5, SGD with momentum 0.9, rate 0.03 and
-    /// decay 1e-4.
+    /// SimCLR with the settings of the peers' script: head of the paper's size, temperature 0.5, SGD with momentum
+    /// 0.9, rate 0.03 and decay 1e-4.
     pub fn simclr_of_peers() -> Self {
         let method = Method::Simclr(simclr::Settings {
             temperature: 0.5,
@@ -60,8 +60,8 @@ impl Subject {
     }
 }
 
-/// Times `steps` steps of a method on `pairs` pairs of random images. What is done once in an epoch is done before the first
-/// step that counts.
+/// Times `steps` steps of a method on `pairs` pairs of random images. Work that is done once per epoch is done before
+/// the first timed step.
 ///
 /// # Errors
 /// As [`Stepper::new`].
@@ -86,8 +86,8 @@ pub fn time_steps(
     Ok(Steps { precision, seconds, profile: profile::take() })
 }
 
-/// A training on random images whose steps can be timed: forward, loss, backward, optimiser, and what the method does with its
-/// target or memory, which holds the pairs of four steps.
+/// A training on random images whose steps can be timed: forward, loss, backward, optimiser, and the method's updates
+/// of its target or of its memory, which holds the pairs of four steps.
 pub struct Stepper {
     learner: Box<dyn Learner<Cpu>>,
     optimizer: Optimizer<Cpu>,
@@ -101,10 +101,10 @@ pub struct Stepper {
 }
 
 impl Stepper {
-    /// Starts a method on `pairs` pairs. The first `epoch` steps are an epoch's.
+    /// Starts a method on `pairs` pairs. The first `epoch` steps are one epoch.
     ///
     /// # Errors
-    /// When no network was built for the image size, or the pairs do not suit the method.
+    /// When there is no network for the image size, or the pairs do not suit the method.
     pub fn new(
         model: &ModelSpec,
         Subject { method, optimizer }: &Subject,
@@ -141,7 +141,7 @@ impl Stepper {
         Ok(stepper)
     }
 
-    /// One step.
+    /// Performs one step.
     pub fn step(&mut self) {
         let moment = self.moment;
         self.learner.network().backbone().parameters().clear_gradients();

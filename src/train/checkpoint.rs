@@ -1,4 +1,4 @@
-//! Unfinished trainings on disk, as safetensors.
+//! Checkpoints of unfinished trainings on disk, as safetensors.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ use super::history::History;
 use super::tensors::{Named, damaged, data, floats, parse, write};
 use super::weights::{read_into, weights};
 
-/// Where a training stands.
+/// The position of a training.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Position {
     /// Finished epochs.
@@ -31,19 +31,19 @@ pub struct Position {
 }
 
 impl Position {
-    /// Finished steps in all.
+    /// The total number of finished steps.
     pub fn steps_done(&self, steps_per_epoch: usize) -> usize {
         self.epoch * steps_per_epoch + self.step
     }
 }
 
-/// The only metadata key: with one, the file's bytes do not depend on a map's order.
+/// The only metadata key. With a single key, the file's bytes do not depend on the order of a map.
 const POSITION: &str = "position";
 
-/// Writes all that a training needs to go on bit for bit.
+/// Writes everything that a training needs to resume bit for bit.
 ///
 /// # Errors
-/// When the file cannot be written; what stood there before stays.
+/// When the file cannot be written; an existing file then stays unchanged.
 pub fn save(
     path: &Path,
     learner: &mut dyn Learner<Cpu>,
@@ -57,14 +57,14 @@ pub fn save(
         written.0.push(Named::floats(&format!("optimizer.{index}"), vec![arena.len()], &device.host(arena)));
     }
     learner.state(&mut written)?;
-    let meta = serde_json::to_string(&(steps, position)).context("the position is not JSON")?;
+    let meta = serde_json::to_string(&(steps, position)).context("cannot write the position as JSON")?;
     write(path, &written.0, Some(HashMap::from([(POSITION.to_string(), meta)])))
 }
 
-/// Takes up a training where [`save`] left it.
+/// Restores a training from the file that [`save`] wrote.
 ///
 /// # Errors
-/// When the file is missing, broken, or of another network.
+/// When the file is missing, damaged, or belongs to another network.
 pub fn load(path: &Path, learner: &mut dyn Learner<Cpu>, optimizer: &mut Optimizer<Cpu>) -> Result<Position> {
     let bytes = std::fs::read(path).context(format!("cannot read {}", path.display()))?;
     let file = parse(path, &bytes)?;
@@ -85,7 +85,7 @@ pub fn load(path: &Path, learner: &mut dyn Learner<Cpu>, optimizer: &mut Optimiz
     Ok(position)
 }
 
-/// A method's state on its way into a checkpoint. Names begin with `method.`, which no parameter's does.
+/// Writes a method's state into a checkpoint. The names begin with `method.`; no parameter's name does.
 struct Written(Vec<Named>);
 
 impl State<Cpu> for Written {
@@ -105,7 +105,7 @@ impl State<Cpu> for Written {
     }
 }
 
-/// A checkpoint on its way into a method's state.
+/// Reads a method's state from a checkpoint.
 struct Read<'a> {
     file: &'a SafeTensors<'a>,
     path: &'a Path,
@@ -134,7 +134,7 @@ impl State<Cpu> for Read<'_> {
 /// Removes a file that may be missing.
 ///
 /// # Errors
-/// Names the file and what the system said.
+/// When the file cannot be removed; the error names the file and the system's message.
 pub fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {

@@ -10,13 +10,13 @@ use crate::models::Backbone;
 use crate::tensor::Cpu;
 use rayon::prelude::*;
 
-/// Images of one forward pass.
+/// Images per forward pass.
 const BATCH: usize = 128;
 
 /// Features (N, F) in evaluation mode of all images, resized to the network's input and normalised.
 ///
 /// # Errors
-/// The user's wish to stop, or non-finite features.
+/// When the user asks to stop, or features are not finite.
 pub fn features(
     network: &Backbone<Cpu>,
     set: &ImageSet,

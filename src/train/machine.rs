@@ -1,4 +1,4 @@
-//! What this machine can do at best, measured on all threads at once: the peaks beside which a profile stands.
+//! The peak rates of this machine, measured on all threads at once. A profile is compared with them.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -8,32 +8,32 @@ use half::bf16;
 use crate::kernels::cpu::{Element, isa, peak};
 use crate::tensor::Precision;
 
-/// Every rate is the best of this many spans of time, so that another program's moment on the processor does no harm.
+/// Each rate is the best of this many time spans, so that short interruptions by other programs do not matter.
 const SPANS: usize = 8;
 const SPAN: Duration = Duration::from_millis(25);
 
-/// Rounds of multiplications between two looks at the clock: some ten microseconds.
+/// Rounds of multiplications between two readings of the clock: about ten microseconds.
 const ROUNDS: usize = 64;
-/// Bytes copied between two looks at the clock.
+/// Bytes copied between two readings of the clock.
 const PIECE: usize = 256 << 10;
-/// Bytes that all threads together copy before they begin again: more than a processor's caches hold.
+/// Bytes that all threads together copy before they start over: more than a processor's caches hold.
 const LARGE: usize = 128 << 20;
 
-/// Peaks of the threads in use together, with the instruction set in use.
+/// The peak rates of all threads in use together, with the instruction set in use.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine {
-    /// Multiplications and additions a second of f32 products.
+    /// Multiplications and additions per second of f32 products.
     pub f32_flops: f64,
-    /// The same of bf16 products, which sets without such an instruction make of f32 ones.
+    /// The same for bf16 products, which instruction sets without bf16 instructions compute in f32.
     pub bf16_flops: f64,
-    /// Bytes a second, read and written, of copies that stay in each core's second-level cache.
+    /// Bytes per second, read and written, of copies that stay in each core's second-level cache.
     pub cache_bytes: f64,
-    /// The same of copies in memory.
+    /// The same for copies in memory.
     pub memory_bytes: f64,
 }
 
 impl Machine {
-    /// Measures, in about a second.
+    /// Measures the rates; takes about a second.
     pub fn measure() -> Self {
         Self {
             f32_flops: multiplications::<f32>(),
@@ -57,7 +57,7 @@ fn multiplications<E: Element>() -> f64 {
     best_rate(|| move || peak::multiply::<E>(isa, ROUNDS))
 }
 
-/// Bytes a second where each thread copies `len` bytes again and again, piece by piece as kernels work.
+/// Bytes per second when each thread copies `len` bytes again and again, piece by piece as kernels work.
 fn copies(len: usize) -> f64 {
     best_rate(|| {
         let from = vec![1_u8; len.next_multiple_of(PIECE)];
@@ -71,7 +71,8 @@ fn copies(len: usize) -> f64 {
     })
 }
 
-/// Amount a second, of all threads together. `prepare` gives each thread its work, which returns the amount done.
+/// The best amount per second of all threads together. `prepare` gives each thread its work; each call of the work
+/// returns the amount done.
 fn best_rate<W: FnMut() -> usize>(prepare: impl Fn() -> W + Sync) -> f64 {
     let ready = Barrier::new(rayon::current_num_threads());
     let done: Vec<[usize; SPANS]> = rayon::broadcast(|_| {

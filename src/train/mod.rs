@@ -1,6 +1,7 @@
-//! Training: `training` is the one loop, `run` what it is told, `history` and `trained` what it leaves beside the weights,
-//! `checkpoint` what it resumes from, `witnesses` what its health is measured on. `features` are what a finished encoder
-//! makes of images, `pixels` what stands beside them.
+//! Training. `training` is the training loop and `run` its input; `history` and `trained` are the records that it
+//! leaves next to the weights; `checkpoint` is what it resumes from; `witnesses` are the images on which its health
+//! is measured. `features` computes the features of images by a finished encoder, and `pixels` returns the pixels for
+//! comparison.
 
 pub mod bench;
 pub mod checkpoint;

@@ -1,4 +1,4 @@
-//! One pretraining as a value, and the network that it begins with.
+//! One pretraining as a value, and its initial network.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,32 +9,32 @@ use crate::optim::{OptimizerSettings, ScheduleSettings};
 use crate::rng::Key;
 use crate::tensor::{Cpu, Precision};
 
-/// What all methods' trainings have in common.
+/// The training settings that all methods share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PretrainSettings {
-    /// Pairs of a step; a last batch with fewer is left out.
+    /// Pairs per step; an incomplete last batch is dropped.
     pub batch: usize,
-    /// Whether the encoder is kept as it is at each moment at which health is measured, too.
+    /// Whether a snapshot of the encoder is also kept each time health is measured.
     #[serde(default)]
     pub snapshots: bool,
 }
 
-/// One pretraining, whole: with the pairs' hash and what computes (device, instruction set, precision) it determines
-/// the encoder.
+/// All settings of one pretraining. Together with the pairs' hash and the compute environment (device, instruction
+/// set, precision) they determine the encoder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pretraining {
     /// The network.
     pub model: ModelSpec,
     /// The method.
     pub method: Method,
-    /// Batch, and what is kept.
+    /// The batch size, and whether snapshots are kept.
     pub pretrain: PretrainSettings,
-    /// What all methods' optimisers have in common.
+    /// The optimiser settings that all methods share.
     pub optimizer: OptimizerSettings,
-    /// The learning rate's course.
+    /// The learning-rate schedule.
     pub schedule: ScheduleSettings,
-    /// Initialisation, order and augmentation descend from it.
+    /// The seed of initialisation, order and augmentation.
     pub seed: u64,
 }
 
@@ -50,10 +50,11 @@ pub(super) fn key(seed: u64) -> Key {
     Key::root(seed)
 }
 
-/// The encoder of a run before its first step: the random baseline, too. Its parameters do not depend on `precision`.
+/// Returns the encoder of a run before its first step, which is also the random baseline. Its parameters do not
+/// depend on `precision`.
 ///
 /// # Errors
-/// When no encoder was built for the image size.
+/// When there is no encoder for the image size.
 pub fn initial(model: &ModelSpec, precision: Precision, seed: u64) -> Result<Backbone<Cpu>> {
     models::open(model, &Cpu { precision }, key(seed).split("initialisation"))
 }

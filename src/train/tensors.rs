@@ -38,7 +38,7 @@ pub(super) fn parse<'b>(path: &Path, bytes: &'b [u8]) -> Result<SafeTensors<'b>>
 /// The floats of a named tensor of `len` elements.
 ///
 /// # Errors
-/// When it is missing or of another size or type.
+/// When the tensor is missing, or has another size or type.
 pub fn floats(file: &SafeTensors<'_>, path: &Path, name: &str, len: usize) -> Result<Vec<f32>> {
     let data = data(file, path, name, Dtype::F32, 4 * len)?;
     Ok(data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
@@ -62,14 +62,14 @@ pub(super) fn data<'b>(
 }
 
 pub(super) fn damaged(path: &Path) -> Error {
-    Error::new(format!("{} is damaged or of another network", path.display()))
+    Error::new(format!("{} is damaged or belongs to another network", path.display()))
         .hint("remove it and run the command again; training then starts from the beginning")
 }
 
-/// Writes tensors as one safetensors file, whole or not at all.
+/// Writes tensors as one safetensors file, either completely or not at all.
 ///
 /// # Errors
-/// When the file cannot be written; what stood there before stays.
+/// When the file cannot be written; an existing file then stays unchanged.
 pub fn write(path: &Path, tensors: &[Named], metadata: Option<HashMap<String, String>>) -> Result<()> {
     let views = tensors
         .iter()

@@ -1,4 +1,5 @@
-//! What a finished encoder is, beside it: enough to build it again, and to show it images as its training did.
+//! The description of a finished encoder, stored next to it: enough to build the encoder again, and to prepare images
+//! as in its training.
 
 use std::path::Path;
 
@@ -10,12 +11,12 @@ use crate::files;
 
 use super::run::Pretraining;
 
-/// What a finished encoder is.
+/// The description of a finished encoder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trained {
     /// Network, method, length, seed.
     pub run: Pretraining,
-    /// What was subtracted from and divided out of the channels.
+    /// The normalisation of the channels: the values that were subtracted and divided by.
     pub normalization: Normalization,
 }
 

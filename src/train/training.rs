@@ -1,4 +1,4 @@
-//! The one training loop: step, log, checkpoint, resume, stop on non-finite values.
+//! The training loop: step, log, checkpoint, resume, stop on non-finite values.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,36 +26,37 @@ use super::witnesses::{WitnessImages, Witnesses};
 /// File of an unfinished training, to resume from.
 const CHECKPOINT: &str = "checkpoint.safetensors";
 
-/// What a training learns from, and what its health is measured on.
+/// The data of a training: what it learns from, and what its health is measured on.
 pub struct Material {
     /// Images and pairs.
     pub source: Source,
-    /// What makes views of them.
+    /// Makes views of the images.
     pub pipeline: Pipeline,
-    /// Pairs of different images of one category each.
+    /// The pairs on which health is measured: two different images of one category each.
     pub witnesses: Witnesses,
 }
 
-/// Where a training runs, and who watches. Nothing of it changes a result.
+/// The environment of a training. It does not affect the result.
 pub struct Surroundings<'a> {
-    /// The folder of checkpoint and results.
+    /// The folder of the checkpoint and the results.
     pub dir: &'a Path,
     /// Seconds after which a checkpoint is written.
     pub checkpoint_seconds: f64,
-    /// Whether a collapsed training goes on.
+    /// Whether training continues after a collapse.
     pub keep_going: bool,
-    /// Shows how far it is.
+    /// Shows the progress.
     pub progress: &'a Progress,
-    /// Asks for an end.
+    /// Signals that the user asks to stop.
     pub interrupt: &'a Interrupt,
 }
 
-/// Trains: resumes from the checkpoint where there is one, writes one every now and then, and leaves [`ENCODER`] and
-/// [`HISTORY`].
+/// Runs a training: resumes from the checkpoint if there is one, writes a checkpoint from time to time, and finally
+/// writes [`ENCODER`] and [`HISTORY`].
 ///
 /// # Errors
-/// Non-finite loss, collapsed representations, a checkpoint of another run, no space for one; or the user's wish to
-/// stop, with the checkpoint written once there was a step.
+/// When the loss is not finite, the representation collapses, the checkpoint belongs to another run, or a file cannot
+/// be written; or when the user asks to stop. The checkpoint is written before stopping, if at least one step was
+/// done.
 pub fn pretrain(run: &Pretraining, precision: Precision, material: Material, around: &Surroundings<'_>) -> Result<()> {
     let Material { source, pipeline, witnesses } = material;
     let images = witnesses.images(&source.set, &pipeline);
@@ -90,8 +91,8 @@ pub fn pretrain(run: &Pretraining, precision: Precision, material: Material, aro
     training.finish()
 }
 
-/// What follows the gradients: they are clipped where `bound` is above 0, the optimiser steps, and the method moves what
-/// follows the network.
+/// Performs the part of a step that follows the backward pass: clips the gradients if `bound` is above 0, performs
+/// the optimiser's step, and then lets the method update what depends on the network.
 pub(super) fn descend(
     learner: &mut dyn Learner<Cpu>,
     optimizer: &mut Optimizer<Cpu>,
@@ -109,7 +110,7 @@ pub(super) fn descend(
     learner.moved(at);
 }
 
-/// A batch as methods see it.
+/// Returns a batch in the form that methods take.
 fn of_method(batch: &batches::Batch) -> Batch<'_> {
     Batch { images: &batch.views, crops: &batch.crops, pairs: &batch.chosen, categories: &batch.categories }
 }
@@ -171,7 +172,7 @@ impl<'a> Training<'a> {
         })
     }
 
-    /// Before the first step, shows a method that asks for it the pairs of an epoch that is never reached.
+    /// Before the first step, shows the pairs of an epoch that is never reached to a method that asks for them.
     fn remember(&mut self, batches: &Batches) -> Result<()> {
         if self.position.steps_done(self.steps_per_epoch) > 0 || !self.learner.remembers() {
             return Ok(());
@@ -255,17 +256,17 @@ impl<'a> Training<'a> {
             name.title()
         ))
         .hint(format!(
-            "lower the rate: `--set methods.{}.recipe.learning_rate=..`; `--keep-going` trains on all the same",
+            "lower the rate: `--set methods.{}.recipe.learning_rate=..`; `--keep-going` continues the training anyway",
             name.id()
         ))
     }
 
-    /// Seconds of training so far, over every resumption.
+    /// Seconds of training so far, including all resumed parts.
     fn seconds(&self) -> f64 {
         self.position.history.seconds + self.started.seconds()
     }
 
-    /// Writes the encoder as it is.
+    /// Writes the current weights under `name`.
     fn keep(&mut self, name: &str) -> Result<()> {
         weights::save_weights(&self.around.dir.join(name), &self.learner.network().backbone().parameters())
     }
@@ -299,7 +300,7 @@ mod tests {
     use crate::rng::Key;
     use crate::tensor::fresh;
 
-    /// Of the settings, what a step depends on.
+    /// The settings that a step depends on.
     #[derive(Serialize, Deserialize)]
     struct Settings {
         model: ModelSpec,
@@ -316,7 +317,7 @@ mod tests {
             if let Method::DeepclusterV2(method) = &mut method {
                 method.clusters = vec![2];
             }
-            let batch = 5; // of no other test, so that none takes what is freed here
+            let batch = 5; // used by no other test, so that no other test takes the memory that is freed here
             let (initialisation, draws) = (Key::root(0), Key::root(0));
             let (device, pairs, categories) = (Cpu { precision }, batch, batch);
             let start = Start { spec: settings.model, device, initialisation, draws, pairs, categories, batch };
@@ -331,7 +332,8 @@ mod tests {
                 learner.step(&batch, Moment { step, steps: 8, steps_per_epoch: 1 });
             };
             (0..3).for_each(&mut step);
-            // Another test may take memory of these lengths for a moment; a step that asks now and then is seen in twelve.
+            // Another test may take memory of these lengths for a moment. A step that allocates only now and then is
+            // detected within twelve steps.
             let asks_for_none = (0..20).any(|_| {
                 let warm = fresh();
                 (0..4).for_each(|_| (3..6).for_each(&mut step));

@@ -1,5 +1,5 @@
-//! Networks in files. Each parameter is a tensor of its own name; kernels lie as in memory, (O, K, K, I). Equal networks
-//! give equal bytes.
+//! Networks in files. Each parameter is a tensor with its own name; kernels are stored as in memory, (O, K, K, I).
+//! Equal networks give equal bytes.
 
 use std::path::Path;
 
@@ -14,8 +14,8 @@ use super::tensors::{Named, floats, parse, write};
 /// File of a finished encoder in its stage's folder.
 pub const ENCODER: &str = "encoder.safetensors";
 
-/// File of the encoder as it was after so many epochs, where
-/// [`PretrainSettings::snapshots`](super::PretrainSettings::snapshots) keeps it.
+/// The file name of the encoder's snapshot after `epoch` epochs, kept with
+/// [`PretrainSettings::snapshots`](super::PretrainSettings::snapshots).
 pub fn snapshot(epoch: usize) -> String {
     format!("encoder-{epoch}.safetensors")
 }
@@ -23,7 +23,7 @@ pub fn snapshot(epoch: usize) -> String {
 /// Writes values and running statistics.
 ///
 /// # Errors
-/// When the file cannot be written; what stood there before stays.
+/// When the file cannot be written; an existing file then stays unchanged.
 pub fn save_weights(path: &Path, parameters: &Parameters<Cpu>) -> Result<()> {
     write(path, &weights(parameters, ""), None)
 }
@@ -31,13 +31,13 @@ pub fn save_weights(path: &Path, parameters: &Parameters<Cpu>) -> Result<()> {
 /// Reads values and running statistics into a network of the same layout.
 ///
 /// # Errors
-/// When the file is missing, broken, or of another network.
+/// When the file is missing, damaged, or belongs to another network.
 pub fn load_weights(path: &Path, parameters: &mut Parameters<Cpu>) -> Result<()> {
     let bytes = std::fs::read(path).context(format!("cannot read {}", path.display()))?;
     read_into(&parse(path, &bytes)?, path, "", parameters)
 }
 
-/// Takes values and running statistics whose names begin with `prefix` from a file.
+/// Reads values and running statistics whose names begin with `prefix` from a file.
 pub(super) fn read_into(
     file: &SafeTensors<'_>,
     path: &Path,
@@ -57,7 +57,7 @@ pub(super) fn read_into(
     Ok(())
 }
 
-/// Values and running statistics, each name behind `prefix`.
+/// Values and running statistics, with `prefix` before each name.
 pub(super) fn weights(parameters: &Parameters<Cpu>, prefix: &str) -> Vec<Named> {
     let values = parameters.device.host(&parameters.values);
     let statistics = parameters.device.host(&parameters.statistics);
@@ -69,7 +69,7 @@ pub(super) fn weights(parameters: &Parameters<Cpu>, prefix: &str) -> Vec<Named> 
     parameters.layout.entries.iter().map(tensor).collect()
 }
 
-/// Kernels (O, I, K, K) lie channels-last.
+/// The shape in memory: kernels (O, I, K, K) are stored channels-last.
 fn memory_shape(entry: &Entry) -> Vec<usize> {
     match entry.shape[..] {
         [o, i, h, w] => vec![o, h, w, i],

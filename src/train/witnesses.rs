@@ -1,5 +1,5 @@
-//! Pairs of images on which a training's health is measured: semantic pairs whatever the training learns from, so that
-//! trainings can be compared.
+//! Pairs of images on which a training's health is measured. They are always semantic pairs, whatever the training
+//! learns from, so that trainings can be compared.
 
 use crate::data::augment::{Pipeline, plain};
 use crate::data::image_set::ImageSet;
@@ -8,11 +8,11 @@ use crate::eval::{Features, Health};
 use crate::models::AnyNetwork;
 use crate::tensor::Cpu;
 
-/// Pairs of different images of one category, as places in the training's images.
+/// Pairs of different images of one category, as indices into the training's images.
 #[derive(Clone, Debug, Default)]
 pub struct Witnesses(Vec<(u32, u32)>);
 
-/// The images themselves: all first ones, then all second ones.
+/// The images of the pairs: all first images, then all second images.
 pub(super) struct WitnessImages {
     /// (2N, size, size, 3), normalised.
     pixels: Vec<f32>,
@@ -21,16 +21,16 @@ pub(super) struct WitnessImages {
 }
 
 impl Witnesses {
-    /// The most pairs.
+    /// The maximum number of pairs.
     const MOST: usize = 256;
 
-    /// Some of the semantic pairs, evenly chosen.
+    /// Selects some of the semantic pairs, evenly spaced.
     pub fn of(pairs: &[(u32, u32)]) -> Self {
         let count = pairs.len().min(Self::MOST);
         Self((0..count).map(|i| pairs[i * pairs.len() / count]).collect())
     }
 
-    /// The images, as evaluation sees them.
+    /// Returns the images, prepared as for evaluation.
     pub(super) fn images(&self, set: &ImageSet, pipeline: &Pipeline) -> WitnessImages {
         let floats = pipeline.floats();
         let places: Vec<u32> = self.0.iter().map(|pair| pair.0).chain(self.0.iter().map(|pair| pair.1)).collect();
@@ -44,7 +44,7 @@ impl Witnesses {
 }
 
 impl WitnessImages {
-    /// How the network fares on them.
+    /// Measures the network's health on these images.
     pub(super) fn health(&self, epoch: usize, network: &dyn AnyNetwork<Cpu>) -> Result<Health> {
         let backbone = network.backbone();
         let features = backbone.features(&self.pixels);

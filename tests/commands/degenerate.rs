@@ -1,9 +1,9 @@
-//! Settings and data that no experiment needs: absurd sizes, numbers that are none, the same picture twice, names that are
-//! taken, files that are none.
+//! Settings and data that no experiment needs: absurd sizes, values that are not numbers, the same picture twice,
+//! names that are already in use, paths that are not plain files.
 
 use super::*;
 
-/// What a refusal must have: code 2, the key or name, a hint.
+/// Asserts that a command fails with code 2, and that its error has the expected text and a hint.
 fn refuses(place: &Place, arguments: &[&str], expected: &str) {
     let error = place.error(arguments);
     assert!(error.starts_with("error: ") && error.contains(expected), "{arguments:?}: {error}");
@@ -68,7 +68,7 @@ fn sizes_beyond_all_use_are_refused_before_anything_is_made_of_them() {
     assert!(pairs("10001", "5").contains("hint: `--categories 187`"), "{}", pairs("10001", "5"));
 }
 
-/// A share that makes no pair false would be a row of false pairs without one.
+/// With a share that makes no pair false, a row of false pairs would not have any.
 #[test]
 fn a_share_of_no_pair_is_refused() {
     let place = Place::new();
@@ -88,7 +88,7 @@ fn what_is_no_plain_file_is_neither_read_nor_replaced() {
     refuses(&place, &list, "cannot read pipe: it is not a plain file");
     let file_type = fs::symlink_metadata(&pipe).unwrap().file_type();
     assert!(!file_type.is_file(), "the pipe was replaced");
-    // A link stays one, and its target is replaced.
+    // A link stays a link, and its target is replaced.
     fs::write(place.path().join("target.png"), "old").unwrap();
     std::os::unix::fs::symlink("target.png", place.path().join("link.png")).unwrap();
     place.stdout(&["data", "preview", "synth", "--rows", "1", "--file", "link.png"]);
@@ -101,7 +101,7 @@ fn what_is_no_plain_file_is_neither_read_nor_replaced() {
     refuses(&place, &["config"], "cannot read sempair.toml: No such file or directory");
 }
 
-/// Writes small pictures, each of its own colour, as PPM.
+/// Writes small pictures as PPM, each of a single colour.
 fn pictures(place: &Place, folder: &str, files: &[(&str, u8)]) {
     for (file, colour) in files {
         let path = place.path().join(folder).join(file);
@@ -128,15 +128,15 @@ fn an_import_says_what_may_mislead() {
     let said = place.stdout(&["data", "import", "farm", "--size", "8"]);
     let notes: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("  note: ")).collect();
     insta::assert_snapshot!(notes.join("\n"), @"
-    1 picture that a category of a split has more than once: such a pair is one picture twice
+    1 picture that a category of a split has more than once: a pair of them shows the same picture twice
     1 picture in more than one category
     1 picture in more than one split: accuracies on them say nothing about new images
-    1 category is not in every split, such as `cow`, of which `test` has no image
+    1 category is not in every split, such as `cow`: `test` has no image of it
     ");
     let json = place.json(&["data", "import", "farm", "--size", "8", "--replace", "--json"]);
     assert_eq!(json["findings"].as_array().unwrap().len(), 4);
 
-    // Two files of one picture are no semantic pair, which whoever trains on them reads in list and record.
+    // Two files of the same picture are not a semantic pair. The list and the record of a training say so.
     pictures(&place, "same", &[("cat/1.ppm", 1), ("cat/2.ppm", 1), ("dog/1.ppm", 2), ("dog/2.ppm", 3)]);
     place.stdout(&["data", "import", "same", "--size", "8"]);
     let pairs = place.stdout(&["data", "pairs", "--from", "same", "--categories", "2", "--per-category", "1"]);
@@ -147,13 +147,13 @@ fn an_import_says_what_may_mislead() {
     let runs = place.stdout(&["runs", "--json"]);
     assert!(runs.contains("but in 1 of the pairs both show the same picture"), "{runs}");
 
-    // A set of an embedded set's name would never be used.
+    // A set with the name of an embedded set would never be used.
     for name in ["synth", "synth-10"] {
         refuses(&place, &["data", "import", "same", "--name", name], "is the name of an embedded set");
     }
-    // What is known before a training is said before it.
+    // An error that is known before a training is reported before it.
     let table = ["table", "transfer", "--quiet", "--set", "evaluation.sets=[\"farm\"]"];
-    refuses(&place, &table, "`farm` has 7 training images; k-NN with 20 neighbours needs as many");
+    refuses(&place, &table, "`farm` has 7 training images; k-NN with 20 neighbours needs at least 20");
 }
 
 #[test]

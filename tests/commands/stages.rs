@@ -1,5 +1,5 @@
-//! What tables declare of their stages: it is what runs, it comes out the same again, and each setting moves what its role
-//! says.
+//! The stages that tables declare: exactly these stages run, they give the same files when they run again, and each
+//! setting changes the keys that its role says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Place, TINY, program, wait_for_checkpoint};
 
-/// Every table with its shortest trainings.
+/// Settings that give every table its shortest trainings.
 const TINIEST: &[&str] = &[
     "pairs.categories=4",
     "pairs.per_category=16",
@@ -62,13 +62,13 @@ fn the_stages_that_run_are_those_that_are_declared_and_come_out_the_same_again()
         let ran: BTreeSet<String> = stages.map(|stage| stage["key"].as_str().unwrap().to_owned()).collect();
         assert_eq!(&ran, declared, "{table}");
     }
-    // Computed once more, every stage has the same files but for those that hold times.
+    // When it is computed again, every stage has the same files, except for files that hold times.
     let forced = place.run(&tiniest(&["reproduce", "--force", "--keep-going"], &one));
     let said = String::from_utf8(forced.stderr).unwrap();
     assert!(forced.status.success() && said.contains("] positives SimCLR neighbours"), "{said}");
     assert!(!said.contains("came out different"), "{said}");
 
-    // A file that is not what the stage makes is noticed then.
+    // A forced run notices a file that differs from the recorded one.
     let probes = declared["epochs"].iter().map(|key| place.path().join(".sempair/cache/probe").join(key));
     let probe = probes.into_iter().find(|path| path.join("probe.json").exists()).unwrap();
     let manifest = fs::read_to_string(probe.join("manifest.json")).unwrap();
@@ -79,7 +79,7 @@ fn the_stages_that_run_are_those_that_are_declared_and_come_out_the_same_again()
     assert_eq!(said.matches("stage probe came out different from before: ").count(), 1, "{said}");
 }
 
-/// Another value of a setting that the program takes; for texts and for numbers with a narrow range by name.
+/// Another valid value of a setting. Texts and numbers with a narrow range are listed by key.
 fn other(key: &str, value: &Value) -> Value {
     let known = [
         ("precision", json!("bf16")),
@@ -132,7 +132,7 @@ fn every_setting_moves_what_its_role_says() {
     let list = |set: &str| {
         let more = ["--seeds", "1", "--methods", "all", "--set", "evaluation.sets=[\"synth-10\",\"synth-stl\"]"];
         let more = if set.starts_with("seeds=") { &more[2..] } else { &more[..] };
-        // So that every setting has something to decide.
+        // With these values, every setting has an effect.
         let all = ["--set", "pretrain.epochs=0", "--set", "pairs.augmented=stored"];
         declared(&place, &tiniest(&["list", "--json"], &[more, &all, &["--set", set]].concat()))
     };
@@ -150,7 +150,7 @@ fn every_setting_moves_what_its_role_says() {
     for setting in values.as_array().unwrap() {
         let key = setting["key"].as_str().unwrap();
         let set = match key {
-            // Rows and columns are fewer.
+            // One row or column less.
             _ if roles.of(key) == Role::Rows => {
                 let items = setting["value"].as_array().unwrap();
                 format!("{key}={}", json!(&items[..items.len().max(2) - 1]))
@@ -161,12 +161,12 @@ fn every_setting_moves_what_its_role_says() {
         let after = list(&set);
         let (old, new) = (all(&before), all(&after));
         let right = match roles.of(key) {
-            // The method of `sempair pretrain`: tables say which they are about.
+            // `method` is the method of `sempair pretrain`; tables have their own lists of methods.
             Role::Results if key == "method" => old == new,
             Role::Results => old != new,
             Role::Rows => new.is_subset(&old),
             Role::Place => old == new,
-            // More seeds are more runs of the same.
+            // More seeds only add runs.
             Role::Nothing => old.is_subset(&new) && (key == "seeds" || old == new),
         };
         if !right {
@@ -195,7 +195,7 @@ fn what_a_list_of_pairs_holds_is_in_caption_and_cost() {
         stages.filter(|stage| stage["name"] == "pretrain").map(|stage| stage["seconds"].as_f64().unwrap()).sum::<f64>()
     };
     let whole = by(&file);
-    // Half of the rows of a list cost half.
+    // Half of the rows of a list cost half as much.
     let text = shown(&file);
     let rows: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
     let facts: Vec<&str> = text.lines().filter(|line| line.starts_with("# set") || line.contains("sempair")).collect();
@@ -203,23 +203,23 @@ fn what_a_list_of_pairs_holds_is_in_caption_and_cost() {
     let half = by("half.tsv");
     assert!((whole / half - 2.0).abs() < 0.01, "{whole} {half}");
 
-    // What makes some of its pairs false is drawn.
+    // Which pairs of the list are made false is drawn with the seed.
     let positives = |seed: &str| {
         let sets = ["--set", "pairs.from=synth-100", "--set", "pairs.list=\"half.tsv\"", "--set", seed];
         declared(&place, &[&["list", "--json"], TINY, &sets].concat())["positives"].clone()
     };
     let (one, other) = (positives("pairs.seed=0"), positives("pairs.seed=1"));
-    assert!(one != other && !one.is_disjoint(&other), "of false pairs only");
+    assert!(one != other && !one.is_disjoint(&other), "only stages with false pairs differ");
 
     let sets = ["--set", "pairs.from=synth-100", "--set", "pairs.list=\"half.tsv\"", "--set", "pairs.per_category=999"];
     place.stdout(&[&["table", "transfer", "--quiet"], TINY, &sets].concat());
     let (report, results) = (shown("reports/quick/report.md"), shown("reports/quick/results.json"));
     assert!(report.contains("6 epochs on the pairs of the list half.tsv from synth-100"), "{report}");
     assert!(report.contains("32 pairs of synth-100/train"), "{report}");
-    // Pairs that were drawn are not the paper's, though they come from a list.
+    // Drawn pairs are not the paper's pairs, even if they come from a list.
     let claims: Value = serde_json::from_str(&results).unwrap();
     assert_eq!(claims["tables"][0]["claims"][0]["substitute"], true);
-    // From the records alone, with no list to look at, the same.
+    // The records alone, without the list, give the same results.
     fs::remove_file(place.path().join("half.tsv")).unwrap();
     place.stdout(&["report"]);
     assert_eq!(shown("reports/quick/results.json"), results);

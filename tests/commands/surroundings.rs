@@ -1,10 +1,10 @@
-//! What surrounds a command: streams that cannot be written, signals that were ignored when it started, repositories that
-//! cannot be read.
+//! The environment of a command: streams that cannot be written, signals that were ignored when it started,
+//! repositories that cannot be read.
 
 use super::*;
 use crate::sealed::resealed;
 
-/// An encoder in a second.
+/// A pretraining that takes a second.
 const PRETRAIN: &[&str] = &[
     "pretrain",
     "--epochs",
@@ -17,12 +17,12 @@ const PRETRAIN: &[&str] = &[
     "pretrain.batch=8",
 ];
 
-/// Takes no byte, as a full disk.
+/// A stream that accepts no bytes, like a full disk.
 fn full() -> Stdio {
     fs::File::options().write(true).open("/dev/full").unwrap().into()
 }
 
-/// A pipe whose reader has gone.
+/// A pipe whose reader is closed.
 fn abandoned() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -68,12 +68,12 @@ fn facts_that_cannot_be_written_are_an_error_and_a_reader_who_left_is_none() {
         assert_eq!(ends(arguments, full()), (Some(2), lost.into()), "{arguments:?}");
         assert_eq!(ends(arguments, abandoned()), (Some(0), String::new()), "{arguments:?}");
     }
-    // The work is done and recorded all the same, and the exit code says that nobody heard of it.
+    // The work is still done and recorded, and the exit code says that its output was lost.
     let again = [PRETRAIN, &["--seed", "1", "--quiet"]].concat();
     assert_eq!(ends(&again, full()), (Some(2), lost.into()));
     assert_eq!(records(&place).len(), 2);
 
-    // A finding and an error keep their codes.
+    // A finding and an error keep their exit codes.
     fs::write(place.path().join("p.tex"), "\\documentclass{article}\\begin{document}99.5\\%\\end{document}\n").unwrap();
     let lint = ["lint", "p.tex"];
     let found = place.run(&lint).status.code();
@@ -81,12 +81,12 @@ fn facts_that_cannot_be_written_are_an_error_and_a_reader_who_left_is_none() {
     assert_eq!([full, abandoned].map(|stdout| ends(&["show", "nope"], stdout()).0), [Some(2); 2]);
 }
 
-/// Starts a long pretraining by way of a shell, waits until it trains, and sends it a signal.
+/// Starts a long pretraining through a shell, waits for its checkpoint and sends it a signal.
 #[cfg(target_os = "linux")]
 fn signalled(place: &Place, before: &str, signal: &str, epochs: &str) -> (Option<i32>, String) {
     let command = format!("{before} exec \"$@\"");
     let arguments = [PRETRAIN, &["--set", "checkpoint_seconds=0", "--epochs", epochs]].concat();
-    // The later of two `--epochs` would be refused.
+    // A second `--epochs` would be refused, so the first one is removed.
     let arguments: Vec<&str> =
         arguments.iter().enumerate().filter(|&(i, _)| i != 1 && i != 2).map(|(_, a)| *a).collect();
     let mut child = program("sh")
@@ -134,12 +134,12 @@ fn what_git_cannot_tell_is_said_to_be_unknown() {
     fs::write(place.path().join("code.py"), "1").unwrap();
     git(&["add", "-A"]);
     git(&["commit", "-q", "-m", "first"]);
-    // An index that neither libgit2 nor the program reads.
+    // An index that neither libgit2 nor the program `git` can read.
     fs::write(place.path().join(".git/index"), "no index").unwrap();
     let output = place.run(PRETRAIN);
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("warning: whether the files are those of a commit is unknown: "), "{text}");
+    assert!(text.contains("warning: it is unknown whether the files are those of the commit: "), "{text}");
     let [run] = &records(&place)[..] else { panic!("one record") };
     let shown = place.stdout(&["show", run.file_stem().unwrap().to_str().unwrap()]);
     assert!(shown.contains(", changes unknown ("), "{shown}");
@@ -162,14 +162,14 @@ fn an_encoder_whose_files_were_removed_is_made_again_by_the_same_command() {
     place.stdout(&train);
     place.stdout(&export);
     assert_eq!(fs::read(place.path().join("out/encoder.safetensors")).unwrap(), weights);
-    // What is there is trained again only where that is asked for.
+    // An existing encoder is trained again only with `--force`.
     let runs = records(&place).len();
     place.stdout(&train);
     assert_eq!(records(&place).len(), runs);
     place.stdout(&[&train[..], &["--force"]].concat());
     assert_eq!(records(&place).len(), runs + 1);
 
-    // One flipped bit: refused by name, and what the hint says helps.
+    // With one flipped bit, the error names the file, and the command in the hint repairs it.
     let stages = fs::read_dir(place.path().join(".sempair/cache/pretrain")).unwrap();
     let file =
         stages.flatten().map(|stage| stage.path().join("encoder.safetensors")).find(|file| file.exists()).unwrap();
@@ -179,13 +179,13 @@ fn an_encoder_whose_files_were_removed_is_made_again_by_the_same_command() {
     let refused = place.run(&export);
     let text = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(2));
-    assert!(text.contains("encoder.safetensors is not what run") && text.contains("`--force`"), "{text}");
+    assert!(text.contains("encoder.safetensors has changed since run") && text.contains("`--force`"), "{text}");
     place.stdout(&[&train[..], &["--force"]].concat());
     place.stdout(&export);
     assert_eq!(fs::read(place.path().join("out/encoder.safetensors")).unwrap(), weights);
 }
 
-/// The commands in backticks in the strings of the sources, their values filled in.
+/// The commands in backticks in the strings of the sources.
 fn commands_in_messages() -> BTreeSet<String> {
     fn collect(folder: &Path, found: &mut BTreeSet<String>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -195,7 +195,7 @@ fn commands_in_messages() -> BTreeSet<String> {
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
                 let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-                // A string may go on behind the end of its line.
+                // A string may continue on the next line.
                 let code = code.join("\n").replace("\\\"", "\"");
                 let joined: Vec<&str> = code.split("\\\n").map(str::trim_start).collect();
                 let joined = joined.concat();
@@ -211,7 +211,7 @@ fn commands_in_messages() -> BTreeSet<String> {
     found
 }
 
-/// The words of a command, `{name}` and `..` replaced by a value.
+/// The arguments of a command, with `{name}` and `..` replaced by a value.
 fn words(command: &str) -> Vec<String> {
     let mut filled = String::new();
     let mut rest = command;
@@ -231,13 +231,13 @@ fn commands_in_messages_are_commands() {
     assert!(commands.len() > 20, "{commands:?}");
     for command in &commands {
         let mut words = words(command);
-        // Whatever stands before it is read first: an argument that does not exist is an error still.
+        // Arguments before `--help` are parsed first, so an unknown argument is still an error.
         words.push("--help".into());
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let output = place.run(&words);
         assert!(output.status.success(), "`{command}`: {}", String::from_utf8_lossy(&output.stderr));
     }
-    // Those that need no data work.
+    // Commands that need no data succeed.
     for command in commands.iter().filter(|command| !command.contains(['{', '='])) {
         let harmless = ["list", "config", "runs", "data list"].map(|start| format!("sempair {start}"));
         let capitals = command.split_whitespace().any(|word| word.len() > 1 && word.chars().all(char::is_uppercase));
@@ -255,7 +255,7 @@ fn paths_are_taken_as_they_are() {
     use std::os::unix::ffi::OsStrExt;
 
     let place = Place::new();
-    // A combining accent, a space that does not break, quotes, a backslash, what TOML or a shell would read.
+    // A combining accent, a non-breaking space, quotes, a backslash, and text that TOML or a shell would interpret.
     let names = ["donne\u{301}es", "nbsp\u{a0}x", "\"quoted\"", "back\\slash", "a = [1]", "1.5", "true", "$HOME 'x'"];
     for name in names {
         place.stdout(&["data", "list", "--data", name]);
@@ -269,7 +269,7 @@ fn paths_are_taken_as_they_are() {
     let output = command.arg("--out").arg(OsStr::from_bytes(b"x\xff")).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.starts_with("error: --out \"x\\xFF\": the path is not UTF-8, and settings are\n"), "{text}");
+    assert!(text.starts_with("error: --out \"x\\xFF\": the path is not UTF-8, as settings must be\n"), "{text}");
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), names.len() + 1, "the reports, and .sempair");
 }
 
@@ -295,7 +295,7 @@ fn what_records_hold_commands_no_terminal() {
             assert!(!text.contains(obeyed), "{arguments:?}: {text:?}");
         }
     }
-    // Escaped, JSON still says what stands in the record.
+    // The JSON output is escaped, but its value is that of the record.
     let shown = place.json(&["show", run, "--json"]);
     assert_eq!(shown["row"][0][1], "\u{1b}]0;owned\u{7}\u{1b}[31m\u{9b}SimCLR\u{202e}");
 }

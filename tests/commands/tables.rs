@@ -1,4 +1,4 @@
-//! Tables as commands run them: what they share, what a budget leaves out, several processes at once.
+//! Tables run by commands: shared encoders, cells that a budget leaves out, several processes at once.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,7 +30,7 @@ fn tables_share_the_encoders_that_they_have_in_common() {
     let report = fs::read_to_string(place.path().join("reports/quick/report.md")).unwrap();
     assert!(report.contains("| 170 images | unpaired |"), "{report}");
 
-    // 4 of `epochs` and 1 more of `tiny-imagenet`, which keep their encoders on the way; 8 of `transforms`, 2 more of
+    // 4 of `epochs` and 1 more of `tiny-imagenet`, which keep intermediate encoders; 8 of `transforms`, 2 more of
     // `samples`, 2 more of `positives`.
     let stages = fs::read_dir(place.path().join(".sempair/cache/pretrain")).unwrap();
     let trained = stages.filter(|stage| stage.as_ref().unwrap().path().join("encoder.safetensors").exists());
@@ -55,9 +55,8 @@ fn tables_share_the_encoders_that_they_have_in_common() {
     assert!(whole.len() == 2 && equal.len() == 2 && equal.iter().all(|seconds| *seconds > 0.0), "{whole:?} {equal:?}");
     assert!(equal.iter().zip(&whole).all(|(part, whole)| part <= whole), "{equal:?} of {whole:?}");
     assert_eq!(cells(0).iter().filter(seconds).count(), 0);
-    // The accuracy to be reached is the lesser one of the table.
     let runs = place.json(&[&["runs", "--json"], TINY].concat());
-    // `epochs` follows each training to the accuracy at its end.
+    // `epochs` measures the accuracy during each training, up to its end.
     let followed = runs.as_array().unwrap().iter().filter(|run| run["experiment"] == "epochs");
     let followed: Vec<&Value> = followed.filter(|run| run["checkpoint"].is_string()).collect();
     assert_eq!(followed.len(), 4);
@@ -65,12 +64,13 @@ fn tables_share_the_encoders_that_they_have_in_common() {
         let curves = run["curves"].as_array().unwrap();
         let curve = curves.iter().find(|curve| curve["name"] == "linear accuracy on synth-10, %").unwrap();
         assert_eq!(curve["y"].as_array().unwrap().last().unwrap(), &run["metrics"]["top1"]);
-        assert_eq!(curve["x"].as_array().unwrap().len(), 6, "moments of a training of 6 or 12 epochs");
+        assert_eq!(curve["x"].as_array().unwrap().len(), 6, "points in a training of 6 or 12 epochs");
     }
     let of_columns = |column: &str| -> Vec<&Value> {
         let runs = runs.as_array().unwrap().iter().filter(|run| run["experiment"] == "tiny-imagenet");
         runs.filter(|run| run["column"] == column && run["checkpoint"].is_string()).collect()
     };
+    // The accuracy to reach is the lowest final accuracy of the table.
     let ends = of_columns("synth-10").into_iter().map(|run| run["metrics"]["top1"].as_f64().unwrap());
     let least = ends.fold(f64::INFINITY, f64::min);
     let goals: Vec<Value> =
@@ -90,16 +90,16 @@ fn tables_share_the_encoders_that_they_have_in_common() {
     let difference = contrast["difference"].as_f64().unwrap();
     assert!((sum("plus") - sum("minus") - difference).abs() < 1e-9, "{contrast}");
 
-    // What each row of `positives` was trained on.
+    // The share of exact pairs that each row of `positives` was trained on.
     let exact = |made: &str| {
         let cell = cells(5).iter().find(|cell| cell["row"]["made"] == made && cell["metric"] == "exact");
         cell.unwrap()["mean"].as_f64().unwrap()
     };
     assert_eq!((exact("by category"), exact("50 % false")), (1.0, 0.5));
     let nearest = exact("nearest by the AP encoder");
-    assert!(nearest > 0.2 && nearest < 1.0, "of 4 categories by chance a quarter are right: {nearest}");
+    assert!(nearest > 0.2 && nearest < 1.0, "with 4 categories, a quarter would be right by chance: {nearest}");
 
-    // What each factor does: features move, but not to anywhere; the accuracy on unchanged images is that of the set.
+    // Each factor changes the features, but not completely; the accuracy on unchanged images is that of the set.
     let cosines: Vec<f64> =
         cells(4).iter().filter(|cell| cell["metric"] == "cosine").map(|cell| cell["mean"].as_f64().unwrap()).collect();
     assert_eq!(cosines.len(), 4 * 4);
@@ -113,11 +113,11 @@ fn tables_share_the_encoders_that_they_have_in_common() {
     assert_eq!(of(4, "synth-10"), of(0, "synth-10"));
     assert_ne!(of(4, "occlusion"), of(4, "synth-10"));
 
-    // From the ledger alone the same, with no word of what was asked for.
+    // The ledger alone, without the arguments of the run, gives the same report.
     place.stdout(&["report"]);
     assert_eq!(read(), text);
 
-    // Runs with another value of a key that only another table has stand beside those before them.
+    // Runs that differ only in a key of another table are shown together with the earlier runs.
     let other = ["--set", "samples.values=[8]", "--set", "tiny-imagenet.images=35", "--seeds", "2"];
     place.stdout(&[&["table", "samples", "--quiet"], &TINY[..TINY.len() - 2], &settings, &other].concat());
     let seeds = |arguments: &[&'static str], label: &str| {
@@ -128,7 +128,7 @@ fn tables_share_the_encoders_that_they_have_in_common() {
         cells.iter().find(|cell| cell["row"]["per category"] == label).map(|cell| cell["seeds"].clone())
     };
     assert_eq!(seeds(&[], "8 each"), Some(serde_json::json!([0, 1])));
-    assert_eq!(seeds(&[], "16 each"), Some(serde_json::json!([0])), "what an earlier run was asked for stays");
+    assert_eq!(seeds(&[], "16 each"), Some(serde_json::json!([0])), "the rows of an earlier run stay");
     let only = ["--set", "samples.values=[16]"];
     assert_eq!((seeds(&only, "8 each"), seeds(&only, "16 each")), (None, Some(serde_json::json!([0]))));
 }
@@ -159,12 +159,12 @@ fn a_budget_and_a_list_say_what_is_missing_and_what_it_takes() {
     let (missing, seconds, memory) = list();
     assert!(missing == 0 && seconds == 0.0 && memory > Some(1 << 20), "{missing} {seconds} {memory:?}");
 
-    // The cells' stages are known by the keys under which they were computed: without records they cost nothing.
+    // The cache finds the stages of the cells by their keys, so they cost nothing even without records.
     fs::remove_dir_all(place.path().join("reports")).unwrap();
     let (missing, seconds, _) = list();
     assert_eq!((missing, seconds), (9, 0.0));
     assert!(
-        place.error(&["reproduce", "--budget", "soon"]).contains("`soon` is no time; write it as 90s, 30m or 1.5h")
+        place.error(&["reproduce", "--budget", "soon"]).contains("`soon` is not a time; write it as 90s, 30m or 1.5h")
     );
 }
 
@@ -196,7 +196,7 @@ fn cells_side_by_side_measure_the_same_and_say_so() {
         assert!(said.contains("timed a step on 1 to 2 threads"), "{said}");
         assert_eq!((most(&both, "threads"), most(&both, "beside")), (1, 1));
     }
-    assert!(one.error(&["reproduce", "--jobs", "0"]).contains("`0` is no number of jobs; write auto, or 1 or more"));
+    assert!(one.error(&["reproduce", "--jobs", "0"]).contains("`0` is not a number of jobs; write auto, or 1 or more"));
 }
 
 #[test]
@@ -247,8 +247,8 @@ fn a_training_that_diverges_costs_no_other() {
     let sets = ["--set", "evaluation.sets=[\"synth-10\", \"synth-stl\"]"];
     let arguments = [&["reproduce", "--table", "transfer"], &TINY[..TINY.len() - 4], &settings, &sets].concat();
     let error = place.error(&arguments);
-    assert!(error.contains("2 runs came to nothing; the first: transfer synth-10 seed 0 (run "), "{error}");
-    assert!(error.contains("2 of 14 cells need what came to nothing") && error.contains("hint: "), "{error}");
+    assert!(error.contains("2 runs diverged; the first: transfer synth-10 seed 0 (run "), "{error}");
+    assert!(error.contains("2 of 14 cells need a stage that diverged") && error.contains("hint: "), "{error}");
     let runs = place.json(&["runs", "--json"]);
     let of = |status: &str| runs.as_array().unwrap().iter().filter(|run| run["status"] == status).count();
     assert_eq!((of("failed"), of("completed")), (2, 10));
@@ -263,7 +263,7 @@ fn second_images_of_augmented_pairs_are_made_once_and_kept() {
     let live = place.checkpoints();
     place.reproduce(&["--set", "pairs.augmented=stored"]);
     let both = place.checkpoints();
-    // Semantic pairs and training with labels are what they were; augmented pairs are trained again.
+    // Semantic pairs and training with labels stay the same; augmented pairs are trained again.
     let trained = |runs: &[(String, String)], pairs: &str| -> BTreeSet<String> {
         runs.iter().filter(|(row, _)| row.contains(pairs)).map(|(_, checkpoint)| checkpoint.clone()).collect()
     };
@@ -279,7 +279,7 @@ fn second_images_of_augmented_pairs_are_made_once_and_kept() {
     let runs = place.json(&["runs", "--json"]);
     let described = runs.to_string();
     assert!(described.contains("the first image of each semantic pair, and an image made of it before training"));
-    // Other strengths are other images.
+    // Other augmentation strengths give other images.
     place.reproduce(&["--set", "pairs.augmented=stored", "--set", "pairs.stored.rotation.degrees=45"]);
     assert_eq!(trained(&place.checkpoints(), "\"AP\"").len(), 3);
     let said = place.stdout(&["data", "preview", "synth", "--rows", "2", "--set", "pairs.augmented=stored"]);
@@ -327,6 +327,6 @@ fn no_row_column_or_table_is_asked_for_twice() {
     // Numbers may be written in two ways.
     let said = refused(&["list", "--set", "legibility.values=[1,1.0]"]);
     assert!(said.contains("`legibility.values`"), "{said}");
-    // What is no list of rows may hold a value twice.
+    // A list that does not give rows may hold a value twice.
     place.stdout(&["config", "--set", "methods.deepcluster-v2.clusters=[64,64,64]"]);
 }

@@ -16,7 +16,7 @@ fn precision(dim: usize, rows: usize, clusters: usize, temperature: f32) -> Prec
     }
 }
 
-/// Heads over 30 slots; every third slot has no cluster in the first.
+/// Heads over 30 slots. In the first head, every third slot has no cluster.
 fn heads<const P: usize>(seed: u64, counts: &[usize]) -> Vec<Clusters> {
     let head = |(head, &count): (usize, &usize)| {
         let mut stream = Key::root(seed).at(head as u64).stream();
@@ -33,7 +33,7 @@ fn check<const P: usize>(pairs: usize, copies: usize, clusters: usize, temperatu
     let heads = heads::<P>(seed, &[clusters, clusters + 3]);
     let ours = graded(&views, P, slots, &heads, temperature);
     let expected = differentiate::<P>(&views, |views| definition(views, slots, &heads, temperature));
-    // The mean of a head is over the slots that it has assigned, so that a row's share can be larger.
+    // The mean of a head is over its assigned slots only, so a row's share can be larger.
     let assigned = slots.iter().filter(|&slot| slot % 3 > 0).count().max(1);
     precision(P, assigned * copies, clusters + 3, temperature).check(&views, &ours, expected);
 }
@@ -50,7 +50,7 @@ proptest! {
     }
 }
 
-// More queries than are held at once.
+// More queries than one block holds.
 #[test]
 fn many_queries_are_as_few() {
     check::<16>(28, 6, 20, 0.1, 1);
@@ -117,7 +117,7 @@ fn a_memory_keeps_the_latest_directions() {
     assert_eq!(memory.rows, expected);
 }
 
-/// The same algorithm in f64, one loop after the other.
+/// The same algorithm in f64, with plain loops.
 fn naive(memory: &Memory, count: usize, key: Key) -> (Vec<Vec<f64>>, Vec<i32>) {
     let rows: Vec<Vec<f64>> =
         memory.rows.chunks_exact(memory.dim).map(|row| row.iter().map(|&x| f64::from(x)).collect()).collect();
@@ -157,7 +157,8 @@ fn naive(memory: &Memory, count: usize, key: Key) -> (Vec<Vec<f64>>, Vec<i32>) {
     (centroids, assignments)
 }
 
-// A row within rounding of the border between two clusters may fall to either side; with these seeds none does.
+// A row whose distance to the border of two clusters is below the rounding error could be assigned to either cluster.
+// With these seeds there is no such row.
 #[test]
 fn k_means_agrees_with_its_naive_version() {
     for (seed, pairs, count) in [(1, 40, 3), (2, 700, 20), (3, 60, 50), (4, 9, 9), (5, 5, 1)] {
@@ -169,7 +170,7 @@ fn k_means_agrees_with_its_naive_version() {
         let ours = cluster(&memory, count, key);
         let (centroids, assignments) = naive(&memory, count, key);
         assert_eq!(ours.assignments, assignments);
-        // A centroid is an exact sum, rounded; its rows are those of the naive version.
+        // A centroid is an exact sum, rounded. It sums the same rows as the naive version.
         for (ours, expected) in ours.centroids.iter().zip(centroids.concat()) {
             assert!((f64::from(*ours) - expected).abs() <= f64::from(f32::EPSILON), "{ours}, expected {expected}");
         }
@@ -183,7 +184,8 @@ fn k_means_finds_separate_clusters() {
         row.iter_mut().for_each(|x| *x *= 0.05);
         row[slot % 3] += 1.0;
     });
-    // From rows that share a direction k-means may end in a worse optimum, so not every start finds them.
+    // If k-means starts from rows of the same direction, it may end in a worse optimum, so not every start finds the
+    // clusters.
     let found = (0..20).filter(|&seed| {
         let Clusters { assignments, .. } = cluster(&memory(&rows, 4), 3, Key::root(seed));
         (3..90).all(|slot| assignments[slot] == assignments[slot % 3])
@@ -201,7 +203,7 @@ fn k_means_bears_equal_and_opposite_rows() {
     for (memory, count) in [(equal, 5), (opposite, 1)] {
         let Clusters { centroids, assignments } = cluster(&memory, count, Key::root(1));
         assert!(centroids.chunks_exact(2).all(|row| (length(row) - 1.0).abs() < 1e-6), "{centroids:?}");
-        assert!(assignments.iter().all(|&cluster| cluster == 0), "{assignments:?}"); // of equals, the first
+        assert!(assignments.iter().all(|&cluster| cluster == 0), "{assignments:?}"); // the first of equal clusters
     }
 }
 

@@ -6,8 +6,9 @@ use sempair::methods::nt_xent;
 
 use super::{Precision, categories, differentiate, grid, hostile, normals, same_bits_on_any_threads};
 
-/// log R is of logits (β + 1) s / t at most; its slopes and the positive's add up to 2 (β + 1), and a row is in the loss of
-/// its own view and of all others, of which the mean is taken. R - τ⁺ M p is less exact than R by what `cancelled` bounds.
+/// The logits of log R are at most (β + 1) s / t. The slopes of log R and of the positive add up to 2 (β + 1). A row
+/// is in the loss of its own view and of all other views, and the loss is their mean. `cancelled` bounds how much
+/// less exact R - τ⁺ M p is than R.
 fn precision(dim: usize, views: usize, hardness: Hardness, cancelled: f64) -> Precision {
     let temperature = hardness.temperature / (hardness.beta + 1.0);
     let slope = 4.0 * cancelled / f64::from(temperature);
@@ -92,8 +93,8 @@ fn without_hardness_it_is_nt_xent() {
     precision(5, 12, hardness, 1.0).check(&z, &graded(&z, 5, hardness, None), expected);
 }
 
-// Pairs of equal views and a large τ⁺: what is left of the negatives is below the least there can be, which takes its
-// place and has no slope.
+// Pairs of equal views and a large τ⁺: the corrected sum of the negatives is below its smallest possible value, so this
+// value replaces it and has no slope.
 #[test]
 fn the_correction_leaves_at_least_the_least() {
     let first = normals(1, 6 * 5);

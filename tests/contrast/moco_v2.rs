@@ -43,7 +43,7 @@ proptest! {
     }
 }
 
-// More queries than are held at once.
+// More queries than one block holds.
 #[test]
 fn many_queries_are_as_few() {
     check::<16>(301, 50, 0.1, 1, true);

@@ -1,4 +1,4 @@
-//! What contrastive losses share: rows without a category, very low temperatures.
+//! Cases that all contrastive losses share: rows without a category, very low temperatures.
 
 use sempair::methods::contrast::NO_CATEGORY;
 use sempair::methods::moco_v3;

@@ -8,8 +8,8 @@ use super::{
     Precision, categories, differentiate, grid, hostile, length, normals, same_bits_on_any_threads, unit_rows,
 };
 
-/// The slopes of one NCE in the negatives' logits add up to 3 at most: w_j (miss + 1 / (1 + w_j) + 1), and the
-/// positive's is at most 1.
+/// The slopes of one NCE with respect to the negatives' logits, w_j (miss + 1 / (1 + w_j) + 1), add up to at most 3.
+/// The positive's slope is at most 1.
 fn precision(dim: usize, pairs: usize, candidates: usize, temperature: f32) -> Precision {
     Precision { dim, candidates, temperature, factor: 2.0, slope: 4.0 / (f64::from(temperature) * pairs as f64) }
 }
@@ -43,7 +43,7 @@ proptest! {
     }
 }
 
-// More queries than are held at once.
+// More queries than one block holds.
 #[test]
 fn many_queries_are_as_few() {
     check::<16>(80, 50, 0.1, 1, true);
@@ -139,7 +139,7 @@ fn a_slot_moves_half_way_to_its_image() {
     assert!(bank.rows.chunks_exact(5).all(|row| (length(row) - 1.0).abs() < 1e-6));
 }
 
-// Each of 20 slots is drawn with probability 1/4: in 2000 draws 500 times, with a standard deviation of 19.
+// Each of 20 slots is drawn with probability 1/4: 500 times on average in 2000 draws, with a standard deviation of 19.
 #[test]
 fn negatives_are_different_slots_drawn_uniformly() {
     let bank = MemoryBank::new(Key::root(1), 20, 2);

@@ -1,4 +1,4 @@
-//! What heads of methods are made of: unit rows, prototypes, maps without bias, normalisation without scale and shift.
+//! The layers of the methods' heads: unit rows, prototypes, maps without bias, normalisation without scale and shift.
 
 use sempair::nn::{
     BatchNormPlain, Layer, LinearNoBias, NormalLinear, Parameters, Prototypes, UnitRows, WeightNormLinear,
@@ -156,7 +156,7 @@ fn batch_norm_without_scale_and_shift_agrees_with_torch() {
     assert!(p.values.is_empty() && p.gradients.is_empty());
 }
 
-/// Two layers, so that one can see that the other's parameters stay.
+/// Two layers, to check that the other layer's parameters do not change.
 type Head = (LinearNoBias<6, 6>, Prototypes<6, 9>);
 
 fn head() -> (Head, Parameters<Cpu>, usize) {

@@ -1,4 +1,4 @@
-//! Optimisers against PyTorch's, and what each leaves alone.
+//! Optimisers against PyTorch's, and the parameters that each leaves unchanged.
 
 use sempair::nn::{Builder, Kind};
 use sempair::optim::{Apart, Optimizer, OptimizerSettings, Pace, Rule};
@@ -6,7 +6,7 @@ use sempair::rng::Key;
 
 use super::{F32, assert_close};
 
-/// Those of the reference scripts.
+/// The settings of the reference scripts.
 pub(super) fn settings(nesterov: bool, decay_vectors: bool) -> OptimizerSettings {
     OptimizerSettings { momentum: 0.9, nesterov, decay_vectors, trust: 0.02, betas: [0.9, 0.999], epsilon: 1e-8 }
 }
@@ -65,7 +65,7 @@ fn optimisers_agree_with_torch() {
     // PyTorch's optimisers skip a parameter without gradient, and do not count the step for it.
     assert_close(&run_after(2, Rule::Sgd, false), &SGD, 1e-6);
     assert_close(&run_after(2, Rule::Adamw, false), &ADAMW, 1e-6);
-    // LARS by hand: one weight of norms |w| and |g|, ratio 0.02 |w| / (|g| + 0.01 |w|), then the SGD above.
+    // LARS computed by hand: one weight with norms |w| and |g|, ratio 0.02 |w| / (|g| + 0.01 |w|), then the SGD above.
     let (mut w, mut v) = ([1.0f64, -2.0], [0.0; 2]);
     for step in 1..=3 {
         let g = [0.5 * f64::from(step), 0.25 * f64::from(step)];

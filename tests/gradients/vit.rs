@@ -1,4 +1,4 @@
-//! Stochastic depth, and transformers on images of another side than that of their positions.
+//! Stochastic depth, and transformers on images whose side differs from the side of their positions.
 
 use sempair::models::VitMini;
 use sempair::nn::{Builder, Layer, Parameters, Pass, PatchEmbedding, TransformerBlock};
@@ -30,9 +30,10 @@ fn images_of_another_side_agree_with_finite_differences() {
     check_bf16::<SmallVit, _>(images::<12>(3), 4e-2);
 }
 
-/// A block of which only one branch does something, and y - x of each of `BATCH` equal images.
+/// The number of equal images in a batch.
 const BATCH: usize = 2000;
 
+/// y - x of each of `BATCH` equal images, for a block in which only one branch has an effect.
 fn differences(index: usize, depth: usize, silent: &str, pass: Option<Pass>) -> Vec<f32> {
     let key = Key::root(6);
     let mut builder = Builder::new(&key);
@@ -61,7 +62,7 @@ fn a_branch_is_left_out_or_scaled_so_that_its_mean_stays() {
         let dropped = differences(0, 1, silent, pass(index as u64, 0.25));
         let kept = dropped.iter().filter(|difference| **difference != 0.0);
         assert!(kept.clone().all(|kept| (kept - whole / 0.75).abs() < 1e-5), "{silent}: {whole}, {:?}", &dropped[..8]);
-        // Within five deviations of the binomial.
+        // Within five standard deviations of the binomial distribution.
         let share = kept.count() as f64 / BATCH as f64;
         assert!((share - 0.75).abs() < 5.0 * (0.75 * 0.25 / BATCH as f64).sqrt(), "{silent}: kept {share}");
     }
@@ -76,7 +77,7 @@ fn branches_blocks_and_passes_draw_for_themselves() {
         dropped(3, "fc2", pass(0, 0.5)),
         dropped(3, "proj", pass(0, 0.5)),
         dropped(3, "fc2", pass(1, 0.5)),
-        dropped(2, "fc2", pass(0, 0.75)), // the same rate, by its place
+        dropped(2, "fc2", pass(0, 0.75)), // the same rate, because of its index
     ];
     for (at, a) in draws.iter().enumerate() {
         for b in &draws[..at] {
@@ -111,7 +112,8 @@ fn a_rate_of_zero_and_evaluation_change_no_bits() {
     assert_ne!(network.forward(x, &mut p).0.download(), plain);
 }
 
-/// The tokens of an empty image by an embedding whose positions alone are not zero: the positions themselves.
+/// The tokens of an all-zero image from an embedding in which only the positions are not zero. They are the positions.
+/// Returns the first four values of the patches' positions and a weighted sum of all.
 fn positions<X: Patched<4>>() -> (Vec<f64>, f64) {
     type Embedding = PatchEmbedding<Const<32>, 4, 2>;
     fn embed<X: Patched<4>>(layer: &Embedding, p: &Parameters<Cpu>) -> Vec<f32> {
@@ -127,7 +129,7 @@ fn positions<X: Patched<4>>() -> (Vec<f64>, f64) {
         p.values[slot.start + 2 + i] = (0.37 * i as f64).sin() as f32;
     }
     let tokens = embed::<X>(&layer, &p);
-    assert_eq!(tokens[..2], [7.0, 7.0]); // the class token's
+    assert_eq!(tokens[..2], [7.0, 7.0]); // the position of the class token
     let patches: Vec<f64> = tokens[2..].iter().map(|value| f64::from(*value)).collect();
     let sum = patches.iter().enumerate().map(|(i, value)| value * (0.11 * i as f64).cos()).sum();
     (patches[..4].into(), sum)
@@ -148,7 +150,7 @@ fn positions_of_other_sides_agree_with_torch() {
     ];
     for ((first, sum), torch, torch_sum) in expected {
         assert_close(&first, &torch, 1e-6);
-        // Some hundred numbers of size 1, each good to some 1e-7.
+        // A few hundred numbers of size 1, each accurate to a few 1e-7.
         assert!((sum - torch_sum).abs() < 1e-5, "{sum}, torch has {torch_sum}");
     }
 }

@@ -1,5 +1,5 @@
-//! Archives in all dialects of tar and zip: read as GNU tar and Python read them, or refused by name; never other images,
-//! fewer, or under other names.
+//! Archives in all dialects of tar and zip are read as GNU tar and Python read them, or refused with the member's name.
+//! An import never gives other images, fewer images or other names.
 
 use std::io::Cursor;
 use std::io::Write;
@@ -10,10 +10,10 @@ use zip::write::SimpleFileOptions;
 use super::Place;
 use super::sources;
 
-/// A member: its header's name, its kind, what it holds.
+/// A member: the name in its header, its kind, its content.
 type Member<'a> = (&'a str, EntryType, Vec<u8>);
 
-/// Blocks of an archive, without its end.
+/// The blocks of an archive, without the end blocks.
 fn blocks(members: &[Member]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, kind, content) in members {
@@ -23,7 +23,7 @@ fn blocks(members: &[Member]) -> Vec<u8> {
     bytes
 }
 
-/// A header whose fields may be changed before its checksum is set.
+/// A header. `change` may change its fields before the checksum is set.
 fn header(name: &str, kind: EntryType, size: u64, change: impl Fn(&mut [u8; 512])) -> [u8; 512] {
     let mut header = tar::Header::new_ustar();
     header.set_entry_type(kind);
@@ -46,7 +46,7 @@ fn ended(mut blocks: Vec<u8>) -> Vec<u8> {
     blocks
 }
 
-/// A pax record, which counts its own length.
+/// A pax record. Its length includes the length field itself.
 fn pax(key: &str, value: &str) -> Vec<u8> {
     let rest = format!(" {key}={value}\n");
     let length = (rest.len() + 1..).find(|length| length.to_string().len() + rest.len() == *length).unwrap();
@@ -57,12 +57,12 @@ fn image(name: &str, seed: u32) -> Member<'_> {
     (name, EntryType::Regular, sources::png(seed))
 }
 
-/// Two categories of one image each: what an archive must give, if it gives anything.
+/// Two categories with one image each: the content of every archive that is imported.
 fn two() -> Vec<Member<'static>> {
     vec![image("a/1.png", 1), image("b/1.png", 2)]
 }
 
-/// The images of an archive by name, or why there are none, without the hint that must be there.
+/// The names of an archive's images, or the error without its hint. Asserts that an error has a hint.
 fn names(archive: &[u8]) -> Result<Vec<String>, String> {
     let place = Place::new();
     match place.import(&place.source(archive), Some(8)) {
@@ -92,10 +92,10 @@ fn names_that_do_not_fit_a_header_are_whole() {
     };
     assert_eq!(names(&ended(blocks(&of(b'L', [long.as_bytes(), b"\0"].concat())))), expected);
     assert_eq!(names(&ended(blocks(&of(b'x', pax("path", &long))))), expected);
-    // The last of a key counts, whatever stands between.
+    // The last value of a key counts, whatever is between the values.
     let twice = [pax("path", "zz/9.png"), pax("SCHILY.xattr.note", "a\n\n18 path=evil/1.png\n"), pax("path", &long)];
     assert_eq!(names(&ended(blocks(&of(b'x', twice.concat())))), expected);
-    // POSIX puts the front of a name into a field of its own, also where the version is missing.
+    // POSIX puts the first part of a long name into a separate field, even if the version field is empty.
     for version in [*b"00", [0, 0]] {
         let prefixed = header("1.png", EntryType::Regular, sources::png(1).len() as u64, |bytes| {
             bytes[263..265].copy_from_slice(&version);
@@ -108,7 +108,7 @@ fn names_that_do_not_fit_a_header_are_whole() {
 
 #[test]
 fn what_is_no_file_takes_no_content() {
-    // A directory's size is no content; a label is no member; attributes and comments change nothing.
+    // A directory's size does not mean content, a label is not a member, and attributes and comments change nothing.
     let directory = header("a", EntryType::Directory, 4096, |_| ());
     let with = [directory.to_vec(), blocks(&two())].concat();
     assert_eq!(names(&ended(with)), plain());
@@ -117,10 +117,10 @@ fn what_is_no_file_takes_no_content() {
     let records = [pax("comment", "c0ffee"), pax("mtime", "1.5"), pax("GNU.volume.label", "pets")];
     let comment = [("g", EntryType::XGlobalHeader, records.concat())];
     assert_eq!(names(&ended([blocks(&comment), blocks(&two())].concat())), plain());
-    // v7 has no type for directories.
+    // The v7 format has no type for directories.
     let old = header("a/", EntryType::new(0), 0, |bytes| bytes[257..265].fill(0));
     assert_eq!(names(&ended([old.to_vec(), blocks(&two())].concat())), plain());
-    // Any number of zeros may follow.
+    // Any number of zero bytes may follow.
     assert_eq!(names(&[ended(blocks(&two())), vec![0; 100_000]].concat()), plain());
 }
 
@@ -148,10 +148,10 @@ fn files_stored_otherwise_than_whole_are_refused_by_name() {
         let said = format!("{what}a global header gives all members the same `{key}`");
         assert_eq!(first(b'g', pax(key, "1"), "a/1.png"), said);
     }
-    // A global header between a member and its name: programs differ on whose name it is.
+    // A global header between a member and its name: programs disagree about which member the name belongs to.
     let between =
         [("x", EntryType::XHeader, pax("path", "a/1.png")), ("g", EntryType::XGlobalHeader, pax("mtime", "1"))];
-    let said = format!("{what}a global header stands between a member and what describes it");
+    let said = format!("{what}a global header is between a member and the header that describes it");
     assert_eq!(refusal(&[&between[..], &two()].concat()), said);
     for broken in
         ["8 path=", "17 path=a/1.png\n", "path=a/1.png\n", "99999999999999999999 a=b\n", "6 a\nb\n", "0 a=b\n"]
@@ -184,8 +184,8 @@ fn names_that_could_mean_two_things_are_refused() {
 
 #[test]
 fn what_follows_an_archives_end_is_not_passed_over() {
-    let what = "the archive is truncated or damaged: after b/1.png: more follows after its end, as where two archives \
-                were joined or members were overwritten";
+    let what = "the archive is truncated or damaged: after b/1.png: more data follows after its end, as when two \
+                archives were joined or members were overwritten";
     let (one, other) = (ended(blocks(&two())), ended(blocks(&[image("c/1.png", 3)])));
     let joined = [one.clone(), other].concat();
     assert_eq!(names(&joined).unwrap_err(), what);
@@ -193,13 +193,13 @@ fn what_follows_an_archives_end_is_not_passed_over() {
     let mut hole = blocks(&two()[..1]);
     hole.extend([0; 512]);
     let said = names(&ended([hole, blocks(&two()[1..])].concat())).unwrap_err();
-    assert!(said.starts_with("the archive is truncated or damaged: after a/1.png: more follows"), "{said}");
+    assert!(said.starts_with("the archive is truncated or damaged: after a/1.png: more data follows"), "{said}");
     let mut marked = one;
     *marked.last_mut().unwrap() = 1;
     assert_eq!(names(&marked).unwrap_err(), what);
 }
 
-/// A zip of these members, names as given.
+/// A zip of these members, with their names unchanged.
 fn zip(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in members {
@@ -213,7 +213,7 @@ fn two_zipped() -> Vec<u8> {
     zip(&[("a/1.png", sources::png(1)), ("b/1.png", sources::png(2))])
 }
 
-/// Where the directory of a zip begins.
+/// The position at which the directory of a zip begins.
 fn directory(zip: &[u8]) -> usize {
     zip.windows(4).position(|four| four == b"PK\x01\x02").unwrap()
 }
@@ -227,11 +227,11 @@ fn a_zip_that_says_two_things_is_refused() {
     let end = fewer.len() - 22;
     fewer[end + 8] = 1;
     fewer[end + 10] = 1;
-    assert_eq!(names(&fewer).unwrap_err(), format!("{what}its directory lists 2 members, and its end says 1"));
+    assert_eq!(names(&fewer).unwrap_err(), format!("{what}its directory lists 2 members, but its end states 1"));
     // Another archive before it.
     let said = names(&[two_zipped(), two_zipped()].concat()).unwrap_err();
     let bytes = two_zipped().len();
-    assert_eq!(said, format!("{what}{bytes} bytes stand before the archive, which may be another one"));
+    assert_eq!(said, format!("{what}{bytes} bytes precede the archive and may be another archive"));
     // A member that the directory does not list.
     let hidden = zip(&[("a/1.png", sources::png(1)), ("b/1.png", sources::png(2)), ("c/1.png", sources::png(3))]);
     let (at, record) = (directory(&hidden), 46 + "a/1.png".len());
@@ -251,7 +251,7 @@ fn zip_names_in_an_unknown_encoding_are_refused() {
     let at = directory(&unmarked);
     unmarked[7] &= !8;
     unmarked[at + 9] &= !8;
-    let said = "the archive is truncated or damaged: é/1.png: a member's name is not marked as UTF-8, or is none";
+    let said = "the archive is truncated or damaged: é/1.png: a member's name is not UTF-8 or not marked as UTF-8";
     assert_eq!(names(&unmarked).unwrap_err(), said);
 }
 

@@ -1,4 +1,5 @@
-//! Sets as they are found on disks: rearranged layouts, formats beside JPEG and PNG, what is left out and what is refused.
+//! Sets as they occur in practice: rearranged layouts, formats other than JPEG and PNG, files that are left out or
+//! refused.
 
 use image::ImageFormat;
 use sempair::data::image_set::Dataset;
@@ -47,15 +48,17 @@ fn splits_may_be_within_the_categories() {
     assert_eq!(labels(&dataset), [("test", vec![0]), ("train", vec![0, 1, 1])]);
     assert_eq!(*dataset.splits["train"].classes, ["cat", "dog"]);
     let mixed = images(&["cat/train/1.png", "cat/2.png", "dog/train/3.png"]);
-    assert!(refused(&mixed).ends_with("`train`, which names a split, and `2.png`, which does not, stand side by side"));
+    assert!(
+        refused(&mixed).ends_with("`train`, which names a split, and `2.png`, which does not, are at the same level")
+    );
 }
 
 #[test]
 fn a_split_never_becomes_a_category() {
     let flat = images(&["train/n01/a.png", "train/n02/a.png", "val/ILSVRC2012_val_1.png", "val/ILSVRC2012_val_2.png"]);
-    let what = "source.bin: val: it names a split, and 2 images lie in no category's directory";
+    let what = "source.bin: val: it names a split, but has 2 images outside of category directories";
     assert_eq!(refused(&flat), what);
-    // The labelled part alone is what the hint says.
+    // The hint says how to import the labelled part alone.
     let place = Place::new();
     let directory = sources::write_directory(&place.0.path().join("imagenet"), &flat);
     let error = place.import(&directory, Some(8)).unwrap_err();
@@ -65,14 +68,16 @@ fn a_split_never_becomes_a_category() {
     assert!(refused(&images(&["train/1.png", "test/2.png"])).contains("it names a split"));
     assert!(refused(&images(&["set/train/a/1.png", "set/train/b/1.png", "set/test/3.png"])).contains("set/test: "));
     let unsorted = images(&["train/n01/images/a.png", "train/n02/images/a.png", "val/images/1.png"]);
-    assert!(refused(&unsorted).ends_with(
-        "the only directory of the split `val` is `images`, which none of the 2 training categories is called"
-    ));
+    assert!(
+        refused(&unsorted).ends_with(
+            "the only directory of the split `val` is `images`, which is not one of the 2 training categories"
+        )
+    );
     let twice = images(&["train/a/1.png", "val/a/2.png", "valid/a/3.png"]);
-    assert!(refused(&twice).ends_with("both `val` and `valid` name one split"));
+    assert!(refused(&twice).ends_with("`val` and `valid` name the same split"));
     let case = images(&["train/Cat/1.png", "train/dog/1.png", "test/cat/2.png"]);
-    assert!(refused(&case).ends_with("categories `Cat` and `cat` differ by case alone"));
-    // Splits of different categories, as sets for few-shot learning have them, are meant so.
+    assert!(refused(&case).ends_with("categories `Cat` and `cat` differ only in case"));
+    // Splits with different categories are allowed: sets for few-shot learning have them.
     let few = images(&["train/a/1.png", "train/b/1.png", "test/c/1.png", "test/d/1.png"]);
     assert_eq!(labels(&imported(&few)), [("test", vec![2, 3]), ("train", vec![0, 1])]);
 }
@@ -94,7 +99,7 @@ fn tiny_imagenet_may_have_its_validation_images_sorted() {
         }
     }
     let wrong = sorted("tiny-imagenet-200/val/n01/val_0.JPEG", true);
-    assert!(refused(&wrong).ends_with("val_annotations.txt says another category than its directory"));
+    assert!(refused(&wrong).ends_with("val_annotations.txt has another category than its directory"));
     let unknown = sorted("tiny-imagenet-200/val/n09/val_0.JPEG", false);
     assert!(refused(&unknown).ends_with("wnids.txt has no category `n09`"));
 }
@@ -114,21 +119,21 @@ fn other_formats_have_the_pixels_of_a_png() {
         let set = imported(&vec![(path, sources::encoded(picture.clone(), format))]);
         assert_eq!(set.splits["train"].image(0), picture.to_rgb8().as_raw().as_slice(), "{ending}");
     }
-    // A GIF has 256 colours: that of one is exact.
+    // A GIF has 256 colours, so an image of one colour is exact.
     let plain = image::RgbImage::from_pixel(8, 8, image::Rgb([10, 20, 30]));
     let gif = sources::encoded(image::DynamicImage::from(plain.clone()).to_rgba8(), ImageFormat::Gif);
     assert_eq!(imported(&vec![("a/1.gif".into(), gif)]).splits["train"].image(0), plain.as_raw().as_slice());
     let jpeg = sources::jpeg(8, 8, 1);
     let named = |path: &str| imported(&vec![(path.into(), jpeg.clone())]).splits["train"].pixels().to_vec();
     assert_eq!(named("a/1.jfif"), named("a/1.jpg"));
-    // The bytes tell the format, not the name.
+    // The format is detected from the bytes, not from the name.
     assert_eq!(imported(&tree([("a/1.tif", png(3))])).splits["train"].image(0), picture.to_rgb8().as_raw().as_slice());
 }
 
 #[test]
 fn what_is_not_decoded_is_refused_by_name() {
     let heic = tree([("a/1.png", png(1)), ("a/2.HEIC", vec![0; 9]), ("b/1.png", png(2)), ("b/3.avif", vec![0])]);
-    assert_eq!(refused(&heic), "source.bin: a/2.HEIC: an image in a format that is not read, and 1 more such");
+    assert_eq!(refused(&heic), "source.bin: a/2.HEIC: an image in a format that is not read, and 1 more");
     let mut moving = std::io::Cursor::new(Vec::new());
     let mut encoder = image::codecs::gif::GifEncoder::new(&mut moving);
     for shade in [0, 200] {
@@ -136,7 +141,7 @@ fn what_is_not_decoded_is_refused_by_name() {
         encoder.encode_frame(image::Frame::new(frame)).unwrap();
     }
     drop(encoder);
-    // The offset behind a TIFF's directory leads to the next page; here to the same once more.
+    // The offset after a TIFF's directory points to the next page; here it points to the same page again.
     let mut pages = sources::encoded(image::RgbImage::new(4, 4), ImageFormat::Tiff);
     let first = u32::from_le_bytes(pages[4..8].try_into().unwrap()) as usize;
     let next = first + 2 + 12 * usize::from(pages[first]);
@@ -167,7 +172,7 @@ fn what_is_left_out_is_counted_and_named() {
     assert_eq!(left_out(&sources::folders()), ["1 other file (.txt)"]);
     assert_eq!(
         left_out(&sources::tiny_imagenet()),
-        ["1 image of tiny-imagenet-200/test/, whose categories the set does not say", "1 other file (.txt)"]
+        ["1 image of tiny-imagenet-200/test/, whose categories are not known", "1 other file (.txt)"]
     );
     let stray = [sources::cifar_10(), images(&["cifar-10-batches-bin/sample.png"])].concat();
     assert_eq!(

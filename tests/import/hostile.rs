@@ -1,4 +1,4 @@
-//! What is wrong with a source is said with the source's and the member's name, and nothing stays behind.
+//! Errors in a source are reported with the names of the source and the member, and no file is left behind.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ fn tar_refusal(tree: &Tree) -> String {
     Place::new().refusal(&sources::tar_bytes(tree))
 }
 
-/// Both kinds of archive must say the same.
+/// The refusal of both kinds of archive, which must be the same.
 fn refusal(tree: &Tree) -> String {
     let said = tar_refusal(tree);
     assert_eq!(Place::new().refusal(&sources::zip_bytes(tree)), said);
@@ -196,13 +196,13 @@ fn corrupt_images_are_named() {
     png[middle] ^= 1;
     let said = refusal(&with(sources::folders(), "pets/train/dog/1.jpeg", png));
     assert!(said.starts_with("source.bin: pets/train/dog/1.jpeg: Format error decoding Png"), "{said}");
-    // A frame that is larger than its image is not allocated: this one would take 7 GB. (Found by fuzz/targets/folder.rs.)
+    // A frame larger than its image is not allocated: this one would take 7 GB. (Found by fuzz/targets/folder.rs.)
     let mut frame = sources::encoded(image::RgbImage::new(1, 1), image::ImageFormat::Gif);
     let at = frame.iter().rposition(|&byte| byte == b',').unwrap();
     frame[at + 5..at + 9].fill(0xa9);
     let said = refusal(&with(sources::folders(), "pets/train/dog/1.jpeg", frame));
     assert!(said.starts_with("source.bin: pets/train/dog/1.jpeg: "), "{said}");
-    // A header that promises 60,000 x 60,000 pixels is not believed.
+    // An image whose header states 60,000 x 60,000 pixels is refused.
     let mut huge = sources::jpeg(8, 8, 1);
     let frame = huge.windows(2).position(|two| two == [0xff, 0xc0]).unwrap();
     huge[frame + 5..frame + 9].copy_from_slice(&[0xea, 0x60, 0xea, 0x60]);
@@ -218,9 +218,9 @@ fn categories_without_images_and_images_without_categories_are_refused() {
     let empty = with(sources::folders(), "pets/train/cow/", Vec::new());
     assert_eq!(tar_refusal(&empty), "source.bin: pets/train/cow: the category has no image");
     let loose = tree([("a/1.png", sources::png(1)), ("2.png", sources::png(2))]);
-    assert_eq!(refusal(&loose), "source.bin: 2.png: an image that is in no category's directory");
+    assert_eq!(refusal(&loose), "source.bin: 2.png: the image is not in the directory of a category");
     let mixed = with(sources::folders(), "pets/extra/cat/1.png", sources::png(1));
-    let said = "pets/: `train`, which names a split, and `extra`, which does not, stand side by side";
+    let said = "pets/: `train`, which names a split, and `extra`, which does not, are at the same level";
     assert_eq!(refusal(&mixed), said);
     let mut missing = sources::tiny_imagenet();
     missing.retain(|(path, _)| !path.ends_with("n02_0.JPEG"));

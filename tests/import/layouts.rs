@@ -14,7 +14,8 @@ fn hashes(dataset: &Dataset) -> Vec<(String, String)> {
     dataset.splits.iter().map(|(name, set)| (name.clone(), set.hash.clone())).collect()
 }
 
-/// Imports the members as directory, tar, gzipped tar and zip, the archives in other orders, and compares.
+/// Imports the members as directory, tar, gzipped tar and zip, with other orders in the archives, and compares the
+/// sets.
 fn same_from_all(tree: &Tree) -> Dataset {
     let place = Place::new();
     let directory = sources::write_directory(&place.0.path().join("directory"), tree);
@@ -70,7 +71,7 @@ fn stl_10_is_turned_to_rows_and_has_an_unlabelled_split() {
     let dataset = same_from_all(&sources::stl_10());
     let train = &dataset.splits["train"];
     assert_eq!((train.size, &*train.labels), (96, [1, 0].as_slice()));
-    // Row 0 holds columns 0, 1, ..: red counts them.
+    // Row 0 holds columns 0, 1, ..; the red value is the column.
     assert_eq!(train.image(0)[..9], [0, 100, 200, 1, 101, 201, 2, 102, 202]);
     assert_eq!(train.image(0)[96 * 3..][..3], [0, 100, 200]);
     let unlabeled = &dataset.splits["unlabeled"];
@@ -107,7 +108,7 @@ fn the_layout_is_found_without_splits_and_without_a_common_directory() {
     assert_eq!(*flat.splits["train"].classes, ["a", "b"]);
     let one = import(&tree([("top/only/1.png", sources::png(1)), ("top/only/2.png", sources::png(2))]));
     assert_eq!((&*one.splits["train"].classes, one.splits.len()), (["only".to_string()].as_slice(), 1));
-    // `train` is also a means of transport.
+    // `train` can also be a category (a vehicle).
     let vehicles = import(&tree([("car/1.png", sources::png(1)), ("train/1.png", sources::png(2))]));
     assert_eq!(*vehicles.splits["train"].classes, ["car", "train"]);
     let alone = import(&tree([("x/val/a/1.png", sources::png(1)), ("x/val/b/1.png", sources::png(2))]));
@@ -159,10 +160,10 @@ fn a_set_is_not_replaced_unasked_and_its_default_name_is_its_own() {
     };
     assert_eq!(import(false, None).unwrap().path, place.data().join("pets.safetensors"));
     let error = import(false, None).unwrap_err();
-    assert_eq!(place.plain(error.what()), "there is a dataset `pets` already: data/pets.safetensors");
+    assert_eq!(place.plain(error.what()), "the dataset `pets` already exists: data/pets.safetensors");
     import(true, Some(" CC BY 4.0, photographs by their takers\n")).unwrap();
     assert_eq!(fs::read_dir(place.data()).unwrap().count(), 1);
-    // What was stated is kept with it; a set about which nothing was stated has nothing.
+    // A stated licence is kept with the set. Without a stated licence, the set has none.
     assert_eq!(store::open(&place.data(), "pets").unwrap().licence, "CC BY 4.0, photographs by their takers");
     assert_eq!(import(true, None).unwrap().dataset.licence, "");
 }
@@ -177,7 +178,7 @@ fn progress_ends_at_all_images_and_stopping_leaves_nothing() {
             sempair::data::import::Options { name: None, size: None, licence: None, replace: true, cancelled };
         sempair::data::import::import(&source, &options, &place.data(), &|done, all| last.set((done, all)))
     };
-    // The first question comes while the source is listed, the last one when all is about to be written.
+    // `cancelled` is called first while the source is listed, and last just before the set is written.
     let asked = std::cell::Cell::new(0);
     import(&|| {
         asked.set(asked.get() + 1);

@@ -10,7 +10,7 @@ use sempair::data::pairs::PairList;
 use sempair::data::pairs::build;
 use sempair::data::pairs::read_manifest;
 
-/// Categories `c0`, `c1`, .. with that many images of 1x1, in turns.
+/// Categories `c0`, `c1`, .. with the given numbers of 1x1 images, interleaved.
 fn set(counts: &[usize]) -> ImageSet {
     let most = counts.iter().max().copied().unwrap_or(0);
     let labels: Vec<u32> = (0..most)
@@ -47,7 +47,7 @@ proptest! {
             let [a, b] = [pair.first, pair.second].map(|image| &set.classes[set.labels[image as usize] as usize]);
             prop_assert!(a == b && *a == list.categories[pair.category as usize]);
             prop_assert!(pair.first != pair.second);
-            // These are few enough that even reuse needs no image twice.
+            // There are so few pairs that no image is used twice, even with reuse.
             prop_assert!(used.insert(pair.first) && used.insert(pair.second));
         }
         let (semantic, augmented) = (list.indices(Kind::Semantic), list.indices(Kind::Augmented));
@@ -116,7 +116,7 @@ fn too_few_images_are_counted_and_what_is_possible_is_offered() {
     let set = set(&[4, 9, 4, 4, 4]);
     let error = build(&set, 5, 3, 7, false).unwrap_err();
     insta::assert_snapshot!(error.to_string(), @r"
-    toy/train: 3 pairs without reuse per category asked for, but the shortest categories have 4 images, which allows 2: c0; c2; c3 and 1 more
+    toy/train: 3 pairs without reuse per category asked for, but the smallest categories have 4 images, which allows 2: c0; c2; c3 and 1 more
 
     hint: `sempair data pairs --from toy/train --categories 5 --per-category 2 --seed 7`, or add `--reuse` to use images more than once; in a training, `--set pairs.per_category=2` or `--set pairs.reuse=true`
     ");
@@ -126,14 +126,14 @@ fn too_few_images_are_counted_and_what_is_possible_is_offered() {
     assert!(error.what().contains("7 different pairs per category") && error.what().contains("allows 6"), "{error}");
     let error = build(&set, 6, 1, 7, false).unwrap_err();
     assert_eq!(error.what(), "toy/train has 5 categories, not the 6 asked for");
-    assert_eq!(build(&set, 0, 1, 7, false).unwrap_err().what(), "0 categories with 1 pairs each are no pairs");
+    assert_eq!(build(&set, 0, 1, 7, false).unwrap_err().what(), "0 categories with 1 pairs each give no pairs");
 }
 
 #[test]
 fn one_category_has_no_false_pairs() {
     let list = build(&set(&[8]), 1, 4, 0, false).unwrap();
     insta::assert_snapshot!(list.with_false(0.5, 0).unwrap_err().to_string(), @"
-    `pairs.false_share` is 0.5: of these 2 pairs 2 are of one category, which is more than half, so their second images cannot be of others
+    `pairs.false_share` is 0.5: 2 of these 2 pairs are of one category. This is more than half, so they cannot all get second images of other categories
 
     hint: `--set pairs.categories=32`, or a larger `pairs.false_share`
     ");
@@ -142,7 +142,7 @@ fn one_category_has_no_false_pairs() {
 #[test]
 fn the_choice_of_seed_0_stays_what_it_was() {
     let list = build(&set(&[6, 6, 6]), 2, 2, 0, false).unwrap();
-    // Recorded when pair lists were introduced: a change of the drawing would silently be another experiment.
+    // Recorded when pair lists were introduced: a change of the drawing would silently change the experiments.
     insta::assert_snapshot!(format!("{:?} {:?}", list.categories, list.indices(Kind::Semantic)), @r#"["c0", "c1"] [(0, 12), (9, 15), (16, 10), (1, 13)]"#);
 }
 
@@ -196,10 +196,10 @@ fn a_manifest_that_does_not_fit_is_refused_with_its_line() {
     assert_eq!(rows("c0\t0\t1\n"), "source.bin: line 4: image 1 is of category `c1`, not `c0`");
     assert_eq!(rows("c0\t0\t8\n"), "source.bin: line 4: toy/train has no image 8, only 8");
     assert_eq!(rows("c0\t0\tx\n"), "source.bin: line 4: `x` is not an image's position");
-    assert_eq!(rows("c0\t0\t2\nc0\t2\t4\n"), "source.bin: line 5: image 2 is in an earlier pair, too");
+    assert_eq!(rows("c0\t0\t2\nc0\t2\t4\n"), "source.bin: line 5: image 2 is already in an earlier pair");
     assert!(rows("c0\t0\t2\t77\n").starts_with("source.bin: line 4: image 0 has hash "));
     let twice = format!("{head}# reuse: true\ncategory\tfirst\tsecond\nc0\t0\t2\nc0\t2\t0\n");
-    assert_eq!(read(&twice), "source.bin: line 6: the pair 2, 0 is there twice");
+    assert_eq!(read(&twice), "source.bin: line 6: the pair 2, 0 appears twice");
     let path = build(&set, 2, 2, 0, false).unwrap().write_manifest(&set, place.0.path()).unwrap();
     let written = fs::read_to_string(path).unwrap();
     let cut = written.trim_end().rsplit_once('\n').unwrap().0;

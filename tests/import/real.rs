@@ -1,4 +1,4 @@
-//! Photographs, where they are at hand.
+//! Imports of real photographs, if they are available.
 
 use std::path::PathBuf;
 use std::time::Instant;

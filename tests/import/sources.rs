@@ -1,4 +1,4 @@
-//! Tiny image sets made in memory, and every kind of source made of them.
+//! Tiny image sets made in memory, and every kind of source made from them.
 
 use std::fs;
 use std::io::Cursor;
@@ -41,7 +41,7 @@ pub fn jpeg(width: u32, height: u32, seed: u32) -> Vec<u8> {
     encoded(picture(width, height, seed), ImageFormat::Jpeg)
 }
 
-/// Records of `header` bytes and one 32x32 image each, whose bytes are the record's number.
+/// Records of a header and one 32x32 image each. All bytes of an image are the record's number.
 pub fn cifar_records(headers: &[&[u8]]) -> Vec<u8> {
     headers.iter().enumerate().flat_map(|(i, header)| [header, [i as u8; 3072].as_slice()].concat()).collect()
 }
@@ -65,7 +65,7 @@ pub fn cifar_100() -> Tree {
     ])
 }
 
-/// The red plane of every image counts its columns, since STL-10 keeps them one after the other.
+/// The red plane of every image holds its column numbers, since STL-10 stores images column by column.
 pub fn stl_10() -> Tree {
     let image: Vec<u8> = (0..3).flat_map(|channel| (0..96 * 96).map(move |i| (channel * 100 + i / 96) as u8)).collect();
     tree([
@@ -120,7 +120,7 @@ pub fn tar_bytes(tree: &Tree) -> Vec<u8> {
     for (path, bytes) in tree {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
-        // Names that `set_path` refuses are what some tests are about.
+        // Some tests need names that `set_path` refuses.
         header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
         let kind = if path.ends_with('/') { tar::EntryType::Directory } else { tar::EntryType::Regular };
         header.set_entry_type(kind);
@@ -162,7 +162,7 @@ pub fn cmyk_jpeg() -> Vec<u8> {
     segment(0xc4, &[&[0x00, 0, 2][..], &[0; 14], &[7, 8]].concat());
     segment(0xc4, &[&[0x10, 1][..], &[0; 15], &[0]].concat());
     segment(0xda, &[4, 1, 0, 2, 0, 3, 0, 4, 0, 0, 63, 0]);
-    // 127 * 8 / 8 + 128 = 255 (no ink), -128 * 8 / 8 + 128 = 0 (all of it).
+    // 127 * 8 / 8 + 128 = 255 (no ink), -128 * 8 / 8 + 128 = 0 (full ink).
     let (none, full) = ("0011111110", "01011111110");
     let bits = [none, full, none, none].concat();
     for byte in bits.as_bytes().chunks(8) {

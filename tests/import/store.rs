@@ -1,4 +1,4 @@
-//! The store: what is written is read back, and a damaged file is an error and never a panic.
+//! The store: a written set is read back, and a damaged file is an error, never a panic.
 
 use std::fs;
 
@@ -32,7 +32,7 @@ fn the_file_is_safetensors_with_the_facts_of_the_import() {
     assert_eq!(facts["source"], "source.bin");
     let zip = sources::zip_bytes(&sources::folders());
     assert_eq!(facts["source_blake3"], blake3::hash(&zip).to_hex().as_str());
-    // The decoder's versions stand in the source, since no build tells them: they must be those of the lock file.
+    // The decoder's versions are constants in the source, since no build provides them. They must match the lock file.
     let lock = include_str!("../../Cargo.lock");
     let crates = [
         ("image", "0.25.10"),
@@ -89,7 +89,7 @@ fn an_import_removes_what_a_killed_one_left_and_nothing_else() {
         fs::write(file(name), "half").unwrap();
     }
     let lives = fs::File::open(file(".import-lives.part")).unwrap();
-    lives.lock().unwrap(); // as the process does that still writes it
+    lives.lock().unwrap(); // like a process that is still writing it
     place.import(&place.source(&sources::zip_bytes(&sources::folders())), Some(8)).unwrap();
     let mut left: Vec<_> = fs::read_dir(place.data()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
@@ -104,7 +104,7 @@ fn a_missing_set_is_answered_with_those_there_are() {
     let said = format!("no dataset `sett` in {}: there are set; did you mean `set`?", place.data().display());
     assert_eq!(error.what(), said);
     let hint =
-        "`sempair data import PATH --name sett` imports one under this name, `sempair data list` shows what there is";
+        "`sempair data import PATH --name sett` imports one under this name, `sempair data list` lists all datasets";
     assert_eq!(error.hint_text(), Some(hint));
     let error = store::open(&place.0.path().join("none"), "cifar-10").unwrap_err();
     assert!(error.what().ends_with(": there is none"), "{error}");
@@ -125,10 +125,10 @@ fn verify_names_the_images_that_changed() {
     assert_eq!(train.changed, []);
     assert_eq!(test.changed, [(1, "val/dog/deep/er/1.png".to_string())]);
     assert_ne!(test.computed, test.recorded);
-    // Nothing is trained or evaluated on it, on no split.
+    // The set is not used for training or evaluation, not even its other split.
     let set = Catalog::new(World::STANDARD, place.data()).set("set").unwrap();
     let error = set.split("train").unwrap_err();
-    assert_eq!(error.what(), "the images of `set/test` are no longer those that were imported, by their hash");
+    assert_eq!(error.what(), "the images of `set/test` do not have the hash that was recorded when they were imported");
 }
 
 proptest! {

@@ -1,4 +1,4 @@
-//! What is recorded of git, and what an audit notices.
+//! The recorded git state, and the changes that an audit finds.
 
 use super::Project;
 use crate::commands::program;
@@ -18,7 +18,7 @@ fn commit(repository: &git2::Repository) -> String {
     repository.commit(Some("HEAD"), &who, &who, "first", &tree, &[]).unwrap().to_string()
 }
 
-/// The state around a folder whose outputs are called as by default.
+/// The git state of a folder whose output folders have their default names.
 fn read(root: &Path) -> Git {
     Git::read(root, &["reports", ".sempair"].map(|name| root.join(name)))
 }
@@ -94,7 +94,7 @@ fn repositories_that_libgit2_does_not_read_are_asked_of_git() {
 
 #[test]
 fn what_git_calls_clean_is_clean() {
-    // A filter that changes what is stored, as large-file storage does.
+    // A filter that changes the stored content, like large-file storage.
     let filtered = made_by_git(&[]);
     git(filtered.path(), &["config", "filter.upper.clean", "tr a-z A-Z"]);
     fs::write(filtered.path().join(".gitattributes"), "*.txt filter=upper\n").unwrap();
@@ -127,7 +127,7 @@ fn outputs_make_no_tree_dirty_wherever_they_are() {
     let outputs = ["results", "deep/below/results", "deep/cache"].map(|output| root.join(output));
     assert_eq!(Git::read(root, &outputs).tree(), Tree::Clean);
     assert_eq!(Git::read(&root.join("deep"), &outputs).tree(), Tree::Clean);
-    // From the place where the command was started, and by way of a link.
+    // The paths of the outputs may also go through a link.
     std::os::unix::fs::symlink(root, root.join("results/link")).unwrap();
     assert_eq!(
         Git::read(root, &outputs.clone().map(|path| root.join("results/link").join(path.strip_prefix(root).unwrap())))
@@ -136,7 +136,7 @@ fn outputs_make_no_tree_dirty_wherever_they_are() {
     );
     fs::write(root.join("deep/below/code.py"), "1").unwrap();
     assert_eq!(Git::read(root, &outputs).untracked, ["deep/below/code.py"]);
-    // The whole repository is no output.
+    // The whole repository does not count as an output.
     fs::remove_file(root.join("deep/below/code.py")).unwrap();
     assert_eq!(Git::read(root, &[root.to_owned()]).tree(), Tree::Dirty);
 }
@@ -190,16 +190,16 @@ fn no_figure_comes_from_a_record_that_was_edited() {
         let same = serde_json::from_str::<serde_json::Value>(&edited).unwrap()
             == serde_json::from_str::<serde_json::Value>(&text).unwrap();
         if same {
-            // Other white space says the same.
+            // Other white space has the same meaning.
             assert_eq!((records.len(), problems.len()), (2, 0));
             continue;
         }
         assert_eq!(records, std::slice::from_ref(first));
-        assert_eq!(problems[0].what, "its hash does not hold: it was changed since it was written");
-        assert!(ledger.find(&second.id).unwrap_err().to_string().contains("its hash does not hold"));
+        assert_eq!(problems[0].what, "its hash does not match: it was changed after it was written");
+        assert!(ledger.find(&second.id).unwrap_err().to_string().contains("its hash does not match"));
         assert!(!ledger.look_up(&second.id).unwrap().1);
     }
-    // The cell has no result any more: it is run again.
+    // The cell no longer has a result, so it is run again.
     fs::write(&file, text.replace("54.2", "64.2")).unwrap();
     project.run(false).unwrap();
     assert_eq!(ledger.all().unwrap().0.len(), 3);
@@ -219,7 +219,7 @@ fn an_audit_opens_plain_files_of_the_cache_alone() {
     fs::create_dir(&outside).unwrap();
     fs::copy(folder.join("out"), outside.join("out")).unwrap();
     fs::create_dir_all(cache.root().join("trap/k")).unwrap();
-    // A pipe that nobody writes to: who opens it waits for ever.
+    // A pipe without a writer: a program that opens it waits for ever.
     assert!(program("mkfifo").arg(cache.root().join("trap/k/out")).status().unwrap().success());
     std::os::unix::fs::symlink(&outside, cache.root().join("trap/k/linked")).unwrap();
     std::os::unix::fs::symlink(outside.join("out"), cache.root().join("trap/k/link")).unwrap();
@@ -237,6 +237,6 @@ fn an_audit_opens_plain_files_of_the_cache_alone() {
         [(root.to_str().unwrap(), "outside"), ("..", "outside"), ("trap/k", "linked"), ("", "k"), ("trap", "")]
     {
         let Held::Changed(why) = with(name, key, "out") else { panic!("{name}/{key} was read") };
-        assert!(why[0].ends_with("which names no stage"), "{why:?}");
+        assert!(why[0].ends_with("which is not the name of a stage"), "{why:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! Stages: resumed, damaged, shared, killed.
 
-#![expect(clippy::disallowed_methods, reason = "a kill needs another process, which is told its folder")]
+#![expect(clippy::disallowed_methods, reason = "a kill needs another process, which gets its folder")]
 
 use super::Project;
 use super::stage;
@@ -74,7 +74,7 @@ fn a_damaged_stage_is_computed_again() {
     assert_eq!(make("two"), "two");
     damage(|folder| fs::remove_file(folder.join("out")).unwrap());
     assert_eq!(make("three"), "three");
-    // One flipped bit, of a file whose size is right.
+    // One flipped bit in a file whose size is right.
     damage(|folder| fs::write(folder.join("out"), "thrde").unwrap());
     assert_eq!(make("again"), "again");
     damage(|folder| fs::write(folder.join("manifest.json"), "{").unwrap());
@@ -112,7 +112,7 @@ fn of_two_threads_one_computes_a_stage_and_the_other_waits() {
     assert_eq!(*project.lines.lock().unwrap(), ["waiting for another process that computes stage made"]);
 }
 
-/// Not a test of its own: the other process of the next one, which kills it inside a stage.
+/// Not a test by itself: the process that the next test starts and kills inside a stage.
 #[test]
 #[ignore = "started by a_stage_survives_the_kill_of_its_process"]
 fn other_process() {
@@ -143,12 +143,12 @@ fn a_stage_survives_the_kill_of_its_process() {
     };
     let start = Instant::now();
     while half().is_none() {
-        assert!(start.elapsed() < Duration::from_secs(20), "the other process never began");
+        assert!(start.elapsed() < Duration::from_secs(20), "the other process did not start");
         std::thread::sleep(Duration::from_millis(10));
     }
     let (cache, progress) = (Cache::open(folder.path()), Progress::quiet());
     let interrupt = Interrupt::never();
-    interrupt.request(); // the lock is held, so asking must end by this instead of waiting for ever
+    interrupt.request(); // the lock is held, so this request must end the wait
     let mut lab = Lab::new(&cache, &progress, &interrupt, "test");
     let made = |work: fn(&Site<'_>) -> Result<()>| stage("made", &json!(1), 0.0, work);
     assert_eq!(lab.run(&made(|_| Ok(()))).unwrap_err().kind(), Kind::Interrupted);

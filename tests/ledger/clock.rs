@@ -23,7 +23,7 @@ fn a_run_that_begins_later_is_newer_whatever_the_clock_says() {
         ids.push(record.id);
     }
     assert!(ids.is_sorted() && ids[0] == ids[0].to_lowercase(), "{ids:?}");
-    // Another process sees them all, and follows them, too.
+    // A run of another process comes after all of them, too.
     let mut late = of(record::id_at(year(2000)), "another");
     ledger.watch(&[]).claim(&mut late).unwrap();
     assert!(late.id > ids[4], "{} after {ids:?}", late.id);

@@ -1,4 +1,4 @@
-//! Runs that fail, diverge, are interrupted or panic: what is recorded, and what goes on.
+//! Runs that fail, diverge, are interrupted or panic: their records, and the runs that continue.
 
 use std::fs;
 
@@ -30,7 +30,7 @@ fn failures_and_interruptions_are_recorded_and_the_next_run_goes_on() {
     assert_eq!(errors[0].as_deref(), Some("no data at https://[redacted]@host"));
     assert_eq!(errors[2].as_deref(), Some("panic: shapes differ"));
     assert_eq!(project.count.ran().1, 1);
-    // The locks of the runs are gone; that of the claims stays.
+    // The locks of the runs are removed; the lock of the claims stays.
     let locks = fs::read_dir(project.folder.path().join("locks")).unwrap();
     assert_eq!(locks.map(|lock| lock.unwrap().file_name()).collect::<Vec<_>>(), ["claims"]);
 }
@@ -39,7 +39,7 @@ fn failures_and_interruptions_are_recorded_and_the_next_run_goes_on() {
 fn a_run_that_diverges_is_recorded_and_the_others_go_on() {
     let project = Project::new();
     *project.count.ran.trouble.lock().unwrap() = Some("nan");
-    let error = project.run(false).expect_err("a metric is no number");
+    let error = project.run(false).expect_err("a metric is not a number");
     assert_eq!(error.kind(), Kind::Diverged);
     assert!(error.what().ends_with("metric `top1` came out as NaN"), "{error}");
     assert!(error.hint_text().is_some_and(|hint| hint.starts_with("`sempair show ")), "{error}");
@@ -56,17 +56,17 @@ fn cells_that_need_a_stage_that_diverged_are_left_out() {
     let mut project = Project::new();
     project.count.predicted = 1.0;
     *project.count.ran.trouble.lock().unwrap() = Some("stage");
-    let error = project.run(false).expect_err("the stage came to nothing");
+    let error = project.run(false).expect_err("the stage failed");
     assert!(error.what().ends_with("all are one") && error.hint_text() == Some("lower the rate"), "{error}");
     assert_eq!((project.count.ran().0, project.statuses()), (0, vec![Status::Failed]));
     let lines = project.lines.lock().unwrap().clone();
-    assert_eq!(lines.last().map(String::as_str), Some("1 of 2 cells need what came to nothing"), "{lines:?}");
+    assert_eq!(lines.last().map(String::as_str), Some("1 of 2 cells need a stage that diverged"), "{lines:?}");
 
-    // Though there is an older copy of the stage, too.
+    // This also holds if there is an older copy of the stage.
     let mut project = Project::new();
     project.count.predicted = 1.0;
     project.run(false).unwrap();
     *project.count.ran.trouble.lock().unwrap() = Some("stage");
-    project.run(true).expect_err("the stage came to nothing");
+    project.run(true).expect_err("the stage failed");
     assert_eq!(project.count.ran().0, 2);
 }

@@ -1,4 +1,4 @@
-//! Cells side by side: the same results and records as one after another, whatever happens to one of them.
+//! Cells side by side have the same results and records as cells one after another, even if one of them fails.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,16 +16,17 @@ use serde_json::json;
 
 use super::{Project, Settings, stage};
 
-/// Cells that each have a stage of their own, and take a moment for it.
+/// Cells that each have their own stage, which takes a moment.
 #[derive(Default)]
 struct Many {
     cells: u64,
-    /// The seed of the cell whose figures are times.
+    /// The seed of the cell that measures times.
     timed: Option<u64>,
-    /// What happens to the cell of seed 0.
+    /// How the cell of seed 0 fails.
     trouble: Option<&'static str>,
-    /// How many stages are computed now, and the most that were.
+    /// How many stages are computed now.
     now: Arc<AtomicUsize>,
+    /// The largest value of `now` so far.
     most: Arc<AtomicUsize>,
     computed: Arc<AtomicUsize>,
 }
@@ -55,7 +56,7 @@ impl Experiment<Settings> for Many {
             let trouble = self.trouble.filter(|_| seed == 0);
             let own = stage("own", &json!({ "seed": seed }), 10.0, move |site| {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                // Trouble comes while the others are still at work.
+                // The failure happens while the other cells are still running.
                 for _ in 0..if trouble.is_some() { 4 } else { 20 } {
                     std::thread::sleep(Duration::from_millis(5));
                     site.interrupt.check().inspect_err(|_| {
@@ -90,7 +91,7 @@ fn options(project: &Project, jobs: Option<usize>) -> Options {
     Options { force: false, budget: None, jobs, repo: project.folder.path().to_owned(), outputs: Vec::new() }
 }
 
-/// How many cells run side by side where it is not said: as many as there are threads and cores.
+/// How many cells run side by side by default: the number of threads, but at most the number of cores.
 fn most() -> usize {
     rayon::current_num_threads().min(std::thread::available_parallelism().unwrap().get())
 }
@@ -143,13 +144,13 @@ fn a_failure_ends_the_others_at_a_safe_point() {
         assert_eq!(records[0].status, Status::Failed);
         if most() > 1 && trouble == "fail" {
             assert_eq!((error.kind(), records[1].status), (Kind::Failure, status));
-            assert_eq!(records.len(), most(), "nothing is begun any more");
+            assert_eq!(records.len(), most(), "no further cell is started");
         }
         if trouble == "diverge" {
             assert_eq!((error.kind(), records.len()), (Kind::Diverged, 6));
-            assert!(records[1..].iter().all(|record| record.status == status), "the others go on");
+            assert!(records[1..].iter().all(|record| record.status == status), "the others continue");
         }
-        // The same command goes on.
+        // The same command continues.
         let whole = Many::of(6);
         project.run_experiment(&whole, &options(&project, None)).unwrap();
         let completed = |seed| project.records().iter().any(|r| r.seed == seed && r.status == Status::Completed);

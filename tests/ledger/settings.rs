@@ -1,4 +1,4 @@
-//! Layers of settings, the messages of wrong ones, keys, secrets.
+//! Layers of settings, error messages of wrong settings, keys, secrets.
 
 use super::DEFAULTS;
 use super::Optimiser;
@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::json;
 use std::fs;
 
-/// The whole message of settings that must not resolve.
+/// The whole error message of settings that must not resolve.
 fn message(layers: Layers) -> String {
     resolve(layers).expect_err("must not resolve").to_string()
 }

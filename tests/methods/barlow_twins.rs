@@ -37,9 +37,9 @@ fn agrees_with_torch() {
     assert_torch(&graded(&sines(16, 0.7), 2, weights), 0.013766705, gradient.as_flattened(), 16.0);
 }
 
-/// What rounding may do to value and gradient. A standardised number is at most sqrt(N), and off by the rounding of z
-/// over the deviation; the gradient is a sum of N D products of three of them, whose partial sums are rounded, over the
-/// deviation.
+/// Bounds of the rounding errors of value and gradient. A standardised number is at most sqrt(N), and its error is the
+/// rounding of z divided by the deviation. The gradient is a sum of N D products of three such numbers, with rounded
+/// partial sums, divided by the deviation.
 fn tolerances(z: &[f32], width: usize, weights: Weights) -> [f64; 2] {
     let rows = z.len() / width;
     let deviation = |half: &[f32], column: usize| {

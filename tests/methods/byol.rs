@@ -21,7 +21,7 @@ fn agrees_with_torch() {
     assert_torch(&ours, 6.129883422, gradient.as_flattened(), 8.0);
 }
 
-/// A tolerance of the rounding to f32, which is relative to the row's largest: the rest is in f64.
+/// The tolerance for the rounding to f32, relative to the row's largest element. Everything else is computed in f64.
 pub fn rounding<const P: usize>(defined: &Defined) -> impl Fn(usize) -> f64 {
     let largest = |row: &[f64]| row.iter().fold(0.0f64, |largest, g| largest.max(g.abs()));
     let rows: Vec<f64> = defined.gradient.chunks(P).map(largest).collect();

@@ -29,7 +29,7 @@ fn agrees_with_torch() {
     let mut centre = Centre { mean: sines(4, 0.3) };
     let teacher = sines(16, 1.3);
     let temperatures = Temperatures { student: 0.1, teacher: 0.04 };
-    // A score of 1 is 25 after the teacher's temperature.
+    // A score of 1 is 25 after division by the teacher's temperature.
     let ours = graded(&sines(24, 0.7), &teacher, &centre, temperatures);
     assert_torch(&ours, 5.459116990, gradient.as_flattened(), 2.0 * 50.0);
     centre.update(&teacher, 0.9);
@@ -86,8 +86,8 @@ fn check<const K: usize>(views: usize, batch: usize, size: f32, seed: u64) {
     let mean = dfdx::prelude::Cpu::default().tensor_from_vec(wide(&centre.mean), (Const,));
     let mean: Tensor<Rank1<K>, f64, Cpu> = mean;
     let defined = defined::<K>(&student, |s| definition(s, tensor::<K>(&teacher), mean, temperatures));
-    // A score over its temperature is rounded, and so are the exponentials' few operations: relative errors of the
-    // shares.
+    // A score divided by its temperature is rounded, and so are the few operations of the exponentials. These are
+    // relative errors of the shares.
     let steps = EPS * (8.0 + 2.0 * (largest(&student) / 0.1 + (largest(&teacher) + 1.0) / 0.04));
     let pairs = (2 * (views - 1) * batch) as f64;
     let of_value = steps * (2.0 * largest(&student) / 0.1 + (K as f64).ln());
@@ -122,7 +122,7 @@ fn the_centre_is_a_moving_mean() {
     }
 }
 
-// numpy.linspace(0.04, 0.07, 4) -> 0.04, 0.05, 0.06, 0.07, as the authors' code has it.
+// numpy.linspace(0.04, 0.07, 4) -> 0.04, 0.05, 0.06, 0.07, as in the authors' code.
 #[test]
 fn the_temperature_rises_and_stays() {
     let warmup = |epochs| Warmup { from: 0.04, to: 0.07, epochs };

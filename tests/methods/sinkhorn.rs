@@ -41,7 +41,7 @@ fn assignments_are_the_naive_ones() {
         let ours = assign(&scores, prototypes, batch, sinkhorn);
         let expected = naive(&scores, prototypes, batch, sinkhorn);
         assert_eq!(ours.len(), expected.len());
-        // The result is rounded; in f64 scores over epsilon, some hundred, lose nothing that is seen.
+        // The result is rounded. In f64, scores divided by epsilon, a few hundred, lose no visible precision.
         let tolerance = EPS * 2.0;
         for (at, (&ours, expected)) in ours.iter().zip(expected).enumerate() {
             assert!((f64::from(ours) - expected).abs() <= tolerance, "{rows} rows, {at}: {ours} for {expected}");
@@ -52,7 +52,7 @@ fn assignments_are_the_naive_ones() {
 #[test]
 fn scores_that_would_overflow_are_assigned() {
     let mut scores: Vec<f32> = numbers(6 * 5, 1).iter().map(|s| 1e4 * s).collect();
-    scores[10..15].fill(-1e6); // a row that has no mass beside the others
+    scores[10..15].fill(-1e6); // a row that has no mass compared to the others
     let q = assign(&scores, 5, 6, PAPER);
     for row in q.chunks(5) {
         assert!(row.iter().all(|q| (0.0..=1.0 + 1e-6).contains(q)), "{row:?}");

@@ -40,8 +40,9 @@ fn agrees_with_torch() {
     assert_torch(&graded(&doubled, 2, Weights::PAPER), 30.593198341, gradient.as_flattened(), 64.0);
 }
 
-/// What rounding may do to value and gradient, from the sizes of their terms: centred numbers are below 2 z, deviations
-/// above 0.01, and a covariance's gradient is a sum of N D products of three, each of whose partial sums is rounded.
+/// Bounds of the rounding errors of value and gradient, from the sizes of their terms: centred numbers are below 2 z,
+/// deviations are above 0.01, and a covariance's gradient is a sum of N D products of three numbers, with rounded
+/// partial sums.
 fn tolerances(z: &[f32], width: usize) -> [f64; 2] {
     let (n, d, z) = ((z.len() / width / 2) as f64, width as f64, largest(z));
     let free = n - 1.0;

@@ -1,13 +1,13 @@
-//! The report for double-blind review: nobody and no place is named, and what decides a result stays.
+//! The report for double-blind review names no person and no place, and keeps everything that decides a result.
 
 use super::*;
 use sempair::report::anonymous;
 
-/// A user, a host, a home, a remote and an author, in what may stand in any text of a record.
+/// A text with a user, a host, a home folder, a remote and an author, which any text of a record could contain.
 const STUFFING: &str = "jdoe on gpu07.lab.example from /home/jdoe/sempair, git@forge.example:jdoe/sempair.git by \
                         Jane Doe <j.doe@lab.example>";
 
-/// What no file may contain.
+/// Words that no file may contain.
 const SECRETS: [&str; 8] = ["jdoe", "gpu07", "lab.example", "/home", "forge.example", "Jane", "Doe", "01234567"];
 
 /// The record with `STUFFING` at the end of every text that does not decide its place in the table.
@@ -86,7 +86,7 @@ fn an_anonymous_report_names_nobody_in_any_file() {
             );
         }
     }
-    // The named report has them, so that the test would see them.
+    // The named report contains them, so this test would find them.
     for secret in ["jdoe", "01234567"] {
         assert!(named["report.html"].contains(secret), "{secret}");
     }
@@ -97,7 +97,7 @@ fn an_anonymous_report_names_nobody_in_any_file() {
     assert!(html.contains("seed 2 failed: (withheld)"));
     assert!(html.contains("<code>pairs.list") && html.contains("<code>[&quot;(withheld)"));
     for report in [html, &named["report.html"]] {
-        assert!(!report.contains("paths.data"), "where files lay is of no use to others");
+        assert!(!report.contains("paths.data"), "the location of files is of no use to others");
     }
     assert!(!html.contains("git checkout") && html.contains("cargo run --release -- table transfer --profile quick"));
 }
@@ -111,7 +111,7 @@ fn the_same_measurements_stand_in_the_anonymous_report() {
     assert_eq!(
         serde_json::to_value(&named.tables).unwrap(),
         serde_json::to_value(&anonymous.tables).unwrap(),
-        "nothing was there to withhold"
+        "these records have nothing to withhold"
     );
     assert_eq!((named.git.commits.len(), anonymous.git.commits.len()), (1, 0));
 }

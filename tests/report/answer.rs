@@ -1,9 +1,9 @@
-//! What a report opens with: the words change with what came out, on which data, in which setting.
+//! The opening of a report: its words depend on the results, the data and the setting.
 
 use super::*;
 
-/// The main table with a claim for each column, and runs in which semantic pairs gain so much there, in points; the seeds
-/// differ by the noise.
+/// The main table with a claim for each column, and runs in which semantic pairs gain `gains` points in the columns.
+/// The seeds differ by `noise`.
 struct Case {
     gains: [f64; 3],
     noise: f64,
@@ -51,7 +51,7 @@ impl Case {
         rendered(self.table(), all.clone(), &all)
     }
 
-    /// The sentence of the answer, as the page has it, in Markdown and on the terminal too.
+    /// The sentence of the answer in Markdown. Asserts that the page and the terminal have the same sentence.
     fn answer(&self) -> String {
         let (files, said) = self.rendered();
         let answer = part(&files["report.md"], "## The answer", "\n\nThe paper").to_string();
@@ -64,7 +64,7 @@ impl Case {
     }
 }
 
-/// The paper's own sets.
+/// Turns the columns into the paper's own sets.
 fn own(table: &mut Table) {
     table.columns.iter_mut().for_each(|column| column.substitute = false);
 }
@@ -124,8 +124,8 @@ fn photographs_and_stand_ins_have_a_sentence_each() {
          semantic pairs were ahead in all 2 comparisons, by 5.0 to 7.0 points."
     );
     let page = &case.rendered().0["report.html"];
-    assert!(page.contains(">Photographs</th>") && page.contains(">Stand-in images †</th>"), "kinds over the matrix");
-    // Ours may be compared with the paper's on its own set alone.
+    assert!(page.contains(">Photographs</th>") && page.contains(">Stand-in images †</th>"), "kinds above the matrix");
+    // Our figures may be compared with the paper's only on the paper's own set.
     assert_eq!(page.matches("ours − paper").count(), 1);
 }
 
@@ -143,8 +143,7 @@ fn reproduced_is_said_in_the_papers_own_setting_alone() {
         table.distance = vec![serde_json::from_value(fact).unwrap()];
     };
     let report = Case { gains: [3.0, -5.0, 0.1], change: far, ..Case::default() }.rendered().0["report.md"].clone();
-    for word in
-        ["✓ as claimed", "✗ opposite", "This is not the paper's setting: 40 epochs, not 200 to 800. Read directions"]
+    for word in ["✓ as claimed", "✗ opposite", "This is not the paper's setting: 40 epochs, not 200 to 800. Interpret"]
     {
         assert!(report.contains(word), "{word}: {report}");
     }
@@ -178,7 +177,7 @@ fn what_was_left_out_keeps_the_papers_figures() {
         [of(0), of(2), of(3)],
         [("reproduced", true), ("not run", false), ("not run", false)].map(|(v, a)| (json!(v), json!(a)))
     );
-    assert_eq!(facts["tables"][0]["missing"], json!([]), "nobody asked for these");
+    assert_eq!(facts["tables"][0]["missing"], json!([]), "these were not asked for");
 }
 
 #[test]
@@ -212,13 +211,13 @@ fn without_claims_or_runs_a_report_says_so() {
 fn sentences_say_who_is_ahead_by_how_much_and_how_sure() {
     let report = Case { gains: [3.0, -5.0, 0.4], noise: 0.3, ..Case::default() }.rendered().0["report.md"].clone();
     for sentence in [
-        "- As claimed: SimCLR gains 3.0 points \\[+2.3, +3.7\\] on synth-10, also after allowing for the table's 3 comparisons (p",
+        "- As claimed: SimCLR gains 3.0 points \\[+2.3, +3.7\\] on synth-10, also after Holm correction for the table's 3 comparisons (p",
         "- Opposite: SimCLR loses 5.0 points \\[−5.7, −4.3\\] with semantic pairs on synth-100",
         "- Open: SimCLR gains 0.4 points \\[−0.3, +1.1\\] on synth-stl; about 5 seeds would decide. Paper: +0.8.",
     ] {
         assert!(report.contains(sentence), "{sentence}: {report}");
     }
-    // The interval of no spread but three equal differences decides nothing, and says so.
+    // A small gain with large noise stays open, and the sentence says that even 200 seeds would not be enough.
     let flat = Case { gains: [0.01, 3.0, 3.0], noise: 9.0, ..Case::default() }.rendered().0["report.md"].clone();
     assert!(flat.contains("; not even 200 seeds would decide."), "{flat}");
 }
@@ -264,7 +263,7 @@ fn rows_of_ordered_steps_are_drawn_as_lines() {
 
 #[test]
 fn a_table_says_first_which_rows_learned_too_little() {
-    // The untrained encoder of these runs is at 48.0, 39.9 and 31.8, raw pixels are lower.
+    // The untrained encoder of these runs has 48.0, 39.9 and 31.8; raw pixels are lower.
     let first_words = |gains: [f64; 3], seeds: u64| {
         let (files, _) = Case { gains, seeds, ..Case::default() }.rendered();
         let table = part(&files["report.md"], "## Table 1.", "Top-1 accuracy").to_string();
@@ -273,6 +272,6 @@ fn a_table_says_first_which_rows_learned_too_little() {
     assert_eq!(first_words([3.0, 5.0, 7.0], 3), "");
     assert_eq!(
         first_words([-5.0, -5.0, -5.0], 3),
-        "Below an untrained encoder in the mean: SimCLR (SP) on synth-10. They learned too little in this time."
+        "Mean below an untrained encoder: SimCLR (SP) on synth-10. These rows learned too little in this training time."
     );
 }

@@ -1,4 +1,4 @@
-//! What a report says of claims and of what they stand on: shared measurements, baselines, parts of a set.
+//! The text of a report about claims and what they are based on: shared measurements, baselines, parts of a set.
 
 use sempair::report::stats::Verdict;
 
@@ -32,8 +32,8 @@ fn rows_below_a_baseline_are_counted() {
             record.metrics.insert("top1".into(), 62.0);
         }
     });
-    // Of AP and SP on three sets: on synth-10 SP alone is above 62, on synth-100 none, on synth-stl both.
-    let said = "Of the trained encoders, by set, all 6 are above an untrained encoder and 3 of 6 are above raw pixels.";
+    // AP and SP on three sets: on synth-10 only SP is above raw pixels, on synth-100 neither, on synth-stl both.
+    let said = "counted by set, all 6 are above an untrained encoder and 3 of 6 are above raw pixels.";
     assert!(report.contains(said), "{report}");
 }
 
@@ -57,7 +57,7 @@ fn practically_no_difference_has_a_bound() {
     let mut within = table();
     within.claims[0].expected = Expected::Within(20.0);
     let report = markdown(vec![within], |_| ());
-    assert!(report.contains("; up to 20 counts as nothing"), "{report}");
+    assert!(report.contains("; a difference of up to 20 counts as none"), "{report}");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_part_of_the_papers_set_is_called_a_part() {
         record.data[0].description = "10,000 of 50,000 images".into();
     });
     assert_eq!(report.matches("2. synth-10 here: 10,000 of 50,000 images.").count(), 1);
-    assert!(!report.contains("synth-100 here"), "a stand-in is called one already");
+    assert!(!report.contains("synth-100 here"), "a stand-in is already marked as one");
 }
 
 #[test]
@@ -108,9 +108,9 @@ fn a_measurement_is_the_same_only_where_every_value_is() {
         tables.iter().map(|table| table.claims[0].same_as.clone()).collect::<Vec<_>>()
     };
     assert_eq!(same_as(&table(), &argued, 0.0), [None, Some("transfer".into())]);
-    // What the paper measures counts first, wherever it stands.
+    // A measurement of the paper counts as the first, whatever its position.
     assert_eq!(same_as(&argued, &table(), 0.0), [Some("transfer".into()), None]);
-    // The differences are alike, the accuracies are not.
+    // The differences are equal, the accuracies are not.
     assert_eq!(same_as(&table(), &argued, 1.0), [None, None]);
 }
 
@@ -124,7 +124,7 @@ fn a_claim_of_what_the_table_lacks_is_not_testable() {
         of.tables[0].claims.iter().map(|claim| (claim.verdict, claim.substitute, claim.holm_p)).collect::<Vec<_>>()
     };
     assert_eq!(verdicts(table.clone()), [(Verdict::NotTestable, false, None); 2]);
-    // Where only rows are lacking, more runs would tell.
+    // If only rows are missing, more runs could test the claim.
     (table.claims[1].metric, table.claims[1].plus) = ("top1".into(), vec![simclr("neither")]);
     assert_eq!(verdicts(table)[1].0, Verdict::NotRun);
 }

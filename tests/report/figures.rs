@@ -1,8 +1,8 @@
-//! What a figure says to a reader who does not see it, and where it draws what it says.
+//! The text of a figure for readers who do not see it, and the positions of its marks.
 
 use super::*;
 
-/// The places of the circles of a class, in an SVG picture.
+/// The centres of the circles of a class in an SVG picture.
 fn circles(svg: &str, class: &str) -> Vec<(f64, f64)> {
     let number = |tag: &str, name: &str| -> f64 {
         let from = tag.find(&format!(" {name}=\"")).unwrap() + name.len() + 3;
@@ -22,7 +22,7 @@ fn a_dumbbell_has_a_ring_and_a_dot_for_each_method_and_says_its_numbers() {
         assert_eq!(ring.1, dot.1, "on one line");
         assert!(dot.0 > ring.0, "SP is ahead");
     }
-    // All panels span the same number of points, so that equal gains are equally long.
+    // All panels span the same number of points, so equal gains have equal lengths.
     let lengths: Vec<f64> = rings.iter().zip(&dots).map(|(ring, dot)| dot.0 - ring.0).collect();
     assert!(lengths.iter().all(|length| (length - lengths[0]).abs() < 0.3), "{lengths:?}");
     for said in [
@@ -32,9 +32,9 @@ fn a_dumbbell_has_a_ring_and_a_dot_for_each_method_and_says_its_numbers() {
     ] {
         assert!(svg.contains(said), "{said}: {svg}");
     }
-    assert!(svg.contains("prefers-color-scheme:dark"), "a file brings its colours along");
-    assert!(!files["report.html"].contains("xmlns"), "the page has them once");
-    // The second claim asks for more than was gained.
+    assert!(svg.contains("prefers-color-scheme:dark"), "a file has its own colours");
+    assert!(!files["report.html"].contains("xmlns"), "the page defines the colours once");
+    // The second claim states a larger gain than was measured.
     assert_eq!((svg.matches("\"con yes\"").count(), svg.matches("\"con no\"").count()), (2, 1));
 }
 
@@ -62,7 +62,7 @@ fn curves_have_a_panel_for_each_method_and_a_line_for_each_kind_of_pairs() {
     let page = part(&files["report.html"], "<summary>Training curves", "</details>");
     assert_eq!((page.matches("\"ln ap\"").count(), page.matches("\"ln sp\"").count()), (1, 1), "{page}");
     assert_eq!(page.matches("\"thin ap\"").count(), 3, "a thin line for each seed");
-    assert!(page.contains("Linear accuracy on synth-10, % along the training."), "{page}");
+    assert!(page.contains("Linear accuracy on synth-10, % during training."), "{page}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Names that would be markup, code or another line stay text in every format.
+//! Names that could act as markup, code or a new line stay text in every format.
 
 use sempair::harness::record::Setting;
 use serde_json::{Value, json};

@@ -1,10 +1,10 @@
-//! Which test items were right: how records write it, and the tests over items that reports make of it.
+//! Which test items were right: the format in records, and the statistical tests over items in reports.
 
 use sempair::harness::outcome::Hits;
 
 use super::*;
 
-/// A run of one seed that was right on the first `right` of 100 items, but wrong on the first `wrong`.
+/// A run of one seed that is right on the first `right` of 100 items, except for the first `wrong`.
 fn with_hits(row: &Row, wrong: usize, right: usize) -> Record {
     let hits = (0..100).map(|i| i >= wrong && i < right).collect();
     let mut record = record(row, "synth-10", 0);
@@ -15,7 +15,7 @@ fn with_hits(row: &Row, wrong: usize, right: usize) -> Record {
 
 #[test]
 fn one_seed_has_wilsons_interval_and_mcnemars_test_over_its_items() {
-    // SP is right on 10 to 79, AP on 0 to 49: 30 items are SP's alone, 10 are AP's alone.
+    // SP is right on items 10 to 79, AP on items 0 to 49: on 30 items only SP is right, on 10 only AP.
     let records = vec![with_hits(&simclr("SP"), 10, 80), with_hits(&simclr("AP"), 0, 50)];
     let results = results(&input(table(), records.clone(), &records));
     let cell = results.tables[0].cells.iter().find(|cell| cell.row == simclr("SP") && cell.metric == "top1").unwrap();
@@ -33,7 +33,7 @@ fn one_seed_has_wilsons_interval_and_mcnemars_test_over_its_items() {
     );
     assert!(files["report.md"].contains(" | 0.002 |\n"), "McNemar's p: {}", files["report.md"]);
     assert!(files["report.md"].contains("| 70.0 \\[60.4, 78.1\\] |"), "{}", files["report.md"]);
-    assert!(files["report.md"].contains("the interval is Wilson's over the test images"));
+    assert!(files["report.md"].contains("the interval is Wilson's score interval over the test images"));
 }
 
 #[test]

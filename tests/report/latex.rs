@@ -1,13 +1,13 @@
-//! The LaTeX of a report, set by pdfLaTeX where it is installed.
+//! The LaTeX of a report, set by pdfLaTeX if it is installed.
 
 use super::*;
 use std::process::Command;
 
-/// The log of pdfLaTeX on `main.tex` of the files; none where the program is not there.
+/// The log of pdfLaTeX on `main.tex` of the files; `None` if the program is not installed.
 #[expect(clippy::disallowed_methods, reason = "pdfLaTeX is another program")]
 fn set(files: &BTreeMap<String, String>) -> Option<String> {
     if Command::new("pdflatex").arg("--version").output().is_err() {
-        println!("skipped: pdflatex is not there");
+        println!("skipped: pdflatex is not installed");
         return None;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -22,7 +22,7 @@ fn set(files: &BTreeMap<String, String>) -> Option<String> {
     Some(said)
 }
 
-/// How far the boxes stick out that do not fit their line, in points.
+/// How far each overfull box exceeds its line, in points.
 fn overfull(log: &str) -> Vec<f64> {
     let widths = log.split("Overfull \\hbox (").skip(1).filter_map(|rest| rest.split("pt").next()?.parse().ok());
     widths.collect()
@@ -41,7 +41,7 @@ fn pdflatex_sets_hostile_names_too() {
     let mut table = table();
     let evil = row(&[("method", &format!("[*{HOSTILE}{}", "x".repeat(300))), ("pairs", "*\\item[")]);
     table.rows.push(evil.clone());
-    // Every letter that the fonts are said to have, and a few that they have not.
+    // Every letter that the fonts should have, and a few that they lack.
     let letters: String = (0xa0..0x180).filter_map(char::from_u32).chain("ΑβЖ中あ✓✗×≤≥→µ°·†‡…–—“”‘’".chars()).collect();
     let spaced: Vec<String> = letters.chars().map(String::from).collect();
     (table.title, table.caption, table.varies) =

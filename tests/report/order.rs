@@ -1,4 +1,4 @@
-//! Records in any order and state: the same bytes, and a report that names what it left out.
+//! Records in any order and state give the same bytes, and the report names the runs that it left out.
 
 use super::*;
 use proptest::prelude::*;

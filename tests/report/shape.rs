@@ -1,4 +1,4 @@
-//! What `results.json` and the CSV hold, for other programs.
+//! The contents of `results.json` and the CSV, for other programs.
 
 use super::*;
 

@@ -16,12 +16,12 @@ use super::same_bits_on_any_threads;
 use super::slopes::assert_slope;
 use super::wide;
 
-/// Where a channel of a head lies in a matrix of `parts` times the channels: (T, N, parts, heads, width).
+/// The position of the first channel of a head in a matrix of `parts` times the channels: (T, N, parts, heads, width).
 fn place(shape: &Attention, (token, image, head): (usize, usize, usize), parts: usize, part: usize) -> usize {
     (((token * shape.batch + image) * parts + part) * shape.heads + head) * shape.width
 }
 
-/// Calls `each(image, head, offset)` with where the square of that head begins.
+/// Calls `each(image, head, offset)`, where the (T, T) square of that head begins at `offset`.
 fn for_each_head(shape: &Attention, mut each: impl FnMut(usize, usize, usize)) {
     for index in 0..shape.batch * shape.heads {
         each(index / shape.heads, index % shape.heads, index * shape.tokens * shape.tokens);
@@ -59,7 +59,7 @@ fn mixed(qkv: &[f64], p: &[f64], shape: &Attention) -> Vec<f64> {
     y
 }
 
-/// The gradient of qkv, and for each number the sum of the sizes of its terms.
+/// The gradient of qkv, and for each number the sum of the absolute values of its terms.
 fn gradient(qkv: &[f64], p: &[f64], dy: &[f64], shape: &Attention) -> (Vec<f64>, Vec<f64>) {
     let (mut dqkv, mut sizes) = (vec![0.0; qkv.len()], vec![0.0; qkv.len()]);
     let tokens = shape.tokens;
@@ -87,7 +87,7 @@ fn gradient(qkv: &[f64], p: &[f64], dy: &[f64], shape: &Attention) -> (Vec<f64>,
     (dqkv, sizes)
 }
 
-/// Result, probabilities without the filling of their rows, and gradient.
+/// The result, the probabilities without the padding of their rows, and the gradient.
 fn attended<E: Element>(qkv: &[E], dy: &[E], shape: &Attention) -> [Vec<E>; 3] {
     let blank = |len| vec![E::from_f32(f32::NAN); len];
     let (mut y, mut dqkv) = (blank(dy.len()), blank(qkv.len()));
@@ -104,13 +104,13 @@ fn assert_attention<E: Element>(shape: &Attention) {
     let (wide_qkv, wide_dy) = (wide(&qkv), wide(&dy));
     let defined = probabilities(&wide_qkv, shape);
     let noise = EPS * (shape.width + shape.tokens + 64) as f64;
-    // What is multiplied with the gradients of scores is rounded to the format.
+    // The factors of the score gradients are rounded to the format.
     let rounding = if E::NAME == bf16::NAME { 1.0 / 256.0 } else { noise };
     on_each_set(|set| {
         let what = format!("{shape:?} in {} on {set}", E::NAME);
         let [y, p, dqkv] = attended(&qkv, &dy, shape);
         assert_near(&p, &defined, noise, &what);
-        // The rest follows from the probabilities as they came out.
+        // The other results follow from the computed probabilities.
         let p = wide(&p);
         assert_near(&y, &mixed(&wide_qkv, &p, shape), noise, &what);
         let (gradient, sizes) = gradient(&wide_qkv, &p, &wide_dy, shape);

@@ -16,7 +16,7 @@ use super::wide;
 
 /// Asserts that `gradient` is the slope of `objective` at `point`, by f64 central differences.
 ///
-/// A difference is off by some step², far below f32's eps times the dozens of terms of a gradient.
+/// The error of a difference is about step², far below f32's eps times the dozens of terms of a gradient.
 pub fn assert_slope(gradient: &[f32], point: &[f32], objective: impl Fn(&[f64]) -> f64, what: &str) {
     for (at, &gradient) in gradient.iter().enumerate() {
         let value = |step: f64| {

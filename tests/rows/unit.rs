@@ -14,7 +14,7 @@ use super::same_bits_on_any_threads;
 use super::slopes::assert_slope;
 use super::wide;
 
-/// Rows of very different lengths: one is zero, one shorter than the shortest.
+/// Rows of very different lengths: one is zero, one is shorter than the minimum length 1e-12.
 fn uneven<E: Element>(rows: usize, columns: usize) -> Vec<E> {
     let length = |row: usize| [1.0, 1e-4, 0.0, 1e4, 1e-15][row % 5];
     let x = numbers::<f32>(rows * columns, 1);
@@ -38,7 +38,7 @@ fn gradient(dy: &[f64], x: &[f64]) -> Vec<f64> {
 
 fn assert_unit_rows<E: Element>(rows: usize, columns: usize) {
     let (x, dy) = (uneven::<E>(rows, columns), numbers::<E>(rows * columns, 2));
-    // A sum of squares in f32 is good to half an EPS for each term, and so is the product with dy.
+    // A sum of squares in f32 is accurate to half an EPS for each term, and so is the product with dy.
     let noise = EPS * (4 + columns) as f64;
     on_each_set(|set| {
         let what = format!("unit rows ({rows}, {columns}) in {} on {set}", E::NAME);

@@ -7,7 +7,7 @@ use super::bits;
 use super::numbers;
 use super::on_each_set;
 
-/// The bits of everything that these kernels write.
+/// The bits of all outputs of these kernels.
 pub fn bits_of_all() -> Vec<Vec<u32>> {
     let [mut p, mut v, mut w, g] = [1, 2, 3, 4].map(|seed| numbers::<f32>(200_001, seed));
     update::sgd(&mut p, &mut v, &g, 0.1, 0.9, 1e-4, true, 1.0);
@@ -20,7 +20,7 @@ pub fn bits_of_all() -> Vec<Vec<u32>> {
     [p, v, w, norm, target].map(|values| bits(&values)).into()
 }
 
-// By hand, after torch.optim.SGD's pseudocode: g = 0.5 + 0.1 * 1; v = 0.9 * 2 + 0.6; p = 1 - 0.1 * v,
+// Computed by hand from torch.optim.SGD's pseudocode: g = 0.5 + 0.1 * 1; v = 0.9 * 2 + 0.6; p = 1 - 0.1 * v,
 // or with Nesterov p = 1 - 0.1 * (0.6 + 0.9 * 2.4).
 #[test]
 fn sgd_follows_its_definition() {
@@ -34,7 +34,7 @@ fn sgd_follows_its_definition() {
     });
 }
 
-// By hand, after torch.optim.AdamW's pseudocode: at step 1 from zero moments, m̂ = g and v̂ = g², so that
+// Computed by hand from torch.optim.AdamW's pseudocode: at step 1 from zero moments, m̂ = g and v̂ = g², so that
 // p = 1 (1 - 0.1 * 0.01) - 0.1 * 0.5 / (0.5 + 1e-8) = 0.899; with the same gradient again, m̂ and v̂ stay:
 // p = 0.899 * 0.999 - 0.1 = 0.798101.
 #[test]
@@ -64,7 +64,7 @@ fn the_moving_average_follows_its_definition() {
             update::average(&mut target, &online, momentum);
             for ((&ours, &t), &o) in target.iter().zip(&before).zip(&online) {
                 let defined = momentum * f64::from(t) + (1.0 - momentum) * f64::from(o);
-                // Rounded: the difference, at most 2; the pull, at most 1; the result, at most 1.
+                // Three numbers are rounded: the difference, at most 2; the change, at most 1; the result, at most 1.
                 let tolerance = EPS * (1.0 + 2.0 * (1.0 - momentum));
                 assert!((f64::from(ours) - defined).abs() <= tolerance, "{set}, {momentum}: {ours} for {defined}");
             }
@@ -73,7 +73,7 @@ fn the_moving_average_follows_its_definition() {
             }
             let mut same = online.clone();
             update::average(&mut same, &online, momentum);
-            assert!(bits(&same) == bits(&online), "{set}: equal networks part");
+            assert!(bits(&same) == bits(&online), "{set}: equal networks changed");
         }
     });
 }

@@ -1,6 +1,6 @@
 //! Gaussian blur, separable, with reflected borders; torchvision's `gaussian_blur`.
 
-/// A Gaussian kernel; keeps the memory of its weights and of one row.
+/// A Gaussian kernel. It reuses its memory for the weights and one row.
 #[derive(Debug, Default)]
 pub struct Gaussian {
     /// The weight at distance 0, 1, .. from the centre.
@@ -9,7 +9,8 @@ pub struct Gaussian {
 }
 
 impl Gaussian {
-    /// Takes a standard deviation and an odd width, in pixels: weights exp(-d^2 / 2 sigma^2), of sum 1.
+    /// Sets the standard deviation and the odd width, in pixels. The weights are exp(-d^2 / 2 sigma^2), normalised so
+    /// that their sum is 1.
     ///
     /// # Panics
     /// When the width is even or sigma is not above 0.
@@ -24,7 +25,7 @@ impl Gaussian {
     /// Writes the blurred planes (3, size, size) into `out`.
     ///
     /// # Panics
-    /// When a slice does not have its shape.
+    /// When a slice does not have the right length.
     pub fn blur(&mut self, planes: &[f32], size: usize, out: &mut [f32]) {
         assert_eq!(planes.len(), 3 * size * size, "three planes of {size}x{size}");
         assert_eq!(out.len(), planes.len(), "blurred planes");
@@ -60,7 +61,7 @@ fn pad(row: &mut [f32], reach: usize) {
     }
 }
 
-/// Folds a position into 0..size at the centres of the border pixels, however far outside it is.
+/// Maps any position into 0..size by reflection at the centres of the border pixels.
 fn reflect(position: isize, size: usize) -> usize {
     if size == 1 {
         return 0;

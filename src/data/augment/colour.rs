@@ -1,6 +1,6 @@
 //! Colour operations on planes (3, size, size) with values in \[0, 1\], after `torchvision.transforms.v2.functional`.
 //!
-//! Comparisons are written as `if` instead of `f32::max`, whose care for NaN costs instructions.
+//! Comparisons are written as `if` instead of `f32::max`, because its handling of NaN costs instructions.
 
 use super::config::Normalization;
 
@@ -23,11 +23,11 @@ pub fn saturation(planes: &mut [f32], factor: f32) {
     });
 }
 
-/// Turns the hue by `shift` turns of the colour circle, |shift| <= 0.5; value and saturation stay.
+/// Shifts the hue by `shift` turns of the colour circle, |shift| <= 0.5. Value and saturation do not change.
 ///
-/// With V the greatest and C the range of a pixel's channels and H its turned hue in sixths of a turn, red is
-/// V - C (1 - s), where s = |H - 3| - 1, clamped to \[0, 1\]; green has 2 - |H - 2| and blue 2 - |H - 4|
-/// (<https://en.wikipedia.org/wiki/HSL_and_HSV>): no table of sectors, one division.
+/// Let V be the largest channel of a pixel, C the range of its channels, and H its shifted hue in sixths of a turn.
+/// Then red is V - C (1 - s), where s = |H - 3| - 1, clamped to \[0, 1\]. For green, s = 2 - |H - 2|, and for blue,
+/// s = 2 - |H - 4| (<https://en.wikipedia.org/wiki/HSL_and_HSV>). This needs no table of sectors and only one division.
 pub fn hue(planes: &mut [f32], shift: f32) {
     each_pixel(planes, |[r, g, b]| {
         let value = greater(r, greater(g, b));
@@ -46,12 +46,12 @@ pub fn hue(planes: &mut [f32], shift: f32) {
     });
 }
 
-/// Every channel becomes the gray value.
+/// Sets every channel to the gray value.
 pub fn grayscale(planes: &mut [f32]) {
     each_pixel(planes, |[r, g, b]| [gray(r, g, b); 3]);
 }
 
-/// Inverts the values from `threshold` on: x -> 1 - x where x >= threshold.
+/// Inverts bright values: x -> 1 - x where x >= threshold.
 pub fn solarize(planes: &mut [f32], threshold: f32) {
     planes.iter_mut().for_each(|x| *x = if *x >= threshold { 1.0 - *x } else { *x });
 }
@@ -74,12 +74,12 @@ pub fn normalize(planes: &[f32], normalization: &Normalization, out: &mut [f32])
     }
 }
 
-/// The luma of ITU-R BT.601, with torchvision's digits.
+/// The luma of ITU-R BT.601, with torchvision's coefficients.
 fn gray(r: f32, g: f32, b: f32) -> f32 {
     0.2989 * r + 0.587 * g + 0.114 * b
 }
 
-/// The mean gray value, from sixteen partial sums: they vectorise, and their order is the same everywhere.
+/// The mean gray value, from sixteen partial sums. These vectorise, and their order is the same on every machine.
 fn mean_gray(planes: &[f32]) -> f32 {
     const LANES: usize = 16;
     let area = planes.len() / 3;

@@ -1,4 +1,4 @@
-//! What a user may set about random views. Every field is required: defaults are the embedded profiles'.
+//! The settings of random views. Every field is required: the defaults are in the embedded configuration.
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -15,13 +15,13 @@ use crate::error::Result;
 pub struct Augmentation {
     /// Random resized crop; torchvision's `RandomResizedCrop`.
     pub crop: Crop,
-    /// Probability of a horizontal flip; 0 is off, SimCLR has 0.5.
+    /// Probability of a horizontal flip; 0 is off, SimCLR uses 0.5.
     pub flip: f32,
     /// Rotation; torchvision's `RandomRotation`, bilinear, with black corners. The paper's augmented pairs use it.
     pub rotation: Rotation,
     /// Colour jitter; torchvision's `ColorJitter`.
     pub jitter: Jitter,
-    /// Probability of turning gray; 0 is off, SimCLR has 0.2.
+    /// Probability of conversion to grayscale; 0 is off, SimCLR uses 0.2.
     pub grayscale: f32,
     /// Gaussian blur.
     pub blur: Blur,
@@ -33,11 +33,11 @@ pub struct Augmentation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Crop {
-    /// Without it the whole image is resized.
+    /// Whether to crop. If not, the whole image is resized.
     pub enabled: bool,
-    /// Least and greatest part of the image's area, in (0, 1]; SimCLR has 0.08 to 1.
+    /// Smallest and largest fraction of the image's area, in (0, 1]; SimCLR uses 0.08 to 1.
     pub scale: [f32; 2],
-    /// Least and greatest width over height of the part; SimCLR has 3/4 to 4/3.
+    /// Smallest and largest aspect ratio (width / height) of the crop; SimCLR uses 3/4 to 4/3.
     pub ratio: [f32; 2],
 }
 
@@ -45,15 +45,16 @@ pub struct Crop {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Jitter {
-    /// Probability of any change at all; SimCLR has 0.8.
+    /// Probability of applying colour jitter; SimCLR uses 0.8.
     pub probability: f32,
-    /// The factor is uniform in \[max(0, 1 - x), 1 + x\]; SimCLR has 0.8 times its strength.
+    /// The factor is uniform in \[max(0, 1 - x), 1 + x\]; SimCLR uses 0.8 times its jitter strength.
     pub brightness: f32,
-    /// As brightness.
+    /// As for brightness.
     pub contrast: f32,
-    /// As brightness.
+    /// As for brightness.
     pub saturation: f32,
-    /// The shift is uniform in \[-x, x\], in turns of the colour circle, at most 0.5; SimCLR has 0.2 times its strength.
+    /// The shift is uniform in \[-x, x\], in turns of the colour circle, at most 0.5; SimCLR uses 0.2 times its jitter
+    /// strength.
     pub hue: f32,
 }
 
@@ -61,11 +62,11 @@ pub struct Jitter {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Blur {
-    /// Probability of blurring; SimCLR has 0.5.
+    /// Probability of blurring; SimCLR uses 0.5.
     pub probability: f32,
-    /// Least and greatest standard deviation in pixels; SimCLR has 0.1 to 2.
+    /// Smallest and largest standard deviation in pixels; SimCLR uses 0.1 to 2.
     pub sigma: [f32; 2],
-    /// Width of the kernel in pixels, odd; 0 takes 10 % of the view's size, as SimCLR does.
+    /// Width of the kernel in pixels, odd; 0 means 10 % of the view's size, as in SimCLR.
     pub kernel: usize,
 }
 
@@ -73,9 +74,9 @@ pub struct Blur {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Solarize {
-    /// Probability of solarising; BYOL has 0 for the first and 0.2 for the second view.
+    /// Probability of solarisation; BYOL uses 0 for the first view and 0.2 for the second.
     pub probability: f32,
-    /// Values from here on are inverted, in \[0, 1\]; BYOL has 0.5.
+    /// Values at or above this threshold are inverted, in \[0, 1\]; BYOL uses 0.5.
     pub threshold: f32,
 }
 
@@ -93,9 +94,9 @@ pub struct Rotation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Views {
-    /// Of the pair's first element.
+    /// The transformations of the pair's first image.
     pub first: Augmentation,
-    /// Of the pair's second element.
+    /// The transformations of the pair's second image.
     pub second: Augmentation,
 }
 
@@ -110,7 +111,7 @@ pub struct Normalization {
 }
 
 impl Augmentation {
-    /// The identity: a resized image and nothing else.
+    /// Returns the identity: the image is only resized.
     pub fn none() -> Self {
         Self {
             crop: Crop { enabled: false, scale: [1.0, 1.0], ratio: [1.0, 1.0] },
@@ -123,10 +124,10 @@ impl Augmentation {
         }
     }
 
-    /// Refuses values that mean nothing; `key` is the configuration key of this table.
+    /// Checks that all values are valid; `key` is the configuration key of this table.
     ///
     /// # Errors
-    /// The full key, its value and the range it must lie in.
+    /// When a value is not valid. The error gives the full key, its value and the range it must lie in.
     pub fn validate(&self, key: &str) -> Result<()> {
         let within =
             |name: &str, value: f32, low: f32, high: f32| check_range(&format!("{key}.{name}"), value, low, high);
@@ -150,7 +151,7 @@ impl Augmentation {
 }
 
 impl Views {
-    /// Refuses values that mean nothing, in either view; `key` is the configuration key of this table.
+    /// Checks that all values of both views are valid; `key` is the configuration key of this table.
     ///
     /// # Errors
     /// As [`Augmentation::validate`].
@@ -161,10 +162,10 @@ impl Views {
 }
 
 impl Normalization {
-    /// Refuses values that mean nothing; `key` is the configuration key of this table.
+    /// Checks that all values are valid; `key` is the configuration key of this table.
     ///
     /// # Errors
-    /// The full key, its value and what it must be.
+    /// When a value is not valid. The error gives the full key, its value and what it must be.
     pub fn validate(&self, key: &str) -> Result<()> {
         if !self.mean.iter().all(|mean| mean.is_finite()) {
             return Err(wrong(key, format!("`{key}.mean` must be finite, not {:?}", self.mean)));
@@ -176,7 +177,7 @@ impl Normalization {
     }
 }
 
-/// `value` must lie in \[low, high\]; a greatest `high` means any finite value.
+/// Checks that `value` lies in \[low, high\]. If `high` is `f32::MAX`, any finite value from `low` on is valid.
 fn check_range(key: &str, value: f32, low: f32, high: f32) -> Result<()> {
     if (low..=high).contains(&value) {
         return Ok(());
@@ -185,21 +186,21 @@ fn check_range(key: &str, value: f32, low: f32, high: f32) -> Result<()> {
     Err(wrong(key, format!("`{key}` must be {range}, not {value}")))
 }
 
-/// The error of a value, with where its meaning stands.
+/// Returns the error for a value that is not valid, with a hint that shows where to find its meaning.
 fn wrong(key: &str, what: String) -> Error {
     Error::new(what).hint(format!("`sempair config {key}` shows what it means and what it is by default"))
 }
 
-/// `[low, high]` must have 0 < low <= high <= most.
+/// Checks that 0 < low <= high <= most.
 fn check_interval(key: &str, [low, high]: [f32; 2], most: f32) -> Result<()> {
     if 0.0 < low && low <= high && high <= most {
         return Ok(());
     }
     let bound = if most == f32::MAX { "and finite".to_string() } else { format!("and at most {most}") };
-    Err(wrong(key, format!("`{key}` must be two values, rising, above 0 {bound}, not [{low}, {high}]")))
+    Err(wrong(key, format!("`{key}` must be two ascending values, above 0 {bound}, not [{low}, {high}]")))
 }
 
-/// A kernel has a centre, so its width is odd; 0 stands for 10 % of the view.
+/// Checks that the width of a kernel is odd, so that it has a centre, or 0 for 10 % of the view's size.
 fn check_kernel(key: &str, kernel: usize) -> Result<()> {
     if kernel == 0 || kernel % 2 == 1 {
         return Ok(());

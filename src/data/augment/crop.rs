@@ -1,4 +1,4 @@
-//! Random resized crop: which part of an image, and its antialiased bilinear resampling.
+//! Random resized crop: the choice of a part of an image, and its antialiased bilinear resampling.
 
 use crate::rng::Stream;
 
@@ -18,13 +18,14 @@ pub struct Window {
 }
 
 impl Window {
-    /// The whole of a square image.
+    /// Returns the whole of a square image.
     pub fn all(size: usize) -> Self {
         Self { top: 0, left: 0, height: size, width: size }
     }
 
-    /// A random part of a square image, after torchvision's `RandomResizedCrop.get_params`: area uniform in `scale`,
-    /// logarithm of the ratio uniform; after ten parts that do not fit, the largest centred one of an allowed ratio.
+    /// Draws a random part of a square image, as torchvision's `RandomResizedCrop.get_params` does: the area is
+    /// uniform in `scale`, and the logarithm of the ratio is uniform. After ten parts that do not fit, returns the
+    /// largest centred part with an allowed ratio.
     pub fn random(size: usize, crop: &Crop, stream: &mut Stream) -> Self {
         let area = (size * size) as f64;
         let [low, high] = crop.ratio.map(|ratio| libm::log(f64::from(ratio)) as f32);
@@ -42,7 +43,7 @@ impl Window {
         Self::centred(size, crop.ratio)
     }
 
-    /// The largest centred part of a square image whose ratio is allowed.
+    /// Returns the largest centred part of a square image with an allowed ratio.
     fn centred(size: usize, [low, high]: [f32; 2]) -> Self {
         let part = |ratio: f32| ((size as f32 * ratio).round_ties_even() as usize).clamp(1, size);
         let (height, width) = match () {
@@ -54,7 +55,7 @@ impl Window {
     }
 }
 
-/// Resamples windows of byte images; keeps its weights' and row's memory.
+/// Resamples windows of byte images. It reuses its memory for the weights and one row.
 #[derive(Debug, Default)]
 pub struct Resampler {
     rows: Taps,
@@ -63,12 +64,12 @@ pub struct Resampler {
 }
 
 impl Resampler {
-    /// Writes a window of `source` (source_size, source_size, 3), resized and perhaps mirrored, into `planes`
-    /// (3, size, size), with 255 as 1. As torchvision's `resized_crop(.., BILINEAR, antialias=True)`: nothing outside
-    /// the window is seen.
+    /// Writes a window of `source` (source_size, source_size, 3), resized and, with `flip`, mirrored, into `planes`
+    /// (3, size, size). The value 255 becomes 1. As in torchvision's `resized_crop(.., BILINEAR, antialias=True)`,
+    /// pixels outside the window are not used.
     ///
     /// # Panics
-    /// When a slice does not have its shape, or the window is empty or not inside the image.
+    /// When a slice does not have the right length, or the window is empty or not inside the image.
     pub fn resample(
         &mut self,
         source: &[u8],
@@ -103,7 +104,7 @@ impl Resampler {
 
 /// The weighted sum of byte rows.
 fn mix_lines<'a>(weights: &[f32], line: impl Fn(usize) -> &'a [u8], row: &mut [f32]) {
-    // Enlarging always has two rows (one if the window has): both in one pass.
+    // Enlarging always needs two rows (one if the window has only one row). One pass adds both.
     let (a, b) = (weights[0], *weights.get(1).unwrap_or(&0.0));
     for ((sum, &x), &y) in row.iter_mut().zip(line(0)).zip(line(1.min(weights.len() - 1))) {
         *sum = a * f32::from(x) + b * f32::from(y);
@@ -134,7 +135,7 @@ fn spread_row_of(row: &[f32], columns: &Taps, each: usize, [red, green, blue]: [
     }
 }
 
-/// For each output position the first input position and the weights from there on.
+/// For each output position, the first input position and the weights from there on.
 #[derive(Debug, Default)]
 struct Taps {
     first: Vec<usize>,
@@ -143,12 +144,13 @@ struct Taps {
 }
 
 impl Taps {
-    /// The triangle filter of PyTorch's antialiased bilinear interpolation from `input` to `output` positions, widened
-    /// when shrinking; the weights of a position sum to `total`. When mirrored, the outputs are in reverse order.
+    /// Sets the triangle filter of PyTorch's antialiased bilinear interpolation from `input` to `output` positions,
+    /// which is widened when shrinking. The weights of a position sum to `total`. If `mirrored`, the outputs are in
+    /// reverse order.
     fn set(&mut self, input: usize, output: usize, total: f32, mirrored: bool) {
         let scale = input as f64 / output as f64;
         let reach = scale.max(1.0);
-        // So many positions may lie within `reach` of a centre; one that has fewer is filled up with zero weights.
+        // At most this many positions lie within `reach` of a centre. If there are fewer, the other weights are zero.
         self.each = ((2.0 * reach).ceil() as usize).min(input);
         self.first.clear();
         self.weights.clear();

@@ -8,20 +8,20 @@ use super::config::Augmentation;
 use super::config::Jitter;
 use super::crop::Window;
 
-/// The parameters of one view: what is random about it.
+/// The random parameters of one view.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draw {
     /// The part of the source that is resized to the view.
     pub window: Window,
-    /// Whether it is mirrored.
+    /// Whether the view is mirrored.
     pub flip: bool,
     /// The angle in degrees, counter-clockwise.
     pub rotation: Option<f32>,
     /// The colour changes, in order of application.
     pub jitter: [Option<Adjustment>; 4],
-    /// Whether it turns gray.
+    /// Whether the view becomes gray.
     pub grayscale: bool,
-    /// Standard deviation in pixels and width of the kernel (0: by the view's size).
+    /// Standard deviation and width of the kernel in pixels; width 0 is replaced by one that fits the view's size.
     pub blur: Option<(f32, usize)>,
     /// The threshold of solarisation.
     pub solarize: Option<f32>,
@@ -41,10 +41,10 @@ pub enum Adjustment {
 }
 
 impl Augmentation {
-    /// The parameters of one view of a square image of `source_size` pixels.
+    /// Draws the parameters of one view of a square image with a side of `source_size` pixels.
     ///
-    /// Each operation draws from its own split of `key`, so that changing one operation, or switching it off, moves no
-    /// other's draws.
+    /// Each operation draws from its own split of `key`, so that changing one operation, or switching it off, does not
+    /// change the draws of the others.
     pub fn draw(&self, source_size: usize, key: Key) -> Draw {
         let happens = |name: &str, probability: f32| {
             let mut stream = key.split(name).stream();
@@ -68,7 +68,7 @@ impl Augmentation {
 }
 
 impl Jitter {
-    /// All factors and the order are drawn whether or not they are used, so that none depends on another's strength.
+    /// Draws all factors and the order even if they are not used, so that no draw depends on the strength of another.
     fn draw(&self, key: Key) -> [Option<Adjustment>; 4] {
         let mut stream = key.stream();
         if !stream.chance(self.probability) {

@@ -1,9 +1,9 @@
 //! Random views of an image: crop, flip, rotation, colour jitter, grayscale, blur, solarisation, normalisation.
 //!
-//! A view is made in two steps. [`Augmentation::draw`] turns a key into the parameters of one view ([`Draw`]), each
-//! operation from a stream of its own; [`Pipeline::view`] then carries them out. Arithmetic is that of
-//! `torchvision.transforms.v2.functional` on float images in \[0, 1\]. Between resampling and normalisation an image is
-//! held as three planes (3, size, size), so that the loops over it are plain and vectorise.
+//! A view is made in two steps. [`Augmentation::draw`] turns a key into the parameters of one view ([`Draw`]); each
+//! operation has its own random stream. [`Pipeline::view`] then applies the operations. The arithmetic is that of
+//! `torchvision.transforms.v2.functional` on float images in \[0, 1\]. Between resampling and normalisation, an image
+//! is stored as three planes (3, size, size), so that the loops over it are simple and vectorise.
 
 mod blur;
 mod colour;
@@ -55,23 +55,23 @@ pub enum Small {
     /// None.
     #[default]
     None,
-    /// Multi-crop (Caron et al. 2020, <https://arxiv.org/abs/2006.09882>, section 3.3): `count` views in turn of the
-    /// first and the second image, with a crop of `scale` of the area.
+    /// Multi-crop (Caron et al. 2020, <https://arxiv.org/abs/2006.09882>, section 3.3): `count` views, alternately of
+    /// the first and the second image, each with a crop of `scale` of the area.
     Random {
-        /// How many.
+        /// The number of views.
         count: usize,
-        /// Least and greatest part of the image's area.
+        /// Smallest and largest fraction of the image's area.
         scale: [f32; 2],
     },
-    /// The nine cells, in random order, of one view of the second image that is a grid of 3x3 of them (PIRL: Misra and
-    /// van der Maaten 2020, <https://arxiv.org/abs/1912.01991>, section 3.2).
+    /// The nine cells, in random order, of a 3x3 grid over one view of the second image (PIRL: Misra and van der Maaten
+    /// 2020, <https://arxiv.org/abs/1912.01991>, section 3.2).
     Jigsaw,
 }
 
-/// Cells along a side of a jigsaw.
+/// Number of cells along a side of a jigsaw.
 const GRID: usize = 3;
 
-/// What a thread needs to make a view; kept between views, so that none of them allocates.
+/// The working memory of a thread that makes views. It is kept between views, so that they do not allocate.
 #[derive(Default)]
 struct Scratch {
     resampler: Resampler,
@@ -85,7 +85,7 @@ thread_local! {
 }
 
 impl Pipeline {
-    /// Views of `size` x `size` pixels.
+    /// Creates a pipeline for views of `size` x `size` pixels.
     ///
     /// # Panics
     /// When `size` is 0.
@@ -94,24 +94,24 @@ impl Pipeline {
         Self { views: [views.first, views.second], small: Small::None, normalization, size }
     }
 
-    /// The same with small views.
+    /// Returns the same pipeline with small views.
     #[must_use]
     pub fn with_small(mut self, small: Small) -> Self {
         self.small = small;
         self
     }
 
-    /// What is subtracted from and divided out of the channels.
+    /// Returns the means and standard deviations that the channels are normalised with.
     pub fn normalization(&self) -> &Normalization {
         &self.normalization
     }
 
-    /// Floats of a view.
+    /// Returns the number of floats of a view.
     pub fn floats(&self) -> usize {
         3 * self.size * self.size
     }
 
-    /// How many times [`Self::small`] is called for a pair.
+    /// Returns how many times [`Self::small`] is called for a pair.
     pub fn small_views(&self) -> usize {
         match self.small {
             Small::None => 0,
@@ -120,24 +120,24 @@ impl Pipeline {
         }
     }
 
-    /// Floats that a call of [`Self::small`] writes.
+    /// Returns the number of floats that a call of [`Self::small`] writes.
     pub fn small_floats(&self) -> usize {
         let cell = 3 * (self.size / 2) * (self.size / 2);
         if self.small == Small::Jigsaw { GRID * GRID * cell } else { cell }
     }
 
-    /// Height and width of a view in pixels.
+    /// Returns the height and width of a view in pixels.
     pub fn size(&self) -> usize {
         self.size
     }
 
     /// Writes view `which` (0 or 1) of `source` (source_size, source_size, 3) into `out` (size, size, 3), normalised.
     ///
-    /// The view is a function of the arguments alone. Callers key it by
+    /// The view depends only on the arguments. Callers use the key
     /// `Key::root(seed).split("augment").at(epoch).at(pair).at(view)`.
     ///
     /// # Panics
-    /// When a slice does not have its shape or `which` is above 1.
+    /// When a slice does not have the right length or `which` is above 1.
     pub fn view(&self, source: &[u8], source_size: usize, which: usize, key: Key, out: &mut [f32]) {
         let draw = self.views[which].draw(source_size, key);
         SCRATCH.with_borrow_mut(|scratch| {
@@ -148,8 +148,8 @@ impl Pipeline {
 }
 
 impl Pipeline {
-    /// Writes small view `which` of a pair's images (source_size, source_size, 3): one of (size / 2, size / 2, 3), or a
-    /// jigsaw's nine of them, normalised.
+    /// Writes small view `which` of a pair's images (source_size, source_size, 3), normalised: one view
+    /// (size / 2, size / 2, 3), or the nine cells of a jigsaw, each of this shape.
     ///
     /// # Panics
     /// As [`Self::view`].
@@ -190,11 +190,11 @@ fn cut(image: &[f32], size: usize, top: usize, left: usize, side: usize, out: &m
     }
 }
 
-/// Writes `source` (source_size, source_size, 3), resized (antialiased) and normalised, into `out` (size, size, 3):
-/// what evaluation sees.
+/// Writes `source` (source_size, source_size, 3), resized (antialiased) and normalised, into `out` (size, size, 3).
+/// This is the input of evaluation.
 ///
 /// # Panics
-/// When a slice does not have its shape or `size` is 0.
+/// When a slice does not have the right length or `size` is 0.
 pub fn plain(source: &[u8], source_size: usize, size: usize, normalization: &Normalization, out: &mut [f32]) {
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.resample(source, source_size, Window::all(source_size), false, size);
@@ -202,11 +202,11 @@ pub fn plain(source: &[u8], source_size: usize, size: usize, normalization: &Nor
     });
 }
 
-/// Writes a random view of `source` (source_size, source_size, 3) into `out`, which has the same shape: an image like any
-/// other, to be stored.
+/// Writes a random view of `source` (source_size, source_size, 3) as bytes into `out`, which has the same shape. The
+/// view can be stored as an image.
 ///
 /// # Panics
-/// When a slice does not have its shape.
+/// When a slice does not have the right length.
 pub fn transformed(source: &[u8], source_size: usize, by: &Augmentation, key: Key, out: &mut [u8]) {
     let draw = by.draw(source_size, key);
     SCRATCH.with_borrow_mut(|scratch| {
@@ -223,7 +223,7 @@ pub fn transformed(source: &[u8], source_size: usize, by: &Augmentation, key: Ke
 }
 
 impl Scratch {
-    /// Leaves the drawn view of `source` in `image` (3, size, size), in \[0, 1\].
+    /// Renders the drawn view of `source` into `self.image` (3, size, size), in \[0, 1\].
     fn render(&mut self, source: &[u8], source_size: usize, draw: &Draw, size: usize) {
         self.resample(source, source_size, draw.window, draw.flip, size);
         if let Some(degrees) = draw.rotation {

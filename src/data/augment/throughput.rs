@@ -1,4 +1,4 @@
-//! How many views a second the pipeline makes: what `sempair bench augment` prints.
+//! Measures how many views per second the pipeline makes, for `sempair bench augment`.
 
 use std::time::Instant;
 
@@ -14,13 +14,14 @@ use super::Normalization;
 use super::Pipeline;
 use super::Views;
 
-/// Side of the byte images that views are made of, in pixels.
+/// Side in pixels of the byte images that views are made from.
 const SOURCE: usize = 64;
-/// Views of one round: a batch of 256 pairs.
+/// Number of views in one round: a batch of 256 pairs.
 const ROUND: usize = 512;
 
-/// Views a second in each of `rounds` rounds on rayon's current pool: SimCLR's transformations, from 64x64 bytes to
-/// `image` x `image` normalised floats. A first round, which warms caches and memory, is not counted.
+/// Returns the views per second of each of `rounds` rounds on rayon's current pool. A view applies SimCLR's
+/// transformations to an image of 64x64 pixels (bytes) and has `image` x `image` pixels (normalised floats). A first
+/// round, which warms up caches and memory, is not counted.
 ///
 /// # Panics
 /// When `image` is 0.

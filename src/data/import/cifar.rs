@@ -1,6 +1,6 @@
 //! CIFAR-10 and CIFAR-100, binary version: <https://www.cs.toronto.edu/~kriz/cifar.html>.
 //!
-//! A record is the label (CIFAR-100: the coarse, then the fine one) and three planes of 32x32 bytes.
+//! A record is the label (in CIFAR-100 the coarse label, then the fine label) and three planes of 32x32 bytes.
 
 use std::collections::HashMap;
 
@@ -50,11 +50,12 @@ const VARIANTS: [Variant; 2] = [
 
 const SIDE: usize = 32;
 
-/// The plan, where the source is one of the two.
+/// Returns the plan, if the source is one of the two.
 pub fn plan(source: &Source) -> Result<Option<Plan>> {
     for variant in &VARIANTS {
         let is_data = |name: &str| (variant.is_train)(name) || name == variant.test;
-        // `train.bin` alone is too common a name to tell a set by; with the file of names it is CIFAR-100.
+        // The name `train.bin` is too common to identify a set. Together with the file of category names it is
+        // CIFAR-100.
         let certain = variant.header == 1 || source.root_of(|name| name == variant.meta).is_some();
         if let Some(root) = source.root_of(is_data).filter(|_| certain) {
             return plan_variant(source, variant, root).map(Some);
@@ -67,7 +68,7 @@ fn plan_variant(source: &Source, variant: &Variant, root: &str) -> Result<Plan> 
     let meta = format!("{root}{}", variant.meta);
     let Some(classes) = source.lines(&meta)? else {
         let what = format!("{} names its categories in this file, which is missing", variant.title);
-        return Err(source.member_error(&meta, what).hint("the binary version of the set has it; import it whole"));
+        return Err(source.member_error(&meta, what).hint("import the complete binary version, which has it"));
     };
     let (mut splits, mut tasks) = (Vec::new(), HashMap::new());
     for (split, is_train) in [("test", false), ("train", true)] {

@@ -1,5 +1,5 @@
-//! What an import finds that may mislead whoever trains or evaluates on the set: one picture several times, and categories
-//! that only one split has.
+//! Findings of an import that can make training or evaluation on the set misleading: pictures that occur several
+//! times, and categories that are not in every split.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +11,13 @@ use super::plan::counted;
 pub struct Seen {
     /// BLAKE3 of its pixels as they are stored: two files may show the same picture.
     pub picture: [u8; 32],
-    /// Position in the plan.
+    /// Position of its split in the plan.
     pub split: usize,
-    /// Position among the categories.
+    /// Position of its category in the plan.
     pub label: u32,
 }
 
-/// A sentence for each kind of finding.
+/// Returns a sentence for each kind of finding.
 pub fn findings(plan: &Plan, mut seen: Vec<Seen>) -> Vec<String> {
     let lonely = lonely(plan, &seen);
     seen.sort_unstable();
@@ -31,7 +31,7 @@ pub fn findings(plan: &Plan, mut seen: Vec<Seen>) -> Vec<String> {
     }
     let images = |number: usize, what: &str| (number > 0).then(|| format!("{} {what}", counted(number, "picture")));
     [
-        images(copies, "that a category of a split has more than once: such a pair is one picture twice"),
+        images(copies, "that a category of a split has more than once: a pair of them shows the same picture twice"),
         images(labelled_twice, "in more than one category"),
         images(in_splits, "in more than one split: accuracies on them say nothing about new images"),
         lonely,
@@ -41,7 +41,7 @@ pub fn findings(plan: &Plan, mut seen: Vec<Seen>) -> Vec<String> {
     .collect()
 }
 
-/// Categories without an image in some split.
+/// Returns a sentence about categories without an image in some split.
 fn lonely(plan: &Plan, seen: &[Seen]) -> Option<String> {
     let there: BTreeSet<(usize, u32)> = seen.iter().map(|image| (image.split, image.label)).collect();
     let lacks = |split: usize, label: usize| !there.contains(&(split, label as u32));
@@ -54,5 +54,5 @@ fn lonely(plan: &Plan, seen: &[Seen]) -> Option<String> {
         many => format!("{many} categories are"),
     };
     let (class, split) = (&plan.classes[*label], &plan.splits[*split].name);
-    Some(format!("{categories} not in every split, such as `{class}`, of which `{split}` has no image"))
+    Some(format!("{categories} not in every split, such as `{class}`: `{split}` has no image of it"))
 }

@@ -1,5 +1,5 @@
-//! Any folder with one directory of images per category, as ImageNet is usually kept; above the categories, or within
-//! each, there may be directories that name splits.
+//! Any folder with one directory of images per category, as ImageNet is usually stored. Directories that name splits
+//! may be above the categories or within each category.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -16,8 +16,8 @@ use super::plan::grouped;
 use super::source::Source;
 use super::source::basename;
 
-/// Directories with these names, in whatever case, all of them at one level, are splits; the validation images are the
-/// split `test` where there is no other.
+/// Directories with these names, in upper or lower case, are splits if all directories at their level have such
+/// names. The validation images are the split `test` if there is no other split `test`.
 const SPLITS: [(&str, &str); 9] = [
     ("train", "train"),
     ("training", "train"),
@@ -30,11 +30,11 @@ const SPLITS: [(&str, &str); 9] = [
     ("ilsvrc2012_img_val", "val"),
 ];
 
-/// Endings of images that are read.
+/// File extensions of images that are read.
 const READ: [&str; 13] =
     ["jpg", "jpeg", "jpe", "jfif", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm", "pbm"];
 
-/// Endings of images that are not.
+/// File extensions of images that are not read.
 const NOT_READ: [&str; 22] = [
     "heic", "heif", "avif", "jp2", "j2k", "jpx", "jxl", "tga", "psd", "svg", "exr", "hdr", "dng", "cr2", "cr3", "nef",
     "arw", "orf", "rw2", "raf", "ico", "dcm",
@@ -42,7 +42,7 @@ const NOT_READ: [&str; 22] = [
 
 const SIZE: usize = 64;
 
-/// Whether a member's name says that it is an image which we read.
+/// Whether a member's name has the extension of an image that is read.
 pub fn is_image(path: &str) -> bool {
     has_ending(path, &READ)
 }
@@ -52,7 +52,7 @@ fn has_ending(path: &str, endings: &[&str]) -> bool {
     endings.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
-/// The plan, where the source has images in directories.
+/// Returns the plan, if the source has images in directories.
 pub fn plan(source: &Source) -> Result<Option<Plan>> {
     let images: Vec<&str> = source.files.keys().map(String::as_str).filter(|path| is_image(path)).collect();
     let detection = source.directories.iter().any(|path| basename(path) == "Annotations");
@@ -65,7 +65,7 @@ pub fn plan(source: &Source) -> Result<Option<Plan>> {
     let mut found: BTreeMap<&str, Vec<Placed>> = BTreeMap::new();
     for path in images.iter().copied() {
         let Some(placed) = shape.place(&root, path).filter(|placed| placed.depth > 0) else {
-            return Err(source.member_error(path, "an image that is in no category's directory"));
+            return Err(source.member_error(path, "the image is not in the directory of a category"));
         };
         found.entry(placed.split).or_default().push(placed);
     }
@@ -74,23 +74,24 @@ pub fn plan(source: &Source) -> Result<Option<Plan>> {
     Ok(Some(lay_out(source, &root, found)))
 }
 
-/// Images in formats that are not read may be half of a category: none is passed over.
+/// Returns an error if there are images in formats that are not read. They may be half of a category, so they are not
+/// skipped.
 fn refuse_unread(source: &Source) -> Result<()> {
     let mut unread = source.files.keys().filter(|path| has_ending(path, &NOT_READ));
     let Some(first) = unread.next() else { return Ok(()) };
     let what = match unread.count() {
         0 => "an image in a format that is not read".to_string(),
-        more => format!("an image in a format that is not read, and {} more such", grouped(more)),
+        more => format!("an image in a format that is not read, and {} more", grouped(more)),
     };
     Err(source
         .member_error(first, what)
         .hint("convert them to PNG, or remove them, and run `sempair data import DIRECTORY`"))
 }
 
-/// Where the directories stand that name splits.
+/// The level of the directories that name splits.
 #[derive(Clone, Copy, PartialEq)]
 enum Shape {
-    /// `category/image`: nowhere.
+    /// `category/image`: no directory names a split.
     Plain,
     /// `split/category/image`.
     Above,
@@ -98,7 +99,8 @@ enum Shape {
     Within,
 }
 
-/// Where a path belongs. `depth`: how many parts it has below the category's directory, or below the split's in it.
+/// Where a path belongs. `depth` is the number of its parts below the category's directory, or below the split's
+/// directory in it.
 struct Placed<'s> {
     path: &'s str,
     split: &'static str,
@@ -107,8 +109,8 @@ struct Placed<'s> {
 }
 
 impl Shape {
-    /// The shape of what lies below `root`. Names of splits here and there are an error: `train` may also be a category,
-    /// and no split may become one.
+    /// Returns the shape of the directories below `root`. It is an error if only some names of a level name splits:
+    /// `train` may also be a category, and a split must not become a category.
     fn of(source: &Source, root: &str, images: &[&str]) -> Result<Self> {
         let tops = Directories::at(0, root, images);
         match (tops.splits.is_empty(), tops.others.is_empty()) {
@@ -117,7 +119,8 @@ impl Shape {
                 tops.refuse_twice(source, root)?;
                 return Ok(Self::Above);
             }
-            // Images right in a directory called `train` beside others: trains.
+            // A directory `train` that has images directly in it, next to other directories, is a category:
+            // pictures of trains.
             (false, false) if tops.splits.values().all(|top| top.deepest == 0) => {}
             (false, false) => return Err(tops.mixed(source, root)),
             (true, _) => {}
@@ -140,7 +143,7 @@ impl Shape {
             Self::Above => (split_named(parts.next()?)?, parts.next()?),
             Self::Within => {
                 let category = parts.next()?;
-                // A category's own directory has no split: it is one whose images are seen by their directories.
+                // The path of a category's own directory has no part for the split; it counts as `train`.
                 (parts.next().map_or(Some("train"), split_named)?, category)
             }
         };
@@ -148,8 +151,8 @@ impl Shape {
     }
 }
 
-/// The directories that hold images, at one level below the root: those that name splits, and the others. Images that lie
-/// above this level are among the others, by their own names.
+/// The directories with images at one level below the root: those that name splits, and the others. Images above this
+/// level are among the others, with their own names.
 struct Directories<'s> {
     splits: BTreeMap<&'s str, Top>,
     others: BTreeSet<&'s str>,
@@ -157,9 +160,9 @@ struct Directories<'s> {
 
 #[derive(Default)]
 struct Top {
-    /// Images right in it.
+    /// Number of images directly in it.
     flat: usize,
-    /// How many directories lie between it and its deepest image.
+    /// Number of directories between it and its deepest image.
     deepest: usize,
 }
 
@@ -182,10 +185,10 @@ impl<'s> Directories<'s> {
         found
     }
 
-    /// A split whose images are in no category.
+    /// Returns an error if a split has images that are not in the directory of a category.
     fn refuse_flat(&self, source: &Source, root: &str) -> Result<()> {
         let Some((name, top)) = self.splits.iter().find(|(_, top)| top.flat > 0) else { return Ok(()) };
-        let what = format!("it names a split, and {} lie in no category's directory", counted(top.flat, "image"));
+        let what = format!("it names a split, but has {} outside of category directories", counted(top.flat, "image"));
         let error = source.member_error(&format!("{root}{name}"), what);
         let sorted = self.splits.iter().find(|(_, top)| top.flat == 0).map(|(name, _)| *name);
         Err(error.hint(match sorted {
@@ -197,12 +200,12 @@ impl<'s> Directories<'s> {
         }))
     }
 
-    /// Two directories that name one split, such as `val` and `valid`.
+    /// Returns an error if two directories name the same split, such as `val` and `valid`.
     fn refuse_twice(&self, source: &Source, root: &str) -> Result<()> {
         let mut names: BTreeMap<&str, &str> = BTreeMap::new();
         for name in self.splits.keys() {
             if let Some(other) = split_named(name).and_then(|split| names.insert(split, name)) {
-                return Err(at_root(source, root, &format!("both `{other}` and `{name}` name one split"))
+                return Err(at_root(source, root, &format!("`{other}` and `{name}` name the same split"))
                     .hint("join them, or remove one, and run `sempair data import DIRECTORY`"));
             }
         }
@@ -212,7 +215,7 @@ impl<'s> Directories<'s> {
     fn mixed(&self, source: &Source, root: &str) -> Error {
         let split = self.splits.keys().next().copied().unwrap_or_default();
         let other = self.others.iter().next().copied().unwrap_or_default();
-        let what = format!("`{split}`, which names a split, and `{other}`, which does not, stand side by side");
+        let what = format!("`{split}`, which names a split, and `{other}`, which does not, are at the same level");
         at_root(source, root, &what)
             .hint("import the directory that holds one directory per category, as in `sempair data import PATH/train`")
     }
@@ -227,26 +230,28 @@ fn split_named(directory: &str) -> Option<&'static str> {
     SPLITS.iter().find(|(name, _)| directory.eq_ignore_ascii_case(name)).map(|(_, split)| *split)
 }
 
-/// The longest directory (with a final `/`, or empty) that holds all images and leaves each a directory of its own.
+/// Returns the longest directory (with a final `/`, or empty) that contains all images, each in another directory below
+/// it.
 fn common_root(images: &[&str]) -> String {
-    // The paths are sorted, so what the first and the last share, all share.
+    // The paths are sorted, so all paths share the parts that the first and the last path share.
     let parts = |path: &'_ &str| path.split('/').map(String::from).collect::<Vec<_>>();
     let (Some(first), Some(last)) = (images.first().map(parts), images.last().map(parts)) else {
         return String::new();
     };
     let shared = first.iter().zip(&last).take_while(|(a, b)| a == b).count();
     let shallowest = images.iter().map(|path| path.matches('/').count()).min().unwrap_or(0);
-    // With one category alone, its directory is shared by all images, too.
+    // If there is only one category, all images share its directory, too. It must not be part of the root.
     let keep = shared.min(shallowest.saturating_sub(1));
     first[..keep].iter().map(|part| format!("{part}/")).collect()
 }
 
-/// A source that has the one directory `val` alone is a validation set, not a training set.
+/// Returns the split that the root names, or `train`. A source with the single directory `val` is a validation set,
+/// not a training set.
 fn root_split(root: &str) -> &'static str {
     split_named(basename(root.trim_end_matches('/'))).unwrap_or("train")
 }
 
-/// A category's directory without an image: something is missing.
+/// Returns an error if the directory of a category has no image, because something is missing then.
 fn refuse_empty(source: &Source, root: &str, shape: Shape, found: &BTreeMap<&str, Vec<Placed>>) -> Result<()> {
     let filled: BTreeSet<(&str, &str)> = match shape {
         Shape::Within => found.values().flatten().map(|placed| ("train", placed.category)).collect(),
@@ -263,8 +268,8 @@ fn refuse_empty(source: &Source, root: &str, shape: Shape, found: &BTreeMap<&str
     Ok(())
 }
 
-/// Categories that are probably none: two that differ by case alone, and the only one of a split where the training images
-/// have others (`val/images`).
+/// Returns an error for directories that are probably not categories: two names that differ only in case, and the only
+/// directory of a split if it is not one of the training categories (`val/images`).
 fn refuse_doubtful(source: &Source, found: &BTreeMap<&str, Vec<Placed>>) -> Result<()> {
     let categories = |images: &Vec<Placed>| images.iter().map(|placed| placed.category.to_string()).collect();
     let of_splits: BTreeMap<&str, BTreeSet<String>> =
@@ -272,7 +277,7 @@ fn refuse_doubtful(source: &Source, found: &BTreeMap<&str, Vec<Placed>>) -> Resu
     let mut by_case: BTreeMap<String, &str> = BTreeMap::new();
     for category in of_splits.values().flatten().collect::<BTreeSet<_>>() {
         if let Some(other) = by_case.insert(category.to_lowercase(), category).filter(|other| other != category) {
-            return Err(at_root(source, "", &format!("categories `{other}` and `{category}` differ by case alone"))
+            return Err(at_root(source, "", &format!("categories `{other}` and `{category}` differ only in case"))
                 .hint("give them one name, and run `sempair data import DIRECTORY`"));
         }
     }
@@ -282,7 +287,7 @@ fn refuse_doubtful(source: &Source, found: &BTreeMap<&str, Vec<Placed>>) -> Resu
             continue;
         };
         let what = format!(
-            "the only directory of the split `{split}` is `{only}`, which none of the {} training categories is called",
+            "the only directory of the split `{split}` is `{only}`, which is not one of the {} training categories",
             trained.len()
         );
         return Err(at_root(source, "", &what).hint(
@@ -323,7 +328,8 @@ fn lay_out(source: &Source, root: &str, found: BTreeMap<&str, Vec<Placed>>) -> P
     }
 }
 
-/// The innermost directory that holds all and is no split, or else the source's own name.
+/// Returns the name of the innermost directory that contains all images and does not name a split, or else the source's
+/// own name.
 fn default_name(source: &Source, root: &str) -> String {
     let inner = root.split('/').rfind(|part| !part.is_empty() && split_named(part).is_none());
     let stem = source.path.file_name().map(|name| name.to_string_lossy().into_owned());

@@ -1,4 +1,4 @@
-//! One image's bytes to square RGB pixels of the wanted size.
+//! Converts the bytes of one image to square RGB pixels of the requested size.
 
 use std::io::Cursor;
 
@@ -18,28 +18,32 @@ use image::codecs::webp::WebPDecoder;
 
 use super::plan::Records;
 
-/// What made the pixels; recorded, since another decoder or filter gives other pixels. The build script of no crate
-/// tells its version to another, so these stand here and a test compares them with the lock file.
+/// The libraries that made the pixels. They are recorded because another decoder or filter gives other pixels. A
+/// crate does not know the versions of the crates that it uses, so they are written here, and a test compares them
+/// with the lock file.
 pub const DECODER: &str = "image 0.25.10 (zune-jpeg 0.5.15, png 0.18.1, gif 0.14.2, image-webp 0.2.4, tiff 0.11.3), \
     fast_image_resize 6.1.0";
 
-/// The filter: what torchvision's `Resize` (of the shorter side, antialiased, bilinear) and `CenterCrop` do.
+/// The filter, which does the same as torchvision's `Resize` (of the shorter side, antialiased, bilinear) and
+/// `CenterCrop`.
 pub const FILTER: &str = "antialiased bilinear, centre square";
 
-/// Larger images are refused before anything is allocated for them: about 8,192x8,192.
+/// The maximum number of pixels of an image, about 8,192x8,192. Larger images are refused before memory is allocated
+/// for them.
 const PIXEL_LIMIT: u64 = 1 << 26;
 
 type Decoded = Result<Vec<u8>, String>;
 
-/// A still image, its format told by its bytes, as (size, size, 3) bytes. Gray becomes RGB, transparency is dropped, CMYK
-/// is converted; orientation tags are ignored, as the loaders that published figures come from do.
+/// Decodes a still image to (size, size, 3) bytes. Its format is recognised by its bytes. Gray becomes RGB,
+/// transparency is dropped, and CMYK is converted. Orientation tags are ignored, as in the loaders that published
+/// results come from.
 pub fn image(bytes: &[u8], size: usize) -> Decoded {
     let text = |error: image::ImageError| error.to_string();
     let file = Cursor::new(bytes);
     let rgb = match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => {
             let pixels = checked(JpegDecoder::new(file).map_err(text)?)?;
-            // The decoder fills what is missing at the end with gray, and says nothing.
+            // The decoder fills a missing end with gray, without an error.
             ends_properly(bytes).then_some(pixels).ok_or("the JPEG is truncated")?
         }
         Ok(ImageFormat::Png) => {
@@ -74,8 +78,9 @@ pub fn image(bytes: &[u8], size: usize) -> Decoded {
 
 const SEVERAL: &str = "an image of several frames or pages; only single images are read";
 
-/// Whether a second directory follows the first of a TIFF (revision 6.0, section 2): a 2-byte order, 42, the offset of the
-/// directory; there a 2-byte count, 12 bytes for each entry, the offset of the next or 0.
+/// Whether a second directory follows the first directory of a TIFF (revision 6.0, section 2). The file begins with a
+/// 2-byte order, 42, and the offset of the first directory. A directory has a 2-byte count, 12 bytes for each entry,
+/// and the offset of the next directory or 0.
 fn has_pages(tiff: &[u8]) -> bool {
     let big_endian = tiff.starts_with(b"MM");
     let number = |at: usize, bytes: usize| -> Option<usize> {
@@ -90,7 +95,7 @@ fn has_pages(tiff: &[u8]) -> bool {
     next().is_some_and(|next| next != 0)
 }
 
-/// One record of a binary set as (size, size, 3) bytes.
+/// Converts one record of a binary set to (size, size, 3) bytes.
 pub fn record(bytes: &[u8], records: &Records, size: usize) -> Decoded {
     let side = records.side;
     let planes = &bytes[records.header..];
@@ -104,7 +109,8 @@ pub fn record(bytes: &[u8], records: &Records, size: usize) -> Decoded {
     square(pixels, side, side, size)
 }
 
-/// What a decoder may allocate: for the largest image, of four channels of 16 bits. A frame may be larger than its image.
+/// Limits what a decoder may allocate to the largest image with four channels of 16 bits. A frame may be larger than
+/// its image.
 fn limits() -> Limits {
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(PIXEL_LIMIT * 8);
@@ -120,8 +126,9 @@ fn checked(mut decoder: impl ImageDecoder) -> Result<DynamicImage, String> {
     DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())
 }
 
-/// Whether an end-of-image marker follows the first scan. Inside a scan the byte FF is followed by 00 or a restart
-/// marker, so none is found by accident; one inside an embedded thumbnail comes before.
+/// Whether an end-of-image marker follows the first scan. Inside a scan, the byte FF is followed by 00 or a restart
+/// marker, so no end marker is found there by accident. An end marker inside an embedded thumbnail comes before the
+/// scan.
 fn ends_properly(jpeg: &[u8]) -> bool {
     let mut at = 2;
     while let Some(&[0xff, marker, high, low]) = jpeg.get(at..at + 4) {
@@ -134,8 +141,8 @@ fn ends_properly(jpeg: &[u8]) -> bool {
     false
 }
 
-/// The centre square of `pixels` (height, width, 3) after resizing its shorter side to `size`: pixels just outside the
-/// square take part in its outermost ones, as they do where the whole image is resized and then cropped.
+/// Returns the centre square of `pixels` (height, width, 3) after resizing its shorter side to `size`. Pixels just
+/// outside the square contribute to its outermost pixels, as if the whole image were resized and then cropped.
 fn square(pixels: Vec<u8>, width: usize, height: usize, size: usize) -> Decoded {
     if (width, height) == (size, size) {
         return Ok(pixels);

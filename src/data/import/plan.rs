@@ -1,4 +1,4 @@
-//! What an import will write, known before the first image is read: splits, categories and the place of every image.
+//! The plan of an import, known before the first image is read: splits, categories and the place of every image.
 
 use std::collections::BTreeSet;
 use std::collections::HashMap;
@@ -16,15 +16,15 @@ use super::source::basename;
 use super::stl;
 use super::tiny;
 
-/// The whole import. A member without a task is not read.
+/// The plan of a whole import. A member without a task is not read.
 pub struct Plan {
-    /// The layout's name for people, such as `CIFAR-10 (binary)`.
+    /// The readable name of the layout, such as `CIFAR-10 (binary)`.
     pub layout: &'static str,
-    /// The dataset's name unless the user gives one.
+    /// The dataset's name, unless the user gives one.
     pub name: String,
-    /// What a report should say about it.
+    /// The dataset's description in reports.
     pub description: String,
-    /// Height and width unless the user gives them.
+    /// Height and width in pixels, unless the user gives them.
     pub size: usize,
     /// The categories by label.
     pub classes: Vec<String>,
@@ -32,7 +32,7 @@ pub struct Plan {
     pub splits: Vec<Split>,
     /// What to do with each member.
     pub tasks: HashMap<String, Task>,
-    /// The directory (with a final `/`) of images whose categories the set does not say.
+    /// The directory (with a final `/`) of images whose categories are not known.
     pub unlabelled: Option<String>,
 }
 
@@ -40,7 +40,7 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
     pub files: usize,
-    /// What they are, as in `3 files that are no images (.txt)`.
+    /// A description of the files, such as `3 other files (.txt)`.
     pub what: String,
 }
 
@@ -54,12 +54,12 @@ pub struct Split {
     pub labels: Option<Vec<u32>>,
 }
 
-/// What a member holds.
+/// The content of a member.
 #[derive(Clone, Copy)]
 pub enum Task {
     /// One encoded image.
     Image { split: usize, position: usize },
-    /// Images of one size after each other.
+    /// Images of one size, one after the other.
     Records(Records),
 }
 
@@ -71,23 +71,23 @@ pub struct Records {
     pub first: usize,
     pub count: usize,
     pub header: usize,
-    /// Which byte of the header is the label.
+    /// The index of the header byte that is the label.
     pub label: Option<usize>,
     /// Height and width in pixels.
     pub side: usize,
-    /// Whether a plane's columns, not its rows, follow each other.
+    /// Whether planes are stored column by column, not row by row.
     pub column_major: bool,
 }
 
 impl Records {
-    /// Bytes of one record.
+    /// Returns the number of bytes of one record.
     pub fn bytes(&self) -> usize {
         self.header + 3 * self.side * self.side
     }
 }
 
 impl Plan {
-    /// Plans the import by the names inside the source.
+    /// Plans the import from the names inside the source.
     pub fn new(source: &Source) -> Result<Self> {
         for plan in [cifar::plan, stl::plan, tiny::plan, folder::plan] {
             if let Some(plan) = plan(source)? {
@@ -97,7 +97,7 @@ impl Plan {
         Err(unknown(source))
     }
 
-    /// What of the source is not imported. Lists that the layout reads are no such files.
+    /// Returns the files of the source that are not imported. Lists that layouts read are not among them.
     pub fn left_out(&self, source: &Source) -> Vec<LeftOut> {
         let left = source.files.keys().filter(|path| !self.tasks.contains_key(*path) && !source.is_text(path));
         let (images, others): (Vec<&String>, Vec<&String>) = left.partition(|path| folder::is_image(path));
@@ -110,7 +110,7 @@ impl Plan {
         let named = [
             (
                 unlabelled.len(),
-                format!("{} of {place}, whose categories the set does not say", counted(unlabelled.len(), "image")),
+                format!("{} of {place}, whose categories are not known", counted(unlabelled.len(), "image")),
             ),
             (strays.len(), format!("{} outside of the layout, such as {stray}", counted(strays.len(), "image"))),
             (others.len(), format!("{} ({endings})", counted(others.len(), "other file"))),
@@ -119,24 +119,24 @@ impl Plan {
         named.into_iter().filter(|(files, _)| *files > 0).map(|(files, what)| LeftOut { files, what }).collect()
     }
 
-    /// Number of images in all splits.
+    /// Returns the number of images in all splits.
     pub fn images(&self) -> usize {
         self.splits.iter().map(|split| split.names.len()).sum()
     }
 }
 
-/// How many records of `bytes` a binary member holds; a broken record is an error.
+/// Returns how many records of `bytes` bytes a binary member has. An incomplete record is an error.
 pub fn records_in(source: &Source, path: &str, bytes: usize) -> Result<usize> {
     let found = source.files[path];
     if found == 0 || !found.is_multiple_of(bytes as u64) {
         let what = format!("{found} bytes are not a whole number of records of {bytes} bytes");
-        return Err(source.member_error(path, what).hint("fetch the source again: this member is cut or changed"));
+        return Err(source.member_error(path, what).hint("download it again: this member is truncated or changed"));
     }
     Ok((found / bytes as u64) as usize)
 }
 
-/// `10,000 of CIFAR-10's 50,000 training images, all of its 10,000 test images`. Each split: what its images are
-/// called, how many there are and how many the published set has.
+/// Returns a description such as `10,000 of CIFAR-10's 50,000 training images, all of its 10,000 test images`. Each
+/// split has the name of its images, their number and their number in the published set.
 pub fn describe(set: &str, splits: &[(&str, usize, usize)]) -> String {
     let part = |(i, &(what, here, published)): (usize, &(&str, usize, usize))| {
         let owner = if i == 0 { format!("{set}'s") } else { "its".to_string() };
@@ -150,7 +150,7 @@ pub fn describe(set: &str, splits: &[(&str, usize, usize)]) -> String {
     splits.iter().enumerate().map(part).collect::<Vec<_>>().join(", ")
 }
 
-/// `1234567` as `1,234,567`.
+/// Writes `1234567` as `1,234,567`.
 pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).unwrap_or("")).collect();
@@ -175,13 +175,13 @@ fn unknown(source: &Source) -> Error {
     Error::new(format!("{}: no known layout: found {found}{guess}", source.path.display())).hint(UNDERSTOOD)
 }
 
-/// `.txt` of a path that ends so; else the name.
+/// Returns the extension of a path, such as `.txt`, or the file name if it has none.
 fn ending(path: &str) -> String {
     let name = basename(path);
     name.rsplit_once('.').map_or_else(|| name.to_string(), |(_, ending)| format!(".{}", ending.to_lowercase()))
 }
 
-/// `1 file`, `2 files`.
+/// Writes `1 file`, `2 files`.
 pub fn counted(number: usize, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }

@@ -1,4 +1,4 @@
-//! What is imported from: a directory, a tar archive (plain or gzipped) or a zip archive, told apart by their bytes.
+//! The source of an import: a directory, a tar archive (plain or gzipped) or a zip archive, recognised by its bytes.
 //!
 //! A source is walked twice: once to list its members, once to read the images. Nothing is unpacked to disk, and
 //! at most one member is in memory here.
@@ -26,7 +26,8 @@ use super::tar;
 use super::tar::{Members, Seekable, Skip, Stream};
 use super::zip as directory;
 
-/// Files that layouts read whole to learn about the others: names of categories, annotations, label lists.
+/// Files that layouts read completely, because they describe the other files: names of categories, annotations, label
+/// lists.
 const TEXTS: [&str; 8] = [
     "batches.meta.txt",
     "fine_label_names.txt",
@@ -38,21 +39,21 @@ const TEXTS: [&str; 8] = [
     "val_annotations.txt",
 ];
 
-/// The most that all of [`TEXTS`] of one source may hold together; the largest known set has 3 MB.
+/// The maximum size in bytes of all [`TEXTS`] of one source together; the largest known set has 3 MB.
 const TEXT_LIMIT: u64 = 64 << 20;
 
-/// Directories nested deeper than this are taken for a link that leads back to its parent.
+/// The maximum depth of directories. A deeper directory is taken for a link that leads back to its parent.
 const DEPTH_LIMIT: usize = 24;
 
 /// A listed source. Member paths are relative, with `/` between their parts, and each occurs once.
 pub struct Source {
-    /// As the user gave it.
+    /// The path as the user gave it.
     pub path: PathBuf,
     /// Size in bytes of each file.
     pub files: BTreeMap<String, u64>,
     /// The directories that the source names or that hold a file.
     pub directories: BTreeSet<String>,
-    /// Files that desktops leave behind, or that are hidden: they are passed over.
+    /// Number of skipped members: hidden ones, and those that desktops leave behind.
     pub hidden: usize,
     format: Format,
     texts: BTreeMap<String, Vec<u8>>,
@@ -81,14 +82,14 @@ enum Format {
 enum Kind {
     File,
     Directory,
-    /// Either, hidden: its content is passed over.
+    /// A hidden file or directory, whose content is skipped.
     Hidden,
 }
 
 type Visit<'v> = &'v mut dyn FnMut(Item) -> Result<()>;
 
 impl Source {
-    /// Lists `path`, checking every member's name and kind and, for a gzipped archive, the whole stream.
+    /// Lists `path`, and checks every member's name and kind and, for a gzipped archive, the whole stream.
     pub fn list(path: &Path, cancelled: &dyn Fn() -> bool) -> Result<Self> {
         let mut source = Self {
             path: path.into(),
@@ -145,62 +146,63 @@ impl Source {
         self.walk(&mut |item| if item.kind == Kind::File { visit(item) } else { Ok(()) })
     }
 
-    /// The content of a member among those that layouts read whole, such as `wnids.txt`.
+    /// Returns the content of a member that layouts read completely, such as `wnids.txt`.
     pub fn text(&self, path: &str) -> Option<&[u8]> {
         self.texts.get(path).map(Vec::as_slice)
     }
 
-    /// Whether layouts read this member as a list, whichever of them it belongs to.
+    /// Whether any layout reads this member as a list.
     pub fn is_text(&self, path: &str) -> bool {
         self.texts.contains_key(path)
     }
 
-    /// The lines of such a member, trimmed, without empty ones.
+    /// Returns the lines of such a member, trimmed, without empty lines.
     pub fn lines(&self, path: &str) -> Result<Option<Vec<&str>>> {
         let Some(bytes) = self.text(path) else { return Ok(None) };
         let text = std::str::from_utf8(bytes).map_err(|_| self.member_error(path, "is not UTF-8 text"))?;
         Ok(Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).collect()))
     }
 
-    /// The directory (with a final `/`, or empty) nearest to the top that holds a file of which `is_it` is true.
+    /// Returns the directory (with a final `/`, or empty) nearest to the top that has a file whose name satisfies
+    /// `is_it`.
     pub fn root_of(&self, is_it: impl Fn(&str) -> bool) -> Option<&str> {
         let root = |path: &'_ String| path.len() - basename(path).len();
         let found = self.files.keys().filter(|path| is_it(basename(path))).min_by_key(|path| path.matches('/').count());
         found.map(|path| &path[..root(path)])
     }
 
-    /// Reads one member whole; it must be as long as it was said to be.
+    /// Reads one whole member, which must have exactly `bytes` bytes.
     pub fn read(&self, path: &str, bytes: u64, reader: &mut dyn Read) -> Result<Vec<u8>> {
         let mut content = Vec::with_capacity(bytes.min(1 << 20) as usize);
         reader.take(bytes + 1).read_to_end(&mut content).map_err(|error| self.member_error(path, error))?;
         if content.len() as u64 != bytes {
-            let what = format!("{} bytes could be read of the {bytes} that it should have", content.len());
+            let what = format!("read {} bytes, but it should have {bytes}", content.len());
             return Err(self.member_error(path, what));
         }
         Ok(content)
     }
 
-    /// An error about one member, naming the source too.
+    /// Returns an error about one member that also names the source.
     pub fn member_error(&self, member: &str, what: impl std::fmt::Display) -> Error {
         Error::new(format!("{}: {member}: {what}", self.path.display()))
     }
 
-    /// What helps where nothing more particular is said.
+    /// Returns the hint for errors without a more specific one.
     pub fn hint(&self) -> String {
         match self.format {
             Format::Directory => {
                 format!(
-                    "mend or remove what is named, then `sempair data import {}`",
+                    "repair or remove what is named, then run `sempair data import {}`",
                     shell(&self.path.to_string_lossy())
                 )
             }
-            _ => "fetch the archive again; or unpack it, mend or remove what is named, then `sempair data import \
-                  DIRECTORY`"
+            _ => "download the archive again; or unpack it, repair or remove what is named, and run `sempair data \
+                  import DIRECTORY`"
                 .into(),
         }
     }
 
-    /// BLAKE3 of the archive's own bytes in hexadecimal; a directory has none.
+    /// Returns BLAKE3 of the archive's bytes in hexadecimal; `None` for a directory.
     pub fn hash(&self, cancelled: &dyn Fn() -> bool) -> Result<Option<String>> {
         if self.format == Format::Directory {
             return Ok(None);
@@ -264,7 +266,8 @@ impl Source {
             return Err(self.damaged(fault));
         }
         for index in 0..archive.len() {
-            // A zip says everything twice; where the two differ, other programs see other members than we do.
+            // A zip states everything twice. If the two statements differ, other programs see other members than this
+            // one.
             let options = zip::ZipReadOptions::new().enforce_header_consistency(true);
             let raw = archive.by_index_data(index).map(|entry| entry.name_raw().to_vec()).unwrap_or_default();
             let named = |error: zip::result::ZipError| self.member_error(&String::from_utf8_lossy(&raw), error);
@@ -278,7 +281,7 @@ impl Source {
         archive.validate_header_consistency().map_err(|error| self.damaged(error))
     }
 
-    /// By the mode that Unix gives, else by the name and the mark that DOS gives.
+    /// Returns a member's kind, by its Unix mode or DOS attributes and by a final `/` in its name.
     fn zip_kind(&self, raw: &[u8], entry: &zip::read::ZipFileEntry) -> Result<Kind> {
         let by_name = raw.ends_with(b"/");
         let kind = match entry.unix_mode().unwrap_or_default() & 0o170_000 {
@@ -325,14 +328,14 @@ impl Source {
         Ok(())
     }
 
-    /// The path in our form, and the kind: hidden for what desktops leave behind (`.DS_Store`, `__MACOSX`). `None` for the
-    /// top itself.
+    /// Checks a member's name. Returns its path, with `/` between the parts, and its kind, which is hidden for names
+    /// that begin with a dot (`.DS_Store`) and for `__MACOSX`. Returns `None` for the top directory.
     fn checked(&self, raw: &[u8], kind: Kind) -> Result<Option<(String, Kind)>> {
         let text = std::str::from_utf8(raw).map_err(|_| self.refused(raw, "not named in UTF-8"))?;
         if text.chars().any(char::is_control) {
             return Err(self.refused(raw, "named with a control character"));
         }
-        // A folder may have such a name, which an archive made on Windows means otherwise.
+        // In a directory, such a name is a plain name. In an archive made on Windows, it names a drive.
         let drive = text.as_bytes().get(1) == Some(&b':') && self.format != Format::Directory;
         if text.starts_with('/') || text.starts_with('\\') || drive {
             return Err(self.refused(raw, "an absolute path"));
@@ -365,15 +368,15 @@ impl Source {
 
 fn damaged(path: &Path, what: impl std::fmt::Display) -> Error {
     Error::new(format!("{}: the archive is truncated or damaged: {what}", path.display()))
-        .hint("fetch the archive again and compare its size or checksum with the publisher's")
+        .hint("download the archive again and compare its size or checksum with the publisher's")
 }
 
-/// The part of a path after its last `/`.
+/// Returns the part of a path after its last `/`.
 pub fn basename(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// The directories above a path, longest first.
+/// Returns the directories above a path, longest first.
 fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(path.rsplit_once('/'), |(parent, _)| parent.rsplit_once('/')).map(|(parent, _)| parent)
 }
@@ -417,13 +420,13 @@ fn head_of_gzip(path: &Path) -> io::Result<Vec<u8>> {
     head(MultiGzDecoder::new(BufReader::new(File::open(path)?)))
 }
 
-/// A first block with a right checksum, or zeros alone (an archive without members).
+/// Whether a first block has a valid checksum or only zeros (an archive without members).
 fn is_tar(block: &[u8]) -> bool {
     let Ok(block) = <&[u8; tar::BLOCK]>::try_from(block) else { return false };
     block.iter().all(|&byte| byte == 0) || tar::has_checksum(block)
 }
 
-/// A file that is opened when it is first read: a listing opens none but the few texts.
+/// A file that is opened when it is first read, so that a listing opens only the few texts.
 struct Unopened<'a> {
     path: &'a Path,
     file: Option<File>,

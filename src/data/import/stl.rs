@@ -1,6 +1,7 @@
 //! STL-10, binary version: <https://cs.stanford.edu/~acoates/stl10/>.
 //!
-//! `*_X.bin` holds images of three planes of 96x96 bytes, column after column; `*_y.bin` one label of 1 to 10 for each.
+//! `*_X.bin` has images of three planes of 96x96 bytes, stored column by column. `*_y.bin` has one label from 1 to 10
+//! for each image.
 
 use std::collections::HashMap;
 
@@ -16,14 +17,14 @@ use super::source::Source;
 
 const SIDE: usize = 96;
 
-/// Pixels, labels, split, what its images are called and how many the published set has.
+/// File of pixels, file of labels, split, name of its images, and their number in the published set.
 const PARTS: [(&str, Option<&str>, &str, &str, usize); 3] = [
     ("test_X.bin", Some("test_y.bin"), "test", "test", 8_000),
     ("train_X.bin", Some("train_y.bin"), "train", "training", 5_000),
     ("unlabeled_X.bin", None, "unlabeled", "unlabelled", 100_000),
 ];
 
-/// The plan, where the source is STL-10.
+/// Returns the plan, if the source is STL-10.
 pub fn plan(source: &Source) -> Result<Option<Plan>> {
     let Some(root) = source.root_of(|name| PARTS.iter().any(|part| part.0 == name)) else { return Ok(None) };
     let meta = format!("{root}class_names.txt");
@@ -67,7 +68,7 @@ pub fn plan(source: &Source) -> Result<Option<Plan>> {
 
 fn read_labels(source: &Source, path: &str, images: usize, classes: &[&str]) -> Result<Vec<u32>> {
     let Some(bytes) = source.text(path) else {
-        return Err(source.member_error(path, format!("the labels of {images} images, this file, are missing")));
+        return Err(source.member_error(path, format!("this file, with the labels of {images} images, is missing")));
     };
     if bytes.len() != images {
         return Err(source.member_error(path, format!("{} labels for {images} images", bytes.len())));

@@ -1,5 +1,5 @@
-//! Members of a tar archive: v7, ustar, GNU and pax, one after the other, read strictly. Where two programs could read an
-//! archive differently, or a file is stored in a form that is not its plain bytes, the archive is refused.
+//! A strict reader of the members of a tar archive (v7, ustar, GNU and pax), one after the other. An archive is
+//! refused if two programs could read it differently, or if a file is stored in a form that is not its plain bytes.
 //!
 //! POSIX.1-2017, pax, "pax Interchange Format" and "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
 
@@ -8,28 +8,29 @@ use std::io;
 use std::io::Read;
 use std::io::Seek;
 
-/// Archives consist of blocks of so many bytes.
+/// The size in bytes of the blocks of an archive.
 pub const BLOCK: usize = 512;
 
-/// Long names and pax records of one member may take so many bytes together.
+/// The maximum size in bytes of one extension header: a long name, or pax records.
 const EXTENSION_LIMIT: u64 = 1 << 20;
 
-/// Pax keys that say that a member's content is not the file's, byte for byte; a volume's label says nothing of the kind.
+/// Beginnings of pax keys which mean that a member's content is not the file's plain bytes. The label of a volume
+/// does not mean that.
 const FORMS: [&str; 3] = ["GNU.sparse.", "GNU.volume.", "SCHILY.realsize"];
 const LABEL: &str = "GNU.volume.label";
 
 type Block = [u8; BLOCK];
 
-/// What a member is.
+/// The kind of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     File,
     Directory,
-    /// Neither, with what it is.
+    /// Neither a file nor a directory, with a description.
     Other(&'static str),
 }
 
-/// A member's header, with what extensions say in place of its own fields.
+/// A member's header. Extension headers replace its own fields.
 #[derive(Debug)]
 pub struct Member {
     /// The path as stored.
@@ -39,24 +40,24 @@ pub struct Member {
     pub bytes: u64,
 }
 
-/// Why reading stops.
+/// The reason why reading stops.
 #[derive(Debug)]
 pub enum Fault {
     /// The archive ends without its final blocks of zeros.
     Cut,
-    /// It is not a valid archive.
+    /// The archive is not valid.
     Damaged(String),
-    /// It is valid, but this member is stored in a form that is not read.
+    /// The archive is valid, but this member is stored in a form that is not read.
     Refused(Vec<u8>, &'static str),
 }
 
-/// A source that can pass over bytes.
+/// A reader that can skip bytes.
 pub trait Skip: Read {
-    /// Passes over so many bytes, also beyond the end.
+    /// Skips `bytes` bytes, also beyond the end.
     fn skip(&mut self, bytes: u64) -> io::Result<()>;
 }
 
-/// A plain archive, where passing over content costs nothing.
+/// A plain archive, where skipping content costs nothing.
 pub struct Seekable<R>(pub R);
 
 /// A stream, such as that of a decompressor.
@@ -87,16 +88,16 @@ impl<R: Read> Skip for Stream<R> {
     }
 }
 
-/// An archive that is being read. As a reader it gives the content of the member that [`Members::next`] gave last.
+/// An archive that is being read. As a reader, it gives the content of the last member that [`Members::next`] returned.
 pub struct Members<R> {
     inner: R,
-    /// Of the current member's content, not yet read.
+    /// Bytes of the current member's content that are not read yet.
     left: u64,
-    /// Zeros after the content, up to a whole block.
+    /// Number of zeros after the content, up to a whole block.
     padding: u64,
 }
 
-/// What extension headers say of the member that follows them.
+/// The content of extension headers about the member that follows them.
 #[derive(Default)]
 struct Extensions {
     long_name: Option<Vec<u8>>,
@@ -117,7 +118,7 @@ impl<R: Skip> Members<R> {
         Self { inner, left: 0, padding: 0 }
     }
 
-    /// The next member; `None` after the last, when only zeros follow.
+    /// Returns the next member; `None` after the last, when only zeros follow.
     pub fn next(&mut self) -> Result<Option<Member>, Fault> {
         let mut extensions = Extensions::default();
         loop {
@@ -132,7 +133,7 @@ impl<R: Skip> Members<R> {
                 };
             }
             if !has_checksum(&block) {
-                return Err(damaged("a header's checksum does not hold"));
+                return Err(damaged("a header has a wrong checksum"));
             }
             let header = tar::Header::from_byte_slice(&block);
             match block[156] {
@@ -154,14 +155,14 @@ impl<R: Skip> Members<R> {
                     self.extension(header)?;
                     extensions.long_link = true;
                 }
-                // The volume's label, no member.
+                // The volume's label is not a member.
                 b'V' if extensions.is_empty() => {}
                 _ => return self.member(&block, extensions).map(Some),
             }
         }
     }
 
-    /// A whole block; `None` where the archive ends before it.
+    /// Reads a whole block; `None` if the archive ends before that.
     fn block(&mut self) -> Result<Option<Block>, Fault> {
         let (mut block, mut filled) = ([0; BLOCK], 0);
         while filled < BLOCK {
@@ -173,7 +174,7 @@ impl<R: Skip> Members<R> {
         Ok(Some(block))
     }
 
-    /// After the first block of zeros nothing else may come: other programs stop at different places.
+    /// Checks that only zeros follow the first block of zeros, because programs stop at different places.
     fn end(&mut self) -> Result<(), Fault> {
         let mut buffer = vec![0; 1 << 16];
         loop {
@@ -182,17 +183,17 @@ impl<R: Skip> Members<R> {
                 read if buffer[..read].iter().all(|&byte| byte == 0) => {}
                 _ => {
                     return Err(damaged(
-                        "more follows after its end, as where two archives were joined or members were overwritten",
+                        "more data follows after its end, as when two archives were joined or members were overwritten",
                     ));
                 }
             }
         }
     }
 
-    /// Defaults for all members that follow. Those of times, owners and comments do not matter here.
+    /// Reads the defaults for all members that follow. Defaults of times, owners and comments are ignored.
     fn global(&mut self, header: &tar::Header, extensions: &Extensions) -> Result<(), Fault> {
         if !extensions.is_empty() {
-            return Err(damaged("a global header stands between a member and what describes it"));
+            return Err(damaged("a global header is between a member and the header that describes it"));
         }
         let records = pax_records(&self.extension(header)?)?;
         match records.keys().find(|key| ["path", "size", "linkpath"].contains(&key.as_str()) || is_form(key)) {
@@ -201,7 +202,7 @@ impl<R: Skip> Members<R> {
         }
     }
 
-    /// The content of an extension header.
+    /// Reads the content of an extension header.
     fn extension(&mut self, header: &tar::Header) -> Result<Vec<u8>, Fault> {
         let bytes = size(header)?;
         if bytes > EXTENSION_LIMIT {
@@ -239,7 +240,7 @@ impl<R: Skip> Members<R> {
             b'M' => Kind::Other("a part of a file of several volumes"),
             _ => Kind::Other("neither a file nor a directory"),
         };
-        // POSIX: a directory's size is what may be put into it, and no content follows.
+        // POSIX: a directory's size is the space for its content, and no content follows the header.
         let (name, bytes) = if kind == Kind::File { in_header(name)? } else { (name, 0) };
         let bytes = match pax.get("size").filter(|_| kind == Kind::File) {
             Some(text) => {
@@ -247,7 +248,7 @@ impl<R: Skip> Members<R> {
             }
             None => bytes,
         };
-        // v7 has no type for directories: a final slash says it.
+        // v7 has no type for directories: a final slash marks them.
         let kind = match (kind, name.ends_with(b"/")) {
             (Kind::File, true) if bytes == 0 => Kind::Directory,
             (Kind::File, true) => return Err(Fault::Refused(name, "named as a directory, but with content")),
@@ -264,14 +265,15 @@ impl Extensions {
     }
 }
 
-/// Whether a header's checksum holds: of its bytes, with blanks in place of the checksum.
+/// Whether a header's checksum is right: the sum of its bytes, with spaces in place of the checksum.
 pub fn has_checksum(block: &Block) -> bool {
     let sum = |bytes: &[u8]| bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>();
     let expected = sum(&block[..148]) + 8 * u32::from(b' ') + sum(&block[156..]);
     tar::Header::from_byte_slice(block).cksum().is_ok_and(|stated| stated == expected)
 }
 
-/// The name in a header. POSIX puts what does not fit before it into another field; GNU uses that field otherwise.
+/// Returns the name in a header. POSIX puts the beginning of a long name into another field; GNU uses that field for
+/// other data.
 fn header_name(block: &Block) -> Vec<u8> {
     let name = up_to_zero(&block[..100]);
     let prefix = if &block[257..263] == b"ustar\0" { up_to_zero(&block[345..500]) } else { &[] };
@@ -280,14 +282,14 @@ fn header_name(block: &Block) -> Vec<u8> {
 
 fn size(header: &tar::Header) -> Result<u64, Fault> {
     let field = &header.as_old().size;
-    // Base 256, of which no more than 64 bits are read.
+    // The size is in base 256; at most 64 bits are read.
     if field[0] & 0x80 != 0 && (field[0] != 0x80 || field[1..4] != [0; 3]) {
         return Err(damaged("a member's size is negative or beyond 64 bits"));
     }
     header.entry_size().map_err(damaged)
 }
 
-/// Records `LENGTH KEY=VALUE\n`, where the length counts the whole record. The last of a key counts.
+/// Parses records `LENGTH KEY=VALUE\n`, where the length is that of the whole record. The last record of a key counts.
 fn pax_records(mut bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, Fault> {
     let mut records = BTreeMap::new();
     while !bytes.is_empty() {

@@ -1,8 +1,9 @@
 //! Tiny-ImageNet: <http://cs231n.stanford.edu/tiny-imagenet-200.zip>.
 //!
-//! `wnids.txt` gives the categories' order, `words.txt` their names, `train/<wnid>/images` the training images and
-//! `val/val_annotations.txt` the categories of `val/images`, which become the split `test`; often they are found sorted into
-//! `val/<wnid>`. The set's own `test` has no labels and is left out.
+//! `wnids.txt` gives the order of the categories, `words.txt` their names, `train/<wnid>/images` the training images,
+//! and `val/val_annotations.txt` the categories of the images in `val/images`. The validation images become the split
+//! `test`. Many copies of the set have them sorted into `val/<wnid>`. The set's own `test` has no labels and is left
+//! out.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -17,14 +18,14 @@ use super::plan::describe;
 use super::source::Source;
 use super::source::basename;
 
-/// The plan, where the source is Tiny-ImageNet.
+/// Returns the plan, if the source is Tiny-ImageNet.
 pub fn plan(source: &Source) -> Result<Option<Plan>> {
     let Some(root) = source.root_of(|name| name == "wnids.txt") else { return Ok(None) };
     let in_root = |name: &str| format!("{root}{name}");
     let Some(wnids) = source.lines(&in_root("wnids.txt"))? else { return Ok(None) };
     let labels: HashMap<&str, u32> = wnids.iter().enumerate().map(|(label, wnid)| (*wnid, label as u32)).collect();
     if labels.len() < wnids.len() {
-        return Err(source.member_error(&in_root("wnids.txt"), "a category is there twice"));
+        return Err(source.member_error(&in_root("wnids.txt"), "a category appears twice"));
     }
     let train = train(source, root, &labels)?;
     let classes = names(source, &in_root("words.txt"), &wnids)?;
@@ -73,7 +74,8 @@ fn train<'s>(source: &'s Source, root: &str, labels: &HashMap<&str, u32>) -> Res
     images.map(label).collect()
 }
 
-/// The validation images: those of `val/images` by the list, and those that somebody sorted into `val/<wnid>`.
+/// Returns the validation images with their labels. For `val/images` the list gives the label, for `val/<wnid>` the
+/// directory.
 fn validation<'s>(source: &'s Source, root: &str, labels: &HashMap<&str, u32>) -> Result<Labelled<'s>> {
     let (prefix, file) = (format!("{root}val/"), format!("{root}val/val_annotations.txt"));
     let known = annotations(source, &file, labels)?;
@@ -84,11 +86,11 @@ fn validation<'s>(source: &'s Source, root: &str, labels: &HashMap<&str, u32>) -
         match (directory, labels.get(directory).copied(), listed) {
             ("images", _, Some(label)) => Ok((path.as_str(), label)),
             ("images", _, None) if known.is_none() => {
-                Err(source.member_error(&file, "this file, which says the categories of the images, is missing"))
+                Err(source.member_error(&file, "this file, which lists the categories of the images, is missing"))
             }
             ("images", _, None) => Err(source.member_error(path, "val_annotations.txt does not name this image")),
             (_, Some(label), Some(listed)) if label != listed => {
-                Err(source.member_error(path, "val_annotations.txt says another category than its directory"))
+                Err(source.member_error(path, "val_annotations.txt has another category than its directory"))
             }
             (_, Some(label), _) => Ok((path.as_str(), label)),
             (_, None, _) => Err(source.member_error(path, format!("wnids.txt has no category `{directory}`"))),
@@ -97,7 +99,7 @@ fn validation<'s>(source: &'s Source, root: &str, labels: &HashMap<&str, u32>) -
     images.map(label).collect()
 }
 
-/// The categories that the list of validation images says, by name; none where there is no list.
+/// Reads the labels in the list of validation images, by image name; `None` if there is no list.
 fn annotations<'s>(
     source: &'s Source,
     file: &str,
@@ -118,8 +120,8 @@ fn annotations<'s>(
     Ok(Some(known))
 }
 
-/// The words of each category; its number is added where two have the same words (`crane`), and stands alone where
-/// there are none.
+/// Returns the words of each category. The wnid is added if two categories have the same words (`crane`), and used
+/// alone if a category has no words.
 fn names(source: &Source, words: &str, wnids: &[&str]) -> Result<Vec<String>> {
     let lines = source.lines(words)?.unwrap_or_default();
     let words: HashMap<&str, &str> = lines.into_iter().filter_map(|line| line.split_once('\t')).collect();

@@ -1,5 +1,6 @@
-//! The directory at the end of a zip archive, read apart from the `zip` crate: it does not tell which member occurs
-//! twice, in which encoding a name is, or whether the directory holds more members than the archive's end says.
+//! The directory at the end of a zip archive. It is read separately from the `zip` crate, because the crate does not
+//! report which member occurs twice, which encoding a name has, or whether the directory has more members than the
+//! archive's end states.
 //!
 //! PKWARE, "APPNOTE.TXT - .ZIP File Format Specification" 6.3.10, sections 4.3.12 and 4.4.4.
 
@@ -14,13 +15,14 @@ use std::path::Path;
 
 use zip::ZipArchive;
 
-/// So many bytes of the directory are read; that of ImageNet's 1.3 million images has about 150 MB.
+/// The maximum number of bytes of the directory that are read. The directory of ImageNet's 1.3 million images has about
+/// 150 MB.
 const DIRECTORY_LIMIT: u64 = 1 << 30;
 
-/// A record begins with this.
+/// The first bytes of a record.
 const SIGNATURE: &[u8] = b"PK\x01\x02";
 
-/// Bytes of a record before its name.
+/// The number of bytes of a record before its name.
 const FIXED: usize = 46;
 
 /// Bit 11 of the flags: the name is in UTF-8.
@@ -29,14 +31,14 @@ const IS_UTF8: u16 = 1 << 11;
 /// The extra field with the name in UTF-8 (Info-ZIP, "Unicode Path").
 const UNICODE_PATH: u16 = 0x7075;
 
-/// What is wrong with an archive as a whole, or nothing.
+/// Returns what is wrong with an archive as a whole, or `None`.
 ///
 /// # Errors
-/// A failed read.
+/// When a read fails.
 pub fn fault(path: &Path, archive: &ZipArchive<BufReader<File>>) -> io::Result<Option<String>> {
     if archive.offset() > 0 {
         let bytes = archive.offset();
-        return Ok(Some(format!("{bytes} bytes stand before the archive, which may be another one")));
+        return Ok(Some(format!("{bytes} bytes precede the archive and may be another archive")));
     }
     let mut bytes = Vec::new();
     let mut file = File::open(path)?;
@@ -49,14 +51,14 @@ pub fn fault(path: &Path, archive: &ZipArchive<BufReader<File>>) -> io::Result<O
             return Ok(Some(format!("two members have the same name: {}", shown())));
         }
         if !record.is_in_utf8() {
-            return Ok(Some(format!("{}: a member's name is not marked as UTF-8, or is none", shown())));
+            return Ok(Some(format!("{}: a member's name is not UTF-8 or not marked as UTF-8", shown())));
         }
     }
     let (listed, said) = (seen.len(), archive.len());
-    Ok((listed != said).then(|| format!("its directory lists {listed} members, and its end says {said}")))
+    Ok((listed != said).then(|| format!("its directory lists {listed} members, but its end states {said}")))
 }
 
-/// The records of a directory, up to what is none.
+/// The records of a directory, up to the first bytes that are not a record.
 struct Records<'a>(&'a [u8]);
 
 struct Record<'a> {
@@ -78,7 +80,7 @@ impl<'a> Iterator for Records<'a> {
 }
 
 impl Record<'_> {
-    /// Without a mark, names are in the code page of whoever wrote them, which nobody knows.
+    /// Whether the name is in UTF-8. A name that is not marked is in the code page of its writer, which is not known.
     fn is_in_utf8(&self) -> bool {
         let marked = self.flags & IS_UTF8 != 0;
         self.name.is_ascii() || (marked && std::str::from_utf8(self.name).is_ok()) || self.has_unicode_path()

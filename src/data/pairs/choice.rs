@@ -1,4 +1,4 @@
-//! Which pairs a training sees: a list, or so many drawn from a set.
+//! The choice of pairs for a training: a pair list, or a number of pairs drawn from a set.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,53 +18,54 @@ use super::build;
 use super::manifest;
 use super::manifest::Summary;
 
-/// Which pairs pretraining sees.
+/// The settings of the pairs for pretraining.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PairSettings {
-    /// The set that pairs are made from: `synth`, or an imported one's training split, or `set/split`.
+    /// The set that pairs are made from: `synth`, the name of an imported set for its training split, or `set/split`.
     pub from: String,
     /// Number of categories.
     pub categories: usize,
     /// Pairs of each category.
     pub per_category: usize,
-    /// Chooses categories and pairs.
+    /// The seed that chooses categories and pairs.
     pub seed: u64,
     /// Whether an image may be in several pairs.
     pub reuse: bool,
-    /// A list of pairs to use in place of drawing some, as `sempair data pairs` writes it; empty draws.
+    /// The path of a pair list to use, as `sempair data pairs` writes it. If it is empty, pairs are drawn.
     pub list: String,
     /// The share of the pairs whose second image is of another category, 0 to 1.
     pub false_share: f32,
-    /// How the second image of an augmented pair comes about.
+    /// How the second image of an augmented pair is made.
     pub augmented: Making,
-    /// What makes it of the first where it is stored.
+    /// The transformations that make a stored second image from the first image.
     pub stored: Augmentation,
 }
 
-/// How the second image of an augmented pair comes about.
+/// How the second image of an augmented pair is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Making {
-    /// It is the first image again: the transformations of training alone make the two views differ.
+    /// The second image is the first image again. Only the transformations during training make the two views differ.
     Live,
-    /// It is made of the first image once, before training, as the paper makes it; then both are transformed in training.
+    /// The second image is made from the first image once, before training, as in the paper. Training then transforms
+    /// both images.
     Stored,
 }
 
 impl PairSettings {
-    /// The set's name, and the split of it.
+    /// Returns the set's name and the name of its split.
     pub fn set_and_split(&self) -> (&str, &str) {
         self.from.split_once('/').unwrap_or((&self.from, "train"))
     }
 }
 
-/// A list of pairs that was read from a file, known without its images.
+/// A pair list that was read from a file, without its images.
 #[derive(Debug)]
 pub struct List {
     text: String,
     summary: Summary,
-    /// Categories and pairs of each, where the list says that it was drawn.
+    /// The number of categories and of pairs in each category, if the list says that its pairs were drawn.
     drawn: Option<(usize, usize)>,
     /// BLAKE3 of the text.
     pub hash: String,
@@ -87,7 +88,7 @@ impl List {
     }
 }
 
-/// Pairs as they were chosen, known without their images: the settings, and the list that they name.
+/// A choice of pairs, without their images: the settings, and the list that they name.
 #[derive(Clone, Debug)]
 pub struct Chosen {
     settings: PairSettings,
@@ -95,30 +96,31 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// The pairs of these settings, which name this list.
+    /// Creates the choice from settings and the list that they name, if any.
     pub fn new(settings: &PairSettings, list: Option<Arc<List>>) -> Self {
         Self { settings: settings.clone(), list }
     }
 
-    /// Pairs, in all.
+    /// Returns the total number of pairs.
     pub fn count(&self) -> usize {
         let PairSettings { categories, per_category, .. } = self.settings;
         self.list.as_ref().map_or(categories * per_category, |list| list.summary.pairs)
     }
 
-    /// Whether they are those of a list.
+    /// Whether the pairs come from a list.
     pub fn is_list(&self) -> bool {
         self.list.is_some()
     }
 
-    /// Whether these may be the paper's pairs: made by hand, and as many as the paper's, of as many categories. Only a list
-    /// without a seed was made by hand.
+    /// Whether these may be the paper's pairs: a list made by hand that has as many pairs and categories as the paper.
+    /// Only a list without a seed counts as made by hand.
     pub fn may_be_the_papers(&self) -> bool {
         let papers = Summary { pairs: 29_359, categories: 187, seed: None };
         self.list.as_ref().is_some_and(|list| list.summary == papers)
     }
 
-    /// What determines the pairs, besides the images: the list, or all settings.
+    /// Returns what determines the pairs, besides the images, as a name and a value: the list, or the settings that
+    /// pairs are drawn with.
     pub fn identity(&self) -> (&'static str, Value) {
         match &self.list {
             None => {
@@ -137,17 +139,18 @@ impl Chosen {
         }
     }
 
-    /// Of a set that is rendered for the pairs: how many categories, and images of each. A list that was drawn says it.
+    /// Returns how many categories, and images of each, must be rendered for the pairs of an embedded set. A drawn list
+    /// states these numbers; otherwise they come from the settings.
     pub fn rendered(&self) -> (usize, usize) {
         let drawn = self.list.as_ref().and_then(|list| list.drawn);
         let (categories, per_category) = drawn.unwrap_or((self.settings.categories, self.settings.per_category));
         (categories, 2 * per_category)
     }
 
-    /// The pairs of these images, before some are made false.
+    /// Returns the pairs of these images, before some are made false.
     ///
     /// # Errors
-    /// Too few images, or a list that does not fit them.
+    /// When there are too few images, or the list does not fit them.
     pub fn exact(&self, images: &ImageSet) -> Result<PairList> {
         let PairSettings { categories, per_category, seed, reuse, list: ref path, .. } = self.settings;
         match &self.list {
@@ -156,10 +159,10 @@ impl Chosen {
         }
     }
 
-    /// The pairs, of which the share that is to be false is made so.
+    /// Returns the pairs after `pairs.false_share` of them were made false.
     ///
     /// # Errors
-    /// When one category has more than half of them.
+    /// As [`PairList::with_false`].
     pub fn with_false(&self, list: PairList) -> Result<PairList> {
         let PairSettings { false_share, seed, .. } = self.settings;
         if false_share > 0.0 { list.with_false(false_share, seed) } else { Ok(list) }

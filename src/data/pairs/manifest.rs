@@ -1,4 +1,4 @@
-//! Pair lists as text: facts as `# key: value` lines, then a table with a named column for each thing known.
+//! The text format of pair lists: facts as `# key: value` lines, then a table with named columns.
 //!
 //! ```text
 //! # sempair.pairs/1
@@ -7,7 +7,7 @@
 //! category  first  second  first_hash  second_hash  first_name  second_name
 //! ```
 //! A list made by hand needs the first line, `set_hash`, and the columns `category`, `first` and `second` (positions
-//! in the set); every other fact and column is checked where it is present. Columns are separated by tabs.
+//! in the set). All other facts and columns are optional, and are checked if present. Columns are separated by tabs.
 
 use std::collections::BTreeMap;
 use std::collections::HashSet;
@@ -30,13 +30,13 @@ const NO_PAIR: &str = "the list has no pair";
 const COLUMNS: [&str; 7] = ["category", "first", "second", "first_hash", "second_hash", "first_name", "second_name"];
 
 impl PairList {
-    /// Writes the list into `dir` under a name made of what it is, and gives back its path.
+    /// Writes the list into `dir` under a name that describes its content, and returns its path.
     ///
     /// # Errors
-    /// A failed write; then nothing of it is there.
+    /// When the write fails; then no part of the file is left.
     ///
     /// # Panics
-    /// When `set` is not the list's.
+    /// When `set` is not the list's set.
     pub fn write_manifest(&self, set: &ImageSet, dir: &Path) -> Result<PathBuf> {
         assert!(self.set_hash == set.hash, "write_manifest: {} is not the list's set {}", set.name, self.set);
         let path = dir.join(self.file_name());
@@ -78,17 +78,17 @@ impl PairList {
     }
 }
 
-/// Reads a list and checks it against the set that it is for.
+/// Reads a list and checks it against its set.
 ///
 /// # Errors
-/// Another set's list; a row whose images are unknown, equal, of another category or used twice; facts, hashes or
-/// names that do not hold. Each error names the file and the line.
+/// When the list is for another set; when a row's images are unknown, equal, of another category or used twice; or when
+/// facts, hashes or names do not match. Each error names the file, and an error in a row also names the line.
 pub fn read_manifest(path: &Path, set: &ImageSet) -> Result<PairList> {
     let text = files::read_text(path).map_err(|(_, error)| error)?;
     parse_manifest(&text, path, set)
 }
 
-/// The same of a text that was read from `path`.
+/// The same as [`read_manifest`], for a text that was read from `path`.
 pub(super) fn parse_manifest(text: &str, path: &Path, set: &ImageSet) -> Result<PairList> {
     parse(text, set).map_err(|error| {
         error.context(path.display()).hint(format!(
@@ -98,19 +98,19 @@ pub(super) fn parse_manifest(text: &str, path: &Path, set: &ImageSet) -> Result<
     })
 }
 
-/// What a list says of itself, known without its images.
+/// The size of a list and its seed, known without its images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Summary {
     pub pairs: usize,
     pub categories: usize,
-    /// What the pairs were drawn with; none for a list made by hand.
+    /// The seed that the pairs were drawn with; `None` for a list made by hand.
     pub seed: Option<u64>,
 }
 
 /// Counts pairs and categories.
 ///
 /// # Errors
-/// A text that is no list.
+/// When the text is not a pair list.
 pub(super) fn summary(text: &str) -> Result<Summary> {
     let (facts, columns, rows) = parts(text)?;
     let category = columns.split('\t').position(|name| name.trim() == COLUMNS[0]).unwrap_or(0);
@@ -122,17 +122,18 @@ pub(super) fn summary(text: &str) -> Result<Summary> {
     Ok(Summary { pairs, categories, seed: seed(&facts)? })
 }
 
-/// Categories and pairs of each, which a drawn list states and one made by hand does not.
+/// Returns the number of categories and of pairs in each category, as a drawn list states them; `None` for a list
+/// made by hand.
 ///
 /// # Errors
-/// A text that is no list.
+/// When the text is not a pair list.
 pub(super) fn drawn(text: &str) -> Result<Option<(usize, usize)>> {
     let facts = parts(text)?.0;
     let number = |key: &str| facts.get(key).and_then(|text| text.parse().ok());
     Ok(number("categories").zip(number("per_category")).filter(|_| facts.contains_key("seed")))
 }
 
-/// The facts of a list, the line that names its columns, and its rows with their numbers.
+/// Splits a list into its facts, the line that names its columns, and its rows with their line numbers.
 fn parts(text: &str) -> Result<(Facts<'_>, &str, impl Iterator<Item = (usize, &str)>)> {
     let lines = text.lines().enumerate().map(|(i, line)| (i + 1, line));
     let mut lines = lines.filter(|(_, line)| !line.trim().is_empty());
@@ -173,8 +174,8 @@ type Facts<'t> = BTreeMap<&'t str, &'t str>;
 
 fn check_set(facts: &Facts, set: &ImageSet) -> Result<()> {
     match facts.get("set_hash") {
-        None => Err(Error::new("no line `# set_hash: ..` says which images the positions mean")
-            .hint(format!("for {} it is `# set_hash: {}`", set.name, set.hash))),
+        None => Err(Error::new("the list has no line `# set_hash: ..`, which identifies the set of the images")
+            .hint(format!("for {} the line is `# set_hash: {}`", set.name, set.hash))),
         Some(&hash) if hash != set.hash => {
             let of = facts.get("set").copied().unwrap_or("another set");
             Err(Error::new(format!("the list is for {of} ({hash}), not for {} ({})", set.name, set.hash)))
@@ -183,7 +184,7 @@ fn check_set(facts: &Facts, set: &ImageSet) -> Result<()> {
     }
 }
 
-/// Checks what concerns all rows together.
+/// Builds the list from its rows and checks what concerns all rows together.
 fn assemble(facts: &Facts, set: &ImageSet, mut rows: Vec<(usize, (u32, u32))>) -> Result<PairList> {
     let label = |(first, _): (u32, u32)| set.labels[first as usize];
     let reuse = facts.get("reuse").is_some_and(|&value| value == "true");
@@ -191,11 +192,11 @@ fn assemble(facts: &Facts, set: &ImageSet, mut rows: Vec<(usize, (u32, u32))>) -
     for &(number, (first, second)) in &rows {
         let again = [first, second].into_iter().find(|&image| !images.insert(image));
         if let Some(image) = again.filter(|_| !reuse) {
-            return Err(Error::new(format!("line {number}: image {image} is in an earlier pair, too"))
+            return Err(Error::new(format!("line {number}: image {image} is already in an earlier pair"))
                 .hint("a line `# reuse: true` at the top of the list allows this"));
         }
         if !pairs.insert((first.min(second), first.max(second))) {
-            return Err(Error::new(format!("line {number}: the pair {first}, {second} is there twice")));
+            return Err(Error::new(format!("line {number}: the pair {first}, {second} appears twice")));
         }
     }
     if rows.is_empty() {
@@ -234,7 +235,7 @@ fn check_facts(facts: &Facts, list: &PairList) -> Result<()> {
     Ok(())
 }
 
-/// Which column holds what, and the set to check rows against.
+/// The position of each column by name, and the set that rows are checked against.
 struct Columns<'s> {
     at: BTreeMap<String, usize>,
     set: &'s ImageSet,
@@ -298,7 +299,7 @@ impl<'s> Columns<'s> {
     }
 }
 
-/// Keeps what would end a cell or a line out of it.
+/// Escapes backslashes and the characters that would end a cell or a line.
 fn escape(text: &str) -> String {
     text.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r")
 }

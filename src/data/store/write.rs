@@ -23,13 +23,13 @@ use super::SCHEMA;
 use super::UNLABELED;
 use super::path_of;
 
-/// What a dataset's file says about itself.
+/// The metadata of a dataset's file.
 pub struct Facts {
     /// The name that commands and configuration use.
     pub name: String,
-    /// What it is, in one sentence.
+    /// A description in one sentence.
     pub description: String,
-    /// How it may be used; empty where nobody stated it.
+    /// How it may be used; empty if nothing was stated.
     pub licence: String,
     /// The categories by label.
     pub classes: Vec<String>,
@@ -37,18 +37,19 @@ pub struct Facts {
     pub layout: String,
     /// Height and width in pixels.
     pub size: usize,
-    /// Names and versions of what decoded and resized the images.
+    /// Names and versions of the libraries that decoded and resized the images.
     pub decoder: String,
     /// The filter that resized them.
     pub resize: String,
     /// The source's own name, without its directory.
     pub source: String,
-    /// BLAKE3 of the source, where it is one file.
+    /// BLAKE3 of the source, if it is one file.
     pub source_blake3: Option<String>,
 }
 
-/// A dataset that is being written. It appears under its name when it is finished; dropped before, it leaves nothing.
-/// Killed before, it leaves a hidden file that nobody holds a lock of: the next one removes it.
+/// A dataset that is being written. Its file appears under its name when it is finished. If the writer is dropped
+/// before, no file is left. If the process is killed before, a hidden file is left that no process has locked; the
+/// next writer removes it.
 pub struct Writer {
     file: NamedTempFile,
     target: PathBuf,
@@ -72,8 +73,8 @@ struct Split {
 const NO_HASH: &str = "----------------------------------------------------------------";
 
 impl Writer {
-    /// Begins `<data_dir>/<name>.safetensors`. Each split: its name, its images' names in the source and their
-    /// labels, where it has labels.
+    /// Begins `<data_dir>/<name>.safetensors`. Each split has its name, the names of its images in the source and their
+    /// labels, if it has labels.
     pub fn create(data_dir: &Path, facts: Facts, splits: Vec<(String, Vec<String>, Option<Vec<u32>>)>) -> Result<Self> {
         let target = path_of(data_dir, &facts.name)?;
         let file = temporary(data_dir).map_err(|error| files::not_written(&target, &error))?;
@@ -94,11 +95,11 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Writes one image: its label, where the source told it only now, BLAKE3 of its file and of its pixels, and the
-    /// pixels (size, size, 3).
+    /// Writes one image: its label, if it was not known in [`Writer::create`], BLAKE3 of its file and of its pixels,
+    /// and the pixels (size, size, 3).
     ///
     /// # Panics
-    /// When the pixels are not one image, or there is no such place.
+    /// When the pixels are not those of one image, or there is no such split or position.
     pub fn put(
         &mut self,
         split: usize,
@@ -118,7 +119,7 @@ impl Writer {
         self.write_at(at, pixels)
     }
 
-    /// Writes everything else, syncs the file and gives it its name.
+    /// Writes everything else, syncs the file, gives it its name and returns its path.
     pub fn finish(mut self) -> Result<PathBuf> {
         let hashes: Vec<String> = self.splits.iter().map(|split| self.content_hash(split)).collect();
         let (mut head, _) = self.header(&hashes);
@@ -152,7 +153,7 @@ impl Writer {
         }
     }
 
-    /// The header with its length in front, and the offset of each split's pixels among the tensors. Labels come
+    /// Returns the header, preceded by its length, and the offset of each split's pixels among the tensors. Labels come
     /// first, so that they are aligned.
     fn header(&self, hashes: &[String]) -> (Vec<u8>, Vec<u64>) {
         let mut tensors = Map::new();
@@ -207,28 +208,28 @@ impl Writer {
     }
 }
 
-/// The names of unfinished imports.
+/// The start and the end of the file names of unfinished imports.
 const PREFIX: &str = ".import-";
 const SUFFIX: &str = ".part";
 
-/// A file beside the target, so that renaming it is atomic, locked as long as it is open. Removes those that killed
-/// imports left: no process holds their locks.
+/// Creates a file in the target's directory, so that renaming it is atomic. The file is locked as long as it is open.
+/// Also removes the files that killed imports left: no process holds their locks.
 fn temporary(data_dir: &Path) -> io::Result<NamedTempFile> {
     fs::create_dir_all(data_dir)?;
     for entry in fs::read_dir(data_dir)?.flatten() {
         let name = entry.file_name();
         let unfinished = name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
-        // The lock is held until the file is gone, so that its owner, should it only just have made it, sees that.
+        // The lock is held until the file is removed. So an owner that has only just created it sees that it is gone.
         if unfinished
             && let Ok(file) = File::open(entry.path())
             && file.try_lock().is_ok()
         {
-            let _ = fs::remove_file(entry.path()); // one that stays does no harm
+            let _ = fs::remove_file(entry.path()); // a file that stays does no harm
         }
     }
     loop {
         let file = files::temporary(data_dir, PREFIX, SUFFIX)?;
-        // Where files have no locks, nobody removes what others left.
+        // On a file system without locks, no process removes the files of others.
         if file.as_file().lock().is_err() || file.path().exists() {
             return Ok(file);
         }

@@ -1,7 +1,8 @@
-//! Controlled edits of photographs, one for each nuisance factor, where the factors themselves are not known.
+//! Controlled edits of photographs, one for each nuisance factor. They are for images whose factors are not known.
 //!
-//! Where the object is is not known either, so it is taken to lie in the middle, within [`EXTENT`] of the picture's half
-//! side. An edit therefore changes a factor roughly, and other things with it: it is no substitute for rendering anew.
+//! The object's position is not known either, so the object is assumed to be in the middle, within [`EXTENT`] of half
+//! the picture's side. Therefore an edit changes a factor only roughly, and changes other things with it: it does not
+//! replace rendering the image again.
 
 use rayon::prelude::*;
 
@@ -23,25 +24,27 @@ use crate::data::image_set::ImageSet;
 use crate::rng::Key;
 use crate::rng::Stream;
 
-/// The edits' version: part of the key of every stage that depends on them. It goes up whenever a byte changes.
+/// The edits' version: part of the key of every stage that depends on them. It increases whenever a byte of an edited
+/// image changes.
 pub const EDITS_VERSION: u32 = 2;
 
-/// Half the width of the object's supposed place; the picture's edges are at -1 and 1.
+/// Radius of the region where the object is assumed to be; the picture's edges are at -1 and 1.
 const EXTENT: f32 = 0.7;
 
-/// How far from sharp the border of that place is.
+/// Width of the soft border of this region.
 const SOFTNESS: f32 = 0.2;
 
-/// How much of a pattern shows on the object.
+/// Opacity of a pattern on the object.
 const PATTERN: f32 = 0.5;
 
-/// How far illumination departs from what it was, as [`super::World::illumination`].
+/// How far illumination deviates from the original, as [`super::World::illumination`].
 const ILLUMINATION: f32 = 0.5;
 
-/// A pixel's colour, 0 to 1, from its place and what it was.
+/// Computes a pixel's colour, 0 to 1, from its position and its original colour.
 type Edit<'a> = Box<dyn Fn(Vector, Colour) -> Colour + 'a>;
 
-/// Every image of `set`, in order, with one factor changed; each edit depends on the image's place in the set only.
+/// Returns every image of `set`, in order, with one factor changed. The random numbers of an edit depend only on the
+/// factor and on the image's position in the set.
 pub fn edited(set: &ImageSet, nuisance: Nuisance) -> ImageSet {
     let (size, bytes) = (set.size, set.size * set.size * 3);
     let mut pixels = vec![0; set.len() * bytes];
@@ -62,12 +65,12 @@ pub fn edited(set: &ImageSet, nuisance: Nuisance) -> ImageSet {
     ImageSet::new(&name, size, set.classes.to_vec(), set.labels.to_vec(), pixels)
 }
 
-/// How much a place belongs to the object, 1 in the middle and 0 at the picture's edges.
+/// Returns how much a position belongs to the object, 1 in the middle and 0 at the picture's edges.
 fn of_object(p: Vector) -> f32 {
     step(EXTENT - length(p), SOFTNESS)
 }
 
-/// Something plain that reaches in from a side, as far as a third of the picture.
+/// Covers the image with one colour from a side, up to about a third of the picture.
 fn occlude(stream: &mut Stream) -> Edit<'static> {
     let from = unit(stream.range(0.0, std::f32::consts::TAU));
     let edge = stream.range(0.25, 0.55);
@@ -75,7 +78,7 @@ fn occlude(stream: &mut Stream) -> Edit<'static> {
     Box::new(move |p, was| if p[0] * from[0] + p[1] * from[1] > edge { colour } else { was })
 }
 
-/// The surroundings of an image of another category, where there is one.
+/// Replaces the surroundings with those of an image of another category, if 32 draws find one.
 fn replace_background<'a>(set: &'a ImageSet, image: usize, stream: &mut Stream) -> Edit<'a> {
     let other = |i: &usize| set.labels[*i] != set.labels[image];
     let drawn = (0..32).map(|_| stream.below(set.len())).find(other).unwrap_or(image);
@@ -87,7 +90,7 @@ fn replace_background<'a>(set: &'a ImageSet, image: usize, stream: &mut Stream) 
     })
 }
 
-/// A pattern of one colour on the object.
+/// Paints a pattern of one colour on the object.
 fn paint(size: usize, stream: &mut Stream) -> Edit<'static> {
     let pattern = Pattern::ALL[1 + stream.below(Pattern::ALL.len() - 1)];
     let texture = Texture::draw([1.4, 2.6], stream);
@@ -96,7 +99,7 @@ fn paint(size: usize, stream: &mut Stream) -> Edit<'static> {
     Box::new(move |p, was| mix(was, colour, PATTERN * of_object(p) * texture.pattern(pattern, p, pixel)))
 }
 
-/// Other brightness, a gradient of it, another cast and contrast.
+/// Changes the brightness, its gradient, the colour cast and the contrast.
 fn relight(stream: &mut Stream) -> Edit<'static> {
     let gain = libm::expf(ILLUMINATION * 0.6 * stream.normal().clamp(-2.0, 2.0));
     let steepness = ILLUMINATION * stream.uniform();

@@ -1,4 +1,4 @@
-//! What was drawn for an image, and a table of it to store beside the images.
+//! The values that were drawn for an image, and a table of them that is stored next to the images.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::surface::Pattern;
 use crate::error::Result;
 use crate::files;
 
-/// Everything drawn for an instance. Positions and directions: x to the right, y downwards.
+/// All values that were drawn for an instance. In positions and directions, x points right and y points down.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Factors {
     /// The category's id.
@@ -18,7 +18,7 @@ pub struct Factors {
     pub instance: u32,
     /// The object's hue, 0 to 1, red at 0.
     pub hue: f32,
-    /// Whether the hue is the category's preferred one (give or take 0.04).
+    /// Whether the hue is the category's preferred one (within 0.04).
     pub follows_hue: bool,
     /// The surface pattern.
     pub pattern: Pattern,
@@ -30,21 +30,21 @@ pub struct Factors {
     pub follows_background: bool,
     /// Number of shapes in the background.
     pub clutter: u32,
-    /// Brightness as a factor.
+    /// Factor of the brightness.
     pub gain: f32,
     /// Relative change of brightness from the centre to an edge, along x and y.
     pub slope: [f32; 2],
     /// Factors of red, green and blue.
     pub cast: [f32; 3],
-    /// Contrast about the middle grey, as a factor.
+    /// Factor of the contrast around middle grey.
     pub contrast: f32,
     /// The fraction of the object that is hidden, measured on the rendered mask.
     pub occluded: f32,
-    /// The fraction of the picture that the object takes, hidden parts included, measured likewise.
+    /// The fraction of the picture that the object takes up, including hidden parts, measured on the rendered mask.
     pub area: f32,
     /// Rotation in radians, before mirroring.
     pub rotation: f32,
-    /// The object's larger extent as a fraction of the picture's side.
+    /// The object's extent (the geometric mean of width and height) as a fraction of the picture's side.
     pub scale: f32,
     /// The object's centre; the picture's edges are at -1 and 1.
     pub at: [f32; 2],
@@ -84,7 +84,7 @@ impl Factors {
     }
 }
 
-/// Writes one line per image, tab-separated under a header, whole or not at all.
+/// Writes a tab-separated table with a header and one line per image, completely or not at all.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -96,7 +96,7 @@ pub fn write_factors(path: &Path, factors: &[Factors]) -> Result<()> {
     files::write_whole(path, table.as_bytes())
 }
 
-/// The name of a variant as it is serialised.
+/// Returns the name of a variant as it is serialised.
 fn name(variant: impl std::fmt::Debug) -> String {
     format!("{variant:?}").to_lowercase()
 }

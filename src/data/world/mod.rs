@@ -1,30 +1,32 @@
-//! The procedural world: an endless labelled dataset in which every nuisance factor is drawn apart and recorded.
+//! The procedural world: an unlimited labelled dataset in which every nuisance factor is drawn separately and recorded.
 //!
-//! A category is a silhouette built of parts in a characteristic arrangement (`shape`). An instance draws everything else
-//! (`scene`): pose, colours, surface pattern, background with clutter, illumination and occlusion. `render` turns a scene
-//! into bytes. A category may have habits, too: a preferred hue, surface pattern and background. By default it has none.
+//! A category is a silhouette that is built from parts in a characteristic arrangement (`shape`). An instance draws
+//! everything else (`scene`): pose, colours, surface pattern, background with clutter, illumination and occlusion.
+//! `render` turns a scene into bytes. A category may also have habits: a preferred hue, surface pattern and
+//! background. By default it has none.
 //!
 //! # How [`World::STANDARD`] was chosen
 //!
-//! A world is sound when the outline decides the category and can be learned. Four accuracies of a linear probe say so;
-//! none of them is of semantic pairs ([`SOUND`], which `tests/soundness.rs` checks):
+//! A world is sound if the outline decides the category and can be learned. Four accuracies of a linear probe measure
+//! this. None of them is for semantic pairs. [`SOUND`] has the bounds, which `tests/soundness.rs` checks:
 //!
-//! 1. Raw pixels: at most 40 % on the sets of ten categories, where chance is 10 %. A linear map gets that far because
-//!    objects fill the picture, stand near its middle and differ from the ground in brightness on average: the mean image
-//!    of a category has its silhouette in it, blurred. It does not get further, as poses, the sign of the contrast and
-//!    backgrounds vary.
+//! 1. Raw pixels: at most 40 % on the sets of ten categories, where chance is 10 %. A linear map gets this far because
+//!    objects fill the picture, are near its centre and differ from the background in brightness on average: the mean
+//!    image of a category shows its blurred silhouette. It does not get further because poses, the sign of the contrast
+//!    and backgrounds vary.
 //! 2. An untrained encoder: at most 45 %.
 //! 3. The same encoder trained with labels: at least 80 % on synth-10, whose categories it never saw.
 //! 4. An encoder trained on augmented pairs: at least 20 points above the first two.
 //!
-//! Versions 1 and 2 were unsound. Habits let a linear map on pixels win (57 % on synth-10 at a habit of 0.7), and surfaces
-//! and backgrounds of full contrast drowned the outline: labels taught an encoder 72 % without habits, where the legible
-//! world of version 3 gives 89 % (PyTorch, 32 pixels, 210 steps of 128 images). Version 3 has no habits, surfaces and backgrounds of low contrast, and objects that differ from
-//! the ground in brightness.
+//! Versions 1 and 2 were not sound. With habits, a linear map on pixels did too well (57 % on synth-10 at a habit of
+//! 0.7). Surfaces and backgrounds of full contrast hid the outline: without habits, an encoder trained with labels
+//! reached 72 %, and in the legible world of version 3 it reaches 89 % (PyTorch, 32 pixels, 210 steps of 128 images).
+//! Version 3 has no habits, surfaces and backgrounds of low contrast, and objects that differ from the background in
+//! brightness.
 //!
-//! While these strengths were tried (world of seed 0), the outcome of semantic pairs was seen, too. Therefore the profiles
-//! use `world.seed = 1`, which was drawn after the choice. How the gain of semantic pairs depends on the strengths is
-//! measured by the table `legibility`.
+//! The results of semantic pairs were also seen while these strengths were tried, in the world of seed 0. Therefore the
+//! profiles use `world.seed = 1`, which was drawn after the choice. The table `legibility` measures how the gain of
+//! semantic pairs depends on the strengths.
 
 mod edits;
 mod factors;
@@ -53,39 +55,40 @@ pub use scene::Nuisance;
 pub use surface::Background;
 pub use surface::Pattern;
 
-/// How the embedded sets may be used: as this program.
+/// The licence of the embedded sets, which is that of this program.
 pub const LICENCE: &str = env!("CARGO_PKG_LICENSE");
 
-/// The renderer's version: part of the key of every stage that depends on it. It goes up whenever a byte changes.
+/// The renderer's version: part of the key of every stage that depends on it. It increases whenever a rendered byte
+/// changes.
 pub const VERSION: u32 = 3;
 
-/// What makes a world sound: bounds of linear accuracies in percent. See the head of this file.
+/// Bounds of linear accuracies in percent for a sound world. See the documentation of this module.
 #[derive(Clone, Copy, Debug)]
 pub struct Soundness {
-    /// Raw pixels have at most so much, on the sets of ten categories.
+    /// The maximum of raw pixels on the sets of ten categories.
     pub raw_at_most: f64,
-    /// An untrained encoder has at most so much there.
+    /// The maximum of an untrained encoder on these sets.
     pub untrained_at_most: f64,
-    /// The encoder trained with labels has at least so much on synth-10.
+    /// The minimum of the encoder trained with labels on synth-10.
     pub supervised_at_least: f64,
-    /// The encoder trained on augmented pairs has at least so much more than raw pixels and the untrained encoder.
+    /// How many points the encoder trained on augmented pairs must be above raw pixels and above the untrained encoder.
     pub gain_at_least: f64,
 }
 
-/// The criteria that [`World::STANDARD`] was chosen by.
+/// The bounds that [`World::STANDARD`] was chosen by.
 pub const SOUND: Soundness =
     Soundness { raw_at_most: 40.0, untrained_at_most: 45.0, supervised_at_least: 80.0, gain_at_least: 20.0 };
 
-/// Pretraining categories have ids below this; those of the evaluation sets start here.
+/// Pretraining categories have ids below this value; ids of evaluation categories start at it.
 pub const PRETRAINING_CATEGORIES: u32 = 10_000;
 
 /// The names that [`evaluation`] knows.
 pub const EVALUATION_SETS: [&str; 3] = ["synth-10", "synth-100", "synth-stl"];
 
-/// A factor is drawn anew at most so often.
+/// The maximum number of times that a factor is redrawn.
 const MOST_DRAWS: u32 = 64;
 
-/// Ids from here on are those of `synth-stl`, which has nuisance distributions of its own.
+/// Ids from this value on belong to `synth-stl`, which has its own nuisance distributions.
 const STL_CATEGORIES: u32 = 20_000;
 
 /// The world's parameters. Equal worlds render equal bytes on every machine and on any number of threads.
@@ -94,28 +97,31 @@ const STL_CATEGORIES: u32 = 20_000;
 pub struct World {
     /// Height and width of an image in pixels.
     pub size: usize,
-    /// The probability that an instance has its category's preferred hue, and, drawn apart, its preferred pattern.
+    /// The probability that an instance has its category's preferred hue and, drawn independently, its preferred
+    /// pattern.
     pub habit: f32,
-    /// The probability that an instance stands before its category's preferred kind of background.
+    /// The probability that an instance has its category's preferred kind of background.
     pub background_habit: f32,
-    /// How far the second colour of an object's surface lies from its first, 0 (a plain surface) to 1 (any colour).
+    /// How different the second colour of an object's surface is from its first, 0 (a plain surface) to 1 (any colour).
     pub surface_contrast: f32,
-    /// How far the two colours of a background lie apart, 0 (a plain ground) to 1 (any two muted colours of like hue).
+    /// How different the two colours of a background are, 0 (a plain background) to 1 (any two muted colours of similar
+    /// hue).
     pub background_contrast: f32,
-    /// The least difference between the mean brightness of object and background, 0 to 1, where a few draws allow it.
+    /// The minimum difference between the mean brightness of object and background, 0 to 1, if a limited number of
+    /// draws reaches it.
     pub separation: f32,
-    /// How many shapes lie about in the background, 0 (none) to 1 (up to eight).
+    /// How many clutter shapes the background has, 0 (none) to 1 (up to eight).
     pub clutter: f32,
-    /// The probability that something stands before the object, 0 to 1; it grows with it.
+    /// The probability that the object is occluded, 0 to 1. The size of the occluder grows with this value, too.
     pub occlusion: f32,
-    /// How far brightness, its gradient, colour cast and contrast depart from neutral, 0 (not at all) to 1.
+    /// How far brightness, its gradient, colour cast and contrast deviate from neutral, 0 (not at all) to 1.
     pub illumination: f32,
-    /// The seed that all categories and instances descend from.
+    /// The seed that all categories and instances are derived from.
     pub seed: u64,
 }
 
 impl World {
-    /// The world as chosen, of the seed that was looked at meanwhile. The embedded profiles use it with another seed.
+    /// The chosen world, with the seed that was used during the choice. The embedded profiles use another seed.
     pub const STANDARD: World = World {
         size: 32,
         habit: 0.0,
@@ -129,7 +135,7 @@ impl World {
         seed: 0,
     };
 
-    /// The same world with more or less legible outlines: 0 has the contrasts of version 2, 1 those of
+    /// Returns the same world with more or less legible outlines: 0 has the contrasts of version 2, 1 those of
     /// [`World::STANDARD`].
     #[must_use]
     pub fn with_legibility(&self, legibility: f32) -> World {
@@ -166,8 +172,8 @@ impl World {
         }
     }
 
-    /// Renders an instance of a category into `out` (size, size, 3), and tells what was drawn.
-    /// The result depends on the world, `category` and `instance` only.
+    /// Renders an instance of a category into `out` (size, size, 3), and returns what was drawn.
+    /// The result depends only on the world, `category` and `instance`.
     ///
     /// # Panics
     /// When `out` has another length.
@@ -175,8 +181,8 @@ impl World {
         render::render(self.size, &scene::draw(self, category, instance, None), out)
     }
 
-    /// The same instance with one nuisance factor drawn anew and all else equal: what invariance is measured with.
-    /// `alternative` numbers the draws. An occlusion drawn anew is always there.
+    /// Renders the same instance with one nuisance factor redrawn and everything else equal. Invariance is measured
+    /// with such images. `alternative` is the number of the draw. A redrawn occlusion is always present.
     ///
     /// # Panics
     /// As [`World::render`].
@@ -191,7 +197,7 @@ impl World {
         render::render(self.size, &scene::draw(self, category, instance, Some((nuisance, alternative))), out)
     }
 
-    /// Renders `instances` of every one of `categories`, category by category, on all cores. Labels count from 0.
+    /// Renders `instances` of each of `categories`, category by category, on all cores. Labels start at 0.
     ///
     /// # Panics
     /// When the size is 0.
@@ -199,7 +205,7 @@ impl World {
         self.set_of(name, categories, instances, |category, instance, out| self.render(category, instance, out))
     }
 
-    /// As [`World::image_set`], each image by `render`.
+    /// As [`World::image_set`], but each image is made by `render`.
     fn set_of(
         &self,
         name: &str,
@@ -217,7 +223,7 @@ impl World {
     }
 }
 
-/// The pretraining images: categories `0..categories`, each with `per_category_images` instances.
+/// Renders the pretraining images: categories `0..categories`, each with `per_category_images` instances.
 ///
 /// # Panics
 /// When `categories` exceeds [`PRETRAINING_CATEGORIES`], where the evaluation categories begin.
@@ -227,12 +233,12 @@ pub fn pretraining(world: &World, categories: usize, per_category_images: usize)
     world.image_set("synth/pretrain", 0..categories as u32, 0..per_category_images as u32)
 }
 
-/// An evaluation set by name, with the splits `train` and `test`; `None` for a name not in [`EVALUATION_SETS`].
+/// Renders an evaluation set by name, with the splits `train` and `test`; `None` for a name not in [`EVALUATION_SETS`].
 pub fn evaluation(world: &World, name: &str) -> Option<Dataset> {
     evaluation_with_factors(world, name).map(|(dataset, _)| dataset)
 }
 
-/// As [`evaluation`], with what was drawn for each image of each split.
+/// As [`evaluation`], but also returns what was drawn for each image of each split.
 pub fn evaluation_with_factors(world: &World, name: &str) -> Option<(Dataset, BTreeMap<String, Vec<Factors>>)> {
     let Rendered { categories, train, test, what } = rendered(name)?;
     let mut splits = BTreeMap::new();
@@ -252,9 +258,9 @@ pub fn evaluation_with_factors(world: &World, name: &str) -> Option<(Dataset, BT
     Some((Dataset { name: name.into(), description, licence: LICENCE.into(), splits }, factors))
 }
 
-/// The test images of an evaluation set, in order, each with one nuisance factor drawn anew until the picture is another
-/// one (a plain surface may be drawn again, which shows nothing), and all else equal; `None` for a name not in
-/// [`EVALUATION_SETS`].
+/// Renders the test images of an evaluation set, in order, each with one nuisance factor redrawn and everything else
+/// equal. The factor is redrawn until the picture changes, because a draw may look the same, such as a second plain
+/// surface. Returns `None` for a name not in [`EVALUATION_SETS`].
 pub fn varied_test(world: &World, name: &str, nuisance: Nuisance) -> Option<ImageSet> {
     let Rendered { categories, test, .. } = rendered(name)?;
     let render = |category, instance, out: &mut [u8]| {
@@ -268,18 +274,18 @@ pub fn varied_test(world: &World, name: &str, nuisance: Nuisance) -> Option<Imag
         }
         factors
     };
-    Some(world.set_of(&format!("{name}/test, {} drawn anew", nuisance.name()), categories, test, render).0)
+    Some(world.set_of(&format!("{name}/test, {} redrawn", nuisance.name()), categories, test, render).0)
 }
 
-/// Categories, training and test images of an evaluation set, without rendering it; `None` for a name not in
-/// [`EVALUATION_SETS`].
+/// Returns the numbers of categories, training and test images of an evaluation set, without rendering it; `None` for
+/// a name not in [`EVALUATION_SETS`].
 pub fn extent(name: &str) -> Option<[usize; 3]> {
     rendered(name).map(|Rendered { categories, train, test, .. }| {
         [categories.len(), categories.len() * train.len(), categories.len() * test.len()]
     })
 }
 
-/// What an evaluation set has: ids of categories and of instances.
+/// The ids of the categories and of the instances of an evaluation set.
 struct Rendered {
     categories: Range<u32>,
     train: Range<u32>,

@@ -1,4 +1,4 @@
-//! A scene to bytes: one sample per pixel, with coverage from signed distances for smooth edges.
+//! Renders a scene to bytes: one sample per pixel, with coverage from signed distances for smooth edges.
 
 use super::factors::Factors;
 use super::scene::Light;
@@ -9,7 +9,7 @@ use super::surface::Colour;
 use super::surface::mix;
 use super::surface::step;
 
-/// Renders `scene` into `out` (size, size, 3); the factors are completed by what the mask shows.
+/// Renders `scene` into `out` (size, size, 3). Returns its factors, with `area` and `occluded` measured on the mask.
 pub(super) fn render(size: usize, scene: &Scene, out: &mut [u8]) -> Factors {
     assert!(out.len() == size * size * 3, "render: {} bytes for {size}x{size} pixels", out.len());
     let pixel = 2.0 / size as f32;
@@ -37,7 +37,7 @@ pub(super) fn render(size: usize, scene: &Scene, out: &mut [u8]) -> Factors {
     }
 }
 
-/// The middle of a pixel.
+/// Returns the centre of a pixel.
 pub(super) fn middle(index: usize, size: usize) -> Vector {
     [index % size, index / size].map(|i| (i as f32 + 0.5) * (2.0 / size as f32) - 1.0)
 }
@@ -46,7 +46,7 @@ fn distance(parts: &[Part], p: Vector) -> f32 {
     parts.iter().fold(f32::MAX, |least, part| least.min(part.distance(p)))
 }
 
-/// The background with its clutter.
+/// Returns the colour of the background with its clutter.
 fn behind(scene: &Scene, p: Vector, pixel: f32) -> Colour {
     let background = &scene.background;
     let ground = background.texture.background(background.kind, p, pixel);
@@ -54,7 +54,7 @@ fn behind(scene: &Scene, p: Vector, pixel: f32) -> Colour {
     scene.clutter.iter().fold(colour, |colour, (part, paint)| mix(colour, *paint, step(-part.distance(p), pixel)))
 }
 
-/// The object's pattern, darker towards its outline as round things are.
+/// Returns the colour of the object's pattern, which is darker towards the outline, as on round objects.
 fn surface(scene: &Scene, p: Vector, inside: f32, pixel: f32) -> Colour {
     let surface = &scene.surface;
     let local = scene.pose.local(p);
@@ -63,7 +63,7 @@ fn surface(scene: &Scene, p: Vector, inside: f32, pixel: f32) -> Colour {
     mix(surface.colours[0], surface.colours[1], share).map(|v| shade * v)
 }
 
-/// A colour in this light.
+/// Returns a colour in this light.
 pub(super) fn lit(colour: Colour, light: &Light, p: Vector) -> Colour {
     let gain = light.gain * (1.0 + light.slope[0] * p[0] + light.slope[1] * p[1]);
     std::array::from_fn(|c| 0.5 + light.contrast * (gain * light.cast[c] * colour[c] - 0.5))

@@ -1,4 +1,5 @@
-//! What an instance draws: every nuisance factor from a stream of its own, so that one can change without the others.
+//! The draws of an instance. Every nuisance factor has its own random stream, so that one can change without the
+//! others.
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -28,21 +29,21 @@ use crate::rng::Stream;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Nuisance {
-    /// What stands before the object.
+    /// What covers the object.
     Occlusion,
-    /// What lies behind it: the scene and its clutter.
+    /// What is behind the object: the background and its clutter.
     Background,
-    /// The pattern on its surface and the pattern's second colour.
+    /// The pattern on the object's surface and the pattern's second colour.
     Pattern,
     /// Brightness and its gradient, colour cast and contrast.
     Illumination,
 }
 
 impl Nuisance {
-    /// All of them, in the paper's order.
+    /// All factors, in the paper's order.
     pub const ALL: [Self; 4] = [Self::Occlusion, Self::Background, Self::Pattern, Self::Illumination];
 
-    /// As settings and tables write it.
+    /// Returns the name that settings and tables use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Occlusion => "occlusion",
@@ -53,7 +54,7 @@ impl Nuisance {
     }
 }
 
-/// Everything to be rendered. Coordinates: -1 to 1 in both directions, y downwards.
+/// Everything that is rendered. Coordinates are -1 to 1 in both directions, and y points down.
 pub(super) struct Scene {
     pub parts: Vec<Part>,
     pub pose: Pose,
@@ -65,7 +66,7 @@ pub(super) struct Scene {
     pub factors: Factors,
 }
 
-/// Where the object is; `half` is half its larger extent.
+/// Where the object is. `half` is half its extent (see `Domain::scale`).
 #[derive(Clone, Copy)]
 pub(super) struct Pose {
     pub at: Vector,
@@ -94,14 +95,14 @@ pub(super) struct Light {
     pub contrast: f32,
 }
 
-/// The distributions of nuisance that differ between pretraining and the evaluation sets.
+/// The nuisance distributions that differ between pretraining and the evaluation sets.
 struct Domain {
     backgrounds: &'static [Background],
-    /// The least and the greatest number of clutter shapes at strength 1.
+    /// The minimum and maximum number of clutter shapes at strength 1.
     clutter: [f32; 2],
     /// Mean and spread of the logarithm of the gain at strength 1.
     gain: [f32; 2],
-    /// The steepest gradient of brightness at strength 1.
+    /// The largest gradient of brightness at strength 1.
     slope: f32,
     /// The range of the object's extent (the geometric mean of width and height), as a fraction of the picture's side.
     scale: [f32; 2],
@@ -159,10 +160,10 @@ fn domain(category: u32) -> &'static Domain {
     }
 }
 
-/// The colours of a background are drawn at most so often.
+/// The maximum number of draws of a background's colours.
 const TRIES: usize = 20;
 
-/// What the instances of a category have in common.
+/// The properties that all instances of a category share.
 struct Category {
     shape: Shape,
     hue: f32,
@@ -182,8 +183,8 @@ impl Category {
     }
 }
 
-/// Draws an instance. With `varied`, one factor takes the numbered alternative; of occlusion it is one that is there, since
-/// most instances have none.
+/// Draws an instance. With `varied`, one factor takes the alternative of this number. A varied occlusion is always
+/// present, because most instances have none.
 pub(super) fn draw(world: &World, category: u32, instance: u32, varied: Option<(Nuisance, u32)>) -> Scene {
     let domain = domain(category);
     let key = Key::root(world.seed).split("world").at(category.into());
@@ -230,17 +231,18 @@ pub(super) fn draw(world: &World, category: u32, instance: u32, varied: Option<(
 }
 
 impl Pose {
-    /// A point of the picture in the object's own frame, where its larger extent is 1.
+    /// Converts a point of the picture to the object's own frame, where `half` is 1.
     pub fn local(&self, p: Vector) -> Vector {
         let q = [(p[0] - self.at[0]) * self.mirror / self.half, (p[1] - self.at[1]) / self.half];
         turn(q, [self.turn[0], -self.turn[1]])
     }
 }
 
-/// The parts in place: bent, turned, perhaps mirrored, and scaled so that the object fills the picture.
+/// Draws the parts and the pose. The parts are bent, rotated, possibly mirrored, and scaled so that the object fills
+/// the picture. Returns the rotation in radians, too.
 fn draw_pose(shape: &Shape, domain: &Domain, stream: &mut Stream) -> (Vec<Part>, Pose, f32) {
     const LOOSENESS: f32 = 0.07;
-    const ROTATION: f32 = 0.45; // about 26 degrees either way: most things have an upright
+    const ROTATION: f32 = 0.45; // about 26 degrees either way: most objects have an upright position
     let rotation = stream.range(-ROTATION, ROTATION);
     let mirror = if stream.chance(0.5) { -1.0 } else { 1.0 };
     let half = stream.range(domain.scale[0], domain.scale[1]);
@@ -253,7 +255,8 @@ fn draw_pose(shape: &Shape, domain: &Domain, stream: &mut Stream) -> (Vec<Part>,
         (part.at, part.dir) = (place(part.at), place(part.dir));
     }
     let (low, high) = bounds(&parts);
-    // By the geometric mean of the extents, so that slender objects fill the picture, too; their ends may leave it.
+    // Scaled by the geometric mean of the extents, so that slender objects fill the picture, too. Their ends may lie
+    // outside it.
     let [width, height] = [high[0] - low[0], high[1] - low[1]];
     let zoom = 2.0 * half / (width * height).sqrt().max(width.max(height) / 1.25);
     for part in &mut parts {
@@ -273,7 +276,7 @@ fn bounds(parts: &[Part]) -> (Vector, Vector) {
     })
 }
 
-/// Hue, whether it is the category's, and the object's main colour.
+/// Draws the hue, whether it is the category's, and the object's main colour.
 fn draw_colour(common: &Category, habit: f32, stream: &mut Stream) -> (f32, bool, Colour) {
     let follows = stream.chance(habit);
     let (near, any) = (common.hue + stream.range(-0.04, 0.04), stream.uniform());
@@ -281,7 +284,7 @@ fn draw_colour(common: &Category, habit: f32, stream: &mut Stream) -> (f32, bool
     (hue, follows, hsv(hue, stream.range(0.55, 0.95), stream.range(0.45, 1.0)))
 }
 
-/// The second colour is the first on the way to a darker one, a paler one or another hue.
+/// Draws the surface. The second colour is a mixture of the first with a darker colour, a paler colour or another hue.
 fn draw_surface(common: &Category, world: &World, base: Colour, stream: &mut Stream) -> (Surface, bool) {
     let follows = stream.chance(world.habit);
     let any = pick(&Pattern::ALL, stream);
@@ -295,7 +298,7 @@ fn draw_surface(common: &Category, world: &World, base: Colour, stream: &mut Str
     (Surface { pattern, texture: Texture::draw([1.4, 2.6], stream), colours }, follows)
 }
 
-/// Muted colours, whose brightness on average differs from the object's where [`TRIES`] allow it.
+/// Draws muted colours until their mean brightness differs enough from the object's, at most [`TRIES`] times.
 fn draw_background(
     common: &Category,
     world: &World,
@@ -332,7 +335,8 @@ fn draw_clutter(strength: f32, domain: &Domain, stream: &mut Stream) -> Vec<(Par
     (0..count).map(|_| shape()).collect()
 }
 
-/// An edge that reaches in from a side, a bar across, or a disc at the rim of the object.
+/// Draws an occluder: an edge that reaches in from a side, a bar across the picture, or a disc at the rim of the
+/// object.
 fn draw_occluder(strength: f32, certain: bool, pose: Pose, stream: &mut Stream) -> Option<(Part, Colour)> {
     if !stream.chance(strength) && !certain {
         return None;

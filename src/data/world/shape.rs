@@ -5,7 +5,8 @@ use crate::rng::Stream;
 /// A point or direction in the plane.
 pub(super) type Vector = [f32; 2];
 
-/// The kinds of parts. Each is symmetric about its own x axis, so mirroring a part mirrors its place alone.
+/// The kinds of parts. Each is symmetric about its own x axis, so mirroring a part only mirrors its position and
+/// direction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
     Ellipse,
@@ -21,7 +22,7 @@ pub(super) enum Kind {
 pub(super) const KINDS: [Kind; 8] =
     [Kind::Ellipse, Kind::Triangle, Kind::Ring, Kind::Box, Kind::Star, Kind::Capsule, Kind::Arc, Kind::Cross];
 
-/// A part in place: `half` are its half length along `dir` (a unit vector) and its half width.
+/// A placed part. `half` has its half length along `dir` (a unit vector) and its half width.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
     pub kind: Kind,
@@ -44,7 +45,7 @@ struct Joint {
     half: Vector,
 }
 
-/// What makes a category: a root part and what is attached to it, in characteristic places and sizes.
+/// The shape of a category: a root part and the parts attached to it, with characteristic places and sizes.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
     kind: Kind,
@@ -54,8 +55,8 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// The silhouette of a category. Root kinds and arrangements take turns, so that any forty categories in a row
-    /// show every combination; everything else is drawn.
+    /// Draws the silhouette of a category. Root kinds and arrangements alternate, so that any forty consecutive
+    /// categories have every combination. Everything else is random.
     pub fn draw(category: u32, stream: &mut Stream) -> Self {
         let kind = KINDS[category as usize % KINDS.len()];
         let half = [1.0, stream.range(0.55, 1.0)];
@@ -71,7 +72,8 @@ impl Shape {
         shape
     }
 
-    /// The parts of one instance: every joint bends and every part stretches by normal deviates times `looseness`.
+    /// Returns the parts of one instance: every joint bends and every part stretches by normal deviates times
+    /// `looseness`.
     pub fn assemble(&self, looseness: f32, stream: &mut Stream) -> Vec<Part> {
         let mut stretch = |half: Vector| half.map(|h| h * (1.0 + looseness * stream.normal().clamp(-2.0, 2.0)));
         let root = Part { kind: self.kind, at: [0.0; 2], dir: unit(self.angle), half: stretch(self.half) };
@@ -88,7 +90,7 @@ impl Shape {
         parts
     }
 
-    /// One or two mirrored pairs, and often a single part on the axis.
+    /// Attaches one or two mirrored pairs, and often a single part on the axis.
     fn attach_pairs(&mut self, stream: &mut Stream) {
         let first = stream.range(0.5, 1.3);
         let pairs = 1 + stream.below(2);
@@ -103,7 +105,7 @@ impl Shape {
         }
     }
 
-    /// Three to five equal parts, evenly around a rounder root.
+    /// Attaches three to five equal parts, evenly around a rounder root.
     fn attach_around(&mut self, stream: &mut Stream) {
         self.half[1] = 0.5 + 0.5 * self.half[1];
         let count = 3 + stream.below(3);
@@ -112,7 +114,7 @@ impl Shape {
         self.joints.extend((0..count).map(|k| Joint { angle: step * k as f32, ..limb }));
     }
 
-    /// Two or three parts in a row, each on the last, on a straight or curved line.
+    /// Attaches two or three parts in a row, each to the previous one, on a straight or curved line.
     fn attach_chain(&mut self, stream: &mut Stream) {
         let bend = stream.range(-0.7, 0.7);
         for parent in 0..2 + stream.below(2) {
@@ -122,7 +124,7 @@ impl Shape {
         }
     }
 
-    /// Two or three different parts at places well apart, without symmetry.
+    /// Attaches two or three different parts at well separated places, without symmetry.
     fn attach_freely(&mut self, stream: &mut Stream) {
         let count = 2 + stream.below(2);
         let first = stream.range(0.0, std::f32::consts::TAU);
@@ -132,7 +134,7 @@ impl Shape {
         }
     }
 
-    /// A second body of the root's kind at the end of a bar, and often a third part on the root.
+    /// Attaches a second body of the root's kind at the end of a bar, and often a third part on the root.
     fn attach_twin(&mut self, stream: &mut Stream) {
         let bar = Joint {
             parent: 0,
@@ -153,7 +155,7 @@ impl Shape {
     }
 }
 
-/// A part on `parent` with a drawn kind and size. Kinds with holes or points are larger, so that they stay legible.
+/// Draws the kind and size of a part on `parent`. Kinds with holes or points are larger, so that they stay legible.
 fn limb(parent: usize, stream: &mut Stream) -> Joint {
     let kind = KINDS[stream.below(KINDS.len())];
     let length = stream.range(0.4, 0.8);
@@ -166,13 +168,13 @@ fn limb(parent: usize, stream: &mut Stream) -> Joint {
 }
 
 impl Part {
-    /// Signed distance from `p` to the outline, negative inside: exact or a close bound near the outline, which is
-    /// all that antialiasing needs. After <https://iquilezles.org/articles/distfunctions2d/>.
+    /// Returns the signed distance from `p` to the outline, negative inside. Near the outline it is exact or a close
+    /// bound, which is enough for antialiasing. Source: <https://iquilezles.org/articles/distfunctions2d/>.
     pub fn distance(&self, p: Vector) -> f32 {
         let q = [p[0] - self.at[0], p[1] - self.at[1]];
         let [x, y] = [q[0] * self.dir[0] + q[1] * self.dir[1], q[1] * self.dir[0] - q[0] * self.dir[1]];
         let [a, b] = self.half;
-        let round = a / b; // brings the half width to the half length, for the kinds defined on a circle
+        let round = a / b; // scales the half width to the half length, for the kinds defined on a circle
         match self.kind {
             Kind::Ellipse => ellipse([x, y], a, b),
             Kind::Capsule => length([x - x.clamp(-(a - b).max(0.0), (a - b).max(0.0)), y]) - b,
@@ -188,7 +190,7 @@ impl Part {
         }
     }
 
-    /// Half extents of the upright box around the part.
+    /// Returns the half extents of the axis-aligned box around the part.
     pub fn extent(&self) -> Vector {
         let [a, b] = self.half;
         let [dx, dy] = self.dir.map(f32::abs);
@@ -198,7 +200,7 @@ impl Part {
         }
     }
 
-    /// About how far the outline is from the centre, `angle` radians from the axis.
+    /// Returns the approximate distance of the outline from the centre, `angle` radians from the axis.
     fn reach(&self, angle: f32) -> f32 {
         let [c, s] = unit(angle);
         let hollow = match self.kind {
@@ -217,14 +219,14 @@ fn ellipse([x, y]: Vector, a: f32, b: f32) -> f32 {
     k * (k - 1.0) / gradient.max(1e-6)
 }
 
-/// A box whose corners are rounded a little.
+/// A box with slightly rounded corners.
 fn rectangle([x, y]: Vector, a: f32, b: f32) -> f32 {
     let r = 0.15 * a.min(b);
     let q = [x.abs() - a + r, y.abs() - b + r];
     length(q.map(|v| v.max(0.0))) + q[0].max(q[1]).min(0.0) - r
 }
 
-/// Five points, the first towards +y, folded onto one edge by reflections.
+/// A star with five points, the first towards +y. Reflections fold it onto one edge.
 fn star([x, y]: Vector, r: f32) -> f32 {
     const FOLD: Vector = [0.809_017, -0.587_785_25]; // cos and -sin of 36 degrees
     const EDGE: Vector = [0.45 * 0.587_785_25, 0.45 * 0.809_017 - 1.0];
@@ -240,7 +242,7 @@ fn star([x, y]: Vector, r: f32) -> f32 {
     if p[1] * EDGE[0] - p[0] * EDGE[1] > 0.0 { d } else { -d }
 }
 
-/// The part of a circle's line of half width `w` that lies within 115 degrees of +y.
+/// The part of a ring of radius `r` and half width `w` that lies within 115 degrees of +y.
 fn arc([x, y]: Vector, r: f32, w: f32) -> f32 {
     const END: Vector = [0.906_307_8, -0.422_618_27]; // sine and cosine of 115 degrees
     let x = x.abs();
@@ -251,12 +253,12 @@ pub(super) fn length([x, y]: Vector) -> f32 {
     (x * x + y * y).sqrt()
 }
 
-/// The direction at an angle in radians.
+/// Returns the direction at an angle in radians.
 pub(super) fn unit(angle: f32) -> Vector {
     [libm::cosf(angle), libm::sinf(angle)]
 }
 
-/// `v` turned by the angle of the unit vector `by`.
+/// Returns `v` rotated by the angle of the unit vector `by`.
 pub(super) fn turn(v: Vector, by: Vector) -> Vector {
     [v[0] * by[0] - v[1] * by[1], v[0] * by[1] + v[1] * by[0]]
 }

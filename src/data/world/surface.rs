@@ -1,4 +1,4 @@
-//! Colour fields: the surface patterns of objects and the scenes behind them.
+//! Colour fields: the surface patterns of objects, and the backgrounds.
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -66,7 +66,7 @@ pub enum Background {
     Waves,
 }
 
-/// How two colours mix over the plane: 0 is all of the first, 1 all of the second.
+/// How two colours mix over the plane: 0 is the first colour, 1 is the second.
 #[derive(Clone, Debug)]
 pub(super) struct Texture {
     axis: Vector,
@@ -79,7 +79,7 @@ pub(super) struct Texture {
 const LATTICE: usize = 8;
 
 impl Texture {
-    /// Draws direction, phase and noise, and `frequency` (cycles per unit) from a range.
+    /// Draws direction, phase and noise, and the frequency (cycles per unit) from the range `frequency`.
     pub fn draw(frequency: Vector, stream: &mut Stream) -> Self {
         let axis = unit(stream.range(0.0, std::f32::consts::TAU));
         let frequency = stream.range(frequency[0], frequency[1]);
@@ -87,7 +87,7 @@ impl Texture {
         Self { axis, frequency, shift, lattice: std::array::from_fn(|_| stream.uniform()) }
     }
 
-    /// The pattern's mix at `p`; edges are as soft as a `pixel`, given in the units of `p`.
+    /// Returns the pattern's mix at `p`. Edges are as soft as the size of a pixel, `pixel`, in the units of `p`.
     pub fn pattern(&self, pattern: Pattern, p: Vector, pixel: f32) -> f32 {
         let [u, v] = self.turned(p);
         let f = self.frequency;
@@ -108,7 +108,7 @@ impl Texture {
         }
     }
 
-    /// The background's mix at `p`, as [`Texture::pattern`].
+    /// Returns the background's mix at `p`, as [`Texture::pattern`].
     pub fn background(&self, background: Background, p: Vector, pixel: f32) -> f32 {
         let [u, v] = self.turned(p);
         let f = self.frequency;
@@ -130,14 +130,14 @@ impl Texture {
         }
     }
 
-    /// Sky is 0; the ground lies below a slanted line and is rough.
+    /// The sky is 0. The ground is below a slanted line and has texture.
     fn horizon(&self, p: Vector, pixel: f32) -> f32 {
         let below = p[1] - 0.3 * self.shift[1] - 0.2 * self.axis[0] * p[0];
         let rough = self.noise([4.0 * p[0] + self.shift[0], 8.0 * p[1]]);
         step(below, pixel) * (0.6 + 0.4 * rough)
     }
 
-    /// Mortar is 0; every second row is shifted by half a brick, and bricks differ a little.
+    /// The mortar is 0. Every second row is shifted by half a brick, and the shades of the bricks differ a little.
     fn bricks(&self, p: Vector, pixel: f32) -> f32 {
         let row = 1.6 * self.frequency * (p[1] + self.shift[1]);
         let offset = if row.floor() as i32 & 1 == 0 { 0.0 } else { 0.5 };
@@ -180,7 +180,7 @@ fn fraction(t: f32) -> f32 {
     t - t.floor()
 }
 
-/// 0 below zero and 1 above it, with a ramp of the given width between.
+/// Returns 0 below zero and 1 above it, with a ramp of the given width in between.
 pub(super) fn step(t: f32, width: f32) -> f32 {
     (0.5 + t / width).clamp(0.0, 1.0)
 }

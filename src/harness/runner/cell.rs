@@ -1,4 +1,4 @@
-//! One cell: its stages, its outcome, and the record of its run, whatever the end.
+//! Runs one cell: its stages, its outcome, and the record of its run, however it ends.
 
 use crate::error::Error;
 use crate::error::Kind;
@@ -53,14 +53,15 @@ pub(super) struct Job<'a> {
 /// How a job ended.
 pub(super) enum End {
     Completed(Box<Record>),
-    /// With the key of the stage that did not end well.
+    /// The error, with the key of the stage that failed, if one did.
     Failed(Error, Option<String>),
-    /// The cell panicked, which is recorded, and shall go on in the thread of the command.
+    /// The cell panicked. The panic is recorded, and continues in the command's thread.
     Panicked(Box<dyn Any + Send>),
 }
 
 impl Job<'_> {
-    /// Runs the cell and writes its record. `is_there` hears the key of each stage once it is there.
+    /// Runs the cell and writes its record. `is_there` is called with the key of each stage as soon as the stage is
+    /// available.
     pub fn run(self, is_there: impl Fn(&str) + Sync) -> End {
         let Self { cell, mut record, running, threads, neighbours, renewed, site, progress, interrupt } = self;
         let watch = Stopwatch::start();
@@ -101,11 +102,11 @@ impl Job<'_> {
     }
 }
 
-/// The error of a run, with its place and with what to do.
+/// Adds to the error of a run its place and a hint.
 fn explain(error: Error, record: &Record) -> Error {
     let place = format!("{} {} seed {} (run {})", record.experiment, record.column, record.seed, record.short());
     let hint = match error.kind() {
-        Kind::Diverged => format!("`sempair show {}` has its settings", record.short()),
+        Kind::Diverged => format!("`sempair show {}` shows its settings", record.short()),
         Kind::Failure | Kind::Interrupted => "run the same command to go on".to_owned(),
     };
     error.context(place).hint(hint)
@@ -127,14 +128,15 @@ fn fail(record: &mut Record, status: Status, why: &str) {
     record.error = Some(redact::text(why));
 }
 
-/// JSON has no infinities, and a figure that is not a number is a failed run, not a result.
+/// Refuses values that are not finite: JSON has no infinities, and a figure that is not a number means a failed run,
+/// not a result.
 fn finite(outcome: Outcome) -> Result<Outcome> {
     if let Some((name, value)) = outcome.metrics.iter().find(|(_, value)| !value.is_finite()) {
         return Err(Error::diverged(format!("metric `{name}` came out as {value}")));
     }
     for curve in &outcome.curves {
         if curve.x.len() != curve.y.len() {
-            return Err(Error::new(format!("curve `{}` has a point that is no pair", curve.name)));
+            return Err(Error::new(format!("curve `{}` has different numbers of x and y values", curve.name)));
         }
         if curve.x.iter().chain(&curve.y).any(|value| !value.is_finite()) {
             return Err(Error::diverged(format!("curve `{}` has a point that is not finite", curve.name)));
@@ -143,10 +145,11 @@ fn finite(outcome: Outcome) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// The record of a run of the cell that starts now, with what all of a command's runs have from the `template`.
+/// Makes the record of a run of the cell that starts now. The `template` has what all runs of a command have in
+/// common.
 ///
 /// # Errors
-/// When the clock is wrong.
+/// When the clock shows an impossible time.
 pub(super) fn fresh(template: &Record, (experiment, title): (&str, &str), cell: &Cell, key: String) -> Result<Record> {
     let now = clock::utc()?;
     Ok(Record {
@@ -164,7 +167,7 @@ pub(super) fn fresh(template: &Record, (experiment, title): (&str, &str), cell: 
     })
 }
 
-/// A record with everything that does not depend on the cell.
+/// Makes a record with everything that does not depend on the cell.
 pub(super) fn template<S>(
     resolved: &Resolved<S>,
     profile: &str,

@@ -3,11 +3,12 @@
 //!
 //!   y = p v with p = softmax(q kᵀ / √D)
 //!
-//! Tokens lie as maps do, position by position with the batch inside: qkv (T, N, 3, heads, D), y (T, N, heads, D). The
-//! probabilities p (N, heads, T, T) are kept for the backward pass; their rows are whole units, filled up with zeros.
+//! Tokens are stored like maps, position by position with the batch inside: qkv (T, N, 3, heads, D), y
+//! (T, N, heads, D). The probabilities p (N, heads, T, T) are kept for the backward pass; their rows are padded with
+//! zeros to whole units.
 //!
-//! A head's operands are small, so each is gathered and packed by the task that uses it, and its products are made of the
-//! register tiles of `tile`. Scores and their gradients stay in f32 until softmax has been through with them.
+//! A head's operands are small, so the task that uses them gathers and packs them. The products use the register
+//! tiles of `tile`. Scores and their gradients stay in f32 until softmax has processed them.
 
 use std::array;
 use std::ops::Range;
@@ -33,33 +34,33 @@ use super::tile::Segment;
 use super::tile::Tile;
 use super::vector::Element;
 
-/// Multiplications that make a parallel task worth its start.
+/// The minimum number of multiplications of a parallel task, so that it is worth its start-up cost.
 const TASK: usize = 1 << 20;
 
-/// The sizes of an attention.
+/// The sizes of an attention layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attention {
-    /// Tokens of an image.
+    /// Tokens per image.
     pub tokens: usize,
-    /// Images of the batch.
+    /// Images in the batch.
     pub batch: usize,
     pub heads: usize,
-    /// Channels of a head.
+    /// Channels per head.
     pub width: usize,
 }
 
 impl Attention {
-    /// Elements of y; qkv has three times as many.
+    /// The number of elements of y; qkv has three times as many.
     pub fn output_len(&self) -> usize {
         self.tokens * self.batch * self.heads * self.width
     }
 
-    /// Elements of the probabilities.
+    /// The number of elements of the probabilities.
     pub fn probabilities_len<E: Element>(&self) -> usize {
         self.batch * self.heads * self.square::<E>()
     }
 
-    /// Elements of the probabilities of one head of one image.
+    /// The number of elements of the probabilities of one head of one image.
     fn square<E: Element>(&self) -> usize {
         self.tokens * self.tokens.next_multiple_of(E::TERMS)
     }
@@ -89,20 +90,20 @@ impl Attention {
     }
 }
 
-/// y and the probabilities from qkv.
+/// Computes y and the probabilities from qkv.
 pub fn forward<E: Element>(y: &mut [E], probabilities: &mut [E], qkv: &[E], shape: &Attention) {
     shape.check("attention::forward", qkv, y, probabilities);
     let (y, probabilities) = (Shared::new(y), Shared::new(probabilities));
     let square = shape.square::<E>();
     shape.for_each_head(|head| {
         let start = probabilities.pointer(head.index * square);
-        // SAFETY: `check` made sure of the length, and every head has probabilities of its own.
+        // SAFETY: `check` checked the length, and every head has its own probabilities.
         let p = unsafe { std::slice::from_raw_parts_mut(start, square) };
         head.forward(y.pointer(0), p, qkv);
     });
 }
 
-/// dqkv from dy, with the probabilities of `forward`.
+/// Computes dqkv from dy and qkv, with the probabilities of `forward`.
 pub fn backward<E: Element>(dqkv: &mut [E], dy: &[E], qkv: &[E], probabilities: &[E], shape: &Attention) {
     shape.check("attention::backward", qkv, dy, probabilities);
     check_len("attention::backward", "dqkv", dqkv, qkv.len());
@@ -121,7 +122,7 @@ struct Head {
     index: usize,
 }
 
-/// The first factor of a product: rows of units, `stride` apart, or without one panels.
+/// The first factor of a product: rows of units, `stride` apart, or panels if there is no stride.
 #[derive(Clone, Copy)]
 struct Left {
     start: *const f32,
@@ -129,7 +130,7 @@ struct Left {
 }
 
 impl Head {
-    /// With Y for `y`: y = p v.
+    /// Computes p and y = p v.
     fn forward<E: Element>(self, y: *mut E, p: &mut [E], qkv: &[E]) {
         let Attention { tokens, width, .. } = self.shape;
         let lengths = [self.units_len::<E>(), self.units_len::<E>(), self.right_len::<E>(), self.scores_len()];
@@ -145,7 +146,7 @@ impl Head {
         });
     }
 
-    /// With dp = dy vᵀ and ds the gradient of the scores: dq = ds k, dk = dsᵀ q, dv = pᵀ dy.
+    /// Computes dqkv. With dp = dy vᵀ and ds the gradient of the scores: dq = ds k, dk = dsᵀ q, dv = pᵀ dy.
     fn backward<E: Element>(self, dqkv: *mut E, dy: &[E], qkv: &[E], p: &[E]) {
         let Attention { tokens, width, .. } = self.shape;
         let square = self.shape.square::<E>() / E::TERMS;
@@ -178,7 +179,7 @@ impl Head {
         1.0 / (self.shape.width as f32).sqrt()
     }
 
-    /// Where the channels of this head begin at a token, in a matrix that has `parts` times its channels.
+    /// The offset of this head's channels at a token, in a matrix with `parts` times as many channels.
     fn place(self, token: usize, parts: usize, part: usize) -> usize {
         let Attention { batch, heads, width, .. } = self.shape;
         let (image, head) = (self.index / heads, self.index % heads);
@@ -189,19 +190,19 @@ impl Head {
         &matrix[self.place(token, parts, part)..][..self.shape.width]
     }
 
-    /// Units of the rows of q, k, v or dy.
+    /// The number of units of the rows of q, k, v or dy.
     fn units_len<E: Element>(self) -> usize {
         self.shape.tokens * pack::units::<E>(self.shape.width)
     }
 
-    /// Units of the largest packed second factor.
+    /// The number of units of the largest packed second factor.
     fn right_len<E: Element>(self) -> usize {
         let Attention { tokens, width, .. } = self.shape;
         let len = |inner: usize, columns: usize| pack::units::<E>(inner) * columns.next_multiple_of(self.isa.columns());
         len(width, tokens).max(len(tokens, width))
     }
 
-    /// Floats of a row of scores: whole vectors, so that every tile writes whole vectors.
+    /// Floats per row of scores: whole vectors, so that every tile writes whole vectors.
     fn scores_stride(self) -> usize {
         self.isa.width(self.shape.tokens)
     }
@@ -210,14 +211,14 @@ impl Head {
         self.shape.tokens * self.scores_stride()
     }
 
-    /// Copies rows side by side, as units.
+    /// Copies rows next to each other, as units.
     fn gather<'a, E: Element>(self, rows: &mut [f32], row: impl Fn(usize) -> &'a [E]) -> Left {
         let stride = pack::units::<E>(self.shape.width);
         rows.chunks_exact_mut(stride).enumerate().for_each(|(token, units)| copy_units(units, row(token)));
         Left { start: rows.as_ptr(), stride: Some(stride) }
     }
 
-    /// Packs the transposed matrix whose rows of `inner` units are `rows`.
+    /// Packs the transpose of the matrix `rows`, whose rows have `inner` units.
     fn pack_transposed(self, packed: &mut [f32], rows: &[f32], inner: usize) {
         let panels = packed.chunks_mut(inner * self.isa.columns());
         for (panel, packed) in (0..self.shape.tokens.div_ceil(self.isa.columns())).zip(panels) {
@@ -225,12 +226,12 @@ impl Head {
             let width = self.isa.width(columns.len());
             let of_columns: [&[f32]; MOST_COLUMNS] =
                 array::from_fn(|column| rows.chunks_exact(inner).nth(columns.start + column).unwrap_or(&[]));
-            // The units move as they are, like numbers in f32.
+            // Units are copied unchanged, like f32 numbers.
             pack::columns::<f32>(self.isa, &mut packed[..inner * width], width, &of_columns[..columns.len()]);
         }
     }
 
-    /// Packs a matrix of the head's rows, as the second factor of a sum over tokens.
+    /// Packs the head's rows of a matrix as the second factor of a sum over tokens.
     fn pack<'a, E: Element>(self, packed: &mut [f32], row: impl Fn(usize) -> &'a [E]) {
         let Attention { tokens, width, .. } = self.shape;
         let inner = pack::units::<E>(tokens);
@@ -241,11 +242,11 @@ impl Head {
                 Panel { first: columns.start, start: panel * inner * self.isa.columns(), pitch }
             })
             .collect();
-        // SAFETY: the scratch is this task's own.
+        // SAFETY: the scratch belongs to this task.
         unsafe { pack::rows::<E, E>(self.isa, &Shared::new(packed), &panels, tokens, row) };
     }
 
-    /// Packs the transposed square matrix as a first factor.
+    /// Packs the transpose of a square matrix as a first factor.
     fn pack_panels<E: Element>(self, packed: &mut [f32], square: &[E]) -> Left {
         let tokens = self.shape.tokens;
         let (inner, pitch) = (pack::units::<E>(tokens), self.isa.lanes());
@@ -257,28 +258,29 @@ impl Head {
             .collect();
         let stride = square.len() / tokens;
         let row = |token| &square[token * stride..][..tokens];
-        // SAFETY: the scratch is this task's own.
+        // SAFETY: the scratch belongs to this task.
         unsafe { pack::rows::<E, E>(self.isa, &Shared::new(packed), &panels, tokens, row) };
         Left { start: packed.as_ptr(), stride: None }
     }
 
-    /// scores = left right, sums over the head's channels.
+    /// Computes scores = left right; the sums run over the head's channels.
     fn scores<E: Element>(self, scores: &mut [f32], left: Left, right: &[f32]) {
         let Attention { tokens, width, .. } = self.shape;
         let stride = self.scores_stride();
-        // SAFETY: `gather` made the rows of left, `pack_transposed` the columns of right, filled up to whole vectors,
-        // and scores has a row of them for each token.
+        // SAFETY: `gather` wrote the rows of left, `pack_transposed` wrote the columns of right, padded to whole
+        // vectors, and scores has a row of that length for each token.
         unsafe {
             let sizes = (tokens, pack::units::<E>(width), stride);
             multiply::<E, f32>(self.isa, (scores.as_mut_ptr(), stride), left, right, sizes);
         }
     }
 
-    /// The channels of this head in a matrix of `parts` times its channels = left right, sums over tokens.
+    /// Computes left right, with sums over tokens, and writes it to this head's channels in a matrix with `parts`
+    /// times as many channels.
     fn mix<E: Element>(self, to: *mut E, parts: usize, left: Left, right: &[f32]) {
         let Attention { tokens, batch, heads, width } = self.shape;
-        // SAFETY: left has a row for each token, in place or in panels, `pack` made right, and the channels of one head
-        // are written by one task.
+        // SAFETY: left has a row for each token, in place or in panels, `pack` wrote right, and only one task writes
+        // the channels of one head.
         unsafe {
             let sizes = (tokens, pack::units::<E>(tokens), width);
             multiply::<E, E>(self.isa, (to, batch * parts * heads * width), left, right, sizes);
@@ -286,15 +288,15 @@ impl Head {
     }
 }
 
-/// A square matrix of whole units as the first factor.
+/// Uses a square matrix of whole units in place, as the first factor.
 fn in_place<E: Element>(square: &[E], tokens: usize) -> Left {
     Left { start: square.as_ptr().cast(), stride: Some(square.len() / tokens / E::TERMS) }
 }
 
-/// c = left right, with `rows`, `inner` units and `columns`; the rows of c are `stride` elements apart.
+/// Computes c = left right with `rows`, `inner` units and `columns`. The rows of c are `stride` elements apart.
 ///
 /// # Safety
-/// Both factors must have these sizes, and c must be valid for writes of them that nobody else makes.
+/// Both factors must have these sizes. c must be valid for writes of this size, and no other task may write there.
 unsafe fn multiply<U: Element, E: Element>(
     isa: Isa,
     (c, stride): (*mut E, usize),
@@ -323,7 +325,7 @@ unsafe fn multiply<U: Element, E: Element>(
                 rows: rows.len(),
                 columns: columns.len(),
             };
-            // SAFETY: the caller's promise.
+            // SAFETY: guaranteed by the caller.
             unsafe { tile::tile::<U, E>(isa, &tile) };
         }
     }

@@ -1,5 +1,6 @@
-//! Batch normalisation over rows, with what follows it in a network: x, y, dx, dy (rows, channels) with rows = H W N;
-//! the rest (channels). Contract: dgamma and dbeta are added to (+=), the rest is written (=).
+//! Batch normalisation over rows, with the residual addition and the ReLU that may follow it. Matrices (x, y, dx, dy,
+//! dz and the shortcut) are (rows, channels) with rows = H W N; all other slices are (channels). Contract: dgamma and
+//! dbeta are added to (+=), the rest is written (=).
 
 use std::ops::Range;
 
@@ -16,7 +17,7 @@ use super::rows::sweep_all;
 use super::vector::Element;
 use super::vector::Vector;
 
-/// What normalises: y = gamma (x - mean) inv_std + beta.
+/// The coefficients of the normalisation y = gamma (x - mean) inv_std + beta.
 #[derive(Clone, Copy, Debug)]
 pub struct Normalization<'a> {
     pub mean: &'a [f32],
@@ -33,20 +34,21 @@ pub struct NormGradients<'a> {
     pub dbeta: &'a mut [f32],
 }
 
-/// Which elements of dy the rectifier after the normalisation let through.
+/// Which elements of dy pass back through the ReLU after the normalisation.
 #[derive(Clone, Copy, Debug)]
 pub enum Gate<'a, E> {
-    /// All: there was none.
+    /// All elements: there is no ReLU.
     Open,
-    /// Those where the normalised x, recomputed, is positive: for a rectifier without a shortcut.
+    /// Elements whose normalised x, recomputed, is positive: for a ReLU without a shortcut.
     Recomputed,
-    /// Those where the output is positive.
+    /// Elements whose output is positive.
     Output(&'a [E]),
 }
 
-/// mean and var (biased) of each channel.
+/// Computes mean and var (biased) of each channel.
 ///
-/// The sums are of differences from the mean of a few rows, so that a large common offset costs no digits.
+/// The sums run over differences from the mean of a few rows (the pivot), so that a large common offset does not cost
+/// precision.
 pub fn statistics<E: Element>(mean: &mut [f32], var: &mut [f32], x: &[E], rows: usize, channels: usize) {
     let describe = || sizes("batch_norm::statistics", rows, channels);
     check_len(&describe(), "x", x, rows * channels);
@@ -60,14 +62,14 @@ pub fn statistics<E: Element>(mean: &mut [f32], var: &mut [f32], x: &[E], rows: 
     for c in 0..channels {
         let shift = sums[c] * share;
         mean[c] = (f64::from(pivot[c]) + shift) as f32;
-        // A constant channel's difference of squares may round below 0; NaN must stay.
+        // For a constant channel, rounding can make the difference of squares negative. NaN must stay NaN.
         let variance = squares[c] * share - shift * shift;
         var[c] = if variance < 0.0 { 0.0 } else { variance as f32 };
     }
 }
 
-/// y = gamma (x - mean) inv_std + beta [+ shortcut], and where `rectify` is set its maximum with 0; in training (with the
-/// batch's statistics) and in evaluation (with the running ones).
+/// Computes y = gamma (x - mean) inv_std + beta [+ shortcut], then a ReLU if `rectify` is set. Used in training (with
+/// the statistics of the batch) and in evaluation (with the running statistics).
 pub fn normalize<E: Element>(y: &mut [E], x: &[E], norm: &Normalization, shortcut: Option<&[E]>, rectify: bool) {
     let (rows, channels) = norm.check("batch_norm::normalize", x);
     let describe = || sizes("batch_norm::normalize", rows, channels);
@@ -92,9 +94,9 @@ pub fn normalize<E: Element>(y: &mut [E], x: &[E], norm: &Normalization, shortcu
     }
 }
 
-/// The gradients in training, where mean and var depend on x. With dz = dy where the gate is open, else 0:
+/// Computes the gradients in training, where mean and var depend on x. With dz = dy where the gate is open, else 0:
 /// dbeta += sum dz, dgamma += sum dz x̂, dx = gamma inv_std (dz - mean(dz) - x̂ mean(dz x̂)) with x̂ = (x - mean) inv_std.
-/// dz is written where it is asked for: it is the gradient of the shortcut.
+/// If `dz` is given, dz is written there: it is the gradient of the shortcut.
 pub fn backward<E: Element>(
     dx: &mut [E],
     dz: Option<&mut [E]>,
@@ -161,7 +163,7 @@ fn backward_gated<E: Element, const GATE: u8>(
 }
 
 impl Normalization<'_> {
-    /// Panics unless the lengths fit together and x has whole rows; returns rows and channels.
+    /// Returns rows and channels. Panics unless the lengths match and x has whole rows.
     fn check<E>(&self, operation: &str, x: &[E]) -> (usize, usize) {
         let channels = self.mean.len();
         assert!(
@@ -176,12 +178,12 @@ impl Normalization<'_> {
     }
 }
 
-/// The mean of some rows spread over the data.
+/// Returns the mean of a few rows that are spread over the data.
 fn pivot<E: Element>(x: &[E], rows: usize, channels: usize) -> Vec<f32> {
     let samples = rows.min(8);
     let every = Rows { x, columns: rows / samples * channels };
     let mut pivot = vec![0.0; channels];
-    // SAFETY: rows that lie `every.columns` apart, `samples` of them, end before x does.
+    // SAFETY: `samples` rows that are `every.columns` apart end within x.
     unsafe { block_sums(isa(), every, &mut pivot, 0..samples, 0..channels) };
     pivot.iter_mut().for_each(|pivot| *pivot /= samples as f32);
     pivot
@@ -197,7 +199,7 @@ struct Moments<'a, E> {
 impl<E: Element> Summand<2> for Moments<'_, E> {
     #[inline(always)]
     unsafe fn sums<V: Vector>(&self, rows: Range<usize>, span: Span) -> [V; 2] {
-        // SAFETY: the caller's: the tile lies in x.
+        // SAFETY: the caller guarantees that the tile lies in x.
         unsafe {
             let pivot: V = span.load(self.pivot.as_ptr());
             let (mut sum, mut square) = (V::splat(0.0), V::splat(0.0));
@@ -242,7 +244,7 @@ impl Affine<'_> {
     /// As for `Tiled::tile`.
     #[inline(always)]
     unsafe fn span<V: Vector>(&self, span: Span) -> AffineSpan<V> {
-        // SAFETY: the caller's: the span lies in the channels.
+        // SAFETY: the caller guarantees that the span lies in the channels.
         unsafe {
             AffineSpan {
                 mean: span.load(self.mean.as_ptr()),
@@ -254,10 +256,10 @@ impl Affine<'_> {
 }
 
 impl<V: Vector> AffineSpan<V> {
-    /// The one expression that both directions use, so that a recomputed gate has the bits of the rectifier's decision.
+    /// The single expression that both directions use, so that a recomputed gate agrees bit for bit with the ReLU.
     #[inline(always)]
     unsafe fn of_centred(&self, x: V) -> V {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.beta.add_product(x, self.scale) }
     }
 }
@@ -275,7 +277,7 @@ impl<E: Element, const SHORTCUT: bool, const RECTIFY: bool> Tiled for Normalize<
 
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {
-        // SAFETY: the caller's: the tile lies in the matrices.
+        // SAFETY: the caller guarantees that the tile lies in the matrices.
         unsafe {
             let affine = self.affine.span::<V>(span);
             for row in rows {
@@ -298,24 +300,24 @@ const OPEN: u8 = 0;
 const RECOMPUTED: u8 = 1;
 const OUTPUT: u8 = 2;
 
-/// dy with the rectifier's gate before it.
+/// dy with the gate of the ReLU applied.
 #[derive(Clone, Copy)]
 struct Gated<'a, E, const GATE: u8> {
     dy: &'a [E],
     x: &'a [E],
-    /// The output, where the gate reads it.
+    /// The output, if the gate reads it.
     y: &'a [E],
     affine: Affine<'a>,
 }
 
 impl<E: Element, const GATE: u8> Gated<'_, E, GATE> {
-    /// dz, and x - mean.
+    /// Returns dz and x - mean.
     ///
     /// # Safety
     /// As for `Tiled::tile`.
     #[inline(always)]
     unsafe fn load<V: Vector>(&self, affine: &AffineSpan<V>, row: usize, span: Span) -> (V, V) {
-        // SAFETY: the caller's: the row and the span lie in the matrices.
+        // SAFETY: the caller guarantees that the row and the span lie in the matrices.
         unsafe {
             let at = row * self.affine.channels();
             let x: V = span.load(self.x.as_ptr().add(at));
@@ -331,11 +333,11 @@ impl<E: Element, const GATE: u8> Gated<'_, E, GATE> {
     }
 }
 
-/// sum dz and sum dz (x - mean).
+/// The sums of dz and of dz (x - mean).
 impl<E: Element, const GATE: u8> Summand<2> for Gated<'_, E, GATE> {
     #[inline(always)]
     unsafe fn sums<V: Vector>(&self, rows: Range<usize>, span: Span) -> [V; 2] {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let affine = self.affine.span::<V>(span);
             let (mut sum, mut sum_x) = (V::splat(0.0), V::splat(0.0));
@@ -364,7 +366,7 @@ impl<E: Element, const GATE: u8, const DZ: bool> Tiled for InputGradient<'_, E, 
 
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {
-        // SAFETY: the caller's: the tile lies in the matrices.
+        // SAFETY: the caller guarantees that the tile lies in the matrices.
         unsafe {
             let affine = self.gated.affine.span::<V>(span);
             let by_x: V = span.load(self.by_x.as_ptr());

@@ -1,6 +1,6 @@
-//! Two-dimensional convolution without bias: x (H, W, N, I) or, where `Layout::Images` says so, (N, H, W, I);
-//! w (O, K, K, I) in f32; y (OH, OW, N, O). Contract: y and dx are written (=), dw is added to (+=). The direct method
-//! rounds w to the format of x, Winograd's does not.
+//! Two-dimensional convolution without bias: x (H, W, N, I), or (N, H, W, I) for `Layout::Images`; w (O, K, K, I) in
+//! f32; y (OH, OW, N, O). Contract: y and dx are written (=), dw is added to (+=). The direct method rounds w to the
+//! format of x, Winograd's method does not.
 
 use super::check_len;
 use super::definition;
@@ -17,19 +17,19 @@ use super::vector::Element;
 use super::windows::Windows;
 use super::winograd;
 
-/// How the images of a batch lie in memory.
+/// The memory layout of the images of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// (N, H, W, C): one image after the other, as they come from the disk.
+    /// (N, H, W, C): one image after the other, as they are read from disk.
     Images,
-    /// (H, W, N, C): position by position, as every layer after the first sees them.
+    /// (H, W, N, C): position by position, the layout for every layer after the first.
     Maps,
 }
 
 /// The sizes of a convolution. Kernel, stride and padding are the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv2d {
-    /// How x lies in memory; y is `Maps` always.
+    /// The memory layout of x. The layout of y is always `Maps`.
     pub layout: Layout,
     pub batch: usize,
     pub height: usize,
@@ -52,23 +52,23 @@ impl Conv2d {
         self.out_size(self.width)
     }
 
-    /// Elements of x.
+    /// The number of elements of x.
     pub fn input_len(&self) -> usize {
         self.batch * self.height * self.width * self.in_channels
     }
 
-    /// Elements of y.
+    /// The number of elements of y.
     pub fn output_len(&self) -> usize {
         self.batch * self.out_height() * self.out_width() * self.out_channels
     }
 
-    /// Elements of w.
+    /// The number of elements of w.
     pub fn weight_len(&self) -> usize {
         self.out_channels * self.kernel * self.kernel * self.in_channels
     }
 
-    /// Multiplications of a forward pass, and of either gradient, by the direct method: the padding of maps is left out,
-    /// the windows of images are whole.
+    /// The number of multiplications of a forward pass, and of either gradient, with the direct method. The padding
+    /// of maps is not counted; the windows of images are counted whole.
     pub fn products(&self) -> usize {
         let meetings = match self.layout {
             Layout::Images => self.out_positions() * self.kernel * self.kernel,
@@ -77,7 +77,7 @@ impl Conv2d {
         meetings * self.batch * self.in_channels * self.out_channels
     }
 
-    /// In one direction, how often a tap of a window meets the input.
+    /// The number of times that a tap of a window falls on the input, along one axis.
     fn meetings(&self, size: usize) -> usize {
         let taps = |start: usize| {
             let end = (size + self.padding).saturating_sub(start).min(self.kernel);
@@ -99,7 +99,8 @@ impl Conv2d {
         self.out_height() * self.out_width()
     }
 
-    /// The same convolution with fewer positions: where windows are single pixels, every pixel is an image of its own.
+    /// Returns the same convolution with fewer positions: if windows are single pixels, every pixel becomes its own
+    /// image.
     fn flattened(&self) -> Self {
         match (self.layout, self.kernel, self.stride, self.padding) {
             (Layout::Maps, 1, 1, 0) => {
@@ -109,7 +110,7 @@ impl Conv2d {
         }
     }
 
-    /// The position of x that a tap of the window at an output position meets; none in the padding.
+    /// The position of x that a tap of the window at an output position reads; `None` in the padding.
     fn source(&self, tap: usize, position: usize) -> Option<usize> {
         let (oy, ox) = (position / self.out_width(), position % self.out_width());
         let y = (oy * self.stride + tap / self.kernel).checked_sub(self.padding)?;
@@ -117,7 +118,7 @@ impl Conv2d {
         (y < self.height && x < self.width).then(|| y * self.width + x)
     }
 
-    /// The output position whose window meets a position of x with `tap`, if there is one.
+    /// The output position whose window reads a position of x with `tap`, if there is one.
     fn target(&self, tap: usize, position: usize) -> Option<usize> {
         let place = |input: usize, tap: usize, count: usize| {
             let start = (input + self.padding).checked_sub(tap)?;
@@ -128,7 +129,7 @@ impl Conv2d {
         Some(oy * self.out_width() + ox)
     }
 
-    /// The place of a pixel among the pixels of x.
+    /// The index of a pixel among the pixels of x.
     pub(super) fn input_pixel(&self, n: usize, y: usize, x: usize) -> usize {
         match self.layout {
             Layout::Images => (n * self.height + y) * self.width + x,
@@ -136,7 +137,7 @@ impl Conv2d {
         }
     }
 
-    /// Checks the three slices that every direction of the convolution takes.
+    /// Checks the lengths of the three slices that every direction of the convolution takes.
     fn check<E: Element>(&self, operation: &str, input: &[E], output: &[E], weight: &[f32]) {
         let describe = || format!("{operation} of {self:?}");
         check_len(&describe(), "x", input, self.input_len());
@@ -158,7 +159,7 @@ pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &Conv2d) {
     let mut sizes =
         Gathered { images: batch, positions: shape.out_positions(), columns: out_channels, taps, inner: in_channels };
     if shape.layout == Layout::Images {
-        // A line of the window is one run of terms, in the order of the weights.
+        // A line of the window is one contiguous run of terms, in the order of the weights.
         (sizes.taps, sizes.inner) = (kernel, kernel * in_channels);
         Windows::with(x, shape, |windows| {
             let sources = |position, list: &mut Vec<_>| list.extend(windows.lines(position).enumerate());
@@ -172,14 +173,14 @@ pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &Conv2d) {
     }
 }
 
-/// dx = the gradient of x, added to `onto` where it is given.
+/// Writes the gradient of x to dx, added to `onto` if it is given.
 pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Option<&[E]>, shape: &Conv2d) {
     shape.check("conv2d::input_gradient", dx, dy, w);
     if winograd::applies::<E>(shape) {
         return winograd::input_gradient(dx, dy, w, onto, shape);
     }
     if shape.layout == Layout::Images {
-        // Nobody trains by the gradient of pixels: the definition serves.
+        // Training does not use the gradient of pixels, so the naive definition is sufficient.
         return definition::conv2d_input_gradient(dx, dy, w, onto, shape);
     }
     let shape = &shape.flattened();
@@ -193,7 +194,7 @@ pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Optio
     product::gather(isa(), dx, Added { onto, bias: None }, Rows::Maps(dy), Weights::Straight(w), &sizes, sources);
 }
 
-/// dw += the gradient of w.
+/// Adds the gradient of w to dw.
 pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &Conv2d) {
     shape.check("conv2d::weight_gradient", x, dy, dw);
     if winograd::applies_to_weights::<E>(shape) {

@@ -1,7 +1,8 @@
-//! Convolution and products as they are defined: naive loops with f64 sums. The fast kernels answer to these.
+//! Reference implementations of convolution and matrix products: naive loops with f64 sums. The tests compare the
+//! fast kernels with them.
 //!
-//! Weights are f32, and rounded to the format of the activations before they are multiplied. Contract as in `cpu`:
-//! `dw` is added to, the rest is written.
+//! Weights are f32 and are rounded to the format of the activations before they are multiplied. The contract is that
+//! of `cpu`: `dw` is added to, the rest is written.
 
 use super::conv2d::Conv2d;
 use super::vector::Element;
@@ -27,7 +28,7 @@ pub fn conv2d_weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], sha
     write(dw, &sums);
 }
 
-/// c (m, n) = sum over k of a(i, k) b(k, j), with `a_at(i, k)` and `b_at(k, j)` giving the places of the factors.
+/// c (m, n) = sum over k of a(i, k) b(k, j), where `a_at(i, k)` and `b_at(k, j)` return the indices of the factors.
 pub fn product(
     c: &mut [f32],
     (a, a_at): (&[f32], impl Fn(usize, usize) -> usize),
@@ -42,7 +43,7 @@ pub fn product(
     }
 }
 
-/// Calls `each(x_at, w_at, y_at)` for every product of the convolution; padding takes part in none.
+/// Calls `each(x_at, w_at, y_at)` for every product of the convolution. Products with padding are skipped.
 fn for_each_product(shape: &Conv2d, mut each: impl FnMut(usize, usize, usize)) {
     let &Conv2d { batch, height, width, in_channels, out_channels, kernel, stride, padding, .. } = shape;
     let (out_height, out_width) = (shape.out_height(), shape.out_width());

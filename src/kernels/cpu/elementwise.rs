@@ -1,4 +1,5 @@
-//! Element by element: the rectifier, GELU, sums of two. All slices of a call have one length; results are written (=).
+//! Element-wise operations: ReLU, GELU and the sum of two slices. All slices of a call have the same length, and
+//! results are written (=). `add_column_sums` is different: it adds column sums (+=).
 
 use std::ops::Range;
 
@@ -28,7 +29,7 @@ pub fn add<E: Element>(y: &mut [E], a: &[E], b: &[E]) {
     map("elementwise::add", Add, y, [("a", a), ("b", b)]);
 }
 
-/// y = x Φ(x), with Φ the normal distribution (Hendrycks & Gimpel 2016, <https://arxiv.org/abs/1606.08415>).
+/// y = x Φ(x), with Φ the normal distribution function (Hendrycks & Gimpel 2016, <https://arxiv.org/abs/1606.08415>).
 pub fn gelu<E: Element>(y: &mut [E], x: &[E]) {
     map("elementwise::gelu", Gelu, y, [("x", x)]);
 }
@@ -48,7 +49,7 @@ pub fn add_column_sums<E: Element>(sums: &mut [f32], x: &[E], rows: usize, colum
     sums.iter_mut().zip(&totals).for_each(|(sum, &total)| *sum += total as f32);
 }
 
-/// A function of N numbers, lane by lane.
+/// A lane-wise function of N inputs.
 trait Function<const N: usize>: Copy + Sync {
     /// # Safety
     /// The instruction set of V must be enabled in the caller.
@@ -66,7 +67,7 @@ struct Gelu;
 #[derive(Clone, Copy)]
 struct GeluBackward;
 
-// SAFETY of all blocks: the trait's contract.
+// SAFETY (all blocks): the trait's contract.
 impl Function<1> for Relu {
     #[inline(always)]
     unsafe fn of<V: Vector>(&self, [x]: [V; 1]) -> V {
@@ -89,7 +90,8 @@ impl Function<2> for Add {
 }
 
 impl Function<1> for Gelu {
-    /// x Φ(x) = max(x, 0) - |x| Q(|x|), Q the tail: so the small values far below zero keep their digits.
+    /// x Φ(x) = max(x, 0) - |x| Q(|x|), with Q the tail probability. In this form the small values far below zero
+    /// keep their precision.
     #[inline(always)]
     unsafe fn of<V: Vector>(&self, [x]: [V; 1]) -> V {
         unsafe {

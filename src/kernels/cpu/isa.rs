@@ -1,4 +1,4 @@
-//! Which instruction set the kernels use: found once, or forced.
+//! The instruction set that the kernels use: detected once, or forced.
 
 use std::cell::Cell;
 use std::sync::atomic::AtomicU8;
@@ -41,7 +41,7 @@ impl Isa {
         }
     }
 
-    /// Whether this processor has it.
+    /// Whether this processor supports it.
     pub fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -63,10 +63,11 @@ impl Isa {
     }
 }
 
-/// The instruction set in use: the one of `select_isa`, which is called here where nobody did.
+/// Returns the instruction set in use: that of an enclosing [`with_isa`] on this thread, else the one that
+/// [`select_isa`] selected. Calls `select_isa` if it was not called before.
 ///
 /// # Panics
-/// Where `SEMPAIR_ISA` names no set of this processor and nobody called `select_isa` to hear of it.
+/// If `select_isa` was not called before and `SEMPAIR_ISA` does not name a set of this processor.
 pub fn isa() -> Isa {
     if let Some(isa) = OVERRIDE.get() {
         return isa;
@@ -77,14 +78,15 @@ pub fn isa() -> Isa {
     }
 }
 
-/// Selects the instruction set for the whole process, before the first kernel runs: `avx512bf16`, `avx512`, `avx2` or `portable` by
-/// `force`, else by the environment variable `SEMPAIR_ISA`, else the best that this processor has.
+/// Selects the instruction set for the whole process, before the first kernel runs: the set named by `force`
+/// (`avx512bf16`, `avx512`, `avx2` or `portable`), else by the environment variable `SEMPAIR_ISA`, else the best set
+/// of this processor.
 ///
 /// # Errors
-/// An unknown name, or a set that this processor lacks.
-#[expect(clippy::disallowed_methods, reason = "no setting: every record says which set was used")]
+/// When the name is unknown or this processor lacks the set.
+#[expect(clippy::disallowed_methods, reason = "not a setting: every record says which set was used")]
 pub fn select_isa(force: Option<&str>) -> Result<Isa> {
-    // A name that is not UTF-8 is no name of a set, and is refused as such.
+    // A name that is not UTF-8 is not the name of a set, and is rejected as unknown.
     let variable = std::env::var_os("SEMPAIR_ISA").map(|name| name.to_string_lossy().into_owned());
     match force.or(variable.as_deref()) {
         None => Ok(select(best())),
@@ -92,10 +94,10 @@ pub fn select_isa(force: Option<&str>) -> Result<Isa> {
     }
 }
 
-/// Runs `body` with the kernels that it calls on this thread using `isa`: for comparing sets with each other.
+/// Runs `body`. Kernels that it calls on this thread use `isa`. Used to compare sets with each other.
 ///
 /// # Panics
-/// Where this processor lacks `isa`.
+/// If this processor lacks `isa`.
 pub fn with_isa<T>(isa: Isa, body: impl FnOnce() -> T) -> T {
     struct Restore(Option<Isa>);
     impl Drop for Restore {
@@ -108,8 +110,8 @@ pub fn with_isa<T>(isa: Isa, body: impl FnOnce() -> T) -> T {
     body()
 }
 
-/// Runs `body`, a loop that the compiler vectorises, compiled for AVX2 where this processor has it. Multiplication and
-/// addition stay separate, so that the result has the same bits either way.
+/// Runs `body`, a loop that the compiler vectorises, compiled for AVX2 if this processor has it. Multiplication and
+/// addition stay separate, so the result has the same bits either way.
 pub(super) fn with_wide_vectors<T>(body: impl FnOnce() -> T) -> T {
     #[cfg(target_arch = "x86_64")]
     {

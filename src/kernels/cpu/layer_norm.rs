@@ -1,4 +1,4 @@
-//! Layer normalisation: each row of x, y, dx, dy (rows, channels) for itself; mean and inv_std (rows), gamma and beta
+//! Layer normalisation of each row separately: x, y, dx, dy (rows, channels), mean and inv_std (rows), gamma and beta
 //! (channels). Contract: dgamma and dbeta are added to (+=), the rest is written (=).
 
 use std::ops::Range;
@@ -22,8 +22,8 @@ use super::vector::Kernel;
 use super::vector::Vector;
 use super::vector::run;
 
-/// y = gamma (x - mean) inv_std + beta, with the mean and inv_std = 1 / sqrt(var + epsilon) of each row, which are kept
-/// (Ba et al. 2016, <https://arxiv.org/abs/1607.06450>).
+/// y = gamma (x - mean) inv_std + beta, with the mean and inv_std = 1 / sqrt(var + epsilon) of each row, which are
+/// written too (Ba et al. 2016, <https://arxiv.org/abs/1607.06450>).
 pub fn forward<E: Element>(
     y: &mut [E],
     mean: &mut [f32],
@@ -47,9 +47,9 @@ pub fn forward<E: Element>(
     });
 }
 
-/// With dŷ = dy gamma and x̂ = (x - mean) inv_std: dx = inv_std (dŷ - mean(dŷ) - x̂ mean(dŷ x̂)), means over the row;
-/// dgamma += sum dy x̂ and dbeta += sum dy over the rows. `norm` has the mean and inv_std of `forward`. dx is added to
-/// `onto` where it is given.
+/// With dŷ = dy gamma and x̂ = (x - mean) inv_std: dx = inv_std (dŷ - mean(dŷ) - x̂ mean(dŷ x̂)), with means over the
+/// row; dgamma += sum dy x̂ and dbeta += sum dy over the rows. `norm` holds the mean and inv_std of `forward`. dx is
+/// added to `onto` if it is given.
 pub fn backward<E: Element>(
     dx: &mut [E],
     gradients: NormGradients,
@@ -125,7 +125,7 @@ struct Centred<'a, E, V> {
 /// (x - mean)².
 struct Squared<'a, E, V>(Centred<'a, E, V>);
 
-// SAFETY of all blocks: the span lies in the row.
+// SAFETY (all blocks): the span lies in the row.
 impl<E: Element, V: Vector> Terms<V, 1> for Centred<'_, E, V> {
     #[inline(always)]
     unsafe fn of(&self, span: Span) -> [V; 1] {
@@ -143,7 +143,7 @@ impl<E: Element, V: Vector> Terms<V, 1> for Squared<'_, E, V> {
     }
 }
 
-/// Writes dx, and gives dy x̂ and dy to the sums over rows.
+/// Writes dx and contributes dy x̂ and dy to the sums over rows.
 #[derive(Clone, Copy)]
 struct Backward<'a, E> {
     dx: Output<E>,
@@ -157,7 +157,7 @@ impl<E: Element> Summand<2> for Backward<'_, E> {
     #[inline(always)]
     unsafe fn sums<V: Vector>(&self, rows: Range<usize>, span: Span) -> [V; 2] {
         let channels = self.norm.gamma.len();
-        // SAFETY: the caller's: the tile lies in the matrices.
+        // SAFETY: the caller guarantees that the tile lies in the matrices.
         unsafe {
             let mut sums = [V::splat(0.0); 2];
             for row in rows {
@@ -192,7 +192,7 @@ impl<E: Element> Kernel for InputGradient<'_, E> {
             let range = row * channels..(row + 1) * channels;
             let (dy, x) = (&dy[range.clone()], &x[range.clone()]);
             let onto = onto.map_or(std::ptr::null(), |onto| onto[range].as_ptr());
-            // SAFETY: the rows have `channels` elements, and no other task writes to dx's.
+            // SAFETY: the rows have `channels` elements, and no other task writes to those of dx.
             unsafe {
                 let (mean, scale) = (V::splat(norm.mean[row]), V::splat(norm.inv_std[row]));
                 let terms = RowGradient { dy, x, gamma: norm.gamma, mean, scale };
@@ -226,7 +226,7 @@ impl<E: Element, V: Vector> RowGradient<'_, E, V> {
     /// The span must lie in the row, with the instruction set of V enabled in the caller.
     #[inline(always)]
     unsafe fn load(&self, span: Span) -> (V, V) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let dy = span.load::<E, V>(self.dy.as_ptr()).mul(span.load(self.gamma.as_ptr()));
             (dy, span.load::<E, V>(self.x.as_ptr()).sub(self.mean).mul(self.scale))
@@ -237,7 +237,7 @@ impl<E: Element, V: Vector> RowGradient<'_, E, V> {
 impl<E: Element, V: Vector> Terms<V, 2> for RowGradient<'_, E, V> {
     #[inline(always)]
     unsafe fn of(&self, span: Span) -> [V; 2] {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let (dy, xhat) = self.load(span);
             [dy, dy.mul(xhat)]

@@ -15,7 +15,7 @@ use super::vector::Element;
 
 pub use super::product::Added;
 
-/// y = x wᵀ + what is added: a bias, and a matrix of the sizes of y.
+/// y = x wᵀ + `added`: a bias, and a matrix of the same size as y.
 pub fn forward<E: Element>(
     y: &mut [E],
     x: &[E],
@@ -33,7 +33,7 @@ pub fn forward<E: Element>(
     product::gather(isa(), y, added, Rows::Maps(x), Weights::Transposed(w), &sizes, product::one_source);
 }
 
-/// dx = dy w, added to `onto` where it is given.
+/// dx = dy w, added to `onto` if it is given.
 pub fn input_gradient<E: Element>(
     dx: &mut [E],
     dy: &[E],

@@ -1,4 +1,4 @@
-//! Packing: operands of products rewritten as rows of units that tiles stream through.
+//! Packing: rewrites operands of products as rows of units, in the order in which tiles read them.
 
 use std::marker::PhantomData;
 
@@ -9,13 +9,14 @@ use super::vector::Kernel;
 use super::vector::Vector;
 use super::vector::run;
 
-/// Units that hold `terms` neighbours.
+/// The number of units that hold `terms` adjacent elements.
 pub fn units<U: Element>(terms: usize) -> usize {
     terms.div_ceil(U::TERMS)
 }
 
-/// Packs columns that are given as rows of floats, their terms in a row: packed(u, j) = unit u of `columns[j]`, rounded
-/// to U. Columns beyond those given, up to `width`, are zero. All have one length, a packed row for each of its units.
+/// Packs columns. Each column is given as a slice of floats, its terms in order: packed(u, j) = unit u of
+/// `columns[j]`, rounded to U. Columns after the given ones, up to `width`, are zero. All columns have the same
+/// length, and `packed` has one row for each unit of a column.
 pub fn columns<U: Element>(isa: Isa, packed: &mut [f32], width: usize, columns: &[&[f32]]) {
     let terms = columns.first().map_or(0, |column| column.len());
     assert!(packed.len() == units::<U>(terms) * width && columns.len() <= width, "pack: sizes do not fit");
@@ -39,8 +40,8 @@ impl<U: Element> Kernel for Columns<'_, U> {
         let rows = units::<U>(terms);
         for first in (0..self.width).step_by(V::LANES) {
             for row in (0..rows).step_by(V::LANES) {
-                // SAFETY: a column is read behind its first `row` units for at most the terms that are left of it; the
-                // rows written are the `rows` of `packed`, whole vectors of `width`, as checked by the caller.
+                // SAFETY: a column is read from its unit `row` on, for at most its remaining terms. The rows written
+                // are the `rows` of `packed`, whole vectors of `width`, as checked by the caller.
                 unsafe {
                     let mut block = [V::splat(0.0); 16];
                     let given = self.columns.iter().skip(first).take(V::LANES);
@@ -55,8 +56,8 @@ impl<U: Element> Kernel for Columns<'_, U> {
     }
 }
 
-/// Where the columns from `first` on go: `pitch` units, whole vectors, for each packed row, from `start` on. So many
-/// columns are packed, even where the tile has fewer; beyond the last column of all there are zeros.
+/// The destination of the columns from `first` on. Each packed row takes `pitch` units, whole vectors, from `start`
+/// on. `pitch` columns are packed even if the tile has fewer; columns after the last one of the matrix are zero.
 #[derive(Clone, Debug)]
 pub struct Panel {
     pub first: usize,
@@ -64,12 +65,12 @@ pub struct Panel {
     pub pitch: usize,
 }
 
-/// Packs rows that are given as elements of E, their columns in a row, into panels: the terms of a unit come from
-/// neighbouring rows. Unit u of column j holds rows TERMS u, .. rounded to U; a missing row is zero. `row(r)` is row r,
-/// for r below `rows`. Each row is read once, from left to right.
+/// Packs rows of elements of E into panels. The terms of a unit come from adjacent rows: unit u of column j holds the
+/// rows TERMS u, .. rounded to U; a missing row is zero. `row(r)` is row r, for r below `rows`. Each row is read
+/// once, from left to right.
 ///
 /// # Safety
-/// Nobody else may touch the packed rows meanwhile.
+/// No other task may access the packed rows during the call.
 pub unsafe fn rows<'a, U: Element, E: Element>(
     isa: Isa,
     packed: &Shared<f32>,
@@ -124,7 +125,7 @@ impl<'a, U: Element, E: Element, F: Fn(usize) -> &'a [E]> Kernel for Rows<'_, U,
     }
 }
 
-/// One packed row of a panel, with rounding, and zeros for what is missing.
+/// Packs one row of a panel, with rounding and with zeros for missing elements.
 ///
 /// # Safety
 /// `to` must be valid for `pitch` writes, with the instruction set of V enabled in the caller.
@@ -132,7 +133,7 @@ impl<'a, U: Element, E: Element, F: Fn(usize) -> &'a [E]> Kernel for Rows<'_, U,
 unsafe fn pack_slowly<V: Vector, U: Element, E: Element>(to: *mut f32, panel: &Panel, low: &[E], high: Option<&[E]>) {
     for at in (0..panel.pitch).step_by(V::LANES) {
         let from = panel.first + at;
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let high = match high {
                 Some(high) => load_rounded::<V, U, E>(high, from),
@@ -143,21 +144,21 @@ unsafe fn pack_slowly<V: Vector, U: Element, E: Element>(to: *mut f32, panel: &P
     }
 }
 
-/// The elements of a row behind `at`, rounded to U; lanes beyond the row are zero.
+/// Loads the elements of a row from `at` on, rounded to U. Lanes beyond the row are zero.
 ///
 /// # Safety
 /// The instruction set of V must be enabled in the caller.
 #[inline(always)]
 unsafe fn load_rounded<V: Vector, U: Element, E: Element>(row: &[E], at: usize) -> V {
     let there = row.len().saturating_sub(at);
-    // SAFETY: no more than what is there is read.
+    // SAFETY: only existing elements are read.
     unsafe {
         let vector: V = match there {
             0 => V::splat(0.0),
             there if there < V::LANES => E::load_first(row.as_ptr().add(at), there),
             _ => E::load(row.as_ptr().add(at)),
         };
-        // What is a U already needs no rounding.
+        // Elements that already have the format U need no rounding.
         if size_of::<U>() == size_of::<E>() { vector } else { U::rounded(vector) }
     }
 }

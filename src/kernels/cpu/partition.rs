@@ -7,7 +7,7 @@ use rayon::prelude::*;
 /// Elements of one piece of an element-wise operation: 64 KiB per slice, so that a piece stays in the cache.
 pub const PIECE: usize = 16 * 1024;
 
-/// Runs `body(index)` for every index below `count`, in parallel; a single one runs on the spot.
+/// Runs `body(index)` for every index below `count`, in parallel. A single index runs on the calling thread.
 pub fn for_each(count: usize, body: impl Fn(usize) + Sync + Send) {
     match count {
         0 => {}
@@ -16,15 +16,16 @@ pub fn for_each(count: usize, body: impl Fn(usize) + Sync + Send) {
     }
 }
 
-/// `count` items in `parts` nearly equal ranges: the range of part `index`.
+/// Returns the range of part `index` when `count` items are cut into `parts` nearly equal ranges.
 pub fn part(count: usize, parts: usize, index: usize) -> std::ops::Range<usize> {
     count * index / parts..count * (index + 1) / parts
 }
 
-/// `count` rows in tiles of at most `most`: the range of tile `index` of `count.div_ceil(most)`.
+/// Returns the range of tile `index` when `count` rows are cut into `count.div_ceil(most)` tiles of at most `most`
+/// rows.
 ///
-/// All are full but the last two, which share what is left where the last would be small. None has `most - 2` rows where
-/// that can be avoided: the compiler makes a slow loop of ten rows by two vectors.
+/// All tiles are full except the last two, which share the remaining rows if the last tile would be small. No tile
+/// has `most - 2` rows if that can be avoided: the compiler generates a slow loop for ten rows by two vectors.
 pub fn tile_rows(count: usize, most: usize, index: usize) -> std::ops::Range<usize> {
     let tiles = count.div_ceil(most);
     let last = count - (tiles - 1) * most;
@@ -39,14 +40,14 @@ pub fn tile_rows(count: usize, most: usize, index: usize) -> std::ops::Range<usi
     }
 }
 
-/// A mutable slice that parallel tasks share, each writing elements of its own.
+/// A mutable slice that parallel tasks share. Each task writes its own elements.
 pub struct Shared<T> {
     start: *mut T,
     len: usize,
 }
 
-// SAFETY: a `Shared` only hands out raw pointers; who writes through them answers for no two tasks touching the same
-// element.
+// SAFETY: a `Shared` hands out raw pointers, and references only through an unsafe method. The code that uses them
+// must ensure that no two tasks access the same element.
 unsafe impl<T: Send> Sync for Shared<T> {}
 // SAFETY: as for `Sync`.
 unsafe impl<T: Send> Send for Shared<T> {}
@@ -62,14 +63,14 @@ impl<T> Shared<T> {
         self.len
     }
 
-    /// Elements from `start` on.
+    /// Returns `len` elements from `start` on.
     ///
     /// # Safety
     /// No two tasks may hold the same element.
-    #[expect(clippy::mut_from_ref, reason = "the caller answers for it")]
+    #[expect(clippy::mut_from_ref, reason = "the caller ensures that no two tasks hold the same element")]
     pub unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
         assert!(start + len <= self.len, "a task reaches beyond its slice");
-        // SAFETY: the elements lie in the slice, and nobody else holds them.
+        // SAFETY: the elements lie in the slice, and no other task holds them.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }
 
@@ -89,10 +90,11 @@ thread_local! {
     static SCRATCH: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lends `body` an aligned buffer of `len` floats with arbitrary contents, kept by the thread between calls.
+/// Calls `body` with an aligned buffer of `len` floats with arbitrary contents. The thread keeps the buffer between
+/// calls.
 ///
-/// Buffers lie on a stack: one that is asked for inside `body`, or by another task that this thread picks up while
-/// `body` waits, is another one, and the next call at this depth gets this one again.
+/// The buffers form a stack. A nested call, inside `body` or in another task that this thread runs while `body`
+/// waits, gets a different buffer. The next call at the same depth gets the same buffer again.
 pub fn with_scratch<T>(len: usize, body: impl FnOnce(&mut [f32]) -> T) -> T {
     let mut lines = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
     let needed = len.div_ceil(16);

@@ -1,4 +1,4 @@
-//! What a product could reach at best: a register tile whose operands never leave the first-level cache.
+//! The peak speed of products: a register tile whose operands never leave the first-level cache.
 
 use std::hint::black_box;
 use std::marker::PhantomData;
@@ -9,16 +9,16 @@ use super::vector::Element;
 use super::vector::Kernel;
 use super::vector::Vector;
 
-/// Vectors of a row.
+/// Vectors per row.
 const COLUMNS: usize = 2;
-/// Inner steps before the same units of a come again.
+/// Inner steps after which the units of a repeat.
 const STEPS: usize = 16;
 
-/// Multiplies and adds on this thread as products of `E` do, `rounds` times; returns how many operations that were:
-/// multiplications and additions.
+/// Multiplies and adds on this thread as products of `E` do, `rounds` times. Returns the number of operations:
+/// multiplications plus additions.
 pub fn multiply<E: Element>(isa: Isa, rounds: usize) -> usize {
-    // 12 sums outlast the latency of two units, and fit into 16 registers with their operands; without an addition in the
-    // multiplication, the products need some of these.
+    // 12 sums hide the latency of two units and fit into 16 registers together with their operands. Without a fused
+    // multiply-add, the products themselves need some of these registers.
     black_box(match isa {
         Isa::Portable => vector::run(isa, Rounds::<E, 4>(rounds, PhantomData)),
         _ => vector::run(isa, Rounds::<E, 6>(rounds, PhantomData)),
@@ -33,11 +33,11 @@ impl<E: Element, const ROWS: usize> Kernel for Rounds<E, ROWS> {
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) -> usize {
-        // As one f32 or as two bf16: numbers whose sums stay finite.
+        // Read as one f32 or as two bf16: numbers whose sums stay finite.
         let unit = f32::from_bits(0x3f00_3f00);
         let a = black_box([[unit; ROWS]; STEPS]);
         let mut sums = black_box([[0.0; COLUMNS]; ROWS]);
-        // SAFETY: arrays of the lengths that are read; the caller has the instruction set.
+        // SAFETY: the arrays have the lengths that are read, and the caller enabled the instruction set.
         unsafe {
             let b: [V; COLUMNS] = black_box([unit; COLUMNS]).map(|unit| V::splat(unit));
             let mut tile = [[V::splat(0.0); COLUMNS]; ROWS];

@@ -1,5 +1,5 @@
-//! Pooling over maps: x (H, W, N, C), position by position, so that a window's elements are whole rows of N C numbers.
-//! All results are written (=).
+//! Pooling over maps: x (H, W, N, C), position by position, so that the elements of a window are whole rows of
+//! N C numbers. All results are written (=).
 
 use std::ops::Range;
 
@@ -17,11 +17,11 @@ use super::rows::sweep_all;
 use super::vector::Element;
 use super::vector::Vector;
 
-/// Elements of a row that are pooled together: the rows of a window's lines then fit the second-level cache, where
-/// the next window finds them.
+/// Elements of a row that are pooled together. The rows of a window's lines then stay in the second-level cache for
+/// the next window.
 const CHUNK: usize = 1024;
 
-/// The sizes of a max pooling, with the output's derived from them.
+/// The sizes of a max pooling, with the output sizes derived from them.
 struct Window {
     height: usize,
     width: usize,
@@ -34,7 +34,7 @@ struct Window {
     out_width: usize,
 }
 
-/// A tap of a window: its index within the window, as the lanes hold it, and the row that it meets.
+/// A tap of a window: its index within the window, as a lane value, and the index of the row that it refers to.
 type Tap = (f32, usize);
 
 impl Window {
@@ -70,7 +70,8 @@ impl Window {
         check_len(&describe(), "argmax", argmax, self.out_height * self.out_width * row);
     }
 
-    /// The taps of the window at output position (oy, ox) that meet the image, each with its position.
+    /// Lists the taps of the window at output position (oy, ox) that lie inside the image, each with its input
+    /// position.
     fn inputs(&self, taps: &mut Vec<Tap>, oy: usize, ox: usize) {
         let inside = |at: usize, size: usize| at.checked_sub(self.padding).filter(|&at| at < size);
         taps.clear();
@@ -82,7 +83,7 @@ impl Window {
         }
     }
 
-    /// The windows that input position (y, x) lies in, in order: each one's tap, and its output position.
+    /// Lists the windows that contain the input position (y, x), in order: the tap and the output position of each.
     fn outputs(&self, taps: &mut Vec<Tap>, y: usize, x: usize) {
         let windows = |at: usize, count: usize| {
             let at = at + self.padding;
@@ -97,7 +98,7 @@ impl Window {
         }
     }
 
-    /// Calls `body(line, columns)` for every line of positions and chunk of their rows, in parallel.
+    /// Calls `body(line, columns)` for every line of positions and every chunk of their rows, in parallel.
     fn for_each_line(&self, lines: usize, body: impl Fn(usize, Range<usize>) + Sync + Send) {
         let chunk = if lines * self.width * self.row <= 16 * CHUNK { self.row } else { CHUNK };
         for_each(lines * self.row.div_ceil(chunk.max(1)), |index| {
@@ -107,8 +108,8 @@ impl Window {
     }
 }
 
-/// y = the maximum of each window, and argmax = its index ky K + kx within the window: the first maximum, as in PyTorch.
-/// NaN counts as larger than any number. Padding never wins. The kernel is at most 16.
+/// y = the maximum of each window, and argmax = its index ky K + kx within the window: the first maximum, as in
+/// PyTorch. NaN counts as larger than any number. Padding is never chosen. The kernel is at most 16.
 #[allow(clippy::too_many_arguments)]
 pub fn max_forward<E: Element>(
     y: &mut [E],
@@ -131,13 +132,13 @@ pub fn max_forward<E: Element>(
             window.inputs(&mut taps, oy, ox);
             let at = (oy * window.out_width + ox) * window.row;
             let work = Max { y, argmax, at, x, row: window.row, taps: &taps };
-            // SAFETY: the taps lie in x, and this task alone has this output row's columns.
+            // SAFETY: the taps lie in x, and only this task writes these columns of the output row.
             unsafe { sweep(isa, work, 0..1, columns.clone()) };
         }
     });
 }
 
-/// dx = dy of the windows that each element of x won, summed in the order of the windows.
+/// dx = for each element of x, the sum of dy over the windows whose maximum it is, in the order of the windows.
 #[allow(clippy::too_many_arguments)]
 pub fn max_backward<E: Element>(
     dx: &mut [E],
@@ -160,7 +161,7 @@ pub fn max_backward<E: Element>(
             window.outputs(&mut taps, iy, ix);
             let at = (iy * width + ix) * window.row;
             let work = MaxGradient { dx, at, dy, argmax, row: window.row, taps: &taps };
-            // SAFETY: the taps lie in dy, and this task alone has this input row's columns.
+            // SAFETY: the taps lie in dy, and only this task writes these columns of the input row.
             unsafe { sweep(isa, work, 0..1, columns.clone()) };
         }
     });
@@ -174,7 +175,7 @@ pub fn average_forward<E: Element>(y: &mut [E], x: &[E], batch: usize, pixels: u
     for_each(row.div_ceil(CHUNK), |chunk| {
         let columns = chunk * CHUNK..row.min((chunk + 1) * CHUNK);
         with_scratch(columns.len(), |sums| {
-            // SAFETY: x is (pixels, N C), and this task alone has these columns of y.
+            // SAFETY: x is (pixels, N C), and only this task writes these columns of y.
             unsafe {
                 block_sums(isa, rows, sums, 0..pixels, columns.clone());
                 let work = Scaled { y: y.from(columns.start), x: sums, scale };
@@ -208,9 +209,10 @@ impl<E: Element> Tiled for Max<'_, E> {
 
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
-        // SAFETY: the caller's: the taps' rows lie in x.
+        // SAFETY: the caller guarantees that the taps' rows lie in x.
         unsafe {
-            // The first tap wins whatever it holds, so that a window of -infinity has a winner.
+            // The first tap is the initial maximum whatever its value, so that a window of -infinity also has a
+            // maximum.
             let (tap, position) = self.taps[0];
             let mut winner = V::splat(tap);
             let mut best: V = span.load(self.x.as_ptr().add(position * self.row));
@@ -225,7 +227,7 @@ impl<E: Element> Tiled for Max<'_, E> {
     }
 }
 
-/// One input position: the gradients of the windows that it won.
+/// One input position: the sum of the gradients of the windows whose maximum it is.
 #[derive(Clone, Copy)]
 struct MaxGradient<'a, E> {
     dx: Output<E>,
@@ -241,7 +243,7 @@ impl<E: Element> Tiled for MaxGradient<'_, E> {
 
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
-        // SAFETY: the caller's: the taps' rows lie in dy and argmax.
+        // SAFETY: the caller guarantees that the taps' rows lie in dy and argmax.
         unsafe {
             let mut sum = V::splat(0.0);
             for &(tap, position) in self.taps {
@@ -267,7 +269,7 @@ impl<A: Element, E: Element> Tiled for Scaled<'_, A, E> {
 
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {
-        // SAFETY: the caller's: the span lies in the rows.
+        // SAFETY: the caller guarantees that the span lies in the rows.
         unsafe {
             let x: V = span.load(self.x.as_ptr());
             span.store(self.y.at(rows.start * self.x.len()), x.mul(V::splat(self.scale)));

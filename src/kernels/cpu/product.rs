@@ -1,14 +1,15 @@
-//! Whole products from register tiles: how the work is cut, packed and put together. Convolution, linear layers and
-//! matrix products differ only in what they pass here.
+//! Whole products, built from register tiles: how the work is cut into tasks, packed and put together. Convolution,
+//! linear layers and matrix products differ only in the arguments that they pass to this module.
 //!
-//! The batch is inside (`Layout::Maps`), so at one position a map is a dense matrix (images, channels), and a convolution
-//! is a sum of dense products, one for each tap of the kernel that meets the image: padding is never multiplied.
+//! The batch is inside (`Layout::Maps`), so at one position a map is a dense matrix (images, channels), and a
+//! convolution is a sum of dense products, one for each tap of the kernel that falls on the image. Padding is never
+//! multiplied.
 //!
-//! - `gather`: outputs and input gradients. Rows of c are images at a position. Activations are read in place where whole
-//!   units lie so that they do not alias, and weights are packed once for all tasks.
-//! - `accumulate`: weight gradients. The inner dimension runs over images and positions. Both operands are packed: a part
-//!   of the images by each task, in the second-level cache of its core, where the weights are few; else by all tasks
-//!   together, in blocks that stay in the third-level cache.
+//! - `gather`: outputs and input gradients. Rows of c are images at a position. Activations are read in place if
+//!   their rows are whole units and do not alias in the cache. Weights are packed once for all tasks.
+//! - `accumulate`: weight gradients. The inner dimension runs over images and positions. Both operands are packed. If
+//!   there are few weights, each task packs a part of the images, in the second-level cache of its core; otherwise
+//!   all tasks together pack blocks that stay in the third-level cache.
 
 use std::ops::Range;
 
@@ -30,24 +31,26 @@ use super::tile::Tile;
 use super::vector;
 use super::vector::Element;
 
-/// Multiplications that make a parallel task worth its start (some 20 to 40 microseconds).
+/// The minimum number of multiplications of a parallel task (about 20 to 40 microseconds), so that it is worth its
+/// start-up cost.
 const TASK: usize = 4 << 20;
-/// Tasks that a product is cut into at most: enough for many cores.
+/// The maximum number of tasks of a product: enough for many cores.
 const TASKS: usize = 64;
-/// Tiles of a task at least, so that its start costs little.
+/// The minimum number of tiles of a task, so that its start-up cost is small.
 const TILES: usize = 48;
-/// Units of packed weights that a task goes over for each tile: half of a common second-level cache of 1 MiB.
+/// Units of packed weights that a task reads for each tile: half of a typical second-level cache of 1 MiB.
 const BLOCK: usize = 128 * 1024;
 /// Units of both operands that `accumulate` packs at a time: they stay in a third-level cache.
 const ACCUMULATED: usize = 1024 * 1024;
-/// Units of both operands that a task of `accumulate` packs at a time where it works alone: with its sums they fill most
-/// of a second-level cache.
+/// Units of both operands that a task of `accumulate` packs at a time if it works alone. Together with its sums they
+/// fill most of a second-level cache.
 const ALONE: usize = 160 * 1024;
-/// Parts that are summed apart come in multiples of so many: on 2, 4 or 8 cores none waits for another.
+/// The number of parts that are summed separately is a multiple of this, so that on 2, 4 or 8 cores none waits for
+/// another.
 const PARTS: usize = 8;
-/// Images that are packed in one go; even.
+/// Images that are packed at a time; an even number.
 const RUN: usize = 64;
-/// Rows of this many bytes, or a multiple, all fall into the same few places of a first-level cache.
+/// Rows of this many bytes, or of a multiple of it, all fall into the same few sets of a first-level cache.
 const ALIAS: usize = 4096;
 
 /// The rows of a in `gather`: `inner` elements for each image and source.
@@ -55,11 +58,11 @@ const ALIAS: usize = 4096;
 pub enum Rows<'a, E> {
     /// (positions, images, inner): sources are positions.
     Maps(&'a [E]),
-    /// Lines of windows: sources are elements of an image, and those of one position lie whole units apart. What follows
-    /// a row, up to a whole unit, is multiplied by zero.
+    /// Lines of windows: sources are elements of an image, and the sources of one position are whole units apart.
+    /// Elements after a row, up to a whole unit, are multiplied by zero.
     Lines {
         values: &'a [E],
-        /// Elements from one image to the next, whole units.
+        /// The image stride in elements, a whole number of units.
         image: usize,
     },
 }
@@ -68,19 +71,19 @@ pub enum Rows<'a, E> {
 pub enum Terms<'a, E, F> {
     /// (positions, images, columns).
     Maps(&'a [E]),
-    /// Written by `make(position, images, rows, pitch)`: `columns` elements for each of the images, `pitch` apart. Up to
-    /// `SLACK` elements behind a row may be written, too.
+    /// Written by `make(position, images, rows, pitch)`: `columns` elements for each of the images, `pitch` apart. Up
+    /// to `SLACK` elements after a row may be overwritten too.
     Made(F),
 }
 
-/// What writes `Terms::Made`.
+/// A function that writes `Terms::Made`.
 pub trait Maker<E>: Fn(usize, Range<usize>, &mut [E], usize) + Sync {}
 impl<E, F: Fn(usize, Range<usize>, &mut [E], usize) + Sync> Maker<E> for F {}
 
-/// No rows are made.
+/// The maker type of `Terms::Maps`, which makes no rows.
 pub type NoMaker<E> = fn(usize, Range<usize>, &mut [E], usize);
 
-/// Elements behind a row that its maker may write.
+/// Elements after a row that its maker may overwrite.
 pub const SLACK: usize = 16;
 
 /// The sizes of c (positions, images, columns) = a b.
@@ -93,26 +96,26 @@ pub struct Gathered {
     pub inner: usize,
 }
 
-/// What is added to c.
+/// The addends of c.
 #[derive(Clone, Copy)]
 pub struct Added<'a, E> {
-    /// Of the layout of c.
+    /// A matrix with the layout of c.
     pub onto: Option<&'a [E]>,
-    /// A float for each column.
+    /// One float for each column.
     pub bias: Option<&'a [f32]>,
 }
 
 /// The weights that `gather` packs as b, in f32.
 #[derive(Clone, Copy)]
 pub enum Weights<'a> {
-    /// (columns, taps, inner): those of a layer, for its outputs.
+    /// (columns, taps, inner): the weights of a layer, for its outputs.
     Transposed(&'a [f32]),
-    /// (inner, taps, columns): those of a layer, for its input gradient.
+    /// (inner, taps, columns): the weights of a layer, for its input gradient.
     Straight(&'a [f32]),
 }
 
-/// c = a b + what is added. A tile is some images at one position. `sources(position, list)` appends the taps that a
-/// position has, each with the position of a that it meets.
+/// c = a b + `added`. A tile covers some images at one position. `sources(position, list)` appends the taps of a
+/// position, each with the position of a that it reads.
 pub fn gather<E: Element>(
     isa: Isa,
     c: &mut [E],
@@ -158,8 +161,8 @@ pub fn gather<E: Element>(
                             rows: rows.len(),
                             columns: range.len(),
                         };
-                        // SAFETY: `Sources::new` checked the rows of a, and its segments name packed rows only; tasks differ
-                        // in their panels or their (group, position), so no two write the same element.
+                        // SAFETY: `Sources::new` checked the rows of a, and its segments name only packed rows. Tasks
+                        // differ in their panels or their (group, position), so no two tasks write the same element.
                         unsafe { tile::tile::<E, E>(isa, &tile) };
                     }
                 }
@@ -213,7 +216,7 @@ pub fn one_source(_: usize, list: &mut Vec<(usize, usize)>) {
     list.push((0, 0));
 }
 
-/// How a `gather` is cut: depends on the sizes alone.
+/// How a `gather` is cut into tasks. It depends on the sizes alone.
 pub(super) struct Cut {
     pub(super) isa: Isa,
     columns: usize,
@@ -238,7 +241,8 @@ impl Cut {
         let image_groups = images.div_ceil(isa.rows());
         let tiles = image_groups * positions;
         let wanted = ((images * positions * columns).saturating_mul(taps * inner) / TASK).clamp(1, TASKS);
-        // Panels that fit the cache are used together on each tile, which then is read from afar only once.
+        // Panels that fit into the cache are used together on each tile, so that the tile is read from outside the
+        // cache only once.
         let fitting = panels.div_ceil((BLOCK / panel_units.max(1)).max(1));
         let tile_parts = wanted.div_ceil(fitting).clamp(1, (tiles / TILES).max(1));
         let groups = (wanted / tile_parts).clamp(fitting, panels);
@@ -250,7 +254,7 @@ impl Cut {
         first..(first + self.isa.columns()).min(self.columns)
     }
 
-    /// Units from one copied row to the next: a cache line more than the row, so that rows do not alias.
+    /// The stride of copied rows in units: one cache line more than the row, so that rows do not alias.
     fn copy_stride(&self) -> usize {
         (self.taps * self.tap_units).next_multiple_of(16) + 16
     }
@@ -260,17 +264,18 @@ impl Cut {
     }
 }
 
-/// Where the rows of a lie for each position: in place where they can be used so, else copied side by side for each tile.
+/// The location of the rows of a for each position: in place if possible, otherwise copied next to each other for
+/// each tile.
 struct Sources<'s, E> {
     a: Rows<'s, E>,
     cut: &'s Cut,
     positions: usize,
     in_place: bool,
-    /// Taps with the sources that they meet, position by position.
+    /// Taps with the sources that they read, position by position.
     list: Vec<(usize, usize)>,
-    /// What the rows of a position hold, one segment for each tap.
+    /// The contents of the rows of each position, one segment for each tap.
     segments: Vec<Segment>,
-    /// Where each position's taps begin, and the last one's end.
+    /// The start of each position's taps, and the end of the last position's taps.
     starts: Vec<usize>,
 }
 
@@ -310,12 +315,13 @@ impl<'s, E: Element> Sources<'s, E> {
         self.starts[position]..self.starts[position + 1]
     }
 
-    /// What the rows at a position hold.
+    /// The contents of the rows at a position.
     fn segments(&self, position: usize) -> &[Segment] {
         &self.segments[self.taps(position)]
     }
 
-    /// Where the rows of `images` at `position` begin, and their stride, in units.
+    /// Returns the start of the rows of `images` at `position`, and their stride, in units. Copies the rows to `copy`
+    /// if they cannot be read in place.
     fn read(&self, position: usize, images: &Range<usize>, copy: &mut [f32]) -> (*const f32, usize) {
         let &Cut { inner, tap_units, images: all, .. } = self.cut;
         let list = &self.list[self.taps(position)];
@@ -338,8 +344,8 @@ impl<'s, E: Element> Sources<'s, E> {
         }
     }
 
-    /// Asks the memory for a share, `part` of `parts`, of the rows that the next tile reads, where those are the next rows
-    /// of the only position: short runs that the processor does not foresee.
+    /// Prefetches a share (`part` of `parts`) of the rows that the next tile reads, if they are the next rows of the
+    /// only position. The processor does not predict these short runs.
     fn fetch_ahead(&self, next: usize, part: usize, parts: usize) {
         let Rows::Maps(a) = self.a else { return };
         if self.cut.taps == 1 && self.positions == 1 {
@@ -351,13 +357,13 @@ impl<'s, E: Element> Sources<'s, E> {
     }
 }
 
-/// Units as the elements that they hold.
+/// Returns units as the elements that they hold.
 pub fn elements_mut<E: Element>(units: &mut [f32]) -> &mut [E] {
     // SAFETY: an f32 has the size of TERMS elements of E, at least their alignment, and any bits are an element.
     unsafe { std::slice::from_raw_parts_mut(units.as_mut_ptr().cast(), units.len() * E::TERMS) }
 }
 
-/// A row as units; what is missing of the last one is zero.
+/// Copies a row into units. The last unit is padded with zeros.
 pub fn copy_units<E: Element>(units: &mut [f32], row: &[E]) {
     if let Some(last) = units.last_mut() {
         *last = 0.0;
@@ -373,15 +379,15 @@ pub struct Accumulated {
     pub columns: usize,
     pub images: usize,
     pub positions: usize,
-    /// Positions that are neighbours in a line, and meet neighbours in b.
+    /// Positions that are adjacent in a line, and read adjacent positions of b.
     pub line: usize,
 }
 
-/// c += aᵀ b, where `source(tap, position)` is the position of b that a tap meets, if any.
+/// c += aᵀ b, where `source(tap, position)` is the position of b that a tap reads, if any.
 ///
-/// Where c is small beside the operands, the images are cut into parts: a task packs a part of both operands, block by
-/// block, into its own cache and sums it up, and the sums are joined in order. Else all tasks together pack a block of
-/// both operands, and then share out its tiles of c.
+/// If c is small compared to the operands, the images are cut into parts. Each task packs a part of both operands,
+/// block by block, into its own cache and sums it up; then the sums are joined in order. Otherwise all tasks together
+/// pack a block of both operands and then share its tiles of c.
 pub fn accumulate<E: Element, F: Maker<E>>(
     isa: Isa,
     c: &mut [f32],
@@ -416,7 +422,7 @@ pub fn accumulate<E: Element, F: Maker<E>>(
     }
 }
 
-/// `accumulate` by parts of the images.
+/// Runs `accumulate` by parts of the images.
 fn accumulate_apart<E: Element, F: Maker<E>>(
     isa: Isa,
     c: &mut [f32],
@@ -455,20 +461,20 @@ fn accumulate_apart<E: Element, F: Maker<E>>(
     });
 }
 
-/// How `accumulate` is cut where parts of the images are summed apart.
+/// How `accumulate` is cut if parts of the images are summed separately.
 #[derive(Debug, PartialEq, Eq)]
 struct Parts {
     count: usize,
-    /// Of each part; one fits a cache.
+    /// Blocks per part. One block fits into a cache.
     blocks: usize,
 }
 
-/// Who does the work of a block.
+/// The threads that do the work of a block.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Crew {
-    /// All threads, and this one waits for them.
+    /// All threads; this thread waits for them.
     All,
-    /// This thread.
+    /// This thread only.
     Alone,
 }
 
@@ -482,10 +488,10 @@ impl Crew {
 }
 
 impl Accumulated {
-    /// How many ranges of images, and of positions, the terms are cut into.
+    /// Returns the number of ranges of images, and of positions, that the terms are cut into.
     fn blocks(&self, isa: Isa, unit_terms: usize) -> (usize, usize) {
         let &Self { rows, taps, columns, images, positions, line } = self;
-        // A window of several taps draws on the lines next to those of a block, too.
+        // Windows of several taps also read the lines next to those of a block.
         let of_b = columns * if taps > 1 { 2 } else { 1 };
         let of_term = rows * isa.lanes() / isa.rows() + of_b;
         let terms = (ACCUMULATED * unit_terms / of_term).max(64);
@@ -495,8 +501,8 @@ impl Accumulated {
         (image_blocks, positions.div_ceil(block))
     }
 
-    /// The parts of the images that are summed apart, if that pays: runs are long, and joining the sums, which stay in the
-    /// third-level cache, costs little beside packing.
+    /// Returns the parts of the images that are summed separately, if that is faster: the runs must be long, and
+    /// joining the sums, which stay in the third-level cache, must cost little compared to packing.
     fn parts(&self, isa: Isa, unit_terms: usize, whole: &Meetings) -> Option<Parts> {
         let a = self.positions * self.rows.div_ceil(isa.rows()) * isa.lanes();
         let b = whole.slots.len() * self.columns.div_ceil(isa.columns()) * isa.columns();
@@ -509,12 +515,12 @@ impl Accumulated {
     }
 }
 
-/// Which positions of b some positions of a draw on.
+/// The positions of b that some positions of a read.
 struct Meetings {
     positions: Range<usize>,
     /// The positions of b, in order.
     slots: Vec<usize>,
-    /// For each tap, in order, the place of a position of a, and of the slot that it meets.
+    /// For each tap, in order: the index of a position of a, and the index of the slot that it reads.
     of_taps: Vec<Vec<(usize, usize)>>,
 }
 
@@ -538,7 +544,7 @@ struct Block<'s> {
     sizes: &'s Accumulated,
     images: Range<usize>,
     meetings: &'s Meetings,
-    /// For each tap, where its terms lie in the packed operands.
+    /// For each tap, the location of its terms in the packed operands.
     segments: Vec<Vec<Segment>>,
     /// Units of the images at one position.
     len: usize,
@@ -583,8 +589,8 @@ impl<'s> Block<'s> {
         tile_rows(self.sizes.rows, self.isa.rows(), tile)
     }
 
-    /// The first row of a that is packed for a tile: a whole vector of them, so that none is loaded in part, where a has
-    /// as many.
+    /// The first row of a that is packed for a tile. A whole vector of rows is packed if a has that many, so that no
+    /// vector is loaded partially.
     fn first_packed(&self, tile: usize) -> usize {
         self.rows(tile).start.min(self.sizes.rows.saturating_sub(self.isa.lanes()))
     }
@@ -596,7 +602,7 @@ impl<'s> Block<'s> {
 
     /// Packs a and then b into `scratch`, panel by panel, each position by position.
     fn pack<E: Element, F: Maker<E>>(&self, scratch: &mut [f32], a: &[E], b: &Terms<E, F>, crew: Crew) {
-        // Runs of an even number of images, so that both terms of a unit lie in one.
+        // Runs have an even number of images, so that both terms of a unit lie in the same run.
         let runs = self.images.len().div_ceil(RUN);
         let (positions, slots) = (self.meetings.positions.len(), self.meetings.slots.len());
         let places = positions + slots;
@@ -625,7 +631,7 @@ impl<'s> Block<'s> {
         };
         let panels: Vec<Panel> = (0..self.row_tiles).map(of_tile).collect();
         let first = (self.meetings.positions.start + place) * self.sizes.images + images.start;
-        // SAFETY: tasks differ in their place or their images.
+        // SAFETY: tasks differ in their position or their images.
         unsafe { pack::rows::<E, E>(isa, scratch, &panels, images.len(), |r| &a[(first + r) * all..][..all]) };
     }
 
@@ -642,7 +648,7 @@ impl<'s> Block<'s> {
         let (rows, pitch, len) = match b {
             Terms::Maps(b) => (&b[(self.meetings.slots[slot] * self.sizes.images + images.start) * all..], all, all),
             Terms::Made(make) => {
-                // Made rows have whole vectors: what stands beyond the columns meets none.
+                // Made rows are whole vectors. The values beyond the columns enter no result.
                 let len = isa.width(all);
                 let pitch = len + SLACK;
                 made.resize(images.len() * pitch, E::default());
@@ -688,15 +694,15 @@ impl<'s> Block<'s> {
                     rows: rows.len(),
                     columns: range.len(),
                 };
-                // SAFETY: the segments name rows that `pack` wrote; tasks differ in their tap, rows or columns, so no
-                // two write the same element.
+                // SAFETY: the segments name rows that `pack` wrote. Tasks differ in their tap, rows or columns, so no
+                // two tasks write the same element.
                 unsafe { tile::tile::<E, f32>(self.isa, &tile) };
             }
         });
     }
 }
 
-/// Appends a segment, as part of the last one where it goes on from there.
+/// Appends a segment. Extends the last segment instead if the new one continues it.
 fn push_joined(segments: &mut Vec<Segment>, next: Segment) {
     match segments.last_mut() {
         Some(last) if last.a + last.len == next.a && last.b + last.len == next.b => last.len += next.len,
@@ -720,7 +726,7 @@ mod tests {
         assert_eq!(parts(64, 64, 8, 256), Some(Parts { count: 8, blocks: 1 }));
         assert_eq!(parts(512, 512, 2, 256), None, "many weights");
         assert_eq!(parts(32, 32, 16, 16), None, "runs of two images");
-        // Many images: no more parts than their sums stay in a cache.
+        // Many images: the number of parts is limited, so that their sums stay in a cache.
         assert_eq!(parts(512, 128, 1, 73728), Some(Parts { count: 16, blocks: 12 }));
     }
 

@@ -1,5 +1,5 @@
-//! How the kernels that memory limits go over a matrix of rows: in tiles of a few rows by one vector of columns, in
-//! pieces that depend on sizes alone; and sums over rows.
+//! How memory-bound kernels traverse a matrix of rows: in tiles of a few rows by one vector of columns, in pieces
+//! that depend on sizes alone. Also sums over rows.
 
 use std::ops::Range;
 
@@ -15,32 +15,33 @@ use super::vector::Kernel;
 use super::vector::Vector;
 use super::vector::run;
 
-/// Elements of one piece: some 10 us of work, and a piece of two operands stays in the second-level cache.
+/// Elements of one piece: about 10 us of work. A piece of two operands stays in the second-level cache.
 pub const PIECE: usize = 32 * 1024;
 
-/// A sum over rows is cut into this many tasks at most, so that joining them costs nothing to speak of.
+/// The maximum number of tasks of a sum over rows, so that the cost of joining them is negligible.
 const TASKS: usize = 64;
 
-/// Columns of one block of a sum over rows, at most: the sums stay in the first-level cache beside the rows of a tile.
+/// The maximum number of columns of one block of a sum over rows: the sums stay in the first-level cache together
+/// with the rows of a tile.
 const WIDTH: usize = 1024;
 
-/// Rows of more columns than this are gone over one by one: several at once are more streams than the processor fetches
-/// ahead, and where their length is a power of two they share one set of the first-level cache.
+/// Rows with more columns than this are processed one by one. Several rows at once are more streams than the
+/// processor prefetches, and rows whose length is a power of two share one set of the first-level cache.
 const NARROW: usize = 128;
 
-/// Neighbouring columns: a whole vector, or fewer at the end of a row.
+/// Adjacent columns: a whole vector, or fewer at the end of a row.
 #[derive(Clone, Copy)]
 pub struct Span {
     pub start: usize,
     fewer: Option<usize>,
 }
 
-/// The start of a borrowed slice that tiles write to, each its own elements.
+/// The start of a borrowed slice that tiles write to. Each tile writes its own elements.
 #[derive(Debug)]
 pub struct Output<E>(*mut E);
 
-// SAFETY: an `Output` only hands out raw pointers; who writes through them answers for no two tasks touching the same
-// element.
+// SAFETY: an `Output` only hands out raw pointers. The code that writes through them must ensure that no two tasks
+// access the same element.
 unsafe impl<E: Send> Sync for Output<E> {}
 // SAFETY: as for `Sync`.
 unsafe impl<E: Send> Send for Output<E> {}
@@ -59,7 +60,7 @@ impl<E> Output<E> {
         Self(slice.as_mut_ptr())
     }
 
-    /// The same slice from the element at `offset` on.
+    /// Returns the same slice from the element at `offset` on.
     pub fn from(self, offset: usize) -> Self {
         Self(self.0.wrapping_add(offset))
     }
@@ -74,7 +75,7 @@ impl<E> Output<E> {
 static ONES: [f32; 16] = [1.0; 16];
 
 impl Span {
-    /// The elements from `at` + the span's start; lanes beyond the span are zero.
+    /// Loads the elements from `at` + the span's start on. Lanes beyond the span are zero.
     ///
     /// # Safety
     /// The span must lie in the memory after `at`, with the instruction set of V enabled in the caller.
@@ -124,7 +125,7 @@ impl Span {
         }
     }
 
-    /// The vector with `other` in the lanes beyond the span.
+    /// Returns the vector with `other` in the lanes beyond the span.
     ///
     /// # Safety
     /// The instruction set of V must be enabled in the caller.
@@ -149,10 +150,10 @@ pub fn spans<V: Vector>(columns: Range<usize>) -> impl Iterator<Item = Span> {
     spans.chain((rest > 0).then_some(Span { start: end, fewer: Some(rest) }))
 }
 
-/// Work on a matrix, tile by tile: the slices and numbers that it needs, as a value, so that they stay in registers while
-/// tiles are written. Mark `tile`, and all that it calls, `#[inline(always)]`.
+/// Work on a matrix, tile by tile. The value holds the slices and numbers that the work needs, so that they stay in
+/// registers while tiles are written. Mark `tile`, and everything that it calls, `#[inline(always)]`.
 pub trait Tiled: Copy + Sync {
-    /// Rows of a tile where rows are short: what does not change from row to row is then loaded once.
+    /// Rows per tile if rows are short: values that are the same for all rows are then loaded once.
     const HEIGHT: usize;
 
     /// # Safety
@@ -161,7 +162,7 @@ pub trait Tiled: Copy + Sync {
     unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span);
 }
 
-/// Does `work` on a part of its matrix, on this thread.
+/// Runs `work` on a part of its matrix, on this thread.
 ///
 /// # Safety
 /// The part must lie in the matrix, and no other task may write to it.
@@ -169,7 +170,7 @@ pub unsafe fn sweep<T: Tiled>(isa: Isa, work: T, rows: Range<usize>, columns: Ra
     run(isa, Sweep { work, rows, columns });
 }
 
-/// Does `work` on a whole matrix.
+/// Runs `work` on a whole matrix.
 ///
 /// # Safety
 /// The matrix must be `rows` by `columns`, and only `work` may write to it.
@@ -183,7 +184,7 @@ pub unsafe fn sweep_all<T: Tiled>(work: T, rows: usize, columns: usize) {
     });
 }
 
-/// Does `work` on a whole vector, a matrix of one row.
+/// Runs `work` on a whole vector, a matrix of one row.
 ///
 /// # Safety
 /// The vector must be of length `len`, and only `work` may write to it.
@@ -240,7 +241,7 @@ unsafe fn strip<V: Vector, T: Tiled>(work: T, row: usize, height: usize, columns
     }
 }
 
-/// What the elements of a matrix add to the K sums of their column.
+/// The contribution of the elements of a matrix to the K sums of their column.
 pub trait Summand<const K: usize>: Copy + Sync {
     /// The sums over a tile; lanes beyond the span may hold anything.
     ///
@@ -248,14 +249,14 @@ pub trait Summand<const K: usize>: Copy + Sync {
     /// As for `Tiled::tile`.
     unsafe fn sums<V: Vector>(&self, rows: Range<usize>, span: Span) -> [V; K];
 
-    /// Is called before the sums over a block of whole rows are taken, for work on the same rows.
+    /// Called before the sums over a block of whole rows are computed, for work on the same rows.
     ///
     /// # Safety
     /// No other task may work on these rows.
     unsafe fn prepare(&self, _isa: Isa, _rows: Range<usize>) {}
 }
 
-/// The elements of x (rows, columns) as what is summed.
+/// The elements of x (rows, columns) as summands.
 #[derive(Clone, Copy)]
 pub struct Rows<'a, E> {
     pub x: &'a [E],
@@ -265,7 +266,7 @@ pub struct Rows<'a, E> {
 impl<E: Element> Summand<1> for Rows<'_, E> {
     #[inline(always)]
     unsafe fn sums<V: Vector>(&self, rows: Range<usize>, span: Span) -> [V; 1] {
-        // SAFETY: the caller's: the tile lies in x.
+        // SAFETY: the caller guarantees that the tile lies in x.
         unsafe {
             let mut sum = V::splat(0.0);
             for row in rows {
@@ -276,9 +277,10 @@ impl<E: Element> Summand<1> for Rows<'_, E> {
     }
 }
 
-/// The K sums of each column, over whole rows at a time or, without `whole`, over parts of long rows.
+/// Returns the K sums of each column. With `whole`, blocks consist of whole rows; otherwise long rows are cut into
+/// parts.
 ///
-/// A block is summed in f32; blocks are joined in f64, in order.
+/// Each block is summed in f32. Blocks are joined in f64, in order.
 ///
 /// # Safety
 /// The matrix of `summand` must be `rows` by `columns`.
@@ -305,7 +307,7 @@ pub unsafe fn column_sums<const K: usize, S: Summand<K>>(
         with_scratch(K * width, |sums| {
             for block in part(blocks, tasks, task) {
                 let rows = block * height..rows.min((block + 1) * height);
-                // SAFETY: the block lies in the matrix, and no other task has its rows where the block is whole.
+                // SAFETY: the block lies in the matrix, and no other task has its rows if the block is whole.
                 unsafe {
                     summand.prepare(isa, rows.clone());
                     block_sums(isa, summand, sums, rows, columns_of.clone());
@@ -331,7 +333,7 @@ pub unsafe fn column_sums<const K: usize, S: Summand<K>>(
     totals
 }
 
-/// sums (K, columns' number) = the sums over a block, in f32, on this thread.
+/// sums (K, number of columns) = the sums over a block, in f32, on this thread.
 ///
 /// # Safety
 /// The block must lie in the matrix of `summand`.
@@ -346,7 +348,7 @@ pub unsafe fn block_sums<const K: usize, S: Summand<K>>(
     assert!(sums.len() == K * width, "block_sums: {} sums of {width} columns", sums.len());
     sums.fill(0.0);
     let work = Accumulate { summand, sums: Output::new(sums), start: columns.start, width };
-    // SAFETY: the caller's, and the sums are borrowed.
+    // SAFETY: guaranteed by the caller, and the sums are borrowed.
     unsafe { sweep(isa, work, rows, columns) };
 }
 
@@ -364,7 +366,7 @@ impl<const K: usize, S: Summand<K>> Tiled for Accumulate<S, K> {
 
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, rows: Range<usize>, span: Span) {
-        // SAFETY: the tile lies in the columns, and its sums are this task's own.
+        // SAFETY: the tile lies in the columns, and its sums belong to this task.
         unsafe {
             let added = self.summand.sums::<V>(rows, span);
             let place = Span { start: span.start - self.start, fewer: span.fewer };
@@ -376,7 +378,7 @@ impl<const K: usize, S: Summand<K>> Tiled for Accumulate<S, K> {
     }
 }
 
-/// What the elements of a row add to its K sums.
+/// The contribution of the elements of a row to its K sums.
 pub trait Terms<V: Vector, const K: usize> {
     /// Lanes beyond the span may hold anything.
     ///
@@ -385,16 +387,16 @@ pub trait Terms<V: Vector, const K: usize> {
     unsafe fn of(&self, span: Span) -> [V; K];
 }
 
-/// Spans of a row that are summed side by side, since one sum alone would wait for each addition.
+/// Spans of a row that are summed in parallel: a single sum would wait for each addition.
 const ABREAST: usize = 4;
 
-/// The K sums of a row of `columns`.
+/// Returns the K sums of a row of `columns`.
 ///
 /// # Safety
 /// The row must have `columns` elements, with the instruction set of V enabled in the caller.
 #[inline(always)]
 pub unsafe fn row_sums<V: Vector, const K: usize, T: Terms<V, K>>(terms: &T, columns: usize) -> [f32; K] {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let mut sums = [[V::splat(0.0); K]; ABREAST];
         let mut column = 0;
@@ -421,13 +423,13 @@ pub unsafe fn row_sums<V: Vector, const K: usize, T: Terms<V, K>>(terms: &T, col
     }
 }
 
-/// The largest term of a row of `columns`; NaN is passed over.
+/// Returns the largest term of a row of `columns`. NaN is ignored.
 ///
 /// # Safety
 /// As for `row_sums`.
 #[inline(always)]
 pub unsafe fn row_max<V: Vector, T: Terms<V, 1>>(terms: &T, columns: usize) -> f32 {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let mut largest = V::splat(f32::NEG_INFINITY);
         for span in spans::<V>(0..columns) {

@@ -1,5 +1,6 @@
-//! Softmax over the rows of a matrix, on the calling thread: rows are short, so who has many divides them. Rows of `rows`
-//! lie at equal distances in each slice, and may be longer than `columns`. Results are written (=).
+//! Softmax over the rows of a matrix, on the calling thread. Rows are short; a caller with many rows divides them
+//! among tasks. In each slice, the `rows` rows are equally spaced and may be longer than `columns`. Results are
+//! written (=).
 
 use super::functions::exp;
 use super::isa::Isa;
@@ -13,15 +14,15 @@ use super::vector::Kernel;
 use super::vector::Vector;
 use super::vector::run;
 
-/// y = softmax(scale x) of the first `columns` of each row, and zero in the others. A row with a NaN is NaN. x is used up:
-/// it then holds e^(scale x - maximum).
+/// y = softmax(scale x) of the first `columns` of each row, and zero in the others. A row that contains NaN becomes
+/// NaN. x is overwritten with e^(scale x - maximum).
 pub fn softmax_rows<E: Element>(isa: Isa, y: &mut [E], x: &mut [f32], (rows, columns): (usize, usize), scale: f32) {
     let strides = strides("softmax::softmax_rows", [y.len(), x.len()], rows, columns);
     run(isa, Forward { y, x, scale, rows, columns, strides });
 }
 
-/// dx = scale y (dy - sum(dy y)) in the first `columns` of each row, the sum over those, and zero in the others; with y
-/// the output of `softmax_rows`.
+/// dx = scale y (dy - sum(dy y)) in the first `columns` of each row, with the sum over those columns, and zero in the
+/// others; y is the output of `softmax_rows`.
 pub fn softmax_rows_backward<E: Element>(
     isa: Isa,
     dx: &mut [E],
@@ -35,7 +36,7 @@ pub fn softmax_rows_backward<E: Element>(
     run(isa, Backward { dx, dy, y, scale, rows, columns, strides });
 }
 
-/// Elements from one row to the next in each slice.
+/// Returns the row stride of each slice, in elements.
 fn strides<const N: usize>(operation: &str, lengths: [usize; N], rows: usize, columns: usize) -> [usize; N] {
     let fits = |&len: &usize| rows > 0 && columns > 0 && len.is_multiple_of(rows) && len / rows >= columns;
     assert!(lengths.iter().all(fits), "{operation}: {lengths:?} elements in {rows} rows of {columns}");
@@ -81,14 +82,14 @@ struct Scaled<V> {
     scale: V,
 }
 
-/// e^(scale x - largest), which takes the place of x.
+/// e^(scale x - largest), which overwrites x.
 struct Powers<V> {
     x: *mut f32,
     scale: V,
     largest: V,
 }
 
-// SAFETY of all blocks: the span lies in the row.
+// SAFETY (all blocks): the span lies in the row.
 impl<V: Vector> Terms<V, 1> for Scaled<V> {
     #[inline(always)]
     unsafe fn of(&self, span: Span) -> [V; 1] {
@@ -150,7 +151,7 @@ struct Product<E> {
 impl<E: Element, V: Vector> Terms<V, 1> for Product<E> {
     #[inline(always)]
     unsafe fn of(&self, span: Span) -> [V; 1] {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { [span.load::<f32, V>(self.a).mul(span.load(self.b))] }
     }
 }

@@ -1,14 +1,15 @@
-//! The register tile that every product is made of: a few rows of c by one or two vectors of columns stay in registers
-//! while the inner dimension runs; elements of a are broadcast, elements of b are loaded as vectors.
+//! The register tile that every product is made of. A few rows of c by one or two vectors of columns stay in
+//! registers during the loop over the inner dimension; elements of a are broadcast, elements of b are loaded as
+//! vectors.
 //!
-//! Operands are made of 32-bit units. A unit is one f32, or two bf16 that are neighbours in the inner dimension, which
-//! AVX-512 multiplies and adds in one instruction (`vdpbf16ps`); other sets widen them in registers. So one tile serves
-//! both formats:
+//! Operands consist of 32-bit units. A unit is one f32, or two bf16 that are adjacent in the inner dimension, which
+//! AVX-512 multiplies and adds in one instruction (`vdpbf16ps`); other instruction sets widen them in registers. So
+//! one tile serves both formats:
 //!
 //!   c(r, j) = onto(r, j) + bias(j) + sum over segments and l of a(r, segment.a + l) b(segment.b + l, j)
 //!
-//! Either a lies in rows, in place, and b is packed, in rows of whole vectors; or both lie term by term, the rows of one l
-//! side by side (`Operands`).
+//! There are two layouts (`Operands`). Either a is read in place, in rows, and b is packed in rows of whole vectors;
+//! or both are stored term by term, with the rows of one l next to each other.
 
 use std::marker::PhantomData;
 
@@ -21,7 +22,7 @@ use super::vector::Vector;
 /// A run of the inner dimension, in units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Where it begins in each row of a.
+    /// Its start in each row of a.
     pub a: usize,
     /// Its first row of b.
     pub b: usize,
@@ -29,14 +30,14 @@ pub struct Segment {
     pub len: usize,
 }
 
-/// The operands of a tile. A pointer to units is one to f32, whatever the bits mean.
+/// The operands of a tile. Pointers to units are pointers to f32, whatever the bits mean.
 pub struct Tile<'s, E> {
     pub c: *mut E,
-    /// Elements from one row of c, and of `onto`, to the next.
+    /// The row stride of c, and of `onto`, in elements.
     pub c_stride: usize,
-    /// What is added, of the layout of c, or null. It may be c itself.
+    /// The addend, with the layout of c, or null. It may be c itself.
     pub onto: *const E,
-    /// What is added to each row, or null.
+    /// The addend of each row, or null.
     pub bias: *const f32,
     pub a: *const f32,
     pub b: *const f32,
@@ -46,12 +47,12 @@ pub struct Tile<'s, E> {
     pub columns: usize,
 }
 
-/// How a and b lie in memory; all in units.
+/// The memory layout of a and b; all values are in units.
 #[derive(Clone, Copy, Debug)]
 pub enum Operands {
-    /// The rows of a lie `stride` apart, and each l of b is `Isa::width(columns)`.
+    /// The rows of a are `stride` apart, and each l of b takes `Isa::width(columns)`.
     Rows { stride: usize },
-    /// From one l to the next it is `a` in a, and `b` in b. Whole vectors of b are read.
+    /// The distance from one l to the next is `a` in a, and `b` in b. Whole vectors of b are read.
     Terms { a: usize, b: usize },
 }
 
@@ -68,7 +69,7 @@ impl Isa {
         }
     }
 
-    /// Floats of a vector.
+    /// Floats per vector.
     pub(super) fn lanes(self) -> usize {
         match self {
             Self::Avx512Bf16 | Self::Avx512 => 16,
@@ -91,11 +92,12 @@ impl Isa {
 /// Computes a tile whose operands hold elements of U.
 ///
 /// # Safety
-/// Every unit of a and every whole vector of b that the segments name must be valid for reads, for every row r < `rows`
-/// `c + r c_stride` (and `onto`, alike) for `columns` writes that nobody else makes, `bias` for `columns` reads; `rows`
-/// and `columns` are at least 1 and at most the tile's; the processor has `isa`.
+/// Every unit of a and every whole vector of b that the segments name must be valid for reads. For every row r <
+/// `rows`, `c + r c_stride` must be valid for `columns` writes, and no other task may write there; `onto`, unless
+/// null, must be valid for the same number of reads. `bias`, unless null, must be valid for `columns` reads. `rows`
+/// and `columns` must be at least 1 and at most those of the largest tile. The processor must have `isa`.
 pub unsafe fn tile<U: Element, E: Element>(isa: Isa, tile: &Tile<E>) {
-    // Each size is a function of its own, so that the compiler keeps its sums in registers.
+    // Each size is a separate function, so that the compiler keeps its sums in registers.
     macro_rules! of_size {
         ($run:path, $($rows:literal)*) => {
             match (tile.rows, tile.columns.div_ceil(isa.lanes()), matches!(tile.operands, Operands::Terms { .. })) {
@@ -109,7 +111,7 @@ pub unsafe fn tile<U: Element, E: Element>(isa: Isa, tile: &Tile<E>) {
             }
         };
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
@@ -123,7 +125,7 @@ pub unsafe fn tile<U: Element, E: Element>(isa: Isa, tile: &Tile<E>) {
     }
 }
 
-/// A tile of R rows by C vectors; its operands lie in rows or in terms.
+/// A tile of R rows by C vectors. Its operands are stored in rows or in terms.
 struct Sized<'t, 's, U, E, const R: usize, const C: usize, const IN_TERMS: bool>(&'t Tile<'s, E>, PhantomData<U>);
 
 impl<U: Element, E: Element, const R: usize, const C: usize, const IN_TERMS: bool> Kernel
@@ -133,11 +135,11 @@ impl<U: Element, E: Element, const R: usize, const C: usize, const IN_TERMS: boo
 
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
-        // SAFETY: the caller of `tile` promised every address, and the instruction set of V.
+        // SAFETY: the caller of `tile` guarantees every address and the instruction set of V.
         unsafe {
             let Tile { onto, c_stride, segments, .. } = self.0;
             if !onto.is_null() {
-                // Wanted at the end only, and then at once.
+                // `onto` is needed only at the end, and then all at once.
                 for r in 0..R {
                     (0..C).for_each(|j| vector::fetch_to_second_level(onto.wrapping_add(r * c_stride + j * V::LANES)));
                 }
@@ -159,7 +161,7 @@ unsafe fn add_segment<V: Vector, U: Element, E: Element, const R: usize, const C
     tile: &Tile<E>,
     segment: &Segment,
 ) {
-    // SAFETY: every address is one that the caller promised.
+    // SAFETY: the caller guarantees every address.
     unsafe {
         match tile.operands {
             Operands::Terms { a: a_pitch, b: b_pitch } if IN_TERMS => {
@@ -167,7 +169,7 @@ unsafe fn add_segment<V: Vector, U: Element, E: Element, const R: usize, const C
                 let mut b = tile.b.add(segment.b * b_pitch);
                 for _ in 0..segment.len {
                     add_outer::<V, U, R, C>(sums, std::array::from_fn(|r| a.add(r)), b);
-                    // The last step may lead beyond the memory: nothing is read there.
+                    // The last step may lead beyond the memory; nothing is read there.
                     a = a.wrapping_add(a_pitch);
                     b = b.wrapping_add(b_pitch);
                 }
@@ -195,7 +197,7 @@ unsafe fn add_outer<V: Vector, U: Element, const R: usize, const C: usize>(
     a: [*const f32; R],
     b: *const f32,
 ) {
-    // SAFETY: every address is one that the caller promised.
+    // SAFETY: the caller guarantees every address.
     unsafe {
         let vectors: [V; C] = std::array::from_fn(|c| V::load(b.add(c * V::LANES)));
         for (sums, a) in sums.iter_mut().zip(a) {
@@ -207,17 +209,17 @@ unsafe fn add_outer<V: Vector, U: Element, const R: usize, const C: usize>(
     }
 }
 
-/// Adds what is to be added, and writes c.
+/// Adds `onto` and `bias`, and writes c.
 ///
-/// The loops over the sums are so small that the compiler unrolls them: an index that it does not know would put the
-/// sums into memory, and slow the product itself to less than half.
+/// The loops over the sums are small enough for the compiler to unroll them. An index that is unknown at compile time
+/// would put the sums into memory and reduce the speed of the product itself to less than half.
 ///
 /// # Safety
 /// As for `tile`, with the instruction set of V enabled in the caller.
 #[inline(always)]
 unsafe fn finish<V: Vector, E: Element, const R: usize, const C: usize>(sums: &[[V; C]; R], tile: &Tile<E>) {
     let &Tile { c, c_stride, onto, bias, columns, .. } = tile;
-    // SAFETY: every address is one that the caller promised.
+    // SAFETY: the caller guarantees every address.
     unsafe {
         if columns == C * V::LANES && bias.is_null() && onto.is_null() {
             for (r, sums) in sums.iter().enumerate() {
@@ -244,7 +246,7 @@ unsafe fn finish<V: Vector, E: Element, const R: usize, const C: usize>(sums: &[
     }
 }
 
-/// As `finish`, of sums in memory, for any columns.
+/// As `finish`, for sums in memory and any number of columns.
 ///
 /// # Safety
 /// As for `tile`, with the instruction set of V enabled in the caller.
@@ -253,7 +255,7 @@ unsafe fn finish_any<V: Vector, E: Element, const R: usize, const C: usize>(sums
     let last = tile.columns - (C - 1) * V::LANES;
     for c in 0..C {
         let count = if c == C - 1 { last } else { V::LANES };
-        // SAFETY: every address is one that the caller promised.
+        // SAFETY: the caller guarantees every address.
         unsafe {
             let bias = match tile.bias.is_null() {
                 true => V::splat(0.0),
@@ -275,7 +277,7 @@ unsafe fn finish_any<V: Vector, E: Element, const R: usize, const C: usize>(sums
 /// As for `Element::load_first`.
 #[inline(always)]
 unsafe fn load_some<V: Vector, E: Element>(from: *const E, count: usize) -> V {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { if count == V::LANES { E::load(from) } else { E::load_first(from, count) } }
 }
 
@@ -283,6 +285,6 @@ unsafe fn load_some<V: Vector, E: Element>(from: *const E, count: usize) -> V {
 /// As for `Element::store_first`.
 #[inline(always)]
 unsafe fn store_some<V: Vector, E: Element>(to: *mut E, vector: V, count: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { if count == V::LANES { E::store(to, vector) } else { E::store_first(to, vector, count) } }
 }

@@ -1,4 +1,4 @@
-//! Tokens of images, (T, N, C) as maps lie: position by position with the batch inside.
+//! Tokens of images, stored as (T, N, C) like maps: position by position with the batch inside.
 
 use std::ops::Range;
 
@@ -11,8 +11,8 @@ use super::rows::sweep_all;
 use super::vector::Element;
 use super::vector::Vector;
 
-/// y (T, N, C): first the class token of every image, then its `patches` (T - 1, N, C) plus `bias`; each plus the
-/// position's own vector of `positions` (T, C).
+/// Writes y (T, N, C): first the class token of every image, then its `patches` (T - 1, N, C) plus `bias`. The vector
+/// of its position, from `positions` (T, C), is added to each token.
 pub fn embed<E: Element>(y: &mut [E], patches: &[E], class: &[f32], bias: &[f32], positions: &[f32], images: usize) {
     let (channels, tokens) = (class.len(), positions.len() / class.len());
     let describe = || format!("tokens::embed (tokens {tokens}, images {images}, channels {channels})");
@@ -38,11 +38,11 @@ pub fn add_token_sums<E: Element>(sums: &mut [f32], dy: &[E], images: usize, cha
     }
 }
 
-/// y (T, N, C) = each image of x by its scale (N), added to `onto` where it is given.
+/// y (T, N, C) = each image of x multiplied by its scale (N), added to `onto` if it is given.
 pub fn scale_images<E: Element>(y: &mut [E], x: &[E], scales: &[f32], onto: Option<&[E]>, channels: usize) {
     let (images, rows) = (scales.len(), x.len() / channels);
     let describe = || format!("tokens::scale_images (rows {rows}, images {images}, channels {channels})");
-    assert!(rows.is_multiple_of(images), "{}: rows of no image", describe());
+    assert!(rows.is_multiple_of(images), "{}: `rows` is not a multiple of `images`", describe());
     check_len(&describe(), "x", x, rows * channels);
     check_len(&describe(), "y", y, rows * channels);
     let y = Output::new(y);
@@ -62,7 +62,7 @@ pub fn scale_images<E: Element>(y: &mut [E], x: &[E], scales: &[f32], onto: Opti
 struct Embed<'a, E> {
     y: Output<E>,
     patches: &'a [E],
-    /// What each token adds, (T, C).
+    /// The vector that is added to each token, (T, C).
     added: &'a [f32],
     images: usize,
     channels: usize,

@@ -1,4 +1,4 @@
-//! Rows at unit length: each row of x, y, dx, dy (rows, columns) for itself. Sums are f32 in a fixed order.
+//! Scales each row of a matrix (rows, columns) to unit length. Sums are f32 in a fixed order.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ use super::vector::Kernel;
 use super::vector::Vector;
 use super::vector::run;
 
-/// The length that shorter rows are divided by, as in PyTorch's `normalize`.
+/// The smallest divisor: shorter rows are divided by it, as in PyTorch's `normalize`.
 pub const SHORTEST: f32 = 1e-12;
 
 /// y = x / max(|x|, [`SHORTEST`]).
@@ -27,21 +27,21 @@ pub fn forward<E: Element>(y: &mut [E], x: &[E], columns: usize) {
     for_each_piece(rows, columns, |isa, rows| run(isa, Forward { y, x, columns, rows }));
 }
 
-/// With n = |x| and u = x / n: dx = (dy - u (u dy)) / n; where n is below [`SHORTEST`], dx = dy / [`SHORTEST`].
+/// With n = |x| and u = x / n: dx = (dy - u (u dy)) / n; if n is below [`SHORTEST`], dx = dy / [`SHORTEST`].
 pub fn backward<E: Element>(dx: &mut [E], dy: &[E], x: &[E], columns: usize) {
     let rows = rows_of("unit_rows::backward", x, columns, [("dx", dx.len()), ("dy", dy.len())]);
     let dx = Output::new(dx);
     for_each_piece(rows, columns, |isa, rows| run(isa, Backward::<E, false> { dx, dy, x, columns, rows }));
 }
 
-/// As `backward`, added to dx (+=): for a weight whose rows are used at unit length.
+/// As `backward`, but adds to dx (+=): for a weight whose rows are used at unit length.
 pub fn add_backward(dx: &mut [f32], dy: &[f32], x: &[f32], columns: usize) {
     let rows = rows_of("unit_rows::add_backward", x, columns, [("dx", dx.len()), ("dy", dy.len())]);
     let dx = Output::new(dx);
     for_each_piece(rows, columns, |isa, rows| run(isa, Backward::<f32, true> { dx, dy, x, columns, rows }));
 }
 
-/// The number of rows of x, once all have its length.
+/// Returns the number of rows of x, after checking that all slices have the same length.
 fn rows_of<E, const N: usize>(operation: &str, x: &[E], columns: usize, others: [(&str, usize); N]) -> usize {
     assert!(columns > 0, "{operation}: no columns");
     let rows = x.len() / columns;
@@ -58,7 +58,7 @@ fn for_each_piece(rows: usize, columns: usize, body: impl Fn(Isa, Range<usize>) 
     for_each(rows.div_ceil(height), |piece| body(isa, piece * height..rows.min((piece + 1) * height)));
 }
 
-/// 1 / |x| and whether the row is long enough, from the sum of its squares; NaN stays NaN.
+/// Returns 1 / |x|, and whether the row is at least [`SHORTEST`] long, given the sum of its squares. NaN stays NaN.
 fn inverse_length(square: f32) -> (f32, bool) {
     let length = square.sqrt();
     if length < SHORTEST { (1.0 / SHORTEST, false) } else { (1.0 / length, true) }
@@ -107,7 +107,7 @@ impl<E: Element, const ADD: bool> Kernel for Backward<'_, E, ADD> {
         let columns = self.columns;
         for row in self.rows {
             let [x, dy] = [self.x, self.dy].map(|slice| slice[row * columns..][..columns].as_ptr());
-            // SAFETY: the rows have `columns` elements, and no other task writes to dx's.
+            // SAFETY: the rows have `columns` elements, and no other task writes to those of dx.
             unsafe {
                 let [square, product] = row_sums::<V, 2, _>(&Products { x, dy }, columns);
                 let (inverse, long) = inverse_length(square);
@@ -134,7 +134,7 @@ struct Products<E> {
     dy: *const E,
 }
 
-// SAFETY of all blocks: the span lies in the row.
+// SAFETY (all blocks): the span lies in the row.
 impl<E: Element, V: Vector> Terms<V, 1> for Square<E> {
     #[inline(always)]
     unsafe fn of(&self, span: Span) -> [V; 1] {

@@ -1,4 +1,4 @@
-//! The optimisers' arithmetic over flat slices of one length. Values and moments are updated in place.
+//! The optimisers' arithmetic over flat slices of equal length. Values and moments are updated in place.
 
 use std::ops::Range;
 
@@ -13,8 +13,8 @@ use super::rows::Tiled;
 use super::rows::sweep_vector;
 use super::vector::Vector;
 
-/// Momentum SGD as PyTorch defines it: g = scale (gradient + weight_decay p); v = momentum v + g; p -= lr (v, or g + momentum v
-/// with Nesterov's look-ahead). `velocity` starts at zero.
+/// Momentum SGD as PyTorch defines it: g = scale (gradient + weight_decay p); v = momentum v + g; p -= lr v, or
+/// p -= lr (g + momentum v) with Nesterov momentum. `velocity` starts at zero.
 #[allow(clippy::too_many_arguments)]
 pub fn sgd(
     values: &mut [f32],
@@ -72,8 +72,8 @@ pub fn adamw(
 
 /// The exponential moving average: target = momentum target + (1 - momentum) online.
 ///
-/// Computed as target + (1 - momentum) (online - target), so that where both are equal they stay so, to the bit: rounded
-/// weights that do not add up to one would move the target a little at each of many thousand steps.
+/// Computed as target + (1 - momentum) (online - target), so that equal values stay equal, to the bit. Rounded
+/// weights that do not add up to one would move the target a little in each of many thousand steps.
 pub fn average(target: &mut [f32], online: &[f32], momentum: f64) {
     let len = target.len();
     check_len("update::average", "online", online, len);
@@ -89,9 +89,9 @@ pub fn scale(values: &mut [f32], factor: f32) {
     unsafe { sweep_vector(Scale { values: Output::new(values), factor }, len) };
 }
 
-/// The Euclidean norm of `x`: f64 sums by fixed pieces, joined in order.
+/// Returns the Euclidean norm of `x`: f64 sums over fixed pieces, joined in order.
 pub fn norm(x: &[f32]) -> f64 {
-    // Eight sums at once: one alone would wait for each addition.
+    // Eight independent sums: a single one would wait for each addition.
     let squares = |x: &[f32]| {
         let mut sums = [0.0f64; 8];
         let mut eights = x.chunks_exact(8);
@@ -123,7 +123,7 @@ impl Tiled for Sgd<'_> {
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
         let (values, velocity) = (self.values.at(0), self.velocity.at(0));
-        // SAFETY: the caller's: the span lies in the slices.
+        // SAFETY: the caller guarantees that the span lies in the slices.
         unsafe {
             let p: V = span.load(values);
             let gradient: V = span.load(self.gradients.as_ptr());
@@ -141,7 +141,7 @@ impl Tiled for Sgd<'_> {
 struct Average<'a> {
     target: Output<f32>,
     online: &'a [f32],
-    /// How far the target goes to the online values.
+    /// The fraction by which the target moves towards the online values.
     pull: f32,
 }
 
@@ -151,7 +151,7 @@ impl Tiled for Average<'_> {
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
         let target = self.target.at(0);
-        // SAFETY: the caller's: the span lies in the slices.
+        // SAFETY: the caller guarantees that the span lies in the slices.
         unsafe {
             let t: V = span.load(target);
             let online: V = span.load(self.online.as_ptr());
@@ -172,7 +172,7 @@ impl Tiled for Scale {
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
         let values = self.values.at(0);
-        // SAFETY: the caller's: the span lies in the slice.
+        // SAFETY: the caller guarantees that the span lies in the slice.
         unsafe { span.store(values, span.load::<f32, V>(values).mul(V::splat(self.factor))) };
     }
 }
@@ -184,9 +184,9 @@ struct AdamW<'a> {
     second: Output<f32>,
     gradients: &'a [f32],
     betas: (f32, f32),
-    /// The learning rate over the first moment's correction.
+    /// The learning rate divided by the bias correction of the first moment.
     step_size: f32,
-    /// What corrects the root of the second moment.
+    /// The factor that corrects the bias of the second moment's root.
     root_correction: f32,
     eps: f32,
     keep: f32,
@@ -198,7 +198,7 @@ impl Tiled for AdamW<'_> {
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
         let (values, first, second) = (self.values.at(0), self.first.at(0), self.second.at(0));
-        // SAFETY: the caller's: the span lies in the slices.
+        // SAFETY: the caller guarantees that the span lies in the slices.
         unsafe {
             let g: V = span.load(self.gradients.as_ptr());
             let (m, v, p): (V, V, V) = (span.load(first), span.load(second), span.load(values));

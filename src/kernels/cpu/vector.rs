@@ -1,7 +1,7 @@
-//! What kernels are written in: number formats (`Element`), vector registers of f32 lanes (`Vector`), and `run`, which
-//! compiles a `Kernel` once for each instruction set.
+//! The building blocks of kernels: number formats (`Element`), vector registers of f32 lanes (`Vector`), and `run`,
+//! which compiles a `Kernel` once for each instruction set.
 //!
-//! Arithmetic is in f32 whatever the format in memory: a bf16 is widened when it is loaded, and rounded to nearest even
+//! Arithmetic is in f32 for every format in memory: a bf16 is widened when it is loaded, and rounded to nearest even
 //! when it is stored.
 
 use half::bf16;
@@ -12,16 +12,17 @@ use super::Isa;
 pub trait Element: Copy + Default + std::fmt::Debug + PartialEq + Send + Sync + 'static {
     /// The name in messages and settings.
     const NAME: &'static str;
-    /// Elements of a unit, 32 bits of a product's operand: neighbours in the inner dimension.
+    /// Elements per unit. A unit is 32 bits of a product's operand and holds elements that are adjacent in the inner
+    /// dimension.
     const TERMS: usize = size_of::<f32>() / size_of::<Self>();
-    /// The nearest number of this format, ties to even.
+    /// Rounds to the nearest number of this format, ties to even.
     fn from_f32(value: f32) -> Self;
-    /// The same number.
+    /// Converts to f32, exactly.
     fn to_f32(self) -> f32;
     /// # Safety
     /// `from` must be valid for `V::LANES` reads, with the instruction set of V enabled in the caller.
     unsafe fn load<V: Vector>(from: *const Self) -> V;
-    /// The first `count` elements, 1 to LANES; the other lanes are zero and not read.
+    /// Loads the first `count` elements, 1 to LANES. The other lanes are zero and not read.
     ///
     /// # Safety
     /// `from` must be valid for `count` reads, with the instruction set of V enabled in the caller.
@@ -42,30 +43,31 @@ pub trait Element: Copy + Default + std::fmt::Debug + PartialEq + Send + Sync + 
     /// # Safety
     /// The instruction set of V must be enabled in the caller.
     unsafe fn units<V: Vector>(low: V, high: V) -> V;
-    /// LANES units whose terms are the next elements behind `low` and `high`; for a single term, those behind `low`.
+    /// Loads LANES units whose terms are the elements from `low` and `high` on; for a single term, those from `low`
+    /// on.
     ///
     /// # Safety
     /// Both must be valid for `V::LANES` reads, with the instruction set of V enabled in the caller.
     unsafe fn load_units<V: Vector>(low: *const Self, high: *const Self) -> V;
-    /// As f32 lanes, rounded to this format.
+    /// Rounds the lanes to this format; the result is in f32 lanes.
     ///
     /// # Safety
     /// The instruction set of V must be enabled in the caller.
     unsafe fn rounded<V: Vector>(vector: V) -> V;
-    /// LANES units of floats in a row, of which `count` are there; the rest are zero.
+    /// Loads LANES units from consecutive floats, of which `count` exist; the rest are zero.
     ///
     /// # Safety
     /// `from` must be valid for `count` reads, with the instruction set of V enabled in the caller.
     unsafe fn units_in_row<V: Vector>(from: *const f32, count: usize) -> V;
 }
 
-/// Up to LANES floats; zeros where `count` ends before.
+/// Loads up to LANES floats. Lanes from `count` on are zero.
 ///
 /// # Safety
 /// `from` must be valid for `count` reads, with the instruction set of V enabled in the caller.
 #[inline(always)]
 unsafe fn load_up_to<V: Vector>(from: *const f32, count: usize) -> V {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         match count {
             0 => V::splat(0.0),
@@ -84,7 +86,7 @@ pub trait Vector: Copy {
     const LANES: usize;
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
-    /// The first `count` floats, 1 to LANES; the other lanes are zero and not read.
+    /// Loads the first `count` floats, 1 to LANES. The other lanes are zero and not read.
     unsafe fn load_first(from: *const f32, count: usize) -> Self;
     unsafe fn store(self, to: *mut f32);
     unsafe fn store_first(self, to: *mut f32, count: usize);
@@ -97,21 +99,23 @@ pub trait Vector: Copy {
     unsafe fn mul(self, other: Self) -> Self;
     unsafe fn div(self, other: Self) -> Self;
     unsafe fn sqrt(self) -> Self;
-    /// self + a b, rounded once where the set has it.
+    /// self + a b, rounded once if the instruction set has a fused multiply-add.
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
     /// self + the products of the two bf16 that the bits of each lane of a and b hold.
     unsafe fn add_pairs(self, a: Self, b: Self) -> Self;
     /// Each lane rounded to bf16.
     unsafe fn rounded(self) -> Self;
-    /// Lanes whose bits are a bf16 of `low` and, above it, one of `high`; both hold bf16 values.
+    /// Lanes that hold a bf16 of `low` in the lower bits and one of `high` in the upper bits. Both arguments hold
+    /// bf16 values.
     unsafe fn pair(low: Self, high: Self) -> Self;
-    /// Lanes whose bits are the next bf16 behind `low` and, above it, the next behind `high`.
+    /// Loads lanes that hold the bf16 from `low` on in the lower bits and those from `high` on in the upper bits.
     unsafe fn load_pairs(low: *const bf16, high: *const bf16) -> Self;
-    /// 2 LANES bf16 in a row, as bits: `first` and then `second`, rounded.
+    /// 2 LANES consecutive bf16, as bits: `first` and then `second`, rounded.
     unsafe fn narrow(first: Self, second: Self) -> Self;
-    /// Writes the first `rows` rows of the square block whose columns are `columns` (LANES of them), `stride` floats apart.
+    /// Writes the first `rows` rows of the square block whose columns are `columns` (LANES of them). The rows are
+    /// `stride` floats apart.
     unsafe fn store_columns(columns: &[Self; 16], to: *mut f32, stride: usize, rows: usize);
-    /// The larger of both; `other` where one of them is NaN.
+    /// The larger of both; `other` if one of them is NaN.
     unsafe fn max(self, other: Self) -> Self;
     /// self where gate > 0, else 0.
     unsafe fn where_positive(self, gate: Self) -> Self;
@@ -119,15 +123,15 @@ pub trait Vector: Copy {
     unsafe fn where_equal(self, a: Self, b: Self) -> Self;
     /// `yes` where self > best or self is NaN, else `no`.
     unsafe fn choose_if_larger(self, best: Self, yes: Self, no: Self) -> Self;
-    /// Bytes as numbers.
+    /// Loads bytes as numbers.
     unsafe fn load_bytes(from: *const u8) -> Self;
     unsafe fn load_bytes_first(from: *const u8, count: usize) -> Self;
-    /// Whole numbers in [0, 255] as bytes.
+    /// Stores whole numbers in [0, 255] as bytes.
     unsafe fn store_bytes(self, to: *mut u8);
     unsafe fn store_bytes_first(self, to: *mut u8, count: usize);
     /// The sum of the lanes, by halves.
     unsafe fn sum_lanes(self) -> f32;
-    /// The largest lane, where none is NaN.
+    /// The largest lane, if none is NaN.
     unsafe fn max_lanes(self) -> f32;
     /// The nearest integer, ties to even.
     unsafe fn round(self) -> Self;
@@ -135,7 +139,7 @@ pub trait Vector: Copy {
     unsafe fn power_of_two(self) -> Self;
 }
 
-/// Work that is compiled for each instruction set. Mark `run`, and all that it calls, `#[inline(always)]`.
+/// Work that is compiled for each instruction set. Mark `run`, and everything that it calls, `#[inline(always)]`.
 pub trait Kernel {
     type Output;
     /// # Safety
@@ -146,7 +150,7 @@ pub trait Kernel {
 /// Runs a kernel on the vectors of an instruction set.
 ///
 /// # Panics
-/// Where this processor lacks `isa`.
+/// If this processor lacks `isa`.
 pub fn run<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     assert!(isa.is_available(), "this processor has no {}", isa.name());
     // SAFETY: the processor has the set, as just checked.
@@ -168,7 +172,7 @@ pub unsafe fn run_portable<K: Kernel>(kernel: K) -> K::Output {
     unsafe { kernel.run::<[f32; 4]>() }
 }
 
-/// Asks for the cache line of `value`, to be read soon.
+/// Prefetches the cache line of `value`, which is read soon.
 #[inline(always)]
 pub fn fetch<T>(value: &T) {
     #[cfg(target_arch = "x86_64")]
@@ -180,12 +184,12 @@ pub fn fetch<T>(value: &T) {
     let _ = value;
 }
 
-/// Asks for the cache line at an address, which need not be valid, to be read or written soon; for the second-level cache
-/// only, where the first has no room.
+/// Prefetches the cache line at an address, which need not be valid, for a read or write that follows soon. The line
+/// goes to the second-level cache only, for use when the first-level cache has no room.
 #[inline(always)]
 pub fn fetch_to_second_level<T>(place: *const T) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: the instruction ignores what is not valid, and every x86-64 processor has it.
+    // SAFETY: the instruction ignores invalid addresses, and every x86-64 processor has it.
     unsafe {
         std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(place.cast());
     }
@@ -289,7 +293,7 @@ impl Element for bf16 {
 }
 
 /// Four lanes of plain Rust.
-// SAFETY of all blocks: the trait's contract.
+// SAFETY (all blocks): the trait's contract.
 impl Vector for [f32; 4] {
     const LANES: usize = 4;
     #[inline(always)]
@@ -474,8 +478,8 @@ mod x86 {
         unsafe { kernel.run::<Avx2>() }
     }
 
-    /// The sixteen halves that round a register to bf16 by integer arithmetic: half of what is cut off is added, less
-    /// one where the kept part is even. NaN stays NaN.
+    /// Rounds the sixteen lanes of a register to bf16 by integer arithmetic: adds half of the part that is cut off,
+    /// minus one if the kept part is even. NaN stays NaN.
     #[inline(always)]
     unsafe fn rounded(vector: __m512) -> __m256i {
         unsafe {
@@ -493,7 +497,8 @@ mod x86 {
         unsafe { std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(vector)) }
     }
 
-    /// Rows to columns: pairs of lanes, then pairs of those, then the quarters of the registers change places.
+    /// Transposes rows to columns: first pairs of lanes, then pairs of those pairs, then the quarters of the
+    /// registers are exchanged.
     #[inline(always)]
     unsafe fn transposed(rows: [__m512; 16]) -> [__m512; 16] {
         unsafe {
@@ -553,7 +558,7 @@ mod x86 {
 
     macro_rules! sixteen_lanes {
         ($vector:ident, $rounded:path, $add_pairs:path) => {
-            // SAFETY of all blocks: the trait's contract.
+            // SAFETY (all blocks): the trait's contract.
             impl Vector for $vector {
                 const LANES: usize = 16;
                 #[inline(always)]
@@ -638,7 +643,7 @@ mod x86 {
                     unsafe {
                         let low = _mm512_srli_epi32::<16>(_mm512_castps_si512(low.0));
                         let high = _mm512_castps_si512(high.0);
-                        // 0xAC: the bit of `high` where the mask is set, else that of `low`.
+                        // 0xAC: the bit of `high` if the mask is set, else that of `low`.
                         let mask = _mm512_set1_epi32(0xffff_0000u32 as i32);
                         Self(_mm512_castsi512_ps(_mm512_ternarylogic_epi32::<0xAC>(mask, low, high)))
                     }
@@ -741,17 +746,17 @@ mod x86 {
     sixteen_lanes!(Avx512, rounded, add_pairs);
     sixteen_lanes!(Avx512Bf16, rounded_by_the_processor, add_pairs_by_the_processor);
 
-    /// Eight set words and then eight clear ones: a mask of `count` lanes starts `count` words before the middle.
+    /// Eight set words and then eight clear words: a mask of `count` lanes starts `count` words before the middle.
     static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
     #[inline(always)]
     unsafe fn mask(count: usize) -> __m256i {
         debug_assert!(count <= 8);
-        // SAFETY: a count of 0 to 8 leaves 8 words behind its start.
+        // SAFETY: a count of 0 to 8 leaves 8 words after its start.
         unsafe { _mm256_loadu_si256(MASKS.as_ptr().add(8 - count).cast()) }
     }
 
-    // SAFETY of all blocks: the trait's contract.
+    // SAFETY (all blocks): the trait's contract.
     impl Vector for Avx2 {
         const LANES: usize = 8;
         #[inline(always)]

@@ -1,6 +1,6 @@
-//! Windows of images as operands of products. The images are copied once with zeros for the padding around them, so that
-//! every window is whole: outputs read its lines in place; weight gradients copy them, in pieces of constant size, which
-//! the compiler makes moves of registers.
+//! Windows of images as operands of products. The images are copied once, with zeros for the padding around them, so
+//! that every window is complete. Outputs read the lines of a window in place. Weight gradients copy the windows, in
+//! pieces of constant size, which the compiler turns into register moves.
 
 use std::ops::Range;
 
@@ -15,26 +15,27 @@ use super::product::SLACK;
 use super::product::elements_mut;
 use super::vector::Element;
 
-/// Elements that are copied at a time; a line of a window is written beyond its end by fewer.
+/// Elements that are copied at a time. Copying a line of a window overruns its end by fewer elements than this.
 const PIECE: usize = SLACK;
 
 /// The windows of the images x (N, H, W, I) of a convolution.
 pub struct Windows<'a, E> {
     shape: &'a Conv2d,
-    /// The images, each (H + 2 P, W + 2 P, I) and at least a piece that is read beyond the last line.
+    /// The images, each (H + 2 P, W + 2 P, I) and at least one piece that is read beyond the last line.
     padded: &'a [E],
-    /// Elements of one line of them, whole units.
+    /// Elements per line of an image, a whole number of units.
     line: usize,
-    /// Elements of one of them.
+    /// Elements per image.
     image: usize,
 }
 
 impl<E: Element> Windows<'_, E> {
-    /// Lends the windows of x to `body`.
+    /// Calls `body` with the windows of x.
     pub fn with<T>(x: &[E], shape: &Conv2d, body: impl FnOnce(&Windows<E>) -> T) -> T {
         let &Conv2d { batch, height, width, in_channels, padding, .. } = shape;
         let line = ((width + 2 * padding) * in_channels).next_multiple_of(E::TERMS);
-        // An odd number of cache lines, or pairs of them, so that the images do not share sets of the first-level cache.
+        // An odd number of cache lines, or of pairs of cache lines, so that the images do not share sets of the
+        // first-level cache.
         let image = (((height + 2 * padding) * line + PIECE).div_ceil(32) | 1) * 32;
         with_scratch((batch * image).div_ceil(E::TERMS), |scratch| {
             let padded = &mut elements_mut(scratch)[..batch * image];
@@ -56,7 +57,7 @@ impl<E: Element> Windows<'_, E> {
         })
     }
 
-    /// Where the lines of the window at an output position begin in an image.
+    /// The offsets in an image of the lines of the window at an output position.
     pub fn lines(&self, position: usize) -> impl Iterator<Item = usize> {
         let &Conv2d { in_channels, kernel, stride, .. } = self.shape;
         let (oy, ox) = (position / self.shape.out_width(), position % self.shape.out_width());
@@ -64,16 +65,16 @@ impl<E: Element> Windows<'_, E> {
         (0..kernel).map(move |ky| start + ky * self.line)
     }
 
-    /// The rows in which `lines` lie.
+    /// The rows that `lines` refers to.
     pub fn rows(&self) -> Rows<'_, E> {
         Rows::Lines { values: self.padded, image: self.image }
     }
 
-    /// Copies the windows of `images` at an output position, (K, K, I) each, to `rows` that lie `pitch` apart; up to
-    /// `SLACK` elements behind each are overwritten.
+    /// Copies the windows of `images` at an output position, (K, K, I) each, to `rows` that are `pitch` apart. Up to
+    /// `SLACK` elements after each row are overwritten.
     pub fn copy(&self, position: usize, images: Range<usize>, rows: &mut [E], pitch: usize) {
         let start = self.lines(position).next().unwrap_or(0);
-        // Sizes that the compiler knows make it unroll the loops.
+        // Constant sizes make the compiler unroll the loops.
         match (self.shape.kernel, self.shape.in_channels) {
             (3, 3) => self.copy_lines(start, images, rows, pitch, 3, 9),
             (7, 3) => self.copy_lines(start, images, rows, pitch, 7, 21),

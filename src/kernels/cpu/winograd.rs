@@ -1,16 +1,18 @@
 //! 3x3 convolutions of stride 1 and padding 1 by Winograd's minimal filtering F(4x4, 3x3): Lavin and Gray 2016, "Fast
 //! Algorithms for Convolutional Neural Networks", <https://arxiv.org/abs/1509.09308>.
 //!
-//!   y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A    for each square of 4x4 outputs, d being the 6x6 inputs that it draws on
+//!   y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A    for each square of 4x4 outputs, where d is the 6x6 inputs that it reads
 //!
-//! 36 products of matrices (squares and images, channels) take the place of nine at sixteen positions: four times fewer
-//! multiplications, for transforms whose cost grows with the channels only. Both formats are transformed and multiplied
-//! in f32: a bf16 is widened as it is loaded and rounded once, as the output is stored. So a convolution of bf16 numbers,
-//! whose weights are not rounded here, is nearer to the exact one than by the direct method.
+//! 36 products of matrices (squares and images, channels) replace nine products at sixteen positions. This is four
+//! times fewer multiplications, at the price of transforms whose cost grows with the channels only. Both formats are
+//! transformed and multiplied in f32: a bf16 is widened when it is loaded and rounded once, when the output is
+//! stored. Weights are not rounded here. So a convolution of bf16 numbers is closer to the exact result than with the
+//! direct method.
 //!
-//! The points of interpolation are 0, ±5/8, ±3/2 and infinity: opposite ones share the even and odd parts of a transform,
-//! and their powers are exact in f32. Root mean square error of 64 channels of normal numbers, in f32 against f64, relative
-//! to that of the result (largest error in brackets), for an output and a weight gradient:
+//! The interpolation points are 0, ±5/8, ±3/2 and infinity. Opposite points share the even and odd parts of a
+//! transform, and their powers are exact in f32. The table shows the root mean square error for 64 channels of
+//! normally distributed numbers, in f32 compared to f64, relative to the root mean square of the result (largest
+//! error in brackets), for an output and a weight gradient:
 //!
 //! | method | output | weight gradient |
 //! |---|---|---|
@@ -47,26 +49,26 @@ use super::vector::Kernel;
 use super::vector::Vector;
 use super::vector::run;
 
-/// Outputs of a square in one direction.
+/// Outputs of a square along one axis.
 const SQUARE: usize = 4;
-/// Points in one direction: 0, A, -A, B, -B and infinity.
+/// Points along one axis: 0, A, -A, B, -B and infinity.
 const LINE: usize = 6;
-/// Products of matrices.
+/// The number of matrix products.
 const POINTS: usize = LINE * LINE;
-/// Taps of the kernel in one direction.
+/// Taps of the kernel along one axis.
 const TAPS: usize = 3;
 const A: f64 = 0.625;
 const B: f64 = 1.5;
-/// Floats that a task transforms and multiplies at a time: half of a common second-level cache.
+/// Floats that a task transforms and multiplies at a time: half of a typical second-level cache.
 const BLOCK: usize = 128 * 1024;
-/// Floats of both sides that are transformed at a time for a weight gradient: they stay in the third-level cache.
+/// Floats of both operands that are transformed at a time for a weight gradient: they stay in the third-level cache.
 const CHUNK: usize = 2 * 1024 * 1024;
 /// Rows of a chunk that a task transforms.
 const ROWS: usize = 48;
 
-/// Whether this method is the faster one for outputs and input gradients: it must make so many times fewer multiplications
-/// that the transforms pay, and have so many rows that those of the weights do. The direct method does two multiplications
-/// in the time of one where the processor multiplies bf16.
+/// Whether this method is faster for outputs and input gradients. It must save enough multiplications to pay for the
+/// transforms, and have enough rows to pay for the transforms of the weights. On processors that multiply bf16, the
+/// direct method does two multiplications in the time of one.
 pub fn applies<E: Element>(shape: &Conv2d) -> bool {
     let &Conv2d { layout, kernel, stride, padding, in_channels, out_channels, .. } = shape;
     let rows = Squares::new(shape).rows();
@@ -76,8 +78,8 @@ pub fn applies<E: Element>(shape: &Conv2d) -> bool {
     fits && in_channels.min(out_channels) >= 32 && rows >= many && pays
 }
 
-/// The same for weight gradients. Both sides are transformed, and leave the second-level cache before they are multiplied:
-/// where multiplications are cheap, nothing is won.
+/// The same for weight gradients. Both operands are transformed and leave the second-level cache before they are
+/// multiplied, so there is no gain if multiplications are cheap.
 pub fn applies_to_weights<E: Element>(shape: &Conv2d) -> bool {
     applies::<E>(shape) && !is_cheap::<E>()
 }
@@ -94,7 +96,8 @@ pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &Conv2d) {
     convolve(y, &x, None, Weights::Transposed(w), |tap| tap, columns);
 }
 
-/// dx = the gradient of x, added to `onto` where it is given: the convolution of dy with the kernel turned round.
+/// Writes the gradient of x to dx, added to `onto` if it is given: the convolution of dy with the kernel rotated by
+/// 180 degrees.
 pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Option<&[E]>, shape: &Conv2d) {
     let squares = Squares::new(shape);
     let (dy, columns) = (Map { elements: dy, channels: shape.out_channels, squares: &squares }, shape.in_channels);
@@ -111,7 +114,7 @@ pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &Co
     let chunk = (CHUNK / (POINTS * (dy.channels + x.channels))).clamp(64, rows.max(64));
     let (a_pitch, b_pitch) = (pitch(chunk * dy.channels), pitch(chunk * x.channels));
     let sums = POINTS * dy.channels * x.channels;
-    // Tiles read whole vectors, the last ones beyond the last row.
+    // Tiles read whole vectors; the last ones read beyond the last row.
     with_scratch(sums + POINTS * (a_pitch + b_pitch) + isa.columns(), |scratch| {
         let (sums, transformed) = scratch.split_at_mut(sums);
         let (a, b) = transformed.split_at_mut(POINTS * a_pitch);
@@ -150,7 +153,8 @@ pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &Co
                         rows: rows.len(),
                         columns: columns.len(),
                     };
-                    // SAFETY: both sides hold the rows of this chunk, and b a vector more; tasks differ in point or columns.
+                    // SAFETY: both operands hold the rows of this chunk, and b one vector more. Tasks differ in point
+                    // or columns.
                     unsafe { tile::tile::<f32, f32>(isa, &tile) };
                 }
             });
@@ -159,13 +163,13 @@ pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &Co
     });
 }
 
-/// Floats from a run of one point to that of the next: a cache line more, so that the points do not share the same few
-/// places of the caches.
+/// The distance in floats between the runs of successive points: one cache line more than a run, so that the points
+/// do not share the same few sets of the caches.
 fn pitch(len: usize) -> usize {
     len.next_multiple_of(16) + 16
 }
 
-/// The squares of a map; the last ones may reach beyond it.
+/// The squares of a map; the last ones may extend beyond it.
 struct Squares {
     images: usize,
     height: usize,
@@ -181,12 +185,13 @@ impl Squares {
         Self { images, height, width, across, count: height.div_ceil(SQUARE) * across }
     }
 
-    /// A row is an image at a square.
+    /// The number of rows. A row is one image at one square.
     fn rows(&self) -> usize {
         self.count * self.images
     }
 
-    /// The runs of images at one square that rows are made of, each with the place of its first row.
+    /// The runs of images at one square that rows consist of: the square, the images, and the index of the run's
+    /// first row.
     fn runs(&self, rows: &Range<usize>) -> impl Iterator<Item = (usize, Range<usize>, usize)> + use<> {
         let (images, rows) = (self.images, rows.clone());
         (rows.start / images..rows.end.div_ceil(images)).map(move |square| {
@@ -196,8 +201,8 @@ impl Squares {
         })
     }
 
-    /// The positions of a square: its outputs (`SQUARE`), or those and the ring around, its inputs (`LINE`); none outside
-    /// the map.
+    /// The positions of a square: its outputs (`SQUARE`), or its inputs, which are the outputs and the ring around
+    /// them (`LINE`). `None` outside the map.
     fn positions<const SIDE: usize>(&self, square: usize) -> [[Option<usize>; SIDE]; SIDE] {
         let (top, left) = (SQUARE * (square / self.across), SQUARE * (square % self.across));
         let ring = (SIDE - SQUARE) / 2;
@@ -221,10 +226,11 @@ struct Map<'a, E> {
 }
 
 impl<E: Element> Map<'_, E> {
-    /// Transforms rows, and writes those of every point `pitch` floats after those of the last, from `start` on.
+    /// Transforms rows. Writes the rows of each point `pitch` floats after those of the previous point, from `start`
+    /// on.
     ///
     /// # Safety
-    /// Nobody else may touch these places meanwhile.
+    /// No other task may access these elements during the call.
     unsafe fn transform<T: Transform<SIDE, LINE>, const SIDE: usize>(
         &self,
         isa: Isa,
@@ -245,14 +251,14 @@ impl<E: Element> Map<'_, E> {
             });
             let first = start + first * channels;
             let to = grid(|row, column| to.pointer(first + (row * LINE + column) * pitch));
-            // SAFETY: `len` places lie behind each start, and they are the caller's.
+            // SAFETY: `len` elements follow each start, and the caller guarantees that no other task accesses them.
             unsafe { transform::<T, E, f32, SIDE, LINE>(isa, &from, &to, None) };
         }
     }
 }
 
-/// `out` = `input` * the kernel of `weights`, whose taps are taken in the order of `tap`, [+ onto], with `columns`
-/// channels.
+/// `out` = `input` * the kernel of `weights`, whose taps are taken in the order of `tap`, [+ onto]. `columns` is the
+/// number of output channels.
 fn convolve<E: Element>(
     out: &mut [E],
     input: &Map<E>,
@@ -266,7 +272,7 @@ fn convolve<E: Element>(
     let rows = squares.rows();
     let cut = |taps| Cut::new(isa, &Gathered { images: rows, positions: 1, columns, taps, inner }, inner);
     let (of_taps, cut) = (cut(TAPS * TAPS), cut(POINTS));
-    // Whole tiles, so that only the last block has smaller ones.
+    // Blocks consist of whole tiles, so that only the last block has smaller ones.
     let tiles = rows.div_ceil(isa.rows());
     let of_block = (BLOCK / (POINTS * inner.max(columns) * isa.rows())).max(2);
     let blocks = tiles.div_ceil(of_block);
@@ -276,9 +282,9 @@ fn convolve<E: Element>(
             let tiles = part(tiles, blocks, block);
             let rows = tiles.start * isa.rows()..(tiles.end * isa.rows()).min(rows);
             let pitch = pitch(rows.len() * inner.max(columns));
-            // The products of a point take the place of the inputs of the point before.
+            // The products of a point overwrite the inputs of the previous point.
             with_scratch((POINTS + 1) * pitch, |scratch| {
-                // SAFETY: the scratch is this task's own.
+                // SAFETY: the scratch belongs to this task.
                 unsafe { input.transform::<Input, LINE>(isa, &rows, &Shared::new(scratch), pitch, pitch) };
                 multiply(&cut, scratch, u, rows.len(), columns, pitch);
                 // SAFETY: tasks differ in their rows.
@@ -311,19 +317,19 @@ fn multiply(cut: &Cut, scratch: &mut [f32], u: &[f32], rows: usize, columns: usi
                     rows: rows.len(),
                     columns: range.len(),
                 };
-                // SAFETY: as just asserted, `inner` floats lie behind each row of v, and m before them; u holds `POINTS`
-                // taps of each panel.
+                // SAFETY: as asserted above, `inner` floats follow the start of each row of v, and m lies before
+                // them; u holds `POINTS` taps of each panel.
                 unsafe { tile::tile::<f32, f32>(isa, &tile) };
             }
         }
     }
 }
 
-/// The outputs of rows: Aᵀ m A [+ onto].
+/// Writes the outputs of rows: Aᵀ m A [+ onto].
 ///
 /// # Safety
-/// Nobody else may touch these outputs meanwhile.
-#[expect(clippy::too_many_arguments, reason = "what a block is made of")]
+/// No other task may access these outputs during the call.
+#[expect(clippy::too_many_arguments, reason = "all parts of a block")]
 unsafe fn write_outputs<E: Element>(
     isa: Isa,
     out: &Shared<E>,
@@ -334,7 +340,7 @@ unsafe fn write_outputs<E: Element>(
     columns: usize,
     pitch: usize,
 ) {
-    // Where outputs outside the map are thrown away.
+    // A buffer for outputs outside the map, which are discarded.
     let mut waste = vec![E::default(); rows.len().min(squares.images) * columns];
     for (square, images, first) in squares.runs(rows) {
         let len = images.len() * columns;
@@ -353,12 +359,12 @@ unsafe fn write_outputs<E: Element>(
                 None => waste.as_ptr(),
             })
         });
-        // SAFETY: `len` outputs lie behind each start, and squares do not overlap.
+        // SAFETY: `len` outputs follow each start, and squares do not overlap.
         unsafe { transform::<Output, f32, E, LINE, SQUARE>(isa, &from, &to, onto.as_ref()) };
     }
 }
 
-/// Lends `body` u = G g Gᵀ of the weights, packed like weights of `POINTS` taps.
+/// Calls `body` with u = G g Gᵀ of the weights, packed like weights of `POINTS` taps.
 fn with_transformed_weights(
     of_taps: &Cut,
     cut: &Cut,
@@ -404,37 +410,39 @@ fn add_weight_gradient(isa: Isa, dw: &mut [f32], sums: &[f32], outputs: usize, c
     });
 }
 
-/// A linear map of lines of numbers; of a square of FROM x FROM numbers it makes TO x TO, by columns and then by rows.
+/// A linear map of lines of numbers. Applied to the columns and then to the rows, it maps a square of FROM x FROM
+/// numbers to one of TO x TO.
 trait Transform<const FROM: usize, const TO: usize> {
     /// # Safety
     /// The instruction set of V must be enabled in the caller.
     unsafe fn apply<V: Vector>(d: [V; FROM]) -> [V; TO];
 }
 
-/// Bᵀ, of inputs.
+/// Bᵀ, applied to inputs.
 struct Input;
 
-/// A, of gradients of outputs.
+/// A, applied to gradients of outputs.
 struct Spread;
 
-/// Aᵀ, of products.
+/// Aᵀ, applied to products.
 struct Output;
 
-/// G, of the taps of a kernel.
+/// G, applied to the taps of a kernel.
 struct Taps;
 
-/// Gᵀ, of the gradients of products.
+/// Gᵀ, applied to the gradients of products.
 struct TapGradients;
 
-/// 1 / the product of the differences between one of the points 0, A, B, or -A and -B, and the others.
+/// 1 / the product of the differences between a point and the other points, for the points 0, A (or -A) and B
+/// (or -B).
 const SCALES: [f64; 3] = [1.0 / (A * A * B * B), 0.5 / (A * A * (A * A - B * B)), 0.5 / (B * B * (B * B - A * A))];
 
 impl Transform<LINE, LINE> for Input {
     #[inline(always)]
     unsafe fn apply<V: Vector>(d: [V; LINE]) -> [V; LINE] {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
-            // Row i has the coefficients of the polynomial that is zero at all points but point i.
+            // Row i has the coefficients of the polynomial that is zero at all points except point i.
             let (a, minus_a) =
                 both(d[4].add_product(d[2], constant(-B * B)), d[3].add_product(d[1], constant(-B * B)), A);
             let (b, minus_b) =
@@ -447,7 +455,7 @@ impl Transform<LINE, LINE> for Input {
 impl Transform<SQUARE, LINE> for Spread {
     #[inline(always)]
     unsafe fn apply<V: Vector>(d: [V; SQUARE]) -> [V; LINE] {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let (a, minus_a) =
                 both(d[0].add_product(d[2], constant(A * A)), d[1].add_product(d[3], constant(A * A)), A);
@@ -461,7 +469,7 @@ impl Transform<SQUARE, LINE> for Spread {
 impl Transform<LINE, SQUARE> for Output {
     #[inline(always)]
     unsafe fn apply<V: Vector>(m: [V; LINE]) -> [V; SQUARE] {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let (even_a, odd_a) = (m[1].add(m[2]), m[1].sub(m[2]));
             let (even_b, odd_b) = (m[3].add(m[4]), m[3].sub(m[4]));
@@ -478,7 +486,7 @@ impl Transform<LINE, SQUARE> for Output {
 impl Transform<TAPS, LINE> for Taps {
     #[inline(always)]
     unsafe fn apply<V: Vector>(g: [V; TAPS]) -> [V; LINE] {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let [of_0, of_a, of_b] = SCALES;
             let (a, minus_a) = both(g[0].add_product(g[2], constant(A * A)), g[1], A);
@@ -492,7 +500,7 @@ impl Transform<TAPS, LINE> for Taps {
 impl Transform<LINE, TAPS> for TapGradients {
     #[inline(always)]
     unsafe fn apply<V: Vector>(u: [V; LINE]) -> [V; TAPS] {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let [of_0, of_a, of_b] = SCALES;
             let (even_a, odd_a) = (u[1].add(u[2]), u[1].sub(u[2]));
@@ -508,29 +516,30 @@ impl Transform<LINE, TAPS> for TapGradients {
 
 #[inline(always)]
 unsafe fn constant<V: Vector>(value: f64) -> V {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { V::splat(value as f32) }
 }
 
-/// The ends of Bᵀ: the points 0 and infinity.
+/// The first and last row of Bᵀ: the points 0 and infinity.
 #[inline(always)]
 unsafe fn end<V: Vector>(low: V, middle: V, high: V) -> V {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { high.add_product(middle, constant(-(A * A + B * B))).add_product(low, constant(A * A * B * B)) }
 }
 
-/// A polynomial at a point and at its opposite, from its even part and its odd part divided by the point.
+/// Evaluates a polynomial at a point and at its opposite, given its even part and its odd part divided by the point.
 #[inline(always)]
 unsafe fn both<V: Vector>(even: V, odd: V, point: f64) -> (V, V) {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe { (even.add_product(odd, constant(point)), even.add_product(odd, constant(-point))) }
 }
 
-/// Transforms runs of one length, element by element, to runs behind the places `to`, each added to what `onto` has.
+/// Transforms runs of equal length, element by element, and writes them to the runs that start at `to`, each added to
+/// its run at `onto` if that is given.
 ///
 /// # Safety
-/// As many elements as a run has must be valid for writes behind every place, which nobody else touches, and for reads
-/// behind every place of `onto`. Two places may be the same.
+/// Every pointer of `to` must be valid for writes of as many elements as a run has, which no other task accesses, and
+/// every pointer of `onto` for as many reads. Two pointers may be equal.
 unsafe fn transform<T: Transform<FROM, TO>, E: Element, F: Element, const FROM: usize, const TO: usize>(
     isa: Isa,
     from: &[[&[E]; FROM]; FROM],
@@ -559,7 +568,7 @@ impl<T: Transform<FROM, TO>, E: Element, F: Element, const FROM: usize, const TO
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let mut start = 0;
-        // SAFETY: `transform`'s caller promised `len` elements behind each place.
+        // SAFETY: the caller of `transform` guarantees `len` elements from each pointer on.
         unsafe {
             while start + ABREAST * V::LANES <= self.len {
                 self.step::<V, ABREAST>(start, V::LANES);
@@ -573,22 +582,23 @@ impl<T: Transform<FROM, TO>, E: Element, F: Element, const FROM: usize, const TO
     }
 }
 
-/// Vectors that are transformed side by side. The places of a map's square often lie multiples of 4 KiB apart, and then
-/// share a set of the first-level cache: a line, two vectors of 16 bf16, is read, and written, in one go.
+/// Vectors that are transformed together. The positions of a map's square are often multiples of 4 KiB apart and then
+/// share a set of the first-level cache. So a whole cache line, two vectors of 16 bf16, is read, and written, at a
+/// time.
 const ABREAST: usize = 2;
-/// Steps ahead that the next lines are asked for.
+/// The number of steps by which cache lines are prefetched ahead.
 const AHEAD: usize = 4;
 
 impl<T: Transform<FROM, TO>, E: Element, F: Element, const FROM: usize, const TO: usize> Runs<'_, T, E, F, FROM, TO> {
-    /// N vectors from `start` on, of `count` elements each.
+    /// Transforms N vectors from `start` on, of `count` elements each.
     ///
     /// # Safety
-    /// These must lie in the runs, with the instruction set of V enabled in the caller.
+    /// The vectors must lie in the runs, with the instruction set of V enabled in the caller.
     #[inline(always)]
     unsafe fn step<V: Vector, const N: usize>(&self, start: usize, count: usize) {
         let mut columns = [[[const { MaybeUninit::<V>::uninit() }; N]; TO]; FROM];
-        // SAFETY: the caller's promise; every place of `columns` is written before it is read. Loops, not closures: the
-        // compiler does not take a closure of so many vectors into the kernel.
+        // SAFETY: guaranteed by the caller; every element of `columns` is written before it is read. These are loops,
+        // not closures, because the compiler does not inline a closure with so many vectors into the kernel.
         unsafe {
             for (column, transformed) in columns.iter_mut().enumerate() {
                 let mut d = [[V::splat(0.0); FROM]; N];
@@ -621,7 +631,7 @@ impl<T: Transform<FROM, TO>, E: Element, F: Element, const FROM: usize, const TO
                         }
                         store(self.to[row][column].add(at), value, count);
                     }
-                    // Outputs go to a map; what else is made goes to scratch that is in the cache.
+                    // Outputs go to a map. Everything else goes to scratch memory that is in the cache.
                     if TO == SQUARE {
                         fetch(self.to[row][column].wrapping_add(start + AHEAD * N * V::LANES), N * V::LANES);
                     }
@@ -631,7 +641,7 @@ impl<T: Transform<FROM, TO>, E: Element, F: Element, const FROM: usize, const TO
     }
 }
 
-/// Asks for the lines of a run, which need not be valid.
+/// Prefetches the cache lines of a run, which need not be valid.
 #[inline(always)]
 fn fetch<E>(run: *const E, len: usize) {
     (0..len).step_by(64 / size_of::<E>()).for_each(|at| vector::fetch_to_second_level(run.wrapping_add(at)));
@@ -641,7 +651,7 @@ fn fetch<E>(run: *const E, len: usize) {
 /// As for `Element::load_first`.
 #[inline(always)]
 unsafe fn load<V: Vector, E: Element>(from: *const E, count: usize) -> V {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { if count == V::LANES { E::load(from) } else { E::load_first(from, count) } }
 }
 
@@ -649,6 +659,6 @@ unsafe fn load<V: Vector, E: Element>(from: *const E, count: usize) -> V {
 /// As for `Element::store_first`.
 #[inline(always)]
 unsafe fn store<V: Vector, E: Element>(to: *mut E, vector: V, count: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { if count == V::LANES { E::store(to, vector) } else { E::store_first(to, vector, count) } }
 }

@@ -1,7 +1,8 @@
-//! Charts of lines, drawn by plotters onto a [`Picture`].
+//! Line charts, drawn by plotters onto a [`Picture`].
 //!
-//! plotters works in whole pixels, so it draws on a grid ten times finer than the picture's units. Its styles have colours,
-//! but a page's style sheet needs classes: here the red of a colour is the position of a class in [`CLASSES`].
+//! plotters works in whole pixels, so it draws on a grid ten times finer than the picture's units. The styles of
+//! plotters have colours, but the page's style sheet needs classes: the red component of a colour is the index of a
+//! class in [`CLASSES`].
 
 use crate::report::figures::picture::Anchor;
 use crate::report::figures::picture::Picture;
@@ -23,9 +24,9 @@ use plotters_backend::DrawingBackend;
 use plotters_backend::DrawingErrorKind;
 use std::convert::Infallible;
 
-/// Pixels of plotters in a unit of the picture.
+/// Pixels of plotters per unit of the picture.
 const PIXELS: f64 = 10.0;
-/// What a chart draws, by class.
+/// The classes of the shapes in a chart.
 const CLASSES: [&str; 14] = [
     "grid",
     "ref rnd",
@@ -44,14 +45,14 @@ const CLASSES: [&str; 14] = [
 ];
 
 fn color(class: &str) -> RGBColor {
-    let place = CLASSES.iter().position(|of| *of == class).unwrap_or_else(|| panic!("`{class}` is no class of charts"));
+    let place = CLASSES.iter().position(|of| *of == class).unwrap_or_else(|| panic!("`{class}` is not a chart class"));
     RGBColor(place as u8, 0, 0)
 }
 
-/// Where plotters draws.
+/// The backend of plotters: draws onto a picture.
 struct Surface<'a>(&'a mut Picture);
 
-/// No drawing onto a picture fails.
+/// The result of drawing onto a picture, which never fails.
 type Drawn = Result<(), DrawingErrorKind<Infallible>>;
 
 fn class_of(style: &impl BackendStyle) -> &'static str {
@@ -81,7 +82,7 @@ impl DrawingBackend for Surface<'_> {
         Ok(())
     }
 
-    /// A picture has shapes, no pixels.
+    /// Does nothing: a picture has shapes, not pixels.
     fn draw_pixel(&mut self, _: BackendCoord, _: BackendColor) -> Drawn {
         Ok(())
     }
@@ -102,7 +103,7 @@ impl DrawingBackend for Surface<'_> {
     }
 }
 
-/// The values of an axis and where its ends lie.
+/// The range of values of an axis and the positions of its ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     values: (f64, f64),
@@ -110,12 +111,12 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Values over places; a range of no width is widened.
+    /// Maps a range of values to positions. A range of zero width is widened.
     pub fn new(values: (f64, f64), places: (f64, f64)) -> Self {
         Self { values: widened(values), places }
     }
 
-    /// The same with room before the first value and behind the last.
+    /// Like [`Span::new`], with room before the first value and after the last, in units of the picture.
     pub fn with_room(values: (f64, f64), (start, end): (f64, f64), (before, behind): (f64, f64)) -> Self {
         let Self { values: (low, high), .. } = Self::new(values, (start, end));
         let unit = (high - low) / (end - start - before - behind);
@@ -123,7 +124,7 @@ impl Span {
     }
 }
 
-/// A chart in the making; its picture is free again when it is dropped.
+/// A chart that is being drawn. It borrows its picture until it is dropped.
 pub(super) struct Chart<'a> {
     area: DrawingArea<Surface<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>,
 }
@@ -137,7 +138,7 @@ impl<'a> Chart<'a> {
         Self { area: Surface(picture).into_drawing_area().apply_coord_spec(coordinates) }
     }
 
-    /// Rules across the chart at about so many round values: these values, and where they lie.
+    /// Draws horizontal grid lines at about `wanted` round values. Returns each value with its y position.
     pub fn rules(&self, wanted: usize) -> Vec<(f64, f64)> {
         let (x, y) = (self.area.get_x_range(), self.area.get_y_range());
         let ticks = ticks((y.start, y.end), wanted);
@@ -145,29 +146,29 @@ impl<'a> Chart<'a> {
         ticks.into_iter().map(|tick| (tick, self.place((x.start, tick)).1)).collect()
     }
 
-    /// A line through points.
+    /// Draws a line through points.
     pub fn line(&self, class: &str, points: &[(f64, f64)]) {
         drawn(self.area.draw(&PathElement::new(points.to_vec(), color(class))));
     }
 
-    /// A line across the chart.
+    /// Draws a horizontal line across the chart.
     pub fn across(&self, class: &str, y: f64) {
         let x = self.area.get_x_range();
         self.line(class, &[(x.start, y), (x.end, y)]);
     }
 
-    /// A circle around a point, its radius in units of the picture.
+    /// Draws a circle around a point. The radius is in units of the picture.
     pub fn dot(&self, class: &str, at: (f64, f64), radius: f64) {
         drawn(self.area.draw(&Circle::new(at, pixels(radius), color(class))));
     }
 
-    /// Where a point lies in the picture.
+    /// The position of a point in the picture.
     pub fn place(&self, at: (f64, f64)) -> (f64, f64) {
         units(self.area.map_coordinate(&at))
     }
 }
 
-/// Labels of rules, which end at `x`.
+/// Draws the labels of grid lines, right-aligned at `x`.
 pub(super) fn label_rules(picture: &mut Picture, rules: &[(f64, f64)], x: f64) {
     let values: Vec<f64> = rules.iter().map(|rule| rule.0).collect();
     for ((_, y), label) in rules.iter().zip(labels(&values)) {
@@ -175,7 +176,7 @@ pub(super) fn label_rules(picture: &mut Picture, rules: &[(f64, f64)], x: f64) {
     }
 }
 
-/// Takes the error that cannot be: see [`Drawn`].
+/// Unwraps a result that is never an error; see [`Drawn`].
 fn drawn(result: Result<(), DrawingAreaErrorKind<Infallible>>) {
     result.expect("a picture takes every shape");
 }

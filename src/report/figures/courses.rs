@@ -1,4 +1,4 @@
-//! Courses of training: for each block a small panel with a line for each of its rows.
+//! Training curves: for each block, a small panel with a line for each of its rows.
 
 use crate::harness::outcome::Curve;
 use crate::report::curves;

@@ -1,4 +1,4 @@
-//! Dumbbells: for each block of rows a line from augmented to semantic pairs, among the baselines.
+//! Dumbbell plots: for each block of rows, a line from augmented to semantic pairs. Baselines are vertical lines.
 
 use crate::harness::experiment::Column;
 use crate::harness::experiment::MetricInfo;
@@ -34,7 +34,7 @@ pub(super) struct Layout {
     seed: f64,
     /// The width of a letter.
     letter: f64,
-    /// Whether the gains have their marks beside them.
+    /// Whether verdict marks are shown next to the gains.
     marks: bool,
 }
 
@@ -51,7 +51,7 @@ impl Layout {
         letter: 6.6,
         marks: true,
     };
-    /// A quarter of a line of 5.5 inches, or more where there are fewer panels.
+    /// The layout for print: a panel takes a quarter of a line of 5.5 inches, or more if there are fewer panels.
     pub fn print(panels: usize) -> Self {
         Self {
             width: 396.0 / panels.clamp(2, 4) as f64,
@@ -68,7 +68,7 @@ impl Layout {
     }
 }
 
-/// What a panel shows: one column by one metric.
+/// What a panel shows: one metric on one column.
 struct Panel<'a> {
     column: &'a Column,
     metric: &'a MetricInfo,
@@ -87,7 +87,7 @@ impl Panel<'_> {
             .filter_map(|cell| Some((cell.row.first()?.1.as_str(), cell.mean?)))
     }
 
-    /// Everything that must be seen.
+    /// The range of the values that the panel must show.
     fn extent(&self, blocks: &[&Block]) -> Option<(f64, f64)> {
         let rows = blocks.iter().flat_map(|block| [AP, SP].into_iter().filter_map(|kind| block.of(kind)));
         let values = rows.filter_map(|row| self.cell(row)).flat_map(|cell| cell.values.iter().copied());
@@ -100,8 +100,8 @@ impl Panel<'_> {
     }
 }
 
-/// A panel for each column that has runs, by each metric that stands in the table; all of a metric span the same number of
-/// units, so that lengths compare.
+/// A panel for each metric in the table and each column that has runs. All panels of a metric span the same number of
+/// units, so that lengths are comparable.
 pub(super) fn panels(table: &TableResults, blocks: &[&Block], layout: &Layout) -> Vec<Picture> {
     let mut pictures = Vec::new();
     for metric in table.metrics.iter().filter(|metric| metric.id != gains::ASIDE) {
@@ -170,8 +170,8 @@ fn heading(picture: &mut Picture, table: &TableResults, panel: &Panel, layout: &
     picture.heading((0.0, layout.top * 0.28), &text::shorten(&panel.column.title, most), &kind);
 }
 
-/// The baselines as lines with their values: the lowest is named left of its line, the highest right of it. What of them
-/// says to a reader who does not see it.
+/// Draws the baselines as lines with their values: the lowest is named left of its line, the highest right of it.
+/// Returns their description for readers who cannot see the picture.
 fn references(picture: &mut Picture, panel: &Panel, scale: &Scale, layout: &Layout, floor: f64) -> Vec<String> {
     let mut lines: Vec<(&str, f64)> = panel.baselines().filter(|(_, mean)| scale.has(*mean)).collect();
     lines.sort_by(|a, b| a.1.total_cmp(&b.1));
@@ -206,7 +206,7 @@ fn short_name(name: &str) -> String {
     text::shorten(if name == UNTRAINED { "untrained" } else { name }, 14)
 }
 
-/// One block; what it says in words.
+/// Draws one block. Returns its description.
 fn dumbbell(
     picture: &mut Picture,
     table: &TableResults,
@@ -257,7 +257,8 @@ fn dumbbell(
     format!("{}: AP {from}, SP {to}, gain {change} {interval}.", block.label).replace(" .", ".")
 }
 
-/// The verdict of the claim about this gain and true, or the side of 0 on which its interval lies and false.
+/// The class of the verdict and true if a claim is about this gain, otherwise the class of the side of 0 on which its
+/// interval lies and false.
 fn verdict_class(
     table: &TableResults,
     panel: &Panel,

@@ -1,4 +1,4 @@
-//! The figures of a table: what its rows reached, and how their training went.
+//! The figures of a table: the results of its rows, and their training curves.
 
 mod chart;
 mod courses;
@@ -18,7 +18,7 @@ use dumbbell::Layout;
 use picture::Picture;
 use serde::Serialize;
 
-/// The curves that the page shows: the start of their names.
+/// The prefixes of the names of the curves that the page shows.
 const SHOWN: [&str; 3] = ["linear accuracy on", "pretraining loss", curves::RANK];
 
 /// A finished figure.
@@ -27,34 +27,34 @@ pub(super) struct Figure {
     /// File stem, unique in the report.
     pub name: String,
     pub caption: String,
-    /// Each panel as an element of a page.
+    /// Each panel as an SVG element for a page.
     pub panels: Vec<String>,
-    /// The panels are small, three in a row.
+    /// Whether the panels are small, three in a row.
     pub small: bool,
     /// All panels as one SVG file.
     #[serde(skip)]
     pub file: String,
-    /// All panels for LaTeX; empty where it has none.
+    /// All panels as TikZ for LaTeX; empty if there is no such version.
     #[serde(skip)]
     pub tikz: String,
-    /// Whether it has some.
+    /// Whether there is a version for LaTeX.
     pub latex: bool,
 }
 
-/// What the rows reached: lines where the table has ordered steps, else dumbbells; none where it has neither or no runs.
+/// The results of the rows: lines if the table has ordered steps, otherwise dumbbells. `None` without runs of these.
 pub(super) fn reached(selection: &Selection, results: &TableResults) -> Option<Figure> {
     let all = gains::blocks(selection.table);
     let blocks: Vec<&Block> = all.iter().filter(|block| !block.beyond && block.gain().is_some()).collect();
     match &selection.table.axis {
         Some(axis) => {
-            let caption = format!("{}, by {}. Whiskers: 95 % interval.", results.title, axis.title);
+            let caption = format!("{}, by {}. Whiskers: 95 % confidence interval.", results.title, axis.title);
             figure(&results.id, caption, steps::panels(results, axis), None)
         }
         None => dumbbells(&results.id, results, &blocks),
     }
 }
 
-/// The same of our additions to a table of the paper's.
+/// The dumbbells of our additions to a table of the paper.
 pub(super) fn beyond(selection: &Selection, results: &TableResults) -> Option<Figure> {
     let all = gains::blocks(selection.table);
     let blocks: Vec<&Block> = all.iter().filter(|block| block.beyond && block.gain().is_some()).collect();
@@ -68,12 +68,13 @@ fn dumbbells(name: &str, results: &TableResults, blocks: &[&Block]) -> Option<Fi
     }
     let panels = dumbbell::panels(results, blocks, &Layout::PAGE);
     let printed = dumbbell::panels(results, blocks, &Layout::print(panels.len()));
-    let caption = "Ring: AP. Dot: SP. Ticks: single seeds, AP below, SP above. Thick line: decided; dotted: open. Dashed \
-                   line: untrained encoder; dotted line: raw pixels. All panels of a measure span the same number of units.";
+    let caption = "Ring: AP. Dot: SP. Ticks: single seeds, AP below, SP above. Thick line: decided; dotted: open. \
+                   Dashed line: untrained encoder; dotted line: raw pixels. All panels of a metric span the same \
+                   number of units.";
     figure(name, caption.to_string(), panels, Some(printed))
 }
 
-/// How the training of each block went, by the curves that say most; of the others there are files.
+/// The training curves of each block: the figures that the page shows, and the figures that are only written as files.
 pub(super) fn courses(selection: &Selection, results: &TableResults) -> (Vec<Figure>, Vec<Figure>) {
     let all = gains::blocks(selection.table);
     let blocks: Vec<&Block> = all.iter().collect();
@@ -82,7 +83,7 @@ pub(super) fn courses(selection: &Selection, results: &TableResults) -> (Vec<Fig
     names.sort_by_key(|name| is_shown(name).unwrap_or(SHOWN.len()));
     let of = |name: &str| {
         let stem = format!("{}-{name}", results.id);
-        let caption = format!("{} along the training. Thick: mean over seeds; thin: each seed.", text::capital(name));
+        let caption = format!("{} during training. Thick: mean over seeds; thin: each seed.", text::capital(name));
         let figure = figure(&stem, caption, courses::panels(selection, &blocks, name), None)?;
         Some((is_shown(name).is_some(), Figure { small: true, ..figure }))
     };

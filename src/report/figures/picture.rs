@@ -1,15 +1,15 @@
-//! A small picture: lines, circles and words with a class each, written as SVG for pages and as TikZ for LaTeX.
+//! A small picture: lines, circles and words, each with a class, written as SVG for pages and as TikZ for LaTeX.
 //!
-//! The classes have their looks in `templates/figure.css`, and for LaTeX in [`tikz_style`], which is black and white.
+//! The styles of the classes are in `templates/figure.css`, and for LaTeX in [`tikz_style`], which is black and white.
 
 use crate::report::text;
 
-/// The looks of the classes, for pages and for files of their own.
+/// The style sheet of the classes, for the page and for separate SVG files.
 pub(in crate::report) const STYLE: &str = include_str!("../../../templates/figure.css");
-/// The colours that [`STYLE`] names, light and dark.
+/// The colours that [`STYLE`] uses, for light and dark mode.
 pub(in crate::report) const TOKENS: &str = include_str!("../../../templates/tokens.css");
 
-/// Where the anchor of words lies.
+/// The position of the anchor of words.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Anchor {
     Start,
@@ -24,14 +24,14 @@ enum Shape {
     Words { class: String, at: (f64, f64), anchor: Anchor, words: String, after: String },
 }
 
-/// A picture. The origin is the upper left corner; words stand on their base line.
+/// A picture. The origin is the upper left corner; the position of words is on their baseline.
 #[derive(Clone, Debug, Default)]
 pub(in crate::report) struct Picture {
     pub width: f64,
     pub height: f64,
-    /// For readers who do not see it.
+    /// The title for readers who cannot see the picture.
     pub title: String,
-    /// All numbers of it in words.
+    /// All numbers of the picture as text.
     pub description: String,
     shapes: Vec<Shape>,
 }
@@ -55,13 +55,13 @@ impl Picture {
         self.shapes.push(Shape::Words { class: class.into(), at, anchor, words, after });
     }
 
-    /// A heading with something softer after it.
+    /// Adds a heading, followed by less prominent words.
     pub(super) fn heading(&mut self, at: (f64, f64), words: &str, after: &str) {
         let (words, after) = (words.to_string(), after.to_string());
         self.shapes.push(Shape::Words { class: "tt".into(), at, anchor: Anchor::Start, words, after });
     }
 
-    /// Several pictures as one, so many in a row.
+    /// Combines several pictures into one, `in_row` of them in each row.
     pub fn grid(title: &str, pictures: &[Self], in_row: usize) -> Self {
         let (width, height) =
             pictures.iter().fold((0.0_f64, 0.0_f64), |(w, h), of| (w.max(of.width), h.max(of.height)));
@@ -76,13 +76,13 @@ impl Picture {
         all
     }
 
-    /// The picture as an element of a page, which has the looks. `id` makes its ids unique there.
+    /// The picture as an SVG element of a page that has the style sheet. `id` makes its ids unique on the page.
     pub fn inline(&self, id: &str) -> String {
         let id = text::file_stem(id);
         self.svg(&format!("class=\"fig\" viewBox=\"0 0 {} {}\"", number(self.width), number(self.height)), &id, "")
     }
 
-    /// The picture as a file that brings its looks along.
+    /// The picture as an SVG file that includes its style sheet.
     pub fn file(&self) -> String {
         let size = [self.width, self.height].map(number);
         let attributes = format!(
@@ -104,7 +104,7 @@ impl Picture {
         )
     }
 
-    /// The picture for LaTeX; its units are points.
+    /// The picture as TikZ for LaTeX; its units are points.
     pub fn tikz(&self) -> String {
         let shapes: String = self.shapes.iter().map(Shape::tikz).collect();
         format!(
@@ -178,7 +178,7 @@ impl Shape {
     }
 }
 
-/// The looks of a class in print. Semantic pairs are filled and solid, augmented pairs open and dashed.
+/// The TikZ style of a class. Semantic pairs are filled and solid, augmented pairs open and dashed.
 fn tikz_style(class: &str) -> &'static str {
     match class {
         "grid" => "black!15,line width=0.3pt",
@@ -195,7 +195,7 @@ fn tikz_style(class: &str) -> &'static str {
     }
 }
 
-/// A number with one decimal, without one that is 0.
+/// A number with one decimal, which is omitted if it is 0.
 fn number(value: f64) -> String {
     let text = format!("{value:.1}");
     let text = text.strip_suffix(".0").unwrap_or(&text);

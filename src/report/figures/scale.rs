@@ -1,4 +1,4 @@
-//! Scales: where values lie, and the round values beside which a reader finds them.
+//! Scales: the positions of values, and the round values (ticks) that label an axis.
 
 use crate::report::text;
 
@@ -13,29 +13,29 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// A scale of exactly this range, with about `wanted` ticks in it. A range of no width is widened.
+    /// A scale of exactly this range, with about `wanted` ticks in it. A range of zero width is widened.
     pub fn of(range: (f64, f64), (start, end): (f64, f64), wanted: usize) -> Self {
         let (low, high) = widened(range);
         Self { ticks: ticks(range, wanted), low, high, start, end }
     }
 
-    /// Where a value lies.
+    /// The position of a value.
     pub fn at(&self, value: f64) -> f64 {
         self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
     }
 
-    /// Whether a value lies within.
+    /// Whether a value lies within the range.
     pub fn has(&self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
     }
 }
 
-/// A range, widened where it has no width.
+/// Widens a range of zero width.
 pub(super) fn widened((low, high): (f64, f64)) -> (f64, f64) {
     if high > low { (low, high) } else { (low - 0.5, low + 0.5) }
 }
 
-/// About so many round values in a range, ends included. A range of no width is widened.
+/// About `wanted` round values in a range, ends included. A range of zero width is widened.
 pub(super) fn ticks(range: (f64, f64), wanted: usize) -> Vec<f64> {
     let (low, high) = widened(range);
     let step = step(high - low, wanted);
@@ -43,28 +43,28 @@ pub(super) fn ticks(range: (f64, f64), wanted: usize) -> Vec<f64> {
     (0..=(last - first).max(0.0) as usize).map(|i| (first + i as f64) * step).collect()
 }
 
-/// A range whose ends are round values, with about so many steps between them.
+/// Extends a range to round values, with about `wanted` steps between them.
 pub(super) fn rounded(range: (f64, f64), wanted: usize) -> (f64, f64) {
     let (low, high) = widened(range);
     let step = step(high - low, wanted);
     ((low / step + 1e-9).floor() * step, (high / step - 1e-9).ceil() * step)
 }
 
-/// A round step that cuts a width into about so many.
+/// A round step that divides a width into about `wanted` parts.
 fn step(width: f64, wanted: usize) -> f64 {
     let rough = width / wanted.max(1) as f64;
     let power = 10.0_f64.powf(rough.log10().floor());
     [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough * 0.999).unwrap_or(rough)
 }
 
-/// A label for each of some ticks, with as many decimals as tell them apart.
+/// A label for each tick, with enough decimals to tell the ticks apart.
 pub(super) fn labels(ticks: &[f64]) -> Vec<String> {
     let step = if let [first, second, ..] = ticks { second - first } else { 1.0 };
     let digits = (-(step * 1.001).log10().floor()).clamp(0.0, 6.0) as usize;
     ticks.iter().map(|tick| text::fixed(*tick, digits)).collect()
 }
 
-/// Least and greatest of some values.
+/// The smallest and the largest of the finite values; `None` if there are none.
 pub(super) fn extent(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
     values
         .into_iter()
@@ -72,7 +72,7 @@ pub(super) fn extent(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)
         .fold(None, |range, v| Some(range.map_or((v, v), |(low, high): (f64, f64)| (low.min(v), high.max(v)))))
 }
 
-/// Pushes places apart that are nearer than `step`, within `low..=high`, keeping their order.
+/// Moves positions apart that are closer than `step`, within `low..=high`, keeping their order.
 pub(super) fn apart(places: &mut [f64], step: f64, (low, high): (f64, f64)) {
     let mut order: Vec<usize> = (0..places.len()).collect();
     order.sort_by(|&a, &b| places[a].total_cmp(&places[b]).then(a.cmp(&b)));
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(labels(&small), ["4.90", "4.95", "5.00", "5.05"]);
         assert_eq!(ticks(rounded((3.0, 3.0), 4), 4), [2.5, 3.0, 3.5]);
         assert_eq!(labels(&ticks((31.0, 49.0), 4)), ["35", "40", "45"]);
-        assert_eq!(ticks((1.0, 1.0), 4), [0.5, 1.0, 1.5], "of a single point");
+        assert_eq!(ticks((1.0, 1.0), 4), [0.5, 1.0, 1.5], "a single point");
     }
 
     #[test]

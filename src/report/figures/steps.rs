@@ -1,4 +1,4 @@
-//! Lines over a few ordered steps: a line for each series of rows, with the 95 % intervals as whiskers.
+//! Lines over a few ordered steps: a line for each series of rows, with the 95 % confidence intervals as whiskers.
 
 use crate::harness::experiment::Axis;
 use crate::harness::experiment::Column;
@@ -25,17 +25,17 @@ const LEFT: f64 = 40.0;
 const RIGHT: f64 = 92.0;
 const TOP: f64 = 36.0;
 const FLOOR: f64 = 238.0;
-/// A line of words.
+/// The height of a line of text.
 const LINE: f64 = 15.0;
 
-/// Rows that differ in their step alone.
+/// Rows that differ only in their step.
 struct Series<'a> {
     label: String,
     class: &'static str,
     points: Vec<(f64, &'a Cell)>,
 }
 
-/// A panel for each column that has runs on several steps, by its first metric.
+/// A panel for each column that has runs on several steps. It shows the column's first metric.
 pub(super) fn panels(table: &TableResults, axis: &Axis) -> Vec<Picture> {
     let of_column = |column: &Column| {
         let metric = table.metrics.iter().find(|metric| column.has(&metric.id))?;
@@ -80,7 +80,7 @@ fn series<'a>(table: &'a TableResults, axis: &Axis, column: &Column, metric: &Me
 }
 
 fn draw(table: &TableResults, axis: &Axis, column: &Column, metric: &MetricInfo, series: &[Series]) -> Picture {
-    // Where each step has one of its own, none is drawn across all.
+    // If each step has its own untrained encoder, no line is drawn across all steps.
     let untrained = table.cells.iter().find(|cell| {
         cell.baseline
             && cell.column == column.id
@@ -120,7 +120,8 @@ fn draw(table: &TableResults, axis: &Axis, column: &Column, metric: &MetricInfo,
     picture
 }
 
-/// The steps below the lines: categories by name, in two lines where they are long, numbers as numbers with what they count.
+/// Draws the labels of the steps below the lines: the names of categories, on two lines if they are long; otherwise
+/// numbers, with the title of the axis.
 fn steps(picture: &mut Picture, axis: &Axis, places: &[f64]) {
     for (step, x) in axis.steps.iter().zip(places) {
         let label = if axis.scale == Spacing::Categories { step.label.clone() } else { format!("{}", step.at) };
@@ -133,7 +134,7 @@ fn steps(picture: &mut Picture, axis: &Axis, places: &[f64]) {
     }
 }
 
-/// Long words in two lines.
+/// Splits a long label into two lines.
 fn wrapped(label: &str) -> Vec<String> {
     let label = text::shorten(label, 28);
     if label.chars().count() <= 11 {
@@ -144,7 +145,7 @@ fn wrapped(label: &str) -> Vec<String> {
     space.map_or_else(|| vec![label.clone()], |at| vec![label[..at].to_string(), label[at + 1..].to_string()])
 }
 
-/// A series' line with its whiskers and dots; where it ends in the picture.
+/// Draws the line of a series with its whiskers and dots. Returns the position of its end in the picture.
 fn lines(chart: &Chart, series: &Series, x: impl Fn(f64) -> f64) -> Option<(f64, f64)> {
     let class = series.class;
     let points: Vec<(f64, f64)> = series.points.iter().filter_map(|(at, cell)| Some((x(*at), cell.mean?))).collect();
@@ -160,7 +161,7 @@ fn lines(chart: &Chart, series: &Series, x: impl Fn(f64) -> f64) -> Option<(f64,
     points.last().map(|&end| chart.place(end))
 }
 
-/// The names of the lines where they end.
+/// Draws the name of each line at its end.
 fn names(picture: &mut Picture, ends: &[(&Series, (f64, f64))]) {
     let mut places: Vec<f64> = ends.iter().map(|(_, (_, y))| *y).collect();
     apart(&mut places, LINE, (TOP, FLOOR));

@@ -1,4 +1,4 @@
-//! A manuscript's files: the one that is named and those that it reads in, each once.
+//! The files of a manuscript: the main file and the files that it includes, each read once.
 
 use crate::error::Context;
 use crate::error::Error;
@@ -14,16 +14,16 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::path::PathBuf;
 
-/// No manuscript's file comes near this.
+/// The largest file that is read. Files of manuscripts are much smaller.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Nor does any read in so many.
+/// The most files that are read. Manuscripts have far fewer.
 const MOST_FILES: usize = 1000;
 
-/// What a file of a report's `tables` starts with.
+/// The parts of the line with which a file in a report's `tables` starts.
 const TABLE_HEAD: [&str; 2] = ["% Table ", " of sempair, profile "];
 
-/// What stands in the way of checking everything.
+/// A problem that prevents checking everything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trouble {
     pub file: String,
@@ -40,17 +40,17 @@ pub(super) struct WrittenTable {
     pub text: String,
 }
 
-/// What a manuscript says.
+/// The content of a manuscript.
 #[derive(Default)]
 pub(super) struct Manuscript {
-    /// By file, in the order of the text.
+    /// The numbers of each file, in the order of the text.
     pub numbers: Vec<(String, Vec<Number>)>,
     pub tables: Vec<WrittenTable>,
     pub trouble: Vec<Trouble>,
 }
 
 impl Manuscript {
-    /// Reads `main` and what it reads in, relative to its folder.
+    /// Reads `main` and the files that it includes, relative to its folder.
     pub fn read(main: &Path) -> Result<Self> {
         let folder = main.parent().unwrap_or(Path::new(""));
         let mut manuscript = Self::default();
@@ -63,11 +63,11 @@ impl Manuscript {
                 continue;
             }
             if seen.len() > MOST_FILES {
-                return Err(Error::new(format!("{} reads in more than {MOST_FILES} files", shown(main)))
+                return Err(Error::new(format!("{} includes more than {MOST_FILES} files", shown(main)))
                     .hint("give the main file of one manuscript to `sempair lint`"));
             }
             let there =
-                found.ok_or_else(|| Error::new(format!("there is no file {}, which is read in here", shown(&path))));
+                found.ok_or_else(|| Error::new(format!("there is no file {}, which is included here", shown(&path))));
             match there.and_then(|path| open(&path)) {
                 Ok(text) => inclusions.extend(manuscript.file(&path, text, ignored)?),
                 Err(error) => manuscript.object(&from, inclusion.place, error.what()),
@@ -76,8 +76,8 @@ impl Manuscript {
         Ok(manuscript)
     }
 
-    /// Takes a file's numbers, or the file where it is a report's table; returns what it reads in, with its own name and
-    /// whether a comment exempts it.
+    /// Adds the numbers of a file, or the whole file if it is a report's table. Returns the files that it includes,
+    /// each with the name of this file and whether a comment exempts it.
     fn file(&mut self, path: &Path, text: String, ignored: bool) -> Result<VecDeque<(String, Inclusion, bool)>> {
         let file = shown(path);
         if let Some((id, profile)) = table_head(&text).filter(|_| !ignored) {
@@ -105,36 +105,36 @@ impl Manuscript {
     }
 }
 
-/// A path on one line of a terminal.
+/// A path as it is shown on one line of a terminal.
 fn shown(path: &Path) -> String {
     text::clean(&path.display().to_string())
 }
 
-/// The same for every name of one file.
+/// A path that is the same for every name of a file.
 fn identity(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }
 
-/// The file that TeX would read: with `.tex` behind its name, or as it is named.
+/// The file that TeX would read: with `.tex` appended to its name, otherwise as it is named.
 fn resolve(folder: &Path, name: &str) -> Option<PathBuf> {
     let there = |name: String| Some(folder.join(name)).filter(|path| path.is_file());
     there(format!("{name}.tex")).or_else(|| there(name.to_owned()))
 }
 
-/// Id and profile of a report's table.
+/// Id and profile of a report's table, from its first line.
 fn table_head(text: &str) -> Option<(&str, &str)> {
     let (id, rest) = text.lines().next()?.strip_prefix(TABLE_HEAD[0])?.split_once(TABLE_HEAD[1])?;
     Some((id, rest.split_once(',')?.0))
 }
 
-/// The text of a file; what is not UTF-8 in it is replaced, since old manuscripts have other encodings, and numbers look
+/// The text of a file. Bytes that are not UTF-8 are replaced: old manuscripts have other encodings, and numbers look
 /// the same in all of them.
 fn open(path: &Path) -> Result<String> {
     let shown = shown(path);
     let hint = "give the main file of a manuscript, as in `sempair lint paper.tex`";
     let kind = std::fs::metadata(path).context(format!("cannot read {shown}")).map_err(|error| error.hint(hint))?;
     if !kind.is_file() {
-        let what = if kind.is_dir() { "a folder" } else { "no plain file" };
+        let what = if kind.is_dir() { "a folder" } else { "not a plain file" };
         return Err(Error::new(format!("{shown} is {what}")).hint(hint));
     }
     if kind.len() > MAX_BYTES {
@@ -144,7 +144,7 @@ fn open(path: &Path) -> Result<String> {
     }
     let bytes = std::fs::read(path).context(format!("cannot read {shown}"))?;
     if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
-        return Err(Error::new(format!("{shown} is no text: byte {at} is 0")).hint(hint));
+        return Err(Error::new(format!("{shown} is not a text file: byte {at} is 0")).hint(hint));
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -1,5 +1,5 @@
-//! The numbers of a LaTeX text that state a result: decimal figures, and whole numbers of percent or points. Versions,
-//! identifiers, lengths, indices, numbers of sections and confidence levels are none.
+//! The numbers of a LaTeX text that state a result: decimal numbers, and whole numbers of percent or points. Versions,
+//! identifiers, lengths, indices, section numbers and confidence levels are not results.
 
 use crate::error::Error;
 use crate::error::Result;
@@ -12,10 +12,10 @@ use serde::Serialize;
 /// More numbers than this are data, not a manuscript.
 const MOST_NUMBERS: usize = 100_000;
 
-/// The room in which a `\pm` is looked for between a number and its spread.
+/// The number of bytes after a number in which a `\pm` and its spread are looked for.
 const NEAR: usize = 64;
 
-/// Before a number these make it the number of a part, or a version.
+/// Words before a number that make it the number of a section, table or other part, or a version.
 const NAMES: &[&str] = &[
     "section",
     "sections",
@@ -61,31 +61,31 @@ const NAMES: &[&str] = &[
     "tab",
 ];
 
-/// So do these with a full stop; without one, some of [`NAMES`] do.
+/// Abbreviations with a full stop that do the same. Some of [`NAMES`] are abbreviations without a full stop.
 const ABBREVIATIONS: &[&str] =
     &["sec", "secs", "fig", "figs", "eq", "eqs", "tab", "alg", "ch", "app", "v", "ver", "no", "thm", "def"];
 
-/// After a percentage these make it a level.
+/// Words after a percentage that make it a confidence or significance level.
 const LEVELS: &[&str] = &["confidence", "interval", "intervals", "ci", "cis", "level", "significance", "credible"];
 
-/// After a whole number these make it a percentage.
+/// Words after a whole number that make it a percentage.
 const PERCENT: &[&str] = &["points", "point", "percent", "percentage", "pp", "ppt", "pts", "pct"];
 
-/// How the names of lengths end, such as `\linewidth`.
+/// Endings of the names of lengths, such as `\linewidth`.
 const MEASURES: &[&str] = &["width", "height", "skip", "sep", "size", "indent", "depth"];
 
 const PLUS_MINUS: &[&str] = &["\\pm", "\\textpm", "±", "+-", "+/-"];
 
-/// Between groups of three digits.
+/// Separators between groups of three digits.
 const GROUPS: &[&str] = &[",", "{,}", "\\,", "{\\,}", "'", "\u{2009}", "\u{202f}"];
 
-/// Before decimals.
+/// Decimal separators.
 const POINTS: &[&str] = &[".", ",", "{,}", "{.}", "·"];
 
-/// Behind a number of percent.
+/// Percent signs after a number.
 const PERCENT_SIGNS: &[&str] = &["\\%", "\\percent", "\\textpercent", "％", "per cent"];
 
-/// What a number says.
+/// The role of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
@@ -93,9 +93,9 @@ pub enum Role {
     Value,
     /// A value with a sign: a difference.
     Change,
-    /// What follows `\pm`.
+    /// A spread, which follows `\pm`.
     Spread,
-    /// What a p value lies below, as in `p < 0.05`.
+    /// An upper bound of a p value, as in `p < 0.05`.
     Bound,
 }
 
@@ -109,14 +109,14 @@ pub struct Number {
     /// As written, with its sign.
     pub text: String,
     pub value: f64,
-    /// What one more in its last digit would add.
+    /// The value of one unit in its last digit.
     #[serde(skip)]
     pub step: f64,
     pub role: Role,
-    /// It is the spread of the number before it.
+    /// Whether it is the spread of the number before it.
     #[serde(skip)]
     pub of_previous: bool,
-    /// A comment exempts it.
+    /// Whether a comment exempts it.
     #[serde(skip)]
     pub ignored: bool,
 }
@@ -124,17 +124,17 @@ pub struct Number {
 /// The numbers of a text that state a result, in order.
 ///
 /// # Errors
-/// There are more than any manuscript has.
+/// The text has more numbers than any manuscript.
 pub fn numbers(text: &str) -> Result<Vec<Number>> {
     of_stripped(text, &strip::strip(text))
 }
 
-/// As [`numbers`], of a text that is stripped already.
+/// Like [`numbers`], for a text that is already stripped.
 pub(super) fn of_stripped(text: &str, stripped: &Stripped) -> Result<Vec<Number>> {
     let kept = stripped.kept.as_slice();
     let mut cursor = Cursor::new(text);
     let mut found: Vec<Number> = Vec::new();
-    // Where the last number that was found ends, and the last that named a part.
+    // The ends of the last number that was found, and of the last number of a part.
     let (mut previous, mut named, mut at) = (None, None, 0);
     while at < kept.len() {
         let Some(token) = Token::at(kept, at) else {
@@ -176,7 +176,7 @@ struct Token<'a> {
     /// Where it starts, with its sign.
     start: usize,
     digits: usize,
-    /// Behind its last digit, before an exponent.
+    /// The end of its last digit, before an exponent.
     mantissa: usize,
     end: usize,
     negative: bool,
@@ -185,12 +185,12 @@ struct Token<'a> {
     /// Digits after it.
     decimals: usize,
     exponent: i32,
-    /// It has several points, as a version has.
+    /// Whether it has several points, like a version.
     dotted: bool,
 }
 
 impl<'a> Token<'a> {
-    /// The number whose first digit, or whose decimal point, stands at `digits`.
+    /// The number whose first digit or decimal point is at `digits`.
     fn at(kept: &'a [u8], digits: usize) -> Option<Self> {
         let number = &kept[digits..];
         let begins_with_a_point = number.first() == Some(&b'.') && !kept[..digits].ends_with(b".");
@@ -200,7 +200,7 @@ impl<'a> Token<'a> {
         }
         let first = run(number);
         let mut whole = first;
-        // `29,359` is one number, and `1,234.5`; `0,512` has a decimal comma.
+        // `29,359` and `1,234.5` are each one number; `0,512` has a decimal comma.
         while (1..=3).contains(&first)
             && &number[..first] != b"0"
             && let Some((mark, 3)) = digits_behind(&number[whole..], GROUPS)
@@ -242,7 +242,7 @@ impl<'a> Token<'a> {
         if self.negative { -value } else { value }
     }
 
-    /// The spread of `83.6(4)`, as siunitx has it: in units of the last digit.
+    /// The spread of `83.6(4)`, as in siunitx: in units of the last digit.
     fn spread_in_brackets(&self, of: Option<&Number>) -> Option<Number> {
         let of = of.filter(|number| number.role == Role::Value && self.decimals > 0)?;
         let inner = self.after().strip_prefix(b"(")?;
@@ -262,7 +262,7 @@ impl<'a> Token<'a> {
         &self.kept[self.end..]
     }
 
-    /// What it says; none where it states no result.
+    /// The role of the number; `None` if it does not state a result.
     fn role(&self, of_previous: bool) -> Option<Role> {
         let spread = of_previous || strip_plus_minus(trim_end(self.before())).is_some();
         let none = self.dotted
@@ -341,13 +341,14 @@ impl<'a> Token<'a> {
         than.is_some_and(|name| ["p", "value", "values"].contains(&lower(last_word(trim_end(name)).0).as_str()))
     }
 
-    /// A `\pm` follows.
+    /// Whether a `\pm` follows.
     fn has_spread(&self) -> bool {
         let near = &self.after()[..self.after().len().min(NEAR)];
         PLUS_MINUS.iter().filter_map(|mark| position(near, mark.as_bytes())).any(|at| is_layout(&near[..at]))
     }
 
-    /// Between the end of another number and this one there is a `\pm`, or the start of an index, and nothing to read.
+    /// Whether between `end`, the end of another number, and this one there is a `\pm` or the start of an index, and no
+    /// other visible text.
     fn is_spread_after(&self, end: usize) -> bool {
         let Some(between) = self.kept.get(end..self.start).filter(|between| between.len() <= NEAR) else {
             return false;
@@ -377,7 +378,7 @@ impl<'a> Token<'a> {
     }
 }
 
-/// Whether a byte goes on with the character of the one before it.
+/// Whether a byte continues the UTF-8 character of the byte before it.
 fn is_continued(byte: u8) -> bool {
     byte & 0xc0 == 0x80
 }
@@ -387,7 +388,8 @@ fn run(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| byte.is_ascii_digit()).count()
 }
 
-/// The length of the mark at the start, one of these, and the number of digits behind it, where there are any.
+/// The length of the mark at the start, which is one of `marks`, and the number of digits after it; `None` without a
+/// mark or digits.
 fn digits_behind(bytes: &[u8], marks: &[&str]) -> Option<(usize, usize)> {
     let mark = marks.iter().find(|mark| bytes.starts_with(mark.as_bytes()))?;
     let digits = run(&bytes[mark.len()..]);
@@ -400,7 +402,7 @@ fn is_pair(before: &[u8], after: &[u8]) -> bool {
     opened && after.first().is_some_and(|byte| b")]".contains(byte))
 }
 
-/// The power of ten behind a number, and its length: `e-4`, `\times 10^{-4}`.
+/// The power of ten after a number, and its length: `e-4`, `\times 10^{-4}`.
 fn exponent(bytes: &[u8]) -> (i32, usize) {
     let letter = bytes.strip_prefix(b"e").or_else(|| bytes.strip_prefix(b"E"));
     let times = ["\\times", "\\cdot", "×"].iter().find_map(|sign| trim_start(bytes).strip_prefix(sign.as_bytes()));
@@ -417,8 +419,8 @@ fn exponent(bytes: &[u8]) -> (i32, usize) {
     parsed.unwrap_or((0, 0))
 }
 
-/// Where a sign that ends `before` starts, and whether it is a minus. What follows another number is an operator or a
-/// dash.
+/// The start of the sign at the end of `before`, and whether it is a minus. After another number it is not a sign but
+/// an operator or a dash.
 fn sign(before: &[u8]) -> Option<(usize, bool)> {
     let marks = [
         ("$-$", true),
@@ -442,7 +444,7 @@ fn sign(before: &[u8]) -> Option<(usize, bool)> {
     })
 }
 
-/// Without a `\pm` at the end; none where there is none.
+/// Removes the `\pm` at the end; `None` if there is none.
 fn strip_plus_minus(bytes: &[u8]) -> Option<&[u8]> {
     PLUS_MINUS.iter().find_map(|mark| bytes.strip_suffix(mark.as_bytes()))
 }
@@ -458,7 +460,7 @@ fn first_word(bytes: &[u8]) -> &[u8] {
     &bytes[..bytes.iter().take_while(|byte| byte.is_ascii_alphabetic()).count()]
 }
 
-/// A word in small letters; long ones are cut, none that is looked for is.
+/// A word in lower case. Long words are cut; none of the words that are looked for is that long.
 fn lower(word: &[u8]) -> String {
     word.iter().take(16).map(|byte| char::from(byte.to_ascii_lowercase())).collect()
 }
@@ -467,7 +469,7 @@ fn position(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
     bytes.windows(pattern.len()).position(|window| window == pattern)
 }
 
-/// Blanks, dollars and braces, which a reader does not see.
+/// Whether a byte is a blank, a dollar or a brace, which a reader does not see.
 fn is_blank(byte: u8) -> bool {
     byte.is_ascii_whitespace() || b"~${}".contains(&byte)
 }
@@ -492,7 +494,7 @@ fn trim_start(mut bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// Whether there is nothing to read: blanks and commands alone.
+/// Whether there is no visible text: only blanks and commands.
 fn is_layout(mut bytes: &[u8]) -> bool {
     loop {
         bytes = match bytes {

@@ -1,4 +1,5 @@
-//! Every figure that a report has, by value: means, seeds, intervals, differences, p values, the paper's, and settings.
+//! Every value of a report, for look-up: means, single seeds, intervals, differences, p values, the paper's values, and
+//! settings.
 
 use crate::harness::experiment::Expected;
 use crate::harness::experiment::Note;
@@ -21,14 +22,14 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::collections::HashSet;
 
-/// Rounding to the decimals that a manuscript gives, either way at a half, moves a figure by half a step; this much more
-/// is the arithmetic's.
+/// The tolerance for floating-point errors. Rounding to the decimals of the manuscript, up or down at a half, changes a
+/// value by at most half a step.
 const SLACK: f64 = 1e-9;
 
-/// The level of the report's intervals and tests.
+/// The significance level of the report's intervals and tests.
 const LEVEL: f64 = 0.05;
 
-/// What kind of figure, in the order in which matches are named.
+/// The kind of a value, in the order in which matches are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Mean,
@@ -43,27 +44,27 @@ enum Kind {
     Setting,
 }
 
-/// A figure that is recorded.
+/// A recorded value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Figure {
-    /// Whose it is, such as `transfer, SimCLR (SP) on synth-10, linear`.
+    /// What the value belongs to, such as `transfer, SimCLR (SP) on synth-10, linear`.
     pub of: String,
-    /// Which of its figures, such as `mean` or `seed 0`.
+    /// Which value it is, such as `mean` or `seed 0`.
     pub part: String,
     pub value: f64,
-    /// The ends of the ids of the runs behind it.
+    /// The ends of the ids of its runs.
     pub runs: Vec<String>,
     #[serde(skip)]
     kind: Kind,
 }
 
 impl Figure {
-    /// Whose it is and which.
+    /// What the value belongs to, and which value it is.
     pub fn name(&self) -> String {
         format!("{}, {}", self.of, self.part)
     }
 
-    /// Whether it is what the manuscript says, rounded.
+    /// Whether it rounds to the number in the manuscript.
     pub(super) fn rounds_to(&self, number: &Number) -> bool {
         let value =
             if self.kind == Kind::Difference && number.role == Role::Value { self.value.abs() } else { self.value };
@@ -71,10 +72,10 @@ impl Figure {
     }
 }
 
-/// Figures in the order of their values.
+/// Values in ascending order, each with its index in `Figures::all`.
 type Index = Vec<(f64, usize)>;
 
-/// Figures that can be looked up by value.
+/// Recorded values that can be looked up by value.
 pub(super) struct Figures {
     all: Vec<Figure>,
     values: Index,
@@ -87,7 +88,7 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    /// The figures of a report, with its settings.
+    /// The values of a report, including its settings.
     pub fn current(input: &Input, results: &Results) -> Self {
         let mut all = of_results(results);
         all.extend(settings(input));
@@ -96,7 +97,7 @@ impl Figures {
         Self::new(all)
     }
 
-    /// The figures that reports would have had before, and of those runs that `current` leaves out.
+    /// The values of the earlier reports, and of the runs that these and `current` leave out.
     pub fn earlier(before: &[(&Input, &Results)], current: (&Input, &Results)) -> Self {
         let mut all = Vec::new();
         for (input, results) in before {
@@ -117,7 +118,7 @@ impl Figures {
         let only = |kind: Kind| index(&move |figure: &Figure| (figure.kind == kind).then_some(figure.value));
         let values = index(&|figure| match figure.kind {
             Kind::Note | Kind::Spread | Kind::Setting => None,
-            // `Worse by 2.1 points` says -2.1.
+            // `Worse by 2.1 points` means -2.1.
             Kind::Difference => Some(figure.value.abs()),
             _ => Some(figure.value).filter(|value| *value >= 0.0),
         });
@@ -127,13 +128,13 @@ impl Figures {
             _ => Some(figure.value).filter(|value| *value < 0.0),
         });
         let [spreads, p, notes, settings] = [Kind::Spread, Kind::P, Kind::Note, Kind::Setting].map(only);
-        // All notes of a table have one name.
+        // All notes of a table have the same name.
         let names = all.iter().enumerate().rev().filter(|(_, figure)| figure.kind != Kind::Note);
         let by_name = names.map(|(i, figure)| ((figure.of.clone(), figure.part.clone()), i)).collect();
         Self { values, changes, spreads, p, notes, settings, by_name, all }
     }
 
-    /// Every figure that the number may be, in order of kind.
+    /// Every recorded value that the number may be, in order of kind.
     pub fn matching(&self, number: &Number) -> Vec<&Figure> {
         let half = number.step / 2.0 + SLACK;
         let rounded = |index| within(index, number.value - half, number.value + half);
@@ -144,9 +145,9 @@ impl Figures {
             Role::Bound => within(&self.p, 0.0, number.value + SLACK).collect(),
         };
         if number.role == Role::Value {
-            // Nobody writes a p value with one decimal, and many a number with one would match some.
+            // p values are not written with one decimal, and many numbers with one decimal would match a p value.
             found.retain(|i| self.all[*i].kind != Kind::P || number.step < 0.05);
-            // A setting is written as it is, never rounded.
+            // Settings are written exactly, never rounded.
             let exact = number.value.abs() * SLACK;
             found.extend(within(&self.settings, number.value - exact, number.value + exact));
         }
@@ -157,11 +158,11 @@ impl Figures {
         found.into_iter().map(|i| &self.all[i]).collect()
     }
 
-    /// Figures of one cell that a number and its spread may be, as two lists; empty where there is no such cell.
+    /// The values that a number and its spread may be in the same cell, as two lists; empty if there is no such cell.
     pub fn matching_pair(&self, number: &Number, spread: &Number) -> (Vec<&Figure>, Vec<&Figure>) {
         let (mut values, mut spreads) = (self.matching(number), self.matching(spread));
         let of = |figures: &[&Figure]| figures.iter().map(|figure| figure.of.clone()).collect::<HashSet<String>>();
-        // A spread is about a mean or a difference.
+        // A spread belongs to a mean or a difference.
         values.retain(|figure| [Kind::Mean, Kind::Difference].contains(&figure.kind));
         let with_spread = of(&spreads);
         values.retain(|figure| with_spread.contains(&figure.of));
@@ -170,7 +171,7 @@ impl Figures {
         (values, spreads)
     }
 
-    /// The figure next to a number; of a change, first that of the other sign.
+    /// The recorded value closest to a number. For a change, a value with the opposite sign comes first.
     pub fn nearest(&self, number: &Number) -> Option<&Figure> {
         if number.role == Role::Change {
             let turned = Number { value: -number.value, ..number.clone() };
@@ -190,7 +191,7 @@ impl Figures {
         Some(&self.all[*nearest])
     }
 
-    /// The spread of any of these cells that is next to a number.
+    /// The spread of any of these cells that is closest to a number.
     pub fn nearest_spread(&self, number: &Number, cells: &[&Figure]) -> Option<&Figure> {
         let cells: HashSet<&str> = cells.iter().map(|figure| figure.of.as_str()).collect();
         let spreads =
@@ -198,7 +199,7 @@ impl Figures {
         spreads.min_by(|a, b| (a.value - number.value).abs().total_cmp(&(b.value - number.value).abs()))
     }
 
-    /// The figure of that name.
+    /// The value with this name.
     pub fn named(&self, of: &str, part: &str) -> Option<&Figure> {
         self.by_name.get(&(of.to_owned(), part.to_owned())).map(|i| &self.all[*i])
     }
@@ -228,7 +229,7 @@ fn of_results(results: &Results) -> Vec<Figure> {
     cells.chain(claims).chain(gains).chain(results.tables.iter().flat_map(of_notes)).collect()
 }
 
-/// What the notes of a table state, such as a gain that the paper claims.
+/// The values that the notes of a table state, such as a gain that the paper claims.
 fn of_notes(table: &TableResults) -> Vec<Figure> {
     let figure = |number: Number| Figure {
         of: text::clean(&table.id),
@@ -237,7 +238,7 @@ fn of_notes(table: &TableResults) -> Vec<Figure> {
         runs: Vec::new(),
         kind: Kind::Note,
     };
-    // Notes are short, and written in this program.
+    // Notes are short and come from this program, so reading them does not fail.
     let read = |note: &Note| numbers(&text::latex(&note.text)).unwrap_or_default();
     table.notes.iter().flat_map(read).map(figure).collect()
 }
@@ -264,15 +265,15 @@ fn of_cell(table: &TableResults, cell: &Cell) -> Vec<Figure> {
     figures.extend(cell.mean.map(|mean| figure(Kind::Mean, "mean", mean, &all)));
     figures.extend(cell.sd.map(|sd| figure(Kind::Spread, "standard deviation", sd, &all)));
     if let (Some(mean), Some((low, high))) = (cell.mean, cell.ci95) {
-        figures.push(figure(Kind::Spread, "half-width of the 95 % interval", (mean - low).max(high - mean), &all));
-        figures.push(figure(Kind::End, "lower end of the 95 % interval", low, &all));
-        figures.push(figure(Kind::End, "upper end of the 95 % interval", high, &all));
+        figures.push(figure(Kind::Spread, "half-width of the 95 % CI", (mean - low).max(high - mean), &all));
+        figures.push(figure(Kind::End, "lower end of the 95 % CI", low, &all));
+        figures.push(figure(Kind::End, "upper end of the 95 % CI", high, &all));
     }
     let runs = cell.seeds.iter().zip(&cell.values).zip(&all);
     figures.extend(
         runs.map(|((seed, value), run)| figure(Kind::Seed, &format!("seed {seed}"), *value, std::slice::from_ref(run))),
     );
-    // The paper's figure is of its own column, for which ours may stand in.
+    // The paper's value belongs to its own column, for which ours may stand in.
     let theirs = cell.paper_column.as_ref().filter(|_| cell.substitute).unwrap_or(&cell.column);
     let of_paper = place(table, &row, theirs, &cell.metric);
     figures.extend(cell.paper.map(|value| Figure { of: of_paper, ..figure(Kind::Paper, "the paper's", value, &[]) }));
@@ -292,9 +293,9 @@ fn of_claim(table: &TableResults, claim: &ClaimResult) -> Vec<Figure> {
         (Kind::Difference, "difference", claim.difference),
         (Kind::Difference, "the paper's difference", claim.paper.by_figures),
         (Kind::Difference, "the difference that the paper states", claim.paper.stated),
-        (Kind::End, "lower end of the 95 % interval", low),
-        (Kind::End, "upper end of the 95 % interval", high),
-        (Kind::Spread, "half-width of the 95 % interval", half),
+        (Kind::End, "lower end of the 95 % CI", low),
+        (Kind::End, "upper end of the 95 % CI", high),
+        (Kind::Spread, "half-width of the 95 % CI", half),
         (Kind::P, "p of the sign-flip test", claim.p),
         (Kind::P, "smallest possible p", claim.p_floor),
         (Kind::P, "p of the t test", claim.t_p),
@@ -307,7 +308,7 @@ fn of_claim(table: &TableResults, claim: &ClaimResult) -> Vec<Figure> {
     parts.into_iter().filter_map(figure).collect()
 }
 
-/// The gains that no claim is about, single and pooled.
+/// The values of a gain, single or pooled, that no claim is about.
 fn of_gain(table: &TableResults, gain: &Gain) -> Vec<Figure> {
     let what = format!("{} minus {}", text::name(&gain.plus), text::name(&gain.minus));
     let column = if let [only] = &gain.columns[..] { only } else { "the mean of its sets" };
@@ -315,9 +316,9 @@ fn of_gain(table: &TableResults, gain: &Gain) -> Vec<Figure> {
     let (low, high) = gain.ci95.unzip();
     let parts = [
         (Kind::Difference, "difference", Some(gain.difference)),
-        (Kind::End, "lower end of the 95 % interval", low),
-        (Kind::End, "upper end of the 95 % interval", high),
-        (Kind::Spread, "half-width of the 95 % interval", gain.ci95.map(|(low, high)| (high - low) / 2.0)),
+        (Kind::End, "lower end of the 95 % CI", low),
+        (Kind::End, "upper end of the 95 % CI", high),
+        (Kind::Spread, "half-width of the 95 % CI", gain.ci95.map(|(low, high)| (high - low) / 2.0)),
     ];
     let figure = |(kind, part, value): (Kind, &str, Option<f64>)| {
         Some(Figure { of: of.clone(), part: part.into(), value: value?, runs: Vec::new(), kind })

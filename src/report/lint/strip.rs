@@ -1,14 +1,14 @@
-//! LaTeX without what typesets no text: comments, verbatim, labels, lengths, colours, file names. What goes is blanked byte
-//! for byte, so that every place in what stays is its place in the file.
+//! Removes the parts of LaTeX that are not prose: comments, verbatim, labels, lengths, colours, file names. They are
+//! blanked byte for byte, so that every place in the rest is its place in the file.
 //!
-//! One pass that never goes back: an argument that nothing closes ends at the next blank line, as TeX's own do.
+//! A single pass without backtracking: an argument that is not closed ends at the next blank line, as in TeX.
 
 use std::ops::RangeInclusive;
 
-/// Stands where something was taken away; no text has this byte.
+/// Replaces every removed byte. No text contains this byte.
 const GONE: u8 = 0;
 
-/// Environments that hold no results in words.
+/// Environments whose content is skipped, since it does not state results in prose.
 const SKIPPED: &[&str] = &[
     "verbatim",
     "verbatim*",
@@ -23,7 +23,7 @@ const SKIPPED: &[&str] = &[
     "thebibliography",
 ];
 
-/// Environments with the number of braces that follow their name and hold lengths or columns.
+/// Environments, each with the number of arguments in braces after its name that hold lengths or columns.
 const ENVIRONMENTS: &[(&str, usize)] = &[
     ("tabular", 1),
     ("tabular*", 2),
@@ -42,7 +42,7 @@ const ENVIRONMENTS: &[(&str, usize)] = &[
     ("spacing", 1),
 ];
 
-/// Commands with the number of braces that follow and hold no text. `\..cite..` and `\..ref` have one, too.
+/// Commands, each with the number of arguments in braces that are not prose. `\..cite..` and `\..ref` have one, too.
 const COMMANDS: &[(&str, usize)] = &[
     ("label", 1),
     ("bibitem", 1),
@@ -99,7 +99,7 @@ const COMMANDS: &[(&str, usize)] = &[
     ("setstretch", 1),
 ];
 
-/// What `\renewcommand` and `\def` give a factor, not a text.
+/// Names that `\renewcommand` and `\def` set to a factor, not to a text.
 const FACTORS: &[&str] = &[
     "arraystretch",
     "baselinestretch",
@@ -111,30 +111,30 @@ const FACTORS: &[&str] = &[
     "dblfloatpagefraction",
 ];
 
-/// No name of an environment or a file is longer.
+/// The most bytes in the name of an environment or a file.
 const MOST_NAME: usize = 256;
 
-/// A place in a file, both counted from 1, the column in characters.
+/// A place in a file: line and column, both counted from 1, the column in characters.
 pub(super) type Place = (usize, usize);
 
-/// A file that is read in at this place.
+/// A file that is included at this place.
 pub(super) struct Inclusion {
     pub place: Place,
-    /// As written.
+    /// The name as written.
     pub name: String,
 }
 
-/// What is left of a file.
+/// The rest of a file after stripping.
 pub(super) struct Stripped {
-    /// As long as the file.
+    /// The bytes of the file, with removed bytes blanked.
     pub kept: Vec<u8>,
     pub inclusions: Vec<Inclusion>,
     pub ignored: Ignored,
-    /// Where `% sempair: ignore begin` stands that has no end.
+    /// The place of a `% sempair: ignore begin` without an end.
     pub unclosed: Option<Place>,
 }
 
-/// Lines that `% sempair: ignore` exempts, in order and apart.
+/// Ranges of lines that `% sempair: ignore` exempts, sorted and disjoint.
 #[derive(Default)]
 pub(super) struct Ignored(Vec<RangeInclusive<usize>>);
 
@@ -145,7 +145,7 @@ impl Ignored {
     }
 }
 
-/// Walks through a text and knows line and column where it is.
+/// Walks through a text and keeps track of line and column.
 pub(super) struct Cursor<'a> {
     text: &'a str,
     at: usize,
@@ -157,7 +157,7 @@ impl<'a> Cursor<'a> {
         Self { text, at: 0, place: (1, 1) }
     }
 
-    /// The place of a byte that is not before those asked for earlier.
+    /// The place of the byte at `at`, which must not be before the bytes of earlier calls.
     pub fn place(&mut self, at: usize) -> Place {
         for c in self.text[self.at..at].chars() {
             self.place = if c == '\n' { (self.place.0 + 1, 1) } else { (self.place.0, self.place.1 + 1) };
@@ -207,12 +207,12 @@ impl<'a> Stripper<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    /// Goes on by `bytes`, at most to the end.
+    /// Advances by `bytes`, at most to the end.
     fn advance(&mut self, bytes: usize) {
         self.at = (self.at + bytes).min(self.text.len());
     }
 
-    /// Goes on to the end of the line, and returns what was passed.
+    /// Advances to the end of the line and returns the rest of the line.
     fn line(&mut self) -> &'a str {
         let rest = &self.text[self.at..];
         let line = &rest[..rest.find('\n').unwrap_or(rest.len())];
@@ -220,7 +220,7 @@ impl<'a> Stripper<'a> {
         line
     }
 
-    /// Takes away what lies between `from` and here.
+    /// Blanks the bytes from `from` to here, except line breaks.
     fn blank(&mut self, from: usize) {
         self.kept[from..self.at].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = GONE);
     }
@@ -234,7 +234,8 @@ impl<'a> Stripper<'a> {
         }
     }
 
-    /// `ignore` exempts its line, or the next one where it stands alone; `ignore begin` and `ignore end` those between.
+    /// Applies a `sempair:` comment. `ignore` exempts its line, or the next line if the comment is alone on its line.
+    /// `ignore begin` and `ignore end` exempt the lines between them.
     fn order(&mut self, order: &str, from: usize) {
         let mut words = order.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
         if words.next() != Some("ignore") {
@@ -277,7 +278,7 @@ impl<'a> Stripper<'a> {
             "iffalse" => self.until("\\fi", from),
             "input" | "include" | "subfile" => self.inclusion(from),
             name if FACTORS.contains(&name) => {
-                // The name may stand in braces of its own.
+                // The name may be in its own braces.
                 self.advance(usize::from(self.byte() == Some(b'}')));
                 self.arguments(1);
             }
@@ -291,7 +292,7 @@ impl<'a> Stripper<'a> {
         }
     }
 
-    /// Passes a command and a star behind it; returns its letters, none for one such as `\%`.
+    /// Skips a command and a star after it. Returns the letters of the command, which has none if it is like `\%`.
     fn name(&mut self) -> &'a str {
         let rest = &self.text[self.at + 1..];
         let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
@@ -325,7 +326,7 @@ impl<'a> Stripper<'a> {
         }
     }
 
-    /// Takes away everything up to the end of `pattern`, which no letter follows.
+    /// Blanks everything up to the end of the first `pattern` that is not followed by a letter.
     fn until(&mut self, pattern: &str, from: usize) {
         let rest = &self.text[self.at..];
         let whole = |end: &usize| !rest.as_bytes().get(*end).is_some_and(u8::is_ascii_alphabetic);
@@ -348,7 +349,7 @@ impl<'a> Stripper<'a> {
         }
     }
 
-    /// Passes a name in braces.
+    /// Skips a name in braces and returns it.
     fn braced(&mut self) -> Option<&'a str> {
         let inner = self.text[self.at..].strip_prefix('{')?;
         let end = inner.bytes().take(MOST_NAME).position(|byte| byte == b'}' || byte == b'\n')?;
@@ -357,7 +358,7 @@ impl<'a> Stripper<'a> {
         Some(name)
     }
 
-    /// Takes away brackets and so many braces.
+    /// Blanks arguments in brackets and up to `braces` arguments in braces.
     fn arguments(&mut self, braces: usize) {
         let from = self.at;
         self.options();
@@ -380,7 +381,7 @@ impl<'a> Stripper<'a> {
         }
     }
 
-    /// Passes blanks and one end of a line.
+    /// Skips blanks and at most one line break.
     fn space(&mut self) {
         let rest = &self.text.as_bytes()[self.at..];
         let blanks = |bytes: &[u8]| bytes.iter().take_while(|byte| b" \t\r".contains(byte)).count();
@@ -389,7 +390,7 @@ impl<'a> Stripper<'a> {
         self.advance(first + second);
     }
 
-    /// Passes what starts here, up to its closing byte or a blank line.
+    /// Skips the group that starts here, up to its closing byte or a blank line.
     fn group(&mut self, close: u8) {
         self.at += 1;
         let mut depth = 0_usize;
@@ -412,7 +413,7 @@ impl<'a> Stripper<'a> {
         }
     }
 
-    /// Whether the line after this end of a line is blank.
+    /// Whether the line after this line break is blank.
     fn ends_paragraph(&self) -> bool {
         self.text.as_bytes()[self.at + 1..].iter().find(|byte| !b" \t\r".contains(byte)) == Some(&b'\n')
     }

@@ -1,4 +1,5 @@
-//! Columns of a table of encoders, a file each: what is measured of a row, by which stages, and how it is shown.
+//! Columns of a table of encoders, with one file for each: what is measured for a row, by which
+//! stages, and how it is shown.
 
 mod nuisance;
 mod pair_exactness;
@@ -22,27 +23,27 @@ pub use set::{KNN, OnSet, TOP1, title_of_set};
 pub use time_to_equal::TimeToEqual;
 pub use training_time::{SECONDS, TrainingTime, training_alone};
 
-/// What is measured of each row.
+/// A measurement that is made for each row.
 pub trait Measure: Send + Sync {
-    /// Id, title, what of the paper's it is or stands for.
+    /// The column's id, its title, and the paper's column that it is or stands for.
     fn column(&self) -> Column;
 
-    /// What it measures, in the order in which it is shown.
+    /// The metrics that it measures, in the order in which they are shown.
     fn metrics(&self) -> &'static [Metric];
 
-    /// The evaluation set that must be there.
+    /// The evaluation set that it needs.
     fn set(&self) -> Option<&str> {
         None
     }
 
-    /// The stages of a row's cell, and what is read from their files; none where the row has no such cell.
+    /// The stages of a row's cell, and what is read from their files; `None` where the row has no such cell.
     ///
     /// # Errors
-    /// Missing data, or settings that do not go together.
+    /// When data are missing, or settings are incompatible.
     fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measurement>>;
 }
 
-/// The code that reads a cell's files: these modules, and where there is one that of its training.
+/// The code that reads a cell's files: these modules, and the module for trainings if the cell has a training.
 fn code_of(readings: &[&str], with_training: bool) -> Code {
     let training = with_training.then_some("study::readings::training");
     code(&readings.iter().copied().chain(training).collect::<Vec<_>>())
@@ -57,22 +58,22 @@ pub struct Metric {
     pub title: &'static str,
     /// Such as `%`.
     pub unit: &'static str,
-    /// Which direction is good.
+    /// Whether higher or lower values are better.
     pub better: Better,
-    /// Decimals: at least so many where they are several, else as many as the interval has a use for.
+    /// The number of decimals: a minimum if it is above 1, else as many as the interval justifies.
     pub decimals: usize,
 }
 
 impl Metric {
-    /// The same as tables have it.
+    /// The metric in the form that tables hold.
     pub fn info(&self) -> MetricInfo {
         let Self { id, title, unit, better, decimals } = *self;
         MetricInfo { id: id.into(), title: title.into(), unit: unit.into(), better, decimals }
     }
 }
 
-/// The metrics of all columns, each once. A new one goes before the first of its column's later ones that is already there,
-/// so that columns keep their own order where they do not contradict each other.
+/// The metrics of all columns, without repeats. A new metric is inserted before the first metric in the result that
+/// comes after it in its own column. So each column keeps its order, unless the columns contradict each other.
 pub fn merged(columns: &[Arc<dyn Measure>]) -> Vec<Metric> {
     let mut all: Vec<Metric> = Vec::new();
     for metrics in columns.iter().map(|column| column.metrics()) {

@@ -1,4 +1,4 @@
-//! Column: what one nuisance factor, changed in a set's test images, does to features and probe.
+//! Column: the effect on features and probe when one nuisance factor is changed in a set's test images.
 
 use std::sync::Arc;
 
@@ -13,7 +13,8 @@ use crate::study::stages::{self, Context, metric};
 use super::set::of_paper;
 use super::{Measure, Metric, TOP1, code_of};
 
-/// How little features move. Those that tell nothing apart move little, too, so that more is not always better.
+/// How little the features change. Features that distinguish nothing also change little, so
+/// higher is not always better.
 pub const COSINE: Metric =
     Metric { id: metric::COSINE, title: "cosine", unit: "", better: Better::Neither, decimals: 2 };
 
@@ -22,7 +23,7 @@ pub const COSINE: Metric =
 pub struct Varied {
     /// The set whose test images are changed.
     pub set: String,
-    /// What is changed.
+    /// The factor that is changed.
     pub nuisance: Nuisance,
 }
 

@@ -1,4 +1,4 @@
-//! Column: how many of the pairs that a row was trained on are of one category.
+//! Column: the share of a row's training pairs whose two images are of one category.
 
 use crate::error::Result;
 use crate::harness::experiment::{Better, Column, Measurement};
@@ -8,7 +8,7 @@ use crate::study::stages::{Context, metric};
 use super::training_time::of_training;
 use super::{Measure, Metric};
 
-/// The share of pairs whose images are of one category: a property of the pairs, no merit of the encoder.
+/// The share of pairs whose images are of one category. It is a property of the pairs, not a quality of the encoder.
 pub const EXACT: Metric = Metric { id: metric::EXACT, title: "exact", unit: "", better: Better::Neither, decimals: 2 };
 
 /// The pairs of the training.

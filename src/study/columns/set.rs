@@ -25,7 +25,7 @@ const SETS: [(&str, &str, &str); 3] =
 pub struct OnSet {
     /// Its name.
     pub set: String,
-    /// Whether the linear accuracy is recorded along each training, too; the training must keep snapshots.
+    /// Whether the linear accuracy is also recorded during each training; the training must keep snapshots.
     pub along: bool,
 }
 
@@ -36,7 +36,7 @@ impl OnSet {
     }
 }
 
-/// Id and title of the paper's set that a set is or stands for.
+/// The id and the title of the paper's set that a set is or stands for.
 pub(super) fn of_paper(set: &str) -> Option<(&'static str, &'static str)> {
     SETS.iter().find(|(id, _, stand_in)| set == *id || set == *stand_in).map(|&(id, title, _)| (id, title))
 }

@@ -1,4 +1,4 @@
-//! Column: the training time until a row's probe is as accurate as the least accurate of some trainings is in the end.
+//! Column: the training time until a row's probe reaches the lowest final accuracy of some trainings.
 
 use std::sync::Arc;
 
@@ -12,18 +12,18 @@ use crate::study::stages::{self, Context, Course, Representation};
 
 use super::{Measure, Metric, SECONDS, code_of};
 
-/// The time to equal accuracy.
+/// The training time until a row reaches the lowest final accuracy of the trainings.
 #[derive(Clone, Debug)]
 pub struct TimeToEqual {
-    /// The set on which accuracies are to be equal.
+    /// The set on which accuracies are compared.
     pub set: String,
-    /// The trainings, which are those of the table's rows.
+    /// The trainings of the table's rows.
     pub trainings: Vec<(Settings, Kind)>,
 }
 
 impl Measure for TimeToEqual {
     fn column(&self) -> Column {
-        // Of other machines, and of other pairs, than the paper's.
+        // The times come from other machines and other pairs than the paper's.
         let title = "time to equal accuracy".into();
         Column { id: "equal".into(), title, stands_for: None, substitute: true, metrics: Vec::new() }
     }
@@ -39,7 +39,7 @@ impl Measure for TimeToEqual {
     fn cell(&self, line: &Line, seed: u64, context: &Context) -> Result<Option<Measurement>> {
         let Representation::Pretrained(kind) = line.what else { return Ok(None) };
         let own = self.trainings.iter().position(|(settings, on)| *settings == line.settings && *on == kind);
-        let own = own.ok_or_else(|| Error::new(format!("{:?} is not among those to be equal", line.row)))?;
+        let own = own.ok_or_else(|| Error::new(format!("{:?} is not one of the compared trainings", line.row)))?;
         let course = |(settings, kind): &(Settings, Kind)| stages::course(context, settings, *kind, &self.set, seed);
         let courses: Vec<Course> = self.trainings.iter().map(course).collect::<Result<_>>()?;
         let beside = courses.iter().filter_map(|course| course.training.factors.clone()).collect();

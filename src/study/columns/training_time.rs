@@ -1,4 +1,4 @@
-//! Column: what a row's training took.
+//! Column: the time of a row's training.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ impl TrainingTime {
 
 impl Measure for TrainingTime {
     fn column(&self) -> Column {
-        // Of other machines, and of other pairs, than the paper's.
+        // The times come from other machines and other pairs than the paper's.
         let title = "training time".into();
         Column { id: Self::ID.into(), title, stands_for: None, substitute: true, metrics: Vec::new() }
     }
@@ -39,14 +39,14 @@ impl Measure for TrainingTime {
     }
 }
 
-/// The cell of a row's training alone; none where it has none.
+/// The cell of a row's training alone; `None` where the row has no training.
 pub(super) fn of_training(line: &Line, seed: u64, context: &Context) -> Result<Option<Measurement>> {
     let Representation::Pretrained(kind) = line.what else { return Ok(None) };
     let training = stages::training(context, &line.settings, kind, seed)?;
     Ok(Some(training_alone(training)))
 }
 
-/// A training that is measured by itself.
+/// The measurement of a training alone, without an evaluation.
 pub fn training_alone(training: Training) -> Measurement {
     let (stages, beside) = (vec![training.stage.clone()], training.factors.iter().cloned().collect());
     let read = Arc::new(move |done: &_| readings::training::alone(&training, done));

@@ -1,4 +1,4 @@
-//! What the files of courses say: when a training's accuracy has risen as far as another's.
+//! Reads the files of courses: when a training reaches the accuracy of another.
 
 use crate::error::Result;
 use crate::files::read_json;
@@ -11,17 +11,17 @@ use crate::train::{HISTORY, History};
 
 use super::training;
 
-/// What the files of one course say.
+/// The contents of the files of one course.
 struct Rise {
     epochs: Vec<f64>,
     /// Seconds of training so far.
     seconds: Vec<f64>,
-    /// The linear probe's on the test images, in percent.
+    /// The linear probe's accuracies on the test images, in percent.
     accuracies: Vec<f64>,
 }
 
 impl Rise {
-    /// The seconds after which the accuracy is for the first time no less than `goal`.
+    /// The seconds after which the accuracy first reaches `goal`; `None` if it never does.
     fn reaches(&self, goal: f64) -> Option<f64> {
         let reached = self.accuracies.iter().position(|&accuracy| accuracy >= goal)?;
         self.seconds.get(reached).copied()
@@ -32,11 +32,11 @@ impl Rise {
     }
 }
 
-/// After how many seconds of training the linear probe of the course at `own` is for the first time as accurate as the
-/// least accurate of all is in the end. All get that far, so that the time is never unknown.
+/// The seconds of training after which the linear probe of the course at `own` first reaches the lowest final accuracy
+/// of all courses. Every course reaches that accuracy, so the time is always known.
 ///
 /// # Errors
-/// A damaged file.
+/// When a file is damaged.
 pub fn time_to_equal(courses: &[Course], own: usize, done: &Done) -> Result<Outcome> {
     let rises = courses.iter().map(|course| rise(course, done)).collect::<Result<Vec<Rise>>>()?;
     let goal = rises.iter().map(Rise::end).fold(f64::INFINITY, f64::min);
@@ -59,7 +59,7 @@ pub fn time_to_equal(courses: &[Course], own: usize, done: &Done) -> Result<Outc
 /// Adds the curve of the accuracy to an outcome.
 ///
 /// # Errors
-/// A damaged file.
+/// When a file is damaged.
 pub fn describe(course: &Course, done: &Done, outcome: &mut Outcome) -> Result<()> {
     outcome.curves.push(curve(course, &rise(course, done)?));
     Ok(())

@@ -1,4 +1,4 @@
-//! What the files of a changed nuisance factor say.
+//! Reads the files of the stage `invariance`, in which one nuisance factor is changed.
 
 use crate::error::Result;
 use crate::files::read_json;
@@ -13,7 +13,7 @@ use super::probe;
 /// Adds cosine, accuracies and data to an outcome.
 ///
 /// # Errors
-/// A damaged file.
+/// When a file is damaged.
 pub fn describe(invariance: &Invariance, done: &Done, outcome: &mut Outcome) -> Result<()> {
     outcome.data.extend(probe::data(&invariance.extraction, done)?);
     let files = done.of(&invariance.stage);

@@ -1,5 +1,5 @@
-//! What the files of stages say, a file for each stage: the figures, curves and facts of records. A stage's key does not
-//! depend on this code; the key of a table's cell does.
+//! Reads the figures, curves and facts of records from the files of stages, with one module for each stage. A stage's
+//! key does not depend on this code; the key of a table's cell does.
 
 pub mod course;
 pub mod invariance;

@@ -1,4 +1,4 @@
-//! What the files of an evaluation say: accuracies, and the data that they are of.
+//! Reads the files of an evaluation: accuracies, and the data on which they were measured.
 
 use crate::error::Result;
 use crate::files::read_json;
@@ -12,7 +12,7 @@ use crate::study::stages::{Extraction, Probe};
 /// Adds accuracies and data to an outcome.
 ///
 /// # Errors
-/// A damaged file.
+/// When a file is damaged.
 pub fn describe(probe: &Probe, done: &Done, outcome: &mut Outcome) -> Result<()> {
     outcome.data.extend(data(&probe.extraction, done)?);
     accuracies(done.of(&probe.stage), outcome)
@@ -21,7 +21,7 @@ pub fn describe(probe: &Probe, done: &Done, outcome: &mut Outcome) -> Result<()>
 /// Adds the accuracies in a stage's files to an outcome.
 ///
 /// # Errors
-/// A damaged file.
+/// When a file is damaged.
 pub fn accuracies(files: &Finished, outcome: &mut Outcome) -> Result<()> {
     let result: Accuracies = read_json(&files.dir.join(PROBE))?;
     outcome.metrics.insert(TOP1.into(), result.linear);
@@ -33,10 +33,10 @@ pub fn accuracies(files: &Finished, outcome: &mut Outcome) -> Result<()> {
     Ok(())
 }
 
-/// The splits of a set, each with the current licence of the set, which is in no key.
+/// The splits of a set, each with the set's current licence, which is not part of any key.
 ///
 /// # Errors
-/// A damaged file.
+/// When a file is damaged.
 pub fn data(extraction: &Extraction, done: &Done) -> Result<Vec<DataRef>> {
     let evaluated: Evaluated = read_json(&done.of(&extraction.stage).dir.join(DATA))?;
     let licence = |data| DataRef { licence: extraction.set.licence.clone(), ..data };

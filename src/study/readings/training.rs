@@ -1,4 +1,4 @@
-//! What a training's files say: health, curves, time, data.
+//! Reads a training's files: health, curves, time, data.
 
 use crate::error::Result;
 use crate::eval::Health;
@@ -10,10 +10,10 @@ use crate::study::stages::metric::{EXACT, KNN, SECONDS};
 use crate::study::stages::pretrain::{DATA, PairsSeen};
 use crate::train::{ENCODER, HISTORY, History};
 
-/// A part of a training's health.
+/// Takes one value from a training's health.
 type Measure = fn(&Health) -> f64;
 
-/// What records show of it.
+/// The values that records show, with their names.
 const HEALTH: [(&str, Measure); 5] = [
     ("deviation of projections", |health| health.deviation),
     ("effective rank of features", |health| health.rank),
@@ -22,10 +22,10 @@ const HEALTH: [(&str, Measure); 5] = [
     ("k-NN on semantic pairs, %", |health| health.knn),
 ];
 
-/// Health and time of a training, and nothing that was measured of the encoder.
+/// The health and the time of a training, without measurements of the encoder.
 ///
 /// # Errors
-/// A damaged file.
+/// When a file is damaged.
 pub fn alone(training: &Training, done: &Done) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let history = describe(training, done, &mut outcome)?;
@@ -40,7 +40,7 @@ pub fn alone(training: &Training, done: &Done) -> Result<Outcome> {
 /// Adds curves, facts and data to an outcome.
 ///
 /// # Errors
-/// A damaged file.
+/// When a file is damaged.
 pub fn describe(training: &Training, done: &Done, outcome: &mut Outcome) -> Result<History> {
     let files = done.of(&training.stage);
     let history: History = read_json(&files.dir.join(HISTORY))?;
@@ -68,10 +68,11 @@ pub fn describe(training: &Training, done: &Done, outcome: &mut Outcome) -> Resu
     Ok(history)
 }
 
-/// The pairs that were trained on, with the current description and licence of their set, which are in no key.
+/// The pairs that were trained on, with the current description and licence of their set, which
+/// are not part of any key.
 ///
 /// # Errors
-/// A damaged file.
+/// When a file is damaged.
 pub fn data(training: &Training, done: &Done) -> Result<DataRef> {
     Ok(pairs_seen(training, done)?.data)
 }

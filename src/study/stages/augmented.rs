@@ -1,5 +1,5 @@
-//! Stage `augmented`: the second images of augmented pairs, made once before training, as the paper makes them: a dataset
-//! of its own, and a picture of some pairs to look at.
+//! Stage `augmented`: the second images of augmented pairs, made once before training, as in the paper. It writes them
+//! as a dataset, with a picture that shows some of the pairs.
 
 use std::sync::Arc;
 
@@ -20,16 +20,16 @@ use crate::study::settings::Settings;
 
 use super::Context;
 
-/// The dataset's name: it lies in the stage's folder as `augmented.safetensors`.
+/// The dataset's name. Its file in the stage's folder is `augmented.safetensors`.
 const NAME: &str = "augmented";
 /// Its only split.
 const SPLIT: &str = "train";
-/// Pairs to look at.
+/// The picture that shows some pairs.
 const PREVIEW: &str = "preview.png";
-/// How many of them.
+/// The number of pairs in the picture.
 const SHOWN: usize = 12;
 
-/// The stage of these pairs; none where training alone makes the views of an image differ.
+/// The stage for these pairs; `None` where only the transformations during training make the views of an image differ.
 pub fn augmented(context: &Context, settings: &Settings, pairs: &Arc<Pairs>, kind: Kind) -> Option<Arc<Stage>> {
     if kind != Kind::Augmented || settings.pairs.augmented == Making::Live {
         return None;
@@ -43,10 +43,10 @@ pub fn augmented(context: &Context, settings: &Settings, pairs: &Arc<Pairs>, kin
     Some(Stage::new(description, move |site| make(&pairs, &by, seed, site)))
 }
 
-/// The images that the stage left, in the order of the pairs.
+/// Reads the images that the stage wrote, in the order of the pairs.
 ///
 /// # Errors
-/// A damaged file.
+/// When a file is damaged.
 pub(super) fn images(made: &Finished) -> Result<ImageSet> {
     let Dataset { mut splits, .. } = store::open(&made.dir, NAME)?;
     splits.remove(SPLIT).ok_or_else(|| Error::new(format!("the dataset `{NAME}` has no split `{SPLIT}`")))
@@ -63,7 +63,7 @@ fn make(pairs: &Pairs, by: &Augmentation, seed: u64, site: &Site<'_>) -> Result<
     write_png(&site.dir.join(PREVIEW), width, height, &rgb)
 }
 
-/// One image made of each first one, as bytes (size, size, 3).
+/// One image made from each first image, as bytes (size, size, 3).
 fn second_images(set: &ImageSet, firsts: &[u32], by: &Augmentation, key: Key) -> Vec<Vec<u8>> {
     let make = |(place, &first): (usize, &u32)| {
         let mut out = vec![0; set.size * set.size * 3];
@@ -73,7 +73,7 @@ fn second_images(set: &ImageSet, firsts: &[u32], by: &Augmentation, key: Key) ->
     firsts.par_iter().enumerate().map(make).collect()
 }
 
-/// The images as a dataset, each with the hash of the image that it was made of.
+/// Writes the images as a dataset, each with the hash of the image that it was made from.
 fn write(set: &ImageSet, firsts: &[u32], made: &[Vec<u8>], site: &Site<'_>) -> Result<()> {
     let facts = Facts {
         name: NAME.into(),

@@ -1,4 +1,4 @@
-//! Stage `course`: how an encoder's accuracy on a set rises while it is trained.
+//! Stage `course`: how an encoder's accuracy on a set rises during training.
 
 use std::sync::Arc;
 
@@ -21,20 +21,20 @@ use super::{Context, Training, probe};
 pub(in crate::study) const DATA: &str = "data.json";
 pub(in crate::study) const ACCURACIES: &str = "accuracies.json";
 
-/// The linear probe of a training at each moment at which its health was measured. The training keeps its encoder then
-/// ([`snapshots`](crate::train::PretrainSettings::snapshots)).
+/// The linear probe of a training at each moment at which the training's health was measured. The training keeps
+/// snapshots of its encoder at these moments ([`snapshots`](crate::train::PretrainSettings::snapshots)).
 #[derive(Clone)]
 pub struct Course {
     /// The stage.
     pub stage: Arc<Stage>,
     /// The training.
     pub training: Training,
-    /// The set that it is probed on.
+    /// The set of the probe.
     pub(in crate::study) set: Arc<Set>,
 }
 
 impl Course {
-    /// The stage of a training and a set.
+    /// The stage for a training and a set.
     ///
     /// Panics when the training keeps no snapshots.
     pub fn new(
@@ -63,7 +63,7 @@ impl Course {
                 let key = Key::root(seed).split("probe");
                 Ok(eval::linear_probe(&features[0], &features[1], &probe, key)?.accuracy)
             };
-            // What an interruption left is gone on from.
+            // Continues after the accuracies that an interrupted run wrote.
             let path = site.dir.join(ACCURACIES);
             let mut accuracies: Vec<f64> = if path.exists() { read_json(&path)? } else { Vec::new() };
             for health in &history.health[accuracies.len()..] {

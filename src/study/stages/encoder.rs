@@ -1,4 +1,4 @@
-//! Encoders to be evaluated: as they are before their first step, as a stage leaves them, or from a folder.
+//! Encoders to be evaluated: before the first step, written by a stage, or read from a folder.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,13 +42,13 @@ pub fn random(device: Cpu, model: &ModelSpec, normalization: &Normalization, see
     Encoder { device, model, normalization, seed, weights: Weights::Initial }.mapping(identity, None)
 }
 
-/// The encoder that a stage leaves.
+/// The encoder that a stage writes.
 pub fn trained(device: Cpu, stage: &Arc<Stage>, trained: &Trained) -> Mapping {
     let (identity, weights) = (stage.description.inputs.clone(), Weights::Left(stage.clone()));
     Encoder::of(device, trained, weights).mapping(identity, Some(stage.clone()))
 }
 
-/// The encoder that lies in a folder, left there by the stage of this key.
+/// The encoder in a folder, written by the stage with this key.
 pub fn in_folder(device: Cpu, trained: &Trained, dir: &Path, key: &str) -> Mapping {
     Encoder::of(device, trained, Weights::Folder(dir.to_owned())).mapping(json!({ "encoder": key }), None)
 }

@@ -1,5 +1,5 @@
-//! Stage `factors`: the nuisance factors of an embedded set, one table for each split, a row for each image. No figure
-//! depends on it; it is there for those who ask what an image shows.
+//! Stage `factors`: the nuisance factors of an embedded set, with one table for each split and one row for each image.
+//! No figure depends on it; it documents what each image shows.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::study::settings::Settings;
 
 use super::Context;
 
-/// The stage of a set; none where it is imported.
+/// The stage for a set; `None` where the set is imported.
 pub fn factors(context: &Context, settings: &Settings, set: &Arc<Set>) -> Option<Arc<Stage>> {
     let world = context.catalog.world().clone();
     let describe = |inputs, images: usize| {

@@ -1,4 +1,5 @@
-//! Stage `features`: the features of a set's training and test images, with what the probe and the record need of the set.
+//! Stage `features`: the features of a set's training and test images, and the data about the set that
+//! the probe and the record need.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,11 +31,11 @@ pub struct Extraction {
     pub stage: Arc<Stage>,
     /// The set.
     pub set: Arc<Set>,
-    /// What made them.
+    /// The mapping that makes the features.
     pub mapping: Mapping,
 }
 
-/// What of an evaluation set stands beside its features.
+/// The data about an evaluation set that are stored next to its features.
 #[derive(Serialize, Deserialize)]
 pub(in crate::study) struct Evaluated {
     /// Every split, evaluated or not.
@@ -42,7 +43,7 @@ pub(in crate::study) struct Evaluated {
     splits: BTreeMap<String, Labels>,
 }
 
-/// What the images of a split show.
+/// The labels of a split's images.
 #[derive(Serialize, Deserialize)]
 struct Labels {
     classes: usize,
@@ -50,7 +51,7 @@ struct Labels {
 }
 
 impl Extraction {
-    /// The stage of a mapping and a set.
+    /// The stage for a mapping and a set.
     pub fn new(context: &Context, mapping: &Mapping, set: &Arc<Set>) -> Self {
         let inputs = json!({ "representation": mapping.identity, "set": set.identity });
         let roots = [&["study::stages::features", set.made_by()], &mapping.code[..]].concat();
@@ -79,10 +80,10 @@ impl Extraction {
         Self { stage, set: set.clone(), mapping: mapping.clone() }
     }
 
-    /// The features of the training and of the test images.
+    /// Reads the features of the training and of the test images.
     ///
     /// # Errors
-    /// A split that is not there, or a damaged file.
+    /// When a split is missing or a file is damaged.
     pub fn read(&self, files: &Finished) -> Result<[Features; 2]> {
         let path = files.dir.join(FEATURES);
         let bytes = std::fs::read(&path).context(format!("cannot read {}", path.display()))?;
@@ -101,7 +102,7 @@ impl Extraction {
     }
 }
 
-/// What a record says of a split.
+/// The entry of a split in a record.
 pub(super) fn data_ref(set: &ImageSet, description: &str) -> DataRef {
     DataRef {
         name: set.name.clone(),

@@ -1,4 +1,4 @@
-//! Stage `import-weights`: an encoder from a file of another program.
+//! Stage `import-weights`: imports an encoder from a file of another program.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::train::Trained;
 
 use super::Context;
 
-/// The stage of a file with the weights of the settings' encoder.
+/// The stage for a file with the weights of the settings' encoder.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -22,7 +22,7 @@ pub fn import_weights(context: &Context, settings: &Settings, file: &Path) -> Re
     let mut run = settings.pretraining(0);
     run.method = run.method.for_epochs(0);
     let trained = Trained { run, normalization: settings.normalization.clone() };
-    let hint = "give a safetensors file and what it is of: `sempair import-weights FILE --encoder resnet50`";
+    let hint = "give a safetensors file and name its encoder: `sempair import-weights FILE --encoder resnet50`";
     let hash = files::hash(file).map_err(|error| error.hint(hint))?;
     let inputs = json!({ "file": hash, "trained": trained });
     let roots = ["study::stages::import_weights", settings.model.module()];

@@ -1,4 +1,4 @@
-//! Stage `invariance`: what one nuisance factor does to features and probe.
+//! Stage `invariance`: the effect of one nuisance factor on features and probe.
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ use super::{Context, Extraction, probe};
 
 pub(in crate::study) const COSINES: &str = "cosines.json";
 
-/// The mean cosine between the features of a set's test images and those of the same images with one factor changed, and
-/// the accuracy on the changed images of a linear probe that was fitted on the unchanged training images.
+/// The mean cosine between the features of a set's test images and those of the same images with one factor changed,
+/// and the accuracy on the changed images of a linear probe that was fitted on the unchanged training images.
 ///
-/// The training images' mean is subtracted before the cosine is taken, so that images of different categories have about
-/// 0; without that, features that all point one way would pass for invariant.
+/// The mean of the training images' features is subtracted before the cosine is computed, so that images of different
+/// categories have a cosine of about 0. Otherwise, features that all point in one direction would seem invariant.
 #[derive(Clone)]
 pub struct Invariance {
     /// The stage.
@@ -29,7 +29,7 @@ pub struct Invariance {
 }
 
 impl Invariance {
-    /// The stage of some features and a factor.
+    /// The stage for some features and a factor.
     pub fn new(context: &Context, settings: &Settings, extraction: &Extraction, nuisance: Nuisance, seed: u64) -> Self {
         let Extraction { stage: unchanged, set, mapping } = extraction;
         let inputs = json!({

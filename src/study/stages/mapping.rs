@@ -17,20 +17,20 @@ pub struct Mapping {
     pub identity: Value,
     /// The stage that makes it, where one does.
     pub after: Option<Arc<Stage>>,
-    /// The modules that do it.
+    /// The modules that compute it.
     pub code: Vec<&'static str>,
-    /// The encoder; none for pixels.
+    /// The encoder; `None` for pixels.
     pub model: Option<ModelSpec>,
-    /// What does it.
+    /// Computes the vectors.
     pub source: Arc<dyn Source>,
 }
 
-/// Makes vectors of images.
+/// Computes vectors from images.
 pub trait Source: Send + Sync {
-    /// The features of each set of images, with the weights that are in `file` where it is not the usual one.
+    /// The features of each set of images, with the weights in `file`; `None` means the usual file.
     ///
     /// # Errors
-    /// Damaged weights, features that are not finite, or the user's wish to stop.
+    /// When the weights are damaged, when features are not finite, or when the user interrupts the run.
     fn features(&self, sets: &[&ImageSet], file: Option<&str>, site: &Site<'_>) -> Result<Vec<Features>>;
 }
 

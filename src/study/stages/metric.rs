@@ -1,12 +1,12 @@
-//! The ids of metrics. A column says how each is shown.
+//! The ids of metrics. The columns define how each metric is shown.
 
-/// Of the linear probe, in percent.
+/// The accuracy of the linear probe, in percent.
 pub const TOP1: &str = "top1";
-/// Of k-NN, in percent.
+/// The accuracy of k-NN, in percent.
 pub const KNN: &str = "knn";
-/// What a training took.
+/// The time of a training, in seconds.
 pub const SECONDS: &str = "seconds";
-/// How many of the pairs are of one category, 0 to 1.
+/// The share of the pairs whose images are of one category, 0 to 1.
 pub const EXACT: &str = "exact";
-/// How alike features stay when a nuisance factor changes, -1 to 1.
+/// The similarity of features before and after a nuisance factor changes, -1 to 1.
 pub const COSINE: &str = "cosine";

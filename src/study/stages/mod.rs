@@ -1,5 +1,6 @@
-//! The stages that cells of several tables are built of, a file each: its inputs, its work, its files. What the files say
-//! is in `readings`. A stage is computed once for everything that determines it. This file only puts stages together.
+//! The stages that cells of several tables are built from. Each has a file with its inputs, its work and its output
+//! files; `readings` reads these output files. A stage is computed once for each set of values that determine it.
+//! This file only connects stages.
 
 mod augmented;
 pub(super) mod course;
@@ -50,24 +51,24 @@ pub use probe::Probe;
 pub enum Representation {
     /// The pixels themselves, at 32x32.
     Pixels,
-    /// The encoder as it is before its first step.
+    /// The encoder before its first step.
     Random,
     /// The encoder after pretraining on these pairs.
     Pretrained(Kind),
 }
 
-/// What stages are made from besides the settings of a row, found once for a command or a table.
+/// What stages need in addition to the settings of a row. It is created once for a command or a table.
 pub struct Context {
     /// The datasets.
     pub catalog: Catalog,
-    /// What trains and evaluates.
+    /// The device that trains and evaluates.
     pub device: Cpu,
-    /// The same as keys and records name it.
+    /// The device as named in keys and records.
     pub compute: Compute,
 }
 
 impl Context {
-    /// Datasets and device of the settings.
+    /// The datasets and the device of the settings.
     pub fn new(settings: &Settings) -> Self {
         let device = Cpu { precision: settings.precision.resolve() };
         let (isa, precision) = (cpu::isa().name().into(), device.precision.name().into());
@@ -89,17 +90,17 @@ impl Context {
     }
 }
 
-/// A pretraining on this kind of pairs, with what finds its pairs.
+/// A pretraining on this kind of pairs, with the stages that find its pairs.
 ///
 /// # Errors
-/// When the pairs' set is not there, or a batch takes more pairs than it gives.
+/// When the set of the pairs is missing, or a batch needs more pairs than there are.
 pub fn training(context: &Context, settings: &Settings, kind: Kind, seed: u64) -> Result<Training> {
     let pairs = context.catalog.pairs(&settings.pairs)?;
     let count = kind.rows(pairs.chosen.count());
     let batch = settings.pretrain.batch;
     if count < batch {
         return Err(Error::new(format!("`pretrain.batch` is {batch}, but {} gives {count} pairs", kind.title()))
-            .hint(format!("set the batch to 1 to {count}: `--set pretrain.batch={count}`")));
+            .hint(format!("set the batch to at most {count}: `--set pretrain.batch={count}`")));
     }
     let seconds = match kind {
         Kind::Neighbours => {
@@ -114,7 +115,7 @@ pub fn training(context: &Context, settings: &Settings, kind: Kind, seed: u64) -
     Training::new(context, settings, kind, seed, &pairs, Before { seconds, made, factors })
 }
 
-/// What maps images to vectors, with the training that makes it where there is one.
+/// The map from images to vectors, and the training that makes it, if there is one.
 ///
 /// # Errors
 /// As [`training`].
@@ -144,14 +145,14 @@ fn encoder_of(context: &Context, training: &Training) -> Mapping {
 /// An evaluation by linear probe and k-NN.
 ///
 /// # Errors
-/// As [`training`]; or when the evaluation set is not there.
+/// As [`training`]; also when the evaluation set is missing.
 pub fn evaluation(context: &Context, settings: &Settings, mapping: &Mapping, set: &str, seed: u64) -> Result<Probe> {
     let set = evaluation_set(context, settings, set)?;
     let extraction = Extraction::new(context, mapping, &set);
     Ok(Probe::new(context, settings, &extraction, factors(context, settings, &set), seed))
 }
 
-/// What one nuisance factor does to a mapping.
+/// The effect of one nuisance factor on a mapping.
 ///
 /// # Errors
 /// As [`evaluation`].
@@ -166,7 +167,7 @@ pub fn invariance(
     Ok(Invariance::new(context, settings, &extraction, nuisance, seed))
 }
 
-/// How a training's accuracy on a set rises.
+/// How the accuracy on a set rises during a training.
 ///
 /// # Errors
 /// As [`training`].
@@ -176,7 +177,8 @@ pub fn course(context: &Context, settings: &Settings, kind: Kind, set: &str, see
     Ok(Course::new(context, settings, training, mapping, &evaluation_set(context, settings, set)?, seed))
 }
 
-/// A set that these settings can evaluate on: said before a training, not after it.
+/// Finds an evaluation set and checks that these settings can use it, so that an error appears
+/// before a training, not after it.
 fn evaluation_set(context: &Context, settings: &Settings, name: &str) -> Result<Arc<Set>> {
     let set = context.catalog.evaluation_set(name)?;
     let Extent { train, test, .. } = set.extent;
@@ -187,17 +189,17 @@ fn evaluation_set(context: &Context, settings: &Settings, name: &str) -> Result<
     }
     if train < k {
         return Err(Error::new(format!(
-            "`{name}` has {train} training images; k-NN with {k} neighbours needs as many"
+            "`{name}` has {train} training images; k-NN with {k} neighbours needs at least {k}"
         ))
         .hint(format!("`--set probe.neighbours={}`, or import a set with more", train.max(1))));
     }
     Ok(set)
 }
 
-/// An evaluation of an encoder that lies in `dir`, left there by the stage of this key.
+/// An evaluation of the encoder in `dir`, which the stage with this key wrote.
 ///
 /// # Errors
-/// When the evaluation set is not there.
+/// When the evaluation set is missing.
 pub fn evaluation_of_folder(
     context: &Context,
     settings: &Settings,

@@ -1,5 +1,5 @@
-//! Stage `neighbours`: the second images of the pairs of [`Kind::Neighbours`]: to each first image the one that the encoder
-//! trained on augmented pairs finds most similar, among all images of the semantic pairs.
+//! Stage `neighbours`: the second images of the pairs of [`Kind::Neighbours`]. For each first image it finds the most
+//! similar image among all images of the semantic pairs, by the features of the encoder trained on augmented pairs.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use crate::study::settings::Settings;
 use super::mapping::Mapping;
 use super::{Context, pretrain};
 
-/// The stage of an encoder.
+/// The stage for an encoder.
 ///
 /// # Errors
-/// When the pairs' set is not there.
+/// When the set of the pairs is missing.
 pub fn neighbours(context: &Context, settings: &Settings, by: &Arc<Stage>, mapping: &Mapping) -> Result<Arc<Stage>> {
     let (pairs, mapping) = (context.catalog.pairs(&settings.pairs)?, mapping.clone());
     let roots = [&["study::stages::neighbours", "data::pairs::choice", pairs.set.made_by()], &mapping.code[..]];

@@ -1,4 +1,4 @@
-//! The pixels of images as their features: what an encoder must beat.
+//! The pixels of images as their features: a baseline that an encoder must beat.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::mapping::{Mapping, Source};
 
 struct Pixels(Normalization);
 
-/// The pixels.
+/// The mapping from images to their pixels.
 pub fn pixels(normalization: &Normalization) -> Mapping {
     Mapping {
         identity: json!({ "representation": Representation::Pixels, "normalization": normalization }),

@@ -1,4 +1,4 @@
-//! Stage `pretrain`: a training of an encoder on pairs.
+//! Stage `pretrain`: trains an encoder on pairs.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use super::{Context, Representation};
 
 /// File of the second images of pairs of nearest neighbours, in their stage's folder.
 pub(super) const SECONDS_OF_PAIRS: &str = "seconds.json";
-/// What was trained on: known without opening it again.
+/// File that describes the training data, so that the set need not be opened again.
 pub(in crate::study) const DATA: &str = "data.json";
 
 /// A pretraining.
@@ -31,14 +31,14 @@ pub(in crate::study) const DATA: &str = "data.json";
 pub struct Training {
     /// The stage.
     pub stage: Arc<Stage>,
-    /// What the images of an embedded set show.
+    /// The stage `factors`, for an embedded set.
     pub factors: Option<Arc<Stage>>,
     pub(super) trained: Trained,
-    /// What it learns from.
+    /// The pairs that it learns from.
     pub(in crate::study) pairs: Arc<Pairs>,
 }
 
-/// Everything that determines an encoder, besides code and device.
+/// Everything that determines an encoder, except code and device.
 #[derive(Clone, Serialize)]
 struct Inputs {
     representation: Representation,
@@ -49,8 +49,8 @@ struct Inputs {
     pairs: serde_json::Value,
 }
 
-/// A stage that makes images, and what reads them from its files. That the code of neither is here keeps it out of the keys
-/// of trainings that have no such stage.
+/// A stage that makes images, and the function that reads them from its files. Their code is not in this module, so
+/// that it does not enter the keys of trainings without such a stage.
 pub struct Made {
     /// The stage.
     pub stage: Arc<Stage>,
@@ -65,18 +65,18 @@ pub struct Before {
     pub seconds: Option<Arc<Stage>>,
     /// Makes the second images of augmented pairs.
     pub made: Option<Made>,
-    /// Says what the images of an embedded set show.
+    /// Describes what the images of an embedded set show.
     pub factors: Option<Arc<Stage>>,
 }
 
-/// How a training goes on, which changes nothing of what comes out.
+/// Settings of a training that do not change its result.
 #[derive(Clone, Copy)]
 struct Manner {
     checkpoint_seconds: f64,
     keep_going: bool,
 }
 
-/// What of the pairs stands beside the encoder that they made.
+/// The data about the pairs that are stored next to the encoder trained on them.
 #[derive(Serialize, Deserialize)]
 pub(in crate::study) struct PairsSeen {
     pub data: DataRef,
@@ -85,10 +85,10 @@ pub(in crate::study) struct PairsSeen {
 }
 
 impl Training {
-    /// The stage of a kind of pairs.
+    /// The stage for a kind of pairs.
     ///
     /// # Errors
-    /// Settings that are no JSON.
+    /// When the settings cannot be written as JSON.
     pub fn new(
         context: &Context,
         settings: &Settings,
@@ -129,7 +129,7 @@ impl Training {
 }
 
 impl Inputs {
-    /// What makes views of pairs for the method.
+    /// The pipeline that makes views of pairs for the method.
     fn pipeline(&self) -> Pipeline {
         let small = match self.pretraining.method.crops() {
             Crops::None => Small::None,
@@ -151,7 +151,7 @@ fn train(
     site: &Site<'_>,
 ) -> Result<()> {
     let (set, list) = pairs.exact()?;
-    // The witnesses are the same, whatever is trained on.
+    // The witnesses are the same for all kinds of pairs.
     let witnesses = Witnesses::of(&list.indices(Kind::Semantic));
     let list = pairs.chosen.with_false(list)?;
     let list = match seconds {
@@ -179,7 +179,7 @@ fn train(
     )
 }
 
-/// The pairs, of which `exact` is the share of one category.
+/// The entry of the pairs in a record. `exact` is the share of pairs whose images are of one category.
 fn pairs_ref(
     set: &ImageSet,
     list: &PairList,
@@ -218,7 +218,7 @@ fn pairs_ref(
         },
         images: set.len() as u64,
         licence: String::new(),
-        // Drawn pairs are known to be others than the paper's by their table.
+        // For drawn pairs, the table already says that they are not the paper's.
         substitute: chosen.is_list() && !chosen.may_be_the_papers(),
     }
 }

@@ -30,7 +30,7 @@ pub struct Probe {
     pub stage: Arc<Stage>,
     /// The features.
     pub extraction: Extraction,
-    /// What the images of an embedded set show.
+    /// The stage `factors`, for an embedded set.
     pub factors: Option<Arc<Stage>>,
 }
 
@@ -39,7 +39,7 @@ pub struct Probe {
 pub(in crate::study) struct Accuracies {
     pub linear: f64,
     pub knn: f64,
-    /// Which test images were right, by metric.
+    /// Which test images were classified correctly, by metric.
     pub hits: BTreeMap<String, Hits>,
     pub penalty: f64,
     /// The accuracy on held-out images with each penalty.
@@ -54,7 +54,7 @@ pub(super) fn inputs(settings: &Settings, mapping: &Mapping, set: &Value, seed: 
 }
 
 impl Probe {
-    /// The stage of some features.
+    /// The stage for some features.
     pub fn new(
         context: &Context,
         settings: &Settings,
@@ -74,7 +74,8 @@ impl Probe {
     }
 }
 
-/// Measures the test features by probe and k-NN, fitted on the training features, and writes what came of it into `dir`.
+/// Evaluates a linear probe and k-NN, fitted on the training features, on the test features,
+/// and writes the results to `dir`.
 pub(super) fn measure(
     settings: &ProbeSettings,
     train: &Features,
