@@ -100,7 +100,7 @@ fn decisive(tokens: Vec<Token>, imports: &mut Vec<Import>) -> Vec<Token> {
     while at < tokens.len() {
         if let Some((attribute, end)) = attribute(&tokens, at) {
             let is_test = is_test(attribute);
-            if !is_test && !decides_nothing(attribute) {
+            if !is_test && !does_not_affect_results(attribute) {
                 kept.extend(tokens[at..end].iter().cloned());
             }
             at = if is_test { item_end(&tokens, end) } else { end };
@@ -144,7 +144,7 @@ fn is_test(attribute: &[Token]) -> bool {
     attribute == cfg
 }
 
-fn decides_nothing(attribute: &[Token]) -> bool {
+fn does_not_affect_results(attribute: &[Token]) -> bool {
     ["doc", "allow", "expect", "warn", "deny", "must_use"].iter().any(|name| attribute[0].is_ident(name))
 }
 

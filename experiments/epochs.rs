@@ -5,8 +5,8 @@
 use sempair::error::Result;
 use sempair::harness::experiment::{Axis, Family, Stated};
 use sempair::methods::Name;
+use sempair::study::encoder_table::{EncoderTable, Evaluations, Line, both_pairs, rows};
 use sempair::study::settings::{OwnSettings, Settings, some_above_zero};
-use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
 use serde::Deserialize;
 
 /// The paper's longest training in epochs, and its figures for it on STL-10, top-1 in percent: AP, SP and the gain.
@@ -27,9 +27,9 @@ impl OwnSettings for Own {
 }
 
 /// The table.
-pub const TABLE: Evaluations<Own> = Evaluations { id: "epochs", title: "SimCLR by length of training", sheet };
+pub const TABLE: Evaluations<Own> = Evaluations { id: "epochs", title: "SimCLR by length of training", encoder_table };
 
-fn sheet(settings: &Settings, Own { values }: &Own) -> Sheet {
+fn encoder_table(settings: &Settings, Own { values }: &Own) -> EncoderTable {
     let simclr = settings.of(Name::Simclr);
     let mut lines = vec![Line::random(&simclr)];
     let mut lengths = Vec::new();
@@ -40,24 +40,24 @@ fn sheet(settings: &Settings, Own { values }: &Own) -> Sheet {
         lengths.push((epochs, rows(&both)));
         lines.extend(both);
     }
-    let mut sheet = Sheet::new(&simclr, &settings.evaluation.sets, lines);
-    settings.evaluation.sets.first().into_iter().for_each(|set| sheet.follow(set));
-    sheet.about_rows = "The learning rate's schedule has the length of each training.".into();
+    let mut table = EncoderTable::new(&simclr, &settings.evaluation.sets, lines);
+    settings.evaluation.sets.first().into_iter().for_each(|set| table.follow(set));
+    table.about_rows = "The learning rate's schedule has the length of each training.".into();
     let steps = lengths.iter().map(|(epochs, _)| (format!("{epochs} epochs"), *epochs));
-    sheet.axis = Some(Axis::counts("epochs", "epochs", steps.collect::<Vec<_>>()));
+    table.axis = Some(Axis::counts("epochs", "epochs", steps.collect::<Vec<_>>()));
     if let Some((epochs, [ap, sp])) = lengths.into_iter().max_by_key(|length| length.0) {
         let (of_paper, column, of_ap, of_sp, gain) = PAPER;
-        sheet.state(ap.clone(), column, Some(of_ap));
-        sheet.state(sp.clone(), column, Some(of_sp));
+        table.state(ap.clone(), column, Some(of_ap));
+        table.state(sp.clone(), column, Some(of_sp));
         let family = Family::new("epochs", "Semantic pairs stay ahead in long training", "SimCLR, 800 epochs, STL-10");
-        sheet
+        table
             .claim(&[sp], std::slice::from_ref(&ap), |set| {
                 format!("Semantic pairs beat augmented pairs with SimCLR on {set} after {epochs} epochs")
             })
             .of(&family, &format!("{epochs} epochs"))
             .stated(|set| if set == column { Stated::Gain(gain) } else { Stated::Nothing });
-        sheet.notes.push("The paper shows longer training only on STL-10; here the claim covers all sets.".into());
-        sheet.notes.push(
+        table.notes.push("The paper shows longer training only on STL-10; here the claim covers all sets.".into());
+        table.notes.push(
             format!(
                 "The paper's figures are for {of_paper} epochs. They are shown next to the longest training here, \
                  {epochs} epochs."
@@ -68,7 +68,7 @@ fn sheet(settings: &Settings, Own { values }: &Own) -> Sheet {
             "The paper's figures do not agree: {of_sp:.2} − {of_ap:.2} = {:+.2}, but the gain that it states is {gain:+.2}.",
             of_sp - of_ap
         );
-        sheet.note_at(&ap, column, note);
+        table.note_at(&ap, column, note);
     }
-    sheet
+    table
 }

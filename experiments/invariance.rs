@@ -5,12 +5,12 @@
 
 use std::slice::from_ref;
 
-use sempair::data::pairs::Kind;
+use sempair::data::pairs::PairKind;
 use sempair::data::world::{EVALUATION_SETS, Nuisance};
 use sempair::harness::experiment::Family;
 use sempair::study::columns::{COSINE, Varied};
+use sempair::study::encoder_table::{EncoderTable, Evaluations, Line, both_pairs, trained};
 use sempair::study::settings::{OwnSettings, Settings};
-use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, trained};
 use serde::Deserialize;
 
 /// The keys `invariance.*`.
@@ -25,19 +25,19 @@ impl OwnSettings for Own {}
 
 /// The table.
 pub const TABLE: Evaluations<Own> =
-    Evaluations { id: "invariance", title: "What a change of one nuisance factor does to features", sheet };
+    Evaluations { id: "invariance", title: "What a change of one nuisance factor does to features", encoder_table };
 
-fn sheet(settings: &Settings, Own { set }: &Own) -> Sheet {
+fn encoder_table(settings: &Settings, Own { set }: &Own) -> EncoderTable {
     let methods = &settings.transfer.methods;
     let mut lines = vec![Line::pixels(settings), Line::random(settings)];
     lines.extend(methods.iter().flat_map(|&method| both_pairs(&settings.of(method), None)));
-    let mut sheet = Sheet::new(settings, from_ref(set), lines);
-    Nuisance::ALL.iter().for_each(|&nuisance| sheet.measure(Varied { set: set.clone(), nuisance }));
-    sheet.in_paper = false;
+    let mut table = EncoderTable::new(settings, from_ref(set), lines);
+    Nuisance::ALL.iter().for_each(|&nuisance| table.measure(Varied { set: set.clone(), nuisance }));
+    table.in_paper = false;
     let family = Family::new("invariance", "Semantic pairs make features more invariant", "argued, not measured");
     for &method in methods {
-        let [ap, sp] = [Kind::Augmented, Kind::Semantic].map(|kind| trained(method, kind));
-        sheet
+        let [ap, sp] = [PairKind::Augmented, PairKind::Semantic].map(|kind| trained(method, kind));
+        table
             .claim_of(COSINE, &[sp], &[ap], |factor| {
                 format!("Semantic pairs make features of {} more invariant to {factor}", method.title())
             })
@@ -50,20 +50,20 @@ fn sheet(settings: &Settings, Own { set }: &Own) -> Sheet {
          pattern is painted on the middle; or brightness, its gradient, colour cast and contrast are changed. The \
          object is assumed to be in the middle, so these edits change a factor only roughly"
     };
-    sheet.about_columns = format!(
+    table.about_columns = format!(
         "Mean cosine between features of the test images of {set} and of the same images with one factor changed, and \
          the accuracy in percent of a linear probe on the changed images."
     );
-    sheet.about_rows = format!(
+    table.about_rows = format!(
         "The changed images are {changed}. The mean feature of the training images is subtracted, so that unrelated \
          images have a cosine of about 0. The probe is fitted on unchanged training images. The first column is for \
          the unchanged images."
     );
-    sheet.notes = vec![
+    table.notes = vec![
         "The paper names these four factors and measures none of them. A high cosine means that features change \
          little. Features that do not distinguish images change little, too, so the cosine must be read together with \
          the accuracies."
             .into(),
     ];
-    sheet
+    table
 }

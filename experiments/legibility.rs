@@ -8,8 +8,8 @@ use sempair::data::catalog::SYNTH;
 use sempair::error::{Error, Result};
 use sempair::harness::experiment::{Axis, Family};
 use sempair::methods::Name;
+use sempair::study::encoder_table::{EncoderTable, Evaluations, Line, both_pairs, rows};
 use sempair::study::settings::{OwnSettings, Settings, each_once};
-use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
 use serde::Deserialize;
 
 /// The keys `legibility.*`.
@@ -35,9 +35,9 @@ impl OwnSettings for Own {
 
 /// The table.
 pub const TABLE: Evaluations<Own> =
-    Evaluations { id: "legibility", title: "SimCLR by how clearly objects stand out", sheet };
+    Evaluations { id: "legibility", title: "SimCLR by how clearly objects stand out", encoder_table };
 
-fn sheet(settings: &Settings, Own { values, sets }: &Own) -> Sheet {
+fn encoder_table(settings: &Settings, Own { values, sets }: &Own) -> EncoderTable {
     let simclr = settings.of(Name::Simclr);
     let mut baselines = Vec::new();
     let mut lines = Vec::new();
@@ -54,22 +54,22 @@ fn sheet(settings: &Settings, Own { values, sets }: &Own) -> Sheet {
         lines.extend(both);
     }
     baselines.extend(lines);
-    let mut sheet = Sheet::new(&simclr, sets, baselines);
-    sheet.in_paper = false;
+    let mut table = EncoderTable::new(&simclr, sets, baselines);
+    table.in_paper = false;
     let steps = of_values.iter().map(|(legibility, _)| (legibility.to_string(), f64::from(*legibility)));
-    sheet.axis = Some(Axis::new("legibility", "legibility: 0 harsh, 1 clear", steps.collect::<Vec<_>>()));
+    table.axis = Some(Axis::new("legibility", "legibility: 0 harsh, 1 clear", steps.collect::<Vec<_>>()));
     let family = Family::new("legibility", "Semantic pairs lead however clearly objects stand out", "no statement");
     for (legibility, [ap, sp]) in of_values {
-        sheet
+        table
             .claim(&[sp], &[ap], |set| {
                 format!("Semantic pairs beat augmented pairs with SimCLR at legibility {legibility} on {set}")
             })
             .of(&family, &format!("legibility {legibility}"));
     }
-    sheet.about_rows = "Legibility 1 is the embedded world of all other tables: surfaces and backgrounds of low \
+    table.about_rows = "Legibility 1 is the embedded world of all other tables: surfaces and backgrounds of low \
                         contrast, and objects that differ from the background in brightness. Legibility 0 is harsh: \
                         surfaces and backgrounds of full contrast. The evaluation sets have the legibility of their \
                         row."
         .into();
-    sheet
+    table
 }

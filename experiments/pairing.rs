@@ -7,12 +7,12 @@
 
 use std::slice::from_ref;
 
-use sempair::data::pairs::Kind;
+use sempair::data::pairs::PairKind;
 use sempair::error::{Error, Result};
 use sempair::harness::experiment::Family;
 use sempair::methods::Name;
+use sempair::study::encoder_table::{EncoderTable, Evaluations, Line};
 use sempair::study::settings::{OwnSettings, Settings};
-use sempair::study::sheet::{Evaluations, Line, Sheet};
 use serde::Deserialize;
 
 /// The keys `pairing.*`.
@@ -36,7 +36,8 @@ impl OwnSettings for Own {
 }
 
 /// The table.
-pub const TABLE: Evaluations<Own> = Evaluations { id: "pairing", title: "Pairs of images, or more images?", sheet };
+pub const TABLE: Evaluations<Own> =
+    Evaluations { id: "pairing", title: "Pairs of images, or more images?", encoder_table };
 
 /// The rows of one method.
 struct OfMethod {
@@ -55,32 +56,32 @@ impl OfMethod {
         };
         // Each image with itself is an augmented pair.
         let both = |settings: &Settings, images: &str| {
-            line(settings, Kind::Unpaired, images).relabelled("pairs", Kind::Augmented.title())
+            line(settings, PairKind::Unpaired, images).relabelled("pairs", PairKind::Augmented.title())
         };
         let mut half = settings.clone();
         half.pretrain.epochs = settings.epochs().div_ceil(2);
         Self {
-            ap: line(settings, Kind::Augmented, "first"),
+            ap: line(settings, PairKind::Augmented, "first"),
             same_steps: both(&half, "both, same steps"),
             same_epochs: both(settings, "both, same epochs"),
-            sp: line(settings, Kind::Semantic, "both"),
+            sp: line(settings, PairKind::Semantic, "both"),
         }
     }
 }
 
-fn sheet(settings: &Settings, own: &Own) -> Sheet {
+fn encoder_table(settings: &Settings, own: &Own) -> EncoderTable {
     let of_methods: Vec<OfMethod> = own.methods.iter().map(|&method| OfMethod::new(&settings.of(method))).collect();
     let rows: Vec<_> =
         of_methods.iter().map(|of| [&of.same_steps, &of.same_epochs, &of.sp].map(|line| line.row.clone())).collect();
     let mut lines = vec![Line::pixels(settings), Line::random(settings), Line::supervised(settings)];
     lines.extend(of_methods.into_iter().flat_map(|of| [of.ap, of.same_steps, of.same_epochs, of.sp]));
-    let mut sheet = Sheet::new(settings, &own.sets, lines);
-    sheet.in_paper = false;
+    let mut table = EncoderTable::new(settings, &own.sets, lines);
+    table.in_paper = false;
     let family = Family::new("pairing", "Semantic pairs beat the same images unpaired", "no statement");
     for (method, [same_steps, same_epochs, sp]) in own.methods.iter().zip(&rows) {
         let title = method.title();
         for (other, length) in [(same_steps, "steps"), (same_epochs, "epochs")] {
-            sheet
+            table
                 .claim(from_ref(sp), from_ref(other), |set| {
                     format!(
                         "Semantic pairs beat augmented pairs of the same images in as many {length} with {title} on {set}"
@@ -89,17 +90,17 @@ fn sheet(settings: &Settings, own: &Own) -> Sheet {
                 .of(&family, &format!("{title}, same {length}"));
         }
     }
-    sheet.about_rows =
+    table.about_rows =
         "“first”: the first image of each semantic pair. “both”: every image of the semantic pairs. With AP, \
                         each image is paired with itself, so there are twice as many pairs, which are trained for half \
                         the epochs, rounded up (same steps), or for the same number of epochs (twice the steps). \
                         “supervised”: the same encoder trained with the labels of the semantic pairs' images, which \
                         shows what is possible with them."
             .into();
-    sheet.notes = vec![
+    table.notes = vec![
         "Semantic pairs have twice as many different images as the augmented pairs of the paper's comparison. The \
          paper does not say how much of its gain comes from that."
             .into(),
     ];
-    sheet
+    table
 }

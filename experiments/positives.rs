@@ -7,13 +7,13 @@
 
 use std::slice::from_ref;
 
-use sempair::data::pairs::Kind;
+use sempair::data::pairs::PairKind;
 use sempair::error::Result;
 use sempair::harness::experiment::{Axis, Family};
 use sempair::methods::Name;
 use sempair::study::columns::PairExactness;
+use sempair::study::encoder_table::{EncoderTable, Evaluations, Line, both_pairs, rows};
 use sempair::study::settings::{OwnSettings, Settings, shares};
-use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
 use serde::Deserialize;
 
 /// The label of pairs that are made by category.
@@ -36,54 +36,56 @@ impl OwnSettings for Own {
 }
 
 /// The table.
-pub const TABLE: Evaluations<Own> = Evaluations { id: "positives", title: "SimCLR by how exact its pairs are", sheet };
+pub const TABLE: Evaluations<Own> =
+    Evaluations { id: "positives", title: "SimCLR by how exact its pairs are", encoder_table };
 
-fn sheet(settings: &Settings, table: &Own) -> Sheet {
+fn encoder_table(settings: &Settings, own: &Own) -> EncoderTable {
     let simclr = settings.of(Name::Simclr);
     let both = both_pairs(&simclr, Some(("made", EXACT)));
     let [_, sp] = rows(&both);
-    let neighbours = Line::pretrained(simclr.clone(), Kind::Neighbours).labelled("made", "nearest by the AP encoder");
+    let neighbours =
+        Line::pretrained(simclr.clone(), PairKind::Neighbours).labelled("made", "nearest by the AP encoder");
     let nearest = neighbours.row.clone();
-    let falsified: Vec<Line> = table.values.iter().map(|&share| with_false(&simclr, share)).collect();
+    let falsified: Vec<Line> = own.values.iter().map(|&share| with_false(&simclr, share)).collect();
     let mut lines = vec![Line::random(&simclr)];
     lines.extend(both);
     lines.push(neighbours);
     let wrong: Vec<_> = falsified.iter().map(|line| line.row.clone()).collect();
     lines.extend(falsified);
-    let mut sheet = Sheet::new(&simclr, &table.sets, lines);
-    sheet.measure(PairExactness);
-    sheet.in_paper = false;
-    let falsified = table.values.iter().map(|&share| (false_label(share), f64::from(percent(share))));
+    let mut table = EncoderTable::new(&simclr, &own.sets, lines);
+    table.measure(PairExactness);
+    table.in_paper = false;
+    let falsified = own.values.iter().map(|&share| (false_label(share), f64::from(percent(share))));
     let steps = [(EXACT.to_string(), 0.0)].into_iter().chain(falsified);
-    sheet.axis = Some(Axis::new("made", "% of pairs that are false", steps.collect::<Vec<_>>()));
+    table.axis = Some(Axis::new("made", "% of pairs that are false", steps.collect::<Vec<_>>()));
     let family = Family::new("exact-pairs", "Exact pairs beat inexact ones", "argued, not measured");
-    sheet
+    table
         .claim(from_ref(&sp), &[nearest], |set| format!("Exact pairs beat pairs of nearest neighbours on {set}"))
         .of(&family, "than nearest neighbours");
-    for (share, row) in table.values.iter().zip(wrong) {
-        sheet
+    for (share, row) in own.values.iter().zip(wrong) {
+        table
             .claim(from_ref(&sp), &[row], |set| {
                 format!("Exact pairs beat pairs of which {} % are false on {set}", percent(*share))
             })
             .of(&family, &format!("than {}", false_label(*share)));
     }
-    sheet.about_rows = "A false pair has two images of different categories. All rows of semantic pairs have the same \
+    table.about_rows = "A false pair has two images of different categories. All rows of semantic pairs have the same \
                         images. “nearest”: each first image is paired with the image, among all of them, that SimCLR \
                         trained on AP finds most similar. The column “pairs” has the share of pairs whose two images \
                         are of one category."
         .into();
-    sheet.notes = vec![
+    table.notes = vec![
         "The paper made its pairs by hand, which took six months, to avoid the errors of automatic matching. It does \
          not measure what such errors cost."
             .into(),
     ];
-    sheet
+    table
 }
 
 fn with_false(simclr: &Settings, share: f32) -> Line {
     let mut settings = simclr.clone();
     settings.pairs.false_share = share;
-    Line::pretrained(settings, Kind::Semantic).labelled("made", false_label(share))
+    Line::pretrained(settings, PairKind::Semantic).labelled("made", false_label(share))
 }
 
 fn false_label(share: f32) -> String {

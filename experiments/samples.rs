@@ -7,8 +7,8 @@ use std::slice::from_ref;
 use sempair::error::Result;
 use sempair::harness::experiment::{Axis, Family, Stated};
 use sempair::methods::Name;
+use sempair::study::encoder_table::{EncoderTable, Evaluations, Line, both_pairs, rows};
 use sempair::study::settings::{OwnSettings, Settings, some_above_zero};
-use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
 use serde::Deserialize;
 
 /// The paper's gain of SP over AP in points, by pairs of each category.
@@ -32,9 +32,9 @@ impl OwnSettings for Own {
 
 /// The table.
 pub const TABLE: Evaluations<Own> =
-    Evaluations { id: "samples", title: "SimCLR by the number of pairs of each category", sheet };
+    Evaluations { id: "samples", title: "SimCLR by the number of pairs of each category", encoder_table };
 
-fn sheet(settings: &Settings, Own { values, sets }: &Own) -> Sheet {
+fn encoder_table(settings: &Settings, Own { values, sets }: &Own) -> EncoderTable {
     let simclr = settings.of(Name::Simclr);
     let mut lines = vec![Line::random(&simclr)];
     let mut gains = Vec::new();
@@ -45,14 +45,14 @@ fn sheet(settings: &Settings, Own { values, sets }: &Own) -> Sheet {
         gains.push((number, rows(&both)));
         lines.extend(both);
     }
-    let mut sheet = Sheet::new(&simclr, sets, lines);
+    let mut table = EncoderTable::new(&simclr, sets, lines);
     let steps = gains.iter().map(|(number, _)| (format!("{number} each"), *number));
-    sheet.axis = Some(Axis::counts("per category", "pairs of each category", steps.collect::<Vec<_>>()));
+    table.axis = Some(Axis::counts("per category", "pairs of each category", steps.collect::<Vec<_>>()));
     let family =
         Family::new("samples", "Semantic pairs lead with any number of pairs", "+4.20 with 50, +3.83 with 157");
     for (number, [ap, sp]) in &gains {
         let stated = PAPER.iter().find(|(of, _)| of == number).map_or(Stated::Nothing, |(_, gain)| Stated::Gain(*gain));
-        sheet
+        table
             .claim(from_ref(sp), from_ref(ap), |set| {
                 format!("Semantic pairs beat augmented pairs with {number} of each category, on {set}")
             })
@@ -64,20 +64,20 @@ fn sheet(settings: &Settings, Own { values, sets }: &Own) -> Sheet {
         && few < many
     {
         let family = Family::new("fewer", "Fewer pairs, larger lead", "+4.20 with 50, +3.83 with 157");
-        sheet
+        table
             .claim(&[few_sp.clone(), many_ap.clone()], &[few_ap.clone(), many_sp.clone()], |set| {
                 format!("Semantic pairs lead by more with {few} of each category than with {many}, on {set}")
             })
             .of(&family, &format!("{few} against {many}"))
             .stated(|_| Stated::Sign);
     }
-    sheet.about_rows =
+    table.about_rows =
         "The images of fewer pairs are some of the images of more pairs. All rows have the same number of epochs, so \
                         fewer pairs mean fewer steps."
             .into();
     let stated = PAPER.map(|(number, gain)| format!("{gain:+.2} points with {number} images of each category"));
     let note =
         format!("The paper states the gain of SP over AP, on a set that it does not name: {}.", stated.join(", "));
-    sheet.notes = vec![note.into()];
-    sheet
+    table.notes = vec![note.into()];
+    table
 }

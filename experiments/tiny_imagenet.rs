@@ -6,13 +6,13 @@
 
 use std::slice::from_ref;
 
-use sempair::data::pairs::Kind;
+use sempair::data::pairs::PairKind;
 use sempair::error::Result;
 use sempair::harness::experiment::{Claim, Family, Stated};
 use sempair::methods::Name;
 use sempair::study::columns::{SECONDS, TimeToEqual, TrainingTime};
+use sempair::study::encoder_table::{EncoderTable, Evaluations, Line};
 use sempair::study::settings::{OwnSettings, Settings, drawable, positive};
-use sempair::study::sheet::{Evaluations, Line, Sheet};
 use serde::Deserialize;
 
 /// The paper's figures, top-1 in percent: semantic pairs and Tiny-ImageNet, by column.
@@ -44,31 +44,34 @@ impl OwnSettings for Own {
 }
 
 /// The table.
-pub const TABLE: Evaluations<Own> =
-    Evaluations { id: "tiny-imagenet", title: "SimCLR on semantic pairs and on more images without pairs", sheet };
+pub const TABLE: Evaluations<Own> = Evaluations {
+    id: "tiny-imagenet",
+    title: "SimCLR on semantic pairs and on more images without pairs",
+    encoder_table,
+};
 
-fn sheet(settings: &Settings, table: &Own) -> Sheet {
+fn encoder_table(settings: &Settings, own: &Own) -> EncoderTable {
     let mut simclr = settings.of(Name::Simclr);
     simclr.pretrain.snapshots = true;
-    let pairs = Line::pretrained(simclr.clone(), Kind::Semantic);
+    let pairs = Line::pretrained(simclr.clone(), PairKind::Semantic);
     let mut all = simclr.clone();
-    all.pairs.from.clone_from(&table.from);
+    all.pairs.from.clone_from(&own.from);
     all.pairs.list.clear();
     all.pairs.reuse = false;
-    (all.pairs.categories, all.pairs.per_category) = (table.categories, table.images.div_ceil(2));
-    let images = table.categories * 2 * all.pairs.per_category;
-    let trained = vec![(simclr.clone(), Kind::Semantic), (all.clone(), Kind::Unpaired)];
-    let single = Line::pretrained(all, Kind::Unpaired).labelled("images", format!("{images} images"));
+    (all.pairs.categories, all.pairs.per_category) = (own.categories, own.images.div_ceil(2));
+    let images = own.categories * 2 * all.pairs.per_category;
+    let trained = vec![(simclr.clone(), PairKind::Semantic), (all.clone(), PairKind::Unpaired)];
+    let single = Line::pretrained(all, PairKind::Unpaired).labelled("images", format!("{images} images"));
     let (sp, unpaired) = (pairs.row.clone(), single.row.clone());
-    let mut sheet = Sheet::new(&simclr, &table.sets, vec![Line::random(&simclr), pairs, single]);
-    sheet.measure(TrainingTime);
-    sheet.measure(TimeToEqual { set: table.set.clone(), trainings: trained });
+    let mut table = EncoderTable::new(&simclr, &own.sets, vec![Line::random(&simclr), pairs, single]);
+    table.measure(TrainingTime);
+    table.measure(TimeToEqual { set: own.set.clone(), trainings: trained });
     for (column, of_pairs, of_images) in PAPER {
-        sheet.state(sp.clone(), column, Some(of_pairs));
-        sheet.state(unpaired.clone(), column, Some(of_images));
+        table.state(sp.clone(), column, Some(of_pairs));
+        table.state(unpaired.clone(), column, Some(of_images));
     }
     let better = Family::new("tiny-imagenet", "Few pairs beat more single images", "83.60 against 79.43 on CIFAR-10");
-    sheet
+    table
         .claim(from_ref(&sp), from_ref(&unpaired), |set| {
             format!("Semantic pairs beat more images without pairs on {set}")
         })
@@ -77,14 +80,14 @@ fn sheet(settings: &Settings, table: &Own) -> Sheet {
     let faster = "Semantic pairs take less training time than more images without pairs".to_string();
     let claim = Claim::contrast(faster, TrainingTime::ID, SECONDS.id, vec![unpaired], vec![sp]);
     let family = Family::new("time", "… and train in less time", "4.5 h against 13 h");
-    sheet.claims.push(Claim { family, case: "time saved".into(), stated: Stated::Sign, ..claim });
-    sheet.about_rows = format!(
+    table.claims.push(Claim { family, case: "time saved".into(), stated: Stated::Sign, ..claim });
+    table.about_rows = format!(
         "“unpaired”: {images} images of {} categories of {}, each paired with itself, for the same number of epochs. \
          “Time to equal accuracy”: the training time until the linear accuracy on {} first reaches the final accuracy \
          of the less accurate of the two trainings. It is measured at most ten times during a training.",
-        table.categories, table.from, table.set
+        own.categories, own.from, own.set
     );
-    sheet.notes = vec![
+    table.notes = vec![
         "The paper trains on 29.4K semantic pairs of 187 categories for 4.5 h, and on the 100K images of \
          Tiny-ImageNet, 200 categories, for 13 h, on one A100. Times here were measured on this machine, and other \
          programs that ran on it affect them."
@@ -94,5 +97,5 @@ fn sheet(settings: &Settings, table: &Own) -> Sheet {
          need."
             .into(),
     ];
-    sheet
+    table
 }

@@ -3,12 +3,12 @@
 //!
 //! Cost: one pretraining for each method, kind of pairs and seed, which all sets share. The probes take seconds.
 
-use sempair::data::pairs::Kind;
+use sempair::data::pairs::PairKind;
 use sempair::harness::experiment::{Claim, Family, PaperFigure, Row, Stated};
 use sempair::methods::Name;
 use sempair::study::columns::title_of_set;
+use sempair::study::encoder_table::{EncoderTable, Evaluations, Line, both_pairs, trained};
 use sempair::study::settings::Settings;
-use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, trained};
 
 /// The paper's figures for SimCLR, top-1 in percent: AP, SP and the gain that it states, by column. It states no
 /// figures for VICReg and BYOL, only that SP beats AP on every set. Its figures for DINO are of a ViT, and the table
@@ -32,35 +32,35 @@ const DETECTED_IN: &str = "PASCAL VOC";
 pub const TABLE: Evaluations = Evaluations {
     id: "transfer",
     title: "Linear evaluation of features from augmented and from semantic pairs",
-    sheet,
+    encoder_table,
 };
 
-fn sheet(settings: &Settings, (): &()) -> Sheet {
+fn encoder_table(settings: &Settings, (): &()) -> EncoderTable {
     let mut lines = vec![Line::pixels(settings), Line::random(settings), Line::supervised(settings)];
     lines.extend(settings.transfer.methods.iter().flat_map(|&method| both_pairs(&settings.of(method), None)));
-    let mut sheet = Sheet::new(settings, &settings.evaluation.sets, lines);
+    let mut table = EncoderTable::new(settings, &settings.evaluation.sets, lines);
     for (column, ap, sp, _) in PAPER {
-        sheet.state(trained(Name::Simclr, Kind::Augmented), column, ap);
-        sheet.state(trained(Name::Simclr, Kind::Semantic), column, sp);
+        table.state(trained(Name::Simclr, PairKind::Augmented), column, ap);
+        table.state(trained(Name::Simclr, PairKind::Semantic), column, sp);
     }
-    claim_that_semantic_pairs_transfer(&mut sheet, &settings.transfer.methods);
-    claim_that_simclr_gains_most(&mut sheet);
-    claim_of_detection(&mut sheet);
-    note_what_does_not_agree(&mut sheet);
-    sheet
+    claim_that_semantic_pairs_transfer(&mut table, &settings.transfer.methods);
+    claim_that_simclr_gains_most(&mut table);
+    claim_of_detection(&mut table);
+    note_what_does_not_agree(&mut table);
+    table
 }
 
 fn both(method: Name) -> [Row; 2] {
-    [Kind::Augmented, Kind::Semantic].map(|kind| trained(method, kind))
+    [PairKind::Augmented, PairKind::Semantic].map(|kind| trained(method, kind))
 }
 
 /// Claims this for every method: first for the paper's methods, whether or not they are rows here, then for our own.
-fn claim_that_semantic_pairs_transfer(sheet: &mut Sheet, methods: &[Name]) {
+fn claim_that_semantic_pairs_transfer(table: &mut EncoderTable, methods: &[Name]) {
     let family = Family::new(Family::MAIN, "Semantic pairs transfer better", "all four methods, all sets");
     let ours = methods.iter().copied().filter(|method| !METHODS.contains(method));
     for method in METHODS.into_iter().chain(ours) {
         let [ap, sp] = both(method);
-        let cases = sheet
+        let cases = table
             .claim(&[sp], &[ap], |set| format!("Semantic pairs beat augmented pairs with {} on {set}", method.title()))
             .of(&family, method.title())
             .stated(|column| stated(method, column));
@@ -80,11 +80,11 @@ fn stated(method: Name, column: &str) -> Stated {
 }
 
 /// Claims this against each other method that the paper compares.
-fn claim_that_simclr_gains_most(sheet: &mut Sheet) {
+fn claim_that_simclr_gains_most(table: &mut EncoderTable) {
     let family = Family::new("simclr-most", "SimCLR gains most", "more than VICReg, BYOL and DINO");
     for method in METHODS.into_iter().filter(|method| *method != Name::Simclr) {
         let [[simclr_ap, simclr_sp], [other_ap, other_sp]] = [Name::Simclr, method].map(both);
-        sheet
+        table
             .claim(&[simclr_sp, other_ap], &[simclr_ap, other_sp], |set| {
                 format!("SimCLR gains more from semantic pairs than {}, or loses less, on {set}", method.title())
             })
@@ -94,18 +94,18 @@ fn claim_that_simclr_gains_most(sheet: &mut Sheet) {
 }
 
 /// Adds the claims that the paper also measures and sempair does not.
-fn claim_of_detection(sheet: &mut Sheet) {
+fn claim_of_detection(table: &mut EncoderTable) {
     let family = Family::new("detection", "Semantic pairs help object detection", "PASCAL VOC");
     let [ap, sp] = both(Name::Simclr);
     for (metric, of_ap, of_sp, gain) in DETECTION {
         for (row, value) in [(&ap, of_ap), (&sp, of_sp)] {
             let (row, column, metric) = (row.clone(), DETECTED_IN.into(), metric.into());
-            sheet.paper.push(PaperFigure { row, column, metric, value: Some(value) });
+            table.paper.push(PaperFigure { row, column, metric, value: Some(value) });
         }
         let text =
             format!("Semantic pairs beat augmented pairs with SimCLR in object detection on {DETECTED_IN}, {metric}");
         let claim = Claim::contrast(text, DETECTED_IN, metric, vec![sp.clone()], vec![ap.clone()]);
-        sheet.claims.push(Claim {
+        table.claims.push(Claim {
             family: family.clone(),
             case: format!("SimCLR, {metric}"),
             stated: Stated::Gain(gain),
@@ -115,7 +115,7 @@ fn claim_of_detection(sheet: &mut Sheet) {
 }
 
 /// Adds a note to each of the paper's figures that contradict each other.
-fn note_what_does_not_agree(sheet: &mut Sheet) {
+fn note_what_does_not_agree(table: &mut EncoderTable) {
     for (column, ap, sp, gain) in PAPER {
         if let (Some(ap), Some(sp)) = (ap, sp)
             && (sp - ap - gain).abs() > 0.051
@@ -128,7 +128,7 @@ fn note_what_does_not_agree(sheet: &mut Sheet) {
                 sp - ap,
                 sp - gain
             );
-            sheet.note_at(&trained(Name::Simclr, Kind::Augmented), column, note);
+            table.note_at(&trained(Name::Simclr, PairKind::Augmented), column, note);
         }
     }
 }

@@ -6,8 +6,8 @@
 use sempair::data::augment::Augmentation;
 use sempair::harness::experiment::{Axis, Family, Stated};
 use sempair::methods::Name;
+use sempair::study::encoder_table::{EncoderTable, Evaluations, Line, both_pairs, rows};
 use sempair::study::settings::{OwnSettings, Settings};
-use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
 use serde::Deserialize;
 
 /// Removes transformations from those of a view.
@@ -42,9 +42,9 @@ impl OwnSettings for Own {}
 
 /// The table.
 pub const TABLE: Evaluations<Own> =
-    Evaluations { id: "transforms", title: "SimCLR with transformations taken away", sheet };
+    Evaluations { id: "transforms", title: "SimCLR with transformations taken away", encoder_table };
 
-fn sheet(settings: &Settings, Own { sets }: &Own) -> Sheet {
+fn encoder_table(settings: &Settings, Own { sets }: &Own) -> EncoderTable {
     let simclr = settings.of(Name::Simclr);
     let of_sets = SETS.map(|(label, change)| {
         let mut changed = simclr.clone();
@@ -55,37 +55,37 @@ fn sheet(settings: &Settings, Own { sets }: &Own) -> Sheet {
     let [[full_ap, full_sp], [gray_ap, gray_sp], _, [crop_ap, crop_sp]] = of_sets.each_ref().map(rows);
     let mut lines = vec![Line::random(&simclr)];
     lines.extend(of_sets.into_iter().flatten());
-    let mut sheet = Sheet::new(&simclr, sets, lines);
+    let mut table = EncoderTable::new(&simclr, sets, lines);
     let steps = SETS.map(|(label, _)| label.to_string());
-    sheet.axis = Some(Axis::categories("transformations", "transformations", steps));
+    table.axis = Some(Axis::categories("transformations", "transformations", steps));
     for (row, value) in [(&crop_ap, CROP_ONLY.0), (&crop_sp, CROP_ONLY.1)] {
-        sheet.state(row.clone(), "", Some(value));
+        table.state(row.clone(), "", Some(value));
     }
     let crops = Family::new("crop-only", "With crops only, AP lose more", "AP falls to 24.25, SP keeps 64.23");
-    sheet
+    table
         .claim(&[full_ap.clone(), crop_sp], &[crop_ap, full_sp.clone()], |set| {
             format!("Augmented pairs lose more than semantic pairs with crops only, on {set}")
         })
         .of(&crops, "crop only")
         .stated(|_| Stated::Sign);
     let grayscale = Family::new("grayscale", "Without grayscale, AP lose more", "AP loses 9.69");
-    sheet
+    table
         .claim(&[full_ap, gray_sp.clone()], &[gray_ap, full_sp.clone()], |set| {
             format!("Augmented pairs lose more than semantic pairs without grayscale, on {set}")
         })
         .of(&grayscale, "no grayscale")
         .stated(|_| Stated::Sign);
     let hardly = Family::new("grayscale-sp", "… and SP hardly change", "“almost nothing”");
-    sheet
+    table
         .claim(&[gray_sp], &[full_sp], |set| {
             format!("Without grayscale almost nothing changes for semantic pairs, on {set}")
         })
         .of(&hardly, "SP without grayscale")
         .within(ALMOST_NOTHING);
-    sheet.about_rows = "“all”: flips, crops, colour jitter, grayscale and all other transformations of the settings. \
+    table.about_rows = "“all”: flips, crops, colour jitter, grayscale and all other transformations of the settings. \
                         “crop only”: only random resized crops."
         .into();
-    sheet.notes = vec![
+    table.notes = vec![
         "The paper does not name the set of these figures, so no difference to them is computed. In the paper, AP \
          loses 9.69 points without grayscale, and SP loses almost nothing."
             .into(),
@@ -95,5 +95,5 @@ fn sheet(settings: &Settings, Own { sets }: &Own) -> Sheet {
         )
         .into(),
     ];
-    sheet
+    table
 }

@@ -8,8 +8,8 @@ use sempair::harness::experiment::{Family, Stated};
 use sempair::methods::Name;
 use sempair::models::{Encoder, Stem};
 use sempair::optim::Recipe;
+use sempair::study::encoder_table::{EncoderTable, Evaluations, Line, both_pairs, rows};
 use sempair::study::settings::{OwnSettings, Settings};
-use sempair::study::sheet::{Evaluations, Line, Sheet, both_pairs, rows};
 use serde::Deserialize;
 
 /// The paper's figures for DINO on a ViT, top-1 in percent: AP and SP by column.
@@ -35,8 +35,11 @@ impl OwnSettings for Own {
 }
 
 /// The table.
-pub const TABLE: Evaluations<Own> =
-    Evaluations { id: "vit", title: "DINO on a vision transformer from augmented and from semantic pairs", sheet };
+pub const TABLE: Evaluations<Own> = Evaluations {
+    id: "vit",
+    title: "DINO on a vision transformer from augmented and from semantic pairs",
+    encoder_table,
+};
 
 /// Returns the settings of DINO with the transformer as the encoder.
 fn on_transformer(settings: &Settings, own: &Own) -> Settings {
@@ -46,22 +49,22 @@ fn on_transformer(settings: &Settings, own: &Own) -> Settings {
     settings
 }
 
-fn sheet(settings: &Settings, own: &Own) -> Sheet {
+fn encoder_table(settings: &Settings, own: &Own) -> EncoderTable {
     let settings = on_transformer(settings, own);
     let both = both_pairs(&settings, None);
     let [ap, sp] = rows(&both);
     let mut lines = vec![Line::pixels(&settings), Line::random(&settings)];
     lines.extend(both);
-    let mut sheet = Sheet::new(&settings, &settings.evaluation.sets, lines);
+    let mut table = EncoderTable::new(&settings, &settings.evaluation.sets, lines);
     for (column, of_ap, of_sp) in PAPER {
-        sheet.state(ap.clone(), column, Some(of_ap));
-        sheet.state(sp.clone(), column, Some(of_sp));
+        table.state(ap.clone(), column, Some(of_ap));
+        table.state(sp.clone(), column, Some(of_sp));
     }
     let family =
         Family::new("vit", "DINO on a ViT gains from semantic pairs", "+0.7 to +2.9 in its figures, three sets");
-    sheet
+    table
         .claim(&[sp], &[ap], |set| format!("Semantic pairs beat augmented pairs with DINO on a ViT on {set}"))
         .of(&family, "DINO")
         .stated(|_| Stated::Sign);
-    sheet
+    table
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The kind of an error, for the exit code and the run record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ErrorKind {
     /// Something failed.
     Failure,
     /// The user asked to stop (Ctrl-C); work so far is kept.
@@ -17,7 +17,7 @@ pub enum Kind {
 /// An error that a person can act on. Invariant: `what` names the values and places involved.
 #[derive(Debug)]
 pub struct Error {
-    kind: Kind,
+    kind: ErrorKind,
     what: String,
     hint: Option<String>,
 }
@@ -28,17 +28,17 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Makes a failure; `what` is one sentence without a full stop.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { kind: Kind::Failure, what: what.into(), hint: None }
+        Self { kind: ErrorKind::Failure, what: what.into(), hint: None }
     }
 
     /// Makes an interruption by the user; add a hint that says how to continue.
     pub fn interrupted(what: impl Into<String>) -> Self {
-        Self { kind: Kind::Interrupted, what: what.into(), hint: None }
+        Self { kind: ErrorKind::Interrupted, what: what.into(), hint: None }
     }
 
     /// Makes the error of a computation that diverged.
     pub fn diverged(what: impl Into<String>) -> Self {
-        Self { kind: Kind::Diverged, what: what.into(), hint: None }
+        Self { kind: ErrorKind::Diverged, what: what.into(), hint: None }
     }
 
     /// Adds what to try next, with a command in backticks if there is one. If the error already has a hint, the first
@@ -57,7 +57,7 @@ impl Error {
     }
 
     /// The kind of the error.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 

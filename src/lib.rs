@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` shows how the modules below fit together and which module may use which.
 
+pub mod bench;
 pub mod cli;
 pub mod console;
 pub mod data;
@@ -10,6 +11,7 @@ pub mod eval;
 pub mod files;
 pub mod harness;
 pub mod kernels;
+pub mod lint;
 pub mod methods;
 pub mod models;
 pub mod nn;

@@ -22,9 +22,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("eval", &["kernels", "rng"]),
     ("harness", &[]),
     ("train", &["kernels", "tensor", "nn", "models", "optim", "rng", "data", "methods", "eval", "harness"]),
-    ("study", &["kernels", "tensor", "nn", "models", "methods", "optim", "rng", "data", "eval", "harness", "train"]),
+    ("bench", &["kernels", "tensor", "models", "methods", "optim", "rng", "train"]),
+    (
+        "study",
+        &["kernels", "tensor", "nn", "models", "methods", "optim", "rng", "data", "eval", "harness", "train", "bench"],
+    ),
     ("report", &["harness"]),
-    ("cli", &["harness", "report", "data", "train", "study", "kernels", "methods", "models", "rng"]),
+    ("lint", &["harness", "report"]),
+    ("cli", &["harness", "report", "lint", "bench", "data", "train", "study", "kernels", "methods", "models", "rng"]),
 ];
 
 /// Where `unsafe` is allowed: the kernels, and the memory map of imported images.

@@ -9,7 +9,7 @@ mod pieces;
 mod pirl;
 
 use dfdx::prelude::{AsArray, Backward, Cpu, OwnedTape, Rank0, Tensor, TensorFromVec, Trace};
-use sempair::methods::Graded;
+use sempair::methods::LossAndGrad;
 use sempair::rng::Key;
 use sempair::tensor::{Const, Vectors};
 
@@ -117,17 +117,17 @@ impl Precision {
         }
     }
 
-    fn check(self, x: &[f32], ours: &Graded, (value, gradient): (f64, Vec<f64>)) {
+    fn check(self, x: &[f32], ours: &LossAndGrad, (value, gradient): (f64, Vec<f64>)) {
         self.check_value(ours.value, value);
         self.check_gradient(x, &ours.gradient, &gradient);
     }
 }
 
 /// Runs `loss` on pools of several numbers of threads and asserts that all results have the same bits.
-fn same_bits_on_any_threads(loss: impl Fn() -> Graded + Sync) {
+fn same_bits_on_any_threads(loss: impl Fn() -> LossAndGrad + Sync) {
     let bits = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let Graded { value, gradient } = pool.install(&loss);
+        let LossAndGrad { value, gradient } = pool.install(&loss);
         (value.to_bits(), gradient.iter().map(|g| g.to_bits()).collect::<Vec<_>>())
     };
     let alone = bits(1);

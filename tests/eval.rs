@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use rayon::ThreadPoolBuilder;
-use sempair::error::{Error, Kind};
+use sempair::error::{Error, ErrorKind};
 use sempair::eval::Features;
 use sempair::eval::ProbeSettings;
 use sempair::eval::knn;
@@ -157,7 +157,7 @@ fn errors_name_the_place_and_the_remedy() {
     let (train, test) = pair();
     let mut broken = test.clone();
     broken.values[17 * 10 + 3] = f32::NAN;
-    assert_eq!(linear_probe(&train, &broken, &settings(), Key::root(0)).unwrap_err().kind(), Kind::Diverged);
+    assert_eq!(linear_probe(&train, &broken, &settings(), Key::root(0)).unwrap_err().kind(), ErrorKind::Diverged);
     check(
         linear_probe(&train, &broken, &settings(), Key::root(0)).unwrap_err(),
         "test features: image 17, column 3 is NaN, which is not a finite number | \

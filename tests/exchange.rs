@@ -6,8 +6,8 @@ use sempair::harness::config::Layers;
 use sempair::models::{Encoder, ModelSpec, Stem, open};
 use sempair::nn::Entry;
 use sempair::rng::Key;
-use sempair::study::exchange;
 use sempair::study::settings::Settings;
+use sempair::study::weights_io;
 use sempair::tensor::{Cpu, Precision};
 use sempair::train::{Trained, weights};
 use std::path::Path;
@@ -92,7 +92,7 @@ fn imported_weights_give_the_features_that_pytorch_gives() {
         write(&file, &settings.model, |_, _| {});
         let stage = folder.path().join("stage");
         std::fs::create_dir_all(&stage).unwrap();
-        exchange::import(&file, &trained(&settings), &stage, &|_| ()).unwrap();
+        weights_io::import(&file, &trained(&settings), &stage, &|_| ()).unwrap();
         let backbone = open(&settings.model, &F32, Key::root(1)).unwrap();
         weights::load_weights(&stage.join("encoder.safetensors"), &mut backbone.parameters()).unwrap();
         let features = backbone.features(&pixels);
@@ -106,8 +106,8 @@ fn imported_weights_give_the_features_that_pytorch_gives() {
         }
         // The exported tensors are the imported ones, without the classifier.
         let to = folder.path().join("exported");
-        exchange::export(&stage, ("run", &Vec::new()), &to).unwrap();
-        let (peer, ours) = (std::fs::read(&file).unwrap(), std::fs::read(to.join(exchange::WEIGHTS)).unwrap());
+        weights_io::export(&stage, ("run", &Vec::new()), &to).unwrap();
+        let (peer, ours) = (std::fs::read(&file).unwrap(), std::fs::read(to.join(weights_io::WEIGHTS)).unwrap());
         let (peer, ours) = (
             safetensors::SafeTensors::deserialize(&peer).unwrap(),
             safetensors::SafeTensors::deserialize(&ours).unwrap(),
@@ -120,7 +120,8 @@ fn imported_weights_give_the_features_that_pytorch_gives() {
                 assert!(exported.shape() == tensor.shape() && exported.data() == tensor.data(), "{name}");
             }
         }
-        let card: serde_json::Value = serde_json::from_slice(&std::fs::read(to.join(exchange::CARD)).unwrap()).unwrap();
+        let card: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(to.join(weights_io::CARD)).unwrap()).unwrap();
         assert_eq!(card["features"], features.len());
         assert_eq!(card["input"]["size"], SIDE);
     }
@@ -132,7 +133,7 @@ fn files_of_another_network_are_refused() {
     let file = folder.path().join("peer.safetensors");
     let settings = settings(Encoder::Resnet18, Stem::Imagenet);
     let refused = |why: &str| {
-        let error = exchange::import(&file, &trained(&settings), folder.path(), &|_| ()).unwrap_err().to_string();
+        let error = weights_io::import(&file, &trained(&settings), folder.path(), &|_| ()).unwrap_err().to_string();
         assert!(error.contains(why) && error.contains("peer.safetensors") && error.contains("hint:"), "{error}");
         assert!(!folder.path().join("encoder.safetensors").exists());
     };
@@ -182,7 +183,7 @@ fn weights_are_taken_as_people_have_them() {
     let imported = || {
         let notes = std::cell::RefCell::new(Vec::new());
         let note = |text: &str| notes.borrow_mut().push(text.rsplit_once(".safetensors: ").unwrap().1.to_owned());
-        let result = exchange::import(&file, &trained(&settings), folder.path(), &note);
+        let result = weights_io::import(&file, &trained(&settings), folder.path(), &note);
         result.map(|()| (std::fs::read(folder.path().join("encoder.safetensors")).unwrap(), notes.into_inner()))
     };
     let f32_bytes = |x: f32| x.to_le_bytes().to_vec();

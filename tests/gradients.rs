@@ -6,13 +6,13 @@ mod vit; // stochastic depth, and images with another side
 
 use dfdx::prelude::{AsArray, Backward, Cpu as DfdxCpu, Dtype, Tensor as DfdxTensor, Trace};
 use dfdx::tensor::TensorFromVec;
-use sempair::methods::{Batch, Method, Moment, Size, Start, nt_xent, nt_xent_in_closed_form, simclr};
+use sempair::methods::{Method, MethodBatch, Size, Start, StepInfo, nt_xent, nt_xent_in_closed_form, simclr};
 use sempair::models::{BasicBlock, Bottleneck, Encoder, ImageNetStem, ModelSpec, ResNetSmall, SmallStem, Stem, Vit};
 use sempair::nn::{
     Attention, BatchNorm, BatchNormRelu, Block, Build, Builder, Conv2d, Gelu, GlobalAveragePool, Identity, Layer,
     LayerNorm, Linear, MaxPool, Parameters, Pass, PixelConv2d, Relu, TransformerBlock,
 };
-use sempair::optim::{Apart, Optimizer, Pace, Recipe, Rule};
+use sempair::optim::{Optimizer, ParamOverrides, Recipe, Rule, StepRates};
 use sempair::rng::{Key, Stream};
 use sempair::tensor::{Const, Cpu, Images, Maps, Precision, Shape, Tensor, Vectors};
 
@@ -517,19 +517,19 @@ fn a_network_learns_its_batch_through_the_tape() {
             .start(&Start { spec, device: F32, initialisation, draws, pairs: 4, categories: 4, batch: 4 })
             .unwrap();
         let rate = if rule == Rule::Adamw { 2e-3 } else { 0.05 };
-        let pace = Pace { rate, peak_rate: rate, weight_decay: 1e-4 };
+        let pace = StepRates { rate, peak_rate: rate, weight_decay: 1e-4 };
         let mut optimizer = Optimizer::new(
             rule,
             &optimizers::settings(true, false),
-            Apart::default(),
+            ParamOverrides::default(),
             &learner.network().backbone().parameters(),
         );
         let images = normals(&mut Key::root(2).stream(), 8 * 32 * 32 * 3);
-        let batch = Batch { images: &images, crops: &[], pairs: &[0, 1, 2, 3], categories: &[0; 4] };
+        let batch = MethodBatch { images: &images, crops: &[], pairs: &[0, 1, 2, 3], categories: &[0; 4] };
         let losses: Vec<f64> = (0..12)
             .map(|step| {
                 learner.network().backbone().parameters().clear_gradients();
-                let loss = learner.step(&batch, Moment { step, steps: 12, steps_per_epoch: 12 });
+                let loss = learner.step(&batch, StepInfo { step, steps: 12, steps_per_epoch: 12 });
                 optimizer.step(&mut learner.network().backbone().parameters(), pace);
                 loss
             })

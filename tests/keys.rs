@@ -10,18 +10,18 @@ use std::process::Command;
 use std::sync::Arc;
 
 use sempair::data::import::{Options, import};
-use sempair::data::pairs::{Kind, Making};
+use sempair::data::pairs::{Making, PairKind};
 use sempair::data::world::Nuisance;
-use sempair::harness::code::Apart;
+use sempair::harness::code::Excluded;
 use sempair::harness::code::Graph;
 use sempair::harness::config::Layers;
 use sempair::harness::stage::Stage;
 use sempair::methods::Name;
 use sempair::models::{Encoder, Stem};
-use sempair::study::code::APART;
+use sempair::study::code::EXCLUDED;
 use sempair::study::columns::{Measure, OnSet};
+use sempair::study::encoder_table::Line;
 use sempair::study::settings::Settings;
-use sempair::study::sheet::Line;
 use sempair::study::stages::{self, Context, Representation};
 
 #[path = "../build/graph.rs"]
@@ -42,29 +42,29 @@ fn kinds() -> Vec<(&'static str, Arc<Stage>)> {
     stored.pairs.augmented = Making::Stored;
     let context = Context::new(&simclr);
     let training = |settings: &Settings, kind| stages::training(&context, settings, kind, 0).unwrap();
-    let by_neighbours = training(&simclr, Kind::Neighbours);
+    let by_neighbours = training(&simclr, PairKind::Neighbours);
     let mapping = |what| stages::mapping(&context, &simclr, what, 0).unwrap().0;
-    let trained = mapping(Representation::Pretrained(Kind::Semantic));
+    let trained = mapping(Representation::Pretrained(PairKind::Semantic));
     let evaluation = |mapping, set| stages::evaluation(&context, &simclr, &mapping, set, 0).unwrap();
     let invariance =
         |mapping, set| stages::invariance(&context, &simclr, &mapping, (set, Nuisance::ALL[0]), 0).unwrap().stage;
     let probe = evaluation(trained.clone(), "synth-10");
     vec![
-        ("simclr", training(&simclr, Kind::Semantic).stage),
-        ("byol", training(&simclr.of(Name::Byol), Kind::Semantic).stage),
-        ("vit", training(&vit, Kind::Semantic).stage),
+        ("simclr", training(&simclr, PairKind::Semantic).stage),
+        ("byol", training(&simclr.of(Name::Byol), PairKind::Semantic).stage),
+        ("vit", training(&vit, PairKind::Semantic).stage),
         ("neighbours", by_neighbours.stage.description.after[0].clone()),
         ("pixels", evaluation(mapping(Representation::Pixels), "synth-10").extraction.stage),
         ("random", evaluation(mapping(Representation::Random), "synth-10").extraction.stage),
         ("features", probe.extraction.stage.clone()),
         ("probe", probe.stage),
         ("invariance", invariance(trained, "synth-10")),
-        ("course", stages::course(&context, &simclr, Kind::Semantic, "synth-10", 0).unwrap().stage),
+        ("course", stages::time_to_accuracy(&context, &simclr, PairKind::Semantic, "synth-10", 0).unwrap().stage),
         ("factors", probe.factors.unwrap()),
         ("photos", evaluation(mapping(Representation::Random), "photos").extraction.stage),
         ("edited", invariance(mapping(Representation::Random), "photos")),
-        ("stored", training(&stored, Kind::Augmented).stage.description.after[0].clone()),
-        ("on_stored", training(&stored, Kind::Augmented).stage),
+        ("stored", training(&stored, PairKind::Augmented).stage.description.after[0].clone()),
+        ("on_stored", training(&stored, PairKind::Augmented).stage),
         ("import", stages::import_weights(&context, &simclr, &folder.path().join("photos/train/cat/0.png")).unwrap()),
     ]
 }
@@ -168,7 +168,7 @@ const MOVES: &[(&str, &str)] = &[
     ("harness/clock.rs", TRAININGS),
     ("harness/outcome.rs", EVALUATIONS),
     ("train/training.rs", TRAININGS),
-    ("train/witnesses.rs", TRAININGS),
+    ("train/monitor.rs", TRAININGS),
     ("train/checkpoint.rs", TRAININGS),
     (
         "train/tensors.rs",
@@ -177,24 +177,25 @@ const MOVES: &[(&str, &str)] = &[
     ("train/weights.rs", NETWORKS),
     ("train/features.rs", ENCODERS),
     ("train/pixels.rs", "pixels"),
-    ("train/bench.rs", NOTHING),
-    ("train/machine.rs", NOTHING),
+    ("lint/mod.rs", NOTHING),
+    ("bench/step.rs", NOTHING),
+    ("bench/peaks.rs", NOTHING),
     ("study/cost.rs", NOTHING),
     ("study/settings.rs", NOTHING),
-    ("study/sheet.rs", NOTHING),
+    ("study/encoder_table.rs", NOTHING),
     ("study/columns/set.rs", NOTHING),
     ("study/columns/time_to_equal.rs", NOTHING),
     ("study/readings/training.rs", NOTHING),
     ("study/readings/probe.rs", NOTHING),
-    ("study/single.rs", NOTHING),
-    ("study/exchange.rs", "import"),
+    ("study/one_off.rs", NOTHING),
+    ("study/weights_io.rs", "import"),
     ("study/stages/mod.rs", NOTHING),
     ("study/stages/pretrain.rs", TRAININGS),
     ("study/stages/features.rs", "pixels random features probe invariance course photos edited"),
     ("study/stages/encoder.rs", ENCODERS),
     ("study/stages/pixels.rs", "pixels"),
     ("study/stages/probe.rs", PROBES),
-    ("study/stages/course.rs", "course"),
+    ("study/stages/time_to_accuracy.rs", "course"),
     ("study/stages/invariance.rs", "invariance edited"),
     ("study/stages/neighbours.rs", "neighbours"),
     ("study/stages/augmented.rs", "stored on_stored"),
@@ -233,7 +234,7 @@ fn copy(from: &Path, to: &Path) {
 fn moved(kinds: &[(&'static str, Arc<Stage>)], before: &Graph, after: &Graph) -> String {
     fn has_moved(stage: &Stage, before: &Graph, after: &Graph) -> bool {
         let roots: Vec<&str> = stage.description.code.roots.iter().map(String::as_str).collect();
-        let version = |graph: &Graph| graph.code(&roots, &APART).version;
+        let version = |graph: &Graph| graph.code(&roots, &EXCLUDED).version;
         version(before) != version(after) || stage.description.after.iter().any(|stage| has_moved(stage, before, after))
     }
     let moved = kinds.iter().filter(|(_, stage)| has_moved(stage, before, after));
@@ -277,18 +278,20 @@ fn what_is_read_from_stages_moves_cells_and_no_stage() {
     let settings = settings();
     let context = Context::new(&settings);
     let code = |line| OnSet::new("synth-10").cell(&line, 0, &context).unwrap().unwrap().code;
-    let codes = [code(Line::pixels(&settings)), code(Line::pretrained(settings.clone(), Kind::Semantic))];
+    let codes = [code(Line::pixels(&settings)), code(Line::pretrained(settings.clone(), PairKind::Semantic))];
     let folder = tempfile::tempdir().unwrap();
     copy(&root().join("src"), folder.path());
     let versions = || {
         let graph = graph_of(folder.path());
         codes.each_ref().map(|code| {
             let roots: Vec<&str> = code.roots.iter().map(String::as_str).collect();
-            graph.code(&roots, &APART).version
+            graph.code(&roots, &EXCLUDED).version
         })
     };
     let before = versions();
-    for (file, of_pixels, of_training) in [("probe", true, true), ("training", false, true), ("course", false, false)] {
+    for (file, of_pixels, of_training) in
+        [("probe", true, true), ("training", false, true), ("time_to_accuracy", false, false)]
+    {
         let path = folder.path().join(format!("study/readings/{file}.rs"));
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{text}\nconst EDITED: u8 = 1;\n")).unwrap();
@@ -303,7 +306,7 @@ fn the_program_has_the_graph_of_its_sources() {
     let (program, sources) = (Graph::of_program(), graph_of(&root().join("src")));
     for (name, stage) in kinds() {
         let roots: Vec<&str> = stage.description.code.roots.iter().map(String::as_str).collect();
-        let (own, read) = (program.code(&roots, &APART), sources.code(&roots, &APART));
+        let (own, read) = (program.code(&roots, &EXCLUDED), sources.code(&roots, &EXCLUDED));
         let read: BTreeMap<_, _> = read.parts.iter().collect();
         let own: BTreeMap<_, _> = own.parts.iter().filter(|(name, _)| read.contains_key(name)).collect();
         assert_eq!(own, read, "{name}");
@@ -405,9 +408,9 @@ fn imported(src: &Path, module: &str) -> BTreeSet<String> {
 }
 
 /// The modules that the imports of a stage's code refer to and that are missing from its code.
-fn missing(stage: &Stage, apart: &Apart) -> BTreeSet<String> {
+fn missing(stage: &Stage, apart: &Excluded) -> BTreeSet<String> {
     let roots: Vec<&str> = stage.description.code.roots.iter().map(String::as_str).collect();
-    let parts = Graph::of_program().code(&roots, &APART).parts;
+    let parts = Graph::of_program().code(&roots, &EXCLUDED).parts;
     let modules =
         parts.keys().filter(|name| !name.contains(' ') && !["rustc", "rustflags", "target"].contains(&name.as_str()));
     let reached = modules.flat_map(|module| imported(&root().join("src"), module)).collect::<BTreeSet<_>>();
@@ -417,11 +420,11 @@ fn missing(stage: &Stage, apart: &Apart) -> BTreeSet<String> {
 #[test]
 fn no_import_of_a_stages_code_is_missing_from_it() {
     for (name, stage) in kinds() {
-        assert_eq!(missing(&stage, &APART), BTreeSet::new(), "{name}");
+        assert_eq!(missing(&stage, &EXCLUDED), BTreeSet::new(), "{name}");
     }
-    // With fewer modules declared in `Apart`, the check finds the missing modules.
+    // With fewer modules declared in `Excluded`, the check finds the missing modules.
     let (_, simclr) = kinds().swap_remove(0);
-    let less = Apart { modules: &["error", "harness::*", "study::*"], ..APART };
+    let less = Excluded { modules: &["error", "harness::*", "study::*"], ..EXCLUDED };
     assert!(missing(&simclr, &less).contains("models::spec"), "{:?}", missing(&simclr, &less));
 }
 

@@ -30,8 +30,7 @@ use sempair::harness::experiment::MetricInfo;
 use sempair::harness::experiment::Table;
 use sempair::harness::git::Tree;
 use sempair::harness::interrupt::Interrupt;
-use sempair::harness::lab::Lab;
-use sempair::harness::ledger::Claim;
+use sempair::harness::ledger::Claimed;
 use sempair::harness::ledger::Ledger;
 use sempair::harness::outcome::Curve;
 use sempair::harness::outcome::Outcome;
@@ -42,7 +41,7 @@ use sempair::harness::provenance::Host;
 use sempair::harness::record::Record;
 use sempair::harness::record::Status;
 use sempair::harness::runner;
-use sempair::harness::runner::Surroundings;
+use sempair::harness::runner::RunContext;
 use sempair::harness::runner::TableRun;
 use sempair::harness::scaling::Scaling;
 use sempair::harness::schedule::Step;
@@ -50,6 +49,7 @@ use sempair::harness::stage::Cost;
 use sempair::harness::stage::Description;
 use sempair::harness::stage::Site;
 use sempair::harness::stage::Stage;
+use sempair::harness::stage_runner::StageRunner;
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::json;
@@ -188,7 +188,7 @@ impl Project {
         work: impl Fn(&Path) -> Result<()> + Send + Sync + 'static,
     ) -> Result<String> {
         let (cache, progress) = (self.cache(), self.progress());
-        let mut lab = Lab::new(&cache, &progress, &self.interrupt, "test");
+        let mut lab = StageRunner::new(&cache, &progress, &self.interrupt, "test");
         let made = stage("made", inputs, 0.0, move |site| work(site.dir));
         Ok(fs::read_to_string(lab.run(&made)?.dir.join("out")).unwrap())
     }
@@ -214,7 +214,7 @@ impl Project {
             runner::plan(&[experiment], &resolved.settings)?,
             &resolved,
             "quick",
-            Surroundings {
+            RunContext {
                 compute: &self.compute,
                 ledger: &self.ledger(),
                 cache: &self.cache(),
@@ -366,16 +366,16 @@ fn of_two_who_want_a_run_one_begins_it() {
         status: Status::Running,
         ..project.records().remove(0)
     };
-    let Claim::Mine(running) = one.claim(&mut record("f198", "k")).unwrap() else { panic!("no other claim exists") };
-    assert!(matches!(other.claim(&mut record("f199", "k")).unwrap(), Claim::Busy));
+    let Claimed::Mine(running) = one.claim(&mut record("f198", "k")).unwrap() else { panic!("no other claim exists") };
+    assert!(matches!(other.claim(&mut record("f199", "k")).unwrap(), Claimed::Busy));
     ledger.finish(running, &Record { status: Status::Completed, ..record("f198", "k") }).unwrap();
-    assert!(matches!(other.claim(&mut record("f199", "k")).unwrap(), Claim::Done(id) if id == "f198"));
+    assert!(matches!(other.claim(&mut record("f199", "k")).unwrap(), Claimed::Done(id) if id == "f198"));
     assert_eq!(other.completed("k"), Some("f198"));
 
     // Any process may claim a run that a killed process has begun.
-    let Claim::Mine(running) = one.claim(&mut record("f19a", "l")).unwrap() else { panic!("a new key") };
+    let Claimed::Mine(running) = one.claim(&mut record("f19a", "l")).unwrap() else { panic!("a new key") };
     drop(running);
-    assert!(matches!(other.claim(&mut record("f19b", "l")).unwrap(), Claim::Mine(_)));
+    assert!(matches!(other.claim(&mut record("f19b", "l")).unwrap(), Claimed::Mine(_)));
 }
 
 #[test]

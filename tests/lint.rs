@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Command, Output, Stdio};
 
 use proptest::prelude::*;
-use sempair::report::lint::{Role, numbers};
+use sempair::lint::{Role, numbers};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -12,7 +12,7 @@ mod vicreg;
 
 use dfdx::prelude::{AsArray, Backward, Cpu, OwnedTape, Rank0, Tensor, Trace};
 use dfdx::tensor::TensorFromVec;
-use sempair::methods::Graded;
+use sempair::methods::LossAndGrad;
 use sempair::rng::Key;
 use sempair::tensor::{Const, Vectors};
 
@@ -72,7 +72,7 @@ fn largest(x: &[f32]) -> f64 {
 
 /// Asserts that the value is within `of_value` of the definition, and each element of the gradient within `of_gradient`
 /// of its own.
-fn assert_graded(ours: &Graded, defined: &Defined, of_value: f64, of_gradient: impl Fn(usize) -> f64, what: &str) {
+fn assert_graded(ours: &LossAndGrad, defined: &Defined, of_value: f64, of_gradient: impl Fn(usize) -> f64, what: &str) {
     let off = (ours.value - defined.value).abs();
     assert!(off <= of_value, "{what}: {} is defined as {} within {of_value}", ours.value, defined.value);
     assert_eq!(ours.gradient.len(), defined.gradient.len(), "{what}");
@@ -86,7 +86,7 @@ fn assert_graded(ours: &Graded, defined: &Defined, of_value: f64, of_gradient: i
 /// Asserts agreement with PyTorch's numbers. They are printed with nine decimals, the sines of the input may differ
 /// in the last bit, and the settings are rounded to f32. `slope` bounds how strongly a result changes with the input,
 /// relative to its own size.
-fn assert_torch(ours: &Graded, value: f64, gradient: &[f64], slope: f64) {
+fn assert_torch(ours: &LossAndGrad, value: f64, gradient: &[f64], slope: f64) {
     let tolerance = |expected: f64| 1e-9 + slope * EPS * (1.0 + expected.abs());
     assert!((ours.value - value).abs() <= tolerance(value), "{} for {value}", ours.value);
     assert_eq!(ours.gradient.len(), gradient.len());

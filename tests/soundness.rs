@@ -1,13 +1,13 @@
 //! Checks that the embedded world meets its criteria ([`sempair::data::world::SOUND`]), with a short training on
 //! augmented pairs. No row of semantic pairs is used.
 
-use sempair::data::pairs::Kind;
+use sempair::data::pairs::PairKind;
 use sempair::data::world::SOUND;
 use sempair::harness::cache::Cache;
 use sempair::harness::config::Layers;
 use sempair::harness::interrupt::Interrupt;
-use sempair::harness::lab::Lab;
 use sempair::harness::progress::Progress;
+use sempair::harness::stage_runner::StageRunner;
 use sempair::methods::Name;
 use sempair::study::settings::Settings;
 use sempair::study::stages::{self, Context, Representation};
@@ -17,7 +17,7 @@ use serde_json::Value;
 const EPOCHS: usize = 12;
 
 /// Linear accuracies in percent on synth-10 and synth-stl, the sets of ten categories.
-fn accuracies(settings: &Settings, what: Representation, lab: &mut Lab<'_>) -> [f64; 2] {
+fn accuracies(settings: &Settings, what: Representation, lab: &mut StageRunner<'_>) -> [f64; 2] {
     let context = Context::new(settings);
     let (mapping, _) = stages::mapping(&context, settings, what, 0).unwrap();
     ["synth-10", "synth-stl"].map(|set| {
@@ -39,12 +39,12 @@ fn outlines_decide_the_category_and_can_be_learned() {
     settings.methods.simclr.recipe.epochs = EPOCHS;
     let folder = tempfile::tempdir().unwrap();
     let (cache, progress, interrupt) = (Cache::open(folder.path()), Progress::quiet(), Interrupt::never());
-    let mut lab = Lab::new(&cache, &progress, &interrupt, "soundness");
+    let mut lab = StageRunner::new(&cache, &progress, &interrupt, "soundness");
     let mut of = |method: Name, what| accuracies(&settings.of(method), what, &mut lab);
     let raw = of(Name::Simclr, Representation::Pixels);
     let untrained = of(Name::Simclr, Representation::Random);
-    let supervised = of(Name::Supervised, Representation::Pretrained(Kind::Semantic));
-    let ap = of(Name::Simclr, Representation::Pretrained(Kind::Augmented));
+    let supervised = of(Name::Supervised, Representation::Pretrained(PairKind::Semantic));
+    let ap = of(Name::Simclr, Representation::Pretrained(PairKind::Augmented));
     assert!(raw.iter().all(|&raw| raw <= SOUND.raw_at_most), "raw pixels {raw:?}");
     assert!(untrained.iter().all(|&untrained| untrained <= SOUND.untrained_at_most), "untrained {untrained:?}");
     assert!(supervised[0] >= SOUND.supervised_at_least, "supervised {supervised:?}");

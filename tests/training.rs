@@ -2,9 +2,9 @@
 
 use safetensors::SafeTensors;
 use sempair::harness::config::Layers;
-use sempair::methods::{Batch, Learner, Method, Moment, Name, Start};
+use sempair::methods::{Learner, Method, MethodBatch, Name, Start, StepInfo};
 use sempair::models::{Encoder, Stem};
-use sempair::optim::{Apart, Optimizer, OptimizerSettings, Pace};
+use sempair::optim::{Optimizer, OptimizerSettings, ParamOverrides, StepRates};
 use sempair::rng::Key;
 use sempair::study::settings::Settings;
 use sempair::tensor::{Cpu, Precision};
@@ -53,18 +53,18 @@ impl Training {
             .unwrap();
         let common: &OptimizerSettings = &settings.optimizer;
         let frozen = learner.frozen().map(|(prefix, epochs)| (prefix, (epochs * (PAIRS / BATCH)) as u64));
-        let apart = Apart { steady: learner.steady(), frozen };
+        let apart = ParamOverrides { steady: learner.steady(), frozen };
         let optimizer = Optimizer::new(method.recipe().rule, common, apart, &learner.network().backbone().parameters());
         let crops = method.crops().count();
         let mut training = Self { learner, optimizer, crops };
         if training.learner.remembers() {
-            (0..PAIRS / BATCH).for_each(|step| training.with_batch(step, |learner, batch| learner.remember(batch)));
+            (0..PAIRS / BATCH).for_each(|step| training.with_batch(step, |learner, batch| learner.warm_up(batch)));
         }
         training
     }
 
     /// Shows the learner the batch of a step.
-    fn with_batch<R>(&mut self, step: usize, see: impl FnOnce(&mut dyn Learner<Cpu>, &Batch<'_>) -> R) -> R {
+    fn with_batch<R>(&mut self, step: usize, see: impl FnOnce(&mut dyn Learner<Cpu>, &MethodBatch<'_>) -> R) -> R {
         let mut stream = Key::root(3).at(step as u64).stream();
         let mut pixels = |len: usize| std::iter::repeat_with(|| stream.normal()).take(len).collect::<Vec<f32>>();
         let images = pixels(2 * BATCH * SIDE * SIDE * 3);
@@ -72,20 +72,20 @@ impl Training {
         let first = (step % 2 * BATCH) as u32;
         let pairs: Vec<u32> = (first..first + BATCH as u32).collect();
         let categories: Vec<u32> = pairs.iter().map(|pair| pair / 2).collect();
-        let batch = Batch { images: &images, crops: &crops, pairs: &pairs, categories: &categories };
+        let batch = MethodBatch { images: &images, crops: &crops, pairs: &pairs, categories: &categories };
         see(&mut *self.learner, &batch)
     }
 
     fn step(&mut self, step: usize) -> f64 {
-        self.step_at(step, Pace { rate: 0.02, peak_rate: 0.05, weight_decay: 1e-4 })
+        self.step_at(step, StepRates { rate: 0.02, peak_rate: 0.05, weight_decay: 1e-4 })
     }
 
-    fn step_at(&mut self, step: usize, pace: Pace) -> f64 {
-        let moment = Moment { step, steps: STEPS, steps_per_epoch: PAIRS / BATCH };
+    fn step_at(&mut self, step: usize, pace: StepRates) -> f64 {
+        let moment = StepInfo { step, steps: STEPS, steps_per_epoch: PAIRS / BATCH };
         self.learner.network().backbone().parameters().clear_gradients();
         let loss = self.with_batch(step, |learner, batch| learner.step(batch, moment));
         self.optimizer.step(&mut self.learner.network().backbone().parameters(), pace);
-        self.learner.moved(moment);
+        self.learner.after_step(moment);
         loss
     }
 
@@ -132,7 +132,7 @@ fn every_method_trains_a_vision_transformer() {
         let mut training = Training::start(&settings, &settings.methods.get(name));
         let before = training.values("patch_embed");
         // Without decay, so that only gradients change parameters.
-        let pace = Pace { rate: 0.02, peak_rate: 0.02, weight_decay: 0.0 };
+        let pace = StepRates { rate: 0.02, peak_rate: 0.02, weight_decay: 0.0 };
         let losses: Vec<f64> = (0..3).map(|step| training.step_at(step, pace)).collect();
         assert!(losses.iter().all(|loss| loss.is_finite()), "{name:?}: {losses:?}");
         let length = training.values("patch_embed").iter().zip(&before).map(|(a, b)| (a - b).abs()).sum::<f32>();
@@ -180,7 +180,7 @@ fn what_is_remembered_before_the_first_epoch_is_not_learned_from() {
         ["method.memory.0", "method.memory.1"].map(|name| tensors.tensor(name).unwrap().data().to_vec())
     };
     let before = memories(&mut training);
-    training.with_batch(2, |learner, batch| learner.remember(batch));
+    training.with_batch(2, |learner, batch| learner.warm_up(batch));
     let after = memories(&mut training);
     assert!(after[0] != before[0] && after[1] != before[1] && training.values("") == weights);
     // The clusters exist from the first step on.
@@ -195,7 +195,7 @@ fn the_predictor_of_simsiam_has_a_constant_multiple_of_the_peak_rate() {
         settings.methods.simsiam.predictor_rate_factor = factor;
         let mut training = Training::start(&settings, &settings.methods.get(Name::Simsiam));
         let before = ["", "predictor."].map(|prefix| training.values(prefix));
-        training.step_at(0, Pace { rate: 0.0, peak_rate, weight_decay: 0.0 });
+        training.step_at(0, StepRates { rate: 0.0, peak_rate, weight_decay: 0.0 });
         let after = ["", "predictor."].map(|prefix| training.values(prefix));
         let [all, predictor] = [0, 1].map(|i| {
             after[i].iter().zip(&before[i]).map(|(a, b)| f64::from(a - b)).filter(|d| *d != 0.0).collect::<Vec<f64>>()

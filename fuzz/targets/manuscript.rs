@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sempair::report::lint::numbers;
+use sempair::lint::numbers;
 use sempair_fuzz::refused;
 
 fuzz_target!(|text: &str| {

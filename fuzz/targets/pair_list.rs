@@ -6,7 +6,7 @@ use std::fs;
 
 use libfuzzer_sys::fuzz_target;
 use sempair::data::image_set::ImageSet;
-use sempair::data::pairs::{Kind, read_manifest};
+use sempair::data::pairs::{PairKind, read_manifest};
 use sempair_fuzz::refused;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
         Err(error) => refused(&error),
         Ok(list) => {
             assert!(!list.pairs.is_empty());
-            for (first, second) in list.indices(Kind::Semantic) {
+            for (first, second) in list.indices(PairKind::Semantic) {
                 assert_ne!(first, second);
                 assert_eq!(set.labels[first as usize], set.labels[second as usize]);
             }

@@ -5,7 +5,7 @@
 use std::fs;
 
 use libfuzzer_sys::fuzz_target;
-use sempair::nn::{Entry, Kind};
+use sempair::nn::{Entry, ParamKind};
 use sempair::study::foreign;
 use sempair::tensor::Slot;
 use sempair_fuzz::refused;
@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     let entry = |name: &str, shape: &[usize]| Entry {
         name: name.into(),
         shape: shape.to_vec(),
-        kind: Kind::Weight,
+        kind: ParamKind::Weight,
         slot: Slot { start: 0, len: shape.iter().product() },
     };
     let entries = [entry("conv1.weight", &[2, 1, 2, 2]), entry("bn1.bias", &[2])];

@@ -4,13 +4,13 @@
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
+use crate::bench::step::{Subject, time_steps};
 use crate::data::augment::throughput;
 use crate::error::{Error, Result};
 use crate::harness::config::Given;
 use crate::kernels::cpu;
 use crate::models::{Encoder, ModelSpec, Stem};
 use crate::study::settings::PrecisionChoice;
-use crate::train::bench::{Subject, time_steps};
 
 use super::profile::Profile;
 use super::setup::{self, print_json_line};

@@ -10,7 +10,7 @@ use crate::data::augment::{Augmentation, Normalization, Pipeline, Views, plain, 
 use crate::data::catalog::SYNTH;
 use crate::data::image_set::ImageSet;
 use crate::data::import::{Options, import};
-use crate::data::pairs::{Kind, Making, Pair, PairList, PairSettings};
+use crate::data::pairs::{Making, Pair, PairKind, PairList, PairSettings};
 use crate::data::preview::{contact_sheet, write_png};
 use crate::data::store;
 use crate::data::world::{EVALUATION_SETS, PRETRAINING_CATEGORIES};
@@ -238,7 +238,7 @@ fn pairs(settings: &Settings, choice: &PairSettings, json: bool) -> Result<Endin
     }
     let (set, list) = settings.catalog().pairs(choice)?.open()?;
     let path = list.write_manifest(&set, &folder(settings).join("pairs"))?;
-    let (sp, ap) = (list.hash(Kind::Semantic), list.hash(Kind::Augmented));
+    let (sp, ap) = (list.hash(PairKind::Semantic), list.hash(PairKind::Augmented));
     let same = list.same_pictures(&set);
     if json {
         setup::print_json(&json!({
@@ -296,12 +296,17 @@ fn preview(settings: &Settings, name: &str, rows: usize, file: Option<PathBuf>) 
         }
         shown
     };
-    let sheet: Vec<_> = list.pairs.iter().take(rows).map(row).collect();
-    let (width, height, rgb) = contact_sheet(&sheet, (96 / size).max(1));
+    let encoder_table: Vec<_> = list.pairs.iter().take(rows).map(row).collect();
+    let (width, height, rgb) = contact_sheet(&encoder_table, (96 / size).max(1));
     let path = file.unwrap_or_else(|| folder(settings).join(format!("preview-{name}.png")));
     write_png(&path, width, height, &rgb)?;
     let stored = if settings.pairs.augmented == Making::Stored { "a stored second image, then " } else { "" };
-    say!("{} pairs of {}: {stored}each image with {VIEWS} views of it: {}", sheet.len(), set.name, path.display());
+    say!(
+        "{} pairs of {}: {stored}each image with {VIEWS} views of it: {}",
+        encoder_table.len(),
+        set.name,
+        path.display()
+    );
     Ok(Ending::Done)
 }
 

@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use crate::data::pairs::Kind;
+use crate::data::pairs::PairKind;
 use crate::error::Result;
 use crate::harness::config::Given;
 use crate::harness::experiment::Experiment;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
-use crate::harness::runner::{self, Options, Surroundings};
+use crate::harness::runner::{self, Options, RunContext};
 use crate::models::Encoder;
-use crate::study::exchange;
+use crate::study::one_off::{FoundEncoder, ImportOne, PretrainOne, ProbeOne};
 use crate::study::settings::Settings;
-use crate::study::single::{FoundEncoder, ImportOne, PretrainOne, ProbeOne};
+use crate::study::weights_io;
 
 use super::{App, ConfigArgs, Ending, records, setup};
 
@@ -111,9 +111,9 @@ pub(super) fn pretrain(app: &App, args: &PretrainArgs, quiet: bool) -> Result<En
         given("keep_going", "--keep-going", args.keep_going.then_some(true)),
     ]);
     let kind = match args.pairs {
-        Pairs::Ap => Kind::Augmented,
-        Pairs::Sp => Kind::Semantic,
-        Pairs::Unpaired => Kind::Unpaired,
+        Pairs::Ap => PairKind::Augmented,
+        Pairs::Sp => PairKind::Semantic,
+        Pairs::Unpaired => PairKind::Unpaired,
     };
     run(app, &config, &PretrainOne { kind, seed: args.seed }, Product::Encoder { again: args.force }, quiet)
 }
@@ -128,9 +128,9 @@ pub(super) fn probe(app: &App, run_id: &str, set: &str, config: &EncoderConfigAr
 /// `sempair export`.
 pub(super) fn export(app: &App, run_id: &str, to: &Path, config: &EncoderConfigArgs) -> Result<Ending> {
     let encoder = found(app, &config.with(&[]), run_id)?;
-    exchange::export(&encoder.dir, (&encoder.run, &encoder.row), to)?;
-    say!("{}", to.join(exchange::WEIGHTS).display());
-    say!("{}", to.join(exchange::CARD).display());
+    weights_io::export(&encoder.dir, (&encoder.run, &encoder.row), to)?;
+    say!("{}", to.join(weights_io::WEIGHTS).display());
+    say!("{}", to.join(weights_io::CARD).display());
     Ok(Ending::Done)
 }
 
@@ -201,7 +201,7 @@ fn run(
     let (progress, interrupt) = (Progress::stderr(quiet), Interrupt::install()?);
     let plan = || runner::plan(&[experiment], settings);
     let execute = |force: bool| {
-        let surroundings = Surroundings {
+        let surroundings = RunContext {
             compute: &compute,
             ledger: &ledger,
             cache: &cache,

@@ -8,11 +8,11 @@ use clap::Args;
 
 use crate::error::{Error, Result};
 use crate::harness::record::Record;
+use crate::lint::lint;
 use crate::report::Input;
-use crate::report::lint::lint;
 use crate::study::settings::Settings;
 
-use super::offered::{self, Offered};
+use super::comparable_runs::{self, ComparableRuns};
 use super::{App, ConfigArgs, Ending, run, setup};
 
 const HELP: &str = "\
@@ -57,7 +57,7 @@ pub(super) fn check(app: &App, args: &LintArgs) -> Result<Ending> {
     let profile = setup::profile(app, &args.config.profile)?;
     let (records, problems) = setup::ledger(&settings).records()?;
     let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
-    let (tables, excluded) = offered::offered(app, &args.config, &settings, &records, &problems)?;
+    let (tables, excluded) = comparable_runs::offered(app, &args.config, &settings, &records, &problems)?;
     let earlier = earlier(app, &args.config, &settings, &records, &tables)?;
     // The total cost of the earlier runs is not a figure of a manuscript, so their records are not needed.
     let before: Vec<Input> =
@@ -79,22 +79,22 @@ fn earlier(
     args: &ConfigArgs,
     settings: &Settings,
     records: &[Arc<Record>],
-    current: &Offered,
-) -> Result<Offered> {
-    let grounds = offered::Grounds::new(app);
+    current: &ComparableRuns,
+) -> Result<ComparableRuns> {
+    let grounds = comparable_runs::Grounds::new(app);
     let mut used: HashSet<String> = current.iter().flat_map(|(_, runs)| runs).map(|run| run.id.clone()).collect();
-    let mut tables = Offered::new();
+    let mut tables = ComparableRuns::new();
     for &experiment in app.experiments {
         let of_table = records.iter().filter(|record| record.experiment == experiment.id());
         let mut rest: Vec<Arc<Record>> = of_table.cloned().collect();
         loop {
             rest.retain(|record| !used.contains(&record.id));
-            let (group, _) = offered::comparable(&rest, experiment.id(), &grounds, &args.profile);
+            let (group, _) = comparable_runs::comparable(&rest, experiment.id(), &grounds, &args.profile);
             if group.is_empty() {
                 break;
             }
             used.extend(group.iter().map(|run| run.id.clone()));
-            tables.push((offered::table(app, args, settings, (experiment, &group), &grounds)?, group));
+            tables.push((comparable_runs::table(app, args, settings, (experiment, &group), &grounds)?, group));
         }
     }
     Ok(tables)

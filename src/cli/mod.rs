@@ -16,10 +16,10 @@ macro_rules! talk {
 }
 
 mod bench;
+mod comparable_runs;
 mod data;
 mod encoder;
 mod lint;
-mod offered;
 mod profile;
 mod records;
 mod run;

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::train::bench::Steps;
-use crate::train::machine::Machine;
+use crate::bench::peaks::Peaks;
+use crate::bench::step::Steps;
 
 /// The name of the time that no timed operation takes.
 const REST: &str = "loss, tape and the rest";
@@ -11,7 +11,7 @@ const REST: &str = "loss, tape and the rest";
 /// A profile of timed steps.
 pub(super) struct Profile<'a> {
     measured: &'a Steps,
-    machine: Machine,
+    machine: Peaks,
     /// Peak floating-point operations per second of products in the number format of the steps.
     peak: f64,
 }
@@ -19,7 +19,7 @@ pub(super) struct Profile<'a> {
 impl<'a> Profile<'a> {
     /// Measures the machine.
     pub(super) fn new(measured: &'a Steps) -> Self {
-        let machine = Machine::measure();
+        let machine = Peaks::measure();
         Self { measured, machine, peak: machine.flops(measured.precision) }
     }
 
@@ -33,7 +33,7 @@ impl<'a> Profile<'a> {
 
     /// The totals of all steps, as JSON.
     pub(super) fn json(&self) -> Value {
-        let Machine { f32_flops, bf16_flops, cache_bytes, memory_bytes } = self.machine;
+        let Peaks { f32_flops, bf16_flops, cache_bytes, memory_bytes } = self.machine;
         let kinds: Vec<Value> = (self.measured.profile.iter())
             .map(|entry| {
                 let rate = entry.flops / entry.seconds;
@@ -58,7 +58,7 @@ impl<'a> Profile<'a> {
     /// Prints a table of the mean step.
     pub(super) fn print(&self) {
         let steps = self.measured.seconds.len() as f64;
-        let Machine { f32_flops, bf16_flops, cache_bytes, memory_bytes } = self.machine;
+        let Peaks { f32_flops, bf16_flops, cache_bytes, memory_bytes } = self.machine;
         let time = |seconds: f64| [format!("{:.2}", 1e3 * seconds / steps), percent(seconds / self.wall())];
         let head = ["", "ms", "of step", "GFLOP/s", "of peak", "MB", "GB/s"].map(String::from);
         let mut lines = vec![head];

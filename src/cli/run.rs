@@ -14,14 +14,14 @@ use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::{Progress, duration};
 use crate::harness::provenance::Host;
 use crate::harness::record::{Record, Status};
-use crate::harness::runner::{self, Options, Plan, Surroundings, TableRun};
-use crate::harness::schedule::{Forecast, Machine};
+use crate::harness::runner::{self, Options, Plan, RunContext, TableRun};
+use crate::harness::schedule::{Forecast, Resources};
 use crate::harness::stage::{Description, Stage};
 use crate::report::stats::Verdict;
 use crate::report::{self, Input, render};
 use crate::study::settings::Settings;
 
-use super::offered::{Offered, beside, ids, not_run, offered};
+use super::comparable_runs::{ComparableRuns, beside, ids, not_run, offered};
 use super::{App, ConfigArgs, Ending, Profile, RunArgs, setup};
 
 /// Runs the missing cells of the chosen tables (all, if none is named) and renders the report.
@@ -43,7 +43,7 @@ pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: Ru
         plans,
         &resolved,
         &args.profile,
-        Surroundings {
+        RunContext {
             compute: &setup::compute(settings),
             ledger: &ledger,
             cache: &cache,
@@ -67,7 +67,7 @@ pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: Ru
         let of_table = records.iter().filter(|record| wanted.contains(record.id.as_str())).cloned().collect();
         (run.table, of_table)
     };
-    let own: Offered = ran.tables.into_iter().map(of_command).collect();
+    let own: ComparableRuns = ran.tables.into_iter().map(of_command).collect();
     let (tables, excluded) = beside(app, args, settings, &records, &problems, own);
     let asked_for = experiments.iter().map(|experiment| experiment.id()).collect();
     let not_run = not_run(app, &setup::without_sets(args), settings, &tables);
@@ -119,7 +119,7 @@ pub(super) fn list(app: &App, args: &ConfigArgs, cores: &[u16], json: bool) -> R
         rows.push((experiment, state));
     }
     let missing = estimate.missing(all.iter().map(Some), &cache, false);
-    let forecast = |threads| Forecast::of(missing.schedule(Machine { threads, memory: u64::MAX, jobs: None }));
+    let forecast = |threads| Forecast::of(missing.schedule(Resources { threads, memory: u64::MAX, jobs: None }));
     if json {
         let facts = rows.iter().map(|(experiment, state)| match state {
             Ok(state) => state.json(experiment.id(), experiment.title()),
@@ -246,7 +246,7 @@ fn say_what_is_missing(plans: &[Plan<'_, Settings>], catalog: &Catalog, progress
 pub(super) fn input(
     app: &App,
     profile: &Profile,
-    tables: Offered,
+    tables: ComparableRuns,
     excluded: Vec<(String, String)>,
     records: Vec<Arc<Record>>,
 ) -> Input {

@@ -22,7 +22,7 @@ pub use manifest::read_manifest;
 
 /// Which pairs a method is trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Kind {
+pub enum PairKind {
     /// Both views come from one image.
     #[serde(rename = "ap")]
     Augmented,
@@ -39,7 +39,7 @@ pub enum Kind {
     Neighbours,
 }
 
-impl Kind {
+impl PairKind {
     /// Returns the name that tables use.
     pub fn title(self) -> &'static str {
         match self {
@@ -118,17 +118,19 @@ pub fn build(set: &ImageSet, categories: usize, per_category: usize, seed: u64, 
 
 impl PairList {
     /// Returns the two images of every pair of this kind, as positions in the set.
-    pub fn indices(&self, kind: Kind) -> Vec<(u32, u32)> {
+    pub fn indices(&self, kind: PairKind) -> Vec<(u32, u32)> {
         let pairs = self.pairs.iter();
         match kind {
-            Kind::Augmented => pairs.map(|pair| (pair.first, pair.first)).collect(),
-            Kind::Semantic | Kind::Neighbours => pairs.map(|pair| (pair.first, pair.second)).collect(),
-            Kind::Unpaired => pairs.flat_map(|pair| [pair.first, pair.second].map(|image| (image, image))).collect(),
+            PairKind::Augmented => pairs.map(|pair| (pair.first, pair.first)).collect(),
+            PairKind::Semantic | PairKind::Neighbours => pairs.map(|pair| (pair.first, pair.second)).collect(),
+            PairKind::Unpaired => {
+                pairs.flat_map(|pair| [pair.first, pair.second].map(|image| (image, image))).collect()
+            }
         }
     }
 
     /// Returns BLAKE3 of the set's hash and the pairs, in hexadecimal: equal hashes mean equal training images.
-    pub fn hash(&self, kind: Kind) -> String {
+    pub fn hash(&self, kind: PairKind) -> String {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.set_hash.as_bytes());
         for (first, second) in self.indices(kind) {

@@ -9,7 +9,7 @@ use crate::harness::provenance::Compute;
 use crate::harness::provenance::Host;
 use crate::harness::record::Record;
 use crate::harness::scaling::Scaling;
-use crate::harness::schedule::Machine;
+use crate::harness::schedule::Resources;
 use crate::harness::schedule::Schedule;
 use crate::harness::schedule::Step;
 use crate::harness::schedule::Task;
@@ -95,7 +95,7 @@ impl Missing {
     }
 
     /// Makes a schedule of this work, before any of it has run.
-    pub fn schedule(&self, machine: Machine) -> Schedule {
+    pub fn schedule(&self, machine: Resources) -> Schedule {
         let mut schedule = Schedule::new(self.work.clone(), machine);
         self.there.iter().for_each(|&step| schedule.end_step(step));
         schedule

@@ -54,7 +54,7 @@ pub struct Watch<'a> {
 
 /// The result of a request to run a cell.
 #[derive(Debug)]
-pub enum Claim {
+pub enum Claimed {
     /// This process runs the cell and must finish the run.
     Mine(Running),
     /// The run with this id has the result.
@@ -314,21 +314,21 @@ impl Watch<'_> {
     /// Begins the run, unless its key has a completed run or another process runs it now. If two processes ask at the
     /// same time, one of them begins. The id of the run sorts after those of all runs seen, so that the newest run is
     /// the last one begun even if a clock was set back.
-    pub fn claim(&mut self, record: &mut Record) -> Result<Claim> {
+    pub fn claim(&mut self, record: &mut Record) -> Result<Claimed> {
         if let Some(id) = self.completed.get(&record.key) {
-            return Ok(Claim::Done(id.clone()));
+            return Ok(Claimed::Done(id.clone()));
         }
         let _lock = self.ledger.lock_claims()?;
         let running = self.look()?;
         Ok(match self.completed.get(&record.key) {
-            Some(id) => Claim::Done(id.clone()),
-            None if running.contains(&record.key) => Claim::Busy,
+            Some(id) => Claimed::Done(id.clone()),
+            None if running.contains(&record.key) => Claimed::Busy,
             None => {
                 if record.id <= self.newest {
                     record.id = record::id_after(&self.newest).unwrap_or_else(|| record.id.clone());
                 }
                 self.newest.clone_from(&record.id);
-                Claim::Mine(self.ledger.begin(record)?)
+                Claimed::Mine(self.ledger.begin(record)?)
             }
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! `experiment` describes tables and cells. A cell consists of `stage`s, whose keys contain the version of the `code`
 //! that decides them, and its `outcome` is read from their files. `config` merges layers of settings. `runner` runs
-//! the missing cells, each in a `lab` whose stages are kept in a `cache`. `estimate` predicts their time, and `clock`
+//! the missing cells, each by a `stage_runner` whose stages are kept in a `cache`. `estimate` predicts their time, and `clock`
 //! measures it. A `schedule` runs some cells in parallel, according to the measured `scaling` of their work. `runner`
 //! writes one `record` per run, with the state of the repository (`git`), to the `ledger`. `audit` reads everything
 //! back. No module here knows what the experiments are about.
@@ -16,8 +16,8 @@ pub mod config;
 pub mod estimate;
 pub mod experiment;
 pub mod git;
+pub mod interned;
 pub mod interrupt;
-pub mod lab;
 pub mod ledger;
 pub mod outcome;
 pub mod progress;
@@ -27,6 +27,6 @@ pub mod redact;
 pub mod runner;
 pub mod scaling;
 pub mod schedule;
-pub mod shared;
 pub mod stage;
+pub mod stage_runner;
 mod toml;

@@ -8,14 +8,14 @@ use crate::error::Result;
 use crate::harness::canonical;
 use crate::harness::experiment::Row;
 use crate::harness::git::Git;
+use crate::harness::interned::Interned;
+use crate::harness::interned::Kept;
 use crate::harness::outcome::Curve;
 use crate::harness::outcome::DataRef;
 use crate::harness::outcome::Hits;
 use crate::harness::provenance::Build;
 use crate::harness::provenance::Compute;
 use crate::harness::provenance::Host;
-use crate::harness::shared::Kept;
-use crate::harness::shared::Shared;
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Value;
@@ -133,13 +133,13 @@ pub struct RecordV1 {
     #[serde(default)]
     pub seed: u64,
     #[serde(default)]
-    pub settings: Shared<Vec<Setting>>,
+    pub settings: Interned<Vec<Setting>>,
     #[serde(default)]
-    pub inputs: Shared<Value>,
+    pub inputs: Interned<Value>,
     /// The parts of the code that decide the result, with the hash of each; empty in records from before stages had
     /// their own code versions, which only have [`Build::code`].
     #[serde(default)]
-    pub code: Shared<BTreeMap<String, String>>,
+    pub code: Interned<BTreeMap<String, String>>,
     #[serde(default)]
     pub git: Git,
     #[serde(default)]

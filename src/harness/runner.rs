@@ -6,7 +6,7 @@ mod cell;
 
 use crate::error::Context;
 use crate::error::Error;
-use crate::error::Kind;
+use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::harness::cache::Cache;
 use crate::harness::clock;
@@ -18,8 +18,7 @@ use crate::harness::experiment::Experiment;
 use crate::harness::experiment::Table;
 use crate::harness::git::Git;
 use crate::harness::interrupt::Interrupt;
-use crate::harness::lab::Neighbours;
-use crate::harness::ledger::Claim;
+use crate::harness::ledger::Claimed;
 use crate::harness::ledger::Ledger;
 use crate::harness::ledger::Watch;
 use crate::harness::progress::Progress;
@@ -29,10 +28,11 @@ use crate::harness::provenance::Compute;
 use crate::harness::provenance::Host;
 use crate::harness::record::Record;
 use crate::harness::scaling::Scaling;
-use crate::harness::schedule::Machine;
+use crate::harness::schedule::Resources;
 use crate::harness::schedule::Schedule;
 use crate::harness::schedule::Start;
 use crate::harness::stage::Stage;
+use crate::harness::stage_runner::Neighbours;
 use cell::End;
 use cell::Job;
 use std::any::Any;
@@ -71,7 +71,7 @@ pub struct Options {
 
 /// What the cells of a command share with it.
 #[derive(Clone, Copy)]
-pub struct Surroundings<'a> {
+pub struct RunContext<'a> {
     pub compute: &'a Compute,
     pub ledger: &'a Ledger,
     pub cache: &'a Cache,
@@ -93,7 +93,7 @@ pub struct TableRun {
 pub struct Ran {
     /// Each table with the runs of its cells.
     pub tables: Vec<TableRun>,
-    /// The error for cells that [diverged](Kind::Diverged); the other cells still ran.
+    /// The error for cells that [diverged](ErrorKind::Diverged); the other cells still ran.
     pub diverged: Option<Error>,
 }
 
@@ -136,7 +136,7 @@ pub fn run<S>(
     plans: Vec<Plan<'_, S>>,
     resolved: &Resolved<S>,
     profile: &str,
-    site: Surroundings<'_>,
+    site: RunContext<'_>,
     options: &Options,
     args: &[String],
 ) -> Result<Ran> {
@@ -177,7 +177,7 @@ pub fn run<S>(
         };
     }
     let renewed = Mutex::default();
-    let mut bench = Bench {
+    let mut bench = Session {
         runs: vec![None; places.len()],
         schedule: missing.schedule(machine),
         places,
@@ -212,10 +212,10 @@ pub fn run<S>(
 }
 
 /// What cells may use. More threads than cores do not help cells that share them.
-fn machine(host: &Host, jobs: Option<usize>) -> Machine {
+fn machine(host: &Host, jobs: Option<usize>) -> Resources {
     let cores = if host.cores == 0 { host.threads } else { host.cores };
     let threads = if jobs == Some(1) { host.threads } else { host.threads.min(cores) };
-    Machine { threads, memory: provenance::free_memory().unwrap_or(u64::MAX), jobs }
+    Resources { threads, memory: provenance::free_memory().unwrap_or(u64::MAX), jobs }
 }
 
 /// A cell of the command, with its table.
@@ -255,11 +255,11 @@ struct Runs {
 }
 
 /// What all cells of one command share.
-struct Bench<'a> {
+struct Session<'a> {
     places: Vec<Place<'a>>,
     missing: Missing,
     schedule: Schedule,
-    machine: Machine,
+    machine: Resources,
     /// A record with everything that does not depend on the cell.
     template: Record,
     watch: Watch<'a>,
@@ -285,10 +285,10 @@ struct Bench<'a> {
     diverged: Vec<Error>,
     /// Keys of the stages that diverged.
     spoiled: HashSet<String>,
-    site: Surroundings<'a>,
+    site: RunContext<'a>,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> Session<'a> {
     /// Runs every cell, or finds its run.
     fn all(&mut self) -> Result<()> {
         self.find_earlier_runs();
@@ -350,7 +350,7 @@ impl<'a> Bench<'a> {
         if left > 0.0 {
             let within =
                 self.budget.map_or_else(String::new, |budget| format!(", with a budget of {}", duration(budget)));
-            let Machine { threads, jobs, .. } = self.machine;
+            let Resources { threads, jobs, .. } = self.machine;
             let side_by_side = match (self.machine.jobs(), jobs) {
                 (1, _) => String::new(),
                 (most, Some(asked)) if asked > most => {
@@ -411,9 +411,9 @@ impl<'a> Bench<'a> {
         }
         let mut record = self.places[task].record(&self.template)?;
         match self.watch.claim(&mut record)? {
-            Claim::Busy => drop(self.busy.insert(task)),
-            Claim::Done(id) => self.find(task, id),
-            Claim::Mine(running) => {
+            Claimed::Busy => drop(self.busy.insert(task)),
+            Claimed::Done(id) => self.find(task, id),
+            Claimed::Mine(running) => {
                 let neighbours = Arc::<Neighbours>::default();
                 let progress = if self.machine.jobs() > 1 {
                     self.site.progress.of(&self.places[task].name())
@@ -473,7 +473,7 @@ impl<'a> Bench<'a> {
                 self.say_what_came_out(task, &record);
                 self.runs[task] = Some(record.id);
             }
-            End::Failed(error, stage) if error.kind() == Kind::Diverged => {
+            End::Failed(error, stage) if error.kind() == ErrorKind::Diverged => {
                 self.site.progress.line(&format!("[{}/{}] {}", self.over, self.places.len(), error.what()));
                 self.spoiled.extend(stage);
                 self.diverged.push(error);

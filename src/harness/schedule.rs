@@ -49,7 +49,7 @@ pub struct Work {
 
 /// What the tasks may use.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Machine {
+pub struct Resources {
     pub threads: usize,
     /// The memory that all running tasks together may take, in bytes.
     pub memory: u64,
@@ -57,7 +57,7 @@ pub struct Machine {
     pub jobs: Option<usize>,
 }
 
-impl Machine {
+impl Resources {
     /// How many tasks run in parallel at most.
     pub fn jobs(&self) -> usize {
         self.jobs.unwrap_or(self.threads).clamp(1, self.threads.max(1))
@@ -75,7 +75,7 @@ enum State {
 #[derive(Clone, Debug)]
 pub struct Schedule {
     work: Work,
-    machine: Machine,
+    machine: Resources,
     steps: Vec<State>,
     tasks: Vec<State>,
     /// The threads of each running task, and the memory that it may take, in bytes.
@@ -114,7 +114,7 @@ impl Length {
 
 impl Schedule {
     /// Makes a schedule of work that has not begun.
-    pub fn new(work: Work, machine: Machine) -> Self {
+    pub fn new(work: Work, machine: Resources) -> Self {
         let (steps, tasks) = (vec![State::Waiting; work.steps.len()], vec![State::Waiting; work.tasks.len()]);
         let held = vec![(0, 0); work.tasks.len()];
         Self { work, machine, steps, tasks, held }
@@ -373,8 +373,8 @@ mod tests {
         Work { alone: vec![false; steps.len()], steps, tasks }
     }
 
-    fn machine(threads: usize) -> Machine {
-        Machine { threads, memory: u64::MAX, jobs: None }
+    fn machine(threads: usize) -> Resources {
+        Resources { threads, memory: u64::MAX, jobs: None }
     }
 
     fn starts(schedule: &mut Schedule) -> Vec<(usize, usize)> {
@@ -402,16 +402,16 @@ mod tests {
     fn one_job_has_all_threads_and_keeps_the_order_of_turns() {
         let mut work = work(&[(1.0, 0.0), (6.0, 0.0)]);
         (work.tasks[0].turn, work.tasks[1].turn) = (0, 1);
-        let mut schedule = Schedule::new(work, Machine { jobs: Some(1), ..machine(4) });
+        let mut schedule = Schedule::new(work, Resources { jobs: Some(1), ..machine(4) });
         assert_eq!(starts(&mut schedule), [(0, 4)]);
         assert_eq!(schedule.bound(), 1.5);
     }
 
     #[test]
     fn a_share_of_the_threads_is_the_least_for_so_many_jobs() {
-        let mut schedule = Schedule::new(work(&[(1.0, 0.1); 5]), Machine { jobs: Some(2), ..machine(8) });
+        let mut schedule = Schedule::new(work(&[(1.0, 0.1); 5]), Resources { jobs: Some(2), ..machine(8) });
         assert_eq!(starts(&mut schedule), [(0, 4), (1, 4)]);
-        assert_eq!(Machine { jobs: Some(1000), ..machine(8) }.jobs(), 8);
+        assert_eq!(Resources { jobs: Some(1000), ..machine(8) }.jobs(), 8);
     }
 
     #[test]
@@ -431,10 +431,10 @@ mod tests {
 
     #[test]
     fn memory_holds_tasks_back_but_never_all_of_them() {
-        let memory = Machine { memory: 2, ..machine(4) };
+        let memory = Resources { memory: 2, ..machine(4) };
         let mut schedule = Schedule::new(work(&[(1.0, 0.0); 4]), memory);
         assert_eq!(starts(&mut schedule).len(), 2);
-        let mut schedule = Schedule::new(work(&[(1.0, 0.0); 4]), Machine { memory: 0, ..memory });
+        let mut schedule = Schedule::new(work(&[(1.0, 0.0); 4]), Resources { memory: 0, ..memory });
         assert_eq!(starts(&mut schedule).len(), 1);
         let full = |schedule: &Schedule| schedule.next(2, |_| true);
         schedule.end(0);

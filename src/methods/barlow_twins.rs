@@ -22,12 +22,12 @@ use crate::nn::{BatchNormRelu, Identity, LinearNoBias, sequence};
 use crate::optim::Recipe;
 use crate::tensor::{self, Vectors};
 
-use super::Graded;
+use super::LossAndGrad;
 use super::correlation::through;
 use super::number;
 use super::reduce::column_sums;
 use super::reduce::dot;
-use super::{Batch, Learner, MethodSettings, Moment, Size, Start, above_zero};
+use super::{MethodBatch, Learner, MethodSettings, StepInfo, Size, Start, above_zero};
 
 /// Barlow Twins's hyperparameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ impl<D: tensor::Device, const P: usize> Learner<D> for BarlowTwins<D, P> {
         &self.network
     }
 
-    fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> f64 {
         let pass = self.network.embed_views(batch.images);
         let loss = graded(&pass.p, P, self.weights);
         pass.backward(&loss.gradient);
@@ -156,7 +156,7 @@ where
 /// The loss of `definition` and its gradient with respect to z, in rows of `width`.
 ///
 /// With standardised A and B, sum C² = |A'B|² / N², and its gradient with respect to A is 2 B B' A / N².
-pub fn graded(z: &[f32], width: usize, weights: Weights) -> Graded {
+pub fn graded(z: &[f32], width: usize, weights: Weights) -> LossAndGrad {
     assert!(z.len().is_multiple_of(2 * width) && !z.is_empty(), "barlow_twins: {} numbers, width {width}", z.len());
     let half = z.len() / 2;
     let rows = half / width;
@@ -194,7 +194,7 @@ pub fn graded(z: &[f32], width: usize, weights: Weights) -> Graded {
     };
     grade(of_first, &sides[0], through_b, b);
     grade(of_second, &sides[1], through_a, a);
-    Graded { value, gradient }
+    LossAndGrad { value, gradient }
 }
 
 /// One side of the batch, (N, D), and the values that the gradient of its standardisation needs.

@@ -20,11 +20,11 @@ use crate::nn::{BatchNormRelu, Linear, sequence};
 use crate::optim::Recipe;
 use crate::tensor::{self, Vectors};
 
-use super::Graded;
+use super::LossAndGrad;
 use super::cosine;
 use super::number;
 use super::target::Target;
-use super::{Batch, Learner, MethodSettings, Moment, Size, Start, State, a_part, not_negative};
+use super::{MethodBatch, Learner, MethodSettings, StepInfo, Size, Start, State, a_part, not_negative};
 
 /// BYOL's hyperparameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ impl<D: tensor::Device, const P: usize> Learner<D> for Byol<D, P> {
         &self.network
     }
 
-    fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> f64 {
         let pass = self.network.embed_views(batch.images);
         let target = self.target.project(&self.network, batch.images); // (2N, P)
         let loss = graded(&pass.p, &target, P);
@@ -97,7 +97,7 @@ impl<D: tensor::Device, const P: usize> Learner<D> for Byol<D, P> {
         (self.predictor_rate_factor > 0.0).then_some(("predictor.", self.predictor_rate_factor))
     }
 
-    fn moved(&mut self, at: Moment) {
+    fn after_step(&mut self, at: StepInfo) {
         self.target.follow(&self.network, at);
     }
 
@@ -124,7 +124,7 @@ where
 }
 
 /// The loss of `definition` and its gradient with respect to p, in rows of `width`.
-pub fn graded(p: &[f32], z: &[f32], width: usize) -> Graded {
-    let Graded { value, gradient } = cosine::graded(p, z, width, -4.0);
-    Graded { value: 4.0 + value, gradient }
+pub fn graded(p: &[f32], z: &[f32], width: usize) -> LossAndGrad {
+    let LossAndGrad { value, gradient } = cosine::graded(p, z, width, -4.0);
+    LossAndGrad { value: 4.0 + value, gradient }
 }

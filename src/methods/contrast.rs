@@ -8,7 +8,7 @@ use crate::kernels::cpu::Isa;
 use crate::kernels::cpu::isa;
 use crate::kernels::cpu::matmul;
 use crate::kernels::cpu::softmax;
-use crate::methods::Graded;
+use crate::methods::LossAndGrad;
 use crate::methods::reduce::inner;
 use crate::methods::reduce::largest;
 use crate::methods::reduce::sum;
@@ -190,7 +190,7 @@ pub(super) fn info_nce(
     dim: usize,
     temperature: f32,
     exclude: impl Fn(usize, &mut [f32]) + Sync,
-) -> Graded {
+) -> LossAndGrad {
     assert!(queries.len() == positives.len(), "InfoNCE: {} query and {} key numbers", queries.len(), positives.len());
     let queries = UnitRows::new(queries, dim);
     let scale = f64::from(1.0 / temperature);
@@ -207,7 +207,7 @@ pub(super) fn info_nce(
             *gradient = (factor * (f64::from(*gradient) - f64::from(positive))) as f32;
         }
     }
-    Graded { value: value / count, gradient: queries.backward(gradient) }
+    LossAndGrad { value: value / count, gradient: queries.backward(gradient) }
 }
 
 /// log(1 + e^x).

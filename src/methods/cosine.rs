@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use crate::tensor::Vectors;
 
-use super::Graded;
+use super::LossAndGrad;
 use super::number;
 use super::reduce::sum_pairs;
 
@@ -40,7 +40,7 @@ where
 /// `slope` times the mean cosine, and its gradient with respect to p:
 ///
 /// d cos(p, z) / dp = (z / |z| - cos(p, z) p / |p|) / |p|
-pub fn graded(p: &[f32], z: &[f32], width: usize, slope: f64) -> Graded {
+pub fn graded(p: &[f32], z: &[f32], width: usize, slope: f64) -> LossAndGrad {
     assert!(p.len() == z.len() && p.len().is_multiple_of(2 * width), "cosine: {} and {} numbers", p.len(), z.len());
     let rows = p.len() / width;
     let weight = slope / rows as f64;
@@ -57,5 +57,5 @@ pub fn graded(p: &[f32], z: &[f32], width: usize, slope: f64) -> Graded {
         cosine
     });
     let cosines: Vec<f64> = cosines.collect();
-    Graded { value: weight * cosines.iter().sum::<f64>(), gradient }
+    LossAndGrad { value: weight * cosines.iter().sum::<f64>(), gradient }
 }

@@ -9,7 +9,7 @@ use crate::kernels::cpu::isa;
 use crate::kernels::cpu::softmax::softmax_rows;
 use crate::tensor::Vectors;
 
-use super::Graded;
+use super::LossAndGrad;
 use super::number;
 use super::reduce::largest;
 use super::reduce::sum_pairs;
@@ -47,7 +47,7 @@ where
 /// The loss of `definition` and its gradient with respect to the scores:
 ///
 /// sum_{i != j} (softmax(s_jn / t) sum_k q_ink - q_in) / (2 (V - 1) N t)
-pub fn graded(scores: &[f32], targets: &[f32], columns: usize, temperature: f32) -> Graded {
+pub fn graded(scores: &[f32], targets: &[f32], columns: usize, temperature: f32) -> LossAndGrad {
     let batch = targets.len() / columns / TARGETS;
     let views = scores.len() / columns / batch;
     let fits = targets.len() == TARGETS * batch * columns && scores.len() == views * batch * columns;
@@ -73,7 +73,7 @@ pub fn graded(scores: &[f32], targets: &[f32], columns: usize, temperature: f32)
         others.map(entropy).sum::<f64>()
     });
     let entropies: Vec<f64> = entropies.collect();
-    Graded { value: weight * entropies.iter().sum::<f64>(), gradient }
+    LossAndGrad { value: weight * entropies.iter().sum::<f64>(), gradient }
 }
 
 /// softmax(scale x) of each row of `columns`.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::kernels::cpu::matmul;
-use crate::methods::Graded;
+use crate::methods::LossAndGrad;
 use crate::methods::contrast::Attended;
 use crate::methods::contrast::UnitRows;
 use crate::methods::contrast::attend;
@@ -31,7 +31,7 @@ use crate::optim::Recipe;
 use crate::rng::Key;
 use crate::tensor::{self, Vectors};
 
-use super::{Batch, Learner, MethodSettings, Moment, Size, Start, State, above_zero, at_least};
+use super::{MethodBatch, Learner, MethodSettings, StepInfo, Size, Start, State, above_zero, at_least};
 
 /// DeepCluster v2's hyperparameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,12 +112,12 @@ impl<D: tensor::Device, const P: usize> Learner<D> for DeepclusterV2<D, P> {
 
     /// Uses the network as it was initialised, one view at a time (as in the authors' code); a
     /// transformer drops no paths.
-    fn remember(&mut self, batch: &Batch<'_>) {
+    fn warm_up(&mut self, batch: &MethodBatch<'_>) {
         let pass = self.network.embed_views(batch.images);
         write(&mut self.memories, batch.pairs, &pass.z);
     }
 
-    fn step(&mut self, batch: &Batch<'_>, at: Moment) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, at: StepInfo) -> f64 {
         if at.begins_epoch() {
             self.heads = cluster_heads(&self.memories, &self.settings.clusters, self.draws.at(at.epoch() as u64));
         }
@@ -327,7 +327,7 @@ where
 }
 
 /// The loss of `definition` and its gradient with respect to the views (V N, P).
-pub fn graded(views: &[f32], dim: usize, slots: &[usize], heads: &[Clusters], temperature: f32) -> Graded {
+pub fn graded(views: &[f32], dim: usize, slots: &[usize], heads: &[Clusters], temperature: f32) -> LossAndGrad {
     let views = UnitRows::new(views, dim);
     let copies = views.rows.len() / dim / slots.len();
     let scale = f64::from(1.0 / temperature);
@@ -353,5 +353,5 @@ pub fn graded(views: &[f32], dim: usize, slots: &[usize], heads: &[Clusters], te
             }
         }
     }
-    Graded { value, gradient: views.backward(gradient) }
+    LossAndGrad { value, gradient: views.backward(gradient) }
 }

@@ -20,13 +20,13 @@ use crate::nn::{BatchNormRelu, Gelu, Linear, NormalLinear, UnitRows, WeightNormL
 use crate::optim::Recipe;
 use crate::tensor::{self, Vectors};
 
-use super::Graded;
+use super::LossAndGrad;
 use super::cross_entropy;
 use super::number;
 use super::reduce::column_sums;
 use super::sinkhorn::{Sinkhorn, assign};
 use super::target::Target;
-use super::{Batch, Crops, Learner, MethodSettings, Moment, Size, Start, State, a_part, above_zero};
+use super::{MethodBatch, Crops, Learner, MethodSettings, StepInfo, Size, Start, State, a_part, above_zero};
 
 /// DINO's hyperparameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -125,7 +125,7 @@ impl<D: tensor::Device, const B: usize, const K: usize> Learner<D> for Dino<D, B
         &self.network
     }
 
-    fn step(&mut self, batch: &Batch<'_>, at: Moment) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, at: StepInfo) -> f64 {
         let pass = self.network.embed(batch.images, batch.crops); // ((2 + crops) N, K)
         let teacher = self.teacher.predict(&self.network, batch.images); // (2N, K)
         let temperatures = Temperatures {
@@ -148,7 +148,7 @@ impl<D: tensor::Device, const B: usize, const K: usize> Learner<D> for Dino<D, B
         Some(("predictor.", self.settings.freeze_epochs))
     }
 
-    fn moved(&mut self, at: Moment) {
+    fn after_step(&mut self, at: StepInfo) {
         self.teacher.follow(&self.network, at);
     }
 
@@ -190,7 +190,7 @@ where
 }
 
 /// The loss of `definition` and its gradient with respect to the student's scores.
-pub fn graded(student: &[f32], teacher: &[f32], centre: &Centre, temperatures: Temperatures) -> Graded {
+pub fn graded(student: &[f32], teacher: &[f32], centre: &Centre, temperatures: Temperatures) -> LossAndGrad {
     let columns = centre.mean.len();
     let mut centred = teacher.to_vec();
     centred.par_chunks_mut(columns).for_each(|row| row.iter_mut().zip(&centre.mean).for_each(|(t, c)| *t -= c));
@@ -200,7 +200,7 @@ pub fn graded(student: &[f32], teacher: &[f32], centre: &Centre, temperatures: T
 
 /// The same loss and gradient with targets that share the batch equally ([`Centring::Sinkhorn`]). The targets of both
 /// views are computed together, as in DINOv2.
-pub fn shared(student: &[f32], teacher: &[f32], classes: usize, temperatures: Temperatures) -> Graded {
+pub fn shared(student: &[f32], teacher: &[f32], classes: usize, temperatures: Temperatures) -> LossAndGrad {
     let sinkhorn = Sinkhorn { epsilon: temperatures.teacher, iterations: ROUNDS };
     let targets = assign(teacher, classes, teacher.len() / classes, sinkhorn);
     cross_entropy::graded(student, &targets, classes, temperatures.student)

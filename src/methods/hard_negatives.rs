@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use crate::kernels::cpu::Isa;
 use crate::kernels::cpu::isa;
 use crate::kernels::cpu::matmul;
-use crate::methods::Graded;
+use crate::methods::LossAndGrad;
 use crate::methods::contrast::UnitRows;
 use crate::methods::contrast::indicator;
 use crate::methods::contrast::same;
@@ -81,7 +81,7 @@ where
 
 /// The loss of `definition` and its gradient with respect to the projections z (2N, `dim`). A view
 /// without negatives counts as 0.
-pub fn graded(z: &[f32], dim: usize, hardness: Hardness, categories: Option<&[u32]>) -> Graded {
+pub fn graded(z: &[f32], dim: usize, hardness: Hardness, categories: Option<&[u32]>) -> LossAndGrad {
     let z = UnitRows::new(z, dim);
     let views = z.rows.len() / dim;
     let mut slopes = vec![0.0; views * views]; // first the similarities, then the derivatives of each view's loss
@@ -99,7 +99,7 @@ pub fn graded(z: &[f32], dim: usize, hardness: Hardness, categories: Option<&[u3
     matmul::tn(&mut other, &slopes, &z.rows, views, views, dim);
     let scale = 1.0 / (hardness.temperature * views as f32);
     gradient.iter_mut().zip(other).for_each(|(gradient, other)| *gradient = scale * (*gradient + other));
-    Graded { value: values.iter().sum::<f64>() / views as f64, gradient: z.backward(gradient) }
+    LossAndGrad { value: values.iter().sum::<f64>() / views as f64, gradient: z.backward(gradient) }
 }
 
 /// Buffers for the work on one view.

@@ -79,7 +79,7 @@ pub struct Start<D: Device> {
 }
 
 /// The inputs of a step.
-pub struct Batch<'a> {
+pub struct MethodBatch<'a> {
     /// (2N, image, image, 3): all first views, then all second views.
     pub images: &'a [f32],
     /// (M N, image / 2, image / 2, 3): the first random crop of each pair, then the second crop of each pair, ..; or
@@ -93,7 +93,7 @@ pub struct Batch<'a> {
 
 /// The progress of a training.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub struct StepInfo {
     /// Steps done.
     pub step: usize,
     /// The total number of steps.
@@ -102,7 +102,7 @@ pub struct Moment {
     pub steps_per_epoch: usize,
 }
 
-impl Moment {
+impl StepInfo {
     /// Epochs done.
     pub fn epoch(self) -> usize {
         self.step / self.steps_per_epoch
@@ -123,13 +123,13 @@ pub trait Learner<D: Device> {
         false
     }
     /// Processes a batch of that pass. No parameters are trained; only the network's running statistics change.
-    fn remember(&mut self, batch: &Batch<'_>) {
+    fn warm_up(&mut self, batch: &MethodBatch<'_>) {
         let _ = batch;
     }
     /// Adds the gradients of the loss and returns its value.
-    fn step(&mut self, batch: &Batch<'_>, at: Moment) -> f64;
+    fn step(&mut self, batch: &MethodBatch<'_>, at: StepInfo) -> f64;
     /// Runs after each step of the optimiser.
-    fn moved(&mut self, at: Moment) {
+    fn after_step(&mut self, at: StepInfo) {
         let _ = at;
     }
     /// Parameters with a constant learning rate: the prefix of their names, and the rate as a
@@ -173,7 +173,7 @@ pub trait State<D: Device> {
 
 /// A loss and its gradient with respect to the input rows.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Graded {
+pub struct LossAndGrad {
     /// The loss.
     pub value: f64,
     /// The gradient, in the layout of the rows.

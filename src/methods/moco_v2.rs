@@ -14,7 +14,7 @@ use dfdx::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::methods::Graded;
+use crate::methods::LossAndGrad;
 use crate::methods::contrast::EXCLUDED;
 use crate::methods::contrast::NO_CATEGORY;
 use crate::methods::contrast::UnitRows;
@@ -31,7 +31,7 @@ use crate::rng::Key;
 use crate::tensor::{self, Vectors};
 
 use super::target::Target;
-use super::{Batch, Learner, MethodSettings, Moment, Start, State, a_part, above_zero, at_least, categories, places};
+use super::{MethodBatch, Learner, MethodSettings, StepInfo, Start, State, a_part, above_zero, at_least, categories, places};
 
 /// MoCo v2's hyperparameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,7 +90,7 @@ impl<D: tensor::Device> Learner<D> for MocoV2<D> {
         &self.network
     }
 
-    fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> f64 {
         let pass = self.network.embed_views(batch.images);
         let keys = self.target.project(&self.network, batch.images); // (2N, P)
         let categories = self.settings.mask_same_category.then_some(batch.categories);
@@ -103,7 +103,7 @@ impl<D: tensor::Device> Learner<D> for MocoV2<D> {
         loss.value
     }
 
-    fn moved(&mut self, at: Moment) {
+    fn after_step(&mut self, at: StepInfo) {
         self.target.follow(&self.network, at);
     }
 
@@ -186,7 +186,7 @@ pub fn one_direction(
     queue: &Queue,
     categories: Option<&[u32]>,
     temperature: f32,
-) -> Graded {
+) -> LossAndGrad {
     let keys = UnitRows::new(keys, queue.dim).rows;
     info_nce(queries, &keys, &queue.keys, queue.dim, temperature, |row, similarities| {
         let Some(categories) = categories else { return };
@@ -207,11 +207,11 @@ pub fn both_directions(
     queues: [&Queue; 2],
     categories: Option<&[u32]>,
     temperature: f32,
-) -> Graded {
+) -> LossAndGrad {
     let (first, second) = queries.split_at(queries.len() / 2);
     let (first_keys, second_keys) = keys.split_at(keys.len() / 2);
     let forth = one_direction(first, second_keys, queues[1], categories, temperature);
     let back = one_direction(second, first_keys, queues[0], categories, temperature);
     let gradient = forth.gradient.iter().chain(&back.gradient).map(|g| 0.5 * g).collect();
-    Graded { value: 0.5 * (forth.value + back.value), gradient }
+    LossAndGrad { value: 0.5 * (forth.value + back.value), gradient }
 }

@@ -11,7 +11,7 @@ use dfdx::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::methods::Graded;
+use crate::methods::LossAndGrad;
 use crate::methods::contrast::EXCLUDED;
 use crate::methods::contrast::UnitRows;
 use crate::methods::contrast::indicator;
@@ -25,7 +25,7 @@ use crate::optim::Recipe;
 use crate::tensor::{self, Vectors};
 
 use super::target::Target;
-use super::{Batch, Learner, MethodSettings, Moment, Size, Start, State, a_part, above_zero};
+use super::{MethodBatch, Learner, MethodSettings, StepInfo, Size, Start, State, a_part, above_zero};
 
 /// MoCo v3's hyperparameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,7 +92,7 @@ impl<D: tensor::Device, const P: usize> Learner<D> for MocoV3<D, P> {
         &self.network
     }
 
-    fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> f64 {
         let pass = self.network.embed_views(batch.images);
         let keys = self.target.project(&self.network, batch.images); // (2N, P)
         let categories = self.settings.mask_same_category.then_some(batch.categories);
@@ -101,7 +101,7 @@ impl<D: tensor::Device, const P: usize> Learner<D> for MocoV3<D, P> {
         loss.value
     }
 
-    fn moved(&mut self, at: Moment) {
+    fn after_step(&mut self, at: StepInfo) {
         self.target.follow(&self.network, at);
     }
 
@@ -145,7 +145,7 @@ pub fn one_direction(
     dim: usize,
     categories: Option<&[u32]>,
     temperature: f32,
-) -> Graded {
+) -> LossAndGrad {
     let keys = UnitRows::new(keys, dim).rows;
     let contrast = info_nce(queries, &keys, &keys, dim, temperature, |row, similarities| {
         similarities[row] = EXCLUDED; // the positive is handled separately
@@ -157,7 +157,7 @@ pub fn one_direction(
         }
     });
     let gradient = contrast.gradient.iter().map(|g| 2.0 * temperature * g).collect();
-    Graded { value: 2.0 * f64::from(temperature) * contrast.value, gradient }
+    LossAndGrad { value: 2.0 * f64::from(temperature) * contrast.value, gradient }
 }
 
 /// The sum of both directions: first views' predictions with second views' keys, and the reverse. `queries` and `keys`
@@ -169,10 +169,10 @@ pub fn both_directions(
     dim: usize,
     categories: Option<&[u32]>,
     temperature: f32,
-) -> Graded {
+) -> LossAndGrad {
     let (first, second) = queries.split_at(queries.len() / 2);
     let (first_keys, second_keys) = keys.split_at(keys.len() / 2);
     let forth = one_direction(first, second_keys, dim, categories, temperature);
     let back = one_direction(second, first_keys, dim, categories, temperature);
-    Graded { value: forth.value + back.value, gradient: [forth.gradient, back.gradient].concat() }
+    LossAndGrad { value: forth.value + back.value, gradient: [forth.gradient, back.gradient].concat() }
 }

@@ -18,7 +18,7 @@ use dfdx::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::methods::Graded;
+use crate::methods::LossAndGrad;
 use crate::methods::contrast::Attended;
 use crate::methods::contrast::EXCLUDED;
 use crate::methods::contrast::NO_CATEGORY;
@@ -39,7 +39,7 @@ use crate::optim::Recipe;
 use crate::rng::Key;
 use crate::tensor::{self, Vectors};
 
-use super::{Batch, Crops, Learner, MethodSettings, Moment, Start, State, a_part, above_zero, at_least, categories};
+use super::{MethodBatch, Crops, Learner, MethodSettings, StepInfo, Start, State, a_part, above_zero, at_least, categories};
 
 /// PIRL's hyperparameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,7 +109,7 @@ impl<D: tensor::Device> Learner<D> for Pirl<D> {
         &self.image
     }
 
-    fn step(&mut self, batch: &Batch<'_>, at: Moment) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, at: StepInfo) -> f64 {
         let own: Vec<usize> = batch.pairs.iter().map(|&pair| pair as usize).collect();
         own.iter().zip(batch.categories).for_each(|(&pair, &category)| self.categories[pair] = category);
         let first_images = &batch.images[..batch.images.len() / 2];
@@ -250,7 +250,7 @@ where
 }
 
 /// The loss of `definition` and its gradient with respect to the views (2N, P).
-pub fn graded(views: &[f32], slots: Slots, jigsaw_weight: f32, temperature: f32) -> Graded {
+pub fn graded(views: &[f32], slots: Slots, jigsaw_weight: f32, temperature: f32) -> LossAndGrad {
     let (dim, pairs) = (slots.bank.dim, slots.own.len());
     assert!(views.len() == 2 * pairs * dim, "PIRL: {} numbers in two views of {pairs} pairs, ({dim})", views.len());
     assert!(slots.negatives.is_sorted(), "PIRL: the negatives are not in order");
@@ -276,7 +276,7 @@ pub fn graded(views: &[f32], slots: Slots, jigsaw_weight: f32, temperature: f32)
             *gradient = (share * scale * (f64::from(*gradient) - miss * f64::from(own))) as f32;
         }
     }
-    Graded { value, gradient: views.backward(gradient) }
+    LossAndGrad { value, gradient: views.backward(gradient) }
 }
 
 /// sum_j log(1 + w_j) of a softmax w, computed as the logarithm of a product, which is at most e.

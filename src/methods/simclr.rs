@@ -16,7 +16,7 @@ use crate::tensor::bridge::{self, Embedding, Loss};
 
 use super::hard_negatives::{self, Hardness};
 use super::reduce::inner;
-use super::{Batch, Learner, MethodSettings, Moment, Size, Start, above_zero, not_negative};
+use super::{MethodBatch, Learner, MethodSettings, StepInfo, Size, Start, above_zero, not_negative};
 
 /// SimCLR's hyperparameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ impl<D: tensor::Device> Learner<D> for Simclr<D> {
         &self.network
     }
 
-    fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> f64 {
         let Settings { temperature, hard_negatives: beta, mask_same_category, .. } = self.settings;
         if beta > 0.0 || mask_same_category {
             // With `beta` 0, this loss is NT-Xent.

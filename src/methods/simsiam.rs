@@ -18,9 +18,9 @@ use crate::nn::{BatchNormPlain, BatchNormRelu, Linear, LinearNoBias, sequence};
 use crate::optim::Recipe;
 use crate::tensor::{self, Vectors};
 
-use super::Graded;
+use super::LossAndGrad;
 use super::cosine;
-use super::{Batch, Learner, MethodSettings, Moment, Size, Start, above_zero};
+use super::{MethodBatch, Learner, MethodSettings, StepInfo, Size, Start, above_zero};
 
 /// SimSiam's hyperparameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,7 +84,7 @@ impl<D: tensor::Device, const P: usize> Learner<D> for Simsiam<D, P> {
         &self.network
     }
 
-    fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> f64 {
         let pass = self.network.embed_views(batch.images);
         let loss = graded(&pass.p, &pass.z, P);
         pass.backward(&loss.gradient);
@@ -112,6 +112,6 @@ where
 }
 
 /// The loss of `definition` and its gradient with respect to p, in rows of `width`.
-pub fn graded(p: &[f32], z: &[f32], width: usize) -> Graded {
+pub fn graded(p: &[f32], z: &[f32], width: usize) -> LossAndGrad {
     cosine::graded(p, z, width, -1.0)
 }

@@ -13,7 +13,7 @@ use crate::optim::Recipe;
 use crate::tensor::{self, Vectors};
 
 use super::number;
-use super::{Batch, Learner, MethodSettings, Moment, Start};
+use super::{MethodBatch, Learner, MethodSettings, StepInfo, Start};
 
 /// Hyperparameters of training with labels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ impl<D: tensor::Device> Learner<D> for Supervised<D> {
         &self.network
     }
 
-    fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> f64 {
         let of_views = batch.categories.repeat(2);
         let loss = cross_entropy(self.network.embed(batch.images, &[]).on_tape(), &of_views);
         let value = f64::from(loss.array());

@@ -18,10 +18,10 @@ use crate::nn::{BatchNormRelu, Linear, Prototypes, UnitRows, sequence};
 use crate::optim::Recipe;
 use crate::tensor::{self, Vectors};
 
-use super::Graded;
+use super::LossAndGrad;
 use super::cross_entropy;
 use super::sinkhorn::{Sinkhorn, assign};
-use super::{Batch, Crops, Learner, MethodSettings, Moment, Size, Start, State, above_zero, at_least, places};
+use super::{MethodBatch, Crops, Learner, MethodSettings, StepInfo, Size, Start, State, above_zero, at_least, places};
 
 /// SwAV's hyperparameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,7 +94,7 @@ struct Swav<D: tensor::Device, const P: usize, const K: usize> {
 impl<D: tensor::Device, const P: usize, const K: usize> Swav<D, P, K> {
     /// Assignments (N, K) of one view's scores, computed together with the scores of its queue; one view at a
     /// time, as in the authors' code.
-    fn assign(&self, scores: &[f32], view: usize, at: Moment) -> Vec<f32> {
+    fn assign(&self, scores: &[f32], view: usize, at: StepInfo) -> Vec<f32> {
         let (queue, batch) = (&self.queues[view], scores.len() / K);
         if self.settings.queue == 0 || at.epoch() < self.settings.queue_from_epoch || !queue.is_full() {
             return assign(scores, K, batch, self.settings.sinkhorn);
@@ -115,7 +115,7 @@ impl<D: tensor::Device, const P: usize, const K: usize> Learner<D> for Swav<D, P
         &self.network
     }
 
-    fn step(&mut self, batch: &Batch<'_>, at: Moment) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, at: StepInfo) -> f64 {
         self.network.parameters().unit_rows_of(PROTOTYPES, P);
         let pass = self.network.embed(batch.images, batch.crops); // ((2 + crops) N, K)
         let n = batch.pairs.len();
@@ -164,7 +164,7 @@ where
 }
 
 /// The loss of `definition` and its gradient with respect to the scores.
-pub fn graded(scores: &[f32], assignments: &[f32], prototypes: usize, temperature: f32) -> Graded {
+pub fn graded(scores: &[f32], assignments: &[f32], prototypes: usize, temperature: f32) -> LossAndGrad {
     cross_entropy::graded(scores, assignments, prototypes, temperature)
 }
 

@@ -8,7 +8,7 @@ use crate::nn::Parameters;
 use crate::optim::{Cosine, follow};
 use crate::tensor::Device;
 
-use super::{Moment, State};
+use super::{State, StepInfo};
 
 /// A target network.
 pub(super) struct Target<D: Device> {
@@ -47,7 +47,7 @@ impl<D: Device> Target<D> {
     }
 
     /// Moves the parameters towards those of the online network.
-    pub(super) fn follow<const P: usize, const Q: usize>(&mut self, network: &Network<D, P, Q>, at: Moment) {
+    pub(super) fn follow<const P: usize, const Q: usize>(&mut self, network: &Network<D, P, Q>, at: StepInfo) {
         let [from, to] = self.momentum;
         let momentum = Cosine { from, to, total: at.steps }.at(at.step);
         follow(&mut self.parameters, &network.backbone().read(), momentum);

@@ -20,12 +20,12 @@ use crate::nn::{BatchNormRelu, Identity, Linear, sequence};
 use crate::optim::Recipe;
 use crate::tensor::{self, Vectors};
 
-use super::Graded;
+use super::LossAndGrad;
 use super::correlation::through;
 use super::number;
 use super::reduce::inner;
 use super::reduce::sum_pairs;
-use super::{Batch, Learner, MethodSettings, Moment, Size, Start, above_zero};
+use super::{MethodBatch, Learner, MethodSettings, StepInfo, Size, Start, above_zero};
 
 /// VICReg's hyperparameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ impl<D: tensor::Device, const P: usize> Learner<D> for Vicreg<D, P> {
         &self.network
     }
 
-    fn step(&mut self, batch: &Batch<'_>, _: Moment) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> f64 {
         let pass = self.network.embed_views(batch.images);
         let loss = graded(&pass.p, P, self.weights);
         pass.backward(&loss.gradient);
@@ -189,7 +189,7 @@ where
 }
 
 /// The loss of `definition` and its gradient with respect to z, in rows of `width`.
-pub fn graded(z: &[f32], width: usize, weights: Weights) -> Graded {
+pub fn graded(z: &[f32], width: usize, weights: Weights) -> LossAndGrad {
     assert!(z.len().is_multiple_of(2 * width) && z.len() >= 4 * width, "vicreg: {} numbers, width {width}", z.len());
     let half = z.len() / 2;
     let (first, second) = z.split_at(half);
@@ -208,7 +208,7 @@ pub fn graded(z: &[f32], width: usize, weights: Weights) -> Graded {
         sum_pairs(f, s, |f, s| (f - s) * (f - s))
     });
     let squares: Vec<f64> = squares.collect();
-    Graded { value: spread + invariance * squares.iter().sum::<f64>(), gradient }
+    LossAndGrad { value: spread + invariance * squares.iter().sum::<f64>(), gradient }
 }
 
 /// Returns mu v(Z) + nu c(Z) of one side and writes its gradient.

@@ -11,7 +11,7 @@ mod vit;
 pub use encoder::{AnyEncoder, Backward, Features, ToImages};
 pub(crate) use head::head;
 pub use head::{AnyHead, BuildHead, Heads, ToFeatures, TypedHead};
-pub use network::{AnyNetwork, Backbone, Network, Pass, open};
+pub use network::{AnyNetwork, Backbone, Network, NetworkPass, open};
 pub use resnet::{BasicBlock, Bottleneck, ImageNetStem, ResNet18, ResNet50, ResNetSmall, SmallStem};
 pub use spec::{Encoder, ModelSpec, Stem};
 pub use vit::{Vit, VitMini, VitS8};

@@ -109,7 +109,7 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
     /// Runs a training pass over `images` (N, image, image, 3), then over `crops` of half their side; either may be
     /// empty. In the encoder, batch normalisation uses the moments of all images, and of all crops in their own pass;
     /// in the head, it uses the moments of all rows.
-    pub fn embed(&self, images: &[f32], crops: &[f32]) -> Pass<P, Q> {
+    pub fn embed(&self, images: &[f32], crops: &[f32]) -> NetworkPass<P, Q> {
         let Backbone { encoder, parameters: shared } = &self.backbone;
         let parameters = &mut *shared.borrow_mut();
         let (features, of_encoder) = match (images, crops) {
@@ -126,12 +126,12 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
             let gradient = of_head(dp, parameters);
             of_encoder(gradient, parameters);
         };
-        Pass { rows: shape.0, z: z.download(), p: p.download(), backward: Box::new(backward) }
+        NetworkPass { rows: shape.0, z: z.download(), p: p.download(), backward: Box::new(backward) }
     }
 
     /// Runs a training pass over the first views, then one over the second views. Batch normalisation uses the
     /// moments of one view at a time. `images` is (2N, image, image, 3): all first views, then all second views.
-    pub fn embed_views(&self, images: &[f32]) -> Pass<P, Q> {
+    pub fn embed_views(&self, images: &[f32]) -> NetworkPass<P, Q> {
         let (first, second) = images.split_at(images.len() / 2);
         self.embed(first, &[]).then(self.embed(second, &[]))
     }
@@ -196,7 +196,7 @@ fn both<D: Device>(
 }
 
 /// A training pass: its results and its backward function.
-pub struct Pass<const P: usize, const Q: usize> {
+pub struct NetworkPass<const P: usize, const Q: usize> {
     /// Projections (N, P), as values without a gradient.
     pub z: Vec<f32>,
     /// Predictions (N, Q).
@@ -209,7 +209,7 @@ pub struct Pass<const P: usize, const Q: usize> {
 /// A backward function that takes the gradient of the predictions.
 type WayBack = Box<dyn FnOnce(&[f32])>;
 
-impl<const P: usize, const Q: usize> Pass<P, Q> {
+impl<const P: usize, const Q: usize> NetworkPass<P, Q> {
     /// Joins two passes into one. The rows of the second follow those of the first.
     fn then(self, second: Self) -> Self {
         let (of_first, of_second) = (self.backward, second.backward);
@@ -218,7 +218,7 @@ impl<const P: usize, const Q: usize> Pass<P, Q> {
             of_second(second);
             of_first(first);
         };
-        Pass {
+        NetworkPass {
             z: [self.z, second.z].concat(),
             p: [self.p, second.p].concat(),
             rows: self.rows + second.rows,

@@ -2,7 +2,7 @@
 
 use crate::tensor::{Const, ConvShape, Device, Images, Layout, Maps, Side, Slot, Strided, Tensor};
 
-use super::{Build, Builder, Kind, Layer, Parameters};
+use super::{Build, Builder, Layer, ParamKind, Parameters};
 
 /// Maps (N, I, S, S) to (N, O, S / STRIDE rounded up, ..); kernel (O, I, K, K).
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ fn kernel(builder: &mut Builder<'_>, shape: [usize; 4]) -> Slot {
     let [outputs, _, height, width] = shape;
     let deviation = (2.0 / (outputs * height * width) as f32).sqrt();
     let name = builder.next("conv");
-    builder.parameter(&format!("{name}.weight"), &shape, Kind::Weight, |stream| deviation * stream.normal())
+    builder.parameter(&format!("{name}.weight"), &shape, ParamKind::Weight, |stream| deviation * stream.normal())
 }
 
 impl<const I: usize, const O: usize, const K: usize, const STRIDE: usize> Conv2d<I, O, K, STRIDE> {

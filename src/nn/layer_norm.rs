@@ -2,7 +2,7 @@
 
 use crate::tensor::{Device, LayerNormOptions, Moments, Tensor};
 
-use super::{Build, Builder, Kind, Layer, Parameters, Rows};
+use super::{Build, Builder, Layer, ParamKind, Parameters, Rows};
 
 /// y = gamma (x - mean) / sqrt(var + 1e-6) + beta over the C numbers of each row, with the epsilon of timm's
 /// transformers.
@@ -21,8 +21,8 @@ impl<const C: usize> Build for LayerNorm<C> {
 impl<const C: usize> LayerNorm<C> {
     /// Builds the layer under a given name.
     pub fn named(builder: &mut Builder<'_>, name: &str) -> Self {
-        let gamma = builder.parameter(&format!("{name}.weight"), &[C], Kind::Vector, |_| 1.0);
-        let beta = builder.parameter(&format!("{name}.bias"), &[C], Kind::Vector, |_| 0.0);
+        let gamma = builder.parameter(&format!("{name}.weight"), &[C], ParamKind::Vector, |_| 1.0);
+        let beta = builder.parameter(&format!("{name}.bias"), &[C], ParamKind::Vector, |_| 0.0);
         Self { options: LayerNormOptions { gamma, beta, epsilon: 1e-6 } }
     }
 

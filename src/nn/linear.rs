@@ -3,7 +3,7 @@
 use crate::rng::Stream;
 use crate::tensor::{Const, ConstDim, Device, Shape, Slot, Tensor, Tokens, Vectors};
 
-use super::{Build, Builder, Kind, Layer, Parameters};
+use super::{Build, Builder, Layer, ParamKind, Parameters};
 
 /// A shape that is a matrix of rows of width `C` in memory, whatever the rows are.
 pub trait Rows<const C: usize>: Shape {
@@ -63,8 +63,8 @@ impl<const I: usize, const O: usize, const BIAS: bool, const NORMAL: bool> Linea
         let weight = |s: &mut Stream| if NORMAL { normal_start(s) } else { uniform(s) };
         let bias = |s: &mut Stream| if NORMAL { 0.0 } else { uniform(s) };
         Self {
-            weight: builder.parameter(&format!("{name}.weight"), &[O, I], Kind::Weight, weight),
-            bias: BIAS.then(|| builder.parameter(&format!("{name}.bias"), &[O], Kind::Vector, bias)),
+            weight: builder.parameter(&format!("{name}.weight"), &[O, I], ParamKind::Weight, weight),
+            bias: BIAS.then(|| builder.parameter(&format!("{name}.bias"), &[O], ParamKind::Vector, bias)),
         }
     }
 

@@ -26,7 +26,7 @@ pub use conv::{Conv2d, PixelConv2d};
 pub use layer_norm::LayerNorm;
 pub use linear::{Linear, LinearNoBias, NormalLinear, Rows};
 pub use norm::{BatchNorm, BatchNormPlain, BatchNormRelu, Channels};
-pub use parameters::{Builder, Entry, Kind, Layout, Parameters, Pass};
+pub use parameters::{Builder, Entry, Layout, ParamKind, Parameters, Pass};
 pub use patches::{ClassToken, PatchEmbedding};
 pub use pool::{GlobalAveragePool, MaxPool};
 pub use prototypes::{Prototypes, WeightNormLinear};

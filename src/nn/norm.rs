@@ -2,7 +2,7 @@
 
 use crate::tensor::{Const, Device, Dim, Moments, NormOptions, Shape, Slot, Tensor};
 
-use super::{Build, Builder, Kind, Layer, Parameters};
+use super::{Build, Builder, Layer, ParamKind, Parameters};
 
 /// y = gamma (x - mean) / sqrt(var + 1e-5) + beta per channel, over batch and positions, with torchvision's
 /// constants; then ReLU in the same pass with `RELU`. Without `AFFINE`, gamma is always 1 and beta always 0.
@@ -22,8 +22,8 @@ impl<const C: usize, const RELU: bool, const AFFINE: bool> Build for BatchNorm<C
         let name = builder.next("bn");
         // Scale and shift are adjacent, and so are the two running moments: one slot covers both.
         let affine = AFFINE.then(|| {
-            let gamma = builder.parameter(&format!("{name}.weight"), &[C], Kind::Vector, |_| 1.0);
-            builder.parameter(&format!("{name}.bias"), &[C], Kind::Vector, |_| 0.0);
+            let gamma = builder.parameter(&format!("{name}.weight"), &[C], ParamKind::Vector, |_| 1.0);
+            builder.parameter(&format!("{name}.bias"), &[C], ParamKind::Vector, |_| 0.0);
             Slot { start: gamma.start, len: 2 * C }
         });
         let mean = builder.statistic(&format!("{name}.running_mean"), C, 0.0);

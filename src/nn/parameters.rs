@@ -5,7 +5,7 @@ use crate::tensor::{Device, Slot};
 
 /// What a named range of an arena holds, for the optimiser and the checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ParamKind {
     /// Weights of a convolution or linear map, a transformer's class token and positions: subject to weight decay,
     /// and scaled by LARS.
     Weight,
@@ -23,7 +23,7 @@ pub struct Entry {
     /// Logical shape; kernels are (O, I, K, K) here and (O, K, K, I) in memory.
     pub shape: Vec<usize>,
     /// The kind, which determines the arena and the treatment.
-    pub kind: Kind,
+    pub kind: ParamKind,
     /// Its location in its arena.
     pub slot: Slot,
 }
@@ -95,12 +95,12 @@ impl<D: Device> Parameters<D> {
     /// The slots of the trained parameters whose names begin with `prefix`.
     fn slots(&self, prefix: &str) -> Vec<Slot> {
         let entries = self.layout.entries.iter();
-        entries.filter(|e| e.kind != Kind::Statistic && e.name.starts_with(prefix)).map(|e| e.slot).collect()
+        entries.filter(|e| e.kind != ParamKind::Statistic && e.name.starts_with(prefix)).map(|e| e.slot).collect()
     }
 
     /// Number of trained values.
     pub fn count(&self) -> usize {
-        self.layout.entries.iter().filter(|e| e.kind != Kind::Statistic).map(|e| e.slot.len).sum()
+        self.layout.entries.iter().filter(|e| e.kind != ParamKind::Statistic).map(|e| e.slot.len).sum()
     }
 }
 
@@ -171,7 +171,7 @@ impl<'k> Builder<'k> {
         &mut self,
         name: &str,
         shape: &[usize],
-        kind: Kind,
+        kind: ParamKind,
         init: impl FnMut(&mut crate::rng::Stream) -> f32,
     ) -> Slot {
         let name = self.full(name);
@@ -188,7 +188,7 @@ impl<'k> Builder<'k> {
     pub fn statistic(&mut self, name: &str, len: usize, value: f32) -> Slot {
         let slot = Slot { start: self.statistics.len(), len };
         self.statistics.resize(slot.start + len, value);
-        let entry = Entry { name: self.full(name), shape: vec![len], kind: Kind::Statistic, slot };
+        let entry = Entry { name: self.full(name), shape: vec![len], kind: ParamKind::Statistic, slot };
         self.layout.entries.push(entry);
         slot
     }

@@ -7,7 +7,7 @@ use crate::tensor::{
 };
 
 use super::resample::bicubic;
-use super::{Build, Builder, Kind, Layer, Parameters};
+use super::{Build, Builder, Layer, ParamKind, Parameters};
 
 /// Turns images (N, S, S, 3) into tokens (N, T, C): a class token, then each patch of `P` by `P` pixels, mapped by
 /// one linear map. A learned vector for its position is added to each token. `S` is the side that the positions are
@@ -29,12 +29,13 @@ impl<S: Patched<P>, const P: usize, const C: usize> Build for PatchEmbedding<S, 
     /// token with 1e-6, and the patches' map is uniform, as PyTorch initialises a convolution.
     fn build(builder: &mut Builder<'_>) -> Self {
         let tokens = S::Tokens::SIZE;
-        let class = builder.parameter("cls_token", &[1, 1, C], Kind::Weight, |s| 1e-6 * s.normal());
-        let positions = builder.parameter("pos_embed", &[1, tokens, C], Kind::Weight, |s| 0.02 * s.normal());
+        let class = builder.parameter("cls_token", &[1, 1, C], ParamKind::Weight, |s| 1e-6 * s.normal());
+        let positions = builder.parameter("pos_embed", &[1, tokens, C], ParamKind::Weight, |s| 0.02 * s.normal());
         let bound = 1.0 / ((3 * P * P) as f32).sqrt();
         let shape = [C, 3, P, P];
-        let weight = builder.parameter("patch_embed.proj.weight", &shape, Kind::Weight, |s| s.range(-bound, bound));
-        let bias = builder.parameter("patch_embed.proj.bias", &[C], Kind::Vector, |s| s.range(-bound, bound));
+        let weight =
+            builder.parameter("patch_embed.proj.weight", &shape, ParamKind::Weight, |s| s.range(-bound, bound));
+        let bias = builder.parameter("patch_embed.proj.bias", &[C], ParamKind::Vector, |s| s.range(-bound, bound));
         Self { weight, slots: EmbeddingSlots { class, positions, bias }, side: PhantomData }
     }
 }

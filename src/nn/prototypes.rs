@@ -2,7 +2,7 @@
 
 use crate::tensor::{Const, Device, Slot, Tensor, Vectors};
 
-use super::{Build, Builder, Kind, Layer, Parameters};
+use super::{Build, Builder, Layer, ParamKind, Parameters};
 
 /// Scores (N, K) of vectors (N, P) against the rows of a weight (K, P), without bias.
 ///
@@ -23,7 +23,7 @@ impl<const P: usize, const K: usize, const UNIT: bool> Build for Prototypes<P, K
     fn build(builder: &mut Builder<'_>) -> Self {
         let name = if UNIT { "last_layer.weight_v".into() } else { format!("{}.weight", builder.next("prototypes")) };
         let bound = 1.0 / (P as f32).sqrt();
-        Self { weight: builder.parameter(&name, &[K, P], Kind::Weight, |s| s.range(-bound, bound)) }
+        Self { weight: builder.parameter(&name, &[K, P], ParamKind::Weight, |s| s.range(-bound, bound)) }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::tensor::{AttentionShape, ConstDim, Device, Moments, Slot, Tensor, Tok
 
 use super::drop_path::{DropPath, Scales};
 use super::linear::normal_start;
-use super::{Build, Builder, Gelu, Kind, Layer, LayerNorm, NormalLinear, Parameters};
+use super::{Build, Builder, Gelu, Layer, LayerNorm, NormalLinear, ParamKind, Parameters};
 
 /// Multi-head self-attention: queries, keys and values of C channels by one linear map, `HEADS` heads of C / HEADS
 /// channels, and a linear map of the heads' output. Maps tokens (N, T, C) to tokens of the same shape.
@@ -52,8 +52,8 @@ impl<const C: usize, const HEADS: usize> Build for Attention<C, HEADS> {
     fn build(builder: &mut Builder<'_>) -> Self {
         const { assert!(C.is_multiple_of(HEADS), "heads must share the channels evenly") }
         builder.scope("attn", |builder| {
-            let weight = builder.parameter("qkv.weight", &[3 * C, C], Kind::Weight, normal_start);
-            let bias = builder.parameter("qkv.bias", &[3 * C], Kind::Vector, |_| 0.0);
+            let weight = builder.parameter("qkv.weight", &[3 * C, C], ParamKind::Weight, normal_start);
+            let bias = builder.parameter("qkv.bias", &[3 * C], ParamKind::Vector, |_| 0.0);
             Self { qkv: [weight, bias], projection: NormalLinear::named(builder, "proj") }
         })
     }

@@ -1,14 +1,14 @@
 //! Clipping of gradients, parameter by parameter, as the authors of DINO do (Caron et al. 2021,
 //! <https://arxiv.org/abs/2104.14294>; `utils.clip_gradients` of their code).
 
-use crate::nn::{Kind, Parameters};
+use crate::nn::{ParamKind, Parameters};
 use crate::tensor::Device;
 
 /// Scales the gradient of each parameter down to the norm `limit` if its norm is larger. PyTorch's `clip_grad_norm_`
 /// limits the norm of all gradients together, which is far stricter for the same number.
 pub fn clip<D: Device>(parameters: &mut Parameters<D>, limit: f64) {
     let Parameters { gradients, layout, device, .. } = parameters;
-    for entry in layout.entries.iter().filter(|entry| entry.kind != Kind::Statistic) {
+    for entry in layout.entries.iter().filter(|entry| entry.kind != ParamKind::Statistic) {
         let norm = device.norm(gradients, entry.slot);
         let factor = limit / (norm + 1e-6);
         if factor < 1.0 {
@@ -29,9 +29,9 @@ mod tests {
     fn each_parameter_is_shortened_alone() {
         let key = Key::root(1);
         let mut builder = Builder::new(&key);
-        builder.parameter("weight", &[1, 2], Kind::Weight, |_| 0.0);
+        builder.parameter("weight", &[1, 2], ParamKind::Weight, |_| 0.0);
         builder.statistic("running_mean", 1, 9.0);
-        builder.parameter("bias", &[1], Kind::Vector, |_| 0.0);
+        builder.parameter("bias", &[1], ParamKind::Vector, |_| 0.0);
         let mut parameters = builder.finish(&Cpu { precision: Precision::F32 });
         parameters.gradients = vec![3.0, 4.0, 1.5];
         clip(&mut parameters, 5.1);

@@ -11,7 +11,7 @@ pub use target::follow;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::nn::{Entry, Kind, Parameters};
+use crate::nn::{Entry, ParamKind, Parameters};
 use crate::tensor::{Device, Slot, Update};
 
 /// Which optimiser.
@@ -105,7 +105,7 @@ impl OptimizerSettings {
 
 /// The rates of one optimiser step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pace {
+pub struct StepRates {
     /// Learning rate.
     pub rate: f32,
     /// The schedule's peak. Steady parameters have a multiple of it.
@@ -116,7 +116,7 @@ pub struct Pace {
 
 /// Parameters with special treatment, selected by a prefix of their names.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Apart {
+pub struct ParamOverrides {
     /// Their learning rate is constant: this multiple of the schedule's peak.
     pub steady: Option<(&'static str, f32)>,
     /// They do not change during this many first steps, and these steps do not count for them.
@@ -155,7 +155,7 @@ impl Group {
 
 impl<D: Device> Optimizer<D> {
     /// Creates an optimiser for these parameters. Its state is zero.
-    pub fn new(rule: Rule, settings: &OptimizerSettings, apart: Apart, parameters: &Parameters<D>) -> Self {
+    pub fn new(rule: Rule, settings: &OptimizerSettings, apart: ParamOverrides, parameters: &Parameters<D>) -> Self {
         let arenas = if rule == Rule::Adamw { 2 } else { 1 };
         let state = (0..arenas).map(|_| parameters.device.arena(vec![0.0; parameters.count()])).collect();
         let groups = groups(rule, settings, apart, &parameters.layout.entries);
@@ -163,7 +163,7 @@ impl<D: Device> Optimizer<D> {
     }
 
     /// Performs one step: moves the parameters against their gradients.
-    pub fn step(&mut self, parameters: &mut Parameters<D>, pace: Pace) {
+    pub fn step(&mut self, parameters: &mut Parameters<D>, pace: StepRates) {
         self.step += 1;
         let Parameters { values, gradients, device, .. } = parameters;
         for group in self.groups.iter().filter(|group| self.step > group.frozen) {
@@ -209,10 +209,10 @@ fn trust_ratio(trust: f32, value: f64, gradient: f64, weight_decay: f32) -> f32 
 
 /// Groups parameters with the same treatment. LARS scales each weight separately, and neither scales nor decays
 /// vectors. Elsewhere, adjacent parameters with the same treatment are merged.
-fn groups(rule: Rule, settings: &OptimizerSettings, apart: Apart, entries: &[Entry]) -> Vec<Group> {
+fn groups(rule: Rule, settings: &OptimizerSettings, apart: ParamOverrides, entries: &[Entry]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.kind != Kind::Statistic) {
-        let weight = entry.kind == Kind::Weight;
+    for entry in entries.iter().filter(|entry| entry.kind != ParamKind::Statistic) {
+        let weight = entry.kind == ParamKind::Weight;
         let group = Group {
             at: entry.slot,
             decayed: weight || (rule == Rule::Sgd && settings.decay_vectors),

@@ -16,7 +16,7 @@ pub fn follow<D: Device>(target: &mut Parameters<D>, online: &Parameters<D>, mom
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::{Builder, Kind};
+    use crate::nn::{Builder, ParamKind};
     use crate::rng::Key;
     use crate::tensor::{Cpu, Precision};
 
@@ -26,8 +26,8 @@ mod tests {
         let network = |value: f32| {
             let key = Key::root(1);
             let mut builder = Builder::new(&key);
-            builder.parameter("weight", &[3, 2], Kind::Weight, |_| value);
-            builder.parameter("bias", &[3], Kind::Vector, |_| -value);
+            builder.parameter("weight", &[3, 2], ParamKind::Weight, |_| value);
+            builder.parameter("bias", &[3], ParamKind::Vector, |_| -value);
             builder.statistic("running_mean", 3, value);
             builder.finish(&device)
         };

@@ -7,12 +7,12 @@ use crate::harness::git::Tree;
 use crate::harness::outcome::DataRef;
 use crate::harness::progress::duration;
 use crate::harness::record::Record;
+use crate::report::lineage;
 use crate::report::results;
 use crate::report::results::ComputeSpent;
 use crate::report::results::Results;
 use crate::report::results::TableResults;
 use crate::report::select::Selection;
-use crate::report::sources;
 use crate::report::text;
 use crate::report::text::sentence;
 use serde::Serialize;
@@ -59,7 +59,7 @@ fn code(results: &Results, runs: &[&Record]) -> Vec<String> {
         Tree::Dirty => "yes, in some runs",
     };
     let of_build = |field: fn(&Record) -> &String| list(runs.iter().map(|run| field(run).clone()));
-    let hashes = |field: fn(&Record) -> &String| list(runs.iter().map(|run| sources::short(field(run), 16)));
+    let hashes = |field: fn(&Record) -> &String| list(runs.iter().map(|run| lineage::short(field(run), 16)));
     vec![
         format!("Commit: {commits}. Uncommitted changes: {changes}."),
         format!("Sources that determine results, BLAKE3: {}.", hashes(|run| &run.build.code)),
@@ -86,7 +86,7 @@ fn setting(runs: &[&Record], roles: &Roles) -> Vec<String> {
         .collect();
     let chosen: Vec<String> = chosen.into_iter().filter(|words| !words.is_empty()).collect();
     let mut facts = vec![recorded, format!("How the settings were chosen: {}", sentence(known(&chosen.join(" "))))];
-    if settings().any(|setting| roles.of(&setting.key) == Role::Results && !sources::built_in(setting)) {
+    if settings().any(|setting| roles.of(&setting.key) == Role::Results && !lineage::built_in(setting)) {
         facts.push("How the settings given for these runs (see the provenance) were chosen: not recorded.".to_string());
     }
     facts
@@ -145,7 +145,7 @@ fn compute(spent: &ComputeSpent, runs: &[&Record]) -> Vec<String> {
         duration(seconds[seconds.len() - 1]),
         duration(seconds[seconds.len() / 2]),
     ));
-    facts.push(sources::spent(spent));
+    facts.push(lineage::spent(spent));
     facts.push("Runs outside this ledger: not recorded.".to_string());
     facts
 }
@@ -163,7 +163,7 @@ fn data(tables: &[TableResults]) -> Vec<String> {
             text::brief(known(&set.name)),
             text::shorten(known(&set.description), 120),
             text::count(set.images),
-            known(&sources::short(&set.hash, 16)),
+            known(&lineage::short(&set.hash, 16)),
             text::shorten(known(&set.licence), 120),
         )
     };

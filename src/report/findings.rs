@@ -54,13 +54,13 @@ pub(super) struct Clause {
 
 /// What kind of data a column has, in the words of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum FindingKind {
     Photographs,
     StandIn,
     Other,
 }
 
-impl Kind {
+impl FindingKind {
     const ALL: [Self; 3] = [Self::Photographs, Self::StandIn, Self::Other];
 
     fn of(table: &TableResults, claim: &ClaimResult) -> Self {
@@ -88,22 +88,22 @@ pub(super) fn is_main(claim: &ClaimResult) -> bool {
 /// The answer: a sentence for each kind of data on which the paper's main statement was tested; empty if it was not
 /// tested.
 pub(super) fn answer(results: &Results) -> Vec<Clause> {
-    let main: Vec<(Kind, &TableResults, &ClaimResult)> = results
+    let main: Vec<(FindingKind, &TableResults, &ClaimResult)> = results
         .tables
         .iter()
         .flat_map(|table| table.claims.iter().map(move |claim| (table, claim)))
         .filter(|(_, claim)| is_main(claim) && claim.difference.is_some())
-        .map(|(table, claim)| (Kind::of(table, claim), table, claim))
+        .map(|(table, claim)| (FindingKind::of(table, claim), table, claim))
         .collect();
     let of_kind = |kind| {
         let of: Vec<(&TableResults, &ClaimResult)> =
             main.iter().filter(|(of, ..)| *of == kind).map(|&(_, table, claim)| (table, claim)).collect();
         (!of.is_empty()).then(|| clause(kind, &of))
     };
-    Kind::ALL.into_iter().filter_map(of_kind).collect()
+    FindingKind::ALL.into_iter().filter_map(of_kind).collect()
 }
 
-fn clause(kind: Kind, of: &[(&TableResults, &ClaimResult)]) -> Clause {
+fn clause(kind: FindingKind, of: &[(&TableResults, &ClaimResult)]) -> Clause {
     let claims: Vec<&ClaimResult> = of.iter().map(|(_, claim)| *claim).collect();
     let Tally { yes, no, open, .. } = Tally::of(claims.iter().copied());
     let all = claims.len();

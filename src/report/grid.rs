@@ -9,12 +9,12 @@ use crate::report::captions::baseline_name;
 use crate::report::claims::ClaimResult;
 use crate::report::gains;
 use crate::report::gains::Block;
+use crate::report::lineage;
 use crate::report::results::Cell;
 use crate::report::results::TableResults;
 use crate::report::results::paper_column;
 use crate::report::select;
 use crate::report::select::Selection;
-use crate::report::sources;
 use crate::report::text;
 use crate::report::words;
 use crate::report::words::Badge;
@@ -348,7 +348,7 @@ impl Filled<'_> {
             spread: if is_lone { "one seed".to_string() } else { measured.spread },
             best: cell.best,
             below: cell.below.iter().any(|name| name == UNTRAINED),
-            lineage: sources::anchor(&self.table.id, place, column),
+            lineage: lineage::anchor(&self.table.id, place, column),
             difference,
             ..with_paper
         }

@@ -53,6 +53,14 @@ pub fn render(input: &Input, out_dir: &Path) -> Result<Rendered> {
     Ok(Rendered { dir: out_dir.to_path_buf(), files: files.into_keys().collect(), results, view })
 }
 
+/// Renders the files of the report of these runs, by their paths in the report's folder, without writing them.
+///
+/// # Errors
+/// If a template cannot be filled in.
+pub(crate) fn files(input: &Input, results: &Results) -> Result<BTreeMap<PathBuf, String>> {
+    contents(results, &view::view(results, &results::selections(input)))
+}
+
 /// Every file of a report, by name.
 pub(super) fn contents(results: &Results, view: &ReportView) -> Result<BTreeMap<PathBuf, String>> {
     let tera = templates()?;

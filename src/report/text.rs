@@ -18,7 +18,7 @@ pub(super) fn label(row: &Row) -> String {
 const LONGEST_NAME: usize = 60;
 
 /// A row's name, cut where it would break a page.
-pub(super) fn name(row: &Row) -> String {
+pub(crate) fn name(row: &Row) -> String {
     brief(&label(row))
 }
 
@@ -183,7 +183,7 @@ pub(super) fn signed(value: f64, digits: usize) -> String {
 }
 
 /// The first `most` characters, with an ellipsis where some were cut.
-pub(super) fn shorten(text: &str, most: usize) -> String {
+pub(crate) fn shorten(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_string();
     }
@@ -193,7 +193,7 @@ pub(super) fn shorten(text: &str, most: usize) -> String {
 
 /// Text for every format: control characters, which XML forbids and terminals obey, and the marks that reorder the
 /// text around them become visible. Right-to-left letters need no marks and are kept.
-pub(super) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '\n' | '\t' | '\r' => ' ',
@@ -230,7 +230,7 @@ pub(super) fn markdown(text: &str) -> String {
 const NOT_IN_LATEX: &str = "ÐÞðþĄąĐđĘęĦħĮįĸĿŀŊŋŉŦŧŲų";
 
 /// Text inside LaTeX, for every engine: a character that its own fonts lack is written as its code point.
-pub(super) fn latex(text: &str) -> String {
+pub(crate) fn latex(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in clean(text).chars() {
         match c {

@@ -19,17 +19,17 @@ use crate::report::findings::Tally;
 use crate::report::grid;
 use crate::report::grid::Grid;
 use crate::report::grid::Part;
+use crate::report::lineage;
+use crate::report::lineage::DataView;
+use crate::report::lineage::LineageView;
+use crate::report::lineage::MachineView;
+use crate::report::lineage::SettingsView;
 use crate::report::matrix;
 use crate::report::matrix::Matrix;
 use crate::report::results::Excluded;
 use crate::report::results::Results;
 use crate::report::results::TableResults;
 use crate::report::select::Selection;
-use crate::report::sources;
-use crate::report::sources::DataView;
-use crate::report::sources::LineageView;
-use crate::report::sources::MachineView;
-use crate::report::sources::SettingsView;
 use crate::report::stats::Verdict;
 use crate::report::text;
 use crate::report::text::sentence;
@@ -183,7 +183,7 @@ pub(super) struct TableView {
 pub(super) fn view(results: &Results, selections: &[Selection]) -> ReportView {
     let of_tables = || results.tables.par_iter().zip(selections);
     let main = results.tables.iter().position(|table| table.claims.iter().any(findings::is_main));
-    let settings = sources::settings(results, selections);
+    let settings = lineage::settings(results, selections);
     let mut tables: Vec<TableView> =
         of_tables().map(|(table, selection)| table_view(results, table, selection, &settings)).collect();
     (1..).zip(&mut tables).for_each(|(number, table)| table.number = number);
@@ -199,7 +199,7 @@ pub(super) fn view(results: &Results, selections: &[Selection]) -> ReportView {
         profile_description: sentence(&results.profile_description),
         generated: results.generated.clone(),
         day: day(&results.generated),
-        provenance: sources::provenance(results),
+        provenance: lineage::provenance(results),
         anonymous: results.anonymous,
         stand_ins: results.tables.iter().any(|t| t.columns.iter().any(captions::is_stand_in)),
         answer: answer(results),
@@ -217,9 +217,9 @@ pub(super) fn view(results: &Results, selections: &[Selection]) -> ReportView {
         rules: results.verdict_rule,
         data: data(results),
         checklist: checklist::answers(results, selections),
-        compute: sources::spent(&results.compute),
-        machines: results.compute.machines.iter().map(sources::machine).collect(),
-        codes: results.git.codes.iter().map(|code| sources::short(code, 12)).collect(),
+        compute: lineage::spent(&results.compute),
+        machines: results.compute.machines.iter().map(lineage::machine).collect(),
+        codes: results.git.codes.iter().map(|code| lineage::short(code, 12)).collect(),
         settings,
         ledger: ledger(results),
         excluded: excluded(&results.excluded),
@@ -247,7 +247,7 @@ fn day(time: &str) -> String {
 
 fn ledger(results: &Results) -> LedgerView {
     let hash = results.ledger.blake3.clone().unwrap_or_default();
-    LedgerView { records: text::counted(results.ledger.records, "record"), short: sources::short(&hash, 12), hash }
+    LedgerView { records: text::counted(results.ledger.records, "record"), short: lineage::short(&hash, 12), hash }
 }
 
 /// The most runs that are named for one reason not to use them; `results.json` names all.
@@ -430,7 +430,7 @@ fn data(results: &Results) -> Vec<DataView> {
         }
     }
     sets.sort_by(|a, b| (&a.name, &a.hash).cmp(&(&b.name, &b.hash)));
-    sets.into_iter().map(sources::data).collect()
+    sets.into_iter().map(lineage::data).collect()
 }
 
 fn table_view(results: &Results, table: &TableResults, selection: &Selection, settings: &[SettingsView]) -> TableView {
@@ -441,7 +441,7 @@ fn table_view(results: &Results, table: &TableResults, selection: &Selection, se
     let of_paper = |claim: &&ClaimResult| claim.in_paper || !table.in_paper;
     let decided = [Verdict::Reproduced, Verdict::NotReproduced, Verdict::Inconclusive];
     let claims = table.claims.iter().filter(of_paper).filter(|claim| decided.contains(&claim.verdict));
-    let lineage = sources::lineage(results, table, selection, settings);
+    let lineage = lineage::lineage(results, table, selection, settings);
     let runs = lineage.iter().map(|line| line.runs.len()).sum();
     TableView {
         id: text::file_stem(&table.id),
@@ -475,11 +475,11 @@ fn table_view(results: &Results, table: &TableResults, selection: &Selection, se
             .collect(),
         notes: table.notes.iter().map(|note| note.text.clone()).collect(),
         missing: table.missing.clone(),
-        rerun: sources::rerun(results, table, selection),
+        rerun: lineage::rerun(results, table, selection),
         cost: cost(table),
         counts: (lineage.len(), runs),
         lineage,
-        revision: sources::one_revision(results, selection).unwrap_or_default(),
+        revision: lineage::one_revision(results, selection).unwrap_or_default(),
     }
 }
 

@@ -5,11 +5,11 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use crate::harness::code::{Apart, Code, Graph};
+use crate::harness::code::{Code, Excluded, Graph};
 
 /// Code that does not affect results. Where such code makes a choice, the choice is in the stage's inputs, and the
 /// stage names the chosen module.
-pub const APART: Apart = Apart {
+pub const EXCLUDED: Excluded = Excluded {
     modules: &[
         "error",                 // error messages
         "harness::*",            // caches, displays, schedules and records stages
@@ -41,5 +41,5 @@ pub fn code(roots: &[&str]) -> Code {
     roots.sort_unstable();
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let key = roots.iter().map(|&root| root.to_owned()).collect();
-    known.entry(key).or_insert_with(|| Graph::of_program().code(&roots, &APART)).clone()
+    known.entry(key).or_insert_with(|| Graph::of_program().code(&roots, &EXCLUDED)).clone()
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::bench::step::{Stepper, Subject};
 use crate::data::catalog::Extent;
 use crate::data::world::World;
 use crate::harness::scaling::Load;
@@ -15,7 +16,6 @@ use crate::models::{Encoder, ModelSpec, Stem};
 use crate::optim::Rule;
 use crate::tensor::{Cpu, Precision};
 use crate::train::MOMENTS;
-use crate::train::bench::{Stepper, Subject};
 
 use super::settings::Settings;
 
@@ -102,7 +102,7 @@ pub(super) fn probe(model: Option<&ModelSpec>, set: &Extent) -> Cost {
 }
 
 /// The cost of a probe on a set at each snapshot of a training.
-pub(super) fn course(device: Cpu, settings: &Settings, set: &Extent) -> Cost {
+pub(super) fn time_to_accuracy(device: Cpu, settings: &Settings, set: &Extent) -> Cost {
     let model = Some(&settings.model);
     let once = features(device, model, set.train + set.test).then(probe(model, set));
     Cost { seconds: MOMENTS.min(settings.epochs()) as f64 * once.seconds, ..once }

@@ -1,26 +1,24 @@
 //! Training. `training` is the training loop and `run` its input; `history` and `trained` are the records that it
-//! leaves next to the weights; `checkpoint` is what it resumes from; `witnesses` are the images on which its health
+//! leaves next to the weights; `checkpoint` is what it resumes from; `monitor` are the images on which its health
 //! is measured. `features` computes the features of images by a finished encoder, and `pixels` returns the pixels for
 //! comparison.
 
-pub mod bench;
 pub mod checkpoint;
 mod features;
 mod history;
-pub mod machine;
+mod monitor;
 mod pixels;
 mod run;
 pub mod tensors;
 mod trained;
 mod training;
 pub mod weights;
-mod witnesses;
 
 pub use features::features;
 pub use history::{HISTORY, History, MOMENTS};
+pub use monitor::MonitorPairs;
 pub use pixels::pixels;
 pub use run::{PretrainSettings, Pretraining, initial};
 pub use trained::Trained;
-pub use training::{Material, Surroundings, pretrain};
+pub use training::{Material, TrainContext, descend, pretrain};
 pub use weights::{ENCODER, snapshot};
-pub use witnesses::Witnesses;

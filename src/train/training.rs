@@ -12,16 +12,16 @@ use crate::files;
 use crate::harness::clock::Stopwatch;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
-use crate::methods::{Batch, Learner, Moment, Start};
+use crate::methods::{Learner, MethodBatch, Start, StepInfo};
 use crate::nn::Pass;
-use crate::optim::{Apart, Cosine, Optimizer, Pace, Schedule, clip};
+use crate::optim::{Cosine, Optimizer, ParamOverrides, Schedule, StepRates, clip};
 use crate::tensor::{Cpu, Precision};
 
 use super::checkpoint::{self, Position};
 use super::history::{HISTORY, MOMENTS};
+use super::monitor::{MonitorImages, MonitorPairs};
 use super::run::{Pretraining, key};
 use super::weights::{self, ENCODER, snapshot};
-use super::witnesses::{WitnessImages, Witnesses};
 
 /// File of an unfinished training, to resume from.
 const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -33,11 +33,11 @@ pub struct Material {
     /// Makes views of the images.
     pub pipeline: Pipeline,
     /// The pairs on which health is measured: two different images of one category each.
-    pub witnesses: Witnesses,
+    pub monitor: MonitorPairs,
 }
 
 /// The environment of a training. It does not affect the result.
-pub struct Surroundings<'a> {
+pub struct TrainContext<'a> {
     /// The folder of the checkpoint and the results.
     pub dir: &'a Path,
     /// Seconds after which a checkpoint is written.
@@ -57,9 +57,9 @@ pub struct Surroundings<'a> {
 /// When the loss is not finite, the representation collapses, the checkpoint belongs to another run, or a file cannot
 /// be written; or when the user asks to stop. The checkpoint is written before stopping, if at least one step was
 /// done.
-pub fn pretrain(run: &Pretraining, precision: Precision, material: Material, around: &Surroundings<'_>) -> Result<()> {
-    let Material { source, pipeline, witnesses } = material;
-    let images = witnesses.images(&source.set, &pipeline);
+pub fn pretrain(run: &Pretraining, precision: Precision, material: Material, around: &TrainContext<'_>) -> Result<()> {
+    let Material { source, pipeline, monitor } = material;
+    let images = monitor.images(&source.set, &pipeline);
     let batches = Batches::new(Arc::new(source), Arc::new(pipeline), run.pretrain.batch, run.seed)?;
     let mut training = Training::start(run, precision, &batches, around, images)?;
     let steps = batches.steps_per_epoch();
@@ -67,7 +67,7 @@ pub fn pretrain(run: &Pretraining, precision: Precision, material: Material, aro
     let pairs = run.pretrain.batch as u64;
     let bar = around.progress.bar("pretrain", total as u64 * pairs, "pairs");
     bar.advance(training.position.steps_done(steps) as u64 * pairs);
-    training.remember(&batches)?;
+    training.warm_up(&batches)?;
     while training.position.epoch < run.epochs() {
         let epoch = training.position.epoch;
         let mut iterator = batches.epoch(epoch, training.position.step);
@@ -93,12 +93,12 @@ pub fn pretrain(run: &Pretraining, precision: Precision, material: Material, aro
 
 /// Performs the part of a step that follows the backward pass: clips the gradients if `bound` is above 0, performs
 /// the optimiser's step, and then lets the method update what depends on the network.
-pub(super) fn descend(
+pub fn descend(
     learner: &mut dyn Learner<Cpu>,
     optimizer: &mut Optimizer<Cpu>,
     bound: f32,
-    pace: Pace,
-    at: Moment,
+    pace: StepRates,
+    at: StepInfo,
 ) {
     {
         let mut parameters = learner.network().backbone().parameters();
@@ -107,18 +107,18 @@ pub(super) fn descend(
         }
         optimizer.step(&mut parameters, pace);
     }
-    learner.moved(at);
+    learner.after_step(at);
 }
 
 /// Returns a batch in the form that methods take.
-fn of_method(batch: &batches::Batch) -> Batch<'_> {
-    Batch { images: &batch.views, crops: &batch.crops, pairs: &batch.chosen, categories: &batch.categories }
+fn of_method(batch: &batches::Batch) -> MethodBatch<'_> {
+    MethodBatch { images: &batch.views, crops: &batch.crops, pairs: &batch.chosen, categories: &batch.categories }
 }
 
 struct Training<'a> {
     run: &'a Pretraining,
-    around: &'a Surroundings<'a>,
-    witnesses: WitnessImages,
+    around: &'a TrainContext<'a>,
+    monitor: MonitorImages,
     learner: Box<dyn Learner<Cpu>>,
     optimizer: Optimizer<Cpu>,
     schedule: Schedule,
@@ -134,8 +134,8 @@ impl<'a> Training<'a> {
         run: &'a Pretraining,
         precision: Precision,
         batches: &Batches,
-        around: &'a Surroundings<'a>,
-        witnesses: WitnessImages,
+        around: &'a TrainContext<'a>,
+        monitor: MonitorImages,
     ) -> Result<Self> {
         let mut learner = run.method.start(&Start {
             spec: run.model,
@@ -149,7 +149,7 @@ impl<'a> Training<'a> {
         let recipe = run.method.recipe();
         let steps_per_epoch = batches.steps_per_epoch();
         let frozen = learner.frozen().map(|(prefix, epochs)| (prefix, (epochs * steps_per_epoch) as u64));
-        let apart = Apart { steady: learner.steady(), frozen };
+        let apart = ParamOverrides { steady: learner.steady(), frozen };
         let mut optimizer =
             Optimizer::new(recipe.rule, &run.optimizer, apart, &learner.network().backbone().parameters());
         let path = around.dir.join(CHECKPOINT);
@@ -160,7 +160,7 @@ impl<'a> Training<'a> {
         Ok(Self {
             run,
             around,
-            witnesses,
+            monitor,
             learner,
             optimizer,
             schedule,
@@ -173,13 +173,13 @@ impl<'a> Training<'a> {
     }
 
     /// Before the first step, shows the pairs of an epoch that is never reached to a method that asks for them.
-    fn remember(&mut self, batches: &Batches) -> Result<()> {
+    fn warm_up(&mut self, batches: &Batches) -> Result<()> {
         if self.position.steps_done(self.steps_per_epoch) > 0 || !self.learner.remembers() {
             return Ok(());
         }
         let mut pass = batches.epoch(self.run.epochs(), 0);
         while let Some(batch) = pass.next() {
-            self.learner.remember(&of_method(&batch));
+            self.learner.warm_up(&of_method(&batch));
             pass.give_back(batch);
             self.around.interrupt.check()?;
         }
@@ -189,7 +189,7 @@ impl<'a> Training<'a> {
     fn step(&mut self, batch: &batches::Batch) -> Result<f64> {
         let step = self.position.steps_done(self.steps_per_epoch);
         let moment =
-            Moment { step, steps: self.run.epochs() * self.steps_per_epoch, steps_per_epoch: self.steps_per_epoch };
+            StepInfo { step, steps: self.run.epochs() * self.steps_per_epoch, steps_per_epoch: self.steps_per_epoch };
         let rate = self.schedule.rate(step) as f32;
         {
             let mut parameters = self.learner.network().backbone().parameters();
@@ -215,7 +215,8 @@ impl<'a> Training<'a> {
         let recipe = self.run.method.recipe();
         let [from, to] = recipe.weight_decay.map(f64::from);
         let decay = Cosine { from, to, total: moment.steps };
-        let pace = Pace { rate, peak_rate: self.schedule.peak() as f32, weight_decay: decay.at(moment.step) as f32 };
+        let pace =
+            StepRates { rate, peak_rate: self.schedule.peak() as f32, weight_decay: decay.at(moment.step) as f32 };
         descend(&mut *self.learner, &mut self.optimizer, recipe.clip, pace, moment);
         self.position.step += 1;
         self.position.loss_sum += value;
@@ -231,7 +232,7 @@ impl<'a> Training<'a> {
         self.position.loss_sum = 0.0;
         let (epoch, epochs) = (self.position.epoch, self.run.epochs());
         if epoch % epochs.div_ceil(MOMENTS) == 0 || epoch == epochs {
-            let health = self.witnesses.health(epoch, self.learner.network())?;
+            let health = self.monitor.health(epoch, self.learner.network())?;
             let collapsed = health.collapsed();
             self.position.history.health.push(health);
             self.position.history.times.push(self.seconds());
@@ -326,10 +327,10 @@ mod tests {
             let images = vec![0.5; 2 * batch * side * side * 3];
             let crops = vec![0.5; method.crops().count() * batch * (side / 2) * (side / 2) * 3];
             let pairs: Vec<u32> = (0..batch as u32).collect();
-            let batch = Batch { images: &images, crops: &crops, pairs: &pairs, categories: &pairs };
-            learner.remember(&batch);
+            let batch = MethodBatch { images: &images, crops: &crops, pairs: &pairs, categories: &pairs };
+            learner.warm_up(&batch);
             let mut step = |step| {
-                learner.step(&batch, Moment { step, steps: 8, steps_per_epoch: 1 });
+                learner.step(&batch, StepInfo { step, steps: 8, steps_per_epoch: 1 });
             };
             (0..3).for_each(&mut step);
             // Another test may take memory of these lengths for a moment. A step that allocates only now and then is

@@ -6,7 +6,7 @@ use std::path::Path;
 use safetensors::SafeTensors;
 
 use crate::error::{Context, Result};
-use crate::nn::{Entry, Kind, Parameters};
+use crate::nn::{Entry, ParamKind, Parameters};
 use crate::tensor::{Cpu, Device};
 
 use super::tensors::{Named, floats, parse, write};
@@ -48,7 +48,7 @@ pub(super) fn read_into(
     let mut values = device.host(&parameters.values);
     let mut statistics = device.host(&parameters.statistics);
     for entry in &parameters.layout.entries {
-        let arena = if entry.kind == Kind::Statistic { &mut statistics } else { &mut values };
+        let arena = if entry.kind == ParamKind::Statistic { &mut statistics } else { &mut values };
         let read = floats(file, path, &format!("{prefix}{}", entry.name), entry.slot.len)?;
         arena[entry.slot.start..][..entry.slot.len].copy_from_slice(&read);
     }
@@ -62,7 +62,7 @@ pub(super) fn weights(parameters: &Parameters<Cpu>, prefix: &str) -> Vec<Named> 
     let values = parameters.device.host(&parameters.values);
     let statistics = parameters.device.host(&parameters.statistics);
     let tensor = |entry: &Entry| {
-        let arena = if entry.kind == Kind::Statistic { &statistics } else { &values };
+        let arena = if entry.kind == ParamKind::Statistic { &statistics } else { &values };
         let data = &arena[entry.slot.start..][..entry.slot.len];
         Named::floats(&format!("{prefix}{}", entry.name), memory_shape(entry), data)
     };

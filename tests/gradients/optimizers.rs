@@ -1,7 +1,7 @@
 //! Optimisers against PyTorch's, and the parameters that each leaves unchanged.
 
-use sempair::nn::{Builder, Kind};
-use sempair::optim::{Apart, Optimizer, OptimizerSettings, Pace, Rule};
+use sempair::nn::{Builder, ParamKind};
+use sempair::optim::{Optimizer, OptimizerSettings, ParamOverrides, Rule, StepRates};
 use sempair::rng::Key;
 
 use super::{F32, assert_close};
@@ -16,11 +16,12 @@ fn vectors_are_decayed_by_sgd_alone_and_where_it_is_asked_for() {
     let decayed = |rule, decay_vectors| {
         let key = Key::root(0);
         let mut builder = Builder::new(&key);
-        builder.parameter("bias", &[1], Kind::Vector, |_| 1.0);
-        builder.parameter("weight", &[1, 1], Kind::Weight, |_| 1.0);
+        builder.parameter("bias", &[1], ParamKind::Vector, |_| 1.0);
+        builder.parameter("weight", &[1, 1], ParamKind::Weight, |_| 1.0);
         let mut parameters = builder.finish(&F32);
-        let mut optimizer = Optimizer::new(rule, &settings(false, decay_vectors), Apart::default(), &parameters);
-        optimizer.step(&mut parameters, Pace { rate: 0.1, peak_rate: 0.1, weight_decay: 0.5 });
+        let mut optimizer =
+            Optimizer::new(rule, &settings(false, decay_vectors), ParamOverrides::default(), &parameters);
+        optimizer.step(&mut parameters, StepRates { rate: 0.1, peak_rate: 0.1, weight_decay: 0.5 });
         assert!(parameters.values[1] < 1.0, "{rule:?}: weights are always decayed");
         parameters.values[0] < 1.0
     };
@@ -41,11 +42,11 @@ fn optimisers_agree_with_torch() {
         let key = Key::root(0);
         let mut builder = Builder::new(&key);
         let mut next = [1.0, -2.0].into_iter();
-        builder.parameter("w", &[2, 1], Kind::Weight, |_| next.next().unwrap());
+        builder.parameter("w", &[2, 1], ParamKind::Weight, |_| next.next().unwrap());
         let mut parameters = builder.finish(&F32);
-        let apart = Apart { frozen: Some(("w", frozen)), ..Apart::default() };
+        let apart = ParamOverrides { frozen: Some(("w", frozen)), ..ParamOverrides::default() };
         let mut optimizer = Optimizer::new(rule, &settings(nesterov, true), apart, &parameters);
-        let pace = Pace { rate: 0.1, peak_rate: 0.1, weight_decay: 0.01 };
+        let pace = StepRates { rate: 0.1, peak_rate: 0.1, weight_decay: 0.01 };
         let start = parameters.values.clone();
         for _ in 0..frozen {
             parameters.gradients = vec![3.0, -4.0];

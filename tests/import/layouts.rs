@@ -194,7 +194,7 @@ fn progress_ends_at_all_images_and_stopping_leaves_nothing() {
             count.get() >= stop
         })
         .unwrap_err();
-        assert_eq!(error.kind(), sempair::error::Kind::Interrupted);
+        assert_eq!(error.kind(), sempair::error::ErrorKind::Interrupted);
         assert_eq!(fs::read_dir(place.data()).map_or(0, Iterator::count), 0);
     }
 }

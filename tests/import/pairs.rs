@@ -5,7 +5,7 @@ use std::fs;
 
 use proptest::prelude::*;
 use sempair::data::image_set::ImageSet;
-use sempair::data::pairs::Kind;
+use sempair::data::pairs::PairKind;
 use sempair::data::pairs::PairList;
 use sempair::data::pairs::build;
 use sempair::data::pairs::read_manifest;
@@ -50,13 +50,13 @@ proptest! {
             // There are so few pairs that no image is used twice, even with reuse.
             prop_assert!(used.insert(pair.first) && used.insert(pair.second));
         }
-        let (semantic, augmented) = (list.indices(Kind::Semantic), list.indices(Kind::Augmented));
+        let (semantic, augmented) = (list.indices(PairKind::Semantic), list.indices(PairKind::Augmented));
         for (sp, ap) in semantic.iter().zip(&augmented) {
             prop_assert_eq!(*ap, (sp.0, sp.0));
         }
-        prop_assert_ne!(list.hash(Kind::Semantic), list.hash(Kind::Augmented));
+        prop_assert_ne!(list.hash(PairKind::Semantic), list.hash(PairKind::Augmented));
         let alone: Vec<u32> = semantic.iter().flat_map(|&(first, second)| [first, second]).collect();
-        prop_assert_eq!(list.indices(Kind::Unpaired), alone.iter().map(|&image| (image, image)).collect::<Vec<_>>());
+        prop_assert_eq!(list.indices(PairKind::Unpaired), alone.iter().map(|&image| (image, image)).collect::<Vec<_>>());
     }
 
     #[test]
@@ -77,7 +77,7 @@ proptest! {
         let wrong = list.pairs.iter().filter(|pair| label(pair.first) != label(pair.second)).count();
         prop_assert_eq!(wrong, wanted);
         prop_assert_eq!(list.images(), exact.images());
-        prop_assert_eq!(list.indices(Kind::Augmented), exact.indices(Kind::Augmented));
+        prop_assert_eq!(list.indices(PairKind::Augmented), exact.indices(PairKind::Augmented));
         let kept = list.pairs.iter().zip(&exact.pairs).filter(|(a, b)| a == b).count();
         prop_assert_eq!(kept, list.pairs.len() - wanted);
     }
@@ -143,7 +143,7 @@ fn one_category_has_no_false_pairs() {
 fn the_choice_of_seed_0_stays_what_it_was() {
     let list = build(&set(&[6, 6, 6]), 2, 2, 0, false).unwrap();
     // Recorded when pair lists were introduced: a change of the drawing would silently change the experiments.
-    insta::assert_snapshot!(format!("{:?} {:?}", list.categories, list.indices(Kind::Semantic)), @r#"["c0", "c1"] [(0, 12), (9, 15), (16, 10), (1, 13)]"#);
+    insta::assert_snapshot!(format!("{:?} {:?}", list.categories, list.indices(PairKind::Semantic)), @r#"["c0", "c1"] [(0, 12), (9, 15), (16, 10), (1, 13)]"#);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use sempair::data::pairs::Kind;
+use sempair::data::pairs::PairKind;
 use sempair::data::pairs::build;
 use sempair::data::store;
 
@@ -32,7 +32,7 @@ fn real_tiny_imagenet_is_imported_and_gives_the_pairs() {
     assert_eq!(dataset.description, expected);
     assert!(store::verify(&place.data(), "set").unwrap().holds());
     let list = build(train, 187, 50, 0, false).unwrap();
-    assert_eq!(list.indices(Kind::Semantic).len(), 9_350);
+    assert_eq!(list.indices(PairKind::Semantic).len(), 9_350);
     assert!(build(train, 187, 157, 0, false).unwrap_err().what().contains("have 100 images, which allows 50"));
 }
 

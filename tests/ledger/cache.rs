@@ -5,13 +5,13 @@
 use super::Project;
 use super::stage;
 use sempair::error::Error;
-use sempair::error::Kind;
+use sempair::error::ErrorKind;
 use sempair::error::Result;
 use sempair::harness::cache::Cache;
 use sempair::harness::interrupt::Interrupt;
-use sempair::harness::lab::Lab;
 use sempair::harness::progress::Progress;
 use sempair::harness::stage::Site;
+use sempair::harness::stage_runner::StageRunner;
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -119,7 +119,7 @@ fn other_process() {
     let Some(folder) = std::env::var_os("LEDGER_TEST_FOLDER") else { return };
     let (cache, progress) = (Cache::open(folder), Progress::quiet());
     let interrupt = Interrupt::never();
-    let mut lab = Lab::new(&cache, &progress, &interrupt, "other");
+    let mut lab = StageRunner::new(&cache, &progress, &interrupt, "other");
     let made = stage("made", &json!(1), 0.0, |site| {
         write(site.dir, "half", "1")?;
         std::thread::sleep(Duration::from_secs(60));
@@ -149,9 +149,9 @@ fn a_stage_survives_the_kill_of_its_process() {
     let (cache, progress) = (Cache::open(folder.path()), Progress::quiet());
     let interrupt = Interrupt::never();
     interrupt.request(); // the lock is held, so this request must end the wait
-    let mut lab = Lab::new(&cache, &progress, &interrupt, "test");
+    let mut lab = StageRunner::new(&cache, &progress, &interrupt, "test");
     let made = |work: fn(&Site<'_>) -> Result<()>| stage("made", &json!(1), 0.0, work);
-    assert_eq!(lab.run(&made(|_| Ok(()))).unwrap_err().kind(), Kind::Interrupted);
+    assert_eq!(lab.run(&made(|_| Ok(()))).unwrap_err().kind(), ErrorKind::Interrupted);
     other.kill().unwrap();
     other.wait().unwrap();
     let goes_on = made(|site| {

@@ -2,7 +2,7 @@
 
 use chrono::DateTime;
 use sempair::harness::clock;
-use sempair::harness::ledger::Claim;
+use sempair::harness::ledger::Claimed;
 use sempair::harness::record;
 use sempair::harness::record::Record;
 
@@ -19,7 +19,7 @@ fn a_run_that_begins_later_is_newer_whatever_the_clock_says() {
     let mut ids = Vec::new();
     for (i, at) in [2150, 2026, 2026, 2151, 1999].map(year).into_iter().enumerate() {
         let mut record = of(record::id_at(at), &format!("key {i}"));
-        assert!(matches!(watch.claim(&mut record).unwrap(), Claim::Mine(_)));
+        assert!(matches!(watch.claim(&mut record).unwrap(), Claimed::Mine(_)));
         ids.push(record.id);
     }
     assert!(ids.is_sorted() && ids[0] == ids[0].to_lowercase(), "{ids:?}");

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use sempair::error::Kind;
+use sempair::error::ErrorKind;
 use sempair::harness::interrupt::Interrupt;
 use sempair::harness::record::Status;
 
@@ -17,7 +17,7 @@ fn failures_and_interruptions_are_recorded_and_the_next_run_goes_on() {
     };
     let error = fails("fail");
     assert!(error.to_string().contains("no data at https://me:pw@host\n\nhint: run the same command"), "{error}");
-    assert_eq!(fails("interrupt").kind(), Kind::Interrupted);
+    assert_eq!(fails("interrupt").kind(), ErrorKind::Interrupted);
     let mut project = project;
     project.interrupt = Interrupt::never();
     *project.count.ran.trouble.lock().unwrap() = Some("panic");
@@ -40,7 +40,7 @@ fn a_run_that_diverges_is_recorded_and_the_others_go_on() {
     let project = Project::new();
     *project.count.ran.trouble.lock().unwrap() = Some("nan");
     let error = project.run(false).expect_err("a metric is not a number");
-    assert_eq!(error.kind(), Kind::Diverged);
+    assert_eq!(error.kind(), ErrorKind::Diverged);
     assert!(error.what().ends_with("metric `top1` came out as NaN"), "{error}");
     assert!(error.hint_text().is_some_and(|hint| hint.starts_with("`sempair show ")), "{error}");
     assert_eq!(project.statuses(), [Status::Failed, Status::Completed]);

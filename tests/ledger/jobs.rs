@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sempair::error::{Error, Kind, Result};
+use sempair::error::{Error, ErrorKind, Result};
 use sempair::harness::code::Code;
 use sempair::harness::experiment::{Cell, Experiment, Measurement, Table};
 use sempair::harness::outcome::Outcome;
@@ -143,11 +143,11 @@ fn a_failure_ends_the_others_at_a_safe_point() {
         let records = by_seed(project.records());
         assert_eq!(records[0].status, Status::Failed);
         if most() > 1 && trouble == "fail" {
-            assert_eq!((error.kind(), records[1].status), (Kind::Failure, status));
+            assert_eq!((error.kind(), records[1].status), (ErrorKind::Failure, status));
             assert_eq!(records.len(), most(), "no further cell is started");
         }
         if trouble == "diverge" {
-            assert_eq!((error.kind(), records.len()), (Kind::Diverged, 6));
+            assert_eq!((error.kind(), records.len()), (ErrorKind::Diverged, 6));
             assert!(records[1..].iter().all(|record| record.status == status), "the others continue");
         }
         // The same command continues.
@@ -179,7 +179,7 @@ fn who_asks_to_stop_stops_all() {
             project.interrupt.request();
         });
         let error = project.run_experiment(&many, &options(&project, None)).expect_err("asked to stop");
-        assert_eq!(error.kind(), Kind::Interrupted);
+        assert_eq!(error.kind(), ErrorKind::Interrupted);
     });
     assert_eq!(project.statuses(), vec![Status::Interrupted; most()]);
 }

@@ -65,7 +65,7 @@ pub struct Item<'a> {
     pub path: String,
     /// Size in bytes as the source states it.
     pub bytes: u64,
-    kind: Kind,
+    kind: MemberKind,
     /// The content.
     pub reader: &'a mut dyn Read,
 }
@@ -79,7 +79,7 @@ enum Format {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum MemberKind {
     File,
     Directory,
     /// A hidden file or directory, whose content is skipped.
@@ -106,12 +106,12 @@ impl Source {
                 return Err(stopped(path));
             }
             match item.kind {
-                Kind::File => {}
-                Kind::Directory => {
+                MemberKind::File => {}
+                MemberKind::Directory => {
                     directories.insert(item.path);
                     return Ok(());
                 }
-                Kind::Hidden => {
+                MemberKind::Hidden => {
                     hidden += 1;
                     return Ok(());
                 }
@@ -143,7 +143,7 @@ impl Source {
 
     /// Visits every file again, in the source's own order.
     pub fn visit(&self, visit: Visit) -> Result<()> {
-        self.walk(&mut |item| if item.kind == Kind::File { visit(item) } else { Ok(()) })
+        self.walk(&mut |item| if item.kind == MemberKind::File { visit(item) } else { Ok(()) })
     }
 
     /// Returns the content of a member that layouts read completely, such as `wnids.txt`.
@@ -239,9 +239,9 @@ impl Source {
         let mut last = None;
         while let Some(member) = members.next().map_err(|fault| self.fault(fault, last.as_deref()))? {
             let kind = match member.kind {
-                tar::Kind::File => Kind::File,
-                tar::Kind::Directory => Kind::Directory,
-                tar::Kind::Other(what) => return Err(self.refused(&member.name, what)),
+                tar::EntryKind::File => MemberKind::File,
+                tar::EntryKind::Directory => MemberKind::Directory,
+                tar::EntryKind::Other(what) => return Err(self.refused(&member.name, what)),
             };
             let Some((path, kind)) = self.checked(&member.name, kind)? else { continue };
             last = Some(path.clone());
@@ -282,17 +282,19 @@ impl Source {
     }
 
     /// Returns a member's kind, by its Unix mode or DOS attributes and by a final `/` in its name.
-    fn zip_kind(&self, raw: &[u8], entry: &zip::read::ZipFileEntry) -> Result<Kind> {
+    fn zip_kind(&self, raw: &[u8], entry: &zip::read::ZipFileEntry) -> Result<MemberKind> {
         let by_name = raw.ends_with(b"/");
         let kind = match entry.unix_mode().unwrap_or_default() & 0o170_000 {
-            0o040_000 => Kind::Directory,
-            0 | 0o100_000 if by_name => Kind::Directory,
-            0 | 0o100_000 => Kind::File,
+            0o040_000 => MemberKind::Directory,
+            0 | 0o100_000 if by_name => MemberKind::Directory,
+            0 | 0o100_000 => MemberKind::File,
             0o120_000 => return Err(self.refused(raw, "a link")),
             _ => return Err(self.refused(raw, "neither a file nor a directory")),
         };
         match kind {
-            Kind::Directory if entry.size() > 0 => Err(self.refused(raw, "named as a directory, but with content")),
+            MemberKind::Directory if entry.size() > 0 => {
+                Err(self.refused(raw, "named as a directory, but with content"))
+            }
             kind => Ok(kind),
         }
     }
@@ -308,19 +310,19 @@ impl Source {
         names.sort();
         for name in names {
             let raw = [prefix.as_bytes(), name.as_encoded_bytes()].concat();
-            let Some((path, kind)) = self.checked(&raw, Kind::File)? else { continue };
+            let Some((path, kind)) = self.checked(&raw, MemberKind::File)? else { continue };
             let place = directory.join(&name);
             let mut file = Unopened { path: &place, file: None };
-            if kind == Kind::Hidden {
+            if kind == MemberKind::Hidden {
                 visit(Item { path, bytes: 0, kind, reader: &mut file })?;
                 continue;
             }
             let facts = fs::metadata(&place).map_err(|error| self.member_error(&path, error))?;
             if facts.is_dir() {
-                visit(Item { path: path.clone(), bytes: 0, kind: Kind::Directory, reader: &mut file })?;
+                visit(Item { path: path.clone(), bytes: 0, kind: MemberKind::Directory, reader: &mut file })?;
                 self.walk_directory(&place, &format!("{path}/"), visit)?;
             } else if facts.is_file() {
-                visit(Item { path, bytes: facts.len(), kind: Kind::File, reader: &mut file })?;
+                visit(Item { path, bytes: facts.len(), kind: MemberKind::File, reader: &mut file })?;
             } else {
                 return Err(self.refused(&raw, "neither a file nor a directory"));
             }
@@ -330,7 +332,7 @@ impl Source {
 
     /// Checks a member's name. Returns its path, with `/` between the parts, and its kind, which is hidden for names
     /// that begin with a dot (`.DS_Store`) and for `__MACOSX`. Returns `None` for the top directory.
-    fn checked(&self, raw: &[u8], kind: Kind) -> Result<Option<(String, Kind)>> {
+    fn checked(&self, raw: &[u8], kind: MemberKind) -> Result<Option<(String, MemberKind)>> {
         let text = std::str::from_utf8(raw).map_err(|_| self.refused(raw, "not named in UTF-8"))?;
         if text.chars().any(char::is_control) {
             return Err(self.refused(raw, "named with a control character"));
@@ -349,9 +351,9 @@ impl Source {
         let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
         let hidden = parts.iter().any(|part| part.starts_with('.') || *part == "__MACOSX");
         match (parts.is_empty(), kind) {
-            (true, Kind::Directory) => Ok(None),
+            (true, MemberKind::Directory) => Ok(None),
             (true, _) => Err(self.refused(raw, "a file without a name")),
-            (false, kind) => Ok(Some((parts.join("/"), if hidden { Kind::Hidden } else { kind }))),
+            (false, kind) => Ok(Some((parts.join("/"), if hidden { MemberKind::Hidden } else { kind }))),
         }
     }
 

@@ -23,7 +23,7 @@ type Block = [u8; BLOCK];
 
 /// The kind of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum EntryKind {
     File,
     Directory,
     /// Neither a file nor a directory, with a description.
@@ -35,7 +35,7 @@ pub enum Kind {
 pub struct Member {
     /// The path as stored.
     pub name: Vec<u8>,
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// Bytes of content.
     pub bytes: u64,
 }
@@ -233,16 +233,16 @@ impl<R: Skip> Members<R> {
         }
         let in_header = |name: Vec<u8>| size(header).map_err(|fault| named(fault, &name)).map(|bytes| (name, bytes));
         let kind = match block[156] {
-            b'0' | 0 | b'7' => Kind::File,
-            b'5' => Kind::Directory,
-            b'1' | b'2' => Kind::Other("a link"),
-            b'S' => Kind::Other("stored sparse"),
-            b'M' => Kind::Other("a part of a file of several volumes"),
-            _ => Kind::Other("neither a file nor a directory"),
+            b'0' | 0 | b'7' => EntryKind::File,
+            b'5' => EntryKind::Directory,
+            b'1' | b'2' => EntryKind::Other("a link"),
+            b'S' => EntryKind::Other("stored sparse"),
+            b'M' => EntryKind::Other("a part of a file of several volumes"),
+            _ => EntryKind::Other("neither a file nor a directory"),
         };
         // POSIX: a directory's size is the space for its content, and no content follows the header.
-        let (name, bytes) = if kind == Kind::File { in_header(name)? } else { (name, 0) };
-        let bytes = match pax.get("size").filter(|_| kind == Kind::File) {
+        let (name, bytes) = if kind == EntryKind::File { in_header(name)? } else { (name, 0) };
+        let bytes = match pax.get("size").filter(|_| kind == EntryKind::File) {
             Some(text) => {
                 decimal(text).ok_or_else(|| damaged(format!("the size of {} is not a number", shown(&name))))?
             }
@@ -250,8 +250,8 @@ impl<R: Skip> Members<R> {
         };
         // v7 has no type for directories: a final slash marks them.
         let kind = match (kind, name.ends_with(b"/")) {
-            (Kind::File, true) if bytes == 0 => Kind::Directory,
-            (Kind::File, true) => return Err(Fault::Refused(name, "named as a directory, but with content")),
+            (EntryKind::File, true) if bytes == 0 => EntryKind::Directory,
+            (EntryKind::File, true) => return Err(Fault::Refused(name, "named as a directory, but with content")),
             (kind, _) => kind,
         };
         self.open(bytes);

@@ -20,8 +20,8 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::files;
 
-use super::Kind;
 use super::Pair;
+use super::PairKind;
 use super::PairList;
 use super::from;
 
@@ -47,7 +47,7 @@ impl PairList {
     fn file_name(&self) -> String {
         let drawn = match self.seed {
             Some(seed) => format!("seed{seed}{}", if self.reuse { "-reuse" } else { "" }),
-            None => self.hash(Kind::Semantic)[..8].to_string(),
+            None => self.hash(PairKind::Semantic)[..8].to_string(),
         };
         let (set, categories) = (self.set.replace(['/', '\\'], "-"), self.categories.len());
         format!("pairs-{set}-{categories}x{}-{drawn}.tsv", self.per_category())
@@ -63,8 +63,8 @@ impl PairList {
             self.categories.len(),
             self.per_category(),
             self.reuse,
-            self.hash(Kind::Semantic),
-            self.hash(Kind::Augmented),
+            self.hash(PairKind::Semantic),
+            self.hash(PairKind::Augmented),
             COLUMNS.join("\t"),
         );
         let names = set.names();
@@ -223,8 +223,8 @@ fn check_facts(facts: &Facts, list: &PairList) -> Result<()> {
     let found = [
         ("categories", list.categories.len().to_string()),
         ("per_category", list.per_category().to_string()),
-        ("sp_hash", list.hash(Kind::Semantic)),
-        ("ap_hash", list.hash(Kind::Augmented)),
+        ("sp_hash", list.hash(PairKind::Semantic)),
+        ("ap_hash", list.hash(PairKind::Augmented)),
     ];
     for (key, found) in found {
         if let Some(stated) = facts.get(key).filter(|stated| **stated != found) {

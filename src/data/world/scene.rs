@@ -9,9 +9,9 @@ use super::STL_CATEGORIES;
 use super::World;
 use super::factors::Factors;
 use super::shape::KINDS;
-use super::shape::Kind;
 use super::shape::Part;
 use super::shape::Shape;
+use super::shape::ShapeKind;
 use super::shape::Vector;
 use super::shape::turn;
 use super::shape::unit;
@@ -345,9 +345,9 @@ fn draw_occluder(strength: f32, certain: bool, pose: Pose, stream: &mut Stream) 
     let depth = stream.range(0.15, 0.3 + 0.3 * strength) * pose.half;
     let along = stream.range(-0.5, 0.5) * pose.half;
     let (kind, centre, half) = match stream.below(3) {
-        0 => (Kind::Box, 3.0 + pose.half - depth, [3.0, 4.0]),
-        1 => (Kind::Box, along, [0.4 * depth, 4.0]),
-        _ => (Kind::Ellipse, 0.8 * pose.half, [1.2 * depth, 1.2 * depth]),
+        0 => (ShapeKind::Box, 3.0 + pose.half - depth, [3.0, 4.0]),
+        1 => (ShapeKind::Box, along, [0.4 * depth, 4.0]),
+        _ => (ShapeKind::Ellipse, 0.8 * pose.half, [1.2 * depth, 1.2 * depth]),
     };
     let at = [pose.at[0] - centre * inward[0], pose.at[1] - centre * inward[1]];
     let colour = hsv(stream.uniform(), stream.range(0.1, 0.8), stream.range(0.15, 0.95));

@@ -8,7 +8,7 @@ pub(super) type Vector = [f32; 2];
 /// The kinds of parts. Each is symmetric about its own x axis, so mirroring a part only mirrors its position and
 /// direction.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum ShapeKind {
     Ellipse,
     Capsule,
     Box,
@@ -19,13 +19,21 @@ pub(super) enum Kind {
     Cross,
 }
 
-pub(super) const KINDS: [Kind; 8] =
-    [Kind::Ellipse, Kind::Triangle, Kind::Ring, Kind::Box, Kind::Star, Kind::Capsule, Kind::Arc, Kind::Cross];
+pub(super) const KINDS: [ShapeKind; 8] = [
+    ShapeKind::Ellipse,
+    ShapeKind::Triangle,
+    ShapeKind::Ring,
+    ShapeKind::Box,
+    ShapeKind::Star,
+    ShapeKind::Capsule,
+    ShapeKind::Arc,
+    ShapeKind::Cross,
+];
 
 /// A placed part. `half` has its half length along `dir` (a unit vector) and its half width.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
-    pub kind: Kind,
+    pub kind: ShapeKind,
     pub at: Vector,
     pub dir: Vector,
     pub half: Vector,
@@ -41,14 +49,14 @@ struct Joint {
     tilt: f32,
     /// How far beyond the parent's outline the centre lies, in the part's half lengths.
     out: f32,
-    kind: Kind,
+    kind: ShapeKind,
     half: Vector,
 }
 
 /// The shape of a category: a root part and the parts attached to it, with characteristic places and sizes.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
-    kind: Kind,
+    kind: ShapeKind,
     half: Vector,
     angle: f32,
     joints: Vec<Joint>,
@@ -141,7 +149,7 @@ impl Shape {
             angle: stream.below(3) as f32 * 0.25 * std::f32::consts::PI,
             tilt: 0.0,
             out: stream.range(0.4, 0.8),
-            kind: if stream.chance(0.5) { Kind::Capsule } else { Kind::Box },
+            kind: if stream.chance(0.5) { ShapeKind::Capsule } else { ShapeKind::Box },
             half: [stream.range(0.3, 0.55), stream.range(0.22, 0.35)],
         };
         let size = stream.range(0.65, 1.0);
@@ -160,8 +168,10 @@ fn limb(parent: usize, stream: &mut Stream) -> Joint {
     let kind = KINDS[stream.below(KINDS.len())];
     let length = stream.range(0.4, 0.8);
     let half = match kind {
-        Kind::Capsule => [length, length * stream.range(0.3, 0.5)],
-        Kind::Ring | Kind::Arc | Kind::Star | Kind::Cross => [0.15 + 0.8 * length, 0.15 + 0.8 * length],
+        ShapeKind::Capsule => [length, length * stream.range(0.3, 0.5)],
+        ShapeKind::Ring | ShapeKind::Arc | ShapeKind::Star | ShapeKind::Cross => {
+            [0.15 + 0.8 * length, 0.15 + 0.8 * length]
+        }
         _ => [length, length * stream.range(0.5, 1.0)],
     };
     Joint { parent, angle: 0.0, tilt: 0.0, out: stream.range(0.45, 0.8), kind, half }
@@ -176,17 +186,17 @@ impl Part {
         let [a, b] = self.half;
         let round = a / b; // scales the half width to the half length, for the kinds defined on a circle
         match self.kind {
-            Kind::Ellipse => ellipse([x, y], a, b),
-            Kind::Capsule => length([x - x.clamp(-(a - b).max(0.0), (a - b).max(0.0)), y]) - b,
-            Kind::Box => rectangle([x, y], a, b),
-            Kind::Triangle => {
+            ShapeKind::Ellipse => ellipse([x, y], a, b),
+            ShapeKind::Capsule => length([x - x.clamp(-(a - b).max(0.0), (a - b).max(0.0)), y]) - b,
+            ShapeKind::Box => rectangle([x, y], a, b),
+            ShapeKind::Triangle => {
                 let slope = ((x - a) * b + y.abs() * 2.0 * a) / length([b, 2.0 * a]);
                 slope.max(-x - a)
             }
-            Kind::Star => star([y * round, x], a) / round.max(1.0),
-            Kind::Ring => ((length([x, y * round]) - 0.74 * a).abs() - 0.26 * a) / round.max(1.0),
-            Kind::Arc => arc([y * round, -x], 0.75 * a, 0.25 * a) / round.max(1.0),
-            Kind::Cross => rectangle([x, y], a, 0.36 * b).min(rectangle([x, y], 0.36 * a, b)),
+            ShapeKind::Star => star([y * round, x], a) / round.max(1.0),
+            ShapeKind::Ring => ((length([x, y * round]) - 0.74 * a).abs() - 0.26 * a) / round.max(1.0),
+            ShapeKind::Arc => arc([y * round, -x], 0.75 * a, 0.25 * a) / round.max(1.0),
+            ShapeKind::Cross => rectangle([x, y], a, 0.36 * b).min(rectangle([x, y], 0.36 * a, b)),
         }
     }
 
@@ -195,7 +205,9 @@ impl Part {
         let [a, b] = self.half;
         let [dx, dy] = self.dir.map(f32::abs);
         match self.kind {
-            Kind::Ellipse | Kind::Ring | Kind::Arc => [length([a * dx, b * dy]), length([a * dy, b * dx])],
+            ShapeKind::Ellipse | ShapeKind::Ring | ShapeKind::Arc => {
+                [length([a * dx, b * dy]), length([a * dy, b * dx])]
+            }
             _ => [a * dx + b * dy, a * dy + b * dx],
         }
     }
@@ -204,9 +216,9 @@ impl Part {
     fn reach(&self, angle: f32) -> f32 {
         let [c, s] = unit(angle);
         let hollow = match self.kind {
-            Kind::Star => 0.6,
-            Kind::Triangle => 0.65,
-            Kind::Cross => 0.8,
+            ShapeKind::Star => 0.6,
+            ShapeKind::Triangle => 0.65,
+            ShapeKind::Cross => 0.8,
             _ => 0.9,
         };
         hollow / length([c / self.half[0], s / self.half[1]])

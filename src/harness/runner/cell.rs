@@ -1,7 +1,7 @@
 //! Runs one cell: its stages, its outcome, and the record of its run, however it ends.
 
 use crate::error::Error;
-use crate::error::Kind;
+use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::harness::clock;
 use crate::harness::clock::Stopwatch;
@@ -11,8 +11,6 @@ use crate::harness::config::Value;
 use crate::harness::experiment::Cell;
 use crate::harness::git::Git;
 use crate::harness::interrupt::Interrupt;
-use crate::harness::lab::Lab;
-use crate::harness::lab::Neighbours;
 use crate::harness::ledger::Running;
 use crate::harness::outcome::Curve;
 use crate::harness::outcome::Outcome;
@@ -27,7 +25,9 @@ use crate::harness::record::SCHEMA;
 use crate::harness::record::Setting;
 use crate::harness::record::Status;
 use crate::harness::redact;
-use crate::harness::runner::Surroundings;
+use crate::harness::runner::RunContext;
+use crate::harness::stage_runner::Neighbours;
+use crate::harness::stage_runner::StageRunner;
 use crate::threads;
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ pub(super) struct Job<'a> {
     pub threads: usize,
     pub neighbours: Arc<Neighbours>,
     pub renewed: Option<&'a Mutex<HashSet<String>>>,
-    pub site: Surroundings<'a>,
+    pub site: RunContext<'a>,
     pub progress: Progress,
     pub interrupt: Interrupt,
 }
@@ -65,16 +65,17 @@ impl Job<'_> {
     pub fn run(self, is_there: impl Fn(&str) + Sync) -> End {
         let Self { cell, mut record, running, threads, neighbours, renewed, site, progress, interrupt } = self;
         let watch = Stopwatch::start();
-        let mut lab =
-            Lab::new(site.cache, &progress, &interrupt, &record.id).renewing(renewed).beside(neighbours, site.scaling);
+        let mut stages = StageRunner::new(site.cache, &progress, &interrupt, &record.id)
+            .renewing(renewed)
+            .beside(neighbours, site.scaling);
         let ended = catch_unwind(AssertUnwindSafe(|| {
             threads::share(threads, || {
-                cell.stages().try_for_each(|stage| lab.run(stage).map(|_| is_there(stage.key())))?;
-                cell.read(lab.done())
+                cell.stages().try_for_each(|stage| stages.run(stage).map(|_| is_there(stage.key())))?;
+                cell.read(stages.done())
             })
         }));
-        let failed_stage = lab.failed();
-        record.stages = lab.into_stages();
+        let failed_stage = stages.failed();
+        record.stages = stages.into_stages();
         record.threads = threads;
         record.beside = record.stages.iter().map(|stage| stage.beside).max().unwrap_or(0);
         record.peak_memory = provenance::peak_memory();
@@ -88,7 +89,7 @@ impl Job<'_> {
             }
         };
         if let Some(error) = &failed {
-            let interrupted = error.kind() == Kind::Interrupted;
+            let interrupted = error.kind() == ErrorKind::Interrupted;
             fail(&mut record, if interrupted { Status::Interrupted } else { Status::Failed }, error.what());
         }
         if let Err(error) = site.ledger.finish(running, &record) {
@@ -106,8 +107,8 @@ impl Job<'_> {
 fn explain(error: Error, record: &Record) -> Error {
     let place = format!("{} {} seed {} (run {})", record.experiment, record.column, record.seed, record.short());
     let hint = match error.kind() {
-        Kind::Diverged => format!("`sempair show {}` shows its settings", record.short()),
-        Kind::Failure | Kind::Interrupted => "run the same command to go on".to_owned(),
+        ErrorKind::Diverged => format!("`sempair show {}` shows its settings", record.short()),
+        ErrorKind::Failure | ErrorKind::Interrupted => "run the same command to go on".to_owned(),
     };
     error.context(place).hint(hint)
 }

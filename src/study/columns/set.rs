@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::harness::experiment::{Better, Column, Measurement};
 use crate::harness::outcome::Outcome;
+use crate::study::encoder_table::Line;
 use crate::study::readings;
-use crate::study::sheet::Line;
 use crate::study::stages::{self, Context, Representation, metric};
 
 use super::{Measure, Metric, code_of};
@@ -73,21 +73,24 @@ impl Measure for OnSet {
         let probe = stages::evaluation(context, &line.settings, &mapping, &self.set, seed)?;
         let course = match line.what {
             Representation::Pretrained(kind) if self.along => {
-                Some(stages::course(context, &line.settings, kind, &self.set, seed)?)
+                Some(stages::time_to_accuracy(context, &line.settings, kind, &self.set, seed)?)
             }
             _ => None,
         };
         let factors = training.as_ref().and_then(|training| training.factors.clone());
         let beside = factors.into_iter().chain(probe.factors.clone()).collect();
         let stages = course.iter().map(|course| course.stage.clone()).chain([probe.stage.clone()]).collect();
-        let along = course.is_some().then_some("study::readings::course");
+        let along = course.is_some().then_some("study::readings::time_to_accuracy");
         let code =
             code_of(&["study::readings::probe"].into_iter().chain(along).collect::<Vec<_>>(), training.is_some());
         let read = move |done: &_| {
             let mut outcome = Outcome::default();
             training.as_ref().map(|of| readings::training::describe(of, done, &mut outcome)).transpose()?;
             readings::probe::describe(&probe, done, &mut outcome)?;
-            course.as_ref().map(|course| readings::course::describe(course, done, &mut outcome)).transpose()?;
+            course
+                .as_ref()
+                .map(|course| readings::time_to_accuracy::describe(course, done, &mut outcome))
+                .transpose()?;
             Ok(outcome)
         };
         Ok(Some(Measurement { stages, beside, timed: false, code, read: Arc::new(read) }))

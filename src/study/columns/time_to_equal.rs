@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::data::pairs::Kind;
+use crate::data::pairs::PairKind;
 use crate::error::{Error, Result};
 use crate::harness::experiment::{Column, Measurement};
+use crate::study::encoder_table::Line;
 use crate::study::readings;
 use crate::study::settings::Settings;
-use crate::study::sheet::Line;
-use crate::study::stages::{self, Context, Course, Representation};
+use crate::study::stages::{self, Context, Representation, TimeToAccuracy};
 
 use super::{Measure, Metric, SECONDS, code_of};
 
@@ -18,7 +18,7 @@ pub struct TimeToEqual {
     /// The set on which accuracies are compared.
     pub set: String,
     /// The trainings of the table's rows.
-    pub trainings: Vec<(Settings, Kind)>,
+    pub trainings: Vec<(Settings, PairKind)>,
 }
 
 impl Measure for TimeToEqual {
@@ -40,11 +40,19 @@ impl Measure for TimeToEqual {
         let Representation::Pretrained(kind) = line.what else { return Ok(None) };
         let own = self.trainings.iter().position(|(settings, on)| *settings == line.settings && *on == kind);
         let own = own.ok_or_else(|| Error::new(format!("{:?} is not one of the compared trainings", line.row)))?;
-        let course = |(settings, kind): &(Settings, Kind)| stages::course(context, settings, *kind, &self.set, seed);
-        let courses: Vec<Course> = self.trainings.iter().map(course).collect::<Result<_>>()?;
+        let course = |(settings, kind): &(Settings, PairKind)| {
+            stages::time_to_accuracy(context, settings, *kind, &self.set, seed)
+        };
+        let courses: Vec<TimeToAccuracy> = self.trainings.iter().map(course).collect::<Result<_>>()?;
         let beside = courses.iter().filter_map(|course| course.training.factors.clone()).collect();
         let stages = courses.iter().map(|course| course.stage.clone()).collect();
-        let read = Arc::new(move |done: &_| readings::course::time_to_equal(&courses, own, done));
-        Ok(Some(Measurement { stages, beside, timed: true, code: code_of(&["study::readings::course"], true), read }))
+        let read = Arc::new(move |done: &_| readings::time_to_accuracy::time_to_equal(&courses, own, done));
+        Ok(Some(Measurement {
+            stages,
+            beside,
+            timed: true,
+            code: code_of(&["study::readings::time_to_accuracy"], true),
+            read,
+        }))
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::harness::experiment::{Better, Column, Measurement};
+use crate::study::encoder_table::Line;
 use crate::study::readings;
-use crate::study::sheet::Line;
 use crate::study::stages::{self, Context, Representation, Training, metric};
 
 use super::{Measure, Metric, code_of};

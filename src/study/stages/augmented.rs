@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::data::augment::{Augmentation, transformed};
 use crate::data::catalog::Pairs;
 use crate::data::image_set::{Dataset, ImageSet};
-use crate::data::pairs::{Kind, Making};
+use crate::data::pairs::{Making, PairKind};
 use crate::data::preview::{contact_sheet, write_png};
 use crate::data::store::{self, Facts, Writer};
 use crate::error::{Error, Result};
@@ -30,8 +30,8 @@ const PREVIEW: &str = "preview.png";
 const SHOWN: usize = 12;
 
 /// The stage for these pairs; `None` where only the transformations during training make the views of an image differ.
-pub fn augmented(context: &Context, settings: &Settings, pairs: &Arc<Pairs>, kind: Kind) -> Option<Arc<Stage>> {
-    if kind != Kind::Augmented || settings.pairs.augmented == Making::Live {
+pub fn augmented(context: &Context, settings: &Settings, pairs: &Arc<Pairs>, kind: PairKind) -> Option<Arc<Stage>> {
+    if kind != PairKind::Augmented || settings.pairs.augmented == Making::Live {
         return None;
     }
     let (by, seed) = (settings.pairs.stored.clone(), settings.pairs.seed);

@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::error::Result;
 use crate::files;
 use crate::harness::stage::{Cost, Stage};
-use crate::study::exchange;
 use crate::study::settings::Settings;
+use crate::study::weights_io;
 use crate::train::Trained;
 
 use super::Context;
@@ -29,6 +29,6 @@ pub fn import_weights(context: &Context, settings: &Settings, file: &Path) -> Re
     let description = context.describe("import-weights", inputs, &roots, &[], Cost::default());
     let file = file.to_owned();
     Ok(Stage::new(description, move |site| {
-        exchange::import(&file, &trained, site.dir, &|note| site.progress.line(note))
+        weights_io::import(&file, &trained, site.dir, &|note| site.progress.line(note))
     }))
 }

@@ -3,7 +3,6 @@
 //! This file only connects stages.
 
 mod augmented;
-pub(super) mod course;
 mod encoder;
 mod factors;
 pub(super) mod features;
@@ -15,6 +14,7 @@ mod neighbours;
 mod pixels;
 pub(super) mod pretrain;
 pub(super) mod probe;
+pub(super) mod time_to_accuracy;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::data::catalog::{Catalog, Extent, Set};
-use crate::data::pairs::Kind;
+use crate::data::pairs::PairKind;
 use crate::data::world::Nuisance;
 use crate::error::{Error, Result};
 use crate::harness::provenance::Compute;
@@ -35,7 +35,6 @@ use crate::train::Trained;
 use super::code::code;
 use super::settings::Settings;
 
-pub use course::Course;
 pub use factors::factors;
 pub use features::Extraction;
 pub use import_weights::import_weights;
@@ -44,6 +43,7 @@ pub use mapping::Mapping;
 pub use pretrain::Training;
 use pretrain::{Before, Made};
 pub use probe::Probe;
+pub use time_to_accuracy::TimeToAccuracy;
 
 /// What is evaluated: which map from images to vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ pub enum Representation {
     /// The encoder before its first step.
     Random,
     /// The encoder after pretraining on these pairs.
-    Pretrained(Kind),
+    Pretrained(PairKind),
 }
 
 /// What stages need in addition to the settings of a row. It is created once for a command or a table.
@@ -94,7 +94,7 @@ impl Context {
 ///
 /// # Errors
 /// When the set of the pairs is missing, or a batch needs more pairs than there are.
-pub fn training(context: &Context, settings: &Settings, kind: Kind, seed: u64) -> Result<Training> {
+pub fn training(context: &Context, settings: &Settings, kind: PairKind, seed: u64) -> Result<Training> {
     let pairs = context.catalog.pairs(&settings.pairs)?;
     let count = kind.rows(pairs.chosen.count());
     let batch = settings.pretrain.batch;
@@ -103,11 +103,11 @@ pub fn training(context: &Context, settings: &Settings, kind: Kind, seed: u64) -
             .hint(format!("set the batch to at most {count}: `--set pretrain.batch={count}`")));
     }
     let seconds = match kind {
-        Kind::Neighbours => {
-            let by = training(context, settings, Kind::Augmented, seed)?;
+        PairKind::Neighbours => {
+            let by = training(context, settings, PairKind::Augmented, seed)?;
             Some(neighbours::neighbours(context, settings, &by.stage, &encoder_of(context, &by))?)
         }
-        Kind::Augmented | Kind::Semantic | Kind::Unpaired => None,
+        PairKind::Augmented | PairKind::Semantic | PairKind::Unpaired => None,
     };
     let made = augmented::augmented(context, settings, &pairs, kind);
     let made = made.map(|stage| Made { stage, images: augmented::images });
@@ -171,10 +171,16 @@ pub fn invariance(
 ///
 /// # Errors
 /// As [`training`].
-pub fn course(context: &Context, settings: &Settings, kind: Kind, set: &str, seed: u64) -> Result<Course> {
+pub fn time_to_accuracy(
+    context: &Context,
+    settings: &Settings,
+    kind: PairKind,
+    set: &str,
+    seed: u64,
+) -> Result<TimeToAccuracy> {
     let training = training(context, settings, kind, seed)?;
     let mapping = encoder_of(context, &training);
-    Ok(Course::new(context, settings, training, mapping, &evaluation_set(context, settings, set)?, seed))
+    Ok(TimeToAccuracy::new(context, settings, training, mapping, &evaluation_set(context, settings, set)?, seed))
 }
 
 /// Finds an evaluation set and checks that these settings can use it, so that an error appears

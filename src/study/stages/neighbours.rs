@@ -1,4 +1,4 @@
-//! Stage `neighbours`: the second images of the pairs of [`Kind::Neighbours`]. For each first image it finds the most
+//! Stage `neighbours`: the second images of the pairs of [`PairKind::Neighbours`]. For each first image it finds the most
 //! similar image among all images of the semantic pairs, by the features of the encoder trained on augmented pairs.
 
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 #[cfg(doc)]
-use crate::data::pairs::Kind;
+use crate::data::pairs::PairKind;
 use crate::error::Result;
 use crate::eval;
 use crate::files::write_json;

@@ -8,7 +8,7 @@ use crate::data::augment::{Normalization, Pipeline, Small, Views};
 use crate::data::batches::Source;
 use crate::data::catalog::Pairs;
 use crate::data::image_set::ImageSet;
-use crate::data::pairs::{Chosen, Kind, PairList};
+use crate::data::pairs::{Chosen, PairKind, PairList};
 use crate::error::{Context as _, Result};
 use crate::files::{read_json, write_json};
 use crate::harness::outcome::DataRef;
@@ -17,7 +17,7 @@ use crate::methods::Crops;
 use crate::study::cost;
 use crate::study::settings::Settings;
 use crate::tensor::Cpu;
-use crate::train::{HISTORY, Material, Pretraining, Surroundings, Trained, Witnesses, pretrain};
+use crate::train::{HISTORY, Material, MonitorPairs, Pretraining, TrainContext, Trained, pretrain};
 
 use super::{Context, Representation};
 
@@ -92,7 +92,7 @@ impl Training {
     pub fn new(
         context: &Context,
         settings: &Settings,
-        kind: Kind,
+        kind: PairKind,
         seed: u64,
         pairs: &Arc<Pairs>,
         Before { seconds, made, factors }: Before,
@@ -143,7 +143,7 @@ impl Inputs {
 
 fn train(
     inputs: &Inputs,
-    kind: Kind,
+    kind: PairKind,
     pairs: &Pairs,
     (seconds, made): (Option<&Finished>, Option<ImageSet>),
     device: Cpu,
@@ -151,8 +151,8 @@ fn train(
     site: &Site<'_>,
 ) -> Result<()> {
     let (set, list) = pairs.exact()?;
-    // The witnesses are the same for all kinds of pairs.
-    let witnesses = Witnesses::of(&list.indices(Kind::Semantic));
+    // The monitor are the same for all kinds of pairs.
+    let monitor = MonitorPairs::of(&list.indices(PairKind::Semantic));
     let list = pairs.chosen.with_false(list)?;
     let list = match seconds {
         Some(found) => list.with_seconds(&read_json::<Vec<u32>>(&found.dir.join(SECONDS_OF_PAIRS))?),
@@ -169,13 +169,13 @@ fn train(
     let run = &inputs.pretraining;
     Trained { run: run.clone(), normalization: inputs.normalization.clone() }.write(site.dir)?;
     let source = Source { pairs: indices, set, seconds: made };
-    let material = Material { witnesses, source, pipeline: inputs.pipeline() };
+    let material = Material { monitor, source, pipeline: inputs.pipeline() };
     let Site { dir, progress, interrupt, .. } = *site;
     pretrain(
         run,
         device.precision,
         material,
-        &Surroundings { dir, checkpoint_seconds, keep_going, progress, interrupt },
+        &TrainContext { dir, checkpoint_seconds, keep_going, progress, interrupt },
     )
 }
 
@@ -184,7 +184,7 @@ fn pairs_ref(
     set: &ImageSet,
     list: &PairList,
     chosen: &Chosen,
-    (kind, made): (Kind, Option<&ImageSet>),
+    (kind, made): (PairKind, Option<&ImageSet>),
     exact: f64,
 ) -> DataRef {
     let mut semantic = if exact == 1.0 {
@@ -203,13 +203,14 @@ fn pairs_ref(
             kind.title(),
             list.categories.len(),
             match kind {
-                Kind::Semantic => &semantic,
-                Kind::Augmented if made.is_some() => {
+                PairKind::Semantic => &semantic,
+                PairKind::Augmented if made.is_some() => {
                     "the first image of each semantic pair, and an image made of it before training"
                 }
-                Kind::Augmented => "the first image of each semantic pair, twice",
-                Kind::Unpaired => "each image of each semantic pair, twice",
-                Kind::Neighbours => "the first image of each semantic pair, and the most similar other to an encoder",
+                PairKind::Augmented => "the first image of each semantic pair, twice",
+                PairKind::Unpaired => "each image of each semantic pair, twice",
+                PairKind::Neighbours =>
+                    "the first image of each semantic pair, and the most similar other to an encoder",
             }
         ),
         hash: match made {

@@ -4,7 +4,7 @@
 mod manuscript;
 mod numbers;
 mod recorded;
-mod strip;
+mod tex;
 
 use crate::error::Result;
 use crate::report::pages;
@@ -12,7 +12,6 @@ use crate::report::results;
 use crate::report::results::Input;
 use crate::report::results::Results;
 use crate::report::text;
-use crate::report::view;
 use manuscript::Manuscript;
 use manuscript::WrittenTable;
 use recorded::Figures;
@@ -191,8 +190,7 @@ fn checked_tables(tables: &[WrittenTable], now: &Input, results: &Results) -> Re
     if tables.is_empty() {
         return Ok(Vec::new());
     }
-    let selections = results::selections(now);
-    let files = pages::contents(results, &view::view(results, &selections))?;
+    let files = pages::files(now, results)?;
     let check = |table: &WrittenTable| {
         let rendered = files.get(&Path::new("tables").join(&table.id).with_extension("tex"));
         let state = match rendered.filter(|_| table.profile == now.profile) {

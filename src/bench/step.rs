@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use crate::error::Result;
-use crate::methods::{Batch, Learner, Method, Moment, Size, Start, simclr};
+use crate::methods::{Learner, Method, MethodBatch, Size, Start, StepInfo, simclr};
 use crate::models::ModelSpec;
-use crate::optim::{Apart, Optimizer, OptimizerSettings, Pace, Recipe, Rule};
+use crate::optim::{Optimizer, OptimizerSettings, ParamOverrides, Recipe, Rule, StepRates};
 use crate::rng::Key;
 use crate::tensor::profile::{self, Entry};
 use crate::tensor::{Cpu, Precision};
 
-use super::training::descend;
+use crate::train::descend;
 
 /// Untimed warm-up steps: after them, memory is warm and a method's memory of all pairs is filled.
 const WARM_UP: usize = 4;
@@ -91,13 +91,13 @@ pub fn time_steps(
 pub struct Stepper {
     learner: Box<dyn Learner<Cpu>>,
     optimizer: Optimizer<Cpu>,
-    pace: Pace,
+    pace: StepRates,
     /// The gradient's norm is clipped to this.
     bound: f32,
     images: Vec<f32>,
     crops: Vec<f32>,
     slots: Vec<u32>,
-    moment: Moment,
+    moment: StepInfo,
 }
 
 impl Stepper {
@@ -113,13 +113,13 @@ impl Stepper {
         epoch: usize,
     ) -> Result<Self> {
         let &Recipe { rule, learning_rate: rate, weight_decay: [weight_decay, _], clip: bound, .. } = method.recipe();
-        let pace = Pace { rate, peak_rate: rate, weight_decay };
+        let pace = StepRates { rate, peak_rate: rate, weight_decay };
         let (initialisation, draws) = (Key::root(0), Key::root(0));
         let (device, slots) = (Cpu { precision }, WARM_UP * pairs);
         let start =
             Start { spec: *model, device, initialisation, draws, pairs: slots, categories: slots, batch: pairs };
         let learner = method.start(&start)?;
-        let apart = Apart { steady: learner.steady(), frozen: None };
+        let apart = ParamOverrides { steady: learner.steady(), frozen: None };
         let optimizer = Optimizer::new(rule, optimizer, apart, &learner.network().backbone().parameters());
         let mut stream = Key::root(0).split("images").stream();
         let mut pixels = |images: usize, side: usize| -> Vec<f32> {
@@ -133,10 +133,10 @@ impl Stepper {
             images: pixels(2 * pairs, model.image),
             crops: pixels(method.crops().count() * pairs, model.image / 2),
             slots: (0..slots as u32).collect(),
-            moment: Moment { step: 0, steps: epoch, steps_per_epoch: epoch },
+            moment: StepInfo { step: 0, steps: epoch, steps_per_epoch: epoch },
         };
         if stepper.learner.remembers() {
-            (0..WARM_UP).for_each(|step| stepper.on_batch(step, |learner, batch| learner.remember(batch)));
+            (0..WARM_UP).for_each(|step| stepper.on_batch(step, |learner, batch| learner.warm_up(batch)));
         }
         Ok(stepper)
     }
@@ -150,10 +150,10 @@ impl Stepper {
         self.moment.step = (moment.step + 1) % moment.steps;
     }
 
-    fn on_batch<R>(&mut self, step: usize, then: impl FnOnce(&mut dyn Learner<Cpu>, &Batch) -> R) -> R {
+    fn on_batch<R>(&mut self, step: usize, then: impl FnOnce(&mut dyn Learner<Cpu>, &MethodBatch) -> R) -> R {
         let pairs = self.slots.len() / WARM_UP;
         let chosen = &self.slots[step % WARM_UP * pairs..][..pairs];
-        let batch = Batch { images: &self.images, crops: &self.crops, pairs: chosen, categories: chosen };
+        let batch = MethodBatch { images: &self.images, crops: &self.crops, pairs: chosen, categories: chosen };
         then(&mut *self.learner, &batch)
     }
 }

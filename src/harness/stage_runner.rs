@@ -45,7 +45,7 @@ impl Neighbours {
 }
 
 /// The environment of one run.
-pub struct Lab<'a> {
+pub struct StageRunner<'a> {
     cache: &'a Cache,
     progress: &'a Progress,
     interrupt: &'a Interrupt,
@@ -62,7 +62,7 @@ pub struct Lab<'a> {
     failed: Option<String>,
 }
 
-impl<'a> Lab<'a> {
+impl<'a> StageRunner<'a> {
     /// Makes a lab that keeps its stages in the cache; `run` is recorded as their origin.
     pub fn new(cache: &'a Cache, progress: &'a Progress, interrupt: &'a Interrupt, run: &str) -> Self {
         Self {

@@ -24,7 +24,7 @@ pub(in crate::study) const ACCURACIES: &str = "accuracies.json";
 /// The linear probe of a training at each moment at which the training's health was measured. The training keeps
 /// snapshots of its encoder at these moments ([`snapshots`](crate::train::PretrainSettings::snapshots)).
 #[derive(Clone)]
-pub struct Course {
+pub struct TimeToAccuracy {
     /// The stage.
     pub stage: Arc<Stage>,
     /// The training.
@@ -33,7 +33,7 @@ pub struct Course {
     pub(in crate::study) set: Arc<Set>,
 }
 
-impl Course {
+impl TimeToAccuracy {
     /// The stage for a training and a set.
     ///
     /// Panics when the training keeps no snapshots.
@@ -47,8 +47,8 @@ impl Course {
     ) -> Self {
         assert!(settings.pretrain.snapshots, "a training without snapshots has no course");
         let inputs = json!({ "course of": probe::inputs(settings, &mapping, &set.identity, seed) });
-        let roots = [&["study::stages::course", set.made_by()], &mapping.code[..]].concat();
-        let cost = cost::course(context.device, settings, &set.extent);
+        let roots = [&["study::stages::time_to_accuracy", set.made_by()], &mapping.code[..]].concat();
+        let cost = cost::time_to_accuracy(context.device, settings, &set.extent);
         let description = context.describe("course", inputs, &roots, &[&training.stage], cost);
         let (from, probe, trained) = (set.clone(), settings.probe.clone(), training.clone());
         let stage = Stage::new(description, move |site| {

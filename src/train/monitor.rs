@@ -10,17 +10,17 @@ use crate::tensor::Cpu;
 
 /// Pairs of different images of one category, as indices into the training's images.
 #[derive(Clone, Debug, Default)]
-pub struct Witnesses(Vec<(u32, u32)>);
+pub struct MonitorPairs(Vec<(u32, u32)>);
 
 /// The images of the pairs: all first images, then all second images.
-pub(super) struct WitnessImages {
+pub(super) struct MonitorImages {
     /// (2N, size, size, 3), normalised.
     pixels: Vec<f32>,
     labels: Vec<u32>,
     classes: usize,
 }
 
-impl Witnesses {
+impl MonitorPairs {
     /// The maximum number of pairs.
     const MOST: usize = 256;
 
@@ -31,7 +31,7 @@ impl Witnesses {
     }
 
     /// Returns the images, prepared as for evaluation.
-    pub(super) fn images(&self, set: &ImageSet, pipeline: &Pipeline) -> WitnessImages {
+    pub(super) fn images(&self, set: &ImageSet, pipeline: &Pipeline) -> MonitorImages {
         let floats = pipeline.floats();
         let places: Vec<u32> = self.0.iter().map(|pair| pair.0).chain(self.0.iter().map(|pair| pair.1)).collect();
         let mut pixels = vec![0.0; places.len() * floats];
@@ -39,11 +39,11 @@ impl Witnesses {
             plain(set.image(place as usize), set.size, pipeline.size(), pipeline.normalization(), out);
         }
         let labels = places[..self.0.len()].iter().map(|&place| set.labels[place as usize]).collect();
-        WitnessImages { pixels, labels, classes: set.classes.len() }
+        MonitorImages { pixels, labels, classes: set.classes.len() }
     }
 }
 
-impl WitnessImages {
+impl MonitorImages {
     /// Measures the network's health on these images.
     pub(super) fn health(&self, epoch: usize, network: &dyn AnyNetwork<Cpu>) -> Result<Health> {
         let backbone = network.backbone();

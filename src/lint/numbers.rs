@@ -3,9 +3,9 @@
 
 use crate::error::Error;
 use crate::error::Result;
-use crate::report::lint::strip;
-use crate::report::lint::strip::Cursor;
-use crate::report::lint::strip::Stripped;
+use crate::lint::tex;
+use crate::lint::tex::Cursor;
+use crate::lint::tex::Stripped;
 use crate::report::text;
 use serde::Serialize;
 
@@ -126,7 +126,7 @@ pub struct Number {
 /// # Errors
 /// The text has more numbers than any manuscript.
 pub fn numbers(text: &str) -> Result<Vec<Number>> {
-    of_stripped(text, &strip::strip(text))
+    of_stripped(text, &tex::strip(text))
 }
 
 /// Like [`numbers`], for a text that is already stripped.

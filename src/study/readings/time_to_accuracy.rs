@@ -4,9 +4,9 @@ use crate::error::Result;
 use crate::files::read_json;
 use crate::harness::outcome::{Curve, DataRef, Outcome};
 use crate::harness::stage::Done;
-use crate::study::stages::Course;
-use crate::study::stages::course::{ACCURACIES, DATA};
+use crate::study::stages::TimeToAccuracy;
 use crate::study::stages::metric::SECONDS;
+use crate::study::stages::time_to_accuracy::{ACCURACIES, DATA};
 use crate::train::{HISTORY, History};
 
 use super::training;
@@ -37,7 +37,7 @@ impl Rise {
 ///
 /// # Errors
 /// When a file is damaged.
-pub fn time_to_equal(courses: &[Course], own: usize, done: &Done) -> Result<Outcome> {
+pub fn time_to_equal(courses: &[TimeToAccuracy], own: usize, done: &Done) -> Result<Outcome> {
     let rises = courses.iter().map(|course| rise(course, done)).collect::<Result<Vec<Rise>>>()?;
     let goal = rises.iter().map(Rise::end).fold(f64::INFINITY, f64::min);
     let mut outcome = Outcome::default();
@@ -60,18 +60,18 @@ pub fn time_to_equal(courses: &[Course], own: usize, done: &Done) -> Result<Outc
 ///
 /// # Errors
 /// When a file is damaged.
-pub fn describe(course: &Course, done: &Done, outcome: &mut Outcome) -> Result<()> {
+pub fn describe(course: &TimeToAccuracy, done: &Done, outcome: &mut Outcome) -> Result<()> {
     outcome.curves.push(curve(course, &rise(course, done)?));
     Ok(())
 }
 
-fn curve(course: &Course, rise: &Rise) -> Curve {
+fn curve(course: &TimeToAccuracy, rise: &Rise) -> Curve {
     let name = format!("linear accuracy on {}, %", course.set.name);
     let (x, y, x_title) = (rise.epochs.clone(), rise.accuracies.clone(), "epoch".into());
     Curve { y_title: name.clone(), name, x_title, x, y }.thinned()
 }
 
-fn rise(course: &Course, done: &Done) -> Result<Rise> {
+fn rise(course: &TimeToAccuracy, done: &Done) -> Result<Rise> {
     let history: History = read_json(&done.of(&course.training.stage).dir.join(HISTORY))?;
     Ok(Rise {
         epochs: history.health.iter().map(|health| health.epoch as f64).collect(),

@@ -3,10 +3,10 @@
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
-use crate::report::lint::numbers;
-use crate::report::lint::numbers::Number;
-use crate::report::lint::strip;
-use crate::report::lint::strip::Inclusion;
+use crate::lint::numbers;
+use crate::lint::numbers::Number;
+use crate::lint::tex;
+use crate::lint::tex::Inclusion;
 use crate::report::text;
 use serde::Serialize;
 use std::collections::HashSet;
@@ -85,7 +85,7 @@ impl Manuscript {
             self.tables.push(WrittenTable { file, id, profile, text });
             return Ok(VecDeque::new());
         }
-        let stripped = strip::strip(&text);
+        let stripped = tex::strip(&text);
         let mut numbers = numbers::of_stripped(&text, &stripped).map_err(|error| error.context(&file))?;
         numbers.iter_mut().for_each(|number| number.ignored |= ignored);
         if let Some(place) = stripped.unclosed {

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::data::pairs::Kind;
+use crate::data::pairs::PairKind;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::harness::cache::{Cache, Held};
@@ -17,15 +17,15 @@ use crate::train::{ENCODER, Trained};
 
 use super::code::code;
 use super::columns::{KNN, Metric, TOP1, training_alone};
+use super::encoder_table;
 use super::readings;
 use super::settings::Settings;
-use super::sheet;
 use super::stages::{self, Context};
 
 /// `sempair pretrain`: trains the settings' method on the settings' pairs.
 pub struct PretrainOne {
     /// Augmented or semantic pairs.
-    pub kind: Kind,
+    pub kind: PairKind,
     /// The seed.
     pub seed: u64,
 }
@@ -114,7 +114,7 @@ impl Experiment<Settings> for PretrainOne {
 
 impl PretrainOne {
     fn row(&self, settings: &Settings) -> Row {
-        sheet::trained(settings.method, self.kind)
+        encoder_table::trained(settings.method, self.kind)
     }
 }
 

@@ -21,7 +21,7 @@ const LARGE: usize = 128 << 20;
 
 /// The peak rates of all threads in use together, with the instruction set in use.
 #[derive(Clone, Copy, Debug)]
-pub struct Machine {
+pub struct Peaks {
     /// Multiplications and additions per second of f32 products.
     pub f32_flops: f64,
     /// The same for bf16 products, which instruction sets without bf16 instructions compute in f32.
@@ -32,7 +32,7 @@ pub struct Machine {
     pub memory_bytes: f64,
 }
 
-impl Machine {
+impl Peaks {
     /// Measures the rates; takes about a second.
     pub fn measure() -> Self {
         Self {

@@ -9,7 +9,7 @@ use crate::error::{Context, Result};
 use crate::files;
 use crate::harness::experiment::Row;
 use crate::models;
-use crate::nn::{Entry, Kind, Parameters};
+use crate::nn::{Entry, ParamKind, Parameters};
 use crate::rng::Key;
 use crate::tensor::{Cpu, Device, Precision};
 use crate::train::tensors::{self, Named};
@@ -58,7 +58,7 @@ fn named(parameters: &Parameters<Cpu>) -> Vec<Named> {
     let (values, statistics) =
         (parameters.device.host(&parameters.values), parameters.device.host(&parameters.statistics));
     let tensor = |entry: &Entry| {
-        let arena = if entry.kind == Kind::Statistic { &statistics } else { &values };
+        let arena = if entry.kind == ParamKind::Statistic { &statistics } else { &values };
         let data = &arena[entry.slot.start..][..entry.slot.len];
         Named::floats(&entry.name, entry.shape.clone(), &reorder(data, &entry.shape, from_channels_last))
     };
@@ -105,7 +105,7 @@ pub fn import(file: &Path, trained: &Trained, dir: &Path, note: &dyn Fn(&str)) -
         let (read, notes) = foreign::read(file, &parameters.layout.entries)?;
         notes.iter().for_each(|text| note(&format!("{}: {text}", file.display())));
         for (entry, data) in parameters.layout.entries.iter().zip(read) {
-            let arena = if entry.kind == Kind::Statistic { &mut statistics } else { &mut values };
+            let arena = if entry.kind == ParamKind::Statistic { &mut statistics } else { &mut values };
             let place = &mut arena[entry.slot.start..][..entry.slot.len];
             place.copy_from_slice(&reorder(&data, &entry.shape, to_channels_last));
         }

@@ -18,7 +18,7 @@ use crate::study::settings::Settings;
 use super::{App, ConfigArgs, setup};
 
 /// Tables, each with the runs that it may show.
-pub(super) type Offered = Vec<(Table, Vec<Arc<Record>>)>;
+pub(super) type ComparableRuns = Vec<(Table, Vec<Arc<Record>>)>;
 
 /// Returns each table of the profile with its newest comparable runs, and the runs and files that are left out, each
 /// with the reason.
@@ -31,8 +31,8 @@ pub(super) fn offered(
     settings: &Settings,
     records: &[Arc<Record>],
     problems: &[Problem],
-) -> Result<(Offered, Vec<(String, String)>)> {
-    let (tables, excluded) = beside(app, args, settings, records, problems, Offered::new());
+) -> Result<(ComparableRuns, Vec<(String, String)>)> {
+    let (tables, excluded) = beside(app, args, settings, records, problems, ComparableRuns::new());
     if tables.is_empty() {
         let dir = setup::ledger(settings).dir().display().to_string();
         return Err(Error::new(format!("{dir} has no completed run of the profile `{}`", args.profile))
@@ -49,8 +49,8 @@ pub(super) fn beside(
     settings: &Settings,
     records: &[Arc<Record>],
     problems: &[Problem],
-    mut own: Offered,
-) -> (Offered, Vec<(String, String)>) {
+    mut own: ComparableRuns,
+) -> (ComparableRuns, Vec<(String, String)>) {
     let mut excluded: Vec<(String, String)> =
         problems.iter().map(|problem| (problem.file.display().to_string(), problem.what.clone())).collect();
     let grounds = Grounds::new(app);
@@ -104,7 +104,7 @@ pub(super) fn table(
 
 /// Returns the tables without runs, with the settings of the other tables' runs. Rows and columns on the command line
 /// override theirs. A table that these settings cannot fill, or leave without rows, is left out.
-pub(super) fn not_run(app: &App, args: &ConfigArgs, settings: &Settings, tables: &Offered) -> Vec<Table> {
+pub(super) fn not_run(app: &App, args: &ConfigArgs, settings: &Settings, tables: &ComparableRuns) -> Vec<Table> {
     let roles = setup::roles(app);
     let mut runs: Vec<Arc<Record>> = tables.iter().flat_map(|(_, runs)| runs.iter().cloned()).collect();
     runs.sort_by(|a, b| a.id.cmp(&b.id));

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::data::pairs::Kind;
+use crate::data::pairs::PairKind;
 use crate::error::Result;
 use crate::harness::config::Group;
 use crate::harness::experiment::{
@@ -41,7 +41,7 @@ impl Line {
 
     /// The encoder trained with labels, on the images of the semantic pairs.
     pub fn supervised(settings: &Settings) -> Self {
-        let what = Representation::Pretrained(Kind::Semantic);
+        let what = Representation::Pretrained(PairKind::Semantic);
         Self::baseline(Name::Supervised.title(), what, settings.of(Name::Supervised))
     }
 
@@ -50,7 +50,7 @@ impl Line {
     }
 
     /// The encoder pretrained with the settings' method.
-    pub fn pretrained(settings: Settings, kind: Kind) -> Self {
+    pub fn pretrained(settings: Settings, kind: PairKind) -> Self {
         let row = trained(settings.method, kind);
         Self { row, what: Representation::Pretrained(kind), settings, baseline: false }
     }
@@ -72,7 +72,7 @@ impl Line {
 
 /// The lines of AP and of SP with the settings' method, each with `label`.
 pub fn both_pairs(settings: &Settings, label: Option<(&str, &str)>) -> [Line; 2] {
-    [Kind::Augmented, Kind::Semantic].map(|kind| {
+    [PairKind::Augmented, PairKind::Semantic].map(|kind| {
         let line = Line::pretrained(settings.clone(), kind);
         match label {
             Some((key, value)) => line.labelled(key, value),
@@ -87,7 +87,7 @@ pub fn rows(lines: &[Line; 2]) -> [Row; 2] {
 }
 
 /// The contents of one such table.
-pub struct Sheet {
+pub struct EncoderTable {
     /// The settings that the lines share, which the caption describes.
     pub settings: Settings,
     /// The rows.
@@ -96,7 +96,7 @@ pub struct Sheet {
     pub measures: Vec<Arc<dyn Measure>>,
     /// The paper's figures.
     pub paper: Vec<PaperFigure>,
-    /// The claims. The paper measures them, or, where [`Sheet::in_paper`] is false, only argues them.
+    /// The claims. The paper measures them, or, where [`EncoderTable::in_paper`] is false, only argues them.
     pub claims: Vec<Claim>,
     /// The caption's sentence about the columns. If it is empty, the caption says that they are accuracies.
     pub about_columns: String,
@@ -140,8 +140,8 @@ impl Cases<'_> {
     }
 }
 
-impl Sheet {
-    /// A sheet of these lines on these evaluation sets, without claims.
+impl EncoderTable {
+    /// A encoder_table of these lines on these evaluation sets, without claims.
     pub fn new(settings: &Settings, sets: &[String], lines: Vec<Line>) -> Self {
         Self {
             settings: settings.clone(),
@@ -195,7 +195,7 @@ impl Sheet {
     }
 
     /// Adds one claim about the accuracy for each evaluation set. Sets that the paper has figures for and that the
-    /// settings leave out are included, so [`Sheet::state`] must be called first.
+    /// settings leave out are included, so [`EncoderTable::state`] must be called first.
     pub fn claim(&mut self, plus: &[Row], minus: &[Row], text: impl Fn(&str) -> String) -> Cases<'_> {
         self.claim_of(TOP1, plus, minus, text)
     }
@@ -228,7 +228,7 @@ impl Sheet {
     fn table(self, id: &str, title: &str) -> Table {
         let rows = |baseline: bool| self.lines.iter().filter(move |line| line.baseline == baseline);
         let listed = |baseline: bool| rows(baseline).map(|line| line.row.clone()).collect::<Vec<Row>>();
-        let neighbours = Representation::Pretrained(Kind::Neighbours);
+        let neighbours = Representation::Pretrained(PairKind::Neighbours);
         let found = if self.lines.iter().any(|line| line.what == neighbours) {
             "; nearest neighbours are found by each seed's own encoder, all other pairs"
         } else {
@@ -333,19 +333,19 @@ fn of_paper(column: &str) -> String {
     OnSet::new(column).column().stands_for.unwrap_or_else(|| column.into())
 }
 
-/// A table that is such a sheet. `T` is the type of the table's own settings.
+/// A table that is such a encoder_table. `T` is the type of the table's own settings.
 pub struct Evaluations<T = ()> {
     /// The table's id on the command line.
     pub id: &'static str,
     /// One line for lists.
     pub title: &'static str,
-    /// Makes the sheet from the settings.
-    pub sheet: fn(&Settings, &T) -> Sheet,
+    /// Makes the encoder_table from the settings.
+    pub encoder_table: fn(&Settings, &T) -> EncoderTable,
 }
 
 impl<T: OwnSettings> Evaluations<T> {
-    fn filled(&self, settings: &Settings) -> Result<Sheet> {
-        Ok((self.sheet)(settings, &T::of(self.id, settings)?))
+    fn filled(&self, settings: &Settings) -> Result<EncoderTable> {
+        Ok((self.encoder_table)(settings, &T::of(self.id, settings)?))
     }
 }
 
@@ -382,7 +382,7 @@ fn column(measure: &dyn Measure) -> Column {
 }
 
 /// The labels of a pretrained row that has no further labels.
-pub fn trained(method: Name, kind: Kind) -> Row {
+pub fn trained(method: Name, kind: PairKind) -> Row {
     labels(method.title(), kind.title())
 }
 

@@ -18,15 +18,15 @@ const MOST_KEPT: usize = 4096;
 
 /// A value that records share.
 #[derive(Debug, Default, PartialEq)]
-pub struct Shared<T>(Arc<T>);
+pub struct Interned<T>(Arc<T>);
 
-impl<T> Clone for Shared<T> {
+impl<T> Clone for Interned<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<T> Shared<T> {
+impl<T> Interned<T> {
     /// Whether both are the same value in memory. If not, they may still be equal.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -38,19 +38,19 @@ impl<T> Shared<T> {
     }
 }
 
-impl<T> From<T> for Shared<T> {
+impl<T> From<T> for Interned<T> {
     fn from(value: T) -> Self {
         Self(Arc::new(value))
     }
 }
 
-impl<T: FromIterator<A>, A> FromIterator<A> for Shared<T> {
+impl<T: FromIterator<A>, A> FromIterator<A> for Interned<T> {
     fn from_iter<I: IntoIterator<Item = A>>(items: I) -> Self {
         T::from_iter(items).into()
     }
 }
 
-impl<T> Deref for Shared<T> {
+impl<T> Deref for Interned<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -58,13 +58,13 @@ impl<T> Deref for Shared<T> {
     }
 }
 
-impl<T: Serialize> Serialize for Shared<T> {
+impl<T: Serialize> Serialize for Interned<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shared<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Interned<T> {
     /// Makes a value that is not shared; [`Kept::read`] makes a shared one.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         T::deserialize(deserializer).map(Self::from)
@@ -75,7 +75,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shared<T> {
 pub(super) struct Kept<T>(LazyLock<RwLock<HashMap<u64, Bucket<T>>>>);
 
 /// The texts with one digest, nearly always one text, with their values.
-type Bucket<T> = Vec<(String, Shared<T>)>;
+type Bucket<T> = Vec<(String, Interned<T>)>;
 
 impl<T: DeserializeOwned> Kept<T> {
     pub const fn new() -> Self {
@@ -83,7 +83,7 @@ impl<T: DeserializeOwned> Kept<T> {
     }
 
     /// The value of a JSON text, which is parsed only if it was not parsed before.
-    pub fn read(&self, text: &str) -> serde_json::Result<Shared<T>> {
+    pub fn read(&self, text: &str) -> serde_json::Result<Interned<T>> {
         let digest = digest(text);
         let known = |kept: &HashMap<u64, Bucket<T>>| {
             let bucket = kept.get(&digest)?;
@@ -92,7 +92,7 @@ impl<T: DeserializeOwned> Kept<T> {
         if let Some(known) = known(&self.0.read().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(known);
         }
-        let value: Shared<T> = serde_json::from_str(text)?;
+        let value: Interned<T> = serde_json::from_str(text)?;
         let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
         // Another thread may have parsed it meanwhile: all callers get the same value.
         if let Some(known) = known(&kept) {

@@ -7,11 +7,11 @@ use crate::harness::experiment::Row;
 use crate::harness::record::Record;
 use crate::harness::record::Status;
 use crate::harness::record::short;
+use crate::lint::numbers::Number;
+use crate::lint::numbers::Role;
+use crate::lint::numbers::numbers;
 use crate::report::claims::ClaimResult;
 use crate::report::gains::Gain;
-use crate::report::lint::numbers::Number;
-use crate::report::lint::numbers::Role;
-use crate::report::lint::numbers::numbers;
 use crate::report::results::Cell;
 use crate::report::results::Input;
 use crate::report::results::Results;
@@ -31,7 +31,7 @@ const LEVEL: f64 = 0.05;
 
 /// The kind of a value, in the order in which matches are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum FigureKind {
     Mean,
     Paper,
     Difference,
@@ -55,7 +55,7 @@ pub struct Figure {
     /// The ends of the ids of its runs.
     pub runs: Vec<String>,
     #[serde(skip)]
-    kind: Kind,
+    kind: FigureKind,
 }
 
 impl Figure {
@@ -66,8 +66,11 @@ impl Figure {
 
     /// Whether it rounds to the number in the manuscript.
     pub(super) fn rounds_to(&self, number: &Number) -> bool {
-        let value =
-            if self.kind == Kind::Difference && number.role == Role::Value { self.value.abs() } else { self.value };
+        let value = if self.kind == FigureKind::Difference && number.role == Role::Value {
+            self.value.abs()
+        } else {
+            self.value
+        };
         (value - number.value).abs() <= number.step / 2.0 + SLACK
     }
 }
@@ -93,7 +96,7 @@ impl Figures {
         let mut all = of_results(results);
         all.extend(settings(input));
         let level = ("every table".to_owned(), "level of tests and intervals".to_owned());
-        all.push(Figure { of: level.0, part: level.1, value: LEVEL, runs: Vec::new(), kind: Kind::Setting });
+        all.push(Figure { of: level.0, part: level.1, value: LEVEL, runs: Vec::new(), kind: FigureKind::Setting });
         Self::new(all)
     }
 
@@ -115,21 +118,22 @@ impl Figures {
             index.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             index
         };
-        let only = |kind: Kind| index(&move |figure: &Figure| (figure.kind == kind).then_some(figure.value));
+        let only = |kind: FigureKind| index(&move |figure: &Figure| (figure.kind == kind).then_some(figure.value));
         let values = index(&|figure| match figure.kind {
-            Kind::Note | Kind::Spread | Kind::Setting => None,
+            FigureKind::Note | FigureKind::Spread | FigureKind::Setting => None,
             // `Worse by 2.1 points` means -2.1.
-            Kind::Difference => Some(figure.value.abs()),
+            FigureKind::Difference => Some(figure.value.abs()),
             _ => Some(figure.value).filter(|value| *value >= 0.0),
         });
         let changes = index(&|figure| match figure.kind {
-            Kind::Note | Kind::Spread | Kind::Setting => None,
-            Kind::Difference | Kind::End => Some(figure.value),
+            FigureKind::Note | FigureKind::Spread | FigureKind::Setting => None,
+            FigureKind::Difference | FigureKind::End => Some(figure.value),
             _ => Some(figure.value).filter(|value| *value < 0.0),
         });
-        let [spreads, p, notes, settings] = [Kind::Spread, Kind::P, Kind::Note, Kind::Setting].map(only);
+        let [spreads, p, notes, settings] =
+            [FigureKind::Spread, FigureKind::P, FigureKind::Note, FigureKind::Setting].map(only);
         // All notes of a table have the same name.
-        let names = all.iter().enumerate().rev().filter(|(_, figure)| figure.kind != Kind::Note);
+        let names = all.iter().enumerate().rev().filter(|(_, figure)| figure.kind != FigureKind::Note);
         let by_name = names.map(|(i, figure)| ((figure.of.clone(), figure.part.clone()), i)).collect();
         Self { values, changes, spreads, p, notes, settings, by_name, all }
     }
@@ -146,7 +150,7 @@ impl Figures {
         };
         if number.role == Role::Value {
             // p values are not written with one decimal, and many numbers with one decimal would match a p value.
-            found.retain(|i| self.all[*i].kind != Kind::P || number.step < 0.05);
+            found.retain(|i| self.all[*i].kind != FigureKind::P || number.step < 0.05);
             // Settings are written exactly, never rounded.
             let exact = number.value.abs() * SLACK;
             found.extend(within(&self.settings, number.value - exact, number.value + exact));
@@ -163,7 +167,7 @@ impl Figures {
         let (mut values, mut spreads) = (self.matching(number), self.matching(spread));
         let of = |figures: &[&Figure]| figures.iter().map(|figure| figure.of.clone()).collect::<HashSet<String>>();
         // A spread belongs to a mean or a difference.
-        values.retain(|figure| [Kind::Mean, Kind::Difference].contains(&figure.kind));
+        values.retain(|figure| [FigureKind::Mean, FigureKind::Difference].contains(&figure.kind));
         let with_spread = of(&spreads);
         values.retain(|figure| with_spread.contains(&figure.of));
         let with_value = of(&values);
@@ -236,7 +240,7 @@ fn of_notes(table: &TableResults) -> Vec<Figure> {
         part: "stated in a note".into(),
         value: number.value,
         runs: Vec::new(),
-        kind: Kind::Note,
+        kind: FigureKind::Note,
     };
     // Notes are short and come from this program, so reading them does not fail.
     let read = |note: &Note| numbers(&text::latex(&note.text)).unwrap_or_default();
@@ -262,21 +266,23 @@ fn of_cell(table: &TableResults, cell: &Cell) -> Vec<Figure> {
         kind,
     };
     let mut figures = Vec::new();
-    figures.extend(cell.mean.map(|mean| figure(Kind::Mean, "mean", mean, &all)));
-    figures.extend(cell.sd.map(|sd| figure(Kind::Spread, "standard deviation", sd, &all)));
+    figures.extend(cell.mean.map(|mean| figure(FigureKind::Mean, "mean", mean, &all)));
+    figures.extend(cell.sd.map(|sd| figure(FigureKind::Spread, "standard deviation", sd, &all)));
     if let (Some(mean), Some((low, high))) = (cell.mean, cell.ci95) {
-        figures.push(figure(Kind::Spread, "half-width of the 95 % CI", (mean - low).max(high - mean), &all));
-        figures.push(figure(Kind::End, "lower end of the 95 % CI", low, &all));
-        figures.push(figure(Kind::End, "upper end of the 95 % CI", high, &all));
+        figures.push(figure(FigureKind::Spread, "half-width of the 95 % CI", (mean - low).max(high - mean), &all));
+        figures.push(figure(FigureKind::End, "lower end of the 95 % CI", low, &all));
+        figures.push(figure(FigureKind::End, "upper end of the 95 % CI", high, &all));
     }
     let runs = cell.seeds.iter().zip(&cell.values).zip(&all);
-    figures.extend(
-        runs.map(|((seed, value), run)| figure(Kind::Seed, &format!("seed {seed}"), *value, std::slice::from_ref(run))),
-    );
+    figures.extend(runs.map(|((seed, value), run)| {
+        figure(FigureKind::Seed, &format!("seed {seed}"), *value, std::slice::from_ref(run))
+    }));
     // The paper's value belongs to its own column, for which ours may stand in.
     let theirs = cell.paper_column.as_ref().filter(|_| cell.substitute).unwrap_or(&cell.column);
     let of_paper = place(table, &row, theirs, &cell.metric);
-    figures.extend(cell.paper.map(|value| Figure { of: of_paper, ..figure(Kind::Paper, "the paper's", value, &[]) }));
+    figures.extend(
+        cell.paper.map(|value| Figure { of: of_paper, ..figure(FigureKind::Paper, "the paper's", value, &[]) }),
+    );
     figures
 }
 
@@ -290,19 +296,19 @@ fn of_claim(table: &TableResults, claim: &ClaimResult) -> Vec<Figure> {
     };
     let half = claim.ci95.map(|(low, high)| (high - low) / 2.0);
     let parts = [
-        (Kind::Difference, "difference", claim.difference),
-        (Kind::Difference, "the paper's difference", claim.paper.by_figures),
-        (Kind::Difference, "the difference that the paper states", claim.paper.stated),
-        (Kind::End, "lower end of the 95 % CI", low),
-        (Kind::End, "upper end of the 95 % CI", high),
-        (Kind::Spread, "half-width of the 95 % CI", half),
-        (Kind::P, "p of the sign-flip test", claim.p),
-        (Kind::P, "smallest possible p", claim.p_floor),
-        (Kind::P, "p of the t test", claim.t_p),
-        (Kind::P, "p after Holm", claim.holm_p),
-        (Kind::Margin, "margin", margin),
+        (FigureKind::Difference, "difference", claim.difference),
+        (FigureKind::Difference, "the paper's difference", claim.paper.by_figures),
+        (FigureKind::Difference, "the difference that the paper states", claim.paper.stated),
+        (FigureKind::End, "lower end of the 95 % CI", low),
+        (FigureKind::End, "upper end of the 95 % CI", high),
+        (FigureKind::Spread, "half-width of the 95 % CI", half),
+        (FigureKind::P, "p of the sign-flip test", claim.p),
+        (FigureKind::P, "smallest possible p", claim.p_floor),
+        (FigureKind::P, "p of the t test", claim.t_p),
+        (FigureKind::P, "p after Holm", claim.holm_p),
+        (FigureKind::Margin, "margin", margin),
     ];
-    let figure = |(kind, part, value): (Kind, &str, Option<f64>)| {
+    let figure = |(kind, part, value): (FigureKind, &str, Option<f64>)| {
         Some(Figure { of: of.clone(), part: part.into(), value: value?, runs: Vec::new(), kind })
     };
     parts.into_iter().filter_map(figure).collect()
@@ -315,12 +321,12 @@ fn of_gain(table: &TableResults, gain: &Gain) -> Vec<Figure> {
     let of = place(table, &what, column, &gain.metric);
     let (low, high) = gain.ci95.unzip();
     let parts = [
-        (Kind::Difference, "difference", Some(gain.difference)),
-        (Kind::End, "lower end of the 95 % CI", low),
-        (Kind::End, "upper end of the 95 % CI", high),
-        (Kind::Spread, "half-width of the 95 % CI", gain.ci95.map(|(low, high)| (high - low) / 2.0)),
+        (FigureKind::Difference, "difference", Some(gain.difference)),
+        (FigureKind::End, "lower end of the 95 % CI", low),
+        (FigureKind::End, "upper end of the 95 % CI", high),
+        (FigureKind::Spread, "half-width of the 95 % CI", gain.ci95.map(|(low, high)| (high - low) / 2.0)),
     ];
-    let figure = |(kind, part, value): (Kind, &str, Option<f64>)| {
+    let figure = |(kind, part, value): (FigureKind, &str, Option<f64>)| {
         Some(Figure { of: of.clone(), part: part.into(), value: value?, runs: Vec::new(), kind })
     };
     parts.into_iter().filter_map(figure).collect()
@@ -344,7 +350,7 @@ fn of_record(table: &TableResults, record: &Record) -> Vec<Figure> {
         part: format!("seed {}", record.seed),
         value: *value,
         runs: vec![text::clean(record.short())],
-        kind: Kind::Seed,
+        kind: FigureKind::Seed,
     };
     record.metrics.iter().filter(known).map(figure).collect()
 }
@@ -358,7 +364,7 @@ fn settings(input: &Input) -> Vec<Figure> {
             for value in numbers_in(&setting.value) {
                 if seen.insert((&setting.key, value.to_bits())) {
                     let (of, part) = (format!("{}'s settings", table.id), text::clean(&setting.key));
-                    figures.push(Figure { of, part, value, runs: Vec::new(), kind: Kind::Setting });
+                    figures.push(Figure { of, part, value, runs: Vec::new(), kind: FigureKind::Setting });
                 }
             }
         }
