@@ -9,7 +9,8 @@ use sempair::data::pairs::PairKind;
 use sempair::data::world::{EVALUATION_SETS, Nuisance};
 use sempair::harness::experiment::Family;
 use sempair::study::columns::{COSINE, Varied};
-use sempair::study::encoder_table::{EncoderTable, Evaluations, Line, both_pairs, trained};
+use sempair::study::encoder_table::{EncoderTable, Evaluations};
+use sempair::study::line::{Line, both_pairs, trained};
 use sempair::study::settings::{OwnSettings, Settings};
 use serde::Deserialize;
 

@@ -8,7 +8,8 @@ use sempair::data::catalog::SYNTH;
 use sempair::error::{Error, Result};
 use sempair::harness::experiment::{Axis, Family};
 use sempair::methods::Name;
-use sempair::study::encoder_table::{EncoderTable, Evaluations, Line, both_pairs, rows};
+use sempair::study::encoder_table::{EncoderTable, Evaluations};
+use sempair::study::line::{Line, both_pairs, rows};
 use sempair::study::settings::{OwnSettings, Settings, each_once};
 use serde::Deserialize;
 

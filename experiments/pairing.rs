@@ -11,7 +11,8 @@ use sempair::data::pairs::PairKind;
 use sempair::error::{Error, Result};
 use sempair::harness::experiment::Family;
 use sempair::methods::Name;
-use sempair::study::encoder_table::{EncoderTable, Evaluations, Line};
+use sempair::study::encoder_table::{EncoderTable, Evaluations};
+use sempair::study::line::Line;
 use sempair::study::settings::{OwnSettings, Settings};
 use serde::Deserialize;
 

@@ -12,7 +12,8 @@ use sempair::error::Result;
 use sempair::harness::experiment::{Axis, Family};
 use sempair::methods::Name;
 use sempair::study::columns::PairExactness;
-use sempair::study::encoder_table::{EncoderTable, Evaluations, Line, both_pairs, rows};
+use sempair::study::encoder_table::{EncoderTable, Evaluations};
+use sempair::study::line::{Line, both_pairs, rows};
 use sempair::study::settings::{OwnSettings, Settings, shares};
 use serde::Deserialize;
 

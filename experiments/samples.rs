@@ -7,7 +7,8 @@ use std::slice::from_ref;
 use sempair::error::Result;
 use sempair::harness::experiment::{Axis, Family, Stated};
 use sempair::methods::Name;
-use sempair::study::encoder_table::{EncoderTable, Evaluations, Line, both_pairs, rows};
+use sempair::study::encoder_table::{EncoderTable, Evaluations};
+use sempair::study::line::{Line, both_pairs, rows};
 use sempair::study::settings::{OwnSettings, Settings, some_above_zero};
 use serde::Deserialize;
 

@@ -11,7 +11,8 @@ use sempair::error::Result;
 use sempair::harness::experiment::{Claim, Family, Stated};
 use sempair::methods::Name;
 use sempair::study::columns::{SECONDS, TimeToEqual, TrainingTime};
-use sempair::study::encoder_table::{EncoderTable, Evaluations, Line};
+use sempair::study::encoder_table::{EncoderTable, Evaluations};
+use sempair::study::line::Line;
 use sempair::study::settings::{OwnSettings, Settings, drawable, positive};
 use serde::Deserialize;
 

@@ -7,7 +7,8 @@ use sempair::data::pairs::PairKind;
 use sempair::harness::experiment::{Claim, Family, PaperFigure, Row, Stated};
 use sempair::methods::Name;
 use sempair::study::columns::title_of_set;
-use sempair::study::encoder_table::{EncoderTable, Evaluations, Line, both_pairs, trained};
+use sempair::study::encoder_table::{EncoderTable, Evaluations};
+use sempair::study::line::{Line, both_pairs, trained};
 use sempair::study::settings::Settings;
 
 /// The paper's figures for SimCLR, top-1 in percent: AP, SP and the gain that it states, by column. It states no

@@ -6,7 +6,8 @@
 use sempair::data::augment::Augmentation;
 use sempair::harness::experiment::{Axis, Family, Stated};
 use sempair::methods::Name;
-use sempair::study::encoder_table::{EncoderTable, Evaluations, Line, both_pairs, rows};
+use sempair::study::encoder_table::{EncoderTable, Evaluations};
+use sempair::study::line::{Line, both_pairs, rows};
 use sempair::study::settings::{OwnSettings, Settings};
 use serde::Deserialize;
 

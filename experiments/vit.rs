@@ -8,7 +8,8 @@ use sempair::harness::experiment::{Family, Stated};
 use sempair::methods::Name;
 use sempair::models::{Encoder, Stem};
 use sempair::optim::Recipe;
-use sempair::study::encoder_table::{EncoderTable, Evaluations, Line, both_pairs, rows};
+use sempair::study::encoder_table::{EncoderTable, Evaluations};
+use sempair::study::line::{Line, both_pairs, rows};
 use sempair::study::settings::{OwnSettings, Settings};
 use serde::Deserialize;
 

@@ -1,6 +1,10 @@
 //! The library's error type: what happened, with the values involved, and a hint with a command that works.
 
 use std::fmt;
+use std::io;
+
+/// An error of any crate.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// The kind of an error, for the exit code and the run record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +24,7 @@ pub struct Error {
     kind: ErrorKind,
     what: String,
     hint: Option<String>,
+    cause: Option<Cause>,
 }
 
 /// The library's result.
@@ -28,17 +33,17 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Makes a failure; `what` is one sentence without a full stop.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Failure, what: what.into(), hint: None }
+        Self { kind: ErrorKind::Failure, what: what.into(), hint: None, cause: None }
     }
 
     /// Makes an interruption by the user; add a hint that says how to continue.
     pub fn interrupted(what: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Interrupted, what: what.into(), hint: None }
+        Self { kind: ErrorKind::Interrupted, what: what.into(), hint: None, cause: None }
     }
 
     /// Makes the error of a computation that diverged.
     pub fn diverged(what: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Diverged, what: what.into(), hint: None }
+        Self { kind: ErrorKind::Diverged, what: what.into(), hint: None, cause: None }
     }
 
     /// Adds what to try next, with a command in backticks if there is one. If the error already has a hint, the first
@@ -47,6 +52,20 @@ impl Error {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint.get_or_insert_with(|| hint.into());
         self
+    }
+
+    /// Keeps the error that caused this one.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl Into<Cause>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Returns whether a full disk or an exceeded quota is among the causes.
+    pub fn is_disk_full(&self) -> bool {
+        let causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
+        let mut of_io = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
+        of_io.any(|cause| matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
     }
 
     /// Puts the context in front: `context: what`.
@@ -82,7 +101,11 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
 
 /// Converts any error to an [`Error`], with the place where it happened.
 pub trait Context<T> {
@@ -90,9 +113,12 @@ pub trait Context<T> {
     fn context(self, context: impl fmt::Display) -> Result<T>;
 }
 
-impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
+impl<T, E: Into<Cause>> Context<T> for std::result::Result<T, E> {
     fn context(self, context: impl fmt::Display) -> Result<T> {
-        self.map_err(|error| Error::new(format!("{context}: {error}")))
+        self.map_err(|error| {
+            let cause = error.into();
+            Error::new(format!("{context}: {cause}")).caused_by(cause)
+        })
     }
 }
 
@@ -110,6 +136,18 @@ mod tests {
     fn a_message_ends_with_its_hint() {
         let error = Error::new("no such set: `cifar`").hint("run `sempair data list`").context("table transfer");
         assert_eq!(error.to_string(), "table transfer: no such set: `cifar`\n\nhint: run `sempair data list`");
+    }
+
+    #[test]
+    fn the_cause_of_an_error_is_kept_behind_every_context() {
+        let failed = |kind: io::ErrorKind| Err::<(), _>(io::Error::from(kind)).context("cannot write a").unwrap_err();
+        let full =
+            Err::<(), _>(failed(io::ErrorKind::StorageFull).context("stage probe")).context("run 1").unwrap_err();
+        assert_eq!(full.what(), "run 1: stage probe: cannot write a: no storage space");
+        assert!(full.is_disk_full() && failed(io::ErrorKind::QuotaExceeded).is_disk_full());
+        assert!(
+            !failed(io::ErrorKind::PermissionDenied).is_disk_full() && !Error::new("no storage space").is_disk_full()
+        );
     }
 
     #[test]

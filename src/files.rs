@@ -113,12 +113,12 @@ pub fn publish(file: NamedTempFile, path: &Path) -> io::Result<()> {
 
 /// Returns the error for a file that could not be written.
 pub fn not_written(path: &Path, error: &io::Error) -> Error {
-    let what = Error::new(format!("cannot write {}: {error}", path.display()));
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+    let what = Error::new(format!("cannot write {}: {error}", path.display())).caused_by(io::Error::from(error.kind()));
+    match what.is_disk_full() {
+        true => {
             what.hint(format!("free space on the disk of {}, then run the same command again", folder(path).display()))
         }
-        _ => what.hint("choose another place, with `--out DIR`, `--data DIR` or `--set paths.cache=DIR`"),
+        false => what.hint("choose another place, with `--out DIR`, `--data DIR` or `--set paths.cache=DIR`"),
     }
 }
 

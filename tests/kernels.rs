@@ -6,13 +6,13 @@ use proptest::prelude::*;
 use sempair::kernels::cpu::Element;
 use sempair::kernels::cpu::Isa;
 use sempair::kernels::cpu::conv2d;
-use sempair::kernels::cpu::conv2d::Conv2d;
-use sempair::kernels::cpu::conv2d::Layout;
 use sempair::kernels::cpu::definition;
 use sempair::kernels::cpu::linear;
 use sempair::kernels::cpu::linear::Added;
 use sempair::kernels::cpu::matmul;
 use sempair::kernels::cpu::with_isa;
+use sempair::kernels::shapes::ConvShape;
+use sempair::kernels::shapes::Layout;
 use sempair::rng::Key;
 
 const THREADS: [usize; 4] = [1, 2, 3, 8];
@@ -67,12 +67,12 @@ struct Results<E> {
 }
 
 /// Whether a convolution may be computed by Winograd's method.
-fn may_be_transformed(shape: &Conv2d) -> bool {
+fn may_be_transformed(shape: &ConvShape) -> bool {
     shape.layout == Layout::Maps && (shape.kernel, shape.stride, shape.padding) == (3, 1, 1)
 }
 
 /// The three products of a convolution, by the fast kernels or by their definitions.
-fn convolve<E: Element>(shape: &Conv2d, by_definition: bool) -> Results<E> {
+fn convolve<E: Element>(shape: &ConvShape, by_definition: bool) -> Results<E> {
     let (x, mut w) = (numbers_of::<E>(shape.input_len(), 1), numbers(shape.weight_len(), 2));
     if may_be_transformed(shape) {
         // The direct method rounds the weights to the format of the activations, Winograd's does not. With weights
@@ -94,7 +94,7 @@ fn convolve<E: Element>(shape: &Conv2d, by_definition: bool) -> Results<E> {
     Results { y, dx, dw }
 }
 
-fn assert_convolution_of<E: Element>(shape: &Conv2d) {
+fn assert_convolution_of<E: Element>(shape: &ConvShape) {
     let defined = convolve::<E>(shape, true);
     let taps = shape.kernel * shape.kernel;
     let pixels = shape.batch * shape.out_height() * shape.out_width();
@@ -112,12 +112,12 @@ fn assert_convolution_of<E: Element>(shape: &Conv2d) {
     }
 }
 
-fn assert_convolution(shape: &Conv2d) {
+fn assert_convolution(shape: &ConvShape) {
     assert_convolution_of::<f32>(shape);
     assert_convolution_of::<bf16>(shape);
 }
 
-fn shapes() -> impl Strategy<Value = Conv2d> {
+fn shapes() -> impl Strategy<Value = ConvShape> {
     let sizes = (1..40usize, 1..13usize, 1..13usize, 1..70usize, 1..70usize);
     let window = (prop_oneof![Just(1usize), Just(3), Just(7)], 1..3usize, 0..4usize);
     let layouts = prop_oneof![Just(Layout::Images), Just(Layout::Maps)];
@@ -127,28 +127,28 @@ fn shapes() -> impl Strategy<Value = Conv2d> {
         let padding = padding.min(kernel).max(kernel.saturating_sub(height.min(width)).div_ceil(2));
         let work = |batch: usize| batch * height * width * in_channels * out_channels * kernel * kernel;
         let batch = (1..=batch).rev().find(|&batch| work(batch) < 3_000_000).unwrap_or(1);
-        Conv2d { layout, batch, height, width, in_channels, out_channels, kernel, stride, padding }
+        ConvShape { layout, batch, height, width, in_channels, out_channels, kernel, stride, padding }
     })
 }
 
 /// Shapes for Winograd's method: many channels, at least 128 squares, and some sides that end inside a square.
-fn transformed_shapes() -> impl Strategy<Value = Conv2d> {
+fn transformed_shapes() -> impl Strategy<Value = ConvShape> {
     let side = || prop_oneof![Just(4usize), Just(7), Just(8), Just(10), Just(11), Just(12), Just(16)];
     (0..6usize, side(), side(), 32..70usize, 32..70usize).prop_map(
         |(more, height, width, in_channels, out_channels)| {
             let (layout, squares) = (Layout::Maps, height.div_ceil(4) * width.div_ceil(4));
             let batch = 128usize.div_ceil(squares) + more;
-            Conv2d { layout, batch, height, width, in_channels, out_channels, kernel: 3, stride: 1, padding: 1 }
+            ConvShape { layout, batch, height, width, in_channels, out_channels, kernel: 3, stride: 1, padding: 1 }
         },
     )
 }
 
 /// Shapes with few weights and many images, whose weight gradients are summed separately over parts of the images.
-fn shapes_in_parts() -> impl Strategy<Value = Conv2d> {
+fn shapes_in_parts() -> impl Strategy<Value = ConvShape> {
     let layouts = prop_oneof![Just(Layout::Images), Just(Layout::Maps)];
     let sizes = (63..140usize, 3..7usize, 3..7usize, 1..12usize, 1..40usize);
     (layouts, sizes, prop_oneof![Just((1, 0)), Just((3, 1))], 1..3usize).prop_map(
-        |(layout, (batch, height, width, in_channels, out_channels), (kernel, padding), stride)| Conv2d {
+        |(layout, (batch, height, width, in_channels, out_channels), (kernel, padding), stride)| ConvShape {
             layout,
             batch,
             height,
@@ -200,7 +200,7 @@ proptest! {
 
 #[test]
 fn convolutions_of_networks_agree_with_their_definition() {
-    let shape = |batch, size, in_channels, out_channels, kernel, stride, padding| Conv2d {
+    let shape = |batch, size, in_channels, out_channels, kernel, stride, padding| ConvShape {
         layout: if in_channels == 3 { Layout::Images } else { Layout::Maps },
         batch,
         height: size,
@@ -272,7 +272,7 @@ fn all_as_f32<E: Element>(results: Results<E>) -> Vec<f32> {
 
 #[test]
 fn convolution_has_the_same_bits_on_any_number_of_threads() {
-    let small = Conv2d {
+    let small = ConvShape {
         layout: Layout::Maps,
         batch: 70,
         height: 12,
@@ -283,7 +283,7 @@ fn convolution_has_the_same_bits_on_any_number_of_threads() {
         stride: 1,
         padding: 1,
     };
-    let deep = Conv2d {
+    let deep = ConvShape {
         layout: Layout::Maps,
         batch: 32,
         height: 4,
@@ -294,7 +294,7 @@ fn convolution_has_the_same_bits_on_any_number_of_threads() {
         stride: 2,
         padding: 1,
     };
-    let transformed = Conv2d { batch: 50, in_channels: 64, out_channels: 96, height: 8, ..small };
+    let transformed = ConvShape { batch: 50, in_channels: 64, out_channels: 96, height: 8, ..small };
     for isa in sets() {
         for shape in [small, deep, transformed] {
             same_bits_on_any_threads(|| with_isa(isa, || all_as_f32(convolve::<f32>(&shape, false))));

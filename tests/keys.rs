@@ -20,7 +20,7 @@ use sempair::methods::Name;
 use sempair::models::{Encoder, Stem};
 use sempair::study::code::EXCLUDED;
 use sempair::study::columns::{Measure, OnSet};
-use sempair::study::encoder_table::Line;
+use sempair::study::line::Line;
 use sempair::study::settings::Settings;
 use sempair::study::stages::{self, Context, Representation};
 

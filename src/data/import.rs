@@ -8,6 +8,7 @@
 mod cifar;
 mod findings;
 mod folder;
+mod layout;
 mod pixels;
 mod plan;
 mod source;
@@ -100,7 +101,11 @@ pub fn import(path: &Path, options: &Options, data_dir: &Path, progress: &dyn Fn
 
 fn import_from(source: &Source, options: &Options, data_dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Imported> {
     let path = &source.path;
-    let plan = Plan::new(source)?;
+    let plan = layout::plan(source)?;
+    if plan.images() == 0 {
+        let layout = plan.layout;
+        return Err(Error::new(format!("{}: it has the layout of {layout}, but no images", path.display())));
+    }
     let name = options.name.clone().unwrap_or_else(|| plan.name.clone());
     if is_embedded(&name) {
         let path = shell(&path.to_string_lossy());
@@ -141,7 +146,7 @@ fn import_from(source: &Source, options: &Options, data_dir: &Path, progress: &d
         return Err(Error::new(format!("{}: the source changed during the import: {what}", path.display())));
     }
     let file = transfer.writer.finish()?;
-    let (left_out, findings) = (plan.left_out(source), findings::findings(&plan, transfer.seen));
+    let (left_out, findings) = (layout::left_out(&plan, source), findings::findings(&plan, transfer.seen));
     Ok(Imported { dataset: store::open(data_dir, &name)?, path: file, layout: plan.layout, left_out, findings })
 }
 

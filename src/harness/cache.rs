@@ -10,12 +10,12 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::files;
 use crate::harness::clock::Stopwatch;
+use crate::harness::concurrent_runs::ConcurrentRuns;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
 use crate::harness::record::FileHash;
 use crate::harness::record::StageUse;
 use crate::harness::stage::Stage;
-use crate::harness::stage_runner::Neighbours;
 use serde::Deserialize;
 use serde::Serialize;
 use std::collections::HashSet;
@@ -76,7 +76,7 @@ pub(super) struct Request<'a> {
     /// Compute the stage even if it is in the cache.
     pub fresh: bool,
     /// The runs that are computed at the same time.
-    pub neighbours: &'a Neighbours,
+    pub neighbours: &'a ConcurrentRuns,
     pub progress: &'a Progress,
     pub interrupt: &'a Interrupt,
 }
@@ -319,8 +319,7 @@ fn remove(folder: &Path) -> Result<()> {
 
 /// Adds a hint with the folder if the disk is full, because the user can solve that.
 fn explain(error: Error, request: &Request, folder: &Path) -> Error {
-    let full = std::io::Error::from_raw_os_error(28).to_string(); // ENOSPC
-    let is_full = error.kind() == ErrorKind::Failure && error.what().contains(&full);
+    let is_full = error.kind() == ErrorKind::Failure && error.is_disk_full();
     let error = error.context(format!("stage {}", request.stage.name()));
     if is_full {
         return error.hint(format!(

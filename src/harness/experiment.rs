@@ -6,15 +6,13 @@ use crate::harness::canonical;
 use crate::harness::code::Code;
 use crate::harness::config::Group;
 use crate::harness::outcome::Outcome;
+pub use crate::harness::record::Row;
 use crate::harness::stage::Done;
 use crate::harness::stage::Stage;
 use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Names a row by its labels, in order, such as `[("method", "SimCLR"), ("pairs", "AP")]`.
-pub type Row = Vec<(String, String)>;
 
 /// A dataset (or another setting) that results are shown for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

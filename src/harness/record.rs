@@ -6,7 +6,6 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
 use crate::harness::canonical;
-use crate::harness::experiment::Row;
 use crate::harness::git::Git;
 use crate::harness::interned::Interned;
 use crate::harness::interned::Kept;
@@ -26,6 +25,9 @@ use chrono::Utc;
 use uuid::NoContext;
 use uuid::Timestamp;
 use uuid::Uuid;
+
+/// Names a row by its labels, in order, such as `[("method", "SimCLR"), ("pairs", "AP")]`.
+pub type Row = Vec<(String, String)>;
 
 /// The schema of [`RecordV1`].
 pub const SCHEMA: &str = "sempair.run/1";

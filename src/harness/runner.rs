@@ -10,6 +10,7 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::harness::cache::Cache;
 use crate::harness::clock;
+use crate::harness::concurrent_runs::ConcurrentRuns;
 use crate::harness::config::Resolved;
 use crate::harness::estimate::Estimate;
 use crate::harness::estimate::Missing;
@@ -32,7 +33,6 @@ use crate::harness::schedule::Resources;
 use crate::harness::schedule::Schedule;
 use crate::harness::schedule::Start;
 use crate::harness::stage::Stage;
-use crate::harness::stage_runner::Neighbours;
 use cell::End;
 use cell::Job;
 use std::any::Any;
@@ -251,7 +251,7 @@ struct Runs {
     /// Its predicted time.
     seconds: f64,
     start: Instant,
-    neighbours: Arc<Neighbours>,
+    neighbours: Arc<ConcurrentRuns>,
 }
 
 /// What all cells of one command share.
@@ -414,7 +414,7 @@ impl<'a> Session<'a> {
             Claimed::Busy => drop(self.busy.insert(task)),
             Claimed::Done(id) => self.find(task, id),
             Claimed::Mine(running) => {
-                let neighbours = Arc::<Neighbours>::default();
+                let neighbours = Arc::<ConcurrentRuns>::default();
                 let progress = if self.machine.jobs() > 1 {
                     self.site.progress.of(&self.places[task].name())
                 } else {

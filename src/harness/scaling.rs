@@ -2,7 +2,7 @@
 //! results are kept for this machine in the folder of the cache.
 
 use std::collections::BTreeMap;
-use std::fmt::{Debug, Formatter};
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread::ScopedJoinHandle;
@@ -14,6 +14,7 @@ use crate::error::{Context, Result};
 use crate::files;
 use crate::harness::cache::Cache;
 use crate::harness::experiment::Cell;
+use crate::harness::load::Load;
 use crate::harness::progress::Progress;
 use crate::harness::provenance::{self, Compute, Host};
 use crate::threads;
@@ -30,25 +31,6 @@ const ROUNDS: usize = 3;
 
 /// The time of each measurement.
 const SPAN: Duration = Duration::from_millis(250);
-
-/// A kind of work, with a small piece that can be timed.
-pub struct Load {
-    /// Such as `resnet-small 16x16, 32 pairs`. Work with the same name speeds up alike.
-    pub name: String,
-    /// The memory that one piece takes, in bytes.
-    pub memory: u64,
-    /// Makes a function that does one piece of the work on the threads of the caller.
-    pub prepare: Prepare,
-}
-
-impl Debug for Load {
-    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.name)
-    }
-}
-
-/// Makes a function that does one piece of some work.
-pub type Prepare = Box<dyn Fn() -> Result<Box<dyn FnMut()>> + Send + Sync>;
 
 /// The measurements of a kind of work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

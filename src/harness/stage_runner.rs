@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::harness::cache::Cache;
 use crate::harness::cache::Request;
+use crate::harness::concurrent_runs::ConcurrentRuns;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
 use crate::harness::record::StageUse;
@@ -15,34 +16,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
-
-/// How many other runs of the same command are computed at the same time.
-#[derive(Debug, Default)]
-pub struct Neighbours {
-    now: AtomicUsize,
-    /// The largest number since [`Neighbours::begin`].
-    most: AtomicUsize,
-}
-
-impl Neighbours {
-    /// Sets the number from now on.
-    pub fn set(&self, others: usize) {
-        self.now.store(others, Ordering::Relaxed);
-        self.most.fetch_max(others, Ordering::Relaxed);
-    }
-
-    /// Starts a new count of the largest number.
-    pub(super) fn begin(&self) {
-        self.most.store(self.now.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
-
-    /// The largest number since [`Neighbours::begin`].
-    pub(super) fn most(&self) -> usize {
-        self.most.load(Ordering::Relaxed)
-    }
-}
 
 /// The environment of one run.
 pub struct StageRunner<'a> {
@@ -53,7 +26,7 @@ pub struct StageRunner<'a> {
     run: String,
     /// With `--force`: the stages that this command has computed again, each once.
     renewed: Option<&'a Mutex<HashSet<String>>>,
-    neighbours: Arc<Neighbours>,
+    neighbours: Arc<ConcurrentRuns>,
     /// How the work of stages speeds up with threads.
     scaling: Option<&'a Scaling>,
     done: Done,
@@ -85,7 +58,7 @@ impl<'a> StageRunner<'a> {
     }
 
     /// Sets the other runs at the same time, and the scaling for predictions.
-    pub(super) fn beside(self, neighbours: Arc<Neighbours>, scaling: &'a Scaling) -> Self {
+    pub(super) fn beside(self, neighbours: Arc<ConcurrentRuns>, scaling: &'a Scaling) -> Self {
         Self { neighbours, scaling: Some(scaling), ..self }
     }
 

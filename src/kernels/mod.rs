@@ -2,3 +2,4 @@
 //! networks or training.
 
 pub mod cpu;
+pub mod shapes;

@@ -7,10 +7,10 @@ mod recorded;
 mod tex;
 
 use crate::error::Result;
+use crate::report::facts::Input;
+use crate::report::facts::Results;
 use crate::report::pages;
 use crate::report::results;
-use crate::report::results::Input;
-use crate::report::results::Results;
 use crate::report::text;
 use manuscript::Manuscript;
 use manuscript::WrittenTable;

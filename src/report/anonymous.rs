@@ -23,7 +23,7 @@ use crate::harness::provenance::Compute;
 use crate::harness::provenance::Host;
 use crate::harness::record::Record;
 use crate::harness::record::Setting;
-use crate::report::results::Input;
+use crate::report::facts::Input;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;

@@ -3,11 +3,11 @@
 use crate::error::shell;
 use crate::harness::experiment::Row;
 use crate::report::captions;
-use crate::report::claims::ClaimResult;
+use crate::report::facts::ClaimResult;
+use crate::report::facts::Results;
+use crate::report::facts::TableResults;
+use crate::report::facts::paper_column;
 use crate::report::gains;
-use crate::report::results::Results;
-use crate::report::results::TableResults;
-use crate::report::results::paper_column;
 use crate::report::stats::Verdict;
 use crate::report::text;
 use crate::report::words;

@@ -7,11 +7,12 @@ use crate::harness::git::Tree;
 use crate::harness::outcome::DataRef;
 use crate::harness::progress::duration;
 use crate::harness::record::Record;
+use crate::report::facts::ComputeSpent;
+use crate::report::facts::Results;
+use crate::report::facts::TableResults;
 use crate::report::lineage;
+use crate::report::lineage::HOW_CHOSEN;
 use crate::report::results;
-use crate::report::results::ComputeSpent;
-use crate::report::results::Results;
-use crate::report::results::TableResults;
 use crate::report::select::Selection;
 use crate::report::text;
 use crate::report::text::sentence;
@@ -25,9 +26,6 @@ pub(super) struct Answer {
     pub question: &'static str,
     pub facts: Vec<String>,
 }
-
-/// The key of the setting that describes how the other settings were chosen.
-pub(super) const HOW_CHOSEN: &str = "how_chosen";
 
 /// The answers, in the checklist's order; empty before the first completed run.
 pub(super) fn answers(results: &Results, selections: &[Selection]) -> Vec<Answer> {

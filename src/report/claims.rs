@@ -2,113 +2,22 @@
 
 use crate::harness::experiment::Claim;
 use crate::harness::experiment::Expected;
-use crate::harness::experiment::Family;
 use crate::harness::experiment::PaperFigure;
 use crate::harness::experiment::Row;
 use crate::harness::experiment::Stated;
 use crate::harness::experiment::Table;
 use crate::harness::outcome::DataRef;
 use crate::harness::outcome::Hits;
+use crate::report::facts::Cell;
+use crate::report::facts::ClaimResult;
+use crate::report::facts::McNemar;
+use crate::report::facts::PaperGain;
+use crate::report::facts::TableResults;
+use crate::report::facts::paper_column;
 use crate::report::gains;
-use crate::report::results::Cell;
-use crate::report::results::TableResults;
-use crate::report::results::as_object;
-use crate::report::results::paper_column;
+use crate::report::gains::contrast;
 use crate::report::stats;
 use crate::report::stats::Verdict;
-use serde::Serialize;
-use serde::Serializer;
-
-/// McNemar's test of one seed: two rows on the same test items.
-#[derive(Clone, Debug, Serialize)]
-pub struct McNemar {
-    pub seed: u64,
-    /// Items on which only the first row is right.
-    pub plus_only: usize,
-    /// Items on which only the second row is right.
-    pub minus_only: usize,
-    /// Two-sided p of the exact test.
-    pub p: f64,
-}
-
-/// What the runs say about one claim of the paper; see [`stats::VERDICT_RULE`].
-#[derive(Clone, Debug, Serialize)]
-pub struct ClaimResult {
-    pub text: String,
-    /// The statement that this claim is a case of.
-    pub family: Family,
-    /// Which case of the statement; empty if it is the only case of its column.
-    pub case: String,
-    /// Whether the paper measures this. If not, the paper only argues it, or it is our addition.
-    pub in_paper: bool,
-    /// The size of the contrast in the paper.
-    pub paper: PaperGain,
-    pub column: String,
-    pub metric: String,
-    pub unit: String,
-    /// Whether its rows and its column were requested.
-    pub asked: bool,
-    /// The rows whose values are added.
-    #[serde(serialize_with = "as_objects")]
-    pub plus: Vec<Row>,
-    /// The rows whose values are subtracted.
-    #[serde(serialize_with = "as_objects")]
-    pub minus: Vec<Row>,
-    pub expected: Expected,
-    pub verdict: Verdict,
-    pub difference: Option<f64>,
-    pub ci95: Option<(f64, f64)>,
-    /// Two-sided p of the exact sign-flip test over common seeds; null above 20 seeds.
-    pub p: Option<f64>,
-    /// The smallest p that this number of seeds can give.
-    pub p_floor: Option<f64>,
-    /// Two-sided p of the paired t test of no difference. For a claim of practically no difference, the larger p of the
-    /// two one-sided t tests.
-    pub t_p: Option<f64>,
-    /// `t_p` after Holm's adjustment over all tested claims of the table.
-    pub holm_p: Option<f64>,
-    /// The number of seeds that would decide the claim, if the verdict is inconclusive.
-    pub seeds_to_decide: Option<usize>,
-    /// McNemar's test of each seed, for one row against another whose runs recorded which test items were right.
-    pub mcnemar: Vec<McNemar>,
-    /// The seeds that all of its rows have.
-    pub seeds: Vec<u64>,
-    /// Whether it was tested on data other than the paper's, or with encoders trained on other data.
-    pub substitute: bool,
-    /// Whether it was tested in the paper's own setting. Only then is it called reproduced or not reproduced; otherwise
-    /// it is called as claimed or not.
-    pub own_setting: bool,
-    /// Another table with a claim about the same measurement.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub same_as: Option<String>,
-}
-
-/// What the paper says about the size of a claim's contrast.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct PaperGain {
-    /// The size that the paper states.
-    pub stated: Option<f64>,
-    /// The size computed from the paper's values.
-    pub by_figures: Option<f64>,
-    /// The paper says that the contrast is above 0, but not by how much.
-    pub sign_only: bool,
-}
-
-impl ClaimResult {
-    /// The number of seeds that would decide an open claim, in words; `None` if the claim is not open.
-    pub fn would_decide(&self) -> Option<String> {
-        match (self.verdict, self.seeds_to_decide, self.ci95) {
-            (Verdict::Inconclusive, Some(seeds), _) => Some(seeds.to_string()),
-            (Verdict::Inconclusive, None, Some(_)) => Some(format!("more than {}", stats::MOST_SEEDS)),
-            _ => None,
-        }
-    }
-
-    /// Whether its verdict is significant after Holm's adjustment over all tested claims of its table.
-    pub fn stands(&self) -> bool {
-        matches!(self.verdict, Verdict::Reproduced | Verdict::NotReproduced) && self.holm_p.is_some_and(|p| p < 0.05)
-    }
-}
 
 /// Every claim of a table, tested on its cells.
 pub(super) fn claim_results(table: &Table, cells: &[Cell], data: &[DataRef]) -> Vec<ClaimResult> {
@@ -221,17 +130,6 @@ fn measured(table: &TableResults, claim: &ClaimResult) -> Measurement {
     (claim.column.clone(), claim.metric.clone(), sides)
 }
 
-/// The sum of `plus` minus the sum of `minus` for each seed that all of these cells have, and these seeds.
-pub(super) fn contrast(plus: &[&Cell], minus: &[&Cell]) -> (Vec<f64>, Vec<u64>) {
-    let Some(first) = plus.first() else { return Default::default() };
-    let of_seed = |seed: &u64| {
-        let value = |cell: &&Cell| Some(cell.values[cell.seeds.iter().position(|s| s == seed)?]);
-        let sum = |cells: &[&Cell]| cells.iter().map(value).sum::<Option<f64>>();
-        Some((sum(plus)? - sum(minus)?, *seed))
-    };
-    first.seeds.iter().filter_map(of_seed).unzip()
-}
-
 /// McNemar's test for each seed where both rows recorded which items were right, out of the same number of items.
 fn mcnemar(plus: &Cell, minus: &Cell) -> Vec<McNemar> {
     let of_seed = |(&seed, hits): (&u64, &Option<Hits>)| {
@@ -241,10 +139,4 @@ fn mcnemar(plus: &Cell, minus: &Cell) -> Vec<McNemar> {
         Some(McNemar { seed, plus_only, minus_only, p: stats::mcnemar_p(plus_only, minus_only) })
     };
     plus.seeds.iter().zip(&plus.hits).filter_map(of_seed).collect()
-}
-
-fn as_objects<S: Serializer>(rows: &[Row], serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Object<'a>(#[serde(serialize_with = "as_object")] &'a Row);
-    serializer.collect_seq(rows.iter().map(Object))
 }

@@ -2,7 +2,7 @@
 
 use crate::harness::experiment::Row;
 use crate::harness::outcome::Curve;
-use crate::report::results::Health;
+use crate::report::facts::Health;
 use crate::report::select;
 use crate::report::select::Selection;
 

@@ -4,11 +4,12 @@ use crate::harness::experiment::Distance;
 use crate::harness::progress::duration;
 use crate::harness::record::Record;
 use crate::report::captions;
-use crate::report::claims::ClaimResult;
+use crate::report::facts::ClaimResult;
+use crate::report::facts::Health;
+use crate::report::facts::Results;
+use crate::report::facts::TableResults;
 use crate::report::findings;
 use crate::report::results;
-use crate::report::results::Results;
-use crate::report::results::TableResults;
 use crate::report::select::Selection;
 use crate::report::text;
 use serde::Serialize;
@@ -128,7 +129,7 @@ fn other(main: &TableResults, table: &TableResults) -> Option<String> {
 
 /// Encoders whose features lost rank, in one sentence.
 fn fell(table: &TableResults) -> Option<String> {
-    let of = |health: &results::Health| {
+    let of = |health: &Health| {
         let [first, last] = [health.rank_first, health.rank_last].map(|rank| text::fixed(rank, 1));
         format!("{} from {first} to {last}", text::name(&health.row))
     };

@@ -4,12 +4,10 @@ use crate::harness::experiment::Claim;
 use crate::harness::experiment::Column;
 use crate::harness::experiment::Row;
 use crate::harness::experiment::Table;
-use crate::report::claims::contrast;
-use crate::report::results::Cell;
-use crate::report::results::as_object;
+use crate::report::facts::Cell;
+use crate::report::facts::Gain;
 use crate::report::stats;
 use crate::report::text;
-use serde::Serialize;
 
 /// The key of the label in which the rows of a block differ.
 const PAIRS: &str = "pairs";
@@ -18,24 +16,6 @@ pub(super) const AP: &str = "AP";
 pub(super) const SP: &str = "SP";
 /// The metric that the paper does not use. It is shown separately, not in the main tables.
 pub(super) const ASIDE: &str = "knn";
-
-/// The difference between two rows, paired by seed.
-#[derive(Clone, Debug, Serialize)]
-pub struct Gain {
-    /// The block, such as `SimCLR`.
-    pub of: String,
-    #[serde(serialize_with = "as_object")]
-    pub plus: Row,
-    #[serde(serialize_with = "as_object")]
-    pub minus: Row,
-    /// The columns it is computed on. For several columns, it is the mean over them.
-    pub columns: Vec<String>,
-    pub metric: String,
-    pub difference: f64,
-    pub ci95: Option<(f64, f64)>,
-    /// The seeds that both rows have on all columns.
-    pub seeds: Vec<u64>,
-}
 
 /// Rows that differ only in their pairs.
 pub(super) struct Block {
@@ -230,4 +210,15 @@ pub(super) fn ahead(ci95: Option<(f64, f64)>) -> i8 {
         Some((_, high)) if high < 0.0 => -1,
         _ => 0,
     }
+}
+
+/// The sum of `plus` minus the sum of `minus` for each seed that all of these cells have, and these seeds.
+pub(super) fn contrast(plus: &[&Cell], minus: &[&Cell]) -> (Vec<f64>, Vec<u64>) {
+    let Some(first) = plus.first() else { return Default::default() };
+    let of_seed = |seed: &u64| {
+        let value = |cell: &&Cell| Some(cell.values[cell.seeds.iter().position(|s| s == seed)?]);
+        let sum = |cells: &[&Cell]| cells.iter().map(value).sum::<Option<f64>>();
+        Some((sum(plus)? - sum(minus)?, *seed))
+    };
+    first.seeds.iter().filter_map(of_seed).unzip()
 }

@@ -10,18 +10,20 @@ use crate::harness::progress::duration;
 use crate::harness::record;
 use crate::harness::record::Record;
 use crate::harness::record::Setting;
-use crate::report::checklist::HOW_CHOSEN;
+use crate::report::facts::ComputeSpent;
+use crate::report::facts::Machine;
+use crate::report::facts::Results;
+use crate::report::facts::TableResults;
 use crate::report::gains::ASIDE;
 use crate::report::results;
-use crate::report::results::ComputeSpent;
-use crate::report::results::Machine;
-use crate::report::results::Results;
-use crate::report::results::TableResults;
 use crate::report::select;
 use crate::report::select::Selection;
 use crate::report::text;
 use serde::Serialize;
 use serde_json::Value;
+
+/// The key of the setting that describes how the other settings were chosen.
+pub(super) const HOW_CHOSEN: &str = "how_chosen";
 
 /// The origin of a default setting starts with this (`defaults.toml:12`).
 const DEFAULTS: &str = "default";

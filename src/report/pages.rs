@@ -4,11 +4,11 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
 use crate::files;
+use crate::report::facts::Input;
+use crate::report::facts::Results;
+use crate::report::facts::TableResults;
 use crate::report::figures::picture;
 use crate::report::results;
-use crate::report::results::Input;
-use crate::report::results::Results;
-use crate::report::results::TableResults;
 use crate::report::text;
 use crate::report::view;
 use crate::report::view::ReportView;
@@ -78,7 +78,7 @@ pub(super) fn contents(results: &Results, view: &ReportView) -> Result<BTreeMap<
             of_table.insert(key, words);
         }
         files.insert(stem.with_extension("tex"), fill("table.tex", &of_table)?);
-        if files.insert(stem.with_extension("csv"), csv(facts)).is_some() {
+        if files.insert(stem.with_extension("csv"), csv(facts)?).is_some() {
             return Err(Error::new(format!("two tables would both be written to tables/{}.csv", table.id)));
         }
         let figures = table.figure.iter().chain(&table.beyond_figure).chain(&table.courses).chain(&table.other_courses);
@@ -134,7 +134,7 @@ fn with_sources(error: &dyn std::error::Error) -> String {
 }
 
 /// Tidy data: one line per value, that is, per row, column, metric and seed. Each label of a row is a separate column.
-fn csv(table: &TableResults) -> String {
+fn csv(table: &TableResults) -> Result<String> {
     let mut keys: Vec<&str> = Vec::new();
     for (key, _) in table.cells.iter().flat_map(|c| &c.row) {
         if !keys.contains(&key.as_str()) {
@@ -142,9 +142,7 @@ fn csv(table: &TableResults) -> String {
         }
     }
     let fixed = ["baseline", "column", "substitute", "paper_column", "metric", "unit", "seed", "value", "paper", "run"];
-    let line =
-        |fields: &mut dyn Iterator<Item = String>| fields.map(|f| text::csv(&f)).collect::<Vec<_>>().join(",") + "\n";
-    let mut out = line(&mut keys.iter().chain(&fixed).map(|s| (*s).to_string()));
+    let mut lines = vec![keys.iter().chain(&fixed).map(|s| (*s).to_string()).collect::<Vec<_>>()];
     for cell in &table.cells {
         let row = |key: &str| cell.row.iter().find(|(k, _)| k == key).map_or_else(String::new, |(_, v)| v.clone());
         for ((seed, value), run) in cell.seeds.iter().zip(&cell.values).zip(&cell.runs) {
@@ -160,8 +158,12 @@ fn csv(table: &TableResults) -> String {
                 cell.paper.map_or_else(String::new, |p| p.to_string()),
                 run.clone(),
             ];
-            out += &line(&mut keys.iter().map(|key| row(key)).chain(facts));
+            lines.push(keys.iter().map(|key| row(key)).chain(facts).collect());
         }
     }
-    out
+    let place = || format!("writing the CSV of table {}", table.id);
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    lines.iter().try_for_each(|line| writer.write_record(line)).context(place())?;
+    let bytes = writer.into_inner().map_err(csv::IntoInnerError::into_error).context(place())?;
+    String::from_utf8(bytes).context(place())
 }

@@ -5,7 +5,7 @@ use crate::harness::experiment::Row;
 use crate::harness::experiment::Table;
 use crate::harness::record::Record;
 use crate::harness::record::Status;
-use crate::report::results::Excluded;
+use crate::report::facts::Excluded;
 use crate::report::text;
 use std::cmp::Reverse;
 use std::sync::Arc;

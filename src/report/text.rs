@@ -276,11 +276,6 @@ pub(crate) fn latex(text: &str) -> String {
     out
 }
 
-/// One field of a CSV line (RFC 4180).
-pub(super) fn csv(text: &str) -> String {
-    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_string() }
-}
-
 /// A name that is safe as a file name on every system and cannot leave its folder.
 pub(super) fn file_stem(text: &str) -> String {
     let stem: String = text
@@ -331,7 +326,6 @@ mod tests {
             latex("[--set] ×1 “שׁ” ≤ 2…"),
             r"{[}-{}-set] $\times$1 ``\texttt{U+05E9}\texttt{U+05C1}'' $\leq$ 2\dots{}"
         );
-        assert_eq!(csv("a,\"b\""), "\"a,\"\"b\"\"\"");
         assert_eq!(file_stem("../../etc"), "------etc");
     }
 

@@ -3,9 +3,10 @@
 use crate::harness::experiment::Column;
 use crate::harness::experiment::Expected;
 use crate::harness::experiment::Row;
-use crate::report::claims::ClaimResult;
+use crate::report::facts::ClaimResult;
+use crate::report::facts::Gain;
+use crate::report::facts::TableResults;
 use crate::report::gains;
-use crate::report::results::TableResults;
 use crate::report::stats::Verdict;
 use crate::report::text;
 use serde::Serialize;
@@ -137,8 +138,7 @@ fn contrast(table: &TableResults, claim: &ClaimResult, difference: f64) -> Strin
 fn is_smaller_loss(table: &TableResults, claim: &ClaimResult) -> bool {
     let ([a, b], [c, d]) = (&claim.plus[..], &claim.minus[..]) else { return false };
     let loses = |plus: &Row, minus: &Row| {
-        let of =
-            |gain: &&gains::Gain| gain.plus == *plus && gain.minus == *minus && gain.columns == [claim.column.clone()];
+        let of = |gain: &&Gain| gain.plus == *plus && gain.minus == *minus && gain.columns == [claim.column.clone()];
         table.gains.iter().filter(of).find(|gain| gain.metric == claim.metric).is_some_and(|gain| gain.difference < 0.0)
     };
     loses(a, c) && loses(d, b)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::bench::step::{Stepper, Subject};
 use crate::data::catalog::Extent;
 use crate::data::world::World;
-use crate::harness::scaling::Load;
+use crate::harness::load::Load;
 use crate::harness::stage::Cost;
 use crate::kernels::cpu::{Isa, isa};
 use crate::methods::Name;

@@ -8,6 +8,7 @@ pub mod columns;
 mod cost;
 pub mod encoder_table;
 pub mod foreign;
+pub mod line;
 pub mod one_off;
 pub mod readings;
 pub mod settings;

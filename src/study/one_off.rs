@@ -17,7 +17,7 @@ use crate::train::{ENCODER, Trained};
 
 use super::code::code;
 use super::columns::{KNN, Metric, TOP1, training_alone};
-use super::encoder_table;
+use super::line;
 use super::readings;
 use super::settings::Settings;
 use super::stages::{self, Context};
@@ -114,7 +114,7 @@ impl Experiment<Settings> for PretrainOne {
 
 impl PretrainOne {
     fn row(&self, settings: &Settings) -> Row {
-        encoder_table::trained(settings.method, self.kind)
+        line::trained(settings.method, self.kind)
     }
 }
 

@@ -157,6 +157,17 @@ pub struct Paths {
     pub cache: String,
 }
 
+impl Paths {
+    fn validate(&self) -> Result<()> {
+        let paths = [("data", &self.data), ("reports", &self.reports), ("cache", &self.cache)];
+        match paths.into_iter().find(|(_, path)| path.is_empty()) {
+            Some((name, _)) => Err(Error::new(format!("`paths.{name}` is empty"))
+                .hint(format!("`--set paths.{name}=.` is the current folder"))),
+            None => Ok(()),
+        }
+    }
+}
+
 /// How every method is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -192,76 +203,86 @@ impl Settings {
     /// The error names the key, its value and the possible values.
     pub fn validate(&self) -> Result<()> {
         positive("seeds", self.seeds)?;
-        let Paths { data, reports, cache } = &self.paths;
-        for (key, path) in [("paths.data", data), ("paths.reports", reports), ("paths.cache", cache)] {
-            if path.is_empty() {
-                return Err(
-                    Error::new(format!("`{key}` is empty")).hint(format!("`--set {key}=.` is the current folder"))
-                );
-            }
-        }
-        if !(0.0..=1.0).contains(&self.pairs.false_share) {
-            return Err(Error::new(format!(
-                "`pairs.false_share` is {}; it must lie between 0 and 1",
-                self.pairs.false_share
-            ))
-            .hint("`--set pairs.false_share=0.5`"));
-        }
-        if self.pretrain.batch < 2 {
-            return Err(Error::new(format!("`pretrain.batch` is {}; methods compare pairs", self.pretrain.batch))
-                .hint("set it to 2 or more: `--set pretrain.batch=32`"));
-        }
-        positive("pairs.categories", self.pairs.categories as u64)?;
-        positive("pairs.per_category", self.pairs.per_category as u64)?;
-        let pairs = self.pairs.categories.saturating_mul(self.pairs.per_category);
-        if pairs > MOST_PAIRS {
-            return Err(Error::new(format!(
-                "`pairs.categories` times `pairs.per_category` is {pairs}; at most {MOST_PAIRS} pairs are possible"
-            ))
-            .hint("`--set pairs.per_category=157`, as in the paper"));
-        }
-        if self.pairs.list.is_empty() {
-            drawable(&self.pairs.from, "pairs.categories", self.pairs.categories)?;
-        }
-        if self.transfer.methods.is_empty() {
-            return Err(Error::new("`transfer.methods` is empty").hint("`--methods simclr,vicreg`"));
-        }
-        if !(self.checkpoint_seconds >= 0.0 && self.checkpoint_seconds.is_finite()) {
-            return Err(Error::new(format!(
-                "`checkpoint_seconds` is {}; it must be 0 or more",
-                self.checkpoint_seconds
-            ))
-            .hint("`--set checkpoint_seconds=60`"));
-        }
-        Name::ALL.iter().try_for_each(|&name| self.methods.get(name).validate())?;
-        if let Some(name) = self.transfer.methods.iter().find(|name| !name.is_self_supervised()) {
-            return Err(Error::new(format!("`transfer.methods` has `{}`, which has no pairs to compare", name.id()))
-                .hint("leave it out: the table `transfer` has it as a baseline"));
-        }
+        self.paths.validate()?;
+        self.validate_pairs()?;
+        self.validate_methods()?;
         if self.device == DeviceChoice::Cuda {
             return Err(Error::new("there are no CUDA kernels yet, so `device` cannot be `cuda`")
                 .hint("`--device cpu` runs on the processor, as `--device auto` does"));
         }
         self.world.check()?;
         self.model.check("model")?;
-        if !(0.0..1.0).contains(&self.model.drop_path) {
-            return Err(Error::new(format!(
-                "`model.drop_path` is {}; it must be at least 0 and below 1",
-                self.model.drop_path
-            ))
-            .hint("`--set model.drop_path=0.1`"));
-        }
-        let [least, most] = self.small_crop_scale;
-        if !(0.0 < least && least <= most && most <= 1.0) {
-            return Err(Error::new(format!("`small_crop_scale` is [{least}, {most}]; it must rise between 0 and 1"))
-                .hint("`--set small_crop_scale=[0.08,0.5]`"));
+        let Self { checkpoint_seconds, model: ModelSpec { drop_path, .. }, small_crop_scale: [least, most], .. } =
+            *self;
+        let ranges = [
+            (
+                "checkpoint_seconds",
+                checkpoint_seconds.to_string(),
+                "0 or more",
+                "60",
+                checkpoint_seconds >= 0.0 && checkpoint_seconds.is_finite(),
+            ),
+            (
+                "model.drop_path",
+                drop_path.to_string(),
+                "at least 0 and below 1",
+                "0.1",
+                (0.0..1.0).contains(&drop_path),
+            ),
+            (
+                "small_crop_scale",
+                format!("[{least}, {most}]"),
+                "two rising values above 0 and at most 1",
+                "[0.08,0.5]",
+                0.0 < least && least <= most && most <= 1.0,
+            ),
+        ];
+        if let Some((key, value, range, example, _)) = ranges.into_iter().find(|range| !range.4) {
+            return Err(
+                Error::new(format!("`{key}` is {value}; it must be {range}")).hint(format!("`--set {key}={example}`"))
+            );
         }
         self.optimizer.validate("optimizer")?;
         self.schedule.validate("schedule")?;
         self.probe.check()?;
         self.normalization.validate("normalization")?;
-        self.pairs.stored.validate("pairs.stored")?;
         self.augment.validate("augment")
+    }
+
+    fn validate_pairs(&self) -> Result<()> {
+        let PairSettings { from, categories, per_category, list, false_share, stored, .. } = &self.pairs;
+        if !(0.0..=1.0).contains(false_share) {
+            return Err(Error::new(format!("`pairs.false_share` is {false_share}; it must lie between 0 and 1"))
+                .hint("`--set pairs.false_share=0.5`"));
+        }
+        if self.pretrain.batch < 2 {
+            return Err(Error::new(format!("`pretrain.batch` is {}; methods compare pairs", self.pretrain.batch))
+                .hint("set it to 2 or more: `--set pretrain.batch=32`"));
+        }
+        positive("pairs.categories", *categories as u64)?;
+        positive("pairs.per_category", *per_category as u64)?;
+        let pairs = categories.saturating_mul(*per_category);
+        if pairs > MOST_PAIRS {
+            return Err(Error::new(format!(
+                "`pairs.categories` times `pairs.per_category` is {pairs}; at most {MOST_PAIRS} pairs are possible"
+            ))
+            .hint("`--set pairs.per_category=157`, as in the paper"));
+        }
+        if list.is_empty() {
+            drawable(from, "pairs.categories", *categories)?;
+        }
+        stored.validate("pairs.stored")
+    }
+
+    fn validate_methods(&self) -> Result<()> {
+        if self.transfer.methods.is_empty() {
+            return Err(Error::new("`transfer.methods` is empty").hint("`--methods simclr,vicreg`"));
+        }
+        if let Some(name) = self.transfer.methods.iter().find(|name| !name.is_self_supervised()) {
+            return Err(Error::new(format!("`transfer.methods` has `{}`, which has no pairs to compare", name.id()))
+                .hint("leave it out: the table `transfer` has it as a baseline"));
+        }
+        Name::ALL.iter().try_for_each(|&name| self.methods.get(name).validate())
     }
 
     /// A copy of these settings with this method.

@@ -46,6 +46,8 @@ impl Device for Cpu {
     type Sums = Pooled<f32>;
     type Places = Pooled<u8>;
 
+    const NAME: &'static str = "cpu";
+
     fn upload(&self, host: &[f32]) -> Buffer {
         let _timed = timed(|| Work::passes("upload and download", host.len() * (FLOAT + self.precision.bytes())));
         with_format!(self.precision, E => filled(host.len(), |buffer: &mut [E]| {

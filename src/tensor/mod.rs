@@ -20,9 +20,7 @@ pub use cpu::Cpu;
 #[cfg(test)]
 pub(crate) use buffer::fresh;
 
-pub use crate::kernels::cpu::attention::Attention as AttentionShape;
-pub use crate::kernels::cpu::conv2d::Conv2d as ConvShape;
-pub use crate::kernels::cpu::conv2d::Layout;
+pub use crate::kernels::shapes::{AttentionShape, ConvShape, Layout};
 
 /// `batch` square RGB images of side `S` (a `Const`), one after the other, as they are read from disk: the input of a
 /// network's first layer.
@@ -187,6 +185,9 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
     type Sums: Clone + Debug + Send;
     /// What a max pooling keeps from its forward pass.
     type Places: Debug + Send;
+
+    /// The kind of device in keys and records.
+    const NAME: &'static str;
 
     /// Copies activations from host memory, rounded to the device's format.
     fn upload(&self, host: &[f32]) -> Self::Buffer;

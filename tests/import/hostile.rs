@@ -44,6 +44,8 @@ fn no_such_path_empty_files_and_other_formats() {
 fn an_unknown_layout_is_described_with_what_would_be_known() {
     let files = tree([("a.csv", vec![1]), ("b/c.dat", vec![2]), ("d", vec![3]), ("e", vec![4]), ("f", vec![5])]);
     assert_eq!(refusal(&files), "source.bin: no known layout: found 5 files (a.csv, b/c.dat, d, e, ..)");
+    let bare = tree([("tiny-imagenet-200/wnids.txt", Vec::new())]);
+    assert_eq!(refusal(&bare), "source.bin: it has the layout of Tiny-ImageNet, but no images"); // fuzz/targets/tiny_imagenet.rs
     let python = tree([("cifar-10-batches-py/batches.meta", vec![1]), ("cifar-10-batches-py/data_batch_1", vec![2])]);
     let said = "source.bin: no known layout: found 2 files (cifar-10-batches-py/batches.meta, \
                 cifar-10-batches-py/data_batch_1); this looks like the Python version of CIFAR, of which only the \

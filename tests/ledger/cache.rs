@@ -4,6 +4,7 @@
 
 use super::Project;
 use super::stage;
+use sempair::error::Context;
 use sempair::error::Error;
 use sempair::error::ErrorKind;
 use sempair::error::Result;
@@ -86,7 +87,7 @@ fn a_damaged_stage_is_computed_again() {
 #[test]
 fn a_full_disk_is_named() {
     let project = Project::new();
-    let full = || Err(Error::new(format!("cannot write x: {}", std::io::Error::from_raw_os_error(28))));
+    let full = || Err::<(), _>(std::io::Error::from_raw_os_error(28)).context("cannot write x"); // ENOSPC
     let error = project.lab_stage(&json!(1), move |_| full()).unwrap_err().to_string();
     assert!(error.contains("hint: free space on the disk of"), "{error}");
     assert!(error.contains(&project.cache().root().display().to_string()), "{error}");

@@ -1,11 +1,11 @@
-//! Attention and the embedding of patches against their definitions in f64.
+//! AttentionShape and the embedding of patches against their definitions in f64.
 
 use half::bf16;
 use proptest::prelude::*;
 use sempair::kernels::cpu::Element;
 use sempair::kernels::cpu::attention;
-use sempair::kernels::cpu::attention::Attention;
 use sempair::kernels::cpu::tokens;
+use sempair::kernels::shapes::AttentionShape;
 
 use super::EPS;
 use super::assert_near;
@@ -17,12 +17,12 @@ use super::slopes::assert_slope;
 use super::wide;
 
 /// The position of the first channel of a head in a matrix of `parts` times the channels: (T, N, parts, heads, width).
-fn place(shape: &Attention, (token, image, head): (usize, usize, usize), parts: usize, part: usize) -> usize {
+fn place(shape: &AttentionShape, (token, image, head): (usize, usize, usize), parts: usize, part: usize) -> usize {
     (((token * shape.batch + image) * parts + part) * shape.heads + head) * shape.width
 }
 
 /// Calls `each(image, head, offset)`, where the (T, T) square of that head begins at `offset`.
-fn for_each_head(shape: &Attention, mut each: impl FnMut(usize, usize, usize)) {
+fn for_each_head(shape: &AttentionShape, mut each: impl FnMut(usize, usize, usize)) {
     for index in 0..shape.batch * shape.heads {
         each(index / shape.heads, index % shape.heads, index * shape.tokens * shape.tokens);
     }
@@ -33,7 +33,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// softmax(q kᵀ / √D), (N, heads, T, T).
-fn probabilities(qkv: &[f64], shape: &Attention) -> Vec<f64> {
+fn probabilities(qkv: &[f64], shape: &AttentionShape) -> Vec<f64> {
     let mut all = Vec::new();
     for_each_head(shape, |image, head, _| {
         let row = |token, part| &qkv[place(shape, (token, image, head), 3, part)..][..shape.width];
@@ -48,7 +48,7 @@ fn probabilities(qkv: &[f64], shape: &Attention) -> Vec<f64> {
 }
 
 /// p v, (T, N, C).
-fn mixed(qkv: &[f64], p: &[f64], shape: &Attention) -> Vec<f64> {
+fn mixed(qkv: &[f64], p: &[f64], shape: &AttentionShape) -> Vec<f64> {
     let mut y = vec![0.0; qkv.len() / 3];
     for_each_head(shape, |image, head, square| {
         for (i, j) in (0..shape.tokens).flat_map(|i| (0..shape.tokens).map(move |j| (i, j))) {
@@ -60,7 +60,7 @@ fn mixed(qkv: &[f64], p: &[f64], shape: &Attention) -> Vec<f64> {
 }
 
 /// The gradient of qkv, and for each number the sum of the absolute values of its terms.
-fn gradient(qkv: &[f64], p: &[f64], dy: &[f64], shape: &Attention) -> (Vec<f64>, Vec<f64>) {
+fn gradient(qkv: &[f64], p: &[f64], dy: &[f64], shape: &AttentionShape) -> (Vec<f64>, Vec<f64>) {
     let (mut dqkv, mut sizes) = (vec![0.0; qkv.len()], vec![0.0; qkv.len()]);
     let tokens = shape.tokens;
     for_each_head(shape, |image, head, square| {
@@ -88,7 +88,7 @@ fn gradient(qkv: &[f64], p: &[f64], dy: &[f64], shape: &Attention) -> (Vec<f64>,
 }
 
 /// The result, the probabilities without the padding of their rows, and the gradient.
-fn attended<E: Element>(qkv: &[E], dy: &[E], shape: &Attention) -> [Vec<E>; 3] {
+fn attended<E: Element>(qkv: &[E], dy: &[E], shape: &AttentionShape) -> [Vec<E>; 3] {
     let blank = |len| vec![E::from_f32(f32::NAN); len];
     let (mut y, mut dqkv) = (blank(dy.len()), blank(qkv.len()));
     let mut p = blank(shape.probabilities_len::<E>());
@@ -99,7 +99,7 @@ fn attended<E: Element>(qkv: &[E], dy: &[E], shape: &Attention) -> [Vec<E>; 3] {
     [y, rows.flat_map(|row| row[..shape.tokens].to_vec()).collect(), dqkv]
 }
 
-fn assert_attention<E: Element>(shape: &Attention) {
+fn assert_attention<E: Element>(shape: &AttentionShape) {
     let (qkv, dy) = (numbers::<E>(3 * shape.output_len(), 1), numbers::<E>(shape.output_len(), 2));
     let (wide_qkv, wide_dy) = (wide(&qkv), wide(&dy));
     let defined = probabilities(&wide_qkv, shape);
@@ -174,7 +174,7 @@ proptest! {
 
     #[test]
     fn attention_agrees_with_its_definition(tokens in 1..80usize, batch in 1..4usize, heads in 1..4usize, width in 1..40usize) {
-        let shape = Attention { tokens, batch, heads, width };
+        let shape = AttentionShape { tokens, batch, heads, width };
         assert_attention::<f32>(&shape);
         assert_attention::<bf16>(&shape);
     }
@@ -194,14 +194,14 @@ proptest! {
 
 #[test]
 fn attention_of_vit_s8_agrees_with_its_definition() {
-    let shape = Attention { tokens: 65, batch: 1, heads: 2, width: 64 };
+    let shape = AttentionShape { tokens: 65, batch: 1, heads: 2, width: 64 };
     assert_attention::<f32>(&shape);
     assert_attention::<bf16>(&shape);
 }
 
 #[test]
 fn attention_backward_agrees_with_finite_differences() {
-    let shape = Attention { tokens: 5, batch: 2, heads: 2, width: 4 };
+    let shape = AttentionShape { tokens: 5, batch: 2, heads: 2, width: 4 };
     let (qkv, dy) = (numbers::<f32>(3 * shape.output_len(), 1), numbers::<f32>(shape.output_len(), 2));
     let [_, _, dqkv] = attended(&qkv, &dy, &shape);
     let dy = wide(&dy);
@@ -210,8 +210,8 @@ fn attention_backward_agrees_with_finite_differences() {
 
 #[test]
 fn attention_has_the_same_bits_on_any_number_of_threads() {
-    let shape = Attention { tokens: 33, batch: 20, heads: 3, width: 32 };
-    fn bits_of<E: Element>(shape: &Attention) -> Vec<Vec<u32>> {
+    let shape = AttentionShape { tokens: 33, batch: 20, heads: 3, width: 32 };
+    fn bits_of<E: Element>(shape: &AttentionShape) -> Vec<Vec<u32>> {
         let (qkv, dy) = (numbers::<E>(3 * shape.output_len(), 1), numbers::<E>(shape.output_len(), 2));
         let mut scaled = dy.clone();
         tokens::scale_images(&mut scaled, &dy, &numbers(shape.batch, 3), Some(&dy), shape.heads * shape.width);

@@ -5,6 +5,7 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::harness::clock;
 use crate::harness::clock::Stopwatch;
+use crate::harness::concurrent_runs::ConcurrentRuns;
 use crate::harness::config::Origin;
 use crate::harness::config::Resolved;
 use crate::harness::config::Value;
@@ -26,7 +27,6 @@ use crate::harness::record::Setting;
 use crate::harness::record::Status;
 use crate::harness::redact;
 use crate::harness::runner::RunContext;
-use crate::harness::stage_runner::Neighbours;
 use crate::harness::stage_runner::StageRunner;
 use crate::threads;
 use std::any::Any;
@@ -43,7 +43,7 @@ pub(super) struct Job<'a> {
     pub record: Record,
     pub running: Running,
     pub threads: usize,
-    pub neighbours: Arc<Neighbours>,
+    pub neighbours: Arc<ConcurrentRuns>,
     pub renewed: Option<&'a Mutex<HashSet<String>>>,
     pub site: RunContext<'a>,
     pub progress: Progress,

@@ -10,6 +10,7 @@
 //! A head's operands are small, so the task that uses them gathers and packs them. The products use the register
 //! tiles of `tile`. Scores and their gradients stay in f32 until softmax has processed them.
 
+use crate::kernels::shapes::AttentionShape;
 use std::array;
 use std::ops::Range;
 
@@ -37,24 +38,7 @@ use super::vector::Element;
 /// The minimum number of multiplications of a parallel task, so that it is worth its start-up cost.
 const TASK: usize = 1 << 20;
 
-/// The sizes of an attention layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attention {
-    /// Tokens per image.
-    pub tokens: usize,
-    /// Images in the batch.
-    pub batch: usize,
-    pub heads: usize,
-    /// Channels per head.
-    pub width: usize,
-}
-
-impl Attention {
-    /// The number of elements of y; qkv has three times as many.
-    pub fn output_len(&self) -> usize {
-        self.tokens * self.batch * self.heads * self.width
-    }
-
+impl AttentionShape {
     /// The number of elements of the probabilities.
     pub fn probabilities_len<E: Element>(&self) -> usize {
         self.batch * self.heads * self.square::<E>()
@@ -91,7 +75,7 @@ impl Attention {
 }
 
 /// Computes y and the probabilities from qkv.
-pub fn forward<E: Element>(y: &mut [E], probabilities: &mut [E], qkv: &[E], shape: &Attention) {
+pub fn forward<E: Element>(y: &mut [E], probabilities: &mut [E], qkv: &[E], shape: &AttentionShape) {
     shape.check("attention::forward", qkv, y, probabilities);
     let (y, probabilities) = (Shared::new(y), Shared::new(probabilities));
     let square = shape.square::<E>();
@@ -104,7 +88,7 @@ pub fn forward<E: Element>(y: &mut [E], probabilities: &mut [E], qkv: &[E], shap
 }
 
 /// Computes dqkv from dy and qkv, with the probabilities of `forward`.
-pub fn backward<E: Element>(dqkv: &mut [E], dy: &[E], qkv: &[E], probabilities: &[E], shape: &Attention) {
+pub fn backward<E: Element>(dqkv: &mut [E], dy: &[E], qkv: &[E], probabilities: &[E], shape: &AttentionShape) {
     shape.check("attention::backward", qkv, dy, probabilities);
     check_len("attention::backward", "dqkv", dqkv, qkv.len());
     let dqkv = Shared::new(dqkv);
@@ -118,7 +102,7 @@ pub fn backward<E: Element>(dqkv: &mut [E], dy: &[E], qkv: &[E], probabilities: 
 #[derive(Clone, Copy)]
 struct Head {
     isa: Isa,
-    shape: Attention,
+    shape: AttentionShape,
     index: usize,
 }
 
@@ -132,7 +116,7 @@ struct Left {
 impl Head {
     /// Computes p and y = p v.
     fn forward<E: Element>(self, y: *mut E, p: &mut [E], qkv: &[E]) {
-        let Attention { tokens, width, .. } = self.shape;
+        let AttentionShape { tokens, width, .. } = self.shape;
         let lengths = [self.units_len::<E>(), self.units_len::<E>(), self.right_len::<E>(), self.scores_len()];
         with_scratch(lengths.iter().sum(), |scratch| {
             let [rows, other_rows, right, scores] = split(scratch, lengths);
@@ -148,7 +132,7 @@ impl Head {
 
     /// Computes dqkv. With dp = dy vᵀ and ds the gradient of the scores: dq = ds k, dk = dsᵀ q, dv = pᵀ dy.
     fn backward<E: Element>(self, dqkv: *mut E, dy: &[E], qkv: &[E], p: &[E]) {
-        let Attention { tokens, width, .. } = self.shape;
+        let AttentionShape { tokens, width, .. } = self.shape;
         let square = self.shape.square::<E>() / E::TERMS;
         let left_len = tokens.div_ceil(self.isa.rows()) * self.isa.lanes() * pack::units::<E>(tokens);
         let rows_len = self.units_len::<E>();
@@ -181,7 +165,7 @@ impl Head {
 
     /// The offset of this head's channels at a token, in a matrix with `parts` times as many channels.
     fn place(self, token: usize, parts: usize, part: usize) -> usize {
-        let Attention { batch, heads, width, .. } = self.shape;
+        let AttentionShape { batch, heads, width, .. } = self.shape;
         let (image, head) = (self.index / heads, self.index % heads);
         (((token * batch + image) * parts + part) * heads + head) * width
     }
@@ -197,7 +181,7 @@ impl Head {
 
     /// The number of units of the largest packed second factor.
     fn right_len<E: Element>(self) -> usize {
-        let Attention { tokens, width, .. } = self.shape;
+        let AttentionShape { tokens, width, .. } = self.shape;
         let len = |inner: usize, columns: usize| pack::units::<E>(inner) * columns.next_multiple_of(self.isa.columns());
         len(width, tokens).max(len(tokens, width))
     }
@@ -233,7 +217,7 @@ impl Head {
 
     /// Packs the head's rows of a matrix as the second factor of a sum over tokens.
     fn pack<'a, E: Element>(self, packed: &mut [f32], row: impl Fn(usize) -> &'a [E]) {
-        let Attention { tokens, width, .. } = self.shape;
+        let AttentionShape { tokens, width, .. } = self.shape;
         let inner = pack::units::<E>(tokens);
         let panels: Vec<Panel> = (0..width.div_ceil(self.isa.columns()))
             .map(|panel| {
@@ -265,7 +249,7 @@ impl Head {
 
     /// Computes scores = left right; the sums run over the head's channels.
     fn scores<E: Element>(self, scores: &mut [f32], left: Left, right: &[f32]) {
-        let Attention { tokens, width, .. } = self.shape;
+        let AttentionShape { tokens, width, .. } = self.shape;
         let stride = self.scores_stride();
         // SAFETY: `gather` wrote the rows of left, `pack_transposed` wrote the columns of right, padded to whole
         // vectors, and scores has a row of that length for each token.
@@ -278,7 +262,7 @@ impl Head {
     /// Computes left right, with sums over tokens, and writes it to this head's channels in a matrix with `parts`
     /// times as many channels.
     fn mix<E: Element>(self, to: *mut E, parts: usize, left: Left, right: &[f32]) {
-        let Attention { tokens, batch, heads, width } = self.shape;
+        let AttentionShape { tokens, batch, heads, width } = self.shape;
         // SAFETY: left has a row for each token, in place or in panels, `pack` wrote right, and only one task writes
         // the channels of one head.
         unsafe {

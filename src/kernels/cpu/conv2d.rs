@@ -2,6 +2,8 @@
 //! f32; y (OH, OW, N, O). Contract: y and dx are written (=), dw is added to (+=). The direct method rounds w to the
 //! format of x, Winograd's method does not.
 
+use crate::kernels::shapes::{ConvShape, Layout};
+
 use super::check_len;
 use super::definition;
 use super::isa;
@@ -17,126 +19,7 @@ use super::vector::Element;
 use super::windows::Windows;
 use super::winograd;
 
-/// The memory layout of the images of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// (N, H, W, C): one image after the other, as they are read from disk.
-    Images,
-    /// (H, W, N, C): position by position, the layout for every layer after the first.
-    Maps,
-}
-
-/// The sizes of a convolution. Kernel, stride and padding are the same in both directions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conv2d {
-    /// The memory layout of x. The layout of y is always `Maps`.
-    pub layout: Layout,
-    pub batch: usize,
-    pub height: usize,
-    pub width: usize,
-    pub in_channels: usize,
-    pub out_channels: usize,
-    pub kernel: usize,
-    pub stride: usize,
-    pub padding: usize,
-}
-
-impl Conv2d {
-    /// OH = (H + 2 P - K) / S + 1, rounded down.
-    pub fn out_height(&self) -> usize {
-        self.out_size(self.height)
-    }
-
-    /// OW = (W + 2 P - K) / S + 1, rounded down.
-    pub fn out_width(&self) -> usize {
-        self.out_size(self.width)
-    }
-
-    /// The number of elements of x.
-    pub fn input_len(&self) -> usize {
-        self.batch * self.height * self.width * self.in_channels
-    }
-
-    /// The number of elements of y.
-    pub fn output_len(&self) -> usize {
-        self.batch * self.out_height() * self.out_width() * self.out_channels
-    }
-
-    /// The number of elements of w.
-    pub fn weight_len(&self) -> usize {
-        self.out_channels * self.kernel * self.kernel * self.in_channels
-    }
-
-    /// The number of multiplications of a forward pass, and of either gradient, with the direct method. The padding
-    /// of maps is not counted; the windows of images are counted whole.
-    pub fn products(&self) -> usize {
-        let meetings = match self.layout {
-            Layout::Images => self.out_positions() * self.kernel * self.kernel,
-            Layout::Maps => self.meetings(self.height) * self.meetings(self.width),
-        };
-        meetings * self.batch * self.in_channels * self.out_channels
-    }
-
-    /// The number of times that a tap of a window falls on the input, along one axis.
-    fn meetings(&self, size: usize) -> usize {
-        let taps = |start: usize| {
-            let end = (size + self.padding).saturating_sub(start).min(self.kernel);
-            end.saturating_sub(self.padding.saturating_sub(start))
-        };
-        (0..self.out_size(size)).map(|place| taps(place * self.stride)).sum()
-    }
-
-    fn out_size(&self, size: usize) -> usize {
-        let padded = size + 2 * self.padding;
-        assert!(
-            self.stride > 0 && self.kernel > 0 && padded >= self.kernel,
-            "conv2d: the kernel does not fit: {self:?}"
-        );
-        (padded - self.kernel) / self.stride + 1
-    }
-
-    fn out_positions(&self) -> usize {
-        self.out_height() * self.out_width()
-    }
-
-    /// Returns the same convolution with fewer positions: if windows are single pixels, every pixel becomes its own
-    /// image.
-    fn flattened(&self) -> Self {
-        match (self.layout, self.kernel, self.stride, self.padding) {
-            (Layout::Maps, 1, 1, 0) => {
-                Self { batch: self.batch * self.height * self.width, height: 1, width: 1, ..*self }
-            }
-            _ => *self,
-        }
-    }
-
-    /// The position of x that a tap of the window at an output position reads; `None` in the padding.
-    fn source(&self, tap: usize, position: usize) -> Option<usize> {
-        let (oy, ox) = (position / self.out_width(), position % self.out_width());
-        let y = (oy * self.stride + tap / self.kernel).checked_sub(self.padding)?;
-        let x = (ox * self.stride + tap % self.kernel).checked_sub(self.padding)?;
-        (y < self.height && x < self.width).then(|| y * self.width + x)
-    }
-
-    /// The output position whose window reads a position of x with `tap`, if there is one.
-    fn target(&self, tap: usize, position: usize) -> Option<usize> {
-        let place = |input: usize, tap: usize, count: usize| {
-            let start = (input + self.padding).checked_sub(tap)?;
-            (start % self.stride == 0 && start / self.stride < count).then_some(start / self.stride)
-        };
-        let oy = place(position / self.width, tap / self.kernel, self.out_height())?;
-        let ox = place(position % self.width, tap % self.kernel, self.out_width())?;
-        Some(oy * self.out_width() + ox)
-    }
-
-    /// The index of a pixel among the pixels of x.
-    pub(super) fn input_pixel(&self, n: usize, y: usize, x: usize) -> usize {
-        match self.layout {
-            Layout::Images => (n * self.height + y) * self.width + x,
-            Layout::Maps => (y * self.width + x) * self.batch + n,
-        }
-    }
-
+impl ConvShape {
     /// Checks the lengths of the three slices that every direction of the convolution takes.
     fn check<E: Element>(&self, operation: &str, input: &[E], output: &[E], weight: &[f32]) {
         let describe = || format!("{operation} of {self:?}");
@@ -147,13 +30,13 @@ impl Conv2d {
 }
 
 /// y = x * w.
-pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &Conv2d) {
+pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &ConvShape) {
     shape.check("conv2d::forward", x, y, w);
     if winograd::applies::<E>(shape) {
         return winograd::forward(y, x, w, shape);
     }
     let shape = &shape.flattened();
-    let &Conv2d { batch, kernel, in_channels, out_channels, .. } = shape;
+    let &ConvShape { batch, kernel, in_channels, out_channels, .. } = shape;
     let added = Added { onto: None, bias: None };
     let taps = kernel * kernel;
     let mut sizes =
@@ -174,7 +57,7 @@ pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &Conv2d) {
 }
 
 /// Writes the gradient of x to dx, added to `onto` if it is given.
-pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Option<&[E]>, shape: &Conv2d) {
+pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Option<&[E]>, shape: &ConvShape) {
     shape.check("conv2d::input_gradient", dx, dy, w);
     if winograd::applies::<E>(shape) {
         return winograd::input_gradient(dx, dy, w, onto, shape);
@@ -184,7 +67,7 @@ pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Optio
         return definition::conv2d_input_gradient(dx, dy, w, onto, shape);
     }
     let shape = &shape.flattened();
-    let &Conv2d { batch, height, width, in_channels, out_channels, kernel, .. } = shape;
+    let &ConvShape { batch, height, width, in_channels, out_channels, kernel, .. } = shape;
     let taps = kernel * kernel;
     let positions = height * width;
     let sizes = Gathered { images: batch, positions, columns: in_channels, taps, inner: out_channels };
@@ -195,13 +78,13 @@ pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Optio
 }
 
 /// Adds the gradient of w to dw.
-pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &Conv2d) {
+pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &ConvShape) {
     shape.check("conv2d::weight_gradient", x, dy, dw);
     if winograd::applies_to_weights::<E>(shape) {
         return winograd::weight_gradient(dw, x, dy, shape);
     }
     let shape = &shape.flattened();
-    let &Conv2d { batch, kernel, in_channels, out_channels, .. } = shape;
+    let &ConvShape { batch, kernel, in_channels, out_channels, .. } = shape;
     let taps = kernel * kernel;
     let (positions, line) = (shape.out_positions(), shape.out_width());
     let mut sizes = Accumulated { rows: out_channels, taps, columns: in_channels, images: batch, positions, line };
@@ -228,7 +111,7 @@ mod tests {
             [(1, 1, 1, 1, 0), (1, 2, 3, 1, 1), (5, 8, 3, 2, 1), (2, 3, 7, 2, 3), (9, 6, 5, 3, 0), (9, 4, 1, 2, 0)]
         {
             let (layout, batch, in_channels, out_channels) = (Layout::Maps, 2, 3, 5);
-            let shape = Conv2d { layout, batch, height, width, in_channels, out_channels, kernel, stride, padding };
+            let shape = ConvShape { layout, batch, height, width, in_channels, out_channels, kernel, stride, padding };
             let meetings = (0..shape.out_positions())
                 .map(|position| (0..kernel * kernel).filter(|&tap| shape.source(tap, position).is_some()).count());
             assert_eq!(shape.products(), meetings.sum::<usize>() * 2 * 3 * 5, "{shape:?}");

@@ -4,25 +4,25 @@
 //! Weights are f32 and are rounded to the format of the activations before they are multiplied. The contract is that
 //! of `cpu`: `dw` is added to, the rest is written.
 
-use super::conv2d::Conv2d;
 use super::vector::Element;
+use crate::kernels::shapes::ConvShape;
 
 /// y(oy, ox, n, o) = sum over ky, kx, i of x(oy s + ky - p, ox s + kx - p, n, i) w(o, ky, kx, i).
-pub fn conv2d_forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &Conv2d) {
+pub fn conv2d_forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &ConvShape) {
     let mut sums = vec![0.0f64; y.len()];
     for_each_product(shape, |x_at, w_at, y_at| sums[y_at] += wide(x[x_at]) * wide(E::from_f32(w[w_at])));
     write(y, &sums);
 }
 
 /// dx(x_at) = onto(x_at) + sum of dy(y_at) w(w_at) over the products that x(x_at) takes part in.
-pub fn conv2d_input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Option<&[E]>, shape: &Conv2d) {
+pub fn conv2d_input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Option<&[E]>, shape: &ConvShape) {
     let mut sums = onto.map_or_else(|| vec![0.0f64; dx.len()], |onto| onto.iter().map(|&value| wide(value)).collect());
     for_each_product(shape, |x_at, w_at, y_at| sums[x_at] += wide(dy[y_at]) * wide(E::from_f32(w[w_at])));
     write(dx, &sums);
 }
 
 /// dw(w_at) += sum of dy(y_at) x(x_at) over the products that w(w_at) takes part in.
-pub fn conv2d_weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &Conv2d) {
+pub fn conv2d_weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &ConvShape) {
     let mut sums: Vec<f64> = dw.iter().map(|&value| f64::from(value)).collect();
     for_each_product(shape, |x_at, w_at, y_at| sums[w_at] += wide(dy[y_at]) * wide(x[x_at]));
     write(dw, &sums);
@@ -44,8 +44,8 @@ pub fn product(
 }
 
 /// Calls `each(x_at, w_at, y_at)` for every product of the convolution. Products with padding are skipped.
-fn for_each_product(shape: &Conv2d, mut each: impl FnMut(usize, usize, usize)) {
-    let &Conv2d { batch, height, width, in_channels, out_channels, kernel, stride, padding, .. } = shape;
+fn for_each_product(shape: &ConvShape, mut each: impl FnMut(usize, usize, usize)) {
+    let &ConvShape { batch, height, width, in_channels, out_channels, kernel, stride, padding, .. } = shape;
     let (out_height, out_width) = (shape.out_height(), shape.out_width());
     let pixels = (0..out_height).flat_map(|oy| (0..out_width).flat_map(move |ox| (0..batch).map(move |n| (n, oy, ox))));
     for (n, oy, ox) in pixels {

@@ -4,7 +4,6 @@
 
 use std::ops::Range;
 
-use super::conv2d::Conv2d;
 use super::partition::PIECE as ELEMENTS;
 use super::partition::Shared;
 use super::partition::for_each;
@@ -14,13 +13,14 @@ use super::product::Rows;
 use super::product::SLACK;
 use super::product::elements_mut;
 use super::vector::Element;
+use crate::kernels::shapes::ConvShape;
 
 /// Elements that are copied at a time. Copying a line of a window overruns its end by fewer elements than this.
 const PIECE: usize = SLACK;
 
 /// The windows of the images x (N, H, W, I) of a convolution.
 pub struct Windows<'a, E> {
-    shape: &'a Conv2d,
+    shape: &'a ConvShape,
     /// The images, each (H + 2 P, W + 2 P, I) and at least one piece that is read beyond the last line.
     padded: &'a [E],
     /// Elements per line of an image, a whole number of units.
@@ -31,8 +31,8 @@ pub struct Windows<'a, E> {
 
 impl<E: Element> Windows<'_, E> {
     /// Calls `body` with the windows of x.
-    pub fn with<T>(x: &[E], shape: &Conv2d, body: impl FnOnce(&Windows<E>) -> T) -> T {
-        let &Conv2d { batch, height, width, in_channels, padding, .. } = shape;
+    pub fn with<T>(x: &[E], shape: &ConvShape, body: impl FnOnce(&Windows<E>) -> T) -> T {
+        let &ConvShape { batch, height, width, in_channels, padding, .. } = shape;
         let line = ((width + 2 * padding) * in_channels).next_multiple_of(E::TERMS);
         // An odd number of cache lines, or of pairs of cache lines, so that the images do not share sets of the
         // first-level cache.
@@ -59,7 +59,7 @@ impl<E: Element> Windows<'_, E> {
 
     /// The offsets in an image of the lines of the window at an output position.
     pub fn lines(&self, position: usize) -> impl Iterator<Item = usize> {
-        let &Conv2d { in_channels, kernel, stride, .. } = self.shape;
+        let &ConvShape { in_channels, kernel, stride, .. } = self.shape;
         let (oy, ox) = (position / self.shape.out_width(), position % self.shape.out_width());
         let start = oy * stride * self.line + ox * stride * in_channels;
         (0..kernel).map(move |ky| start + ky * self.line)

@@ -27,8 +27,6 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::Isa;
-use super::conv2d::Conv2d;
-use super::conv2d::Layout;
 use super::isa;
 use super::partition::Shared;
 use super::partition::for_each;
@@ -48,6 +46,8 @@ use super::vector::Element;
 use super::vector::Kernel;
 use super::vector::Vector;
 use super::vector::run;
+use crate::kernels::shapes::ConvShape;
+use crate::kernels::shapes::Layout;
 
 /// Outputs of a square along one axis.
 const SQUARE: usize = 4;
@@ -69,8 +69,8 @@ const ROWS: usize = 48;
 /// Whether this method is faster for outputs and input gradients. It must save enough multiplications to pay for the
 /// transforms, and have enough rows to pay for the transforms of the weights. On processors that multiply bf16, the
 /// direct method does two multiplications in the time of one.
-pub fn applies<E: Element>(shape: &Conv2d) -> bool {
-    let &Conv2d { layout, kernel, stride, padding, in_channels, out_channels, .. } = shape;
+pub fn applies<E: Element>(shape: &ConvShape) -> bool {
+    let &ConvShape { layout, kernel, stride, padding, in_channels, out_channels, .. } = shape;
     let rows = Squares::new(shape).rows();
     let (fewer, many) = if is_cheap::<E>() { (2.7, 128) } else { (1.5, 64) };
     let fits = layout == Layout::Maps && (kernel, stride, padding) == (TAPS, 1, 1);
@@ -80,7 +80,7 @@ pub fn applies<E: Element>(shape: &Conv2d) -> bool {
 
 /// The same for weight gradients. Both operands are transformed and leave the second-level cache before they are
 /// multiplied, so there is no gain if multiplications are cheap.
-pub fn applies_to_weights<E: Element>(shape: &Conv2d) -> bool {
+pub fn applies_to_weights<E: Element>(shape: &ConvShape) -> bool {
     applies::<E>(shape) && !is_cheap::<E>()
 }
 
@@ -90,7 +90,7 @@ fn is_cheap<E: Element>() -> bool {
 }
 
 /// y = x * w.
-pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &Conv2d) {
+pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &ConvShape) {
     let squares = Squares::new(shape);
     let (x, columns) = (Map { elements: x, channels: shape.in_channels, squares: &squares }, shape.out_channels);
     convolve(y, &x, None, Weights::Transposed(w), |tap| tap, columns);
@@ -98,14 +98,14 @@ pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &Conv2d) {
 
 /// Writes the gradient of x to dx, added to `onto` if it is given: the convolution of dy with the kernel rotated by
 /// 180 degrees.
-pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Option<&[E]>, shape: &Conv2d) {
+pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Option<&[E]>, shape: &ConvShape) {
     let squares = Squares::new(shape);
     let (dy, columns) = (Map { elements: dy, channels: shape.out_channels, squares: &squares }, shape.in_channels);
     convolve(dx, &dy, onto, Weights::Straight(w), |tap| TAPS * TAPS - 1 - tap, columns);
 }
 
 /// dw += the gradient of w: Gᵀ [ sum over squares and images of (A dy Aᵀ) ⊙ (Bᵀ x B) ] G.
-pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &Conv2d) {
+pub fn weight_gradient<E: Element>(dw: &mut [f32], x: &[E], dy: &[E], shape: &ConvShape) {
     let isa = isa();
     let squares = Squares::new(shape);
     let dy = Map { elements: dy, channels: shape.out_channels, squares: &squares };
@@ -179,8 +179,8 @@ struct Squares {
 }
 
 impl Squares {
-    fn new(shape: &Conv2d) -> Self {
-        let &Conv2d { batch: images, height, width, .. } = shape;
+    fn new(shape: &ConvShape) -> Self {
+        let &ConvShape { batch: images, height, width, .. } = shape;
         let across = width.div_ceil(SQUARE);
         Self { images, height, width, across, count: height.div_ceil(SQUARE) * across }
     }

@@ -7,6 +7,9 @@ use crate::report::captions;
 use crate::report::captions::FLOORS;
 use crate::report::captions::UNTRAINED;
 use crate::report::captions::baseline_name;
+use crate::report::facts::Cell;
+use crate::report::facts::Gain;
+use crate::report::facts::TableResults;
 use crate::report::figures::picture::Anchor;
 use crate::report::figures::picture::Picture;
 use crate::report::figures::scale::Scale;
@@ -16,8 +19,6 @@ use crate::report::gains;
 use crate::report::gains::AP;
 use crate::report::gains::Block;
 use crate::report::gains::SP;
-use crate::report::results::Cell;
-use crate::report::results::TableResults;
 use crate::report::text;
 use crate::report::words;
 
@@ -226,7 +227,7 @@ fn dumbbell(
         return format!("{}: not run.", block.label);
     };
     let [Some(from), Some(to)] = [ap, sp].map(|cell| cell.mean) else { return String::new() };
-    let is = |gain: &&gains::Gain| {
+    let is = |gain: &&Gain| {
         gain.plus == sp.row && gain.columns == [panel.column.id.clone()] && gain.metric == panel.metric.id
     };
     let gain = table.gains.iter().find(is);
@@ -264,7 +265,7 @@ fn verdict_class(
     panel: &Panel,
     plus: &Row,
     minus: &Row,
-    gain: Option<&gains::Gain>,
+    gain: Option<&Gain>,
 ) -> (&'static str, bool) {
     let claim = table.claims.iter().find(|claim| {
         claim.column == panel.column.id

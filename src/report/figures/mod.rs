@@ -9,9 +9,9 @@ mod steps;
 
 use crate::harness::experiment::Row;
 use crate::report::curves;
+use crate::report::facts::TableResults;
 use crate::report::gains;
 use crate::report::gains::Block;
-use crate::report::results::TableResults;
 use crate::report::select::Selection;
 use crate::report::text;
 use dumbbell::Layout;

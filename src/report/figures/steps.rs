@@ -6,6 +6,8 @@ use crate::harness::experiment::MetricInfo;
 use crate::harness::experiment::Row;
 use crate::harness::experiment::Scale as Spacing;
 use crate::report::captions::UNTRAINED;
+use crate::report::facts::Cell;
+use crate::report::facts::TableResults;
 use crate::report::figures::chart::Chart;
 use crate::report::figures::chart::Span;
 use crate::report::figures::chart::label_rules;
@@ -15,8 +17,6 @@ use crate::report::figures::scale::apart;
 use crate::report::figures::scale::extent;
 use crate::report::figures::scale::rounded;
 use crate::report::gains;
-use crate::report::results::Cell;
-use crate::report::results::TableResults;
 use crate::report::text;
 
 const WIDTH: f64 = 440.0;

@@ -14,7 +14,7 @@ use crate::harness::code::Code;
 use crate::harness::experiment::{Better, Column, Measurement, MetricInfo};
 
 use super::code::code;
-use super::encoder_table::Line;
+use super::line::Line;
 use super::stages::Context;
 
 pub use nuisance::{COSINE, Varied};

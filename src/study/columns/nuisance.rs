@@ -6,7 +6,7 @@ use crate::data::world::Nuisance;
 use crate::error::Result;
 use crate::harness::experiment::{Better, Column, Measurement};
 use crate::harness::outcome::Outcome;
-use crate::study::encoder_table::Line;
+use crate::study::line::Line;
 use crate::study::readings;
 use crate::study::stages::{self, Context, metric};
 

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::harness::experiment::{Better, Column, Measurement};
-use crate::study::encoder_table::Line;
+use crate::study::line::Line;
 use crate::study::stages::{Context, metric};
 
 use super::training_time::of_training;

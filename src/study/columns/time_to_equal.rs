@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::data::pairs::PairKind;
 use crate::error::{Error, Result};
 use crate::harness::experiment::{Column, Measurement};
-use crate::study::encoder_table::Line;
+use crate::study::line::Line;
 use crate::study::readings;
 use crate::study::settings::Settings;
 use crate::study::stages::{self, Context, Representation, TimeToAccuracy};

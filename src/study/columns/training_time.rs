@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::harness::experiment::{Better, Column, Measurement};
-use crate::study::encoder_table::Line;
+use crate::study::line::Line;
 use crate::study::readings;
 use crate::study::stages::{self, Context, Representation, Training, metric};
 

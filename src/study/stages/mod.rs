@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::harness::provenance::Compute;
 use crate::harness::stage::{Cost, Description, Stage};
 use crate::kernels::cpu;
-use crate::tensor::Cpu;
+use crate::tensor::{Cpu, Device};
 use crate::train::Trained;
 
 use super::code::code;
@@ -73,7 +73,7 @@ impl Context {
         let device = Cpu { precision: settings.precision.resolve() };
         let (isa, precision) = (cpu::isa().name().into(), device.precision.name().into());
         let catalog = Catalog::new(settings.world.clone(), &settings.paths.data);
-        Self { catalog, device, compute: Compute { device: "cpu".into(), isa, precision } }
+        Self { catalog, device, compute: Compute { device: Cpu::NAME.into(), isa, precision } }
     }
 
     /// A stage's description; `roots` are the modules that do its work.

@@ -1,0 +1,142 @@
+//! The sizes of operations whose tensors do not tell them: convolution and attention. Each device has its own kernels for
+//! them.
+
+/// The memory layout of the images of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// (N, H, W, C): one image after the other, as they are read from disk.
+    Images,
+    /// (H, W, N, C): position by position, the layout for every layer after the first.
+    Maps,
+}
+
+/// The sizes of a convolution. Kernel, stride and padding are the same in both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvShape {
+    /// The memory layout of x. The layout of y is always `Maps`.
+    pub layout: Layout,
+    pub batch: usize,
+    pub height: usize,
+    pub width: usize,
+    pub in_channels: usize,
+    pub out_channels: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: usize,
+}
+
+impl ConvShape {
+    /// OH = (H + 2 P - K) / S + 1, rounded down.
+    pub fn out_height(&self) -> usize {
+        self.out_size(self.height)
+    }
+
+    /// OW = (W + 2 P - K) / S + 1, rounded down.
+    pub fn out_width(&self) -> usize {
+        self.out_size(self.width)
+    }
+
+    /// The number of elements of x.
+    pub fn input_len(&self) -> usize {
+        self.batch * self.height * self.width * self.in_channels
+    }
+
+    /// The number of elements of y.
+    pub fn output_len(&self) -> usize {
+        self.batch * self.out_height() * self.out_width() * self.out_channels
+    }
+
+    /// The number of elements of w.
+    pub fn weight_len(&self) -> usize {
+        self.out_channels * self.kernel * self.kernel * self.in_channels
+    }
+
+    /// The number of multiplications of a forward pass, and of either gradient, with the direct method. The padding
+    /// of maps is not counted; the windows of images are counted whole.
+    pub fn products(&self) -> usize {
+        let meetings = match self.layout {
+            Layout::Images => self.out_positions() * self.kernel * self.kernel,
+            Layout::Maps => self.meetings(self.height) * self.meetings(self.width),
+        };
+        meetings * self.batch * self.in_channels * self.out_channels
+    }
+
+    /// The number of times that a tap of a window falls on the input, along one axis.
+    fn meetings(&self, size: usize) -> usize {
+        let taps = |start: usize| {
+            let end = (size + self.padding).saturating_sub(start).min(self.kernel);
+            end.saturating_sub(self.padding.saturating_sub(start))
+        };
+        (0..self.out_size(size)).map(|place| taps(place * self.stride)).sum()
+    }
+
+    pub(super) fn out_size(&self, size: usize) -> usize {
+        let padded = size + 2 * self.padding;
+        assert!(
+            self.stride > 0 && self.kernel > 0 && padded >= self.kernel,
+            "conv2d: the kernel does not fit: {self:?}"
+        );
+        (padded - self.kernel) / self.stride + 1
+    }
+
+    pub(super) fn out_positions(&self) -> usize {
+        self.out_height() * self.out_width()
+    }
+
+    /// Returns the same convolution with fewer positions: if windows are single pixels, every pixel becomes its own
+    /// image.
+    pub(super) fn flattened(&self) -> Self {
+        match (self.layout, self.kernel, self.stride, self.padding) {
+            (Layout::Maps, 1, 1, 0) => {
+                Self { batch: self.batch * self.height * self.width, height: 1, width: 1, ..*self }
+            }
+            _ => *self,
+        }
+    }
+
+    /// The position of x that a tap of the window at an output position reads; `None` in the padding.
+    pub(super) fn source(&self, tap: usize, position: usize) -> Option<usize> {
+        let (oy, ox) = (position / self.out_width(), position % self.out_width());
+        let y = (oy * self.stride + tap / self.kernel).checked_sub(self.padding)?;
+        let x = (ox * self.stride + tap % self.kernel).checked_sub(self.padding)?;
+        (y < self.height && x < self.width).then(|| y * self.width + x)
+    }
+
+    /// The output position whose window reads a position of x with `tap`, if there is one.
+    pub(super) fn target(&self, tap: usize, position: usize) -> Option<usize> {
+        let place = |input: usize, tap: usize, count: usize| {
+            let start = (input + self.padding).checked_sub(tap)?;
+            (start % self.stride == 0 && start / self.stride < count).then_some(start / self.stride)
+        };
+        let oy = place(position / self.width, tap / self.kernel, self.out_height())?;
+        let ox = place(position % self.width, tap % self.kernel, self.out_width())?;
+        Some(oy * self.out_width() + ox)
+    }
+
+    /// The index of a pixel among the pixels of x.
+    pub(super) fn input_pixel(&self, n: usize, y: usize, x: usize) -> usize {
+        match self.layout {
+            Layout::Images => (n * self.height + y) * self.width + x,
+            Layout::Maps => (y * self.width + x) * self.batch + n,
+        }
+    }
+}
+
+/// The sizes of an attention layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttentionShape {
+    /// Tokens per image.
+    pub tokens: usize,
+    /// Images in the batch.
+    pub batch: usize,
+    pub heads: usize,
+    /// Channels per head.
+    pub width: usize,
+}
+
+impl AttentionShape {
+    /// The number of elements of y; qkv has three times as many.
+    pub fn output_len(&self) -> usize {
+        self.tokens * self.batch * self.heads * self.width
+    }
+}

@@ -1,0 +1,367 @@
+//! The facts of a report as data, the content of `results.json`: cells, claims, gains, compute. `results` computes them.
+
+use crate::harness::config::Roles;
+use crate::harness::experiment::Column;
+use crate::harness::experiment::Distance;
+use crate::harness::experiment::Expected;
+use crate::harness::experiment::Family;
+use crate::harness::experiment::MetricInfo;
+use crate::harness::experiment::Note;
+use crate::harness::experiment::PaperFigure;
+use crate::harness::experiment::Row;
+use crate::harness::experiment::Table;
+use crate::harness::git::Tree;
+use crate::harness::outcome::DataRef;
+use crate::harness::outcome::Hits;
+use crate::harness::record::Record;
+use crate::report::stats;
+use crate::report::stats::Verdict;
+use serde::Serialize;
+use serde::Serializer;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Everything a report is made of; see [`results`].
+pub struct Input {
+    pub profile: String,
+    /// What the profile means, in a sentence for the reader.
+    pub description_of_profile: String,
+    /// Each table with the completed runs chosen for it.
+    pub tables: Vec<(Table, Vec<Arc<Record>>)>,
+    /// Tables without runs.
+    pub not_run: Vec<Table>,
+    /// Runs left out by the caller, as (run id, reason).
+    pub excluded: Vec<(String, String)>,
+    /// Every run that counts for the compute spent, including failed and killed runs.
+    pub all_records: Vec<Arc<Record>>,
+    /// The time to print: the report does not read the clock.
+    pub generated: String,
+    /// Whether the report is for double-blind review; [`anonymous`](crate::report::anonymous) makes such an input.
+    pub anonymous: bool,
+    /// What each setting decides.
+    pub roles: Roles,
+}
+
+/// The content of `results.json`, schema `sempair.results/1`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Results {
+    pub schema: &'static str,
+    pub generated: String,
+    /// Whether names of people and machines, file paths and commits are withheld.
+    pub anonymous: bool,
+    pub git: GitState,
+    pub profile: String,
+    pub profile_description: String,
+    /// How verdicts are reached, in words.
+    pub verdict_rule: &'static [&'static str],
+    pub tables: Vec<TableResults>,
+    /// Tables without runs, with the paper's values.
+    pub not_run: Vec<TableResults>,
+    /// The records that the report is made from.
+    pub ledger: LedgerState,
+    /// Runs offered but not used, by id.
+    pub excluded: Vec<Excluded>,
+    pub compute: ComputeSpent,
+    #[serde(skip)]
+    pub roles: Roles,
+}
+
+/// The code of the runs that are used.
+#[derive(Clone, Debug, Serialize)]
+pub struct GitState {
+    /// The commit of the newest run used.
+    pub commit: Option<String>,
+    /// Whether the files were those of the commit; the worst state of all runs used.
+    pub tree: Tree,
+    /// Every commit among the runs used, sorted.
+    pub commits: Vec<String>,
+    /// The hash of the sources that determine results, of every build among the runs used, sorted.
+    pub codes: Vec<String>,
+}
+
+/// The records of a profile, as a count and a hash.
+#[derive(Clone, Debug, Serialize)]
+pub struct LedgerState {
+    pub records: usize,
+    /// BLAKE3 of the hashes of all records, sorted, one per line; `None` for review, where records are changed.
+    pub blake3: Option<String>,
+}
+
+/// One table.
+#[derive(Clone, Debug, Serialize)]
+pub struct TableResults {
+    pub id: String,
+    pub title: String,
+    /// The finding, in one sentence.
+    pub finding: String,
+    /// The whole caption: what is measured, the spread, what is bold, the signs, how the rows were trained.
+    pub caption: String,
+    pub varies: String,
+    pub columns: Vec<Column>,
+    /// The columns that the paper has and the settings leave out.
+    pub unasked: Vec<String>,
+    pub metrics: Vec<MetricInfo>,
+    /// Every data set that the runs read, by name.
+    pub data: Vec<DataRef>,
+    pub cells: Vec<Cell>,
+    /// The values that the paper states, including values for which there is no cell.
+    pub paper: Vec<PaperFigure>,
+    pub claims: Vec<ClaimResult>,
+    /// The gains of semantic pairs over augmented pairs, by row and column.
+    pub gains: Vec<Gain>,
+    /// The means of the gains over the columns; not claims.
+    pub pooled: Vec<Gain>,
+    /// Whether the paper measures what the claims are about, instead of only arguing it.
+    pub in_paper: bool,
+    /// How the trained rows compare with each baseline.
+    pub baselines: Vec<Baseline>,
+    pub notes: Vec<Note>,
+    /// How the experiment compares with the paper's, setting by setting.
+    pub distance: Vec<Distance>,
+    /// The rank of the features of each row during training.
+    pub health: Vec<Health>,
+    /// One sentence for each missing cell of the table.
+    pub missing: Vec<String>,
+    /// What the runs of this table cost, including runs that failed or are not used.
+    pub compute: ComputeSpent,
+}
+
+/// How many trained rows have a higher mean than a baseline. If only few have, little was learned, and differences
+/// between such rows mean little.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Baseline {
+    #[serde(serialize_with = "as_object")]
+    pub row: Row,
+    pub column: String,
+    pub metric: String,
+    /// Rows with a higher mean.
+    pub above: usize,
+    /// Rows with a mean.
+    pub of: usize,
+}
+
+/// The effective rank of a row's features, at its first epoch and at its last, as means over seeds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Health {
+    #[serde(serialize_with = "as_object")]
+    pub row: Row,
+    pub rank_first: f64,
+    pub rank_last: f64,
+    /// Whether the last rank is below 0.8 of the first: a sign of collapse.
+    pub fell: bool,
+}
+
+/// One cell of a table: a metric of a row on a column, over seeds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cell {
+    #[serde(serialize_with = "as_object")]
+    pub row: Row,
+    pub baseline: bool,
+    pub column: String,
+    pub metric: String,
+    pub unit: String,
+    #[serde(skip)]
+    pub decimals: usize,
+    pub seeds: Vec<u64>,
+    /// One value per seed, in the order of `seeds`.
+    pub values: Vec<f64>,
+    pub mean: Option<f64>,
+    pub sd: Option<f64>,
+    /// 95 % confidence interval of the mean (Student's t), clipped to 0 and 100 for percentages, at 0 for times.
+    pub ci95: Option<(f64, f64)>,
+    /// Wilson's 95 % score interval of each seed's accuracy over the test items, in the order of `seeds`; empty unless
+    /// all runs recorded which items were right.
+    pub wilson95: Vec<(f64, f64)>,
+    /// Whether it is the better of two rows: the interval of their paired difference excludes 0; see the caption.
+    pub best: bool,
+    /// The baselines that have a better mean.
+    pub below: Vec<String>,
+    /// The paper's value; null if it is not stated.
+    pub paper: Option<f64>,
+    /// The paper's value on a set that the paper does not name.
+    pub paper_elsewhere: Option<f64>,
+    /// The numbers of the notes about the paper's value, counted from 1.
+    pub notes: Vec<usize>,
+    /// The paper's column that this one is or stands for.
+    pub paper_column: Option<String>,
+    /// Whether the data are not the paper's, so that this value is not comparable with the paper's.
+    pub substitute: bool,
+    /// Run ids, in the order of `seeds`.
+    pub runs: Vec<String>,
+    /// Which test items were right, in the order of `seeds`; `None` for a run that did not record it.
+    #[serde(skip)]
+    pub hits: Vec<Option<Hits>>,
+}
+
+impl Cell {
+    /// The interval to show: the t interval over seeds, or for one seed Wilson's interval over the test items.
+    pub fn interval(&self) -> Option<(f64, f64)> {
+        self.ci95.or_else(|| if let [only] = self.wilson95[..] { Some(only) } else { None })
+    }
+}
+
+/// A run that was not used.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Excluded {
+    pub run: String,
+    pub reason: String,
+    /// The run that is used in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<String>,
+}
+
+/// The compute spent on the results.
+#[derive(Clone, Debug, Serialize)]
+pub struct ComputeSpent {
+    pub runs: usize,
+    /// Number of runs by status, for example `completed`.
+    pub by_status: BTreeMap<&'static str, usize>,
+    /// Number of runs used in the tables.
+    pub used: usize,
+    pub seconds_used: f64,
+    /// Of all runs, including failed, killed and superseded runs.
+    pub seconds: f64,
+    pub machines: Vec<Machine>,
+}
+
+/// A machine and its compute settings.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Machine {
+    pub cpu: String,
+    pub cores: u64,
+    pub device: String,
+    pub isa: String,
+    pub precision: String,
+    pub threads: u64,
+    pub rustc: String,
+}
+
+/// McNemar's test of one seed: two rows on the same test items.
+#[derive(Clone, Debug, Serialize)]
+pub struct McNemar {
+    pub seed: u64,
+    /// Items on which only the first row is right.
+    pub plus_only: usize,
+    /// Items on which only the second row is right.
+    pub minus_only: usize,
+    /// Two-sided p of the exact test.
+    pub p: f64,
+}
+
+/// What the runs say about one claim of the paper; see [`stats::VERDICT_RULE`].
+#[derive(Clone, Debug, Serialize)]
+pub struct ClaimResult {
+    pub text: String,
+    /// The statement that this claim is a case of.
+    pub family: Family,
+    /// Which case of the statement; empty if it is the only case of its column.
+    pub case: String,
+    /// Whether the paper measures this. If not, the paper only argues it, or it is our addition.
+    pub in_paper: bool,
+    /// The size of the contrast in the paper.
+    pub paper: PaperGain,
+    pub column: String,
+    pub metric: String,
+    pub unit: String,
+    /// Whether its rows and its column were requested.
+    pub asked: bool,
+    /// The rows whose values are added.
+    #[serde(serialize_with = "as_objects")]
+    pub plus: Vec<Row>,
+    /// The rows whose values are subtracted.
+    #[serde(serialize_with = "as_objects")]
+    pub minus: Vec<Row>,
+    pub expected: Expected,
+    pub verdict: Verdict,
+    pub difference: Option<f64>,
+    pub ci95: Option<(f64, f64)>,
+    /// Two-sided p of the exact sign-flip test over common seeds; null above 20 seeds.
+    pub p: Option<f64>,
+    /// The smallest p that this number of seeds can give.
+    pub p_floor: Option<f64>,
+    /// Two-sided p of the paired t test of no difference. For a claim of practically no difference, the larger p of the
+    /// two one-sided t tests.
+    pub t_p: Option<f64>,
+    /// `t_p` after Holm's adjustment over all tested claims of the table.
+    pub holm_p: Option<f64>,
+    /// The number of seeds that would decide the claim, if the verdict is inconclusive.
+    pub seeds_to_decide: Option<usize>,
+    /// McNemar's test of each seed, for one row against another whose runs recorded which test items were right.
+    pub mcnemar: Vec<McNemar>,
+    /// The seeds that all of its rows have.
+    pub seeds: Vec<u64>,
+    /// Whether it was tested on data other than the paper's, or with encoders trained on other data.
+    pub substitute: bool,
+    /// Whether it was tested in the paper's own setting. Only then is it called reproduced or not reproduced; otherwise
+    /// it is called as claimed or not.
+    pub own_setting: bool,
+    /// Another table with a claim about the same measurement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<String>,
+}
+
+impl ClaimResult {
+    /// The number of seeds that would decide an open claim, in words; `None` if the claim is not open.
+    pub fn would_decide(&self) -> Option<String> {
+        match (self.verdict, self.seeds_to_decide, self.ci95) {
+            (Verdict::Inconclusive, Some(seeds), _) => Some(seeds.to_string()),
+            (Verdict::Inconclusive, None, Some(_)) => Some(format!("more than {}", stats::MOST_SEEDS)),
+            _ => None,
+        }
+    }
+
+    /// Whether its verdict is significant after Holm's adjustment over all tested claims of its table.
+    pub fn stands(&self) -> bool {
+        matches!(self.verdict, Verdict::Reproduced | Verdict::NotReproduced) && self.holm_p.is_some_and(|p| p < 0.05)
+    }
+}
+
+/// What the paper says about the size of a claim's contrast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct PaperGain {
+    /// The size that the paper states.
+    pub stated: Option<f64>,
+    /// The size computed from the paper's values.
+    pub by_figures: Option<f64>,
+    /// The paper says that the contrast is above 0, but not by how much.
+    pub sign_only: bool,
+}
+
+fn as_objects<S: Serializer>(rows: &[Row], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Object<'a>(#[serde(serialize_with = "as_object")] &'a Row);
+    serializer.collect_seq(rows.iter().map(Object))
+}
+
+/// The difference between two rows, paired by seed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Gain {
+    /// The block, such as `SimCLR`.
+    pub of: String,
+    #[serde(serialize_with = "as_object")]
+    pub plus: Row,
+    #[serde(serialize_with = "as_object")]
+    pub minus: Row,
+    /// The columns it is computed on. For several columns, it is the mean over them.
+    pub columns: Vec<String>,
+    pub metric: String,
+    pub difference: f64,
+    pub ci95: Option<(f64, f64)>,
+    /// The seeds that both rows have on all columns.
+    pub seeds: Vec<u64>,
+}
+
+pub(super) fn as_object<S: Serializer>(row: &Row, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(row.iter().map(|(key, value)| (key, value)))
+}
+
+/// The paper's column for one of ours: itself, or the one it stands for.
+pub(super) fn paper_column(column: &Column) -> Option<&str> {
+    column.stands_for.as_deref().or_else(|| (!column.substitute).then_some(column.id.as_str()))
+}
+
+/// Whether a row has all labels of a baseline, such as the images, apart from method and pairs.
+pub(super) fn is_baseline_of(baseline: &Row, row: &Row) -> bool {
+    let is_own = |key: &str| ["method", "pairs"].contains(&key);
+    baseline.iter().all(|label| is_own(&label.0) || row.contains(label))
+}
