@@ -294,20 +294,23 @@ pub(super) fn is_intact(text: &str) -> bool {
 
 /// The hash that a file states and the hash of its other lines, if it has one line for each field.
 fn hash_of_lines(text: &str) -> Option<(&str, String)> {
-    let lines = text.strip_prefix("{\n")?.strip_suffix("\n}\n")?.split(",\n");
-    let (mut stored, mut hasher, mut between) = (None, blake3::Hasher::new(), "{");
+    let lines = text.strip_prefix("{\n")?.strip_suffix("\n}\n")?.split('\n');
+    // Hashed in one piece, which is several times as fast as part by part.
+    let (mut stored, mut canonical, mut between) = (None, Vec::with_capacity(text.len()), "{");
     for line in lines {
-        let (name, value) = line.split_once(": ")?;
+        let (name, value) = line.strip_suffix(',').unwrap_or(line).split_once(':')?;
+        let value = value.strip_prefix(' ')?;
         if name == "\"hash\"" {
             stored = Some(value.strip_prefix('"')?.strip_suffix('"')?);
         } else {
             for part in [between, name, ":", value] {
-                hasher.update(part.as_bytes());
+                canonical.extend_from_slice(part.as_bytes());
             }
             between = ",";
         }
     }
-    Some((stored?, hasher.update(b"}").finalize().to_hex().to_string()))
+    canonical.push(b'}');
+    Some((stored?, blake3::hash(&canonical).to_hex().to_string()))
 }
 
 fn hash(record: &Value) -> String {
