@@ -296,17 +296,12 @@ fn preview(settings: &Settings, name: &str, rows: usize, file: Option<PathBuf>) 
         }
         shown
     };
-    let encoder_table: Vec<_> = list.pairs.iter().take(rows).map(row).collect();
-    let (width, height, rgb) = contact_sheet(&encoder_table, (96 / size).max(1));
+    let sheet: Vec<_> = list.pairs.iter().take(rows).map(row).collect();
+    let (width, height, rgb) = contact_sheet(&sheet, (96 / size).max(1));
     let path = file.unwrap_or_else(|| folder(settings).join(format!("preview-{name}.png")));
     write_png(&path, width, height, &rgb)?;
     let stored = if settings.pairs.augmented == Making::Stored { "a stored second image, then " } else { "" };
-    say!(
-        "{} pairs of {}: {stored}each image with {VIEWS} views of it: {}",
-        encoder_table.len(),
-        set.name,
-        path.display()
-    );
+    say!("{} pairs of {}: {stored}each image with {VIEWS} views of it: {}", sheet.len(), set.name, path.display());
     Ok(Ending::Done)
 }
 

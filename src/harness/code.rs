@@ -81,22 +81,22 @@ impl Graph {
         graph
     }
 
-    /// The code of `roots` and of everything that they use, except what is `apart`.
+    /// The code of `roots` and of everything that they use, except what is `excluded`.
     ///
     /// # Panics
     /// When there is no such module.
-    pub fn code(&self, roots: &[&str], apart: &Excluded) -> Code {
+    pub fn code(&self, roots: &[&str], excluded: &Excluded) -> Code {
         let roots: Vec<String> = roots.iter().map(|&root| root.to_owned()).collect();
         let mut open = roots.clone();
         let mut parts = self.toolchain.clone();
         let mut seen = BTreeSet::new();
         while let Some(name) = open.pop() {
-            if apart.has(&name) || !seen.insert(name.clone()) {
+            if excluded.has(&name) || !seen.insert(name.clone()) {
                 continue;
             }
             let module = self.modules.get(&name).unwrap_or_else(|| panic!("there is no module `{name}`"));
             open.extend(module.uses.iter().cloned());
-            for of in module.crates.iter().filter(|name| !apart.crates.contains(&name.as_str())) {
+            for of in module.crates.iter().filter(|name| !excluded.crates.contains(&name.as_str())) {
                 parts.insert(format!("crate {of}"), self.crates[of].clone());
             }
             parts.insert(name, module.hash.clone());
@@ -107,7 +107,7 @@ impl Graph {
 }
 
 impl Excluded {
-    /// Whether a module is apart.
+    /// Whether a module is excluded.
     pub fn has(&self, module: &str) -> bool {
         let covers = |entry: &&str| match entry.strip_suffix("::*") {
             Some(above) => module.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")),
@@ -135,8 +135,8 @@ mod tests {
 
     #[test]
     fn a_code_has_what_its_roots_use_and_nothing_else() {
-        let parts = |roots: &[&str], apart| {
-            let code = Graph::parse(TEXT).code(roots, &apart);
+        let parts = |roots: &[&str], excluded| {
+            let code = Graph::parse(TEXT).code(roots, &excluded);
             code.parts.keys().cloned().collect::<Vec<_>>().join(" ")
         };
         assert_eq!(parts(&["a"], NOTHING), "a b c c::d crate rayon crate serde");

@@ -36,7 +36,7 @@ pub struct StageRunner<'a> {
 }
 
 impl<'a> StageRunner<'a> {
-    /// Makes a lab that keeps its stages in the cache; `run` is recorded as their origin.
+    /// Makes a runner that keeps its stages in the cache; `run` is recorded as their origin.
     pub fn new(cache: &'a Cache, progress: &'a Progress, interrupt: &'a Interrupt, run: &str) -> Self {
         Self {
             cache,

@@ -355,7 +355,7 @@ pub(super) fn as_object<S: Serializer>(row: &Row, serializer: S) -> Result<S::Ok
     serializer.collect_map(row.iter().map(|(key, value)| (key, value)))
 }
 
-/// The paper's column for one of ours: itself, or the one it stands for.
+/// Returns the paper's column that a column corresponds to: the same column, or the one that it stands in for.
 pub(super) fn paper_column(column: &Column) -> Option<&str> {
     column.stands_for.as_deref().or_else(|| (!column.substitute).then_some(column.id.as_str()))
 }

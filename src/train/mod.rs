@@ -1,5 +1,5 @@
 //! Training. `training` is the training loop and `run` its input; `history` and `trained` are the records that it
-//! leaves next to the weights; `checkpoint` is what it resumes from; `monitor` are the images on which its health
+//! leaves next to the weights; `checkpoint` is what it resumes from; `monitor` has the pairs on which its health
 //! is measured. `features` computes the features of images by a finished encoder, and `pixels` returns the pixels for
 //! comparison.
 

@@ -1,7 +1,7 @@
 //! Line charts, drawn by plotters onto a [`Picture`].
 //!
 //! plotters works in whole pixels, so it draws on a grid ten times finer than the picture's units. The styles of
-//! plotters have colours, but the page's style encoder_table needs classes: the red component of a colour is the index of a
+//! plotters have colours, but the page's stylesheet needs classes: the red component of a colour is the index of a
 //! class in [`CLASSES`].
 
 use crate::report::figures::picture::Anchor;

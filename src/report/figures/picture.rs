@@ -4,7 +4,7 @@
 
 use crate::report::text;
 
-/// The style encoder_table of the classes, for the page and for separate SVG files.
+/// The stylesheet of the classes, for the page and for separate SVG files.
 pub(in crate::report) const STYLE: &str = include_str!("../../../templates/figure.css");
 /// The colours that [`STYLE`] uses, for light and dark mode.
 pub(in crate::report) const TOKENS: &str = include_str!("../../../templates/tokens.css");
@@ -76,13 +76,13 @@ impl Picture {
         all
     }
 
-    /// The picture as an SVG element of a page that has the style encoder_table. `id` makes its ids unique on the page.
+    /// The picture as an SVG element of a page that has the stylesheet. `id` makes its ids unique on the page.
     pub fn inline(&self, id: &str) -> String {
         let id = text::file_stem(id);
         self.svg(&format!("class=\"fig\" viewBox=\"0 0 {} {}\"", number(self.width), number(self.height)), &id, "")
     }
 
-    /// The picture as an SVG file that includes its style encoder_table.
+    /// The picture as an SVG file that includes its stylesheet.
     pub fn file(&self) -> String {
         let size = [self.width, self.height].map(number);
         let attributes = format!(

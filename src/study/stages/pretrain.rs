@@ -151,7 +151,7 @@ fn train(
     site: &Site<'_>,
 ) -> Result<()> {
     let (set, list) = pairs.exact()?;
-    // The monitor are the same for all kinds of pairs.
+    // The monitored pairs are the same for all kinds of pairs.
     let monitor = MonitorPairs::of(&list.indices(PairKind::Semantic));
     let list = pairs.chosen.with_false(list)?;
     let list = match seconds {
