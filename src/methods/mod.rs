@@ -3,7 +3,7 @@
 //!
 //! All methods have the same structure: an encoder, a projector with outputs z (N, P), and a predictor or prototypes on
 //! top with outputs p (N, Q), where the gradients enter. The rows are the views of a step: N first views, then N second
-//! views, then small crops if the method uses them. MethodBatch normalisation computes its moments as in the authors' code of
+//! views, then small crops if the method uses them. Batch normalisation computes its moments as in the authors' code of
 //! each method: over one view at a time (MoCo, PIRL, BYOL, SimSiam, Barlow Twins, VICReg), or over all views of one
 //! size (SimCLR, DeepCluster, SwAV, DINO). `cosine`, `correlation`, `cross_entropy` and `reduce` hold code that several
 //! losses share, `target` is the target network, and `learner` defines what all methods have in common. This file only
