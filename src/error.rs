@@ -61,11 +61,15 @@ impl Error {
         self
     }
 
-    /// Returns whether a full disk or an exceeded quota is among the causes.
+    /// Returns the kind of the input or output error that caused this one, if one did.
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        let mut causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
+        causes.find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind)
+    }
+
+    /// Returns whether a full disk or an exceeded quota caused this error.
     pub fn is_disk_full(&self) -> bool {
-        let causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
-        let mut of_io = causes.filter_map(|cause| cause.downcast_ref::<io::Error>());
-        of_io.any(|cause| matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+        matches!(self.io_kind(), Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
     }
 
     /// Puts the context in front: `context: what`.

@@ -56,8 +56,8 @@ pub fn plain(path: &Path) -> io::Result<u64> {
 /// Reads a text file that a person wrote. Pipes and devices are refused, because reading them might never end.
 ///
 /// # Errors
-/// When the file cannot be read; names the file. The kind is that of the error of the system, such as `NotFound`.
-pub fn read_text(path: &Path) -> Result<String, (io::ErrorKind, Error)> {
+/// When the file cannot be read; names the file.
+pub fn read_text(path: &Path) -> Result<String> {
     let read = || -> io::Result<String> {
         let bytes = plain(path)?;
         if bytes > TEXT_LIMIT {
@@ -65,10 +65,8 @@ pub fn read_text(path: &Path) -> Result<String, (io::ErrorKind, Error)> {
         }
         std::fs::read_to_string(path)
     };
-    let mut text = read().map_err(|error| {
-        let what = Error::new(format!("cannot read {}: {error}", path.display()));
-        (error.kind(), what.hint("give the name of a plain file in UTF-8"))
-    })?;
+    let read = read().context(format!("cannot read {}", path.display()));
+    let mut text = read.map_err(|error| error.hint("give the name of a plain file in UTF-8"))?;
     // Some editors write a byte order mark before the text.
     if text.starts_with('\u{feff}') {
         text.drain(..'\u{feff}'.len_utf8());

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::{Bar, Progress};
 use crate::rng::Key;
-use crate::study::settings::{MOST_PAIRS, Settings, drawable, positive};
+use crate::study::settings::{Settings, check_number_of_pairs};
 
 use super::{App, ConfigArgs, Ending, setup};
 
@@ -225,17 +225,8 @@ fn verify(settings: &Settings, mut names: Vec<String>, json: bool) -> Result<End
 }
 
 fn pairs(settings: &Settings, choice: &PairSettings, json: bool) -> Result<Ending> {
-    positive("--categories", choice.categories as u64)?;
-    positive("--per-category", choice.per_category as u64)?;
-    drawable(&choice.from, "--categories", choice.categories)?;
-    let pairs = choice.categories.saturating_mul(choice.per_category);
-    if pairs > MOST_PAIRS {
-        return Err(Error::new(format!(
-            "{} pairs of each of {} categories are more than {MOST_PAIRS}",
-            choice.per_category, choice.categories
-        ))
-        .hint(format!("`--per-category {}`", (MOST_PAIRS / choice.categories).max(1))));
-    }
+    let (categories, per_category) = (("--categories", choice.categories), ("--per-category", choice.per_category));
+    check_number_of_pairs(Some(&choice.from), categories, per_category)?;
     let (set, list) = settings.catalog().pairs(choice)?.open()?;
     let path = list.write_manifest(&set, &folder(settings).join("pairs"))?;
     let (sp, ap) = (list.hash(PairKind::Semantic), list.hash(PairKind::Augmented));

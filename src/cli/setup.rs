@@ -16,7 +16,7 @@ use crate::harness::provenance::{Compute, Host};
 use crate::harness::scaling::Scaling;
 use crate::kernels::cpu;
 use crate::methods::Name;
-use crate::study::settings::{Settings, check_sizes};
+use crate::study::settings::{Settings, check_values};
 use crate::study::stages::Context;
 
 use super::{App, ConfigArgs, Ending, Jobs, Profile};
@@ -56,7 +56,7 @@ pub(super) fn resolve(app: &App, args: &ConfigArgs) -> Result<Resolved<Settings>
     let layers = embedded(app, args)?.file(Path::new("sempair.toml")).env("SEMPAIR_", &["ISA"]);
     let layers = layers.given(&args.before).set(&args.sets).given(&given(args)?);
     let resolved = layers.resolve_with::<Settings>(&groups(app))?;
-    check_sizes(&resolved.values)?;
+    check_values(&resolved.values)?;
     check(app, &resolved.settings)?;
     Ok(resolved)
 }

@@ -165,8 +165,8 @@ impl Layers {
         let name = path.display().to_string();
         match files::read_text(path) {
             Ok(text) => self.toml(&name, &name, &text),
-            Err((ErrorKind::NotFound, _)) if !path.is_symlink() => self,
-            Err((_, error)) => {
+            Err(error) if error.io_kind() == Some(ErrorKind::NotFound) && !path.is_symlink() => self,
+            Err(error) => {
                 self.fail(error);
                 self
             }

@@ -212,36 +212,16 @@ impl Settings {
         }
         self.world.check()?;
         self.model.check("model")?;
-        let Self { checkpoint_seconds, model: ModelSpec { drop_path, .. }, small_crop_scale: [least, most], .. } =
-            *self;
-        let ranges = [
-            (
-                "checkpoint_seconds",
-                checkpoint_seconds.to_string(),
-                "0 or more",
-                "60",
-                checkpoint_seconds >= 0.0 && checkpoint_seconds.is_finite(),
-            ),
-            (
-                "model.drop_path",
-                drop_path.to_string(),
-                "at least 0 and below 1",
-                "0.1",
-                (0.0..1.0).contains(&drop_path),
-            ),
-            (
-                "small_crop_scale",
-                format!("[{least}, {most}]"),
-                "two rising values above 0 and at most 1",
-                "[0.08,0.5]",
-                0.0 < least && least <= most && most <= 1.0,
-            ),
-        ];
-        if let Some((key, value, range, example, _)) = ranges.into_iter().find(|range| !range.4) {
-            return Err(
-                Error::new(format!("`{key}` is {value}; it must be {range}")).hint(format!("`--set {key}={example}`"))
-            );
-        }
+        let Self {
+            checkpoint_seconds: seconds,
+            model: ModelSpec { drop_path, .. },
+            small_crop_scale: [least, most],
+            ..
+        } = *self;
+        within(seconds >= 0.0 && seconds.is_finite(), "checkpoint_seconds", seconds, "0 or more", "60")?;
+        within((0.0..1.0).contains(&drop_path), "model.drop_path", drop_path, "at least 0 and below 1", "0.1")?;
+        let (rises, shown) = (0.0 < least && least <= most && most <= 1.0, format!("[{least}, {most}]"));
+        within(rises, "small_crop_scale", shown, "two rising values above 0 and at most 1", "[0.08,0.5]")?;
         self.optimizer.validate("optimizer")?;
         self.schedule.validate("schedule")?;
         self.probe.check()?;
@@ -259,18 +239,8 @@ impl Settings {
             return Err(Error::new(format!("`pretrain.batch` is {}; methods compare pairs", self.pretrain.batch))
                 .hint("set it to 2 or more: `--set pretrain.batch=32`"));
         }
-        positive("pairs.categories", *categories as u64)?;
-        positive("pairs.per_category", *per_category as u64)?;
-        let pairs = categories.saturating_mul(*per_category);
-        if pairs > MOST_PAIRS {
-            return Err(Error::new(format!(
-                "`pairs.categories` times `pairs.per_category` is {pairs}; at most {MOST_PAIRS} pairs are possible"
-            ))
-            .hint("`--set pairs.per_category=157`, as in the paper"));
-        }
-        if list.is_empty() {
-            drawable(from, "pairs.categories", *categories)?;
-        }
+        let drawn_from = list.is_empty().then_some(from.as_str());
+        check_number_of_pairs(drawn_from, ("pairs.categories", *categories), ("pairs.per_category", *per_category))?;
         stored.validate("pairs.stored")
     }
 
@@ -321,7 +291,7 @@ impl Settings {
 }
 
 /// The maximum number of pairs of a training, or of a list.
-pub const MOST_PAIRS: usize = 10_000_000;
+const MOST_PAIRS: usize = 10_000_000;
 
 /// The largest integer of a setting, by the last part of its key. No experiment needs more, and larger values would
 /// fill the memory or never end.
@@ -338,7 +308,7 @@ const MOST: [(&str, u64); 6] = [
 ///
 /// # Errors
 /// The error names the key and the possible values.
-pub fn check_sizes(values: &[config::Value]) -> Result<()> {
+pub fn check_values(values: &[config::Value]) -> Result<()> {
     for value in values {
         let name = value.key.rsplit('.').next().unwrap_or(&value.key);
         let most = MOST.iter().find(|(of, _)| of.is_empty() || *of == name).map_or(u64::MAX, |(_, most)| *most);
@@ -367,6 +337,32 @@ pub fn drawable(from: &str, key: &str, categories: usize) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Refuses numbers of pairs that cannot be drawn: none, too many, or of more categories than the embedded world has.
+/// `from` is the set that they are drawn from, `None` for a list. The keys are settings or options.
+///
+/// # Errors
+/// Names the key, its value and what is possible.
+pub fn check_number_of_pairs(from: Option<&str>, categories: (&str, usize), per_category: (&str, usize)) -> Result<()> {
+    let ((key, categories), (each, per_category)) = (categories, per_category);
+    positive(key, categories as u64)?;
+    positive(each, per_category as u64)?;
+    let pairs = categories.saturating_mul(per_category);
+    if pairs > MOST_PAIRS {
+        let most = (MOST_PAIRS / categories).max(1);
+        return Err(Error::new(format!("`{key}` times `{each}` is {pairs}; at most {MOST_PAIRS} pairs are possible"))
+            .hint(assignment(each, most)));
+    }
+    from.map_or(Ok(()), |from| drawable(from, key, categories))
+}
+
+/// Refuses a value that is not within its range.
+fn within(is: bool, key: &str, value: impl std::fmt::Display, range: &str, example: &str) -> Result<()> {
+    if is {
+        return Ok(());
+    }
+    Err(Error::new(format!("`{key}` is {value}; it must be {range}")).hint(format!("`--set {key}={example}`")))
 }
 
 /// The text that sets a key, or a command-line option, to a value.

@@ -77,7 +77,7 @@ impl List {
     /// # Errors
     /// When the file cannot be read, or is not a pair list.
     pub fn read(path: &str) -> Result<Self> {
-        let text = files::read_text(Path::new(path)).map_err(|(_, error)| error)?;
+        let text = files::read_text(Path::new(path))?;
         let in_list = |error: Error| error.context(path);
         let summary = manifest::summary(&text).map_err(in_list)?;
         let all =

@@ -84,7 +84,7 @@ impl PairList {
 /// When the list is for another set; when a row's images are unknown, equal, of another category or used twice; or when
 /// facts, hashes or names do not match. Each error names the file, and an error in a row also names the line.
 pub fn read_manifest(path: &Path, set: &ImageSet) -> Result<PairList> {
-    let text = files::read_text(path).map_err(|(_, error)| error)?;
+    let text = files::read_text(path)?;
     parse_manifest(&text, path, set)
 }
 
