@@ -12,7 +12,7 @@ use std::sync::Arc;
 use sempair::data::import::{Options, import};
 use sempair::data::pairs::{Making, PairKind};
 use sempair::data::world::Nuisance;
-use sempair::harness::code::Excluded;
+use sempair::harness::code::Exclusions;
 use sempair::harness::code::Graph;
 use sempair::harness::config::Layers;
 use sempair::harness::stage::Stage;
@@ -408,7 +408,7 @@ fn imported(src: &Path, module: &str) -> BTreeSet<String> {
 }
 
 /// The modules that the imports of a stage's code refer to and that are missing from its code.
-fn missing(stage: &Stage, apart: &Excluded) -> BTreeSet<String> {
+fn missing(stage: &Stage, apart: &Exclusions) -> BTreeSet<String> {
     let roots: Vec<&str> = stage.description.code.roots.iter().map(String::as_str).collect();
     let parts = Graph::of_program().code(&roots, &EXCLUDED).parts;
     let modules =
@@ -422,9 +422,9 @@ fn no_import_of_a_stages_code_is_missing_from_it() {
     for (name, stage) in kinds() {
         assert_eq!(missing(&stage, &EXCLUDED), BTreeSet::new(), "{name}");
     }
-    // With fewer modules declared in `Excluded`, the check finds the missing modules.
+    // With fewer modules declared in `Exclusions`, the check finds the missing modules.
     let (_, simclr) = kinds().swap_remove(0);
-    let less = Excluded { modules: &["error", "harness::*", "study::*"], ..EXCLUDED };
+    let less = Exclusions { modules: &["error", "harness::*", "study::*"], ..EXCLUDED };
     assert!(missing(&simclr, &less).contains("models::spec"), "{:?}", missing(&simclr, &less));
 }
 

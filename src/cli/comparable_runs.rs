@@ -25,7 +25,7 @@ pub(super) type ComparableRuns = Vec<(Table, Vec<Arc<Record>>)>;
 ///
 /// # Errors
 /// When the ledger has no completed run of the profile.
-pub(super) fn offered(
+pub(super) fn comparable_runs(
     app: &App,
     args: &ConfigArgs,
     settings: &Settings,
@@ -41,7 +41,7 @@ pub(super) fn offered(
     Ok((tables, excluded))
 }
 
-/// As [`offered`], but for the tables in `own`, which a command has asked for, uses the runs that the command found
+/// As [`comparable_runs`], but for the tables in `own`, which a command has asked for, uses the runs that the command found
 /// or made. The other tables have the settings of their own runs.
 pub(super) fn beside(
     app: &App,

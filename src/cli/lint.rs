@@ -57,7 +57,7 @@ pub(super) fn check(app: &App, args: &LintArgs) -> Result<Ending> {
     let profile = setup::profile(app, &args.config.profile)?;
     let (records, problems) = setup::ledger(&settings).records()?;
     let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
-    let (tables, excluded) = comparable_runs::offered(app, &args.config, &settings, &records, &problems)?;
+    let (tables, excluded) = comparable_runs::comparable_runs(app, &args.config, &settings, &records, &problems)?;
     let earlier = earlier(app, &args.config, &settings, &records, &tables)?;
     // The total cost of the earlier runs is not a figure of a manuscript, so their records are not needed.
     let before: Vec<Input> =

@@ -21,7 +21,7 @@ use crate::report::stats::Verdict;
 use crate::report::{self, Input, render};
 use crate::study::settings::Settings;
 
-use super::comparable_runs::{ComparableRuns, beside, ids, not_run, offered};
+use super::comparable_runs::{ComparableRuns, beside, comparable_runs, ids, not_run};
 use super::{App, ConfigArgs, Ending, Profile, RunArgs, setup};
 
 /// Runs the missing cells of the chosen tables (all, if none is named) and renders the report.
@@ -81,7 +81,7 @@ pub(super) fn report(app: &App, args: &ConfigArgs, anonymous: bool) -> Result<En
     let settings = setup::resolve(app, args)?.settings;
     let (records, problems) = setup::ledger(&settings).records()?;
     let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
-    let (tables, excluded) = offered(app, args, &settings, &records, &problems)?;
+    let (tables, excluded) = comparable_runs(app, args, &settings, &records, &problems)?;
     let not_run = not_run(app, args, &settings, &tables);
     let named = Input { not_run, ..input(app, setup::profile(app, &args.profile)?, tables, excluded, records) };
     let shown = if anonymous { report::anonymous(&named) } else { named };

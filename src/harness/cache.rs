@@ -76,7 +76,7 @@ pub(super) struct Request<'a> {
     /// Compute the stage even if it is in the cache.
     pub fresh: bool,
     /// The runs that are computed at the same time.
-    pub neighbours: &'a ConcurrentRuns,
+    pub concurrent: &'a ConcurrentRuns,
     pub progress: &'a Progress,
     pub interrupt: &'a Interrupt,
 }
@@ -176,7 +176,7 @@ impl Cache {
         }
         std::fs::create_dir_all(&partial).context(format!("cannot create {}", partial.display()))?;
         let (before, watch) = (spent(&partial), Stopwatch::start());
-        request.neighbours.begin();
+        request.concurrent.begin();
         compute(&partial).inspect_err(|_| {
             // The time of this attempt counts when the stage is complete. If it cannot be saved, the error of the
             // attempt is more important.
@@ -187,7 +187,7 @@ impl Cache {
         let mut files = Vec::new();
         seal(&partial, "", &mut files)?;
         files.sort_by(|a, b| a.name.cmp(&b.name));
-        let (threads, beside) = (rayon::current_num_threads(), request.neighbours.most());
+        let (threads, beside) = (rayon::current_num_threads(), request.concurrent.most());
         let manifest = Manifest { run: request.run.to_owned(), seconds, threads, beside, files };
         let text = serde_json::to_vec_pretty(&manifest).context("manifest")?;
         files::write_whole(&partial.join(MANIFEST), &text)?;

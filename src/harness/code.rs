@@ -26,7 +26,7 @@ struct Module {
 
 /// Parts of the program that decide no result, no matter which code uses them.
 #[derive(Clone, Copy, Debug)]
-pub struct Excluded {
+pub struct Exclusions {
     /// Modules: `a::b` is that one file, `a::b::*` is that file and everything below it.
     pub modules: &'static [&'static str],
     /// Exceptions: modules among those above that do decide results.
@@ -85,7 +85,7 @@ impl Graph {
     ///
     /// # Panics
     /// When there is no such module.
-    pub fn code(&self, roots: &[&str], excluded: &Excluded) -> Code {
+    pub fn code(&self, roots: &[&str], excluded: &Exclusions) -> Code {
         let roots: Vec<String> = roots.iter().map(|&root| root.to_owned()).collect();
         let mut open = roots.clone();
         let mut parts = self.toolchain.clone();
@@ -106,7 +106,7 @@ impl Graph {
     }
 }
 
-impl Excluded {
+impl Exclusions {
     /// Whether a module is excluded.
     pub fn has(&self, module: &str) -> bool {
         let covers = |entry: &&str| match entry.strip_suffix("::*") {
@@ -131,7 +131,7 @@ mod tests {
 
     const TEXT: &str = "module\ta\th1\tb c\trayon\nmodule\tb\th2\t\t\nmodule\tc\th3\ta c::d\tserde\nmodule\tc::d\th4\t\t\n\
                         module\te\th5\tb\t\ncrate\trayon\t1.0 r\ncrate\tserde\t1.0 s\n";
-    const NOTHING: Excluded = Excluded { modules: &[], but: &[], crates: &[] };
+    const NOTHING: Exclusions = Exclusions { modules: &[], but: &[], crates: &[] };
 
     #[test]
     fn a_code_has_what_its_roots_use_and_nothing_else() {
@@ -141,14 +141,14 @@ mod tests {
         };
         assert_eq!(parts(&["a"], NOTHING), "a b c c::d crate rayon crate serde");
         assert_eq!(parts(&["e"], NOTHING), "b e");
-        assert_eq!(parts(&["a"], Excluded { modules: &["c::*"], crates: &["rayon"], ..NOTHING }), "a b");
+        assert_eq!(parts(&["a"], Exclusions { modules: &["c::*"], crates: &["rayon"], ..NOTHING }), "a b");
         assert_eq!(
-            parts(&["a"], Excluded { modules: &["c"], ..NOTHING }),
+            parts(&["a"], Exclusions { modules: &["c"], ..NOTHING }),
             "a b crate rayon",
             "reached through `c` alone"
         );
         assert_eq!(
-            parts(&["a", "c::d"], Excluded { modules: &["c::*"], but: &["c::d"], ..NOTHING }),
+            parts(&["a", "c::d"], Exclusions { modules: &["c::*"], but: &["c::d"], ..NOTHING }),
             "a b c::d crate rayon"
         );
     }

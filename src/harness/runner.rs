@@ -251,7 +251,7 @@ struct Runs {
     /// Its predicted time.
     seconds: f64,
     start: Instant,
-    neighbours: Arc<ConcurrentRuns>,
+    concurrent: Arc<ConcurrentRuns>,
 }
 
 /// What all cells of one command share.
@@ -414,7 +414,7 @@ impl<'a> Session<'a> {
             Claimed::Busy => drop(self.busy.insert(task)),
             Claimed::Done(id) => self.find(task, id),
             Claimed::Mine(running) => {
-                let neighbours = Arc::<ConcurrentRuns>::default();
+                let concurrent = Arc::<ConcurrentRuns>::default();
                 let progress = if self.machine.jobs() > 1 {
                     self.site.progress.of(&self.places[task].name())
                 } else {
@@ -425,7 +425,7 @@ impl<'a> Session<'a> {
                     record,
                     running,
                     threads: start.threads,
-                    neighbours: neighbours.clone(),
+                    concurrent: concurrent.clone(),
                     renewed: self.renewed,
                     site: self.site,
                     progress,
@@ -441,16 +441,16 @@ impl<'a> Session<'a> {
                 };
                 Builder::new().name("cell".into()).spawn_scoped(scope, run).context("cannot start a thread")?;
                 self.schedule.start(start);
-                self.running.insert(task, Runs { start: Instant::now(), threads: start.threads, seconds, neighbours });
-                self.tell_neighbours();
+                self.running.insert(task, Runs { start: Instant::now(), threads: start.threads, seconds, concurrent });
+                self.tell_concurrent();
             }
         }
         Ok(())
     }
 
-    fn tell_neighbours(&self) {
+    fn tell_concurrent(&self) {
         let others = self.running.len().saturating_sub(1);
-        self.running.values().for_each(|runs| runs.neighbours.set(others));
+        self.running.values().for_each(|runs| runs.concurrent.set(others));
     }
 
     /// Waits for the next message of a job. The wait is short if another process may finish a cell.
@@ -465,7 +465,7 @@ impl<'a> Session<'a> {
 
     fn hear_end(&mut self, task: usize, end: End) -> Option<Trouble> {
         let predicted = self.running.remove(&task).map_or(0.0, |runs| runs.seconds);
-        self.tell_neighbours();
+        self.tell_concurrent();
         self.end(task);
         match end {
             End::Completed(record) => {

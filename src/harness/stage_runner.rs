@@ -26,7 +26,7 @@ pub struct StageRunner<'a> {
     run: String,
     /// With `--force`: the stages that this command has computed again, each once.
     renewed: Option<&'a Mutex<HashSet<String>>>,
-    neighbours: Arc<ConcurrentRuns>,
+    concurrent: Arc<ConcurrentRuns>,
     /// How the work of stages speeds up with threads.
     scaling: Option<&'a Scaling>,
     done: Done,
@@ -44,7 +44,7 @@ impl<'a> StageRunner<'a> {
             interrupt,
             run: run.to_owned(),
             renewed: None,
-            neighbours: Arc::default(),
+            concurrent: Arc::default(),
             scaling: None,
             done: Done::default(),
             stages: Vec::new(),
@@ -58,8 +58,8 @@ impl<'a> StageRunner<'a> {
     }
 
     /// Sets the other runs at the same time, and the scaling for predictions.
-    pub(super) fn beside(self, neighbours: Arc<ConcurrentRuns>, scaling: &'a Scaling) -> Self {
-        Self { neighbours, scaling: Some(scaling), ..self }
+    pub(super) fn beside(self, concurrent: Arc<ConcurrentRuns>, scaling: &'a Scaling) -> Self {
+        Self { concurrent, scaling: Some(scaling), ..self }
     }
 
     /// Computes a stage, or finds it in the cache. The stages that it reads must be run before it. If two processes
@@ -68,8 +68,8 @@ impl<'a> StageRunner<'a> {
         let (name, key) = (stage.name(), stage.key());
         let renewed = || self.renewed.map(|renewed| renewed.lock().unwrap_or_else(PoisonError::into_inner));
         let fresh = renewed().is_some_and(|renewed| !renewed.contains(key));
-        let (progress, interrupt, neighbours) = (self.progress, self.interrupt, &*self.neighbours);
-        let request = Request { stage, run: &self.run, fresh, neighbours, progress, interrupt };
+        let (progress, interrupt, concurrent) = (self.progress, self.interrupt, &*self.concurrent);
+        let request = Request { stage, run: &self.run, fresh, concurrent, progress, interrupt };
         let work = |dir: &std::path::Path| stage.compute(dir, &self.done, self.progress, self.interrupt);
         let (manifest, computed) = match self.cache.ensure(&request, work) {
             Ok(found) => found,

@@ -5,11 +5,11 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use crate::harness::code::{Code, Excluded, Graph};
+use crate::harness::code::{Code, Exclusions, Graph};
 
 /// Code that does not affect results. Where such code makes a choice, the choice is in the stage's inputs, and the
 /// stage names the chosen module.
-pub const EXCLUDED: Excluded = Excluded {
+pub const EXCLUDED: Exclusions = Exclusions {
     modules: &[
         "error",                 // error messages
         "harness::*",            // caches, displays, schedules and records stages

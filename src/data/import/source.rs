@@ -262,7 +262,10 @@ impl Source {
 
     fn walk_zip(&self, file: File, visit: Visit) -> Result<()> {
         let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(|error| self.damaged(error))?;
-        if let Some(fault) = directory::fault(&self.path, &archive).context(self.path.display())? {
+        // The archive as a whole is checked once, when it is listed.
+        let listing = self.files.is_empty();
+        let fault = if listing { directory::fault(&self.path, &archive).context(self.path.display())? } else { None };
+        if let Some(fault) = fault {
             return Err(self.damaged(fault));
         }
         for index in 0..archive.len() {
@@ -278,7 +281,7 @@ impl Source {
             let Some((path, kind)) = self.checked(&raw, kind)? else { continue };
             visit(Item { path, bytes, kind, reader: &mut member })?;
         }
-        archive.validate_header_consistency().map_err(|error| self.damaged(error))
+        if listing { archive.validate_header_consistency().map_err(|error| self.damaged(error)) } else { Ok(()) }
     }
 
     /// Returns a member's kind, by its Unix mode or DOS attributes and by a final `/` in its name.

@@ -43,7 +43,7 @@ pub(super) struct Job<'a> {
     pub record: Record,
     pub running: Running,
     pub threads: usize,
-    pub neighbours: Arc<ConcurrentRuns>,
+    pub concurrent: Arc<ConcurrentRuns>,
     pub renewed: Option<&'a Mutex<HashSet<String>>>,
     pub site: RunContext<'a>,
     pub progress: Progress,
@@ -63,11 +63,11 @@ impl Job<'_> {
     /// Runs the cell and writes its record. `is_there` is called with the key of each stage as soon as the stage is
     /// available.
     pub fn run(self, is_there: impl Fn(&str) + Sync) -> End {
-        let Self { cell, mut record, running, threads, neighbours, renewed, site, progress, interrupt } = self;
+        let Self { cell, mut record, running, threads, concurrent, renewed, site, progress, interrupt } = self;
         let watch = Stopwatch::start();
         let mut stages = StageRunner::new(site.cache, &progress, &interrupt, &record.id)
             .renewing(renewed)
-            .beside(neighbours, site.scaling);
+            .beside(concurrent, site.scaling);
         let ended = catch_unwind(AssertUnwindSafe(|| {
             threads::share(threads, || {
                 cell.stages().try_for_each(|stage| stages.run(stage).map(|_| is_there(stage.key())))?;
