@@ -159,7 +159,7 @@ fn files_stored_otherwise_than_whole_are_refused_by_name() {
         let said = first(b'x', broken.into(), "a/1.png");
         assert_eq!(said, format!("{what}a pax header that cannot be read"), "{broken:?}");
     }
-    assert_eq!(first(b'x', pax("size", "-1"), "a/1.png"), format!("{what}the size of a/1.png is not a number"));
+    assert_eq!(first(b'x', pax("size", "-1"), "a/1.png"), format!("{what}a/1.png: the size is not a number"));
     let huge = header("a/1.png", EntryType::Regular, 0, |bytes| {
         bytes[124..136].copy_from_slice(&[0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9]);
     });

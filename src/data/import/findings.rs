@@ -7,7 +7,7 @@ use super::plan::Plan;
 use super::plan::counted;
 
 /// One image as it was imported.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seen {
     /// BLAKE3 of its pixels as they are stored: two files may show the same picture.
     pub picture: [u8; 32],

@@ -231,7 +231,6 @@ impl<R: Skip> Members<R> {
             let name = pax.get("GNU.sparse.name").cloned().unwrap_or(name);
             return Err(Fault::Refused(name, "stored sparse or in several parts"));
         }
-        let in_header = |name: Vec<u8>| size(header).map_err(|fault| named(fault, &name)).map(|bytes| (name, bytes));
         let kind = match block[156] {
             b'0' | 0 | b'7' => EntryKind::File,
             b'5' => EntryKind::Directory,
@@ -241,13 +240,12 @@ impl<R: Skip> Members<R> {
             _ => EntryKind::Other("neither a file nor a directory"),
         };
         // POSIX: a directory's size is the space for its content, and no content follows the header.
-        let (name, bytes) = if kind == EntryKind::File { in_header(name)? } else { (name, 0) };
-        let bytes = match pax.get("size").filter(|_| kind == EntryKind::File) {
-            Some(text) => {
-                decimal(text).ok_or_else(|| damaged(format!("the size of {} is not a number", shown(&name))))?
-            }
-            None => bytes,
+        let bytes = match (kind, pax.get("size")) {
+            (EntryKind::File, Some(text)) => decimal(text).ok_or_else(|| damaged("the size is not a number")),
+            (EntryKind::File, None) => size(header),
+            _ => Ok(0),
         };
+        let bytes = bytes.map_err(|fault| named(fault, &name))?;
         // v7 has no type for directories: a final slash marks them.
         let kind = match (kind, name.ends_with(b"/")) {
             (EntryKind::File, true) if bytes == 0 => EntryKind::Directory,
