@@ -301,7 +301,7 @@ fn one_encoder_is_trained_probed_exported_and_imported() {
         assert!(record["curves"].as_array().unwrap().iter().any(|c| c["name"] == curve), "{curve}");
     }
 
-    let probed = place.stdout(&["probe", &run, "--data", "synth-10", "--quiet", "--set", "probe.iterations=20"]);
+    let probed = place.stdout(&["probe", &run, "--on", "synth-10", "--quiet", "--set", "probe.iterations=20"]);
     assert!(probed.contains("completed") && probed.contains("BYOL AP synth-10"), "{probed}");
     let exported = place.stdout(&["export", &run, "--to", "out"]);
     assert_eq!(exported, "out/encoder.safetensors\nout/card.json\n");
@@ -311,7 +311,7 @@ fn one_encoder_is_trained_probed_exported_and_imported() {
     // The exported weights give the same accuracy after they are imported again.
     let imported = place.stdout(&["import-weights", "out/encoder.safetensors", "--quiet"]);
     let imported = imported.split_whitespace().next().unwrap().to_owned();
-    place.stdout(&["probe", &imported, "--data", "synth-10", "--quiet", "--set", "probe.iterations=20"]);
+    place.stdout(&["probe", &imported, "--on", "synth-10", "--quiet", "--set", "probe.iterations=20"]);
     let top1 = |of: &str| {
         let runs = place.json(&["runs", "--json"]);
         let probes: Vec<Value> =
@@ -324,6 +324,8 @@ fn one_encoder_is_trained_probed_exported_and_imported() {
     assert!(error.contains("nonsense") && error.contains("hint:"), "{error}");
     let error = place.error(&["pretrain", "--method", "byool", "--quiet"]);
     assert!(error.contains("byool"), "{error}");
+    let error = place.error(&["probe", &run, "--on", "synth-10", "--data", "synth-100"]);
+    assert!(error.contains("`--data synth-100` is not a folder") && error.contains("hint: "), "{error}");
 }
 
 #[test]
@@ -337,7 +339,7 @@ fn a_collapse_stops_a_training_unless_it_shall_go_on() {
         (0..8).for_each(|index| image.save(folder.join(format!("{index}.png"))).unwrap());
     }
     place.stdout(&["data", "import", "same", "--quiet"]);
-    let arguments = "pretrain --quiet --method vicreg --data same --epochs 4 --set pairs.categories=2 \
+    let arguments = "pretrain --quiet --method vicreg --on same --epochs 4 --set pairs.categories=2 \
                      --set pairs.per_category=4 --set pretrain.batch=4";
     let arguments: Vec<&str> = arguments.split_whitespace().collect();
     let error = place.error(&arguments);

@@ -2,6 +2,7 @@
 
 mod heads; // the layers of the methods' heads
 mod optimizers; // against PyTorch, and the parameters that each leaves unchanged
+mod shapes; // maps that are not square, sizes known at run time, and the maps of stages
 mod vit; // stochastic depth, and images with another side
 
 use dfdx::prelude::{AsArray, Backward, Cpu as DfdxCpu, Dtype, Tensor as DfdxTensor, Trace};
@@ -10,7 +11,7 @@ use sempair::methods::{Method, MethodBatch, Size, Start, StepInfo, nt_xent, nt_x
 use sempair::models::{BasicBlock, Bottleneck, Encoder, ImageNetStem, ModelSpec, ResNetSmall, SmallStem, Stem, Vit};
 use sempair::nn::{
     Attention, BatchNorm, BatchNormRelu, Block, Build, Builder, Conv2d, Gelu, GlobalAveragePool, Identity, Layer,
-    LayerNorm, Linear, MaxPool, Parameters, Pass, PixelConv2d, Relu, TransformerBlock,
+    LayerNorm, Linear, MaxPool, Parameters, PixelConv2d, Relu, TransformerBlock,
 };
 use sempair::optim::{Optimizer, ParamOverrides, Recipe, Rule, StepRates};
 use sempair::rng::{Key, Stream};
@@ -31,10 +32,17 @@ fn moved(x: &[f32], direction: &[f32], h: f32) -> Vec<f32> {
     x.iter().zip(direction).map(|(x, d)| x + h * d).collect()
 }
 
-/// A layer whose parameters are moved from their initial values, so that scales differ from 1 and shifts from 0.
+/// A layer whose parameters are moved from their initial values, so that scales differ from 1 and shifts from 0. A
+/// transformer's positions are for images of 8x8 pixels.
 fn built<L: Build>(device: &Cpu, stream: &mut Stream) -> (L, Parameters<Cpu>) {
+    built_for(8, device, stream)
+}
+
+/// Same as [`built`], for images of another side.
+fn built_for<L: Build>(side: usize, device: &Cpu, stream: &mut Stream) -> (L, Parameters<Cpu>) {
     let key = Key::root(7);
     let mut builder = Builder::new(&key);
+    builder.set_images(side, side);
     let layer = L::build(&mut builder);
     let mut parameters = builder.finish(device);
     parameters.values.iter_mut().for_each(|value| *value += 0.1 * stream.normal());
@@ -50,18 +58,18 @@ where
     L: Build + Layer<Cpu, S>,
     S: Shape,
 {
-    check_pass::<L, S>(shape, tolerance, None);
+    check_with::<L, S>(shape, tolerance, 8, |_| {});
 }
 
-/// Same as [`check`], with the random draws of a pass.
-fn check_pass<L, S>(shape: S, tolerance: f64, pass: Option<Pass>)
+/// Same as [`check`], for a network for images of another side, and after `change` of the parameters.
+fn check_with<L, S>(shape: S, tolerance: f64, side: usize, change: impl FnOnce(&mut Parameters<Cpu>))
 where
     L: Build + Layer<Cpu, S>,
     S: Shape,
 {
     let mut stream = Key::root(7).split("check").stream();
-    let (layer, mut parameters) = built::<L>(&F32, &mut stream);
-    parameters.pass = pass;
+    let (layer, mut parameters) = built_for::<L>(side, &F32, &mut stream);
+    change(&mut parameters);
     let x = normals(&mut stream, shape.num_elements());
     let run = |x: &[f32], p: &mut Parameters<Cpu>| layer.forward(Tensor::upload(&F32, shape, x), p);
     let (y, saved) = run(&x, &mut parameters);
@@ -122,13 +130,22 @@ where
     L: Build + Layer<Cpu, S>,
     S: Shape,
 {
+    check_bf16_for::<L, S>(8, shape, tolerance);
+}
+
+/// Same as [`check_bf16`], for a network for images of another side.
+fn check_bf16_for<L, S>(side: usize, shape: S, tolerance: f64)
+where
+    L: Build + Layer<Cpu, S>,
+    S: Shape,
+{
     fn rounded<S: Shape>(device: &Cpu, shape: S, stream: &mut Stream) -> Tensor<S, Cpu> {
         let values = normals(stream, shape.num_elements());
         Tensor::upload(device, shape, &Tensor::upload(&BF16, shape, &values).download())
     }
     let run = |device: Cpu| {
         let mut stream = Key::root(8).split("bf16").stream();
-        let (layer, mut parameters) = built::<L>(&device, &mut stream);
+        let (layer, mut parameters) = built_for::<L>(side, &device, &mut stream);
         let x = rounded(&device, shape, &mut stream);
         let (y, saved) = layer.forward(x.clone(), &mut parameters);
         let dx = layer.backward(saved, rounded(&device, y.shape(), &mut stream), &mut parameters).download();
@@ -237,7 +254,7 @@ fn layouts_keep_images_apart() {
 }
 
 /// A transformer for 8x8 pixels in patches of 4x4.
-type SmallVit = Vit<Const<8>, 4, 12, 3, 20, 2>;
+type SmallVit = Vit<4, 12, 3, 20, 2>;
 
 #[test]
 fn transformers() {
@@ -269,7 +286,7 @@ fn a_vision_transformer_agrees_with_timm() {
         [-0.653707, 0.694387, -0.550193, -0.0738, -0.91244, 2.315516],
         [-0.655599, 0.697053, -0.549828, -0.078048, -0.90757, 2.31253],
     ];
-    let (network, mut p) = built::<Vit<Const<32>, 8, 24, 3, 48, 2>>(&F32, &mut Key::root(0).stream());
+    let (network, mut p) = built_for::<Vit<8, 24, 3, 48, 2>>(32, &F32, &mut Key::root(0).stream());
     for entry in p.layout.entries.clone() {
         let start = entry.name.bytes().map(f64::from).sum::<f64>();
         let scale = if entry.name.contains("norm") && entry.name.contains("weight") { 1.0 } else { 0.0 };

@@ -71,23 +71,26 @@ fn may_be_transformed(shape: &ConvShape) -> bool {
     shape.layout == Layout::Maps && (shape.kernel, shape.stride, shape.padding) == (3, 1, 1)
 }
 
-/// The three products of a convolution, by the fast kernels or by their definitions.
+/// The three products of a convolution, by the fast kernels or by their definitions; with a bias if the number of output
+/// channels is even.
 fn convolve<E: Element>(shape: &ConvShape, by_definition: bool) -> Results<E> {
     let (x, mut w) = (numbers_of::<E>(shape.input_len(), 1), numbers(shape.weight_len(), 2));
+    let mut bias = numbers(shape.out_channels, 5);
     if may_be_transformed(shape) {
-        // The direct method rounds the weights to the format of the activations, Winograd's does not. With weights
-        // that are already rounded, this makes no difference.
-        w.iter_mut().for_each(|w| *w = E::from_f32(*w).to_f32());
+        // The direct method rounds the weights to the format of the activations, Winograd's does not, but it rounds the
+        // bias. With numbers that are already rounded, this makes no difference.
+        w.iter_mut().chain(&mut bias).for_each(|w| *w = E::from_f32(*w).to_f32());
     }
+    let bias = shape.out_channels.is_multiple_of(2).then_some(&bias[..]);
     let (dy, onto) = (numbers_of::<E>(shape.output_len(), 3), numbers_of::<E>(shape.input_len(), 4));
     let nan = E::from_f32(f32::NAN);
     let (mut y, mut dx, mut dw) = (vec![nan; dy.len()], vec![nan; x.len()], vec![1.0; w.len()]);
     if by_definition {
-        definition::conv2d_forward(&mut y, &x, &w, shape);
+        definition::conv2d_forward(&mut y, &x, &w, bias, shape);
         definition::conv2d_input_gradient(&mut dx, &dy, &w, Some(&onto), shape);
         definition::conv2d_weight_gradient(&mut dw, &x, &dy, shape);
     } else {
-        conv2d::forward(&mut y, &x, &w, shape);
+        conv2d::forward(&mut y, &x, &w, bias, shape);
         conv2d::input_gradient(&mut dx, &dy, &w, Some(&onto), shape);
         conv2d::weight_gradient(&mut dw, &x, &dy, shape);
     }

@@ -13,6 +13,7 @@ use sempair::kernels::cpu::Isa;
 use sempair::kernels::cpu::batch_norm;
 use sempair::kernels::cpu::batch_norm::Gate;
 use sempair::kernels::cpu::batch_norm::NormGradients;
+use sempair::kernels::cpu::batch_norm::NormMode;
 use sempair::kernels::cpu::batch_norm::Normalization;
 use sempair::kernels::cpu::elementwise;
 use sempair::kernels::cpu::isa;
@@ -20,6 +21,7 @@ use sempair::kernels::cpu::layer_norm;
 use sempair::kernels::cpu::pool;
 use sempair::kernels::cpu::softmax;
 use sempair::kernels::cpu::with_isa;
+use sempair::kernels::shapes::PoolShape;
 use sempair::rng::Key;
 
 const EPS: f64 = f32::EPSILON as f64;
@@ -88,7 +90,10 @@ struct Normed<E> {
     joined: Vec<E>,
     /// dx, dgamma and dbeta for each gate.
     gradients: [(Vec<E>, Vec<f32>, Vec<f32>); 3],
-    dz: Vec<E>,
+    /// The same with constant moments; scale and shift are constant, too, for the last gate.
+    frozen: [(Vec<E>, Vec<f32>, Vec<f32>); 3],
+    /// dz with the moments of the batch and with constant moments.
+    dz: [Vec<E>; 2],
 }
 
 struct NormInputs<E> {
@@ -113,19 +118,27 @@ impl<E: Element> NormInputs<E> {
         batch_norm::statistics(&mut mean, &mut var, x, x.len() / channels, *channels);
         let inv_std: Vec<f32> = var.iter().map(|var| 1.0 / (var + 1e-2).sqrt()).collect();
         let norm = Normalization { mean: &mean, inv_std: &inv_std, gamma, beta };
-        let (mut rectified, mut joined, mut dz) = (blank(), blank(), blank());
+        let (mut rectified, mut joined) = (blank(), blank());
         batch_norm::normalize(&mut rectified, x, &norm, None, true);
         batch_norm::normalize(&mut joined, x, &norm, Some(shortcut), true);
-        let backward = |gate: Gate<E>, dz: Option<&mut [E]>| {
+        let backward = |gate: Gate<E>, dz: Option<&mut [E]>, frozen: bool, affine: bool| {
             let (mut dx, mut dgamma, mut dbeta) = (blank(), vec![1.0; *channels], vec![1.0; *channels]);
             let gradients = NormGradients { dgamma: &mut dgamma, dbeta: &mut dbeta };
-            batch_norm::backward(&mut dx, dz, gradients, dy, x, &norm, gate);
+            let mode = match frozen {
+                true => NormMode::Frozen(affine.then_some(gradients)),
+                false => NormMode::Batch(gradients),
+            };
+            batch_norm::backward(&mut dx, dz, mode, dy, x, &norm, gate);
             (dx, dgamma, dbeta)
         };
-        let open = backward(Gate::Open, None);
-        let recomputed = backward(Gate::Recomputed, None);
-        let gradients = [open, recomputed, backward(Gate::Output(&joined), Some(&mut dz))];
-        Normed { moments: [mean, inv_std], rectified, joined, gradients, dz }
+        let mut dz = [blank(), blank()];
+        let [of_batch, of_frozen] = &mut dz;
+        let [gradients, frozen] = [(false, of_batch), (true, of_frozen)].map(|(frozen, dz)| {
+            let (open, recomputed) = (Gate::Open, Gate::Recomputed);
+            let joined = backward(Gate::Output(&joined), Some(dz), frozen, false);
+            [backward(open, None, frozen, true), backward(recomputed, None, frozen, true), joined]
+        });
+        Normed { moments: [mean, inv_std], rectified, joined, gradients, frozen, dz }
     }
 
     /// Asserts that all results follow by the formulas from the computed moments, with the gates from the outputs.
@@ -143,7 +156,8 @@ impl<E: Element> NormInputs<E> {
         let joined: Vec<f64> = z.iter().zip(&shortcut).map(|(z, shortcut)| (z + shortcut).max(0.0)).collect();
         assert_near(&normed.joined, &joined, 64.0 * EPS, what);
         let gates = [vec![1.0; z.len()], wide(&normed.rectified), wide(&normed.joined)];
-        for (gate, (dx, dgamma, dbeta)) in gates.iter().zip(&normed.gradients) {
+        let results = normed.gradients.iter().zip(&normed.frozen);
+        for ((index, gate), ((dx, dgamma, dbeta), frozen)) in gates.iter().enumerate().zip(results) {
             let dz: Vec<f64> = dy.iter().zip(gate).map(|(dy, &gate)| if gate > 0.0 { *dy } else { 0.0 }).collect();
             let sums: Vec<(f64, f64)> = (0..channels)
                 .map(|c| {
@@ -162,9 +176,16 @@ impl<E: Element> NormInputs<E> {
                 })
                 .collect();
             assert_near(dx, &expected, 1e3 * EPS, what);
+            let scaled = dz.iter().enumerate().map(|(at, dz)| gamma[at % channels] * inv_std[at % channels] * dz);
+            assert_near(&frozen.0, &scaled.collect::<Vec<_>>(), 8.0 * EPS, what);
+            let untouched = (vec![1.0; channels], vec![1.0; channels]);
+            let affine = if index < 2 { (dgamma.clone(), dbeta.clone()) } else { untouched };
+            assert_eq!((&frozen.1, &frozen.2), (&affine.0, &affine.1), "{what}");
         }
         let dz = dy.iter().zip(&gates[2]).map(|(dy, &gate)| if gate > 0.0 { *dy } else { 0.0 }).collect::<Vec<_>>();
-        assert_eq!(wide(&normed.dz), dz, "{what}");
+        for normed in &normed.dz {
+            assert_eq!(wide(normed), dz, "{what}");
+        }
     }
 }
 
@@ -194,67 +215,48 @@ fn assert_statistics<E: Element>(rows: usize, channels: usize, offset: f32) {
     });
 }
 
-/// The sizes of a max pooling.
-#[derive(Clone, Copy, Debug)]
-struct Pooling {
-    batch: usize,
-    height: usize,
-    width: usize,
-    channels: usize,
-    kernel: usize,
-    stride: usize,
-    padding: usize,
+/// Output, winners and gradient of a max pooling.
+fn max_pooled<E: Element>(shape: &PoolShape, x: &[E], dy: &[E]) -> (Vec<E>, Vec<u8>, Vec<E>) {
+    let blank = E::from_f32(f32::NAN);
+    let (mut y, mut argmax, mut dx) = (vec![blank; dy.len()], vec![255; dy.len()], vec![blank; x.len()]);
+    pool::max_forward(&mut y, &mut argmax, x, shape);
+    pool::max_backward(&mut dx, dy, &argmax, shape);
+    (y, argmax, dx)
 }
 
-impl Pooling {
-    fn out(&self) -> (usize, usize) {
-        let out = |size: usize| (size + 2 * self.padding - self.kernel) / self.stride + 1;
-        (out(self.height), out(self.width))
-    }
-
-    fn run<E: Element>(&self, x: &[E], dy: &[E]) -> (Vec<E>, Vec<u8>, Vec<E>) {
-        let &Self { batch, height, width, channels, kernel, stride, padding } = self;
-        let blank = E::from_f32(f32::NAN);
-        let (mut y, mut argmax, mut dx) = (vec![blank; dy.len()], vec![255; dy.len()], vec![blank; x.len()]);
-        pool::max_forward(&mut y, &mut argmax, x, batch, height, width, channels, kernel, stride, padding);
-        pool::max_backward(&mut dx, dy, &argmax, batch, height, width, channels, kernel, stride, padding);
-        (y, argmax, dx)
-    }
-
-    /// Asserts output, winners and gradient, window by window. The inputs have few different values, so ties are
-    /// common.
-    fn assert_defined<E: Element>(&self) {
-        let &Self { batch, height, width, channels, kernel, stride, padding } = self;
-        let row = batch * channels;
-        let (out_height, out_width) = self.out();
-        let rounded = |x: &f32| E::from_f32((x * 3.0).round());
-        let x: Vec<E> = numbers::<f32>(height * width * row, 1).iter().map(rounded).collect();
-        let dy: Vec<E> = numbers(out_height * out_width * row, 2);
-        let (mut y, mut winners, mut dx) = (Vec::new(), Vec::new(), vec![0.0f32; x.len()]);
-        for (at, gradient) in dy.iter().enumerate() {
-            let (element, pixel) = (at % row, at / row);
-            let (oy, ox) = (pixel / out_width, pixel % out_width);
-            let mut best: Option<(usize, usize)> = None;
-            for tap in 0..kernel * kernel {
-                let (iy, ix) = (oy * stride + tap / kernel, ox * stride + tap % kernel);
-                if (padding..height + padding).contains(&iy) && (padding..width + padding).contains(&ix) {
-                    let place = ((iy - padding) * width + ix - padding) * row + element;
-                    if best.is_none_or(|(_, best)| x[place].to_f32() > x[best].to_f32()) {
-                        best = Some((tap, place));
-                    }
+/// Asserts output, winners and gradient, window by window. The inputs have few different values, so ties are common.
+fn assert_max_pool<E: Element>(shape: &PoolShape) {
+    let &PoolShape { batch, height, width, channels, kernel, stride, padding } = shape;
+    let row = batch * channels;
+    let out_width = (width + 2 * padding - kernel) / stride + 1;
+    let out_height = (height + 2 * padding - kernel) / stride + 1;
+    let rounded = |x: &f32| E::from_f32((x * 3.0).round());
+    let x: Vec<E> = numbers::<f32>(height * width * row, 1).iter().map(rounded).collect();
+    let dy: Vec<E> = numbers(out_height * out_width * row, 2);
+    let (mut y, mut winners, mut dx) = (Vec::new(), Vec::new(), vec![0.0f32; x.len()]);
+    for (at, gradient) in dy.iter().enumerate() {
+        let (element, pixel) = (at % row, at / row);
+        let (oy, ox) = (pixel / out_width, pixel % out_width);
+        let mut best: Option<(usize, usize)> = None;
+        for tap in 0..kernel * kernel {
+            let (iy, ix) = (oy * stride + tap / kernel, ox * stride + tap % kernel);
+            if (padding..height + padding).contains(&iy) && (padding..width + padding).contains(&ix) {
+                let place = ((iy - padding) * width + ix - padding) * row + element;
+                if best.is_none_or(|(_, best)| x[place].to_f32() > x[best].to_f32()) {
+                    best = Some((tap, place));
                 }
             }
-            let (tap, place) = best.unwrap();
-            y.push(x[place]);
-            winners.push(tap as u8);
-            dx[place] += gradient.to_f32();
         }
-        let dx: Vec<E> = dx.into_iter().map(E::from_f32).collect();
-        on_each_set(|set| {
-            let result = self.run(&x, &dy);
-            assert!(result == (y.clone(), winners.clone(), dx.clone()), "{self:?} in {} on {set}", E::NAME);
-        });
+        let (tap, place) = best.unwrap();
+        y.push(x[place]);
+        winners.push(tap as u8);
+        dx[place] += gradient.to_f32();
     }
+    let dx: Vec<E> = dx.into_iter().map(E::from_f32).collect();
+    on_each_set(|set| {
+        let result = max_pooled(shape, &x, &dy);
+        assert!(result == (y.clone(), winners.clone(), dx.clone()), "{shape:?} in {} on {set}", E::NAME);
+    });
 }
 
 fn assert_averages<E: Element>(batch: usize, pixels: usize, channels: usize) {
@@ -400,9 +402,9 @@ proptest! {
         (batch, height, width, channels) in (1..8usize, 3..10usize, 3..10usize, 1..20usize),
         (kernel, stride, padding) in (1..4usize, 1..4usize, 0..2usize),
     ) {
-        let pooling = Pooling { batch, height, width, channels, kernel, stride, padding: padding.min(kernel / 2) };
-        pooling.assert_defined::<f32>();
-        pooling.assert_defined::<bf16>();
+        let shape = PoolShape { batch, height, width, channels, kernel, stride, padding: padding.min(kernel / 2) };
+        assert_max_pool::<f32>(&shape);
+        assert_max_pool::<bf16>(&shape);
     }
 
     #[test]
@@ -443,8 +445,8 @@ fn sums_over_many_rows_and_many_channels_agree_with_their_definition() {
     assert_batch_norm::<f32>(40, 2050);
     assert_batch_norm::<bf16>(6000, 65);
     assert_layer_norm::<f32>(3, 40_000, 0.0);
-    Pooling { batch: 70, height: 20, width: 17, channels: 19, kernel: 16, stride: 3, padding: 8 }
-        .assert_defined::<f32>();
+    let (batch, height, width, channels) = (70, 20, 17, 19);
+    assert_max_pool::<f32>(&PoolShape { batch, height, width, channels, kernel: 16, stride: 3, padding: 8 });
 }
 
 /// The bits of all outputs of the kernels of this module, in one format.
@@ -454,15 +456,16 @@ fn all_bits<E: Element>() -> Vec<Vec<u32>> {
     let normed = inputs.normed();
     let [(open, ..), (closed, dgamma, dbeta), _] = normed.gradients;
     let (x, dy) = (inputs.x, inputs.dy);
-    let pooling = Pooling { batch: 9, height: 16, width: 16, channels, kernel: 3, stride: 2, padding: 1 };
-    let (pooled, argmax, unpooled) = pooling.run(&x, &dy[..9 * 64 * channels]);
+    let shape = PoolShape { batch: 9, height: 16, width: 16, channels, kernel: 3, stride: 2, padding: 1 };
+    let (pooled, argmax, unpooled) = max_pooled(&shape, &x, &dy[..9 * 64 * channels]);
     let (by_element, by_channel) = layer_normed(&x, &dy, &inputs.gamma, &inputs.beta);
     let (mut gelu, mut average) = (x.clone(), vec![E::default(); 9 * channels]);
     elementwise::gelu(&mut gelu, &x);
     pool::average_forward(&mut average, &x, 9, 256, channels);
     let mut sums = vec![0.0; channels];
     elementwise::add_column_sums(&mut sums, &x, rows, channels);
-    let of_format = [open, closed, normed.joined, normed.dz, pooled, unpooled, gelu, average];
+    let [dz, _] = normed.dz;
+    let of_format = [open, closed, normed.joined, dz, pooled, unpooled, gelu, average];
     let of_format = of_format.iter().chain(&by_element).map(|values| bits(values));
     let of_f32 = [dgamma, dbeta, sums].into_iter().chain(normed.moments).chain(by_channel);
     let argmax = argmax.into_iter().map(u32::from).collect();
@@ -488,7 +491,8 @@ fn the_recomputed_gate_is_the_rectifier_s() {
         let (mut dgamma, mut dbeta) = (vec![0.0; channels], vec![0.0; channels]);
         batch_norm::normalize(&mut y, &x, &norm, None, true);
         let gradients = NormGradients { dgamma: &mut dgamma, dbeta: &mut dbeta };
-        batch_norm::backward(&mut dx, Some(&mut dz), gradients, &vec![1.0; x.len()], &x, &norm, Gate::Recomputed);
+        let (mode, dy) = (NormMode::Batch(gradients), vec![1.0; x.len()]);
+        batch_norm::backward(&mut dx, Some(&mut dz), mode, &dy, &x, &norm, Gate::Recomputed);
         assert!(y.iter().zip(&dz).all(|(&y, &dz)| (y > 0.0) == (dz > 0.0)), "{set}");
         assert!(y.iter().any(|&y| y > 0.0) && y.contains(&0.0), "{set}");
     });
@@ -511,10 +515,12 @@ fn nan_passes_through() {
         // Two channels of a 2x2 image: the first has a NaN, the second ties.
         let (mut y, mut argmax) = ([0.0; 2], [9; 2]);
         let x = [1.0, 5.0, f32::NAN, 5.0, 3.0, 2.0, 2.0, 5.0];
-        pool::max_forward(&mut y, &mut argmax, &x, 1, 2, 2, 2, 2, 2, 0);
+        let (batch, height, width, channels) = (1, 2, 2, 2);
+        let shape = PoolShape { batch, height, width, channels, kernel: 2, stride: 2, padding: 0 };
+        pool::max_forward(&mut y, &mut argmax, &x, &shape);
         assert!(y[0].is_nan() && y[1] == 5.0, "{set}");
         assert_eq!(argmax, [1, 0], "{set}");
-        pool::max_forward(&mut y, &mut argmax, &[f32::NEG_INFINITY; 8], 1, 2, 2, 2, 2, 2, 0);
+        pool::max_forward(&mut y, &mut argmax, &[f32::NEG_INFINITY; 8], &shape);
         assert_eq!(argmax, [0, 0], "{set}");
     });
 }

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::data::pairs::PairKind;
-use crate::error::Result;
+use crate::error::{Error, Result, shell};
 use crate::harness::config::Given;
 use crate::harness::experiment::Experiment;
 use crate::harness::interrupt::Interrupt;
@@ -30,7 +30,7 @@ pub(super) enum Pairs {
     Unpaired,
 }
 
-/// Settings of a command that has its own option for data.
+/// Settings of a command for one encoder.
 #[derive(Args, Clone)]
 pub(super) struct EncoderConfigArgs {
     /// Start from this profile: quick, thorough, standard or paper
@@ -39,6 +39,9 @@ pub(super) struct EncoderConfigArgs {
     /// Set one value; `sempair config` lists the keys
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
+    /// Use the imported datasets in this folder: short for `--set paths.data=DIR`
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Write the ledger to this folder: short for `--set paths.reports=DIR`
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -46,17 +49,26 @@ pub(super) struct EncoderConfigArgs {
 
 impl EncoderConfigArgs {
     /// Converts to the settings of other commands, with those from the command's own options added.
-    fn with(&self, given: &[Option<Given>]) -> ConfigArgs {
-        ConfigArgs {
+    ///
+    /// # Errors
+    /// When `--data` is not a folder: these commands read it, and it may be the name of a set.
+    fn with(&self, given: &[Option<Given>]) -> Result<ConfigArgs> {
+        if let Some(data) = self.data.as_ref().filter(|data| !data.is_dir()) {
+            let what = format!("`--data {}` is not a folder of imported datasets", data.display());
+            return Err(
+                Error::new(what).hint(format!("a dataset is named with `--on {}`", shell(&data.to_string_lossy())))
+            );
+        }
+        Ok(ConfigArgs {
             profile: self.profile.clone(),
             before: given.iter().flatten().cloned().collect(),
             sets: self.sets.clone(),
             methods: None,
             seeds: None,
-            data: None,
+            data: self.data.clone(),
             out: self.out.clone(),
             device: None,
-        }
+        })
     }
 }
 
@@ -81,9 +93,9 @@ pub(super) struct PretrainArgs {
     /// `--encoder vit-..` the default is patch8
     #[arg(long)]
     stem: Option<String>,
-    /// The dataset that pairs are drawn from: short for `--set pairs.from=..`
+    /// Draw the pairs from this dataset: short for `--set pairs.from=..`
     #[arg(long, value_name = "SET")]
-    data: Option<String>,
+    on: Option<String>,
     /// Number of passes over the pairs: short for `--set pretrain.epochs=..`
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -106,10 +118,10 @@ pub(super) fn pretrain(app: &App, args: &PretrainArgs, quiet: bool) -> Result<En
         given("method", "--method", args.method.clone()),
         given("model.encoder", "--encoder", args.encoder.clone()),
         given("model.stem", "--stem", stem(args.stem.as_ref(), args.encoder.as_ref())),
-        given("pairs.from", "--data", args.data.clone()),
+        given("pairs.from", "--on", args.on.clone()),
         given("pretrain.epochs", "--epochs", args.epochs),
         given("keep_going", "--keep-going", args.keep_going.then_some(true)),
-    ]);
+    ])?;
     let kind = match args.pairs {
         Pairs::Ap => PairKind::Augmented,
         Pairs::Sp => PairKind::Semantic,
@@ -120,14 +132,14 @@ pub(super) fn pretrain(app: &App, args: &PretrainArgs, quiet: bool) -> Result<En
 
 /// `sempair probe`.
 pub(super) fn probe(app: &App, run_id: &str, set: &str, config: &EncoderConfigArgs, quiet: bool) -> Result<Ending> {
-    let config = config.with(&[]);
+    let config = config.with(&[])?;
     let encoder = found(app, &config, run_id)?;
     run(app, &config, &ProbeOne { encoder, set: set.into() }, Product::Figure, quiet)
 }
 
 /// `sempair export`.
 pub(super) fn export(app: &App, run_id: &str, to: &Path, config: &EncoderConfigArgs) -> Result<Ending> {
-    let encoder = found(app, &config.with(&[]), run_id)?;
+    let encoder = found(app, &config.with(&[])?, run_id)?;
     weights_io::export(&encoder.dir, (&encoder.run, &encoder.row), to)?;
     say!("{}", to.join(weights_io::WEIGHTS).display());
     say!("{}", to.join(weights_io::CARD).display());
@@ -159,7 +171,7 @@ pub(super) fn import(app: &App, args: &ImportArgs, quiet: bool) -> Result<Ending
         given("model.encoder", "--encoder", args.encoder.clone()),
         given("model.stem", "--stem", stem(args.stem.as_ref(), args.encoder.as_ref())),
         given("model.image", "--image", args.image),
-    ]);
+    ])?;
     run(app, &config, &ImportOne { file: args.file.clone() }, Product::Encoder { again: false }, quiet)
 }
 

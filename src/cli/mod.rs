@@ -169,9 +169,9 @@ enum Command {
     Probe {
         /// The run's id, or enough of its start or end to identify it
         run: String,
-        /// The evaluation dataset
+        /// Evaluate on this dataset
         #[arg(long, value_name = "SET")]
-        data: String,
+        on: String,
         #[command(flatten)]
         config: encoder::EncoderConfigArgs,
     },
@@ -296,7 +296,7 @@ fn dispatch(app: &App, arguments: Arguments) -> Result<Ending> {
         Command::Audit { rev, config, json } => records::audit(app, &config, &rev, json),
         Command::Lint(args) => lint::check(app, &args),
         Command::Pretrain(args) => encoder::pretrain(app, &args, quiet),
-        Command::Probe { run, data, config } => encoder::probe(app, &run, &data, &config, quiet),
+        Command::Probe { run, on, config } => encoder::probe(app, &run, &on, &config, quiet),
         Command::Export { run, to, config } => encoder::export(app, &run, &to, &config),
         Command::ImportWeights(args) => encoder::import(app, &args, quiet),
         Command::Data(command) => data::run(app, command, quiet),

@@ -177,7 +177,7 @@ pub fn run<S>(
         };
     }
     let renewed = Mutex::default();
-    let mut bench = Session {
+    let mut session = Session {
         runs: vec![None; places.len()],
         schedule: missing.schedule(machine),
         places,
@@ -201,9 +201,9 @@ pub fn run<S>(
         spoiled: HashSet::new(),
         site,
     };
-    bench.all()?;
-    let mut runs = std::mem::take(&mut bench.runs).into_iter();
-    let diverged = bench.what_diverged();
+    session.all()?;
+    let mut runs = std::mem::take(&mut session.runs).into_iter();
+    let diverged = session.what_diverged();
     let of_plan = |plan: Plan<'_, S>| {
         let runs = runs.by_ref().take(plan.cells.len()).flatten().collect();
         TableRun { table: plan.table, runs }

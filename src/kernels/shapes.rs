@@ -1,5 +1,5 @@
-//! The sizes of operations whose tensors do not tell them: convolution and attention. Each device has its own kernels for
-//! them.
+//! The sizes of operations whose tensors do not tell them: convolution, pooling and attention. Each device has its own
+//! kernels for them.
 
 /// The memory layout of the images of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +27,13 @@ pub struct ConvShape {
 
 impl ConvShape {
     /// OH = (H + 2 P - K) / S + 1, rounded down.
+    #[inline]
     pub fn out_height(&self) -> usize {
         self.out_size(self.height)
     }
 
     /// OW = (W + 2 P - K) / S + 1, rounded down.
+    #[inline]
     pub fn out_width(&self) -> usize {
         self.out_size(self.width)
     }
@@ -70,6 +72,7 @@ impl ConvShape {
         (0..self.out_size(size)).map(|place| taps(place * self.stride)).sum()
     }
 
+    #[inline]
     pub(super) fn out_size(&self, size: usize) -> usize {
         let padded = size + 2 * self.padding;
         assert!(
@@ -79,6 +82,7 @@ impl ConvShape {
         (padded - self.kernel) / self.stride + 1
     }
 
+    #[inline]
     pub(super) fn out_positions(&self) -> usize {
         self.out_height() * self.out_width()
     }
@@ -95,6 +99,7 @@ impl ConvShape {
     }
 
     /// The position of x that a tap of the window at an output position reads; `None` in the padding.
+    #[inline]
     pub(super) fn source(&self, tap: usize, position: usize) -> Option<usize> {
         let (oy, ox) = (position / self.out_width(), position % self.out_width());
         let y = (oy * self.stride + tap / self.kernel).checked_sub(self.padding)?;
@@ -103,6 +108,7 @@ impl ConvShape {
     }
 
     /// The output position whose window reads a position of x with `tap`, if there is one.
+    #[inline]
     pub(super) fn target(&self, tap: usize, position: usize) -> Option<usize> {
         let place = |input: usize, tap: usize, count: usize| {
             let start = (input + self.padding).checked_sub(tap)?;
@@ -114,11 +120,64 @@ impl ConvShape {
     }
 
     /// The index of a pixel among the pixels of x.
+    #[inline]
     pub(super) fn input_pixel(&self, n: usize, y: usize, x: usize) -> usize {
         match self.layout {
             Layout::Images => (n * self.height + y) * self.width + x,
             Layout::Maps => (y * self.width + x) * self.batch + n,
         }
+    }
+}
+
+/// The sizes of a max pooling over maps. Window, stride and padding are the same in both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolShape {
+    pub batch: usize,
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+    /// Side of the window, at most 16.
+    pub kernel: usize,
+    pub stride: usize,
+    /// Rows and columns outside the map, never chosen; at most half the kernel.
+    pub padding: usize,
+}
+
+impl PoolShape {
+    /// OH = (H + 2 P - K) / S + 1, rounded down.
+    #[inline]
+    pub fn out_height(&self) -> usize {
+        self.out_size(self.height)
+    }
+
+    /// OW = (W + 2 P - K) / S + 1, rounded down.
+    #[inline]
+    pub fn out_width(&self) -> usize {
+        self.out_size(self.width)
+    }
+
+    /// The number of elements of x.
+    pub fn input_len(&self) -> usize {
+        self.height * self.width * self.row()
+    }
+
+    /// The number of elements of y.
+    pub fn output_len(&self) -> usize {
+        self.out_height() * self.out_width() * self.row()
+    }
+
+    /// N C: the elements at one position.
+    pub(super) fn row(&self) -> usize {
+        self.batch * self.channels
+    }
+
+    #[inline]
+    fn out_size(&self, size: usize) -> usize {
+        let Self { channels, kernel, stride, padding, .. } = *self;
+        let padded = size + 2 * padding;
+        let fits = (1..=16).contains(&kernel) && stride > 0 && 2 * padding <= kernel && padded >= kernel;
+        assert!(fits && channels > 0, "max pool: the window does not fit: {self:?}");
+        (padded - kernel) / stride + 1
     }
 }
 

@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::kernels::cpu::batch_norm;
 use crate::kernels::cpu::batch_norm::Gate;
 use crate::kernels::cpu::batch_norm::NormGradients;
+use crate::kernels::cpu::batch_norm::NormMode;
 use crate::kernels::cpu::batch_norm::Normalization;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{BatchNormRelu, Identity, LinearNoBias, sequence};
@@ -227,6 +228,6 @@ impl<'a> Side<'a> {
         let gradients = NormGradients { dgamma: &mut dgamma, dbeta: &mut dbeta };
         let Self { z, mean, inv_std, ones, zeros, .. } = self;
         let norm = Normalization { mean, inv_std, gamma: ones, beta: zeros };
-        batch_norm::backward(dz, None, gradients, slope, z, &norm, Gate::Open);
+        batch_norm::backward(dz, None, NormMode::Batch(gradients), slope, z, &norm, Gate::Open);
     }
 }

@@ -1,7 +1,10 @@
-//! Encoders of any type behind one trait.
+//! Encoders of any type behind one trait. Here heights and widths are known only at run time, so the code of a network is
+//! generated once for all image sizes. The compiler still checks that the sizes in each network fit: see [`open`].
 
-use crate::nn::{Layer, Parameters};
-use crate::tensor::{Const, Device, Images, Matrix, Side, Tensor, Vectors};
+use crate::nn::{Build, Builder, Layer, Parameters};
+use crate::tensor::{Const, Device, Images, Matrix, Tensor, Vectors};
+
+use super::stages::{StageMap, Stages};
 
 /// Features (N, F) of an encoder whose width F is known only at run time.
 pub type Features<D> = Tensor<Matrix, D>;
@@ -13,74 +16,93 @@ pub type Backward<D, Y, X> = Box<dyn FnOnce(Y, &mut Parameters<D>) -> X>;
 /// The backward function from features to images. It computes only the gradients of the parameters.
 pub type ToImages<D> = Backward<D, Features<D>, ()>;
 
-/// An encoder of any type: square RGB images to features (N, F).
-pub trait AnyEncoder<D: Device> {
-    /// Width F of the features.
-    fn width(&self) -> usize;
-    /// Height and width of an image in pixels.
-    fn image(&self) -> usize;
-    /// Computes features of `images` (N, image, image, 3) in training mode.
-    fn forward(&self, images: &[f32], parameters: &mut Parameters<D>) -> (Features<D>, ToImages<D>);
-    /// Computes features of `crops` of half the side in training mode.
-    fn forward_crops(&self, crops: &[f32], parameters: &mut Parameters<D>) -> (Features<D>, ToImages<D>);
-    /// Computes features of `images` in evaluation mode.
-    fn infer(&self, images: &[f32], parameters: &Parameters<D>) -> Features<D>;
+/// The backward function from the maps of all stages to images; `None` for a map that is not used.
+pub type MapsToImages<D> = Backward<D, Vec<Option<StageMap<D>>>, ()>;
+
+/// RGB images (N, height, width, 3) in host memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Pixels<'a> {
+    /// All values.
+    pub values: &'a [f32],
+    /// Rows of an image.
+    pub height: usize,
+    /// Columns of an image.
+    pub width: usize,
 }
 
-/// An encoder of type `E` for images of side `S`, with features of width `F`.
-pub(super) struct Typed<E, S, const F: usize> {
-    pub(super) layers: E,
-    pub(super) side: S,
-}
+impl<'a> Pixels<'a> {
+    /// Images (N, side, side, 3).
+    pub fn square(values: &'a [f32], side: usize) -> Self {
+        Self { values, height: side, width: side }
+    }
 
-impl<E, S: Side, const F: usize> Typed<E, S, F> {
-    fn pass<D: Device, T: Side>(&self, images: &[f32], parameters: &mut Parameters<D>) -> (Features<D>, ToImages<D>)
-    where
-        E: Layer<D, Images<T>, Output = Vectors<F>> + Copy + 'static,
-        E::Saved: 'static,
-    {
-        let (features, saved) = self.layers.forward(upload::<T, D>(images, parameters), parameters);
-        let (layers, batch) = (self.layers, features.shape().0);
-        let backward = move |gradient: Features<D>, parameters: &mut Parameters<D>| {
-            layers.backward_parameters(saved, gradient.reshape((batch, Const)), parameters);
-        };
-        (features.reshape((batch, F)), Box::new(backward))
+    fn upload<D: Device>(self, device: &D) -> Tensor<Images<usize>, D> {
+        let batch = self.values.len() / (3 * self.height * self.width);
+        Tensor::upload(device, (batch, self.height, self.width, Const), self.values)
     }
 }
 
-fn upload<S: Side, D: Device>(images: &[f32], parameters: &Parameters<D>) -> Tensor<Images<S>, D> {
-    let batch = images.len() / (3 * S::SIZE * S::SIZE);
-    Tensor::upload(&parameters.device, (batch, S::default(), S::default(), Const), images)
+/// An encoder of any type: RGB images to features (N, F), or to the maps of its stages.
+pub trait AnyEncoder<D: Device> {
+    /// Width F of the features.
+    fn width(&self) -> usize;
+    /// Computes features in training mode.
+    fn forward(&self, images: Pixels<'_>, parameters: &mut Parameters<D>) -> (Features<D>, ToImages<D>);
+    /// Computes features in evaluation mode.
+    fn infer(&self, images: Pixels<'_>, parameters: &Parameters<D>) -> Features<D>;
+    /// Computes the map of each stage in training mode, from the finest to the coarsest.
+    fn forward_maps(&self, images: Pixels<'_>, parameters: &mut Parameters<D>) -> (Vec<StageMap<D>>, MapsToImages<D>);
+    /// The same in evaluation mode.
+    fn infer_maps(&self, images: Pixels<'_>, parameters: &Parameters<D>) -> Vec<StageMap<D>>;
 }
 
-impl<D, E, S, const F: usize> AnyEncoder<D> for Typed<E, S, F>
+/// Builds an encoder of type `E`, whose features have width `F`. The extra bound `Images<Const<64>>` generates no code. It
+/// lets the compiler check all heights and widths in the network, which it cannot do for `usize`.
+pub(super) fn open<D: Device, E, const F: usize>(builder: &mut Builder<'_>) -> Box<dyn AnyEncoder<D>>
+where
+    E: Build + Copy + 'static,
+    E: Layer<D, Images<usize>, Output = Vectors<F>, Saved: 'static> + Stages<D, Images<usize>, Saved: 'static>,
+    E: Layer<D, Images<Const<64>>, Output = Vectors<F>>,
+{
+    Box::new(Typed::<E, F>(E::build(builder)))
+}
+
+/// An encoder of type `E` with features of width `F`.
+struct Typed<E, const F: usize>(E);
+
+impl<D, E, const F: usize> AnyEncoder<D> for Typed<E, F>
 where
     D: Device,
-    S: Side,
     E: Copy + 'static,
-    E: Layer<D, Images<S>, Output = Vectors<F>> + Layer<D, Images<S::Half>, Output = Vectors<F>>,
-    <E as Layer<D, Images<S>>>::Saved: 'static,
-    <E as Layer<D, Images<S::Half>>>::Saved: 'static,
+    E: Layer<D, Images<usize>, Output = Vectors<F>, Saved: 'static> + Stages<D, Images<usize>, Saved: 'static>,
 {
     fn width(&self) -> usize {
         F
     }
 
-    fn image(&self) -> usize {
-        self.side.size()
+    fn forward(&self, images: Pixels<'_>, parameters: &mut Parameters<D>) -> (Features<D>, ToImages<D>) {
+        let layers = self.0;
+        let (features, saved) = layers.forward(images.upload(&parameters.device), parameters);
+        let batch = features.shape().0;
+        let backward = move |gradient: Features<D>, parameters: &mut Parameters<D>| {
+            layers.backward_parameters(saved, gradient.reshape((batch, Const)), parameters);
+        };
+        (features.reshape((batch, F)), Box::new(backward))
     }
 
-    fn forward(&self, images: &[f32], parameters: &mut Parameters<D>) -> (Features<D>, ToImages<D>) {
-        self.pass::<D, S>(images, parameters)
-    }
-
-    fn forward_crops(&self, crops: &[f32], parameters: &mut Parameters<D>) -> (Features<D>, ToImages<D>) {
-        self.pass::<D, S::Half>(crops, parameters)
-    }
-
-    fn infer(&self, images: &[f32], parameters: &Parameters<D>) -> Features<D> {
-        let features = Layer::<D, Images<S>>::infer(&self.layers, upload(images, parameters), parameters);
+    fn infer(&self, images: Pixels<'_>, parameters: &Parameters<D>) -> Features<D> {
+        let features = Layer::infer(&self.0, images.upload(&parameters.device), parameters);
         let batch = features.shape().0;
         features.reshape((batch, F))
+    }
+
+    fn forward_maps(&self, images: Pixels<'_>, parameters: &mut Parameters<D>) -> (Vec<StageMap<D>>, MapsToImages<D>) {
+        let layers = self.0;
+        let (maps, saved) = layers.forward_stages(images.upload(&parameters.device), parameters);
+        (maps, Box::new(move |gradients, parameters| layers.backward_stages(saved, gradients, parameters)))
+    }
+
+    fn infer_maps(&self, images: Pixels<'_>, parameters: &Parameters<D>) -> Vec<StageMap<D>> {
+        self.0.infer_stages(images.upload(&parameters.device), parameters)
     }
 }

@@ -6,12 +6,14 @@ mod head;
 mod network;
 mod resnet;
 mod spec;
+mod stages;
 mod vit;
 
-pub use encoder::{AnyEncoder, Backward, Features, ToImages};
+pub use encoder::{AnyEncoder, Backward, Features, MapsToImages, Pixels, ToImages};
 pub(crate) use head::head;
 pub use head::{AnyHead, BuildHead, Heads, ToFeatures, TypedHead};
 pub use network::{AnyNetwork, Backbone, Network, NetworkPass, open};
-pub use resnet::{BasicBlock, Bottleneck, ImageNetStem, ResNet18, ResNet50, ResNetSmall, SmallStem};
+pub use resnet::{BasicBlock, Bottleneck, ImageNetStem, ResNet18, ResNet50, ResNetSmall, SmallStem, Trunk};
 pub use spec::{Encoder, ModelSpec, Stem};
+pub use stages::{StageMap, Stages};
 pub use vit::{Vit, VitMini, VitS8};

@@ -9,7 +9,7 @@ use crate::rng::Key;
 use crate::tensor::bridge::{Embedding, on_tape};
 use crate::tensor::{Device, Tensor};
 
-use super::encoder::{AnyEncoder, Features, ToImages};
+use super::encoder::{AnyEncoder, Features, Pixels, ToImages};
 use super::head::{AnyHead, BuildHead, Heads};
 use super::spec::{self, ModelSpec};
 
@@ -17,6 +17,7 @@ use super::spec::{self, ModelSpec};
 #[derive(Clone)]
 pub struct Backbone<D: Device> {
     encoder: Rc<dyn AnyEncoder<D>>,
+    image: usize,
     parameters: Rc<RefCell<Parameters<D>>>,
 }
 
@@ -41,12 +42,13 @@ pub fn open<D: Device>(spec: &ModelSpec, device: &D, key: Key) -> Result<Backbon
 
 impl<D: Device> Backbone<D> {
     fn finish(encoder: Box<dyn AnyEncoder<D>>, builder: Builder<'_>, device: &D) -> Self {
-        Self { encoder: Rc::from(encoder), parameters: Rc::new(RefCell::new(builder.finish(device))) }
+        let (image, _) = builder.images();
+        Self { encoder: Rc::from(encoder), image, parameters: Rc::new(RefCell::new(builder.finish(device))) }
     }
 
     /// Computes features (N, F) of `images` (N, image, image, 3) in evaluation mode.
     pub fn features(&self, images: &[f32]) -> Vec<f32> {
-        self.encoder.infer(images, &self.parameters.borrow()).download()
+        self.encoder.infer(self.images(images), &self.parameters.borrow()).download()
     }
 
     /// Width F of the features.
@@ -56,7 +58,20 @@ impl<D: Device> Backbone<D> {
 
     /// Height and width of an image in pixels.
     pub fn image(&self) -> usize {
-        self.encoder.image()
+        self.image
+    }
+
+    /// The encoder, for images of any size.
+    pub fn encoder(&self) -> &dyn AnyEncoder<D> {
+        &*self.encoder
+    }
+
+    fn images<'a>(&self, values: &'a [f32]) -> Pixels<'a> {
+        Pixels::square(values, self.image)
+    }
+
+    fn crops<'a>(&self, values: &'a [f32]) -> Pixels<'a> {
+        Pixels::square(values, self.image / 2)
     }
 
     /// The values, gradients and statistics.
@@ -110,12 +125,13 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
     /// empty. In the encoder, batch normalisation uses the moments of all images, and of all crops in their own pass;
     /// in the head, it uses the moments of all rows.
     pub fn embed(&self, images: &[f32], crops: &[f32]) -> NetworkPass<P, Q> {
-        let Backbone { encoder, parameters: shared } = &self.backbone;
+        let Backbone { encoder, parameters: shared, .. } = &self.backbone;
         let parameters = &mut *shared.borrow_mut();
+        let (views, small) = (self.backbone.images(images), self.backbone.crops(crops));
         let (features, of_encoder) = match (images, crops) {
-            (images, []) => encoder.forward(images, parameters),
-            ([], crops) => encoder.forward_crops(crops, parameters),
-            (images, crops) => both(&**encoder, images, crops, parameters),
+            (_, []) => encoder.forward(views, parameters),
+            ([], _) => encoder.forward(small, parameters),
+            _ => both(&**encoder, views, small, parameters),
         };
         parameters.end_pass();
         let (Heads { z, p }, of_head) = self.head.forward(features, parameters);
@@ -141,7 +157,7 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
     /// updates the running moments of the target.
     pub fn target_views(&self, images: &[f32], target: &mut Parameters<D>) -> Vec<f32> {
         let mut project = |view: &[f32]| {
-            let (features, _) = self.backbone.encoder.forward(view, target);
+            let (features, _) = self.backbone.encoder.forward(self.backbone.images(view), target);
             self.head.project(features, target).download()
         };
         let (first, second) = images.split_at(images.len() / 2);
@@ -151,7 +167,7 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
     /// Computes predictions (N, Q) in training mode with the parameters `target`, over all images at once, as in
     /// `embed`.
     pub fn target_predictions(&self, images: &[f32], target: &mut Parameters<D>) -> Vec<f32> {
-        let (features, _) = self.backbone.encoder.forward(images, target);
+        let (features, _) = self.backbone.encoder.forward(self.backbone.images(images), target);
         self.head.forward(features, target).0.p.download()
     }
 }
@@ -171,20 +187,21 @@ impl<D: Device, const P: usize, const Q: usize> AnyNetwork<D> for Network<D, P, 
 
     fn project(&self, images: &[f32]) -> Vec<f32> {
         let parameters = self.backbone.read();
-        self.head.infer(self.backbone.encoder.infer(images, &parameters), &parameters).download()
+        let features = self.backbone.encoder.infer(self.backbone.images(images), &parameters);
+        self.head.infer(features, &parameters).download()
     }
 }
 
 /// Combines a pass over images and a pass over crops of half their side into one.
 fn both<D: Device>(
     encoder: &dyn AnyEncoder<D>,
-    images: &[f32],
-    crops: &[f32],
+    images: Pixels<'_>,
+    crops: Pixels<'_>,
     parameters: &mut Parameters<D>,
 ) -> (Features<D>, ToImages<D>) {
     let (of_images, images_back) = encoder.forward(images, parameters);
     parameters.end_pass();
-    let (of_crops, crops_back) = encoder.forward_crops(crops, parameters);
+    let (of_crops, crops_back) = encoder.forward(crops, parameters);
     let rows = of_images.shape().0;
     let all = of_images.stack(&of_crops);
     let backward = move |gradient: Features<D>, parameters: &mut Parameters<D>| {
@@ -203,11 +220,11 @@ pub struct NetworkPass<const P: usize, const Q: usize> {
     pub p: Vec<f32>,
     /// N.
     pub rows: usize,
-    backward: WayBack,
+    backward: BackwardFn,
 }
 
 /// A backward function that takes the gradient of the predictions.
-type WayBack = Box<dyn FnOnce(&[f32])>;
+type BackwardFn = Box<dyn FnOnce(&[f32])>;
 
 impl<const P: usize, const Q: usize> NetworkPass<P, Q> {
     /// Joins two passes into one. The rows of the second follow those of the first.

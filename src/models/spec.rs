@@ -4,13 +4,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::nn::{Build, Builder};
-use crate::tensor::{Const, Device, Patched, Side};
+use crate::nn::Builder;
+use crate::tensor::Device;
 
-use super::encoder::Typed;
+use super::encoder::open;
 use super::{AnyEncoder, resnet, vit};
 
-/// Heights and widths of images for which networks are built.
+/// Heights and widths of images that a transformer's patches cover, also in crops of half the side.
 const SIDES: [usize; 4] = [16, 32, 64, 96];
 
 /// The encoder's architecture.
@@ -67,7 +67,16 @@ impl Encoder {
 
     /// Whether it is a transformer, rather than a ResNet.
     pub fn is_transformer(self) -> bool {
-        matches!(self, Self::VitMini | Self::VitS8)
+        self.module() == "models::vit"
+    }
+
+    /// The module that defines its type: an edit of it changes the results of this encoder. All variants are listed, so
+    /// that a new one needs a decision.
+    fn module(self) -> &'static str {
+        match self {
+            Self::ResnetSmall | Self::Resnet18 | Self::Resnet50 => "models::resnet",
+            Self::VitMini | Self::VitS8 => "models::vit",
+        }
     }
 }
 
@@ -99,7 +108,7 @@ impl ModelSpec {
 
     /// The module that defines its type.
     pub fn module(&self) -> &'static str {
-        if self.is_transformer() { "models::vit" } else { "models::resnet" }
+        self.encoder.module()
     }
 }
 
@@ -109,40 +118,22 @@ impl ModelSpec {
 /// When there is no encoder for the image size, or the encoder does not support the stem.
 pub(super) fn build<D: Device>(spec: &ModelSpec, builder: &mut Builder<'_>) -> Result<Box<dyn AnyEncoder<D>>> {
     spec.check("model")?;
-    Ok(match spec.image {
-        16 => with_side::<Const<16>, D>(spec, builder),
-        32 => with_side::<Const<32>, D>(spec, builder),
-        64 => with_side::<Const<64>, D>(spec, builder),
-        96 => with_side::<Const<96>, D>(spec, builder),
-        other => unreachable!("{other} pixels passed the check"),
-    })
-}
-
-fn with_side<S, D>(spec: &ModelSpec, builder: &mut Builder<'_>) -> Box<dyn AnyEncoder<D>>
-where
-    S: Patched<4> + Patched<8> + Side<Half: Patched<4> + Patched<8>>,
-    D: Device,
-{
-    macro_rules! encoder {
-        ($encoder:ty, $features:literal) => {
-            Box::new(Typed::<$encoder, S, $features> { layers: Build::build(builder), side: S::default() })
-        };
-    }
-    match (spec.encoder, spec.stem) {
-        (Encoder::ResnetSmall, Stem::Imagenet) => encoder!(resnet::SmallImagenet, 128),
-        (Encoder::ResnetSmall, Stem::Half) => encoder!(resnet::SmallHalf, 128),
-        (Encoder::ResnetSmall, Stem::Small) => encoder!(resnet::SmallWhole, 128),
-        (Encoder::Resnet18, Stem::Imagenet) => encoder!(resnet::ResNet18Imagenet, 512),
-        (Encoder::Resnet18, Stem::Half) => encoder!(resnet::ResNet18Half, 512),
-        (Encoder::Resnet18, Stem::Small) => encoder!(resnet::ResNet18Whole, 512),
-        (Encoder::Resnet50, Stem::Imagenet) => encoder!(resnet::ResNet50Imagenet, 2048),
-        (Encoder::Resnet50, Stem::Half) => encoder!(resnet::ResNet50Half, 2048),
-        (Encoder::Resnet50, Stem::Small) => encoder!(resnet::ResNet50Whole, 2048),
-        (Encoder::VitMini, Stem::Patch4) => encoder!(vit::VitMiniPatch4<S>, 192),
-        (Encoder::VitMini, Stem::Patch8) => encoder!(vit::VitMiniPatch8<S>, 192),
-        (Encoder::VitS8, Stem::Patch8) => encoder!(vit::VitS8Patch8<S>, 384),
+    builder.set_images(spec.image, spec.image);
+    Ok(match (spec.encoder, spec.stem) {
+        (Encoder::ResnetSmall, Stem::Imagenet) => open::<D, resnet::SmallImagenet, 128>(builder),
+        (Encoder::ResnetSmall, Stem::Half) => open::<D, resnet::SmallHalf, 128>(builder),
+        (Encoder::ResnetSmall, Stem::Small) => open::<D, resnet::SmallWhole, 128>(builder),
+        (Encoder::Resnet18, Stem::Imagenet) => open::<D, resnet::ResNet18Imagenet, 512>(builder),
+        (Encoder::Resnet18, Stem::Half) => open::<D, resnet::ResNet18Half, 512>(builder),
+        (Encoder::Resnet18, Stem::Small) => open::<D, resnet::ResNet18Whole, 512>(builder),
+        (Encoder::Resnet50, Stem::Imagenet) => open::<D, resnet::ResNet50Imagenet, 2048>(builder),
+        (Encoder::Resnet50, Stem::Half) => open::<D, resnet::ResNet50Half, 2048>(builder),
+        (Encoder::Resnet50, Stem::Small) => open::<D, resnet::ResNet50Whole, 2048>(builder),
+        (Encoder::VitMini, Stem::Patch4) => open::<D, vit::VitMini<4>, 192>(builder),
+        (Encoder::VitMini, Stem::Patch8) => open::<D, vit::VitMini<8>, 192>(builder),
+        (Encoder::VitS8, Stem::Patch8) => open::<D, vit::VitS8, 384>(builder),
         (encoder, stem) => unreachable!("{encoder:?} with {stem:?} passed the check"),
-    }
+    })
 }
 
 fn unsuited(stem: Stem, encoder: &str, (key, other): (&str, Stem)) -> Error {

@@ -1,37 +1,34 @@
 //! Vision transformers (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>), with timm's parameter names.
 
 use crate::nn::sequence;
-use crate::nn::{Build, Builder, ClassToken, Layer, LayerNorm, Parameters, PatchEmbedding, TransformerBlock};
-use crate::tensor::{Device, Images, Patched, Tensor};
+use crate::nn::{
+    Build, Builder, ClassToken, Layer, LayerNorm, Parameters, PatchEmbedding, SavedTransformerBlock, TransformerBlock,
+};
+use crate::tensor::{Const, Device, Dim, Images, Patched, Tensor, Tokens};
 
-/// ViT-S/8 for images of side `S`: 21.4 million parameters at 64, 384 features; timm's vit_small_patch8_224.
-pub type VitS8<S> = Vit<S, 8, 384, 6, 1536, 12>;
+use super::stages::{StageMap, Stages};
+
+/// ViT-S/8: 21.4 million parameters for images of side 64, 384 features; timm's vit_small_patch8_224.
+pub type VitS8 = Vit<8, 384, 6, 1536, 12>;
 
 /// A small transformer: 2.7 million parameters, 192 features. At side 32 a forward pass takes 0.37 GFLOP per image
 /// with patches of 4 (65 tokens), 0.09 with patches of 8 (17 tokens).
-pub type VitMini<S, const P: usize = 4> = Vit<S, P, 192, 3, 768, 6>;
+pub type VitMini<const P: usize = 4> = Vit<P, 192, 3, 768, 6>;
 
 /// Patches of `P` by `P` pixels, `DEPTH` blocks of width `C` with `HEADS` heads, and a last normalisation of the
-/// class token: images (N, S, S, 3) to (N, C). The other tokens do not enter the features, so the class token is
-/// selected before this normalisation. The positions are for images of side `S`; images of any other side that is
-/// covered by whole patches are supported too.
+/// class token: images (N, H, W, 3) to (N, C). The other tokens do not enter the features, so the class token is
+/// selected before this normalisation. The positions are for the builder's images; other images that whole patches
+/// cover are supported, too.
 #[derive(Clone, Copy, Debug)]
-pub struct Vit<S, const P: usize, const C: usize, const HEADS: usize, const HIDDEN: usize, const DEPTH: usize>(
-    Whole<S, P, C, HEADS, HIDDEN, DEPTH>,
+pub struct Vit<const P: usize, const C: usize, const HEADS: usize, const HIDDEN: usize, const DEPTH: usize>(
+    Whole<P, C, HEADS, HIDDEN, DEPTH>,
 );
 
-type Whole<S, const P: usize, const C: usize, const HEADS: usize, const HIDDEN: usize, const DEPTH: usize> =
-    sequence!(PatchEmbedding<S, P, C>, [TransformerBlock<C, HEADS, HIDDEN>; DEPTH], ClassToken, LayerNorm<C>);
+type Whole<const P: usize, const C: usize, const HEADS: usize, const HIDDEN: usize, const DEPTH: usize> =
+    sequence!(PatchEmbedding<P, C>, [TransformerBlock<C, HEADS, HIDDEN>; DEPTH], ClassToken, LayerNorm<C>);
 
-/// [`VitMini`] with patches of 4 by 4 pixels, for images of side `X`.
-pub type VitMiniPatch4<X> = VitMini<X, 4>;
-/// The same with patches of 8 by 8 pixels.
-pub type VitMiniPatch8<X> = VitMini<X, 8>;
-/// [`VitS8`], whose patches have 8 by 8 pixels.
-pub type VitS8Patch8<X> = VitS8<X>;
-
-impl<S: Patched<P>, const P: usize, const C: usize, const HEADS: usize, const HIDDEN: usize, const DEPTH: usize> Build
-    for Vit<S, P, C, HEADS, HIDDEN, DEPTH>
+impl<const P: usize, const C: usize, const HEADS: usize, const HIDDEN: usize, const DEPTH: usize> Build
+    for Vit<P, C, HEADS, HIDDEN, DEPTH>
 {
     fn build(builder: &mut Builder<'_>) -> Self {
         let patches = Build::build(builder);
@@ -43,21 +40,23 @@ impl<S: Patched<P>, const P: usize, const C: usize, const HEADS: usize, const HI
 
 impl<
     D: Device,
-    S: Patched<P>,
-    X: Patched<P>,
+    H: Dim,
+    W: Dim,
     const P: usize,
     const C: usize,
     const HEADS: usize,
     const HIDDEN: usize,
     const DEPTH: usize,
-> Layer<D, Images<X>> for Vit<S, P, C, HEADS, HIDDEN, DEPTH>
+> Layer<D, Images<H, W>> for Vit<P, C, HEADS, HIDDEN, DEPTH>
+where
+    Images<H, W>: Patched<P>,
 {
-    type Output = <Whole<S, P, C, HEADS, HIDDEN, DEPTH> as Layer<D, Images<X>>>::Output;
-    type Saved = <Whole<S, P, C, HEADS, HIDDEN, DEPTH> as Layer<D, Images<X>>>::Saved;
+    type Output = <Whole<P, C, HEADS, HIDDEN, DEPTH> as Layer<D, Images<H, W>>>::Output;
+    type Saved = <Whole<P, C, HEADS, HIDDEN, DEPTH> as Layer<D, Images<H, W>>>::Saved;
 
     fn forward(
         &self,
-        x: Tensor<Images<X>, D>,
+        x: Tensor<Images<H, W>, D>,
         parameters: &mut Parameters<D>,
     ) -> (Tensor<Self::Output, D>, Self::Saved) {
         self.0.forward(x, parameters)
@@ -68,7 +67,7 @@ impl<
         saved: Self::Saved,
         dy: Tensor<Self::Output, D>,
         parameters: &mut Parameters<D>,
-    ) -> Tensor<Images<X>, D> {
+    ) -> Tensor<Images<H, W>, D> {
         self.0.backward(saved, dy, parameters)
     }
 
@@ -76,7 +75,76 @@ impl<
         self.0.backward_parameters(saved, dy, parameters);
     }
 
-    fn infer(&self, x: Tensor<Images<X>, D>, parameters: &Parameters<D>) -> Tensor<Self::Output, D> {
+    fn infer(&self, x: Tensor<Images<H, W>, D>, parameters: &Parameters<D>) -> Tensor<Self::Output, D> {
         self.0.infer(x, parameters)
+    }
+}
+
+/// The patches' tokens after the last block, as a map of one position each.
+impl<
+    D: Device,
+    H: Dim,
+    W: Dim,
+    const P: usize,
+    const C: usize,
+    const HEADS: usize,
+    const HIDDEN: usize,
+    const DEPTH: usize,
+> Stages<D, Images<H, W>> for Vit<P, C, HEADS, HIDDEN, DEPTH>
+where
+    Images<H, W>: Patched<P>,
+{
+    type Saved = (
+        <PatchEmbedding<P, C> as Layer<D, Images<H, W>>>::Saved,
+        Vec<SavedTransformerBlock<D, <Images<H, W> as Patched<P>>::Tokens, C, HIDDEN>>,
+        Images<H, W>,
+    );
+
+    fn forward_stages(
+        &self,
+        x: Tensor<Images<H, W>, D>,
+        parameters: &mut Parameters<D>,
+    ) -> (Vec<StageMap<D>>, Self::Saved) {
+        let (images, (patches, (blocks, _))) = (x.shape(), &self.0);
+        let (tokens, of_patches) = patches.forward(x, parameters);
+        let (tokens, of_blocks) = blocks.forward(tokens, parameters);
+        (vec![Self::without_class_token(&tokens, &images)], (of_patches, of_blocks, images))
+    }
+
+    fn backward_stages(
+        &self,
+        (of_patches, of_blocks, images): Self::Saved,
+        gradients: Vec<Option<StageMap<D>>>,
+        parameters: &mut Parameters<D>,
+    ) {
+        let [gradient] = <[_; 1]>::try_from(gradients).expect("a transformer has one map");
+        let Some(gradient) = gradient else { return };
+        let batch = images.0;
+        let class = gradient.device().upload(&vec![0.0; batch * C]);
+        let dtokens = gradient.device().concat(&class, gradient.data());
+        let dtokens = gradient.with((batch, images.tokens(), Const), dtokens);
+        let (patches, (blocks, _)) = &self.0;
+        let dpatches = blocks.backward(of_blocks, dtokens, parameters);
+        patches.backward_parameters(of_patches, dpatches, parameters);
+    }
+
+    fn infer_stages(&self, x: Tensor<Images<H, W>, D>, parameters: &Parameters<D>) -> Vec<StageMap<D>> {
+        let (images, (patches, (blocks, _))) = (x.shape(), &self.0);
+        let tokens = blocks.infer(patches.infer(x, parameters), parameters);
+        vec![Self::without_class_token(&tokens, &images)]
+    }
+}
+
+impl<const P: usize, const C: usize, const HEADS: usize, const HIDDEN: usize, const DEPTH: usize>
+    Vit<P, C, HEADS, HIDDEN, DEPTH>
+{
+    fn without_class_token<D: Device, T: Dim>(
+        tokens: &Tensor<Tokens<T, C>, D>,
+        images: &impl Patched<P>,
+    ) -> StageMap<D> {
+        let (batch, count, _) = tokens.shape();
+        let (rows, columns) = images.grid();
+        let patches = tokens.device().slice(tokens.data(), batch * C..count.size() * batch * C);
+        tokens.with((batch, C, rows, columns), patches)
     }
 }

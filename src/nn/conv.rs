@@ -1,53 +1,55 @@
-//! Convolution with square kernels and padding `K / 2`, without bias.
+//! Convolution with square kernels and padding `K / 2`.
 
-use crate::tensor::{Const, ConvShape, Device, Images, Layout, Maps, Side, Slot, Strided, Tensor};
+use crate::rng::Stream;
+use crate::tensor::{Const, ConvShape, Device, Dim, Images, Layout, Maps, Slot, Strided, Tensor};
 
 use super::{Build, Builder, Layer, ParamKind, Parameters};
 
-/// Maps (N, I, S, S) to (N, O, S / STRIDE rounded up, ..); kernel (O, I, K, K).
+/// Maps (N, I, H, W) to (N, O, H / STRIDE rounded up, W / STRIDE rounded up); kernel (O, I, K, K), bias (O) with `BIAS`.
 #[derive(Clone, Copy, Debug)]
-pub struct Conv2d<const I: usize, const O: usize, const K: usize, const STRIDE: usize> {
+pub struct Conv2d<const I: usize, const O: usize, const K: usize, const STRIDE: usize, const BIAS: bool = false> {
     weight: Slot,
+    bias: Option<Slot>,
 }
 
-/// The first convolution: reads images (N, S, S, 3) in their own memory layout and returns maps
-/// (N, O, S / STRIDE rounded up, ..).
+/// The first convolution, without bias: reads images (N, H, W, 3) in their own memory layout and returns maps
+/// (N, O, H / STRIDE rounded up, ..).
 #[derive(Clone, Copy, Debug)]
-pub struct PixelConv2d<const O: usize, const K: usize, const STRIDE: usize> {
-    weight: Slot,
-}
+pub struct PixelConv2d<const O: usize, const K: usize, const STRIDE: usize>(Conv2d<3, O, K, STRIDE>);
 
-impl<const I: usize, const O: usize, const K: usize, const STRIDE: usize> Build for Conv2d<I, O, K, STRIDE> {
+impl<const I: usize, const O: usize, const K: usize, const STRIDE: usize, const BIAS: bool> Build
+    for Conv2d<I, O, K, STRIDE, BIAS>
+{
     /// Normal with variance 2 / (O K K): He et al. 2015, fan-out, as ResNets are initialised
-    /// (<https://arxiv.org/abs/1502.01852>).
+    /// (<https://arxiv.org/abs/1502.01852>). The bias is zero.
     fn build(builder: &mut Builder<'_>) -> Self {
         const { assert!(K % 2 == 1, "a kernel's side must be odd") }
-        Self { weight: kernel(builder, [O, I, K, K]) }
+        let deviation = (2.0 / (O * K * K) as f32).sqrt();
+        let name = builder.next("conv");
+        let normal = |stream: &mut Stream| deviation * stream.normal();
+        Self {
+            weight: builder.parameter(&format!("{name}.weight"), &[O, I, K, K], ParamKind::Weight, normal),
+            bias: BIAS.then(|| builder.parameter(&format!("{name}.bias"), &[O], ParamKind::Vector, |_| 0.0)),
+        }
     }
 }
 
 impl<const O: usize, const K: usize, const STRIDE: usize> Build for PixelConv2d<O, K, STRIDE> {
     /// As for [`Conv2d`].
     fn build(builder: &mut Builder<'_>) -> Self {
-        const { assert!(K % 2 == 1, "a kernel's side must be odd") }
-        Self { weight: kernel(builder, [O, 3, K, K]) }
+        Self(Build::build(builder))
     }
 }
 
-fn kernel(builder: &mut Builder<'_>, shape: [usize; 4]) -> Slot {
-    let [outputs, _, height, width] = shape;
-    let deviation = (2.0 / (outputs * height * width) as f32).sqrt();
-    let name = builder.next("conv");
-    builder.parameter(&format!("{name}.weight"), &shape, ParamKind::Weight, |stream| deviation * stream.normal())
-}
-
-impl<const I: usize, const O: usize, const K: usize, const STRIDE: usize> Conv2d<I, O, K, STRIDE> {
-    fn shape<S: Side>((batch, ..): Maps<I, S>) -> ConvShape {
+impl<const I: usize, const O: usize, const K: usize, const STRIDE: usize, const BIAS: bool>
+    Conv2d<I, O, K, STRIDE, BIAS>
+{
+    fn shape<H: Dim, W: Dim>((batch, _, height, width): Maps<I, H, W>) -> ConvShape {
         ConvShape {
             layout: Layout::Maps,
             batch,
-            height: S::SIZE,
-            width: S::SIZE,
+            height: height.size(),
+            width: width.size(),
             in_channels: I,
             out_channels: O,
             kernel: K,
@@ -55,20 +57,40 @@ impl<const I: usize, const O: usize, const K: usize, const STRIDE: usize> Conv2d
             padding: K / 2,
         }
     }
+
+    fn output<H: Strided<STRIDE>, W: Strided<STRIDE>>(
+        (batch, _, height, width): Maps<I, H, W>,
+    ) -> Maps<O, H::Output, W::Output> {
+        (batch, Const, height.strided(), width.strided())
+    }
+
+    fn slots(&self) -> (Slot, Option<Slot>) {
+        (self.weight, self.bias)
+    }
 }
 
 impl<const O: usize, const K: usize, const STRIDE: usize> PixelConv2d<O, K, STRIDE> {
-    fn shape<S: Side>((batch, ..): Images<S>) -> ConvShape {
-        let maps = (batch, Const, S::default(), S::default());
+    fn shape<H: Dim, W: Dim>((batch, height, width, _): Images<H, W>) -> ConvShape {
+        let maps = (batch, Const, height, width);
         ConvShape { layout: Layout::Images, ..Conv2d::<3, O, K, STRIDE>::shape(maps) }
+    }
+
+    fn output<H: Strided<STRIDE>, W: Strided<STRIDE>>(
+        (batch, height, width, _): Images<H, W>,
+    ) -> Maps<O, H::Output, W::Output> {
+        (batch, Const, height.strided(), width.strided())
+    }
+
+    fn slots(&self) -> (Slot, Option<Slot>) {
+        self.0.slots()
     }
 }
 
 /// Implements `Layer` for both convolutions. `$input` is the shape of their input.
 macro_rules! conv_layer {
     ($conv:ty, $input:ty, $($constants:tt)*) => {
-        impl<D: Device, S: Side + Strided<STRIDE>, $($constants)*> Layer<D, $input> for $conv {
-            type Output = Maps<O, S::Output>;
+        impl<D: Device, H: Strided<STRIDE>, W: Strided<STRIDE>, $($constants)*> Layer<D, $input> for $conv {
+            type Output = Maps<O, H::Output, W::Output>;
             type Saved = Tensor<$input, D>;
 
             fn forward(
@@ -87,8 +109,8 @@ macro_rules! conv_layer {
             ) -> Tensor<$input, D> {
                 let shape = x.shape();
                 self.backward_parameters(x, dy.clone(), parameters);
-                let (device, values) = (dy.device(), &parameters.values);
-                dy.with(shape, device.conv2d_input(&Self::shape(shape), dy.data(), values, self.weight, None))
+                let (device, values, (weight, _)) = (dy.device(), &parameters.values, self.slots());
+                dy.with(shape, device.conv2d_input(&Self::shape(shape), dy.data(), values, weight, None))
             }
 
             fn backward_onto(
@@ -100,24 +122,26 @@ macro_rules! conv_layer {
             ) -> Tensor<$input, D> {
                 let shape = x.shape();
                 self.backward_parameters(x, dy.clone(), parameters);
-                let (device, values, onto) = (dy.device(), &parameters.values, Some(onto.data()));
-                dy.with(shape, device.conv2d_input(&Self::shape(shape), dy.data(), values, self.weight, onto))
+                let (device, values, (weight, _)) = (dy.device(), &parameters.values, self.slots());
+                let onto = Some(onto.data());
+                dy.with(shape, device.conv2d_input(&Self::shape(shape), dy.data(), values, weight, onto))
             }
 
             fn backward_parameters(&self, x: Self::Saved, dy: Tensor<Self::Output, D>, parameters: &mut Parameters<D>) {
-                let shape = Self::shape(x.shape());
-                x.device().conv2d_weight(&shape, x.data(), dy.data(), &mut parameters.gradients, self.weight);
+                let (shape, (weight, bias)) = (Self::shape(x.shape()), self.slots());
+                x.device().conv2d_weight(&shape, x.data(), dy.data(), &mut parameters.gradients, weight, bias);
             }
 
             fn infer(&self, x: Tensor<$input, D>, parameters: &Parameters<D>) -> Tensor<Self::Output, D> {
-                let shape = Self::shape(x.shape());
-                let y = x.device().conv2d(&shape, x.data(), &parameters.values, self.weight);
-                x.with((shape.batch, Const, Default::default(), Default::default()), y)
+                let (shape, (weight, bias)) = (x.shape(), self.slots());
+                let y = x.device().conv2d(&Self::shape(shape), x.data(), &parameters.values, weight, bias);
+                x.with(Self::output(shape), y)
             }
         }
     };
 }
 conv_layer!(
-    Conv2d<I, O, K, STRIDE>, Maps<I, S>, const I: usize, const O: usize, const K: usize, const STRIDE: usize
+    Conv2d<I, O, K, STRIDE, BIAS>, Maps<I, H, W>,
+    const I: usize, const O: usize, const K: usize, const STRIDE: usize, const BIAS: bool
 );
-conv_layer!(PixelConv2d<O, K, STRIDE>, Images<S>, const O: usize, const K: usize, const STRIDE: usize);
+conv_layer!(PixelConv2d<O, K, STRIDE>, Images<H, W>, const O: usize, const K: usize, const STRIDE: usize);

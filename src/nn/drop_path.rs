@@ -1,7 +1,7 @@
 //! Stochastic depth (Huang et al. 2016, <https://arxiv.org/abs/1603.09382>), for each image separately, as in timm's
 //! `DropPath`.
 
-use crate::tensor::{ConstDim, Device, Tensor, Tokens};
+use crate::tensor::{Device, Dim, Tensor, Tokens};
 
 use super::Pass;
 
@@ -41,13 +41,13 @@ impl DropPath {
 }
 
 impl Scales {
-    /// Returns x if nothing is dropped; the branch's last product can then add it.
+    /// Returns x if nothing is dropped; then the branch's last linear layer adds x.
     pub fn onto<'x, X>(&self, x: &'x X) -> Option<&'x X> {
         self.0.is_none().then_some(x)
     }
 
     /// Returns x + scale y, or y unchanged if [`Self::onto`] gave x to the branch.
-    pub fn join<D: Device, T: ConstDim, const C: usize>(
+    pub fn join<D: Device, T: Dim, const C: usize>(
         &self,
         branch: usize,
         y: Tensor<Tokens<T, C>, D>,
@@ -58,7 +58,7 @@ impl Scales {
     }
 
     /// The branch's gradient: scale dy.
-    pub fn branch_gradient<D: Device, T: ConstDim, const C: usize>(
+    pub fn branch_gradient<D: Device, T: Dim, const C: usize>(
         &self,
         branch: usize,
         dy: &Tensor<Tokens<T, C>, D>,

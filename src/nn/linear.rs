@@ -1,7 +1,7 @@
 //! Linear maps of vectors and tokens.
 
 use crate::rng::Stream;
-use crate::tensor::{Const, ConstDim, Device, Shape, Slot, Tensor, Tokens, Vectors};
+use crate::tensor::{Const, Device, Dim, Shape, Slot, Tensor, Tokens, Vectors};
 
 use super::{Build, Builder, Layer, ParamKind, Parameters};
 
@@ -20,7 +20,7 @@ impl<const C: usize> Rows<C> for Vectors<C> {
     }
 }
 
-impl<T: ConstDim, const C: usize> Rows<C> for Tokens<T, C> {
+impl<T: Dim, const C: usize> Rows<C> for Tokens<T, C> {
     type With<const O: usize> = Tokens<T, O>;
     fn with<const O: usize>(self) -> Tokens<T, O> {
         (self.0, self.1, Const)

@@ -68,7 +68,7 @@ use crate::tensor::{Device, Shape, Tensor};
 pub trait Layer<D: Device, S: Shape> {
     /// The shape of the result.
     type Output: Shape;
-    /// What `backward` needs from `forward`; dropped when it is used.
+    /// What `backward` needs from `forward`, and consumes.
     type Saved;
 
     /// Computes the result in training mode: batch normalisation uses the batch's moments and updates the running

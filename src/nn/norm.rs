@@ -1,11 +1,12 @@
 //! Batch normalisation over maps and vectors (Ioffe & Szegedy 2015, <https://arxiv.org/abs/1502.03167>).
 
-use crate::tensor::{Const, Device, Dim, Moments, NormOptions, Shape, Slot, Tensor};
+use crate::tensor::{Device, Dim, Maps, Moments, NormOptions, Norms, Shape, Slot, Tensor, Vectors};
 
 use super::{Build, Builder, Layer, ParamKind, Parameters};
 
 /// y = gamma (x - mean) / sqrt(var + 1e-5) + beta per channel, over batch and positions, with torchvision's
-/// constants; then ReLU in the same pass with `RELU`. Without `AFFINE`, gamma is always 1 and beta always 0.
+/// constants; then ReLU in the same pass with `RELU`. Without `AFFINE`, gamma is always 1 and beta always 0. In training,
+/// [`Parameters::norms`] says which moments are used and what is trained.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNorm<const C: usize, const RELU: bool = false, const AFFINE: bool = true> {
     options: NormOptions,
@@ -29,25 +30,39 @@ impl<const C: usize, const RELU: bool, const AFFINE: bool> Build for BatchNorm<C
         let mean = builder.statistic(&format!("{name}.running_mean"), C, 0.0);
         builder.statistic(&format!("{name}.running_var"), C, 1.0);
         let running = Slot { start: mean.start, len: 2 * C };
-        Self { options: NormOptions { affine, running, rectify: RELU, epsilon: 1e-5, momentum: 0.1 } }
+        Self {
+            options: NormOptions {
+                affine,
+                running,
+                rectify: RELU,
+                epsilon: 1e-5,
+                momentum: 0.1,
+                norms: Norms::Trained,
+            },
+        }
     }
 }
 
 /// A shape with `C` channels that batch normalisation supports.
 pub trait Channels<const C: usize>: Shape {}
-impl<const C: usize> Channels<C> for (usize, Const<C>) {}
-impl<const C: usize, S: Dim> Channels<C> for (usize, Const<C>, S, S) {}
+impl<const C: usize> Channels<C> for Vectors<C> {}
+impl<const C: usize, H: Dim, W: Dim> Channels<C> for Maps<C, H, W> {}
 
 impl<const C: usize, const RELU: bool, const AFFINE: bool> BatchNorm<C, RELU, AFFINE> {
-    /// Normalises `x` with the batch's moments and adds `shortcut` before the ReLU.
+    fn options<D: Device>(&self, parameters: &Parameters<D>) -> NormOptions {
+        NormOptions { norms: parameters.norms, ..self.options }
+    }
+
+    /// Normalises `x` in training mode and adds `shortcut` before the ReLU.
     pub(super) fn normalize<D: Device, X: Channels<C>>(
         &self,
         x: &Tensor<X, D>,
         shortcut: Option<&Tensor<X, D>>,
         parameters: &mut Parameters<D>,
     ) -> (Tensor<X, D>, Moments<D>) {
+        let options = self.options(parameters);
         let Parameters { values, statistics, device, .. } = parameters;
-        let (y, moments) = device.batch_norm(&self.options, x.data(), shortcut.map(Tensor::data), values, statistics);
+        let (y, moments) = device.batch_norm(&options, x.data(), shortcut.map(Tensor::data), values, statistics);
         (x.with(x.shape(), y), moments)
     }
 
@@ -70,10 +85,10 @@ impl<const C: usize, const RELU: bool, const AFFINE: bool> BatchNorm<C, RELU, AF
         dy: Tensor<X, D>,
         parameters: &mut Parameters<D>,
     ) -> (Tensor<X, D>, Tensor<X, D>) {
+        let options = self.options(parameters);
         let Parameters { values, gradients, device, .. } = parameters;
         let (dy, data) = (dy.data(), x.data());
-        let (dx, dz) =
-            device.batch_norm_shortcut_backward(&self.options, dy, data, y.data(), &moments, values, gradients);
+        let (dx, dz) = device.batch_norm_shortcut_backward(&options, dy, data, y.data(), &moments, values, gradients);
         (x.with(x.shape(), dx), x.with(x.shape(), dz))
     }
 }
@@ -90,8 +105,9 @@ impl<D: Device, X: Channels<C>, const C: usize, const RELU: bool, const AFFINE: 
     }
 
     fn backward(&self, (x, moments): Self::Saved, dy: Tensor<X, D>, parameters: &mut Parameters<D>) -> Tensor<X, D> {
+        let options = self.options(parameters);
         let Parameters { values, gradients, device, .. } = parameters;
-        let dx = device.batch_norm_backward(&self.options, dy.data(), x.data(), &moments, values, gradients);
+        let dx = device.batch_norm_backward(&options, dy.data(), x.data(), &moments, values, gradients);
         x.with(x.shape(), dx)
     }
 

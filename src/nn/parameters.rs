@@ -1,7 +1,7 @@
 //! The flat arenas of a network's parameters, gradients and running statistics, and the names in them.
 
-use crate::rng::Key;
-use crate::tensor::{Device, Slot};
+use crate::rng::{Key, Stream};
+use crate::tensor::{Device, Norms, Slot};
 
 /// What a named range of an arena holds, for the optimiser and the checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub struct Parameters<D: Device> {
     pub layout: Layout,
     /// The randomness of the next `forward`. If `None`, layers train without randomness.
     pub pass: Option<Pass>,
+    /// What all batch normalisations of the network learn.
+    pub norms: Norms,
     /// The device of the arenas.
     pub device: D,
 }
@@ -112,6 +114,7 @@ pub struct Builder<'k> {
     path: Vec<String>,
     counts: Vec<Vec<(&'static str, usize)>>,
     indexed: bool,
+    images: (usize, usize),
     key: &'k Key,
 }
 
@@ -126,8 +129,19 @@ impl<'k> Builder<'k> {
             path: Vec::new(),
             counts: vec![Vec::new()],
             indexed: false,
+            images: (0, 0),
             key,
         }
+    }
+
+    /// Sets the height and width of the images that the network is for: a transformer's positions are for them.
+    pub fn set_images(&mut self, height: usize, width: usize) {
+        self.images = (height, width);
+    }
+
+    /// Height and width of the images that the network is for, (0, 0) if they are not set.
+    pub fn images(&self) -> (usize, usize) {
+        self.images
     }
 
     /// Adds the prefix `name.` to the name of everything that `build` builds.
@@ -172,16 +186,24 @@ impl<'k> Builder<'k> {
         name: &str,
         shape: &[usize],
         kind: ParamKind,
-        init: impl FnMut(&mut crate::rng::Stream) -> f32,
+        mut init: impl FnMut(&mut Stream) -> f32,
     ) -> Slot {
-        let name = self.full(name);
-        let mut stream = self.key.split(&name).stream();
-        let mut init = init;
-        let len = shape.iter().product();
-        let slot = Slot { start: self.values.len(), len };
-        self.values.extend(std::iter::repeat_with(|| init(&mut stream)).take(len));
-        self.layout.entries.push(Entry { name, shape: shape.into(), kind, slot });
+        // `init` is generic; `reserve` is not, so it is compiled once.
+        let (slot, mut stream) = self.reserve(name, shape, kind);
+        for value in &mut self.values[slot.start..] {
+            *value = init(&mut stream);
+        }
         slot
+    }
+
+    /// Adds a trained parameter whose elements are 0, and returns the stream of its name.
+    fn reserve(&mut self, name: &str, shape: &[usize], kind: ParamKind) -> (Slot, Stream) {
+        let name = self.full(name);
+        let stream = self.key.split(&name).stream();
+        let slot = Slot { start: self.values.len(), len: shape.iter().product() };
+        self.values.resize(slot.start + slot.len, 0.0);
+        self.layout.entries.push(Entry { name, shape: shape.into(), kind, slot });
+        (slot, stream)
     }
 
     /// Adds a running statistic whose elements all have the same value.
@@ -202,6 +224,7 @@ impl<'k> Builder<'k> {
             statistics: device.arena(self.statistics),
             layout: self.layout,
             pass: None,
+            norms: Norms::Trained,
             device: device.clone(),
         }
     }

@@ -1,6 +1,6 @@
 //! Pooling.
 
-use crate::tensor::{Const, Device, Maps, PoolShape, Side, Tensor, Vectors};
+use crate::tensor::{Const, Device, Dim, Maps, PoolShape, Side, Tensor, Vectors};
 
 use super::{Build, Builder, Layer, Parameters};
 
@@ -8,7 +8,7 @@ use super::{Build, Builder, Layer, Parameters};
 #[derive(Clone, Copy, Debug)]
 pub struct MaxPool;
 
-/// The mean over all positions: (N, C, S, S) to (N, C).
+/// The mean over all positions: (N, C, H, W) to (N, C).
 #[derive(Clone, Copy, Debug)]
 pub struct GlobalAveragePool;
 
@@ -25,52 +25,67 @@ impl Build for GlobalAveragePool {
 }
 
 impl MaxPool {
-    fn shape<const C: usize, S: Side>((batch, ..): Maps<C, S>) -> PoolShape {
-        PoolShape { batch, side: S::SIZE, channels: C, kernel: 3, stride: 2, padding: 1 }
+    fn shape<const C: usize, H: Side, W: Side>((batch, _, height, width): Maps<C, H, W>) -> PoolShape {
+        let (height, width) = (height.size(), width.size());
+        PoolShape { batch, height, width, channels: C, kernel: 3, stride: 2, padding: 1 }
     }
 }
 
-impl<D: Device, S: Side, const C: usize> Layer<D, Maps<C, S>> for MaxPool {
-    type Output = Maps<C, S::Half>;
-    type Saved = (usize, D::Places);
+impl<D: Device, H: Side, W: Side, const C: usize> Layer<D, Maps<C, H, W>> for MaxPool {
+    type Output = Maps<C, H::Half, W::Half>;
+    type Saved = (Maps<C, H, W>, D::Places);
 
-    fn forward(&self, x: Tensor<Maps<C, S>, D>, _: &mut Parameters<D>) -> (Tensor<Self::Output, D>, Self::Saved) {
-        let batch = x.shape().0;
-        let (y, places) = x.device().max_pool(&Self::shape(x.shape()), x.data());
-        (x.with((batch, Const, Default::default(), Default::default()), y), (batch, places))
+    fn forward(&self, x: Tensor<Maps<C, H, W>, D>, _: &mut Parameters<D>) -> (Tensor<Self::Output, D>, Self::Saved) {
+        let shape = x.shape();
+        let (y, places) = x.device().max_pool(&Self::shape(shape), x.data());
+        (x.with(halved(shape), y), (shape, places))
     }
 
     fn backward(
         &self,
-        (batch, places): Self::Saved,
+        (shape, places): Self::Saved,
         dy: Tensor<Self::Output, D>,
         _: &mut Parameters<D>,
-    ) -> Tensor<Maps<C, S>, D> {
-        let shape = (batch, Const, S::default(), S::default());
+    ) -> Tensor<Maps<C, H, W>, D> {
         dy.with(shape, dy.device().max_pool_backward(&Self::shape(shape), dy.data(), &places))
     }
 
-    fn infer(&self, x: Tensor<Maps<C, S>, D>, _: &Parameters<D>) -> Tensor<Self::Output, D> {
+    fn infer(&self, x: Tensor<Maps<C, H, W>, D>, _: &Parameters<D>) -> Tensor<Self::Output, D> {
         let (y, _) = x.device().max_pool(&Self::shape(x.shape()), x.data());
-        x.with((x.shape().0, Const, Default::default(), Default::default()), y)
+        x.with(halved(x.shape()), y)
     }
 }
 
-impl<D: Device, S: Side, const C: usize> Layer<D, Maps<C, S>> for GlobalAveragePool {
+fn halved<const C: usize, H: Side, W: Side>(
+    (batch, channels, height, width): Maps<C, H, W>,
+) -> Maps<C, H::Half, W::Half> {
+    (batch, channels, height.half(), width.half())
+}
+
+impl<D: Device, H: Dim, W: Dim, const C: usize> Layer<D, Maps<C, H, W>> for GlobalAveragePool {
     type Output = Vectors<C>;
-    type Saved = ();
+    type Saved = Maps<C, H, W>;
 
-    fn forward(&self, x: Tensor<Maps<C, S>, D>, parameters: &mut Parameters<D>) -> (Tensor<Vectors<C>, D>, ()) {
-        (self.infer(x, parameters), ())
+    fn forward(
+        &self,
+        x: Tensor<Maps<C, H, W>, D>,
+        parameters: &mut Parameters<D>,
+    ) -> (Tensor<Vectors<C>, D>, Self::Saved) {
+        let shape = x.shape();
+        (self.infer(x, parameters), shape)
     }
 
-    fn backward(&self, (): (), dy: Tensor<Vectors<C>, D>, _: &mut Parameters<D>) -> Tensor<Maps<C, S>, D> {
-        let batch = dy.shape().0;
-        let dx = dy.device().average_pool_backward(dy.data(), S::SIZE * S::SIZE, batch, C);
-        dy.with((batch, Const, S::default(), S::default()), dx)
+    fn backward(
+        &self,
+        shape: Self::Saved,
+        dy: Tensor<Vectors<C>, D>,
+        _: &mut Parameters<D>,
+    ) -> Tensor<Maps<C, H, W>, D> {
+        let (batch, _, height, width) = shape;
+        dy.with(shape, dy.device().average_pool_backward(dy.data(), height.size() * width.size(), batch, C))
     }
 
-    fn infer(&self, x: Tensor<Maps<C, S>, D>, _: &Parameters<D>) -> Tensor<Vectors<C>, D> {
+    fn infer(&self, x: Tensor<Maps<C, H, W>, D>, _: &Parameters<D>) -> Tensor<Vectors<C>, D> {
         let batch = x.shape().0;
         x.with((batch, Const), x.device().average_pool(x.data(), batch, C))
     }

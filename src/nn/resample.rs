@@ -1,13 +1,14 @@
 //! Resampling of positions that were learned on one grid to another grid.
 
-/// The matrix (to², from²) that resamples a square grid of side `from` to one of side `to`, both row-major. Bicubic
-/// (Keys 1981, a = -0.75): the outer edges of the corner cells are aligned, there is no smoothing if the grid becomes
-/// smaller, and the values at the edge continue beyond it. This is PyTorch's `interpolate(size=(to, to),
-/// mode="bicubic", align_corners=False, antialias=False)`. timm's `resample_abs_pos_embed` with `antialias=False`
-/// does the same. So do DINO's transformers, except that their code adds 0.1 to `to` against rounding.
-pub(super) fn bicubic(from: usize, to: usize) -> Vec<f32> {
-    let line: Vec<Vec<f64>> = (0..to).map(|target| weights(from, to, target)).collect();
-    let pairs = line.iter().flat_map(|y| line.iter().map(move |x| (y, x)));
+/// The matrix (to, from) that resamples a grid of `from` (rows, columns) to one of `to`, both row-major. Bicubic (Keys
+/// 1981, a = -0.75): the outer edges of the corner cells are aligned, there is no smoothing if the grid becomes smaller,
+/// and the values at the edge continue beyond it. This is PyTorch's `interpolate(size=to, mode="bicubic",
+/// align_corners=False, antialias=False)`. timm's `resample_abs_pos_embed` with `antialias=False` does the same. So do
+/// DINO's transformers, except that their code adds 0.1 to `to` against rounding.
+pub(super) fn bicubic(from: (usize, usize), to: (usize, usize)) -> Vec<f32> {
+    let line = |from, to| -> Vec<Vec<f64>> { (0..to).map(|target| weights(from, to, target)).collect() };
+    let (rows, columns) = (line(from.0, to.0), line(from.1, to.1));
+    let pairs = rows.iter().flat_map(|y| columns.iter().map(move |x| (y, x)));
     pairs.flat_map(|(y, x)| y.iter().flat_map(move |y| x.iter().map(move |x| (y * x) as f32))).collect()
 }
 

@@ -1,6 +1,6 @@
 //! The transformer's block (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>), with timm's parameter names.
 
-use crate::tensor::{AttentionShape, ConstDim, Device, Moments, Slot, Tensor, Tokens};
+use crate::tensor::{AttentionShape, Device, Dim, Moments, Slot, Tensor, Tokens};
 
 use super::drop_path::{DropPath, Scales};
 use super::linear::normal_start;
@@ -17,7 +17,7 @@ pub struct Attention<const C: usize, const HEADS: usize> {
 
 /// What attention's backward needs.
 #[derive(Debug)]
-pub struct SavedAttention<D: Device, T: ConstDim, const C: usize> {
+pub struct SavedAttention<D: Device, T: Dim, const C: usize> {
     x: Tensor<Tokens<T, C>, D>,
     qkv: D::Buffer,
     probabilities: D::Buffer,
@@ -38,7 +38,7 @@ pub struct TransformerBlock<const C: usize, const HEADS: usize, const HIDDEN: us
 
 /// What a block's backward needs, layer by layer.
 #[derive(Debug)]
-pub struct SavedTransformerBlock<D: Device, T: ConstDim, const C: usize, const HIDDEN: usize> {
+pub struct SavedTransformerBlock<D: Device, T: Dim, const C: usize, const HIDDEN: usize> {
     norm1: (Tensor<Tokens<T, C>, D>, Moments<D>),
     attention: SavedAttention<D, T, C>,
     norm2: (Tensor<Tokens<T, C>, D>, Moments<D>),
@@ -79,12 +79,12 @@ impl<const C: usize, const HEADS: usize, const HIDDEN: usize> TransformerBlock<C
 }
 
 impl<const C: usize, const HEADS: usize> Attention<C, HEADS> {
-    fn shape<T: ConstDim>((batch, ..): Tokens<T, C>) -> AttentionShape {
-        AttentionShape { tokens: T::SIZE, batch, heads: HEADS, width: C / HEADS }
+    fn shape<T: Dim>((batch, tokens, _): Tokens<T, C>) -> AttentionShape {
+        AttentionShape { tokens: tokens.size(), batch, heads: HEADS, width: C / HEADS }
     }
 
     /// Computes the output of the heads, and everything that backward needs.
-    fn mix<D: Device, T: ConstDim>(
+    fn mix<D: Device, T: Dim>(
         &self,
         x: Tensor<Tokens<T, C>, D>,
         parameters: &Parameters<D>,
@@ -97,7 +97,7 @@ impl<const C: usize, const HEADS: usize> Attention<C, HEADS> {
     }
 
     /// As `forward`, with `onto` added in the last product.
-    fn forward_onto<D: Device, T: ConstDim>(
+    fn forward_onto<D: Device, T: Dim>(
         &self,
         x: Tensor<Tokens<T, C>, D>,
         onto: Option<&Tensor<Tokens<T, C>, D>>,
@@ -108,7 +108,7 @@ impl<const C: usize, const HEADS: usize> Attention<C, HEADS> {
     }
 }
 
-impl<D: Device, T: ConstDim, const C: usize, const HEADS: usize> Layer<D, Tokens<T, C>> for Attention<C, HEADS> {
+impl<D: Device, T: Dim, const C: usize, const HEADS: usize> Layer<D, Tokens<T, C>> for Attention<C, HEADS> {
     type Output = Tokens<T, C>;
     type Saved = SavedAttention<D, T, C>;
 
@@ -139,7 +139,7 @@ impl<D: Device, T: ConstDim, const C: usize, const HEADS: usize> Layer<D, Tokens
     }
 }
 
-impl<D: Device, T: ConstDim, const C: usize, const HEADS: usize, const HIDDEN: usize> Layer<D, Tokens<T, C>>
+impl<D: Device, T: Dim, const C: usize, const HEADS: usize, const HIDDEN: usize> Layer<D, Tokens<T, C>>
     for TransformerBlock<C, HEADS, HIDDEN>
 {
     type Output = Tokens<T, C>;

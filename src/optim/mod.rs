@@ -49,7 +49,7 @@ pub struct Recipe {
 pub struct OptimizerSettings {
     /// SGD's and LARS's momentum.
     pub momentum: f32,
-    /// Whether SGD uses Nesterov momentum.
+    /// Whether SGD and LARS use Nesterov momentum.
     pub nesterov: bool,
     /// Whether SGD also decays biases and normalisation parameters, as in PyTorch. LARS and AdamW never do, as in
     /// SimCLR, BYOL and DINO.
@@ -155,21 +155,21 @@ impl Group {
 
 impl<D: Device> Optimizer<D> {
     /// Creates an optimiser for these parameters. Its state is zero.
-    pub fn new(rule: Rule, settings: &OptimizerSettings, apart: ParamOverrides, parameters: &Parameters<D>) -> Self {
+    pub fn new(rule: Rule, settings: &OptimizerSettings, overrides: ParamOverrides, parameters: &Parameters<D>) -> Self {
         let arenas = if rule == Rule::Adamw { 2 } else { 1 };
         let state = (0..arenas).map(|_| parameters.device.arena(vec![0.0; parameters.count()])).collect();
-        let groups = groups(rule, settings, apart, &parameters.layout.entries);
+        let groups = groups(rule, settings, overrides, &parameters.layout.entries);
         Self { rule, settings: settings.clone(), groups, state, step: 0 }
     }
 
     /// Performs one step: moves the parameters against their gradients.
-    pub fn step(&mut self, parameters: &mut Parameters<D>, pace: StepRates) {
+    pub fn step(&mut self, parameters: &mut Parameters<D>, rates: StepRates) {
         self.step += 1;
         let Parameters { values, gradients, device, .. } = parameters;
         for group in self.groups.iter().filter(|group| self.step > group.frozen) {
             let OptimizerSettings { momentum, nesterov, betas, epsilon, trust, .. } = self.settings;
-            let weight_decay = if group.decayed { pace.weight_decay } else { 0.0 };
-            let learning_rate = group.times_peak.map_or(pace.rate, |times| times * pace.peak_rate);
+            let weight_decay = if group.decayed { rates.weight_decay } else { 0.0 };
+            let learning_rate = group.times_peak.map_or(rates.rate, |times| times * rates.peak_rate);
             let update = if self.rule == Rule::Adamw {
                 let betas = (betas[0], betas[1]);
                 Update::AdamW { learning_rate, betas, epsilon, weight_decay, step: self.step - group.frozen }
@@ -209,7 +209,7 @@ fn trust_ratio(trust: f32, value: f64, gradient: f64, weight_decay: f32) -> f32 
 
 /// Groups parameters with the same treatment. LARS scales each weight separately, and neither scales nor decays
 /// vectors. Elsewhere, adjacent parameters with the same treatment are merged.
-fn groups(rule: Rule, settings: &OptimizerSettings, apart: ParamOverrides, entries: &[Entry]) -> Vec<Group> {
+fn groups(rule: Rule, settings: &OptimizerSettings, overrides: ParamOverrides, entries: &[Entry]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for entry in entries.iter().filter(|entry| entry.kind != ParamKind::Statistic) {
         let weight = entry.kind == ParamKind::Weight;
@@ -217,8 +217,8 @@ fn groups(rule: Rule, settings: &OptimizerSettings, apart: ParamOverrides, entri
             at: entry.slot,
             decayed: weight || (rule == Rule::Sgd && settings.decay_vectors),
             scaled: rule == Rule::Lars && weight,
-            times_peak: apart.steady.filter(|(prefix, _)| entry.name.starts_with(prefix)).map(|(_, times)| times),
-            frozen: apart.frozen.filter(|(prefix, _)| entry.name.starts_with(prefix)).map_or(0, |(_, steps)| steps),
+            times_peak: overrides.steady.filter(|(prefix, _)| entry.name.starts_with(prefix)).map(|(_, times)| times),
+            frozen: overrides.frozen.filter(|(prefix, _)| entry.name.starts_with(prefix)).map_or(0, |(_, steps)| steps),
         };
         match groups.last_mut() {
             Some(last) if !last.scaled && last.is_treated_as(&group) => last.at.len += group.at.len,

@@ -71,7 +71,7 @@ impl Cases<'_> {
 }
 
 impl EncoderTable {
-    /// A encoder_table of these lines on these evaluation sets, without claims.
+    /// A table of these lines on these evaluation sets, without claims.
     pub fn new(settings: &Settings, sets: &[String], lines: Vec<Line>) -> Self {
         Self {
             settings: settings.clone(),
@@ -263,7 +263,7 @@ fn of_paper(column: &str) -> String {
     OnSet::new(column).column().stands_for.unwrap_or_else(|| column.into())
 }
 
-/// A table that is such a encoder_table. `T` is the type of the table's own settings.
+/// A table that is such an encoder table. `T` is the type of the table's own settings.
 pub struct Evaluations<T = ()> {
     /// The table's id on the command line.
     pub id: &'static str,

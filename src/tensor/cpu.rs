@@ -6,7 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::kernels::cpu::Element;
-use crate::kernels::cpu::batch_norm::{self, Gate, NormGradients, Normalization};
+use crate::kernels::cpu::batch_norm::{self, Gate, NormGradients, NormMode, Normalization};
 use crate::kernels::cpu::linear::Added;
 use crate::kernels::cpu::{
     attention, conv2d, elementwise, layer_norm, linear, matmul, pool, tokens, unit_rows, update,
@@ -15,8 +15,8 @@ use crate::kernels::cpu::{
 use super::buffer::{Buffer, Format, Pooled, filled, with_format};
 use super::profile::{Work, timed};
 use super::{
-    AttentionShape, ConvShape, Device, EmbeddingSlots, LayerNormOptions, Moments, NormOptions, PoolShape, Precision,
-    Slot, Update,
+    AttentionShape, ConvShape, Device, EmbeddingSlots, LayerNormOptions, Moments, NormOptions, Norms, PoolShape,
+    Precision, Slot, Update,
 };
 
 /// Bytes of a parameter, a sum or a moment.
@@ -77,10 +77,11 @@ impl Device for Cpu {
         of_mut(arena, at).copy_from_slice(from);
     }
 
-    fn conv2d(&self, shape: &ConvShape, x: &Buffer, values: &Vec<f32>, w: Slot) -> Buffer {
+    fn conv2d(&self, shape: &ConvShape, x: &Buffer, values: &Vec<f32>, w: Slot, bias: Option<Slot>) -> Buffer {
         let _timed = timed(|| Work::convolution(shape, "forward", x.precision(), FLOAT));
+        let bias = bias.map(|bias| of(values, bias));
         with_format!(x.precision(), E => filled(shape.output_len(), |y| {
-            conv2d::forward(y, E::values(x), of(values, w), shape);
+            conv2d::forward(y, E::values(x), of(values, w), bias, shape);
         }))
     }
 
@@ -100,10 +101,22 @@ impl Device for Cpu {
         }))
     }
 
-    fn conv2d_weight(&self, shape: &ConvShape, x: &Buffer, dy: &Buffer, gradients: &mut Vec<f32>, w: Slot) {
+    fn conv2d_weight(
+        &self,
+        shape: &ConvShape,
+        x: &Buffer,
+        dy: &Buffer,
+        gradients: &mut Vec<f32>,
+        w: Slot,
+        bias: Option<Slot>,
+    ) {
         let _timed = timed(|| Work::convolution(shape, "weight gradient", x.precision(), 2 * FLOAT));
         with_format!(x.precision(), E => {
-            conv2d::weight_gradient(of_mut(gradients, w), E::values(x), E::values(dy), shape);
+            let (x, dy) = (E::values(x), E::values(dy));
+            conv2d::weight_gradient(of_mut(gradients, w), x, dy, shape);
+            if let Some(bias) = bias {
+                linear::bias_gradient(of_mut(gradients, bias), dy, dy.len() / bias.len, bias.len);
+            }
         });
     }
 
@@ -168,21 +181,11 @@ impl Device for Cpu {
         statistics: &mut Vec<f32>,
     ) -> (Buffer, Moments<Self>) {
         let _timed = timed(|| Work::passes("batch norm forward", 2 * x.bytes() + shortcut.map_or(0, Buffer::bytes)));
-        let channels = norm.channels();
-        let rows = x.len() / channels;
-        let (mut mean, mut variance) = (Pooled::new(channels), Pooled::new(channels));
-        with_format!(x.precision(), E => {
-            batch_norm::statistics(&mut mean, &mut variance, E::values(x), rows, channels);
-        });
-        let unbiased = rows as f32 / (rows.max(2) - 1) as f32;
-        let (running_mean, running_variance) = of_mut(statistics, norm.running).split_at_mut(channels);
-        for c in 0..channels {
-            running_mean[c] += norm.momentum * (mean[c] - running_mean[c]);
-            running_variance[c] += norm.momentum * (variance[c] * unbiased - running_variance[c]);
-        }
-        let inv_std = inverse_deviation(&variance, norm.epsilon);
-        let y = normalized(norm, x, shortcut, &mean, &inv_std, values);
-        (y, Moments { mean, inv_std })
+        let moments = match norm.norms {
+            Norms::Trained => batch_moments(norm, x, statistics),
+            Norms::FrozenMoments | Norms::Frozen => running_moments(norm, statistics),
+        };
+        (normalized(norm, x, shortcut, &moments, values), moments)
     }
 
     fn batch_norm_running(
@@ -194,9 +197,7 @@ impl Device for Cpu {
         statistics: &Vec<f32>,
     ) -> Buffer {
         let _timed = timed(|| Work::passes("batch norm forward", 2 * x.bytes() + shortcut.map_or(0, Buffer::bytes)));
-        let (mean, variance) = of(statistics, norm.running).split_at(norm.channels());
-        let inv_std = inverse_deviation(variance, norm.epsilon);
-        normalized(norm, x, shortcut, mean, &inv_std, values)
+        normalized(norm, x, shortcut, &running_moments(norm, statistics), values)
     }
 
     fn batch_norm_backward(
@@ -214,8 +215,8 @@ impl Device for Cpu {
         let affine = Normalization { mean, inv_std, gamma, beta };
         with_format!(x.precision(), E => filled(x.len(), |dx| {
             let gate = if norm.rectify { Gate::Recomputed } else { Gate::Open };
-            with_affine_gradients(norm, gradients, |gradients| {
-                batch_norm::backward(dx, None, gradients, E::values(dy), E::values(x), &affine, gate);
+            with_mode(norm, gradients, |mode| {
+                batch_norm::backward(dx, None, mode, E::values(dy), E::values(x), &affine, gate);
             });
         }))
     }
@@ -237,8 +238,8 @@ impl Device for Cpu {
         with_format!(x.precision(), E => {
             let gate = if norm.rectify { Gate::Output(E::values(y)) } else { Gate::Open };
             let mut dz = Pooled::<E>::new(x.len());
-            let dx = filled(x.len(), |dx| with_affine_gradients(norm, gradients, |gradients| {
-                batch_norm::backward(dx, Some(&mut dz), gradients, E::values(dy), E::values(x), &affine, gate);
+            let dx = filled(x.len(), |dx| with_mode(norm, gradients, |mode| {
+                batch_norm::backward(dx, Some(&mut dz), mode, E::values(dy), E::values(x), &affine, gate);
             }));
             (dx, E::buffer(dz))
         })
@@ -429,25 +430,19 @@ impl Device for Cpu {
     }
 
     fn max_pool(&self, shape: &PoolShape, x: &Buffer) -> (Buffer, Pooled<u8>) {
-        let PoolShape { batch, side, channels, kernel, stride, padding } = *shape;
-        let len = batch * shape.out_side() * shape.out_side() * channels;
+        let len = shape.output_len();
         let _timed = timed(|| Work::passes("pooling", x.bytes() + len * (1 + x.precision().bytes())));
         let mut places = Pooled::new(len);
         let y = with_format!(x.precision(), E => filled(len, |y| {
-            let x = E::values(x);
-            pool::max_forward(y, &mut places, x, batch, side, side, channels, kernel, stride, padding);
+            pool::max_forward(y, &mut places, E::values(x), shape);
         }));
         (y, places)
     }
 
     fn max_pool_backward(&self, shape: &PoolShape, dy: &Buffer, places: &Pooled<u8>) -> Buffer {
-        let PoolShape { batch, side, channels, kernel, stride, padding } = *shape;
-        let len = batch * side * side * channels;
+        let len = shape.input_len();
         let _timed = timed(|| Work::passes("pooling", dy.bytes() + places.len() + len * dy.precision().bytes()));
-        with_format!(dy.precision(), E => filled(len, |dx| {
-            let dy = E::values(dy);
-            pool::max_backward(dx, dy, places, batch, side, side, channels, kernel, stride, padding);
-        }))
+        with_format!(dy.precision(), E => filled(len, |dx| pool::max_backward(dx, E::values(dy), places, shape)))
     }
 
     fn average_pool(&self, x: &Buffer, batch: usize, channels: usize) -> Buffer {
@@ -515,27 +510,50 @@ fn affine<'a>(norm: &NormOptions, values: &'a [f32]) -> [Cow<'a, [f32]>; 2] {
     }
 }
 
-/// Calls `body` with the gradients of scale and shift. If there are none, `body` gets a temporary buffer that is
-/// discarded.
-fn with_affine_gradients(norm: &NormOptions, gradients: &mut [f32], body: impl FnOnce(NormGradients<'_>)) {
-    let mut unused = Vec::new();
-    let gradients = match norm.affine {
-        Some(slot) => of_mut(gradients, slot),
-        None => {
-            unused.resize(2 * norm.channels(), 0.0);
-            &mut unused
-        }
+/// Calls `body` with what is trained. If there are no scale and shift but the kernel needs their gradients, they are in a
+/// temporary buffer that is discarded.
+fn with_mode(norm: &NormOptions, gradients: &mut [f32], body: impl FnOnce(NormMode<'_>)) {
+    let split = |gradients| {
+        let (dgamma, dbeta) = <[f32]>::split_at_mut(gradients, norm.channels());
+        NormGradients { dgamma, dbeta }
     };
-    let (dgamma, dbeta) = gradients.split_at_mut(norm.channels());
-    body(NormGradients { dgamma, dbeta });
+    match (norm.norms, norm.affine) {
+        (Norms::Trained, Some(slot)) => body(NormMode::Batch(split(of_mut(gradients, slot)))),
+        (Norms::Trained, None) => body(NormMode::Batch(split(&mut vec![0.0; 2 * norm.channels()]))),
+        (Norms::FrozenMoments, Some(slot)) => body(NormMode::Frozen(Some(split(of_mut(gradients, slot))))),
+        (Norms::FrozenMoments, None) | (Norms::Frozen, _) => body(NormMode::Frozen(None)),
+    }
+}
+
+/// The moments of x. Moves the running moments towards them.
+fn batch_moments(norm: &NormOptions, x: &Buffer, statistics: &mut [f32]) -> Moments<Cpu> {
+    let channels = norm.channels();
+    let rows = x.len() / channels;
+    let (mut mean, mut variance) = (Pooled::new(channels), Pooled::new(channels));
+    with_format!(x.precision(), E => {
+        batch_norm::statistics(&mut mean, &mut variance, E::values(x), rows, channels);
+    });
+    let unbiased = rows as f32 / (rows.max(2) - 1) as f32;
+    let (running_mean, running_variance) = of_mut(statistics, norm.running).split_at_mut(channels);
+    for c in 0..channels {
+        running_mean[c] += norm.momentum * (mean[c] - running_mean[c]);
+        running_variance[c] += norm.momentum * (variance[c] * unbiased - running_variance[c]);
+    }
+    Moments { mean, inv_std: inverse_deviation(&variance, norm.epsilon) }
+}
+
+fn running_moments(norm: &NormOptions, statistics: &[f32]) -> Moments<Cpu> {
+    let (running_mean, variance) = of(statistics, norm.running).split_at(norm.channels());
+    let mut mean = Pooled::new(running_mean.len());
+    mean.copy_from_slice(running_mean);
+    Moments { mean, inv_std: inverse_deviation(variance, norm.epsilon) }
 }
 
 fn normalized(
     norm: &NormOptions,
     x: &Buffer,
     shortcut: Option<&Buffer>,
-    mean: &[f32],
-    inv_std: &[f32],
+    Moments { mean, inv_std }: &Moments<Cpu>,
     values: &[f32],
 ) -> Buffer {
     let [gamma, beta] = &affine(norm, values);

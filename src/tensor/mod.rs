@@ -1,6 +1,6 @@
-//! Typed tensors on a device. Shapes are dfdx shapes: constants in the type, and the batch as a `usize`. Feature maps
-//! are NCHW in the type and (H, W, N, C) in memory; images are (N, H, W, 3) in both. `bridge` puts operations of this
-//! crate on dfdx's tape.
+//! Typed tensors on a device. Shapes are dfdx shapes: constants in the type, and the batch as a `usize`. Heights and
+//! widths may be either. Feature maps are NCHW in the type and (H, W, N, C) in memory; images are (N, H, W, 3) in both.
+//! `bridge` puts operations of this crate on dfdx's tape.
 
 pub mod bridge;
 mod buffer;
@@ -20,32 +20,37 @@ pub use cpu::Cpu;
 #[cfg(test)]
 pub(crate) use buffer::fresh;
 
-pub use crate::kernels::shapes::{AttentionShape, ConvShape, Layout};
+pub use crate::kernels::shapes::{AttentionShape, ConvShape, Layout, PoolShape};
 
-/// `batch` square RGB images of side `S` (a `Const`), one after the other, as they are read from disk: the input of a
-/// network's first layer.
-pub type Images<S> = (usize, S, S, Const<3>);
-/// `batch` square feature maps of `C` channels and side `S`. In memory the position comes first: (S, S, batch, C), so
-/// that the batch at one position is a dense matrix.
-pub type Maps<const C: usize, S> = (usize, Const<C>, S, S);
-/// `batch` images as `T` (a `Const`) tokens of width `C`. In memory the token comes first, as for maps:
-/// (T, batch, C).
+/// `batch` RGB images of height `H` and width `W`, one after the other, as they are read from disk: the input of a
+/// network's first layer. A side is a `Const`, so that shapes are checked at compile time, or a `usize`.
+pub type Images<H, W = H> = (usize, H, W, Const<3>);
+/// `batch` feature maps of `C` channels, height `H` and width `W`. In memory the position comes first: (H, W, batch, C),
+/// so that the batch at one position is a dense matrix.
+pub type Maps<const C: usize, H, W = H> = (usize, Const<C>, H, W);
+/// `batch` images as `T` tokens of width `C`. In memory the token comes first, as for maps: (T, batch, C).
 pub type Tokens<T, const C: usize> = (usize, T, Const<C>);
 /// Rows whose width is known only at run time.
 pub type Matrix = (usize, usize);
 /// `batch` vectors of width `C`.
 pub type Vectors<const C: usize> = (usize, Const<C>);
 
-/// A side length whose half, rounded up, is also known at compile time: the output side of a convolution or pooling
-/// with stride 2 and padding `kernel / 2`.
-pub trait Side: ConstDim {
-    /// The side after a stride of 2.
+/// The height or width of a map: a `Const` whose half is known at compile time, too, or a `usize`.
+pub trait Side: Dim {
+    /// The side after a stride of 2 with a padding of half the kernel.
     type Half: Side;
+    /// Half of the side, rounded up.
+    fn half(self) -> Self::Half;
 }
 
 macro_rules! sides {
     ($($side:literal -> $half:literal),* $(,)?) => {
-        $(impl Side for Const<$side> { type Half = Const<$half>; })*
+        $(impl Side for Const<$side> {
+            type Half = Const<$half>;
+            fn half(self) -> Const<$half> {
+                Const
+            }
+        })*
     };
 }
 sides!(
@@ -53,35 +58,78 @@ sides!(
     24 -> 12, 28 -> 14, 32 -> 16, 40 -> 20, 48 -> 24, 56 -> 28, 64 -> 32, 96 -> 48, 112 -> 56, 224 -> 112,
 );
 
+impl Side for usize {
+    type Half = usize;
+    fn half(self) -> usize {
+        self.div_ceil(2)
+    }
+}
+
 /// The output side for a stride, with a padding of half the kernel.
-pub trait Strided<const STRIDE: usize> {
+pub trait Strided<const STRIDE: usize>: Side {
     /// The side divided by the stride, rounded up.
     type Output: Side;
+    /// The same as a value.
+    fn strided(self) -> Self::Output;
 }
 
 impl<S: Side> Strided<1> for S {
     type Output = S;
+    fn strided(self) -> S {
+        self
+    }
 }
 
 impl<S: Side> Strided<2> for S {
     type Output = S::Half;
+    fn strided(self) -> S::Half {
+        self.half()
+    }
 }
 
-/// A side that is covered by whole patches of side `P`.
-pub trait Patched<const P: usize>: Side {
+/// Images that are covered by whole patches of side `P`: the input of a transformer.
+pub trait Patched<const P: usize>: Shape {
     /// The number of patches plus one, for the class token.
-    type Tokens: ConstDim;
+    type Tokens: Dim;
+    /// The number of patches plus one.
+    fn tokens(&self) -> Self::Tokens;
+    /// The number of patches in a column and in a row.
+    fn grid(&self) -> (usize, usize);
 }
 
 macro_rules! patched {
     ($($side:literal by $patch:literal -> $tokens:literal),* $(,)?) => {
-        $(impl Patched<$patch> for Const<$side> { type Tokens = Const<$tokens>; })*
+        $(impl Patched<$patch> for Images<Const<$side>> {
+            type Tokens = Const<$tokens>;
+            fn tokens(&self) -> Const<$tokens> {
+                Const
+            }
+            fn grid(&self) -> (usize, usize) {
+                ($side / $patch, $side / $patch)
+            }
+        })*
     };
 }
 patched!(
     8 by 4 -> 5, 12 by 4 -> 10, 16 by 4 -> 17, 24 by 4 -> 37, 32 by 4 -> 65, 48 by 4 -> 145, 64 by 4 -> 257, 96 by 4 -> 577,
     8 by 8 -> 2, 16 by 8 -> 5, 24 by 8 -> 10, 32 by 8 -> 17, 40 by 8 -> 26, 48 by 8 -> 37, 64 by 8 -> 65, 96 by 8 -> 145,
 );
+
+impl<const P: usize> Patched<P> for Images<usize> {
+    type Tokens = usize;
+    fn tokens(&self) -> usize {
+        let (rows, columns) = Patched::<P>::grid(self);
+        rows * columns + 1
+    }
+    fn grid(&self) -> (usize, usize) {
+        let (_, height, width, _) = *self;
+        assert!(
+            height.is_multiple_of(P) && width.is_multiple_of(P) && height.min(width) > 0,
+            "patches of {P} do not cover images of ({height}, {width})"
+        );
+        (height / P, width / P)
+    }
+}
 
 /// Number format of activations and products. Parameters, their gradients, statistics and sums are always f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,32 +169,8 @@ pub struct Slot {
     pub len: usize,
 }
 
-/// Sizes of a max pooling over square maps.
-#[derive(Clone, Copy, Debug)]
-pub struct PoolShape {
-    /// Number of maps.
-    pub batch: usize,
-    /// Height and width of the input.
-    pub side: usize,
-    /// Channels.
-    pub channels: usize,
-    /// Side of the window.
-    pub kernel: usize,
-    /// Distance between windows.
-    pub stride: usize,
-    /// Rows and columns outside the map, never chosen.
-    pub padding: usize,
-}
-
-impl PoolShape {
-    /// Height and width of the output.
-    pub fn out_side(&self) -> usize {
-        (self.side + 2 * self.padding - self.kernel) / self.stride + 1
-    }
-}
-
-/// Moments of each channel over a batch (batch normalisation) or of each row (layer normalisation), as the backward pass
-/// needs them.
+/// Moments of each channel over a batch (batch normalisation; the running moments if it is frozen) or of each row (layer
+/// normalisation), as the backward pass needs them.
 #[derive(Clone, Debug)]
 pub struct Moments<D: Device> {
     /// Mean of each.
@@ -202,8 +226,15 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
     /// Writes all of `from` over a range of an arena.
     fn write(&self, arena: &mut Self::Arena, at: Slot, from: &Self::Arena);
 
-    /// y = x * w; weights (O, K, K, I).
-    fn conv2d(&self, shape: &ConvShape, x: &Self::Buffer, values: &Self::Arena, w: Slot) -> Self::Buffer;
+    /// y = x * w (+ b); weights (O, K, K, I), b (O).
+    fn conv2d(
+        &self,
+        shape: &ConvShape,
+        x: &Self::Buffer,
+        values: &Self::Arena,
+        w: Slot,
+        bias: Option<Slot>,
+    ) -> Self::Buffer;
     /// The gradient of the convolution's input, added to `onto` if it is given.
     fn conv2d_input(
         &self,
@@ -213,7 +244,7 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         w: Slot,
         onto: Option<&Self::Buffer>,
     ) -> Self::Buffer;
-    /// Adds the gradient of the convolution's weights.
+    /// Adds the gradients of the convolution's weights and bias.
     fn conv2d_weight(
         &self,
         shape: &ConvShape,
@@ -221,6 +252,7 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         dy: &Self::Buffer,
         gradients: &mut Self::Arena,
         w: Slot,
+        bias: Option<Slot>,
     );
 
     /// y = x w' (+ b) (+ onto); x (rows, inputs), w (outputs, inputs), b (outputs), y and onto (rows, outputs).
@@ -255,7 +287,7 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
 
     /// Batch normalisation with the batch's own moments, plus `shortcut` if it is given, then ReLU if the options ask
     /// for it: one pass. Moves the running moments in `statistics` towards the batch's by `momentum`, with the
-    /// unbiased variance, as PyTorch does.
+    /// unbiased variance, as PyTorch does. A frozen normalisation uses the running moments and does not move them.
     fn batch_norm(
         &self,
         norm: &NormOptions,
@@ -274,7 +306,7 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         statistics: &Self::Arena,
     ) -> Self::Buffer;
     /// The gradient of x if there was no shortcut: the ReLU's mask is recomputed from x. Adds the gradients of gamma
-    /// and beta.
+    /// and beta if they are trained.
     fn batch_norm_backward(
         &self,
         norm: &NormOptions,
@@ -285,7 +317,7 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         gradients: &mut Self::Arena,
     ) -> Self::Buffer;
     /// The gradients of x and of the shortcut; `y` is the output of [`Self::batch_norm`]. Adds the gradients of gamma
-    /// and beta.
+    /// and beta if they are trained.
     #[expect(clippy::too_many_arguments, reason = "x and y, their gradients, and the arenas")]
     fn batch_norm_shortcut_backward(
         &self,
@@ -417,6 +449,19 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
     fn average(&self, at: Slot, target: &mut Self::Arena, online: &Self::Arena, momentum: f64);
 }
 
+/// What a batch normalisation learns in training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Norms {
+    /// It uses the batch's moments, moves the running moments, and trains scale and shift.
+    #[default]
+    Trained,
+    /// It uses the running moments, which do not move, and trains scale and shift: for fine-tuning on small batches.
+    FrozenMoments,
+    /// As [`Self::FrozenMoments`], and scale and shift have no gradient. They are constant if the optimiser does not decay
+    /// vectors.
+    Frozen,
+}
+
 /// Options of batch normalisation: the location of its parameters, its constants, and the operation that follows in
 /// the same pass.
 #[derive(Clone, Copy, Debug)]
@@ -431,6 +476,8 @@ pub struct NormOptions {
     pub epsilon: f32,
     /// The fraction by which the running moments move towards the batch's.
     pub momentum: f32,
+    /// What is trained.
+    pub norms: Norms,
 }
 
 impl NormOptions {

@@ -97,7 +97,7 @@ pub fn descend(
     learner: &mut dyn Learner<Cpu>,
     optimizer: &mut Optimizer<Cpu>,
     bound: f32,
-    pace: StepRates,
+    rates: StepRates,
     at: StepInfo,
 ) {
     {
@@ -105,7 +105,7 @@ pub fn descend(
         if bound > 0.0 {
             clip(&mut parameters, f64::from(bound));
         }
-        optimizer.step(&mut parameters, pace);
+        optimizer.step(&mut parameters, rates);
     }
     learner.after_step(at);
 }
@@ -149,9 +149,9 @@ impl<'a> Training<'a> {
         let recipe = run.method.recipe();
         let steps_per_epoch = batches.steps_per_epoch();
         let frozen = learner.frozen().map(|(prefix, epochs)| (prefix, (epochs * steps_per_epoch) as u64));
-        let apart = ParamOverrides { steady: learner.steady(), frozen };
+        let overrides = ParamOverrides { steady: learner.steady(), frozen };
         let mut optimizer =
-            Optimizer::new(recipe.rule, &run.optimizer, apart, &learner.network().backbone().parameters());
+            Optimizer::new(recipe.rule, &run.optimizer, overrides, &learner.network().backbone().parameters());
         let path = around.dir.join(CHECKPOINT);
         let position =
             if path.exists() { checkpoint::load(&path, &mut *learner, &mut optimizer)? } else { Position::default() };
@@ -188,7 +188,7 @@ impl<'a> Training<'a> {
 
     fn step(&mut self, batch: &batches::Batch) -> Result<f64> {
         let step = self.position.steps_done(self.steps_per_epoch);
-        let moment =
+        let info =
             StepInfo { step, steps: self.run.epochs() * self.steps_per_epoch, steps_per_epoch: self.steps_per_epoch };
         let rate = self.schedule.rate(step) as f32;
         {
@@ -199,7 +199,7 @@ impl<'a> Training<'a> {
                 drop_path: self.run.model.drop_path,
             });
         }
-        let value = self.learner.step(&of_method(batch), moment);
+        let value = self.learner.step(&of_method(batch), info);
         if !value.is_finite() {
             let Position { epoch, step, .. } = self.position;
             return Err(Error::diverged(format!(
@@ -214,10 +214,10 @@ impl<'a> Training<'a> {
         }
         let recipe = self.run.method.recipe();
         let [from, to] = recipe.weight_decay.map(f64::from);
-        let decay = Cosine { from, to, total: moment.steps };
-        let pace =
-            StepRates { rate, peak_rate: self.schedule.peak() as f32, weight_decay: decay.at(moment.step) as f32 };
-        descend(&mut *self.learner, &mut self.optimizer, recipe.clip, pace, moment);
+        let decay = Cosine { from, to, total: info.steps };
+        let rates =
+            StepRates { rate, peak_rate: self.schedule.peak() as f32, weight_decay: decay.at(info.step) as f32 };
+        descend(&mut *self.learner, &mut self.optimizer, recipe.clip, rates, info);
         self.position.step += 1;
         self.position.loss_sum += value;
         Ok(value)

@@ -3,9 +3,11 @@
 use sempair::models::VitMini;
 use sempair::nn::{Builder, Layer, Parameters, Pass, PatchEmbedding, TransformerBlock};
 use sempair::rng::Key;
-use sempair::tensor::{Const, Cpu, Patched, Tensor};
+use sempair::tensor::{Const, Cpu, Images, Tensor};
 
-use super::{F32, SmallVit, assert_close, built, check, check_bf16, check_pass, images, normals};
+use super::{
+    F32, SmallVit, assert_close, built, built_for, check, check_bf16, check_bf16_for, check_with, images, normals,
+};
 
 type SmallBlock = TransformerBlock<12, 3, 20>;
 
@@ -16,17 +18,17 @@ fn pass(index: u64, drop_path: f32) -> Option<Pass> {
 #[test]
 fn blocks_that_drop_paths_agree_with_finite_differences() {
     let tokens = (6, Const::<5>, Const::<12>);
-    check_pass::<SmallBlock, _>(tokens, 4e-3, pass(0, 0.5));
-    check_pass::<SmallBlock, _>(tokens, 4e-3, pass(1, 0.3));
-    check_pass::<SmallVit, _>(images::<8>(6), 6e-3, pass(2, 0.5));
+    check_with::<SmallBlock, _>(tokens, 4e-3, 8, |p| p.pass = pass(0, 0.5));
+    check_with::<SmallBlock, _>(tokens, 4e-3, 8, |p| p.pass = pass(1, 0.3));
+    check_with::<SmallVit, _>(images::<8>(6), 6e-3, 8, |p| p.pass = pass(2, 0.5));
 }
 
 #[test]
 fn images_of_another_side_agree_with_finite_differences() {
-    check::<PatchEmbedding<Const<12>, 4, 6>, _>(images::<8>(3), 1e-3);
-    check::<PatchEmbedding<Const<8>, 4, 6>, _>(images::<12>(3), 1e-3);
+    check_with::<PatchEmbedding<4, 6>, _>(images::<8>(3), 1e-3, 12, |_| {});
+    check::<PatchEmbedding<4, 6>, _>(images::<12>(3), 1e-3);
     check::<SmallVit, _>(images::<12>(3), 6e-3);
-    check_bf16::<PatchEmbedding<Const<32>, 8, 6>, _>(images::<16>(3), 1e-2);
+    check_bf16_for::<PatchEmbedding<8, 6>, _>(32, images::<16>(3), 1e-2);
     check_bf16::<SmallVit, _>(images::<12>(3), 4e-2);
 }
 
@@ -112,15 +114,10 @@ fn a_rate_of_zero_and_evaluation_change_no_bits() {
     assert_ne!(network.forward(x, &mut p).0.download(), plain);
 }
 
-/// The tokens of an all-zero image from an embedding in which only the positions are not zero. They are the positions.
-/// Returns the first four values of the patches' positions and a weighted sum of all.
-fn positions<X: Patched<4>>() -> (Vec<f64>, f64) {
-    type Embedding = PatchEmbedding<Const<32>, 4, 2>;
-    fn embed<X: Patched<4>>(layer: &Embedding, p: &Parameters<Cpu>) -> Vec<f32> {
-        let shape = (1, X::default(), X::default(), Const);
-        layer.infer(Tensor::upload(&F32, shape, &vec![0.0; X::SIZE * X::SIZE * 3]), p).download()
-    }
-    let (layer, mut p) = built::<Embedding>(&F32, &mut Key::root(0).stream());
+/// The tokens of an all-zero image of `side` pixels from an embedding in which only the positions are not zero. They are
+/// the positions. Returns the first four values of the patches' positions and a weighted sum of all.
+fn positions(side: usize) -> (Vec<f64>, f64) {
+    let (layer, mut p) = built_for::<PatchEmbedding<4, 2>>(32, &F32, &mut Key::root(0).stream());
     p.values.fill(0.0);
     let slot = p.layout.entries.iter().find(|entry| entry.name == "pos_embed").unwrap().slot;
     assert_eq!(slot.len, 65 * 2);
@@ -128,7 +125,8 @@ fn positions<X: Patched<4>>() -> (Vec<f64>, f64) {
     for i in 0..128 {
         p.values[slot.start + 2 + i] = (0.37 * i as f64).sin() as f32;
     }
-    let tokens = embed::<X>(&layer, &p);
+    let image: Images<usize> = (1, side, side, Const);
+    let tokens = layer.infer(Tensor::upload(&F32, image, &vec![0.0; side * side * 3]), &p).download();
     assert_eq!(tokens[..2], [7.0, 7.0]); // the position of the class token
     let patches: Vec<f64> = tokens[2..].iter().map(|value| f64::from(*value)).collect();
     let sum = patches.iter().enumerate().map(|(i, value)| value * (0.11 * i as f64).cos()).sum();
@@ -144,9 +142,9 @@ fn positions<X: Patched<4>>() -> (Vec<f64>, f64) {
 #[test]
 fn positions_of_other_sides_agree_with_torch() {
     let expected = [
-        (positions::<Const<16>>(), [0.1641142750, 0.5007352615, 1.0112367718, 0.8952213405], 0.1081074692),
-        (positions::<Const<24>>(), [0.0462090722, 0.3945435342, 0.8906113489, 1.0090811332], 2.1941695032),
-        (positions::<Const<48>>(), [-0.0273252855, 0.3470956415, 0.3374111747, 0.6493481832], 10.1614108424),
+        (positions(16), [0.1641142750, 0.5007352615, 1.0112367718, 0.8952213405], 0.1081074692),
+        (positions(24), [0.0462090722, 0.3945435342, 0.8906113489, 1.0090811332], 2.1941695032),
+        (positions(48), [-0.0273252855, 0.3470956415, 0.3374111747, 0.6493481832], 10.1614108424),
     ];
     for ((first, sum), torch, torch_sum) in expected {
         assert_close(&first, &torch, 1e-6);
@@ -158,6 +156,6 @@ fn positions_of_other_sides_agree_with_torch() {
 #[test]
 fn the_small_vit_has_the_parameters_it_states() {
     let count = |p: Parameters<Cpu>| p.count();
-    assert_eq!(count(built::<VitMini<Const<32>>>(&F32, &mut Key::root(0).stream()).1), 2_691_648);
-    assert_eq!(count(built::<VitMini<Const<32>, 8>>(&F32, &mut Key::root(0).stream()).1), 2_710_080);
+    assert_eq!(count(built_for::<VitMini>(32, &F32, &mut Key::root(0).stream()).1), 2_691_648);
+    assert_eq!(count(built_for::<VitMini<8>>(32, &F32, &mut Key::root(0).stream()).1), 2_710_080);
 }

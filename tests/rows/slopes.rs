@@ -3,6 +3,7 @@
 use sempair::kernels::cpu::batch_norm;
 use sempair::kernels::cpu::batch_norm::Gate;
 use sempair::kernels::cpu::batch_norm::NormGradients;
+use sempair::kernels::cpu::batch_norm::NormMode;
 use sempair::kernels::cpu::batch_norm::Normalization;
 use sempair::kernels::cpu::isa;
 use sempair::kernels::cpu::layer_norm;
@@ -67,7 +68,7 @@ fn batch_norm_backward_agrees_with_finite_differences() {
         let (mut dx, mut dz) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
         let [mut dgamma, mut dbeta] = [(); 2].map(|()| vec![0.0f32; channels]);
         let gradients = NormGradients { dgamma: &mut dgamma, dbeta: &mut dbeta };
-        batch_norm::backward(&mut dx, Some(&mut dz), gradients, &weight, &x, &norm, gate);
+        batch_norm::backward(&mut dx, Some(&mut dz), NormMode::Batch(gradients), &weight, &x, &norm, gate);
         let (x64, gamma64, beta64, shortcut64) = (wide(&x), wide(&gamma), wide(&beta), wide(shortcut));
         assert_slope(&dx, &x, |x| objective(x, &gamma64, &beta64, &shortcut64, rectify), name);
         assert_slope(&dgamma, &gamma, |gamma| objective(&x64, gamma, &beta64, &shortcut64, rectify), name);

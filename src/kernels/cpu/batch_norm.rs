@@ -34,6 +34,15 @@ pub struct NormGradients<'a> {
     pub dbeta: &'a mut [f32],
 }
 
+/// Whether the moments depend on x, and where the gradients of gamma and beta are added.
+#[derive(Debug)]
+pub enum NormMode<'a> {
+    /// The moments are those of x.
+    Batch(NormGradients<'a>),
+    /// The moments are constant: a frozen normalisation. Without gradients, gamma and beta are constant, too.
+    Frozen(Option<NormGradients<'a>>),
+}
+
 /// Which elements of dy pass back through the ReLU after the normalisation.
 #[derive(Clone, Copy, Debug)]
 pub enum Gate<'a, E> {
@@ -94,13 +103,13 @@ pub fn normalize<E: Element>(y: &mut [E], x: &[E], norm: &Normalization, shortcu
     }
 }
 
-/// Computes the gradients in training, where mean and var depend on x. With dz = dy where the gate is open, else 0:
-/// dbeta += sum dz, dgamma += sum dz x̂, dx = gamma inv_std (dz - mean(dz) - x̂ mean(dz x̂)) with x̂ = (x - mean) inv_std.
-/// If `dz` is given, dz is written there: it is the gradient of the shortcut.
+/// Computes the gradients. With dz = dy where the gate is open, else 0, and x̂ = (x - mean) inv_std: dbeta += sum dz,
+/// dgamma += sum dz x̂, dx = gamma inv_std (dz - mean(dz) - x̂ mean(dz x̂)). If the moments are constant, dx = gamma
+/// inv_std dz. If `dz` is given, dz is written there: it is the gradient of the shortcut.
 pub fn backward<E: Element>(
     dx: &mut [E],
     dz: Option<&mut [E]>,
-    gradients: NormGradients,
+    mode: NormMode,
     dy: &[E],
     x: &[E],
     norm: &Normalization,
@@ -110,8 +119,10 @@ pub fn backward<E: Element>(
     let describe = || sizes("batch_norm::backward", rows, channels);
     check_len(&describe(), "dx", dx, x.len());
     check_len(&describe(), "dy", dy, x.len());
-    check_len(&describe(), "dgamma", gradients.dgamma, channels);
-    check_len(&describe(), "dbeta", gradients.dbeta, channels);
+    if let NormMode::Batch(gradients) | NormMode::Frozen(Some(gradients)) = &mode {
+        check_len(&describe(), "dgamma", gradients.dgamma, channels);
+        check_len(&describe(), "dbeta", gradients.dbeta, channels);
+    }
     if let Some(dz) = &dz {
         check_len(&describe(), "dz", dz, x.len());
     }
@@ -122,33 +133,41 @@ pub fn backward<E: Element>(
     let affine = Affine { mean: norm.mean, scale: &scale, beta: norm.beta };
     let outputs = (Output::new(dx), dz.map(Output::new));
     match gate {
-        Gate::Open => backward_gated(outputs, gradients, Gated::<E, OPEN> { dy, x, y: dy, affine }, norm),
-        Gate::Recomputed => backward_gated(outputs, gradients, Gated::<E, RECOMPUTED> { dy, x, y: dy, affine }, norm),
-        Gate::Output(y) => backward_gated(outputs, gradients, Gated::<E, OUTPUT> { dy, x, y, affine }, norm),
+        Gate::Open => backward_gated(outputs, mode, Gated::<E, OPEN> { dy, x, y: dy, affine }, norm),
+        Gate::Recomputed => backward_gated(outputs, mode, Gated::<E, RECOMPUTED> { dy, x, y: dy, affine }, norm),
+        Gate::Output(y) => backward_gated(outputs, mode, Gated::<E, OUTPUT> { dy, x, y, affine }, norm),
     }
 }
 
 fn backward_gated<E: Element, const GATE: u8>(
     (dx, dz): (Output<E>, Option<Output<E>>),
-    NormGradients { dgamma, dbeta }: NormGradients,
+    mode: NormMode,
     gated: Gated<E, GATE>,
     norm: &Normalization,
 ) {
     let channels = norm.mean.len();
     let rows = gated.x.len() / channels;
-    // SAFETY: all matrices are (rows, channels).
-    let [sum_dz, sum_dz_x] = unsafe { column_sums(gated, rows, channels, false) };
+    // dx = scale dz + by_x (x - mean) + constant
     let mut by_x = vec![0.0; channels];
     let mut constant = vec![0.0; channels];
-    for c in 0..channels {
-        let inv_std = f64::from(norm.inv_std[c]);
-        let sum_dz_xhat = sum_dz_x[c] * inv_std;
-        dbeta[c] += sum_dz[c] as f32;
-        dgamma[c] += sum_dz_xhat as f32;
-        // dx = scale dz + by_x (x - mean) + constant
-        let scale = f64::from(norm.gamma[c]) * inv_std;
-        by_x[c] = (-scale * inv_std * sum_dz_xhat / rows as f64) as f32;
-        constant[c] = (-scale * sum_dz[c] / rows as f64) as f32;
+    let (gradients, frozen) = match mode {
+        NormMode::Batch(gradients) => (Some(gradients), false),
+        NormMode::Frozen(gradients) => (gradients, true),
+    };
+    if let Some(NormGradients { dgamma, dbeta }) = gradients {
+        // SAFETY: all matrices are (rows, channels).
+        let [sum_dz, sum_dz_x] = unsafe { column_sums(gated, rows, channels, false) };
+        for c in 0..channels {
+            let inv_std = f64::from(norm.inv_std[c]);
+            let sum_dz_xhat = sum_dz_x[c] * inv_std;
+            dbeta[c] += sum_dz[c] as f32;
+            dgamma[c] += sum_dz_xhat as f32;
+            if !frozen {
+                let scale = f64::from(norm.gamma[c]) * inv_std;
+                by_x[c] = (-scale * inv_std * sum_dz_xhat / rows as f64) as f32;
+                constant[c] = (-scale * sum_dz[c] / rows as f64) as f32;
+            }
+        }
     }
     let (by_x, constant) = (&by_x, &constant);
     // SAFETY: all matrices are (rows, channels), and dx and dz are borrowed.

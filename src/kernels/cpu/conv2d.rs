@@ -1,4 +1,4 @@
-//! Two-dimensional convolution without bias: x (H, W, N, I), or (N, H, W, I) for `Layout::Images`; w (O, K, K, I) in
+//! Two-dimensional convolution: x (H, W, N, I), or (N, H, W, I) for `Layout::Images`; w (O, K, K, I) and bias (O) in
 //! f32; y (OH, OW, N, O). Contract: y and dx are written (=), dw is added to (+=). The direct method rounds w to the
 //! format of x, Winograd's method does not.
 
@@ -29,15 +29,18 @@ impl ConvShape {
     }
 }
 
-/// y = x * w.
-pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &ConvShape) {
+/// y = x * w [+ bias].
+pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], bias: Option<&[f32]>, shape: &ConvShape) {
     shape.check("conv2d::forward", x, y, w);
+    if let Some(bias) = bias {
+        check_len(&format!("conv2d::forward of {shape:?}"), "bias", bias, shape.out_channels);
+    }
     if winograd::applies::<E>(shape) {
-        return winograd::forward(y, x, w, shape);
+        return winograd::forward(y, x, w, bias, shape);
     }
     let shape = &shape.flattened();
     let &ConvShape { batch, kernel, in_channels, out_channels, .. } = shape;
-    let added = Added { onto: None, bias: None };
+    let added = Added { onto: None, bias };
     let taps = kernel * kernel;
     let mut sizes =
         Gathered { images: batch, positions: shape.out_positions(), columns: out_channels, taps, inner: in_channels };

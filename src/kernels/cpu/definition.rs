@@ -7,9 +7,10 @@
 use super::vector::Element;
 use crate::kernels::shapes::ConvShape;
 
-/// y(oy, ox, n, o) = sum over ky, kx, i of x(oy s + ky - p, ox s + kx - p, n, i) w(o, ky, kx, i).
-pub fn conv2d_forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &ConvShape) {
-    let mut sums = vec![0.0f64; y.len()];
+/// y(oy, ox, n, o) = bias(o) + sum over ky, kx, i of x(oy s + ky - p, ox s + kx - p, n, i) w(o, ky, kx, i).
+pub fn conv2d_forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], bias: Option<&[f32]>, shape: &ConvShape) {
+    let bias = |at: usize| bias.map_or(0.0, |bias| f64::from(bias[at % shape.out_channels]));
+    let mut sums: Vec<f64> = (0..y.len()).map(bias).collect();
     for_each_product(shape, |x_at, w_at, y_at| sums[y_at] += wide(x[x_at]) * wide(E::from_f32(w[w_at])));
     write(y, &sums);
 }

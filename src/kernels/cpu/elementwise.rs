@@ -144,8 +144,8 @@ impl<E: Element, F: Function<N>, const N: usize> Tiled for Map<'_, E, F, N> {
         // SAFETY: the span lies in the slices.
         unsafe {
             let mut inputs = [V::splat(0.0); N];
-            for (vector, input) in inputs.iter_mut().zip(&self.inputs) {
-                *vector = span.load(input.as_ptr());
+            for (index, input) in self.inputs.iter().enumerate() {
+                inputs[index] = span.load(input.as_ptr());
             }
             span.store(self.y.at(0), self.function.of(inputs));
         }

@@ -45,8 +45,8 @@ impl<U: Element> Kernel for Columns<'_, U> {
                 unsafe {
                     let mut block = [V::splat(0.0); 16];
                     let given = self.columns.iter().skip(first).take(V::LANES);
-                    for (vector, column) in block.iter_mut().zip(given) {
-                        *vector = U::units_in_row(column.as_ptr().add(row * U::TERMS), terms - row * U::TERMS);
+                    for (index, column) in given.enumerate() {
+                        block[index] = U::units_in_row(column.as_ptr().add(row * U::TERMS), terms - row * U::TERMS);
                     }
                     let to = self.packed.as_mut_ptr().add(row * self.width + first);
                     V::store_columns(&block, to, self.width, V::LANES.min(rows - row));

@@ -12,11 +12,18 @@ pub fn for_each(count: usize, body: impl Fn(usize) + Sync + Send) {
     match count {
         0 => {}
         1 => body(0),
-        _ => (0..count).into_par_iter().with_max_len(1).for_each(body),
+        _ => for_each_index(count, &body),
     }
 }
 
+/// One instance for all bodies: a parallel iterator is thousands of lines of machine code, and a task takes far longer than
+/// the call of a pointer.
+fn for_each_index(count: usize, body: &(dyn Fn(usize) + Sync)) {
+    (0..count).into_par_iter().with_max_len(1).for_each(body);
+}
+
 /// Returns the range of part `index` when `count` items are cut into `parts` nearly equal ranges.
+#[inline]
 pub fn part(count: usize, parts: usize, index: usize) -> std::ops::Range<usize> {
     count * index / parts..count * (index + 1) / parts
 }
@@ -26,6 +33,7 @@ pub fn part(count: usize, parts: usize, index: usize) -> std::ops::Range<usize> 
 ///
 /// All tiles are full except the last two, which share the remaining rows if the last tile would be small. No tile
 /// has `most - 2` rows if that can be avoided: the compiler generates a slow loop for ten rows by two vectors.
+#[inline]
 pub fn tile_rows(count: usize, most: usize, index: usize) -> std::ops::Range<usize> {
     let tiles = count.div_ceil(most);
     let last = count - (tiles - 1) * most;
@@ -59,6 +67,7 @@ impl<T> Shared<T> {
     }
 
     /// Number of elements.
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
@@ -68,6 +77,7 @@ impl<T> Shared<T> {
     /// # Safety
     /// No two tasks may hold the same element.
     #[expect(clippy::mut_from_ref, reason = "the caller ensures that no two tasks hold the same element")]
+    #[inline]
     pub unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
         assert!(start + len <= self.len, "a task reaches beyond its slice");
         // SAFETY: the elements lie in the slice, and no other task holds them.
@@ -75,6 +85,7 @@ impl<T> Shared<T> {
     }
 
     /// A pointer to the element at `offset`.
+    #[inline]
     pub fn pointer(&self, offset: usize) -> *mut T {
         assert!(offset <= self.len, "a task reaches beyond its slice");
         self.start.wrapping_add(offset)

@@ -39,21 +39,24 @@ impl<E: Element, const ROWS: usize> Kernel for Rounds<E, ROWS> {
         let mut sums = black_box([[0.0; COLUMNS]; ROWS]);
         // SAFETY: the arrays have the lengths that are read, and the caller enabled the instruction set.
         unsafe {
-            let b: [V; COLUMNS] = black_box([unit; COLUMNS]).map(|unit| V::splat(unit));
+            let mut b = [V::splat(0.0); COLUMNS];
+            for (column, unit) in black_box([unit; COLUMNS]).iter().enumerate() {
+                b[column] = V::splat(*unit);
+            }
             let mut tile = [[V::splat(0.0); COLUMNS]; ROWS];
             for _ in 0..self.0 {
                 for a in &a {
-                    for (sums, a) in tile.iter_mut().zip(a) {
-                        let factor = V::splat(*a);
-                        for (sum, vector) in sums.iter_mut().zip(b) {
-                            *sum = E::add_units(*sum, factor, vector);
+                    for row in 0..ROWS {
+                        let factor = V::splat(a[row]);
+                        for column in 0..COLUMNS {
+                            tile[row][column] = E::add_units(tile[row][column], factor, b[column]);
                         }
                     }
                 }
             }
-            for (sums, row) in sums.iter_mut().zip(tile) {
-                for (sum, vector) in sums.iter_mut().zip(row) {
-                    *sum = vector.sum_lanes();
+            for row in 0..ROWS {
+                for column in 0..COLUMNS {
+                    sums[row][column] = tile[row][column].sum_lanes();
                 }
             }
         }

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use crate::kernels::shapes::PoolShape;
+
 use super::check_len;
 use super::isa::isa;
 use super::partition::for_each;
@@ -21,53 +23,15 @@ use super::vector::Vector;
 /// the next window.
 const CHUNK: usize = 1024;
 
-/// The sizes of a max pooling, with the output sizes derived from them.
-struct Window {
-    height: usize,
-    width: usize,
-    /// N C.
-    row: usize,
-    kernel: usize,
-    stride: usize,
-    padding: usize,
-    out_height: usize,
-    out_width: usize,
-}
-
 /// A tap of a window: its index within the window, as a lane value, and the index of the row that it refers to.
 type Tap = (f32, usize);
 
-impl Window {
-    fn new(
-        (batch, height, width, channels): (usize, usize, usize, usize),
-        kernel: usize,
-        stride: usize,
-        padding: usize,
-    ) -> Self {
-        assert!(
-            (1..=16).contains(&kernel)
-                && stride > 0
-                && 2 * padding <= kernel
-                && height.min(width) + 2 * padding >= kernel
-                && channels > 0,
-            "max pool: kernel {kernel}, stride {stride}, padding {padding} do not fit ({height}, {width}, {channels})"
-        );
-        let out = |size: usize| (size + 2 * padding - kernel) / stride + 1;
-        let (out_height, out_width) = (out(height), out(width));
-        Self { height, width, row: batch * channels, kernel, stride, padding, out_height, out_width }
-    }
-
+impl PoolShape {
     fn check<E>(&self, operation: &str, x: &[E], y: &[E], argmax: &[u8]) {
-        let Self { height, width, row, kernel, stride, padding, .. } = self;
-        let describe = || {
-            format!(
-                "{operation} (height {height}, width {width}, N C {row}, kernel {kernel}, stride {stride}, \
-                 padding {padding})"
-            )
-        };
-        check_len(&describe(), "x", x, height * width * row);
-        check_len(&describe(), "y", y, self.out_height * self.out_width * row);
-        check_len(&describe(), "argmax", argmax, self.out_height * self.out_width * row);
+        let describe = || format!("{operation} of {self:?}");
+        check_len(&describe(), "x", x, self.input_len());
+        check_len(&describe(), "y", y, self.output_len());
+        check_len(&describe(), "argmax", argmax, self.output_len());
     }
 
     /// Lists the taps of the window at output position (oy, ox) that lie inside the image, each with its input
@@ -91,47 +55,36 @@ impl Window {
             (first..count.min(at / self.stride + 1)).map(move |o| (o, at - o * self.stride))
         };
         taps.clear();
-        for (oy, ky) in windows(y, self.out_height) {
-            for (ox, kx) in windows(x, self.out_width) {
-                taps.push(((ky * self.kernel + kx) as f32, oy * self.out_width + ox));
+        let (rows, columns) = (self.out_height(), self.out_width());
+        for (oy, ky) in windows(y, rows) {
+            for (ox, kx) in windows(x, columns) {
+                taps.push(((ky * self.kernel + kx) as f32, oy * columns + ox));
             }
         }
     }
 
     /// Calls `body(line, columns)` for every line of positions and every chunk of their rows, in parallel.
     fn for_each_line(&self, lines: usize, body: impl Fn(usize, Range<usize>) + Sync + Send) {
-        let chunk = if lines * self.width * self.row <= 16 * CHUNK { self.row } else { CHUNK };
-        for_each(lines * self.row.div_ceil(chunk.max(1)), |index| {
+        let row = self.row();
+        let chunk = if lines * self.width * row <= 16 * CHUNK { row } else { CHUNK };
+        for_each(lines * row.div_ceil(chunk.max(1)), |index| {
             let (chunk_at, line) = (index / lines * chunk, index % lines);
-            body(line, chunk_at..self.row.min(chunk_at + chunk));
+            body(line, chunk_at..row.min(chunk_at + chunk));
         });
     }
 }
 
 /// y = the maximum of each window, and argmax = its index ky K + kx within the window: the first maximum, as in
-/// PyTorch. NaN counts as larger than any number. Padding is never chosen. The kernel is at most 16.
-#[allow(clippy::too_many_arguments)]
-pub fn max_forward<E: Element>(
-    y: &mut [E],
-    argmax: &mut [u8],
-    x: &[E],
-    batch: usize,
-    height: usize,
-    width: usize,
-    channels: usize,
-    kernel: usize,
-    stride: usize,
-    padding: usize,
-) {
-    let window = Window::new((batch, height, width, channels), kernel, stride, padding);
-    window.check("pool::max_forward", x, y, argmax);
+/// PyTorch. NaN counts as larger than any number. Padding is never chosen.
+pub fn max_forward<E: Element>(y: &mut [E], argmax: &mut [u8], x: &[E], shape: &PoolShape) {
+    shape.check("pool::max_forward", x, y, argmax);
     let (y, argmax, isa) = (Output::new(y), Output::new(argmax), isa());
-    window.for_each_line(window.out_height, |oy, columns| {
+    let (row, out_width) = (shape.row(), shape.out_width());
+    shape.for_each_line(shape.out_height(), |oy, columns| {
         let mut taps = Vec::new();
-        for ox in 0..window.out_width {
-            window.inputs(&mut taps, oy, ox);
-            let at = (oy * window.out_width + ox) * window.row;
-            let work = Max { y, argmax, at, x, row: window.row, taps: &taps };
+        for ox in 0..out_width {
+            shape.inputs(&mut taps, oy, ox);
+            let work = Max { y, argmax, at: (oy * out_width + ox) * row, x, row, taps: &taps };
             // SAFETY: the taps lie in x, and only this task writes these columns of the output row.
             unsafe { sweep(isa, work, 0..1, columns.clone()) };
         }
@@ -139,28 +92,15 @@ pub fn max_forward<E: Element>(
 }
 
 /// dx = for each element of x, the sum of dy over the windows whose maximum it is, in the order of the windows.
-#[allow(clippy::too_many_arguments)]
-pub fn max_backward<E: Element>(
-    dx: &mut [E],
-    dy: &[E],
-    argmax: &[u8],
-    batch: usize,
-    height: usize,
-    width: usize,
-    channels: usize,
-    kernel: usize,
-    stride: usize,
-    padding: usize,
-) {
-    let window = Window::new((batch, height, width, channels), kernel, stride, padding);
-    window.check("pool::max_backward", dx, dy, argmax);
+pub fn max_backward<E: Element>(dx: &mut [E], dy: &[E], argmax: &[u8], shape: &PoolShape) {
+    shape.check("pool::max_backward", dx, dy, argmax);
     let (dx, isa) = (Output::new(dx), isa());
-    window.for_each_line(height, |iy, columns| {
+    let (row, width) = (shape.row(), shape.width);
+    shape.for_each_line(shape.height, |iy, columns| {
         let mut taps = Vec::new();
         for ix in 0..width {
-            window.outputs(&mut taps, iy, ix);
-            let at = (iy * width + ix) * window.row;
-            let work = MaxGradient { dx, at, dy, argmax, row: window.row, taps: &taps };
+            shape.outputs(&mut taps, iy, ix);
+            let work = MaxGradient { dx, at: (iy * width + ix) * row, dy, argmax, row, taps: &taps };
             // SAFETY: the taps lie in dy, and only this task writes these columns of the input row.
             unsafe { sweep(isa, work, 0..1, columns.clone()) };
         }

@@ -142,6 +142,7 @@ impl Span {
 }
 
 /// The spans of `columns` in vectors of V, in order.
+#[inline]
 pub fn spans<V: Vector>(columns: Range<usize>) -> impl Iterator<Item = Span> {
     let whole = columns.len() / V::LANES;
     let rest = columns.len() % V::LANES;

@@ -10,6 +10,11 @@
 //!
 //! There are two layouts (`Operands`). Either a is read in place, in rows, and b is packed in rows of whole vectors;
 //! or both are stored term by term, with the rows of one l next to each other.
+//!
+//! The loops over rows and columns use indices, not iterators: each of the hundreds of sizes would compile its own
+//! iterators, and where the compiler does not inline one, the sums leave the registers.
+
+#![expect(clippy::needless_range_loop, reason = "iterators over the sums are compiled for each size, see above")]
 
 use std::marker::PhantomData;
 
@@ -141,7 +146,9 @@ impl<U: Element, E: Element, const R: usize, const C: usize, const IN_TERMS: boo
             if !onto.is_null() {
                 // `onto` is needed only at the end, and then all at once.
                 for r in 0..R {
-                    (0..C).for_each(|j| vector::fetch_to_second_level(onto.wrapping_add(r * c_stride + j * V::LANES)));
+                    for j in 0..C {
+                        vector::fetch_to_second_level(onto.wrapping_add(r * c_stride + j * V::LANES));
+                    }
                 }
             }
             let mut sums = [[V::splat(0.0); C]; R];
@@ -165,20 +172,19 @@ unsafe fn add_segment<V: Vector, U: Element, E: Element, const R: usize, const C
     unsafe {
         match tile.operands {
             Operands::Terms { a: a_pitch, b: b_pitch } if IN_TERMS => {
-                let mut a = tile.a.add(segment.a * a_pitch);
+                let a = rows_from::<R>(tile.a.add(segment.a * a_pitch), 1);
                 let mut b = tile.b.add(segment.b * b_pitch);
-                for _ in 0..segment.len {
-                    add_outer::<V, U, R, C>(sums, std::array::from_fn(|r| a.add(r)), b);
+                for l in 0..segment.len {
+                    add_outer::<V, U, R, C>(sums, &a, l * a_pitch, b);
                     // The last step may lead beyond the memory; nothing is read there.
-                    a = a.wrapping_add(a_pitch);
                     b = b.wrapping_add(b_pitch);
                 }
             }
             Operands::Rows { stride } if !IN_TERMS => {
-                let a: [*const f32; R] = std::array::from_fn(|r| tile.a.add(segment.a + r * stride));
+                let a = rows_from::<R>(tile.a.add(segment.a), stride);
                 let mut b = tile.b.add(segment.b * C * V::LANES);
                 for l in 0..segment.len {
-                    add_outer::<V, U, R, C>(sums, a.map(|a| a.add(l)), b);
+                    add_outer::<V, U, R, C>(sums, &a, l, b);
                     b = b.add(C * V::LANES);
                 }
             }
@@ -187,23 +193,37 @@ unsafe fn add_segment<V: Vector, U: Element, E: Element, const R: usize, const C
     }
 }
 
-/// Adds one unit of each row times the vectors of one row of b.
+/// The starts of R rows.
+#[inline(always)]
+fn rows_from<const R: usize>(start: *const f32, stride: usize) -> [*const f32; R] {
+    let mut rows = [start; R];
+    for r in 0..R {
+        rows[r] = start.wrapping_add(r * stride);
+    }
+    rows
+}
+
+/// Adds the unit at `offset` of each row times the vectors of one row of b.
 ///
 /// # Safety
 /// As for `tile`, with the instruction set of V enabled in the caller.
 #[inline(always)]
 unsafe fn add_outer<V: Vector, U: Element, const R: usize, const C: usize>(
     sums: &mut [[V; C]; R],
-    a: [*const f32; R],
+    a: &[*const f32; R],
+    offset: usize,
     b: *const f32,
 ) {
     // SAFETY: the caller guarantees every address.
     unsafe {
-        let vectors: [V; C] = std::array::from_fn(|c| V::load(b.add(c * V::LANES)));
-        for (sums, a) in sums.iter_mut().zip(a) {
-            let factor = V::splat(a.read_unaligned());
-            for (sum, vector) in sums.iter_mut().zip(vectors) {
-                *sum = U::add_units(*sum, factor, vector);
+        let mut vectors = [V::splat(0.0); C];
+        for c in 0..C {
+            vectors[c] = V::load(b.add(c * V::LANES));
+        }
+        for r in 0..R {
+            let factor = V::splat(a[r].add(offset).read_unaligned());
+            for c in 0..C {
+                sums[r][c] = U::add_units(sums[r][c], factor, vectors[c]);
             }
         }
     }
@@ -222,23 +242,23 @@ unsafe fn finish<V: Vector, E: Element, const R: usize, const C: usize>(sums: &[
     // SAFETY: the caller guarantees every address.
     unsafe {
         if columns == C * V::LANES && bias.is_null() && onto.is_null() {
-            for (r, sums) in sums.iter().enumerate() {
-                for (j, &sum) in sums.iter().enumerate() {
-                    E::store(c.add(r * c_stride + j * V::LANES), sum);
+            for r in 0..R {
+                for j in 0..C {
+                    E::store(c.add(r * c_stride + j * V::LANES), sums[r][j]);
                 }
             }
         } else if columns == C * V::LANES && bias.is_null() {
-            for (r, sums) in sums.iter().enumerate() {
-                for (j, &sum) in sums.iter().enumerate() {
+            for r in 0..R {
+                for j in 0..C {
                     let at = r * c_stride + j * V::LANES;
-                    E::store(c.add(at), sum.add(E::load(onto.add(at))));
+                    E::store(c.add(at), sums[r][j].add(E::load(onto.add(at))));
                 }
             }
         } else {
             let mut spilled = [[V::splat(0.0); C]; R];
-            for (spilled, sums) in spilled.iter_mut().zip(sums) {
-                for (spilled, sum) in spilled.iter_mut().zip(sums) {
-                    std::ptr::write_volatile(spilled, *sum);
+            for r in 0..R {
+                for c in 0..C {
+                    std::ptr::write_volatile(&raw mut spilled[r][c], sums[r][c]);
                 }
             }
             finish_any(&spilled, tile);
@@ -261,9 +281,9 @@ unsafe fn finish_any<V: Vector, E: Element, const R: usize, const C: usize>(sums
                 true => V::splat(0.0),
                 false => V::load_first(tile.bias.add(c * V::LANES), count),
             };
-            for (r, sums) in sums.iter().enumerate() {
+            for r in 0..R {
                 let at = r * tile.c_stride + c * V::LANES;
-                let mut sum = sums[c].add(bias);
+                let mut sum = sums[r][c].add(bias);
                 if !tile.onto.is_null() {
                     sum = sum.add(load_some::<V, E>(tile.onto.add(at), count));
                 }

@@ -292,6 +292,12 @@ impl Element for bf16 {
     }
 }
 
+/// Four lanes. The standard library's functions of arrays are not always inlined.
+#[inline(always)]
+fn lanes(lane: impl Fn(usize) -> f32) -> [f32; 4] {
+    [lane(0), lane(1), lane(2), lane(3)]
+}
+
 /// Four lanes of plain Rust.
 // SAFETY (all blocks): the trait's contract.
 impl Vector for [f32; 4] {
@@ -306,7 +312,7 @@ impl Vector for [f32; 4] {
     }
     #[inline(always)]
     unsafe fn load_first(from: *const f32, count: usize) -> Self {
-        std::array::from_fn(|lane| if lane < count { unsafe { *from.add(lane) } } else { 0.0 })
+        lanes(|lane| if lane < count { unsafe { *from.add(lane) } } else { 0.0 })
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
@@ -318,11 +324,11 @@ impl Vector for [f32; 4] {
     }
     #[inline(always)]
     unsafe fn load_bf16(from: *const bf16) -> Self {
-        std::array::from_fn(|lane| unsafe { *from.add(lane) }.to_f32())
+        lanes(|lane| unsafe { *from.add(lane) }.to_f32())
     }
     #[inline(always)]
     unsafe fn load_bf16_first(from: *const bf16, count: usize) -> Self {
-        std::array::from_fn(|lane| if lane < count { unsafe { *from.add(lane) }.to_f32() } else { 0.0 })
+        lanes(|lane| if lane < count { unsafe { *from.add(lane) }.to_f32() } else { 0.0 })
     }
     #[inline(always)]
     unsafe fn store_bf16(self, to: *mut bf16) {
@@ -335,83 +341,83 @@ impl Vector for [f32; 4] {
     }
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
-        std::array::from_fn(|lane| self[lane] + other[lane])
+        lanes(|lane| self[lane] + other[lane])
     }
     #[inline(always)]
     unsafe fn sub(self, other: Self) -> Self {
-        std::array::from_fn(|lane| self[lane] - other[lane])
+        lanes(|lane| self[lane] - other[lane])
     }
     #[inline(always)]
     unsafe fn mul(self, other: Self) -> Self {
-        std::array::from_fn(|lane| self[lane] * other[lane])
+        lanes(|lane| self[lane] * other[lane])
     }
     #[inline(always)]
     unsafe fn div(self, other: Self) -> Self {
-        std::array::from_fn(|lane| self[lane] / other[lane])
+        lanes(|lane| self[lane] / other[lane])
     }
     #[inline(always)]
     unsafe fn sqrt(self) -> Self {
-        self.map(f32::sqrt)
+        lanes(|lane| self[lane].sqrt())
     }
     #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
-        std::array::from_fn(|lane| self[lane] + a[lane] * b[lane])
+        lanes(|lane| self[lane] + a[lane] * b[lane])
     }
     #[inline(always)]
     unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
         let low = |x: f32| f32::from_bits(x.to_bits() << 16);
         let high = |x: f32| f32::from_bits(x.to_bits() & 0xffff_0000);
-        std::array::from_fn(|lane| self[lane] + high(a[lane]) * high(b[lane]) + low(a[lane]) * low(b[lane]))
+        lanes(|lane| self[lane] + high(a[lane]) * high(b[lane]) + low(a[lane]) * low(b[lane]))
     }
     #[inline(always)]
     unsafe fn rounded(self) -> Self {
-        self.map(|value| bf16::from_f32(value).to_f32())
+        lanes(|lane| bf16::from_f32(self[lane]).to_f32())
     }
     #[inline(always)]
     unsafe fn pair(low: Self, high: Self) -> Self {
-        std::array::from_fn(|lane| f32::from_bits(low[lane].to_bits() >> 16 | high[lane].to_bits() & 0xffff_0000))
+        lanes(|lane| f32::from_bits(low[lane].to_bits() >> 16 | high[lane].to_bits() & 0xffff_0000))
     }
     #[inline(always)]
     unsafe fn load_pairs(low: *const bf16, high: *const bf16) -> Self {
         let half = |from: *const bf16, lane: usize| u32::from(unsafe { *from.add(lane) }.to_bits());
-        std::array::from_fn(|lane| f32::from_bits(half(low, lane) | half(high, lane) << 16))
+        lanes(|lane| f32::from_bits(half(low, lane) | half(high, lane) << 16))
     }
     #[inline(always)]
     unsafe fn narrow(first: Self, second: Self) -> Self {
         let half = |at: usize| u32::from(bf16::from_f32(if at < 4 { first[at] } else { second[at - 4] }).to_bits());
-        std::array::from_fn(|lane| f32::from_bits(half(2 * lane) | half(2 * lane + 1) << 16))
+        lanes(|lane| f32::from_bits(half(2 * lane) | half(2 * lane + 1) << 16))
     }
     #[inline(always)]
     #[expect(clippy::needless_range_loop, reason = "a row takes one lane of each column")]
     unsafe fn store_columns(columns: &[Self; 16], to: *mut f32, stride: usize, rows: usize) {
         for row in 0..rows {
-            unsafe { to.add(row * stride).cast::<Self>().write(std::array::from_fn(|lane| columns[lane][row])) }
+            unsafe { to.add(row * stride).cast::<Self>().write(lanes(|lane| columns[lane][row])) }
         }
     }
     #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
-        std::array::from_fn(|lane| if self[lane] > other[lane] { self[lane] } else { other[lane] })
+        lanes(|lane| if self[lane] > other[lane] { self[lane] } else { other[lane] })
     }
     #[inline(always)]
     unsafe fn where_positive(self, gate: Self) -> Self {
-        std::array::from_fn(|lane| if gate[lane] > 0.0 { self[lane] } else { 0.0 })
+        lanes(|lane| if gate[lane] > 0.0 { self[lane] } else { 0.0 })
     }
     #[inline(always)]
     unsafe fn where_equal(self, a: Self, b: Self) -> Self {
-        std::array::from_fn(|lane| if a[lane] == b[lane] { self[lane] } else { 0.0 })
+        lanes(|lane| if a[lane] == b[lane] { self[lane] } else { 0.0 })
     }
     #[inline(always)]
     unsafe fn choose_if_larger(self, best: Self, yes: Self, no: Self) -> Self {
         let larger = |lane: usize| self[lane] > best[lane] || self[lane].is_nan();
-        std::array::from_fn(|lane| if larger(lane) { yes[lane] } else { no[lane] })
+        lanes(|lane| if larger(lane) { yes[lane] } else { no[lane] })
     }
     #[inline(always)]
     unsafe fn load_bytes(from: *const u8) -> Self {
-        std::array::from_fn(|lane| f32::from(unsafe { *from.add(lane) }))
+        lanes(|lane| f32::from(unsafe { *from.add(lane) }))
     }
     #[inline(always)]
     unsafe fn load_bytes_first(from: *const u8, count: usize) -> Self {
-        std::array::from_fn(|lane| if lane < count { f32::from(unsafe { *from.add(lane) }) } else { 0.0 })
+        lanes(|lane| if lane < count { f32::from(unsafe { *from.add(lane) }) } else { 0.0 })
     }
     #[inline(always)]
     unsafe fn store_bytes(self, to: *mut u8) {
@@ -431,11 +437,11 @@ impl Vector for [f32; 4] {
     }
     #[inline(always)]
     unsafe fn round(self) -> Self {
-        self.map(f32::round_ties_even)
+        lanes(|lane| self[lane].round_ties_even())
     }
     #[inline(always)]
     unsafe fn power_of_two(self) -> Self {
-        self.map(|exponent| f32::from_bits(((exponent as i32 + 127) as u32) << 23))
+        lanes(|lane| f32::from_bits(((self[lane] as i32 + 127) as u32) << 23))
     }
 }
 
@@ -668,8 +674,8 @@ mod x86 {
                 unsafe fn store_columns(columns: &[Self; 16], to: *mut f32, stride: usize, rows: usize) {
                     unsafe {
                         let mut raw = [_mm512_setzero_ps(); 16];
-                        for (raw, column) in raw.iter_mut().zip(columns) {
-                            *raw = column.0;
+                        for (column, vector) in columns.iter().enumerate() {
+                            raw[column] = vector.0;
                         }
                         for (row, vector) in transposed(raw).into_iter().enumerate().take(rows) {
                             _mm512_storeu_ps(to.add(row * stride), vector);
@@ -891,7 +897,10 @@ mod x86 {
                     _mm256_storeu_ps(block[column].as_mut_ptr(), vector.0);
                 }
                 for row in 0..rows {
-                    let values: [f32; 8] = std::array::from_fn(|column| block[column][row]);
+                    let mut values = [0.0f32; 8];
+                    for column in 0..8 {
+                        values[column] = block[column][row];
+                    }
                     _mm256_storeu_ps(to.add(row * stride), _mm256_loadu_ps(values.as_ptr()));
                 }
             }

@@ -89,11 +89,16 @@ fn is_cheap<E: Element>() -> bool {
     E::TERMS == 2 && isa() == Isa::Avx512Bf16
 }
 
-/// y = x * w.
-pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &ConvShape) {
+/// y = x * w [+ bias, rounded to the format of y].
+pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], bias: Option<&[f32]>, shape: &ConvShape) {
     let squares = Squares::new(shape);
     let (x, columns) = (Map { elements: x, channels: shape.in_channels, squares: &squares }, shape.out_channels);
-    convolve(y, &x, None, Weights::Transposed(w), |tap| tap, columns);
+    let bias: Option<Vec<E>> = bias.map(|bias| {
+        let images = std::iter::repeat_n(bias, shape.batch);
+        images.flatten().map(|&bias| E::from_f32(bias)).collect()
+    });
+    let onto = bias.as_deref().map_or(Onto::Nothing, Onto::Position);
+    convolve(y, &x, onto, Weights::Transposed(w), |tap| tap, columns);
 }
 
 /// Writes the gradient of x to dx, added to `onto` if it is given: the convolution of dy with the kernel rotated by
@@ -101,7 +106,14 @@ pub fn forward<E: Element>(y: &mut [E], x: &[E], w: &[f32], shape: &ConvShape) {
 pub fn input_gradient<E: Element>(dx: &mut [E], dy: &[E], w: &[f32], onto: Option<&[E]>, shape: &ConvShape) {
     let squares = Squares::new(shape);
     let (dy, columns) = (Map { elements: dy, channels: shape.out_channels, squares: &squares }, shape.in_channels);
-    convolve(dx, &dy, onto, Weights::Straight(w), |tap| TAPS * TAPS - 1 - tap, columns);
+    convolve(
+        dx,
+        &dy,
+        onto.map_or(Onto::Nothing, Onto::Map),
+        Weights::Straight(w),
+        |tap| TAPS * TAPS - 1 - tap,
+        columns,
+    );
 }
 
 /// dw += the gradient of w: Gᵀ [ sum over squares and images of (A dy Aᵀ) ⊙ (Bᵀ x B) ] G.
@@ -214,8 +226,12 @@ impl Squares {
     }
 }
 
-fn grid<T, const SIDE: usize>(mut each: impl FnMut(usize, usize) -> T) -> [[T; SIDE]; SIDE] {
-    std::array::from_fn(|row| std::array::from_fn(|column| each(row, column)))
+fn grid<T: Copy, const SIDE: usize>(mut each: impl FnMut(usize, usize) -> T) -> [[T; SIDE]; SIDE] {
+    let mut grid = [[each(0, 0); SIDE]; SIDE];
+    for (index, cell) in grid.as_flattened_mut().iter_mut().enumerate() {
+        *cell = each(index / SIDE, index % SIDE);
+    }
+    grid
 }
 
 /// A feature map that is read square by square.
@@ -257,12 +273,22 @@ impl<E: Element> Map<'_, E> {
     }
 }
 
+/// The addend of the outputs.
+#[derive(Clone, Copy)]
+enum Onto<'a, E> {
+    Nothing,
+    /// A map of the same shape.
+    Map(&'a [E]),
+    /// (N, C), the same at every position.
+    Position(&'a [E]),
+}
+
 /// `out` = `input` * the kernel of `weights`, whose taps are taken in the order of `tap`, [+ onto]. `columns` is the
 /// number of output channels.
 fn convolve<E: Element>(
     out: &mut [E],
     input: &Map<E>,
-    onto: Option<&[E]>,
+    onto: Onto<E>,
     weights: Weights,
     tap: impl Fn(usize) -> usize + Sync,
     columns: usize,
@@ -333,7 +359,7 @@ fn multiply(cut: &Cut, scratch: &mut [f32], u: &[f32], rows: usize, columns: usi
 unsafe fn write_outputs<E: Element>(
     isa: Isa,
     out: &Shared<E>,
-    onto: Option<&[E]>,
+    onto: Onto<E>,
     m: &[f32],
     squares: &Squares,
     rows: &Range<usize>,
@@ -345,20 +371,22 @@ unsafe fn write_outputs<E: Element>(
     for (square, images, first) in squares.runs(rows) {
         let len = images.len() * columns;
         let from = grid(|row, column| &m[(row * LINE + column) * pitch + first * columns..][..len]);
-        let places = squares
-            .positions::<SQUARE>(square)
-            .map(|row| row.map(|position| Some((position? * squares.images + images.start) * columns)));
+        let positions = squares.positions::<SQUARE>(square);
+        let places: [[Option<usize>; SQUARE]; SQUARE] =
+            grid(|row, column| Some((positions[row][column]? * squares.images + images.start) * columns));
         assert!(places.iter().flatten().flatten().all(|place| place + len <= out.len()), "winograd: sizes do not fit");
         let to = grid(|row, column| match places[row][column] {
             Some(place) => out.pointer(place),
             None => waste.as_mut_ptr(),
         });
-        let onto = onto.map(|onto| {
-            grid(|row, column| match places[row][column] {
+        let onto = match onto {
+            Onto::Nothing => None,
+            Onto::Map(onto) => Some(grid(|row, column| match places[row][column] {
                 Some(place) => onto[place..][..len].as_ptr(),
                 None => waste.as_ptr(),
-            })
-        });
+            })),
+            Onto::Position(onto) => Some(grid(|_, _| onto[..len].as_ptr())),
+        };
         // SAFETY: `len` outputs follow each start, and squares do not overlap.
         unsafe { transform::<Output, f32, E, LINE, SQUARE>(isa, &from, &to, onto.as_ref()) };
     }
@@ -403,7 +431,7 @@ fn add_weight_gradient(isa: Isa, dw: &mut [f32], sums: &[f32], outputs: usize, c
         for o in part(outputs, parts, task) {
             let from = grid(|row, column| &sums[((row * LINE + column) * outputs + o) * channels..][..channels]);
             let to = grid(|row, column| dw.pointer(((o * TAPS + row) * TAPS + column) * channels));
-            let onto = to.map(|row| row.map(|to| to.cast_const()));
+            let onto = grid(|row, column| to[row][column].cast_const());
             // SAFETY: tasks differ in their output channels.
             unsafe { transform::<TapGradients, f32, f32, LINE, TAPS>(isa, &from, &to, Some(&onto)) };
         }
@@ -548,7 +576,7 @@ unsafe fn transform<T: Transform<FROM, TO>, E: Element, F: Element, const FROM: 
 ) {
     let len = from[0][0].len();
     assert!(from.iter().flatten().all(|run| run.len() == len), "winograd: runs of different lengths");
-    let from = from.map(|row| row.map(|run| run.as_ptr()));
+    let from = grid(|row, column| from[row][column].as_ptr());
     run(isa, Runs::<T, E, F, FROM, TO> { from, to, onto, len, map: PhantomData });
 }
 
@@ -595,6 +623,7 @@ impl<T: Transform<FROM, TO>, E: Element, F: Element, const FROM: usize, const TO
     /// # Safety
     /// The vectors must lie in the runs, with the instruction set of V enabled in the caller.
     #[inline(always)]
+    #[expect(clippy::needless_range_loop, reason = "the compiler does not always inline iterators over vectors")]
     unsafe fn step<V: Vector, const N: usize>(&self, start: usize, count: usize) {
         let mut columns = [[[const { MaybeUninit::<V>::uninit() }; N]; TO]; FROM];
         // SAFETY: guaranteed by the caller; every element of `columns` is written before it is read. These are loops,
@@ -603,29 +632,30 @@ impl<T: Transform<FROM, TO>, E: Element, F: Element, const FROM: usize, const TO
             for (column, transformed) in columns.iter_mut().enumerate() {
                 let mut d = [[V::splat(0.0); FROM]; N];
                 for row in 0..FROM {
-                    for (n, d) in d.iter_mut().enumerate() {
-                        d[row] = load(self.from[row][column].add(start + n * V::LANES), count);
+                    for n in 0..N {
+                        d[n][row] = load(self.from[row][column].add(start + n * V::LANES), count);
                     }
                     fetch(self.from[row][column].wrapping_add(start + AHEAD * N * V::LANES), N * V::LANES);
                 }
-                for (n, d) in d.into_iter().enumerate() {
-                    for (place, value) in transformed.iter_mut().zip(T::apply(d)) {
-                        place[n].write(value);
+                for n in 0..N {
+                    let values = T::apply(d[n]);
+                    for place in 0..TO {
+                        transformed[place][n].write(values[place]);
                     }
                 }
             }
             for row in 0..TO {
                 let mut rows = [[V::splat(0.0); TO]; N];
-                for (n, values) in rows.iter_mut().enumerate() {
+                for n in 0..N {
                     let mut d = [V::splat(0.0); FROM];
-                    for (d, column) in d.iter_mut().zip(&columns) {
-                        *d = column[row][n].assume_init();
+                    for column in 0..FROM {
+                        d[column] = columns[column][row][n].assume_init();
                     }
-                    *values = T::apply(d);
+                    rows[n] = T::apply(d);
                 }
                 for column in 0..TO {
-                    for (n, values) in rows.iter().enumerate() {
-                        let (at, mut value) = (start + n * V::LANES, values[column]);
+                    for n in 0..N {
+                        let (at, mut value) = (start + n * V::LANES, rows[n][column]);
                         if let Some(onto) = self.onto {
                             value = value.add(load(onto[row][column].add(at), count));
                         }

@@ -1,0 +1,195 @@
+//! Maps that are not square, sides known at run time, frozen normalisation, and the maps of an encoder's stages.
+
+use sempair::models::{Encoder, ImageNetStem, ModelSpec, Pixels, ResNetSmall, SmallStem, StageMap, Stages, Stem, open};
+use sempair::nn::{BatchNorm, BatchNormRelu, Block, Conv2d, GlobalAveragePool, Identity, Layer, MaxPool, Parameters};
+use sempair::rng::Key;
+use sempair::tensor::{Const, Cpu, Images, Maps, Norms, Tensor};
+
+use super::{F32, SmallVit, built, check, check_bf16, check_with, dot, images, maps, moved, normals};
+
+fn sized<const C: usize>(batch: usize, height: usize, width: usize) -> Maps<C, usize> {
+    (batch, Const, height, width)
+}
+
+#[test]
+fn maps_that_are_not_square_agree_with_finite_differences() {
+    let constant: Maps<4, Const<7>, Const<4>> = (3, Const, Const, Const);
+    check::<Conv2d<4, 6, 3, 2>, _>(constant, 1e-3);
+    check::<MaxPool, _>(constant, 1e-2);
+    check::<Conv2d<4, 6, 3, 2>, _>(sized::<4>(3, 4, 9), 1e-3);
+    check::<Conv2d<32, 32, 3, 1>, _>(sized::<32>(9, 11, 14), 2e-3); // by Winograd's method
+    check::<BatchNormRelu<5>, _>(sized::<5>(4, 2, 5), 1e-2);
+    check::<MaxPool, _>(sized::<3>(2, 5, 8), 1e-2);
+    check::<GlobalAveragePool, _>(sized::<4>(3, 2, 5), 1e-3);
+    let wide: Images<Const<16>, Const<24>> = (3, Const, Const, Const);
+    check::<ResNetSmall<ImageNetStem<32>>, _>(wide, 2e-2);
+    let patches: Images<usize> = (3, 8, 12, Const);
+    check::<SmallVit, _>(patches, 6e-3);
+}
+
+#[test]
+fn convolutions_with_bias_agree_with_finite_differences() {
+    check::<Conv2d<4, 6, 3, 2, true>, _>(maps::<4, 7>(3), 1e-3);
+    check::<Conv2d<17, 33, 1, 1, true>, _>(sized::<17>(2, 4, 3), 1e-3);
+    check::<Conv2d<32, 32, 3, 1, true>, _>(sized::<32>(9, 11, 14), 2e-3); // by Winograd's method
+    check_bf16::<Conv2d<4, 6, 3, 2, true>, _>(maps::<4, 7>(3), 1e-2);
+    check_bf16::<Conv2d<32, 32, 3, 1, true>, _>(sized::<32>(9, 11, 14), 1e-2);
+    let (_, p) = built::<Conv2d<4, 6, 3, 2, true>>(&F32, &mut Key::root(0).stream());
+    let names: Vec<&str> = p.layout.entries.iter().map(|entry| &*entry.name).collect();
+    assert_eq!(names, ["conv1.weight", "conv1.bias"]);
+}
+
+#[test]
+fn sides_known_at_run_time_change_no_bits() {
+    let mut stream = Key::root(1).stream();
+    let pixels = normals(&mut stream, 3 * 16 * 16 * 3);
+    let constant = Tensor::upload(&F32, images::<16>(3), &pixels);
+    let at_run_time: Images<usize> = (3, 16, 16, Const);
+    let at_run_time = Tensor::upload(&F32, at_run_time, &pixels);
+    let (network, mut p) = built::<ResNetSmall<SmallStem<32, 2>>>(&F32, &mut stream);
+    let mut q = p.clone();
+    let (y, saved) = network.forward(constant.clone(), &mut p);
+    let (z, also_saved) = network.forward(at_run_time.clone(), &mut q);
+    assert_eq!(y.download(), z.download());
+    let dx = network.backward(saved, y.clone(), &mut p).download();
+    assert_eq!(dx, network.backward(also_saved, y, &mut q).download());
+    assert_eq!((p.gradients, p.statistics), (q.gradients, q.statistics));
+    let (vit, p) = built::<SmallVit>(&F32, &mut stream);
+    assert_eq!(vit.infer(constant, &p).download(), vit.infer(at_run_time, &p).download());
+}
+
+/// Freezes the normalisations, with running moments that are not those of the batch.
+fn freeze(norms: Norms) -> impl FnOnce(&mut Parameters<Cpu>) {
+    move |p| {
+        let mut stream = Key::root(2).stream();
+        for entry in p.layout.entries.iter().filter(|entry| entry.name.contains("running")) {
+            let (low, high) = if entry.name.contains("mean") { (-0.2, 0.2) } else { (0.5, 1.5) };
+            p.statistics[entry.slot.start..][..entry.slot.len].fill_with(|| stream.range(low, high));
+        }
+        p.norms = norms;
+    }
+}
+
+#[test]
+fn frozen_normalisations_agree_with_finite_differences() {
+    type Joined = Block<Conv2d<4, 4, 3, 1>, Identity, 4>;
+    check_with::<BatchNorm<5>, _>(maps::<5, 3>(4), 1e-3, 8, freeze(Norms::FrozenMoments));
+    check_with::<BatchNormRelu<5>, _>(maps::<5, 3>(4), 1e-2, 8, freeze(Norms::FrozenMoments));
+    check_with::<Joined, _>(maps::<4, 6>(2), 1e-2, 8, freeze(Norms::FrozenMoments));
+    check_with::<ResNetSmall<SmallStem<32, 2>>, _>(images::<16>(4), 2e-2, 8, freeze(Norms::FrozenMoments));
+}
+
+/// A frozen network trains as it evaluates, its running moments do not move, and with [`Norms::Frozen`] scales and shifts
+/// have no gradient, while all other gradients are the same.
+#[test]
+fn frozen_normalisations_stay_as_they_are() {
+    let mut stream = Key::root(3).stream();
+    let (network, mut p) = built::<ResNetSmall<SmallStem<32, 2>>>(&F32, &mut stream);
+    let x = Tensor::upload(&F32, images::<16>(4), &normals(&mut stream, 4 * 16 * 16 * 3));
+    let gradients = |norms: Norms, p: &mut Parameters<Cpu>| {
+        freeze(norms)(p);
+        p.clear_gradients();
+        let before = p.statistics.clone();
+        let (y, saved) = network.forward(x.clone(), p);
+        assert_eq!(y.download(), network.infer(x.clone(), p).download());
+        network.backward_parameters(saved, y, p);
+        assert_eq!(p.statistics, before);
+        p.gradients.clone()
+    };
+    let (moments, all) = (gradients(Norms::FrozenMoments, &mut p), gradients(Norms::Frozen, &mut p));
+    let mut norms = 0;
+    for entry in p.layout.entries.iter().filter(|entry| !entry.name.contains("running")) {
+        let [moments, all] = [&moments, &all].map(|g| &g[entry.slot.start..][..entry.slot.len]);
+        if entry.shape.len() == 1 {
+            norms += 1;
+            assert!(all.iter().all(|g| *g == 0.0) && moments.iter().any(|g| *g != 0.0), "{}", entry.name);
+        } else {
+            assert_eq!(all, moments, "{}", entry.name);
+        }
+    }
+    assert_eq!(norms, 2 * 9);
+}
+
+/// A ResNet and a transformer, each with a batch of images that are not square.
+fn encoders() -> [(ModelSpec, Vec<[usize; 4]>); 2] {
+    let resnet = ModelSpec { encoder: Encoder::ResnetSmall, stem: Stem::Half, image: 32, drop_path: 0.0 };
+    let vit = ModelSpec { encoder: Encoder::VitMini, stem: Stem::Patch8, ..resnet };
+    let of_resnet = vec![[2, 32, 8, 12], [2, 64, 4, 6], [2, 128, 2, 3], [2, 128, 2, 3]];
+    [(resnet, of_resnet), (vit, vec![[2, 192, 2, 3]])]
+}
+
+#[test]
+fn encoders_give_the_maps_of_their_stages_for_images_of_any_size() {
+    let pixels = normals(&mut Key::root(4).stream(), 2 * 16 * 24 * 3);
+    let images = Pixels { values: &pixels, height: 16, width: 24 };
+    for (spec, expected) in encoders() {
+        let backbone = open(&spec, &F32, Key::root(5)).unwrap();
+        let (encoder, mut p) = (backbone.encoder(), backbone.parameters());
+        let maps = encoder.infer_maps(images, &p);
+        let shapes: Vec<[usize; 4]> = maps.iter().map(|map| map.shape().into()).collect();
+        assert_eq!(shapes, expected);
+        let features = encoder.infer(images, &p).download();
+        assert_eq!(features.len(), 2 * encoder.width());
+        if spec.is_transformer() {
+            continue; // its features are those of the class token
+        }
+        let mean = map_means(&maps[3]);
+        assert!(features.iter().zip(&mean).all(|(feature, mean)| (feature - mean).abs() < 1e-5));
+
+        // The gradient of the features is that of the last map, spread over its positions.
+        let (_, back) = encoder.forward(images, &mut p);
+        let dy = Tensor::upload(&F32, (2, 128), &features);
+        back(dy, &mut p);
+        let of_features = p.gradients.clone();
+        p.clear_gradients();
+        let (_, back) = encoder.forward_maps(images, &mut p);
+        let spread: Vec<f32> = (0..6).flat_map(|_| features.iter().map(|d| d / 6.0)).collect();
+        back(vec![None, None, None, Some(Tensor::upload(&F32, (2, 128, 2, 3), &spread))], &mut p);
+        let difference = moved(&p.gradients, &of_features, -1.0);
+        assert!(dot(&difference, &difference).sqrt() < 1e-5 * dot(&of_features, &of_features).sqrt());
+    }
+}
+
+fn map_means(map: &StageMap<Cpu>) -> Vec<f32> {
+    let (batch, channels, height, width) = map.shape();
+    let (values, positions) = (map.download(), height * width);
+    let at = |index: usize| (0..positions).map(|p| values[p * batch * channels + index]).sum::<f32>();
+    (0..batch * channels).map(|index| at(index) / positions as f32).collect()
+}
+
+/// The gradients of all maps together, against finite differences, with some maps left out.
+#[test]
+fn gradients_of_the_maps_agree_with_finite_differences() {
+    fn check_stages<E: sempair::nn::Build + Stages<Cpu, Images<usize>>>(used: &[bool]) {
+        let mut stream = Key::root(6).stream();
+        let (encoder, mut p) = built::<E>(&F32, &mut stream);
+        let shape: Images<usize> = (3, 8, 12, Const);
+        let x = Tensor::upload(&F32, shape, &normals(&mut stream, 3 * 8 * 12 * 3));
+        let (maps, saved) = encoder.forward_stages(x.clone(), &mut p);
+        let weights: Vec<Vec<f32>> = maps.iter().map(|map| normals(&mut stream, map.download().len())).collect();
+        let gradients = maps.iter().zip(&weights).zip(used);
+        let gradients = gradients.map(|((map, weight), used)| used.then(|| Tensor::upload(&F32, map.shape(), weight)));
+        encoder.backward_stages(saved, gradients.collect(), &mut p);
+        let loss = |p: &mut Parameters<Cpu>| -> f64 {
+            let (maps, _) = encoder.forward_stages(x.clone(), p);
+            let maps = maps.iter().zip(&weights).zip(used).filter(|(_, used)| **used);
+            maps.map(|((map, weight), _)| dot(&map.download(), weight)).sum()
+        };
+        let mut direction = normals(&mut stream, p.values.len());
+        let length = dot(&direction, &direction).sqrt() as f32;
+        direction.iter_mut().for_each(|d| *d /= length);
+        let h = 1e-2;
+        let [up, down] = [h, -h].map(|h| {
+            let mut p = p.clone();
+            p.values = moved(&p.values, &direction, h);
+            loss(&mut p)
+        });
+        let (numeric, exact) = ((up - down) / f64::from(2.0 * h), dot(&p.gradients, &direction));
+        let bound = 2e-2 * (1.0 + dot(&p.gradients, &p.gradients).sqrt());
+        assert!((numeric - exact).abs() < bound && exact != 0.0, "{numeric} by differences, {exact}");
+    }
+    check_stages::<ResNetSmall<SmallStem<32, 1>>>(&[true, true, true, true]);
+    check_stages::<ResNetSmall<SmallStem<32, 1>>>(&[true, false, true, false]);
+    check_stages::<ResNetSmall<SmallStem<32, 1>>>(&[false, true, false, false]);
+    check_stages::<SmallVit>(&[true]);
+}
