@@ -8,6 +8,7 @@ mod tokens;
 
 use std::env;
 use std::fs;
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -31,8 +32,15 @@ fn main() -> Result<()> {
     println!("cargo:rustc-env=BUILD_RUSTC={}", rustc_version());
     println!("cargo:rustc-env=BUILD_RUSTFLAGS={flags}");
     println!("cargo:rustc-env=BUILD_TARGET={}", env::var("TARGET").unwrap_or_default());
-    println!("cargo:rustc-env=BUILD_PROFILE={}", env::var("PROFILE").unwrap_or_default());
+    println!("cargo:rustc-env=BUILD_PROFILE={}", profile(&out));
     Ok(())
+}
+
+/// The name of the Cargo profile. `PROFILE` has only that of the profile that it inherits from, but the output folder is
+/// `target/[TARGET/]PROFILE/build/sempair-HASH/out`.
+fn profile(out: &Path) -> String {
+    let folder = out.ancestors().nth(3).and_then(Path::file_name);
+    folder.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// The compiler's flags that may change the arithmetic of the same code, such as `target-cpu=native`.

@@ -11,7 +11,7 @@
 //! 2. A cell is a list of [stages](harness::stage::Stage), each computed once and kept in the
 //!    [cache](harness::cache::Cache) under the hash of everything that determines it. [`study::stages`] has one file for
 //!    each kind. The [runner](harness::runner::run) runs the cells that have no [record](harness::record::Record) yet.
-//! 3. The stage of a training runs [`train::training`] on the [batches](data::batches) of a
+//! 3. The stage of a training runs [`train::pretrain`] on the [batches](data::batches) of a
 //!    [pair list](data::pairs::PairList).
 //! 4. In each step, a method's [`Learner`](methods::Learner) embeds a batch with its [`Network`](models::Network), computes
 //!    loss and gradient, and passes the gradient back.

@@ -339,6 +339,9 @@ fn a_collapse_stops_a_training_unless_it_shall_go_on() {
         (0..8).for_each(|index| image.save(folder.join(format!("{index}.png"))).unwrap());
     }
     place.stdout(&["data", "import", "same", "--quiet"]);
+    // A folder of images is not a folder of imported datasets.
+    let error = place.error(&["pretrain", "--data", "same"]);
+    assert!(error.contains("hint: a dataset is named with `--on same`"), "{error}");
     let arguments = "pretrain --quiet --method vicreg --on same --epochs 4 --set pairs.categories=2 \
                      --set pairs.per_category=4 --set pretrain.batch=4";
     let arguments: Vec<&str> = arguments.split_whitespace().collect();

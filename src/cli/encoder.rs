@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::data::pairs::PairKind;
+use crate::data::store;
 use crate::error::{Error, Result, shell};
 use crate::harness::config::Given;
 use crate::harness::experiment::Experiment;
@@ -49,17 +50,8 @@ pub(super) struct EncoderConfigArgs {
 
 impl EncoderConfigArgs {
     /// Converts to the settings of other commands, with those from the command's own options added.
-    ///
-    /// # Errors
-    /// When `--data` is not a folder: these commands read it, and it may be the name of a set.
-    fn with(&self, given: &[Option<Given>]) -> Result<ConfigArgs> {
-        if let Some(data) = self.data.as_ref().filter(|data| !data.is_dir()) {
-            let what = format!("`--data {}` is not a folder of imported datasets", data.display());
-            return Err(
-                Error::new(what).hint(format!("a dataset is named with `--on {}`", shell(&data.to_string_lossy())))
-            );
-        }
-        Ok(ConfigArgs {
+    fn with(&self, given: &[Option<Given>]) -> ConfigArgs {
+        ConfigArgs {
             profile: self.profile.clone(),
             before: given.iter().flatten().cloned().collect(),
             sets: self.sets.clone(),
@@ -68,7 +60,17 @@ impl EncoderConfigArgs {
             data: self.data.clone(),
             out: self.out.clone(),
             device: None,
-        })
+        }
+    }
+
+    /// Refuses a `--data` without imported datasets: it may be the name of a dataset.
+    fn check_data(&self) -> Result<()> {
+        let Some(data) = &self.data else { return Ok(()) };
+        if store::list(data).is_ok_and(|sets| !sets.is_empty()) {
+            return Ok(());
+        }
+        let what = format!("`--data {}` is not a folder of imported datasets", data.display());
+        Err(Error::new(what).hint(format!("a dataset is named with `--on {}`", shell(&data.to_string_lossy()))))
     }
 }
 
@@ -114,6 +116,7 @@ pub(super) struct PretrainArgs {
 
 /// `sempair pretrain`.
 pub(super) fn pretrain(app: &App, args: &PretrainArgs, quiet: bool) -> Result<Ending> {
+    args.config.check_data()?;
     let config = args.config.with(&[
         given("method", "--method", args.method.clone()),
         given("model.encoder", "--encoder", args.encoder.clone()),
@@ -121,7 +124,7 @@ pub(super) fn pretrain(app: &App, args: &PretrainArgs, quiet: bool) -> Result<En
         given("pairs.from", "--on", args.on.clone()),
         given("pretrain.epochs", "--epochs", args.epochs),
         given("keep_going", "--keep-going", args.keep_going.then_some(true)),
-    ])?;
+    ]);
     let kind = match args.pairs {
         Pairs::Ap => PairKind::Augmented,
         Pairs::Sp => PairKind::Semantic,
@@ -132,14 +135,15 @@ pub(super) fn pretrain(app: &App, args: &PretrainArgs, quiet: bool) -> Result<En
 
 /// `sempair probe`.
 pub(super) fn probe(app: &App, run_id: &str, set: &str, config: &EncoderConfigArgs, quiet: bool) -> Result<Ending> {
-    let config = config.with(&[])?;
+    config.check_data()?;
+    let config = config.with(&[]);
     let encoder = found(app, &config, run_id)?;
     run(app, &config, &ProbeOne { encoder, set: set.into() }, Product::Figure, quiet)
 }
 
 /// `sempair export`.
 pub(super) fn export(app: &App, run_id: &str, to: &Path, config: &EncoderConfigArgs) -> Result<Ending> {
-    let encoder = found(app, &config.with(&[])?, run_id)?;
+    let encoder = found(app, &config.with(&[]), run_id)?;
     weights_io::export(&encoder.dir, (&encoder.run, &encoder.row), to)?;
     say!("{}", to.join(weights_io::WEIGHTS).display());
     say!("{}", to.join(weights_io::CARD).display());
@@ -171,7 +175,7 @@ pub(super) fn import(app: &App, args: &ImportArgs, quiet: bool) -> Result<Ending
         given("model.encoder", "--encoder", args.encoder.clone()),
         given("model.stem", "--stem", stem(args.stem.as_ref(), args.encoder.as_ref())),
         given("model.image", "--image", args.image),
-    ])?;
+    ]);
     run(app, &config, &ImportOne { file: args.file.clone() }, Product::Encoder { again: false }, quiet)
 }
 

@@ -17,7 +17,7 @@ pub struct Health {
     /// Standard deviation of the unit-length projections, times the square root of their width: 1 if they spread over
     /// the whole sphere, 0 if all are equal.
     pub deviation: f64,
-    /// RankMe of the features: see [`effective_rank`].
+    /// RankMe of the features: see `effective_rank`.
     pub rank: f64,
     /// Mean squared distance of a pair's unit-length projections.
     pub alignment: f64,

@@ -23,7 +23,9 @@ use std::path::Path;
 pub struct Audit {
     /// The revision that was asked for.
     pub rev: String,
+    /// The full hash of the commit that `rev` names.
     pub commit: String,
+    /// The runs that were recorded at this commit, oldest first; empty if there are none.
     pub runs: Vec<AuditRun>,
     /// Files in the ledger that are not readable records.
     pub problems: Vec<Problem>,
@@ -32,25 +34,36 @@ pub struct Audit {
 /// One run, with the results of the checks.
 #[derive(Clone, Debug, Serialize)]
 pub struct AuditRun {
+    /// The run's id, a UUID of version 7.
     pub id: String,
+    /// The id of the run's table, such as `transfer`.
     pub experiment: String,
+    /// The labels of the run's row in its table.
     pub row: Row,
+    /// The id of the run's column, such as `synth-10`.
     pub column: String,
+    /// The run's seed, counted from 0.
     pub seed: u64,
+    /// How the run ended, or that it still runs.
     pub status: Status,
     /// Whether the files were those of the commit.
     pub tree: Tree,
+    /// BLAKE3 of the differences from the commit; `None` if there were none, or they were not hashed.
     pub diff_hash: Option<String>,
     /// Whether the hash of the record matches.
     pub intact: bool,
+    /// The stages that the run used, in the order of its record.
     pub stages: Vec<AuditStage>,
 }
 
 /// A stage that the run used.
 #[derive(Clone, Debug, Serialize)]
 pub struct AuditStage {
+    /// The stage's name, such as `pretrain`.
     pub name: String,
+    /// The stage's key, which names its folder in the cache.
     pub key: String,
+    /// Whether the stage's files in the cache are those that the run recorded.
     #[serde(flatten)]
     pub held: Held,
 }

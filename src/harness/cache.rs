@@ -62,6 +62,7 @@ pub(super) struct Manifest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase", tag = "state", content = "files")]
 pub enum Held {
+    /// Every recorded file is in the cache, with the recorded size and hash.
     Ok,
     /// Not in the cache. This says nothing against the run.
     Missing,
@@ -87,6 +88,7 @@ impl Cache {
         Self { root: root.into(), seen: Arc::default() }
     }
 
+    /// The folder of the cache, whether it exists or not.
     pub fn root(&self) -> &Path {
         &self.root
     }

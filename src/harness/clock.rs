@@ -59,10 +59,12 @@ pub fn text(time: DateTime<Utc>) -> String {
 pub struct Stopwatch(Duration);
 
 impl Stopwatch {
+    /// Makes a stopwatch that starts now.
     pub fn start() -> Self {
         Self(at_work())
     }
 
+    /// The seconds since the start, without pauses of the process.
     pub fn seconds(self) -> f64 {
         (at_work() - self.0).as_secs_f64()
     }

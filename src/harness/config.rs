@@ -42,6 +42,7 @@ pub struct Roles(BTreeMap<String, Role>);
 /// The settings of one table: all keys that begin with `name` and a dot.
 #[derive(Clone, Copy)]
 pub struct Group {
+    /// The part of the keys before the first dot: the table's id, such as `transfer`.
     pub name: &'static str,
     /// Checks that the values of the group have the right types.
     pub read: fn(&figment::value::Value) -> Result<(), Box<figment::Error>>,
@@ -50,8 +51,11 @@ pub struct Group {
 /// The setting of a command-line option, such as `--out`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Given {
+    /// The key that the option sets, such as `seeds`.
     pub key: &'static str,
+    /// The value of the option, as JSON.
     pub value: serde_json::Value,
+    /// The option as it is written on the command line, such as `--seeds`.
     pub option: &'static str,
 }
 
@@ -67,11 +71,15 @@ pub struct Origin {
 /// One setting.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Value {
+    /// Its name with dots, such as `pretrain.epochs`.
     pub key: String,
+    /// The value of the last layer that has the key, as JSON.
     pub value: serde_json::Value,
+    /// The layer and the place that the value came from.
     pub origin: Origin,
     /// The comment above the key in the defaults.
     pub doc: String,
+    /// What the setting decides, as the defaults state after its value.
     pub role: Role,
     /// The origins of the values that this one replaced, the nearest first.
     pub shadowed: Vec<Origin>,
@@ -80,7 +88,9 @@ pub struct Value {
 /// The settings of a run: as a typed value, and as a list with origins in the order of the defaults.
 #[derive(Clone, Debug, Serialize)]
 pub struct Resolved<S> {
+    /// The merged settings as a typed value.
     pub settings: S,
+    /// Every setting with its origin, in the order of the defaults.
     pub values: Vec<Value>,
 }
 
@@ -145,6 +155,7 @@ impl Roles {
 }
 
 impl Layers {
+    /// Makes an empty list of layers; the first layer to add is the defaults.
     pub fn new() -> Self {
         Self::default()
     }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 pub struct Column {
     /// Such as `synth-10`.
     pub id: String,
+    /// The name for readers, such as `CIFAR-10`.
     pub title: String,
     /// The paper's column id, such as `cifar-10`, when this is that column or a stand-in for it.
     pub stands_for: Option<String>,
@@ -57,7 +58,9 @@ pub struct MetricInfo {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Better {
+    /// Higher values are better, as for an accuracy.
     More,
+    /// Lower values are better, as for a time.
     Less,
     /// Neither direction is better.
     #[default]
@@ -67,10 +70,13 @@ pub enum Better {
 /// A figure that the paper states, or leaves out (`value: None`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PaperFigure {
+    /// The row that the figure belongs to.
     pub row: Row,
     /// The paper's column id; empty if the paper does not name its dataset.
     pub column: String,
+    /// The id of the metric, such as `top1`.
     pub metric: String,
+    /// The figure in the metric's unit; `None` where the paper leaves it out.
     pub value: Option<f64>,
 }
 
@@ -79,11 +85,17 @@ pub struct PaperFigure {
 /// two.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Claim {
+    /// The statement in words, such as `Semantic pairs beat augmented pairs with SimCLR on CIFAR-10`.
     pub text: String,
+    /// The id of the column that the rows are compared on, such as `synth-10`.
     pub column: String,
+    /// The id of the metric that is compared, such as `top1`.
     pub metric: String,
+    /// The rows whose values are added.
     pub plus: Vec<Row>,
+    /// The rows whose values are subtracted.
     pub minus: Vec<Row>,
+    /// How large the contrast must be, or how near to 0.
     pub expected: Expected,
     /// The general statement that this claim is a case of.
     #[serde(default)]
@@ -172,7 +184,9 @@ pub struct Axis {
     pub label: String,
     /// The title of the axis, for readers.
     pub title: String,
+    /// The steps; rows whose label is none of them are not drawn.
     pub steps: Vec<Step>,
+    /// How the steps are spaced.
     pub scale: Scale,
 }
 
@@ -220,6 +234,7 @@ impl Axis {
 /// What a reader must know, including contradictions within the paper.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Note {
+    /// The note in words, as plain text.
     pub text: String,
     /// The row and the paper's column of the figure that it is about; `None` if it is about the table.
     #[serde(default)]
@@ -251,23 +266,31 @@ pub struct Distance {
 /// A table of the paper: what is measured, and what the paper states.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Table {
+    /// The table's id on the command line, such as `transfer`.
     pub id: String,
+    /// The table's title, in one line.
     pub title: String,
     /// What is measured, in one sentence.
     pub caption: String,
     /// How the rows were trained, in one sentence.
     #[serde(default)]
     pub setting: String,
+    /// The rows in the table's order.
     pub rows: Vec<Row>,
     /// The rows among `rows` that the paper does not have.
     pub baselines: Vec<Row>,
+    /// The columns in the table's order, with those in `unasked`.
     pub columns: Vec<Column>,
     /// The ids of the columns that the paper has and the settings leave out.
     #[serde(default)]
     pub unasked: Vec<String>,
+    /// The metrics that the columns have, each once, in the order in which they are shown.
     pub metrics: Vec<MetricInfo>,
+    /// The figures that the paper states, or leaves out, for rows and columns of the table.
     pub paper: Vec<PaperFigure>,
+    /// The statements that the measurements are compared with.
     pub claims: Vec<Claim>,
+    /// What a reader must know about the table; reports number the notes from 1, in this order.
     pub notes: Vec<Note>,
     /// What varies between seeds, such as "initialisation, order of the data and augmentation".
     pub varies: String,
@@ -286,9 +309,11 @@ pub struct Table {
 /// One run of a table: a row, a column and a seed.
 #[derive(Clone)]
 pub struct Cell {
+    /// The labels of its row.
     pub row: Row,
     /// A column's id.
     pub column: String,
+    /// The seed of the run, counted from 0.
     pub seed: u64,
     /// The stages that decide the figures, each after the stages that it needs.
     stages: Vec<Arc<Stage>>,

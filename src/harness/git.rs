@@ -36,7 +36,9 @@ const NO_REPOSITORY: &str = "not a git repository";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Git {
+    /// The full hash of the commit that is checked out; `None` if it is unknown, as without a repository.
     pub commit: Option<String>,
+    /// The branch that is checked out, such as `main`; `None` if there is none or it is unknown.
     pub branch: Option<String>,
     /// Tracked files differ from the commit, or there are untracked files. False if that is not known: see
     /// [`Git::tree`].
@@ -54,9 +56,11 @@ pub struct Git {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tree {
+    /// No tracked file differs from the commit, and no file is untracked.
     Clean,
     /// The state is not known; [`Git::note`] says why.
     Unknown,
+    /// Tracked files differ from the commit, or there are untracked files.
     Dirty,
 }
 

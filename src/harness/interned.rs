@@ -65,7 +65,7 @@ impl<T: Serialize> Serialize for Interned<T> {
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Interned<T> {
-    /// Makes a value that is not shared; [`Kept::read`] makes a shared one.
+    /// Makes a value that is not shared; `Kept::read` makes a shared one.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         T::deserialize(deserializer).map(Self::from)
     }

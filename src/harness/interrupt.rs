@@ -57,6 +57,7 @@ impl Interrupt {
         self.asked.store(true, Ordering::Relaxed);
     }
 
+    /// Whether this work, or the whole that it is a part of, was asked to stop.
     pub fn requested(&self) -> bool {
         let asked = |flag: &Arc<AtomicBool>| flag.load(Ordering::Relaxed);
         asked(&self.asked) || self.whole.as_ref().is_some_and(asked)

@@ -33,7 +33,9 @@ pub struct Ledger {
 /// A file of the ledger that is not a readable record, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
+    /// The file's path in the ledger.
     pub file: PathBuf,
+    /// The reason, such as `not a plain file of a record's size`.
     pub what: String,
 }
 
@@ -77,6 +79,7 @@ impl Ledger {
         Self { dir: dir.into(), locks: locks.into() }
     }
 
+    /// The folder of the records, such as `reports/ledger`.
     pub fn dir(&self) -> &Path {
         &self.dir
     }

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 pub struct Outcome {
     /// Values by the id of the metric, in its unit.
     pub metrics: BTreeMap<String, f64>,
+    /// Values over the course of a training, such as the loss by epoch; empty if nothing was trained.
     pub curves: Vec<Curve>,
+    /// The pairs and the splits of datasets that were used.
     pub data: Vec<DataRef>,
     /// Hash of the checkpoint that was evaluated.
     pub checkpoint: Option<String>,
@@ -24,9 +26,13 @@ pub struct Outcome {
 /// Data that a run used.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DataRef {
+    /// A dataset and split, such as `cifar-10/test`, or pairs, such as `500 pairs of cifar-10/train`.
     pub name: String,
+    /// What a reader should know about the data; empty if the dataset does not state it.
     pub description: String,
+    /// BLAKE3 of the image set, or of the pairs.
     pub hash: String,
+    /// The number of images in the split, or in the one that the pairs are from.
     pub images: u64,
     /// As stated when the data were imported; empty if nothing was stated.
     #[serde(default)]
@@ -39,10 +45,15 @@ pub struct DataRef {
 /// A small line of a figure. `x` and `y` have the same length.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
+    /// What the line shows, such as `pretraining loss`; lines of one name are drawn together.
     pub name: String,
+    /// The title of the horizontal axis, such as `epoch`.
     pub x_title: String,
+    /// The title of the vertical axis, such as `pretraining loss`.
     pub y_title: String,
+    /// The horizontal position of each point, such as the epoch.
     pub x: Vec<f64>,
+    /// The value at each position of `x`.
     pub y: Vec<f64>,
 }
 

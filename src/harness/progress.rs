@@ -45,6 +45,7 @@ impl Progress {
         }
     }
 
+    /// Shows nothing.
     pub fn quiet() -> Self {
         Self::new(Show::Quiet)
     }

@@ -10,11 +10,14 @@ use std::sync::LazyLock;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Build {
+    /// The program's version, such as `0.1.0`.
     pub version: String,
     /// BLAKE3 of the sources' tokens and of the crates' versions (see `build/`). The code that decides a result is in
     /// `code` of the record itself; in records without it, only this hash is known.
     pub code: String,
+    /// The compiler, as `rustc --version` prints it.
     pub rustc: String,
+    /// The target triple, such as `x86_64-unknown-linux-gnu`.
     pub target: String,
     /// `release` or `debug`.
     pub profile: String,
@@ -49,11 +52,15 @@ impl Build {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Host {
+    /// The machine's name, as the kernel reports it.
     pub hostname: String,
+    /// The distribution and the kernel, such as `Debian GNU/Linux 12 (bookworm), kernel 6.1.0`.
     pub os: String,
+    /// The processor's model name.
     pub cpu: String,
     /// Cores that this process may use.
     pub cores: usize,
+    /// The machine's memory in GiB, rounded to one decimal.
     pub memory_gib: f64,
     /// Threads that the run used.
     pub threads: usize,

@@ -39,8 +39,11 @@ pub type Record = RecordV1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
+    /// Begun and not yet ended.
     Running,
+    /// Ended with a result.
     Completed,
+    /// Ended with an error or a panic, or with values that are not finite.
     Failed,
     /// Stopped by Ctrl-C; the same command resumes it.
     Interrupted,
@@ -64,8 +67,11 @@ impl Status {
 /// A setting and where it came from, such as `sempair.toml:12` or `--set`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Setting {
+    /// The setting's key, such as `pretrain.epochs`.
     pub key: String,
+    /// The value as JSON, without secrets.
     pub value: Value,
+    /// The place that the value came from, or its layer if it has no place.
     pub origin: String,
 }
 
@@ -74,6 +80,7 @@ pub struct Setting {
 pub struct FileHash {
     /// Path within the stage's folder, with `/`.
     pub name: String,
+    /// The file's size in bytes.
     pub bytes: u64,
     /// BLAKE3.
     pub hash: String,
@@ -82,7 +89,9 @@ pub struct FileHash {
 /// A stage that the run computed or found in the cache.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageUse {
+    /// The stage's name, such as `pretrain`.
     pub name: String,
+    /// The hash of everything that determines its files, which names its folder in the cache.
     pub key: String,
     /// Whether this run computed it. If not, it was in the cache.
     pub computed: bool,
@@ -101,6 +110,7 @@ pub struct StageUse {
     /// The largest number of other runs of the same command that were computed at the same time.
     #[serde(default)]
     pub beside: usize,
+    /// All its files except the cache's manifest, sorted by name.
     #[serde(default)]
     pub files: Vec<FileHash>,
 }
@@ -108,6 +118,7 @@ pub struct StageUse {
 /// One run. Unknown fields are ignored; all but the first few may be absent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordV1 {
+    /// The format of the record: [`SCHEMA`].
     pub schema: String,
     /// UUID, version 7: ordered by time. Also the name of the file.
     pub id: String,
@@ -115,39 +126,54 @@ pub struct RecordV1 {
     pub experiment: String,
     /// BLAKE3 of everything that determines the result.
     pub key: String,
+    /// How the run ended, or that it still runs.
     pub status: Status,
     /// RFC 3339, UTC.
     pub started: String,
+    /// RFC 3339, UTC; `None` while the run is running, and if it was killed.
     #[serde(default)]
     pub ended: Option<String>,
+    /// The time that the run took, in seconds, without pauses of the process; 0 until it ends.
     #[serde(default)]
     pub seconds: f64,
+    /// Why the run failed or was stopped, if that is known; `None` for a completed run.
     #[serde(default)]
     pub error: Option<String>,
+    /// The table's title, in one line; `None` if the record does not state it.
     #[serde(default)]
     pub title: Option<String>,
+    /// The name of the profile that the settings start from, such as `quick`.
     #[serde(default)]
     pub profile: String,
+    /// The labels of the run's row.
     #[serde(default)]
     pub row: Row,
+    /// The column's id, such as `synth-10`.
     #[serde(default)]
     pub column: String,
+    /// The run's seed, counted from 0.
     #[serde(default)]
     pub seed: u64,
+    /// All settings with their origins, in the order of the defaults.
     #[serde(default)]
     pub settings: Interned<Vec<Setting>>,
+    /// The inputs of the cell's last stage, without secrets; null if it has no stages.
     #[serde(default)]
     pub inputs: Interned<Value>,
     /// The parts of the code that decide the result, with the hash of each; empty in records from before stages had
     /// their own code versions, which only have [`Build::code`].
     #[serde(default)]
     pub code: Interned<BTreeMap<String, String>>,
+    /// The state of the repository when the command started.
     #[serde(default)]
     pub git: Git,
+    /// The program that ran.
     #[serde(default)]
     pub build: Build,
+    /// The machine that it ran on.
     #[serde(default)]
     pub host: Host,
+    /// The device, the instruction set and the number format.
     #[serde(default)]
     pub compute: Compute,
     /// The largest memory that the process had held when the run ended, in bytes; earlier runs of the same process
@@ -164,20 +190,28 @@ pub struct RecordV1 {
     /// The command line, without secrets and without the folder of the program.
     #[serde(default)]
     pub args: Vec<String>,
+    /// The data that the run used; empty unless it completed.
     #[serde(default)]
     pub data: Vec<DataRef>,
+    /// Values by the id of the metric, in its unit; empty unless the run completed.
     #[serde(default)]
     pub metrics: BTreeMap<String, f64>,
+    /// Lines of at most [`Curve::MAX_POINTS`] points; empty unless the run completed.
     #[serde(default)]
     pub curves: Vec<Curve>,
+    /// BLAKE3 of the encoder's file; `None` if there is no such file, or the run did not complete.
     #[serde(default)]
     pub checkpoint: Option<String>,
+    /// BLAKE3 of the file of per-item predictions; `None` without a probe, or if the run did not complete.
     #[serde(default)]
     pub predictions: Option<String>,
+    /// For metrics that are accuracies, by id: which items were right.
     #[serde(default)]
     pub hits: BTreeMap<String, Hits>,
+    /// Further facts for readers, by name, such as `penalty`.
     #[serde(default)]
     pub facts: BTreeMap<String, Value>,
+    /// The stages that were computed or found, in this order; those before the failure if the run failed.
     #[serde(default)]
     pub stages: Vec<StageUse>,
     /// A later completed run with the same key. Found when the ledger is read, never written: records do not change.

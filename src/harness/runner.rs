@@ -72,17 +72,24 @@ pub struct Options {
 /// What the cells of a command share with it.
 #[derive(Clone, Copy)]
 pub struct RunContext<'a> {
+    /// The device, the instruction set and the number format, which records state.
     pub compute: &'a Compute,
+    /// Where runs are recorded.
     pub ledger: &'a Ledger,
+    /// Where the files of stages are kept.
     pub cache: &'a Cache,
+    /// How the work of stages speeds up with threads on this machine.
     pub scaling: &'a Scaling,
+    /// Where progress is shown.
     pub progress: &'a Progress,
+    /// Whether the user asked to stop.
     pub interrupt: &'a Interrupt,
 }
 
 /// A table and the runs of its cells.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableRun {
+    /// The table as its experiment describes it.
     pub table: Table,
     /// The id of each cell's run, in the order of the cells.
     pub runs: Vec<String>,

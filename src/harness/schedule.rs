@@ -41,15 +41,18 @@ pub struct Task {
 /// All steps and tasks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Work {
+    /// All steps; tasks refer to them by index.
     pub steps: Vec<Step>,
     /// Whether the time of each step is a result. Such a step runs alone, on all threads.
     pub alone: Vec<bool>,
+    /// All tasks; the schedule refers to them by index.
     pub tasks: Vec<Task>,
 }
 
 /// What the tasks may use.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Resources {
+    /// The threads that all running tasks together may have.
     pub threads: usize,
     /// The memory that all running tasks together may take, in bytes.
     pub memory: u64,
@@ -85,7 +88,9 @@ pub struct Schedule {
 /// A task to start now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
+    /// The index of the task in [`Work::tasks`].
     pub task: usize,
+    /// The number of threads that it gets.
     pub threads: usize,
 }
 

@@ -55,6 +55,7 @@ pub type Work = Box<dyn Fn(&Site<'_>) -> Result<()> + Send + Sync>;
 
 /// One step of the work for cells.
 pub struct Stage {
+    /// Its name, inputs, code and cost, and the stages before it.
     pub description: Description,
     key: String,
     work: Work,
@@ -76,7 +77,9 @@ pub struct Site<'a> {
 /// A stage that was computed. Its files do not change.
 #[derive(Clone, Debug)]
 pub struct Finished {
+    /// The stage's folder in the cache.
     pub dir: PathBuf,
+    /// All files in the folder except the cache's manifest, sorted by name.
     pub files: Vec<FileHash>,
 }
 

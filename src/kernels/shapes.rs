@@ -15,13 +15,21 @@ pub enum Layout {
 pub struct ConvShape {
     /// The memory layout of x. The layout of y is always `Maps`.
     pub layout: Layout,
+    /// N: images in the batch.
     pub batch: usize,
+    /// H: height of x in positions.
     pub height: usize,
+    /// W: width of x in positions.
     pub width: usize,
+    /// I: channels of x.
     pub in_channels: usize,
+    /// O: channels of y.
     pub out_channels: usize,
+    /// K: side of the window, at least 1.
     pub kernel: usize,
+    /// S: distance between neighbouring windows, at least 1.
     pub stride: usize,
+    /// P: rows and columns of zeros outside x, on each side.
     pub padding: usize,
 }
 
@@ -132,12 +140,17 @@ impl ConvShape {
 /// The sizes of a max pooling over maps. Window, stride and padding are the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolShape {
+    /// N: images in the batch.
     pub batch: usize,
+    /// H: height of x in positions.
     pub height: usize,
+    /// W: width of x in positions.
     pub width: usize,
+    /// C: channels of x and y, at least 1.
     pub channels: usize,
     /// Side of the window, at most 16.
     pub kernel: usize,
+    /// Distance between neighbouring windows, at least 1.
     pub stride: usize,
     /// Rows and columns outside the map, never chosen; at most half the kernel.
     pub padding: usize,
@@ -188,6 +201,7 @@ pub struct AttentionShape {
     pub tokens: usize,
     /// Images in the batch.
     pub batch: usize,
+    /// Heads, each with `width` channels.
     pub heads: usize,
     /// Channels per head.
     pub width: usize,

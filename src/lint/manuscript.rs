@@ -26,9 +26,13 @@ const TABLE_HEAD: [&str; 2] = ["% Table ", " of sempair, profile "];
 /// A problem that prevents checking everything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trouble {
+    /// The path of the file that has the problem, such as `paper/main.tex`.
     pub file: String,
+    /// Counted from 1.
     pub line: usize,
+    /// In characters, counted from 1.
     pub column: usize,
+    /// The problem in words, such as `there is no file a.tex, which is included here`.
     pub what: String,
 }
 

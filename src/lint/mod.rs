@@ -30,19 +30,25 @@ const MOST_NAMED: usize = 3;
 /// The result of checking a manuscript.
 #[derive(Clone, Debug, Serialize)]
 pub struct Lint {
+    /// The profile whose report the manuscript is checked against, such as `quick`.
     pub profile: String,
     /// Sorted by file and place.
     pub numbers: Vec<Checked>,
+    /// The tables of reports that the manuscript includes, sorted by file.
     pub tables: Vec<CheckedTable>,
+    /// Problems that prevented checking everything, sorted by file and place.
     pub trouble: Vec<Trouble>,
 }
 
 /// A number of the manuscript and its finding.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Checked {
+    /// The path of the file that has the number, such as `paper/results.tex`.
     pub file: String,
+    /// The number and its place in the file.
     #[serde(flatten)]
     pub number: Number,
+    /// How the number compares with the recorded values.
     #[serde(flatten)]
     pub finding: Finding,
 }
@@ -52,11 +58,26 @@ pub struct Checked {
 #[serde(tag = "finding", rename_all = "lowercase")]
 pub enum Finding {
     /// These recorded values round to the number, and `more` others.
-    Match { figures: Vec<Figure>, more: usize },
+    Match {
+        /// The first of these values, in the order of their kinds; at most 3.
+        figures: Vec<Figure>,
+        /// How many further values round to the number.
+        more: usize,
+    },
     /// Only this value of runs that the report no longer uses rounds to the number. `now` is the current value.
-    Stale { figure: Figure, now: Option<f64> },
+    Stale {
+        /// The value of the runs that are no longer used.
+        figure: Figure,
+        /// The report's value of the same name; `None` if it has none.
+        now: Option<f64>,
+    },
     /// No recorded value rounds to the number. If it is the spread of a number that matches, `of` is that number.
-    Unmatched { nearest: Option<Figure>, of: Option<String> },
+    Unmatched {
+        /// The closest recorded value that it could be, such as a spread for a spread; `None` if there is none.
+        nearest: Option<Figure>,
+        /// That number as written, such as `83.6`; `None` if this is no such spread.
+        of: Option<String>,
+    },
     /// A comment exempts it.
     Ignored,
 }
@@ -64,9 +85,13 @@ pub enum Finding {
 /// A table of a report that the manuscript includes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CheckedTable {
+    /// The path of the included file, such as `paper/tables/transfer.tex`.
     pub file: String,
+    /// The table's id, such as `transfer`, from the first line of the file.
     pub table: String,
+    /// The profile of the report that wrote the table, from the first line of the file.
     pub profile: String,
+    /// How the table compares with what the report would write now.
     #[serde(flatten)]
     pub state: TableState,
 }
@@ -75,9 +100,11 @@ pub struct CheckedTable {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum TableState {
+    /// The table is what the report would write, apart from comments.
     Current,
     /// The table differs from this line on.
     Stale {
+        /// Counted from 1; the last line of the file if only the end is missing.
         line: usize,
     },
     /// The report of this profile has no such table.

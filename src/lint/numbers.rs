@@ -108,10 +108,12 @@ pub struct Number {
     pub column: usize,
     /// As written, with its sign.
     pub text: String,
+    /// With its sign: 83.6 for `83.6\%`, 0.4 for the spread in `83.6(4)`.
     pub value: f64,
     /// The value of one unit in its last digit.
     #[serde(skip)]
     pub step: f64,
+    /// Decides which recorded values it may match.
     pub role: Role,
     /// Whether it is the spread of the number before it.
     #[serde(skip)]

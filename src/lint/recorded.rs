@@ -51,6 +51,7 @@ pub struct Figure {
     pub of: String,
     /// Which value it is, such as `mean` or `seed 0`.
     pub part: String,
+    /// As recorded, without rounding; in the unit of its metric if it has one.
     pub value: f64,
     /// The ends of the ids of its runs.
     pub runs: Vec<String>,

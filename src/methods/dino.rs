@@ -209,6 +209,7 @@ pub fn shared(student: &[f32], teacher: &[f32], classes: usize, temperatures: Te
 /// The moving mean of the teacher's scores, (K).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Centre {
+    /// One number for each of the K classes; zeros before the first batch.
     pub mean: Vec<f32>,
 }
 

@@ -179,6 +179,7 @@ impl MemoryBank {
 /// The slots with which the views of a batch of N pairs are compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Slots<'a> {
+    /// The memory bank that the slots are in.
     pub bank: &'a MemoryBank,
     /// (N): the pairs of the batch.
     pub own: &'a [usize],

@@ -35,9 +35,15 @@ pub struct Network<D: Device, const P: usize, const Q: usize> {
 /// # Errors
 /// When there is no such encoder.
 pub fn open<D: Device>(spec: &ModelSpec, device: &D, key: Key) -> Result<Backbone<D>> {
-    let mut builder = Builder::new(&key);
-    let encoder = spec::build(spec, &mut builder)?;
+    let (encoder, builder) = build(spec, &key)?;
     Ok(Backbone::finish(encoder, builder, device))
+}
+
+/// Builds an encoder. The builder may then build heads.
+fn build<'k, D: Device>(spec: &ModelSpec, key: &'k Key) -> Result<(Box<dyn AnyEncoder<D>>, Builder<'k>)> {
+    let mut builder = Builder::new(key);
+    builder.set_images(spec.image, spec.image);
+    Ok((spec::build(spec, &mut builder)?, builder))
 }
 
 impl<D: Device> Backbone<D> {
@@ -61,7 +67,7 @@ impl<D: Device> Backbone<D> {
         self.image
     }
 
-    /// The encoder, for images of any size.
+    /// The encoder. A ResNet takes images of any size, a transformer those that whole patches cover.
     pub fn encoder(&self) -> &dyn AnyEncoder<D> {
         &*self.encoder
     }
@@ -91,8 +97,7 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
     /// # Errors
     /// When there is no such encoder.
     pub fn open(spec: &ModelSpec, head: BuildHead<D, P, Q>, device: &D, key: &Key) -> Result<Self> {
-        let mut builder = Builder::new(key);
-        let encoder = spec::build(spec, &mut builder)?;
+        let (encoder, mut builder) = build(spec, key)?;
         let head = Rc::from(head(encoder.width(), &mut builder));
         Ok(Self { backbone: Backbone::finish(encoder, builder, device), head })
     }
@@ -108,8 +113,7 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
         device: &D,
         key: &Key,
     ) -> Result<(Self, Network<D, R, T>)> {
-        let mut builder = Builder::new(key);
-        let encoder = spec::build(spec, &mut builder)?;
+        let (encoder, mut builder) = build(spec, key)?;
         let head = Rc::from(head(encoder.width(), &mut builder));
         let other = Rc::from(builder.scope("other", |builder| other(encoder.width(), builder)));
         let backbone = Backbone::finish(encoder, builder, device);

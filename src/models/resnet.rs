@@ -125,7 +125,7 @@ where
     }
 }
 
-impl<D, S, Stem, L1, L2, L3, L4, S1, S2, S3, S4> Stages<D, S> for ResNet<Stem, L1, L2, L3, L4>
+impl<D, S, Stem, L1, L2, L3, L4, S1, S2, S3, S4> Stages<D, S> for Trunk<Stem, L1, L2, L3, L4>
 where
     D: Device,
     S: Shape,
@@ -143,7 +143,7 @@ where
     type Saved = (Stem::Saved, (L1::Saved, S1), (L2::Saved, S2), (L3::Saved, S3), (L4::Saved, S4));
 
     fn forward_stages(&self, x: Tensor<S, D>, parameters: &mut Parameters<D>) -> (Vec<StageMap<D>>, Self::Saved) {
-        let (Trunk((stem, (layer1, (layer2, (layer3, layer4))))), _) = self;
+        let Self((stem, (layer1, (layer2, (layer3, layer4))))) = self;
         let (x, of_stem) = stem.forward(x, parameters);
         let (map1, saved1) = layer1.forward(x, parameters);
         let (map2, saved2) = layer2.forward(map1.clone(), parameters);
@@ -160,7 +160,7 @@ where
         gradients: Vec<Option<StageMap<D>>>,
         parameters: &mut Parameters<D>,
     ) {
-        let (Trunk((stem, (layer1, (layer2, (layer3, layer4))))), _) = self;
+        let Self((stem, (layer1, (layer2, (layer3, layer4))))) = self;
         let [d1, d2, d3, d4] = <[_; 4]>::try_from(gradients).expect("a trunk has four maps");
         let d4 = d4.map(|d| d.reshape(shape4));
         let d3 = through(layer4, saved4, d4, d3.map(|d| d.reshape(shape3)), parameters);
@@ -172,7 +172,7 @@ where
     }
 
     fn infer_stages(&self, x: Tensor<S, D>, parameters: &Parameters<D>) -> Vec<StageMap<D>> {
-        let (Trunk((stem, (layer1, (layer2, (layer3, layer4))))), _) = self;
+        let Self((stem, (layer1, (layer2, (layer3, layer4))))) = self;
         let map1 = layer1.infer(stem.infer(x, parameters), parameters);
         let map2 = layer2.infer(map1.clone(), parameters);
         let map3 = layer3.infer(map2.clone(), parameters);

@@ -10,7 +10,7 @@ use crate::tensor::Device;
 use super::encoder::open;
 use super::{AnyEncoder, resnet, vit};
 
-/// Heights and widths of images that a transformer's patches cover, also in crops of half the side.
+/// Supported heights and widths of images. Patches cover them, and crops of half the side.
 const SIDES: [usize; 4] = [16, 32, 64, 96];
 
 /// The encoder's architecture.
@@ -118,7 +118,6 @@ impl ModelSpec {
 /// When there is no encoder for the image size, or the encoder does not support the stem.
 pub(super) fn build<D: Device>(spec: &ModelSpec, builder: &mut Builder<'_>) -> Result<Box<dyn AnyEncoder<D>>> {
     spec.check("model")?;
-    builder.set_images(spec.image, spec.image);
     Ok(match (spec.encoder, spec.stem) {
         (Encoder::ResnetSmall, Stem::Imagenet) => open::<D, resnet::SmallImagenet, 128>(builder),
         (Encoder::ResnetSmall, Stem::Half) => open::<D, resnet::SmallHalf, 128>(builder),

@@ -21,3 +21,20 @@ pub trait Stages<D: Device, S: Shape> {
     /// Computes the maps in evaluation mode.
     fn infer_stages(&self, x: Tensor<S, D>, parameters: &Parameters<D>) -> Vec<StageMap<D>>;
 }
+
+/// A trunk with its pooling has the maps of the trunk.
+impl<D: Device, S: Shape, T: Stages<D, S>, P> Stages<D, S> for (T, P) {
+    type Saved = T::Saved;
+
+    fn forward_stages(&self, x: Tensor<S, D>, parameters: &mut Parameters<D>) -> (Vec<StageMap<D>>, Self::Saved) {
+        self.0.forward_stages(x, parameters)
+    }
+
+    fn backward_stages(&self, saved: Self::Saved, gradients: Vec<Option<StageMap<D>>>, parameters: &mut Parameters<D>) {
+        self.0.backward_stages(saved, gradients, parameters);
+    }
+
+    fn infer_stages(&self, x: Tensor<S, D>, parameters: &Parameters<D>) -> Vec<StageMap<D>> {
+        self.0.infer_stages(x, parameters)
+    }
+}

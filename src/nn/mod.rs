@@ -72,7 +72,7 @@ pub trait Layer<D: Device, S: Shape> {
     type Saved;
 
     /// Computes the result in training mode: batch normalisation uses the batch's moments and updates the running
-    /// moments.
+    /// moments, unless [`Parameters::norms`] freezes them.
     fn forward(&self, x: Tensor<S, D>, parameters: &mut Parameters<D>) -> (Tensor<Self::Output, D>, Self::Saved);
 
     /// Adds the parameters' gradients and returns the input's gradient.

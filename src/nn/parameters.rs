@@ -57,7 +57,7 @@ pub struct Parameters<D: Device> {
     pub layout: Layout,
     /// The randomness of the next `forward`. If `None`, layers train without randomness.
     pub pass: Option<Pass>,
-    /// What all batch normalisations of the network learn.
+    /// What all batch normalisations of the network learn. `backward` must see the same value as its `forward`.
     pub norms: Norms,
     /// The device of the arenas.
     pub device: D,

@@ -155,7 +155,12 @@ impl Group {
 
 impl<D: Device> Optimizer<D> {
     /// Creates an optimiser for these parameters. Its state is zero.
-    pub fn new(rule: Rule, settings: &OptimizerSettings, overrides: ParamOverrides, parameters: &Parameters<D>) -> Self {
+    pub fn new(
+        rule: Rule,
+        settings: &OptimizerSettings,
+        overrides: ParamOverrides,
+        parameters: &Parameters<D>,
+    ) -> Self {
         let arenas = if rule == Rule::Adamw { 2 } else { 1 };
         let state = (0..arenas).map(|_| parameters.device.arena(vec![0.0; parameters.count()])).collect();
         let groups = groups(rule, settings, overrides, &parameters.layout.entries);

@@ -21,8 +21,9 @@ use serde::Serializer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Everything a report is made of; see [`results`].
+/// Everything a report is made of; see `report::results`.
 pub struct Input {
+    /// The profile's name, such as `quick`.
     pub profile: String,
     /// What the profile means, in a sentence for the reader.
     pub description_of_profile: String,
@@ -45,15 +46,21 @@ pub struct Input {
 /// The content of `results.json`, schema `sempair.results/1`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Results {
+    /// The name and the version of this format: `sempair.results/1`.
     pub schema: &'static str,
+    /// The time to print, as in [`Input`]: when the newest run ended, such as `2026-11-29T18:25:05.480Z`.
     pub generated: String,
     /// Whether names of people and machines, file paths and commits are withheld.
     pub anonymous: bool,
+    /// The commits and the sources of the runs that are used.
     pub git: GitState,
+    /// The profile's name, such as `quick`.
     pub profile: String,
+    /// What the profile means, in words for the reader.
     pub profile_description: String,
     /// How verdicts are reached, in words.
     pub verdict_rule: &'static [&'static str],
+    /// The tables of the report, in the order of the input.
     pub tables: Vec<TableResults>,
     /// Tables without runs, with the paper's values.
     pub not_run: Vec<TableResults>,
@@ -61,7 +68,9 @@ pub struct Results {
     pub ledger: LedgerState,
     /// Runs offered but not used, by id.
     pub excluded: Vec<Excluded>,
+    /// What all runs of the profile cost, including runs that failed or are not used.
     pub compute: ComputeSpent,
+    /// What each setting decides; not part of `results.json`.
     #[serde(skip)]
     pub roles: Roles,
 }
@@ -82,6 +91,7 @@ pub struct GitState {
 /// The records of a profile, as a count and a hash.
 #[derive(Clone, Debug, Serialize)]
 pub struct LedgerState {
+    /// The number of records of the profile, including runs that failed or are not used.
     pub records: usize,
     /// BLAKE3 of the hashes of all records, sorted, one per line; `None` for review, where records are changed.
     pub blake3: Option<String>,
@@ -90,22 +100,29 @@ pub struct LedgerState {
 /// One table.
 #[derive(Clone, Debug, Serialize)]
 pub struct TableResults {
+    /// Such as `transfer`.
     pub id: String,
+    /// One line for readers, such as `Linear evaluation of features from augmented and from semantic pairs`.
     pub title: String,
     /// The finding, in one sentence.
     pub finding: String,
     /// The whole caption: what is measured, the spread, what is bold, the signs, how the rows were trained.
     pub caption: String,
+    /// What varies between seeds, such as `initialisation, order of the pairs`; empty if it is not recorded.
     pub varies: String,
+    /// In the order of the table, including the columns in `unasked`.
     pub columns: Vec<Column>,
     /// The columns that the paper has and the settings leave out.
     pub unasked: Vec<String>,
+    /// The quantities that the cells measure, in the order of the table.
     pub metrics: Vec<MetricInfo>,
     /// Every data set that the runs read, by name.
     pub data: Vec<DataRef>,
+    /// By column, metric and row, including cells without runs; baselines come after the trained rows.
     pub cells: Vec<Cell>,
     /// The values that the paper states, including values for which there is no cell.
     pub paper: Vec<PaperFigure>,
+    /// What the runs say about each claim, in the order of the table.
     pub claims: Vec<ClaimResult>,
     /// The gains of semantic pairs over augmented pairs, by row and column.
     pub gains: Vec<Gain>,
@@ -115,6 +132,7 @@ pub struct TableResults {
     pub in_paper: bool,
     /// How the trained rows compare with each baseline.
     pub baselines: Vec<Baseline>,
+    /// Notes of the table, then notes about its runs; cells refer to them by number.
     pub notes: Vec<Note>,
     /// How the experiment compares with the paper's, setting by setting.
     pub distance: Vec<Distance>,
@@ -130,9 +148,12 @@ pub struct TableResults {
 /// between such rows mean little.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Baseline {
+    /// The labels of the baseline.
     #[serde(serialize_with = "as_object")]
     pub row: Row,
+    /// The column's id, such as `synth-10`.
     pub column: String,
+    /// The id of the table's first metric in percent, such as `top1`.
     pub metric: String,
     /// Rows with a higher mean.
     pub above: usize,
@@ -143,9 +164,12 @@ pub struct Baseline {
 /// The effective rank of a row's features, at its first epoch and at its last, as means over seeds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Health {
+    /// The labels of the row.
     #[serde(serialize_with = "as_object")]
     pub row: Row,
+    /// At the first epoch at which it was measured; at least 1.
     pub rank_first: f64,
+    /// At the last epoch at which it was measured for all seeds; at least 1.
     pub rank_last: f64,
     /// Whether the last rank is below 0.8 of the first: a sign of collapse.
     pub fell: bool,
@@ -154,18 +178,27 @@ pub struct Health {
 /// One cell of a table: a metric of a row on a column, over seeds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Cell {
+    /// The labels of the row, such as its method and its pairs.
     #[serde(serialize_with = "as_object")]
     pub row: Row,
+    /// Whether the row is a baseline, which the paper does not have.
     pub baseline: bool,
+    /// The column's id, such as `synth-10`.
     pub column: String,
+    /// The metric's id, such as `top1`.
     pub metric: String,
+    /// The metric's unit, such as `%`; empty if it has none.
     pub unit: String,
+    /// The decimals to print if more than 1; otherwise the unit decides.
     #[serde(skip)]
     pub decimals: usize,
+    /// The seeds of the runs that have a finite value, in ascending order.
     pub seeds: Vec<u64>,
     /// One value per seed, in the order of `seeds`.
     pub values: Vec<f64>,
+    /// Mean over seeds; `None` without values.
     pub mean: Option<f64>,
+    /// Sample standard deviation over seeds (n - 1); `None` for fewer than two values.
     pub sd: Option<f64>,
     /// 95 % confidence interval of the mean (Student's t), clipped to 0 and 100 for percentages, at 0 for times.
     pub ci95: Option<(f64, f64)>,
@@ -203,7 +236,9 @@ impl Cell {
 /// A run that was not used.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Excluded {
+    /// The run's id, or the path of a file that is not a readable record.
     pub run: String,
+    /// Why it is not used, such as `superseded by a newer run of its cell and seed`.
     pub reason: String,
     /// The run that is used in its place.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -213,32 +248,43 @@ pub struct Excluded {
 /// The compute spent on the results.
 #[derive(Clone, Debug, Serialize)]
 pub struct ComputeSpent {
+    /// Number of runs of any status, each counted once.
     pub runs: usize,
     /// Number of runs by status, for example `completed`.
     pub by_status: BTreeMap<&'static str, usize>,
     /// Number of runs used in the tables.
     pub used: usize,
+    /// Machine time of the runs used in the tables, in seconds.
     pub seconds_used: f64,
     /// Of all runs, including failed, killed and superseded runs.
     pub seconds: f64,
+    /// The machines of all runs, each combination of its fields once, sorted.
     pub machines: Vec<Machine>,
 }
 
 /// A machine and its compute settings.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Machine {
+    /// The model of the processor, such as `AMD EPYC`; empty if unknown.
     pub cpu: String,
+    /// Cores that the process could use; 0 if unknown.
     pub cores: u64,
+    /// `cpu`, or the GPU with its driver; empty if unknown.
     pub device: String,
+    /// The instruction set of the kernels, such as `avx2+fma`; empty if unknown.
     pub isa: String,
+    /// `f32` or `bf16`; empty if unknown.
     pub precision: String,
+    /// Threads of the process, shared by runs at the same time; 0 if unknown.
     pub threads: u64,
+    /// The compiler, such as `rustc 1.95.0 (59807616e 2026-04-14)`; empty if unknown.
     pub rustc: String,
 }
 
 /// McNemar's test of one seed: two rows on the same test items.
 #[derive(Clone, Debug, Serialize)]
 pub struct McNemar {
+    /// The seed of the two runs that are compared.
     pub seed: u64,
     /// Items on which only the first row is right.
     pub plus_only: usize,
@@ -251,6 +297,7 @@ pub struct McNemar {
 /// What the runs say about one claim of the paper; see [`stats::VERDICT_RULE`].
 #[derive(Clone, Debug, Serialize)]
 pub struct ClaimResult {
+    /// In one sentence, such as `Semantic pairs beat augmented pairs with SimCLR on synth-10`.
     pub text: String,
     /// The statement that this claim is a case of.
     pub family: Family,
@@ -260,8 +307,11 @@ pub struct ClaimResult {
     pub in_paper: bool,
     /// The size of the contrast in the paper.
     pub paper: PaperGain,
+    /// The id of the table's column for it, such as `synth-10`; the claim's own column if the table has none.
     pub column: String,
+    /// The metric's id, such as `top1`.
     pub metric: String,
+    /// The metric's unit, such as `%`; empty if it has none or if the table lacks the metric.
     pub unit: String,
     /// Whether its rows and its column were requested.
     pub asked: bool,
@@ -271,9 +321,13 @@ pub struct ClaimResult {
     /// The rows whose values are subtracted.
     #[serde(serialize_with = "as_objects")]
     pub minus: Vec<Row>,
+    /// What the claim says about the difference, with its margin.
     pub expected: Expected,
+    /// By [`stats::VERDICT_RULE`], before Holm's adjustment.
     pub verdict: Verdict,
+    /// Mean over seeds of `plus` minus `minus`, in `unit`; `None` without common seeds.
     pub difference: Option<f64>,
+    /// 95 % confidence interval of `difference` (Student's t); `None` for fewer than two common seeds.
     pub ci95: Option<(f64, f64)>,
     /// Two-sided p of the exact sign-flip test over common seeds; null above 20 seeds.
     pub p: Option<f64>,
@@ -338,14 +392,19 @@ fn as_objects<S: Serializer>(rows: &[Row], serializer: S) -> Result<S::Ok, S::Er
 pub struct Gain {
     /// The block, such as `SimCLR`.
     pub of: String,
+    /// The row with semantic pairs, whose values are added.
     #[serde(serialize_with = "as_object")]
     pub plus: Row,
+    /// The row with augmented pairs, whose values are subtracted.
     #[serde(serialize_with = "as_object")]
     pub minus: Row,
     /// The columns it is computed on. For several columns, it is the mean over them.
     pub columns: Vec<String>,
+    /// The metric's id, such as `top1`.
     pub metric: String,
+    /// Mean over seeds of `plus` minus `minus`, in the metric's unit.
     pub difference: f64,
+    /// 95 % confidence interval of `difference` (Student's t); `None` for one seed.
     pub ci95: Option<(f64, f64)>,
     /// The seeds that both rows have on all columns.
     pub seeds: Vec<u64>,

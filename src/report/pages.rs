@@ -23,6 +23,7 @@ use tera::Value;
 
 /// A report on disk.
 pub struct Rendered {
+    /// The folder of the report, such as `reports/quick`.
     pub dir: PathBuf,
     /// Relative to `dir`.
     pub files: Vec<PathBuf>,

@@ -38,10 +38,13 @@ pub const VERDICT_RULE: &[&str] = &[
 /// What the runs say about a claim; see [`VERDICT_RULE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Verdict {
+    /// The runs show what the claim says; outside the paper's own setting the report says `as claimed`.
     #[serde(rename = "reproduced")]
     Reproduced,
+    /// The whole 95 % confidence interval contradicts the claim.
     #[serde(rename = "not reproduced")]
     NotReproduced,
+    /// The claim stays open: too few seeds, equal differences, or an interval that decides neither way.
     #[serde(rename = "inconclusive")]
     Inconclusive,
     /// No seed has completed runs of all its rows.
@@ -55,7 +58,9 @@ pub enum Verdict {
 /// Mean and spread of one cell over its seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Summary {
+    /// Number of values, at least 1.
     pub n: usize,
+    /// Their mean; 0 if it is within the rounding error of the values.
     pub mean: f64,
     /// Sample standard deviation (n - 1); `None` for one value.
     pub sd: Option<f64>,
@@ -66,6 +71,7 @@ pub struct Summary {
 /// A paired comparison on common seeds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Paired {
+    /// Mean and spread of the differences, one per seed.
     pub difference: Summary,
     /// Two-sided p of the paired t test; `None` for one pair, if all pairs differ by the same amount other than 0, or
     /// if mean or standard deviation are not finite.

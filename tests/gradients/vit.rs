@@ -114,9 +114,9 @@ fn a_rate_of_zero_and_evaluation_change_no_bits() {
     assert_ne!(network.forward(x, &mut p).0.download(), plain);
 }
 
-/// The tokens of an all-zero image of `side` pixels from an embedding in which only the positions are not zero. They are
-/// the positions. Returns the first four values of the patches' positions and a weighted sum of all.
-fn positions(side: usize) -> (Vec<f64>, f64) {
+/// The tokens of an all-zero image from an embedding in which only the positions are not zero. They are the positions.
+/// Returns the first four values of the patches' positions and a weighted sum of all.
+fn positions(height: usize, width: usize) -> (Vec<f64>, f64) {
     let (layer, mut p) = built_for::<PatchEmbedding<4, 2>>(32, &F32, &mut Key::root(0).stream());
     p.values.fill(0.0);
     let slot = p.layout.entries.iter().find(|entry| entry.name == "pos_embed").unwrap().slot;
@@ -125,8 +125,8 @@ fn positions(side: usize) -> (Vec<f64>, f64) {
     for i in 0..128 {
         p.values[slot.start + 2 + i] = (0.37 * i as f64).sin() as f32;
     }
-    let image: Images<usize> = (1, side, side, Const);
-    let tokens = layer.infer(Tensor::upload(&F32, image, &vec![0.0; side * side * 3]), &p).download();
+    let image: Images<usize> = (1, height, width, Const);
+    let tokens = layer.infer(Tensor::upload(&F32, image, &vec![0.0; height * width * 3]), &p).download();
     assert_eq!(tokens[..2], [7.0, 7.0]); // the position of the class token
     let patches: Vec<f64> = tokens[2..].iter().map(|value| f64::from(*value)).collect();
     let sum = patches.iter().enumerate().map(|(i, value)| value * (0.11 * i as f64).cos()).sum();
@@ -135,16 +135,17 @@ fn positions(side: usize) -> (Vec<f64>, f64) {
 
 // import torch, torch.nn.functional as F  # 2.15.0
 // t = torch.arange(128, dtype=torch.float64).mul(0.37).sin().reshape(1, 8, 8, 2).permute(0, 3, 1, 2)
-// for side in (4, 6, 12):
-//     r = F.interpolate(t, size=(side, side), mode="bicubic", align_corners=False, antialias=False)
+// for size in ((4, 4), (6, 6), (12, 12), (4, 12)):
+//     r = F.interpolate(t, size=size, mode="bicubic", align_corners=False, antialias=False)
 //     r = r.permute(0, 2, 3, 1).flatten(); w = torch.arange(r.numel(), dtype=torch.float64).mul(0.11).cos()
-//     print(side, r[:4].tolist(), (r * w).sum().item())
+//     print(size, r[:4].tolist(), (r * w).sum().item())
 #[test]
-fn positions_of_other_sides_agree_with_torch() {
+fn positions_of_other_sizes_agree_with_torch() {
     let expected = [
-        (positions(16), [0.1641142750, 0.5007352615, 1.0112367718, 0.8952213405], 0.1081074692),
-        (positions(24), [0.0462090722, 0.3945435342, 0.8906113489, 1.0090811332], 2.1941695032),
-        (positions(48), [-0.0273252855, 0.3470956415, 0.3374111747, 0.6493481832], 10.1614108424),
+        (positions(16, 16), [0.1641142750, 0.5007352615, 1.0112367718, 0.8952213405], 0.1081074692),
+        (positions(24, 24), [0.0462090722, 0.3945435342, 0.8906113489, 1.0090811332], 2.1941695032),
+        (positions(48, 48), [-0.0273252855, 0.3470956415, 0.3374111747, 0.6493481832], 10.1614108424),
+        (positions(16, 48), [-0.2096918660, 0.1656047097, 0.1641142750, 0.5007352615], 2.8146020012),
     ];
     for ((first, sum), torch, torch_sum) in expected {
         assert_close(&first, &torch, 1e-6);

@@ -77,6 +77,9 @@ fn a_split_never_becomes_a_category() {
     assert!(refused(&twice).ends_with("`val` and `valid` name the same split"));
     let case = images(&["train/Cat/1.png", "train/dog/1.png", "test/cat/2.png"]);
     assert!(refused(&case).ends_with("categories `Cat` and `cat` differ only in case"));
+    let accents = images(&["caf\u{e9}/1.png", "cafe\u{301}/2.png", "tea/3.png"]);
+    let said = r#"categories "cafe\u{301}" and "café" differ only in how accents are encoded"#;
+    assert!(refused(&accents).ends_with(said), "{}", refused(&accents));
     // Splits with different categories are allowed: sets for few-shot learning have them.
     let few = images(&["train/a/1.png", "train/b/1.png", "test/c/1.png", "test/d/1.png"]);
     assert_eq!(labels(&imported(&few)), [("test", vec![2, 3]), ("train", vec![0, 1])]);

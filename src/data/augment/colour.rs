@@ -1,6 +1,7 @@
 //! Colour operations on planes (3, size, size) with values in \[0, 1\], after `torchvision.transforms.v2.functional`.
 //!
-//! Comparisons are written as `if` instead of `f32::max`, because its handling of NaN costs instructions.
+//! Comparisons are written as `if` instead of `f32::max`, because its handling of NaN costs instructions. The loops must
+//! become vector instructions. So they call no function that the compiler may leave out of line, such as those of arrays.
 
 use super::config::Normalization;
 
@@ -19,7 +20,8 @@ pub fn contrast(planes: &mut [f32], factor: f32) {
 pub fn saturation(planes: &mut [f32], factor: f32) {
     each_pixel(planes, |[r, g, b]| {
         let offset = (1.0 - factor) * gray(r, g, b);
-        [r, g, b].map(|x| (x * factor + offset).clamp(0.0, 1.0))
+        let mixed = |x: f32| (x * factor + offset).clamp(0.0, 1.0);
+        [mixed(r), mixed(g), mixed(b)]
     });
 }
 
@@ -41,8 +43,9 @@ pub fn hue(planes: &mut [f32], shift: f32) {
             (r - g) * sixth + 4.0
         };
         let turned = wrap(sixths + 6.0 * shift); // [-1, 5] + [-3, 3] -> [0, 6]
-        [(turned - 3.0).abs() - 1.0, 2.0 - (turned - 2.0).abs(), 2.0 - (turned - 4.0).abs()]
-            .map(|share| value - range * (1.0 - share.clamp(0.0, 1.0)))
+        let channel = |share: f32| value - range * (1.0 - share.clamp(0.0, 1.0));
+        let (red, green) = ((turned - 3.0).abs() - 1.0, 2.0 - (turned - 2.0).abs());
+        [channel(red), channel(green), channel(2.0 - (turned - 4.0).abs())]
     });
 }
 
@@ -75,6 +78,7 @@ pub fn normalize(planes: &[f32], normalization: &Normalization, out: &mut [f32])
 }
 
 /// The luma of ITU-R BT.601, with torchvision's coefficients.
+#[inline(always)]
 fn gray(r: f32, g: f32, b: f32) -> f32 {
     0.2989 * r + 0.587 * g + 0.114 * b
 }
@@ -83,16 +87,23 @@ fn gray(r: f32, g: f32, b: f32) -> f32 {
 fn mean_gray(planes: &[f32]) -> f32 {
     const LANES: usize = 16;
     let area = planes.len() / 3;
-    let [red, green, blue] = [0, 1, 2].map(|c| planes[c * area..][..area].chunks(LANES));
+    let (red, rest) = planes.split_at(area);
+    let (green, blue) = rest.split_at(area);
+    let ((r, r_rest), (g, g_rest), (b, b_rest)) =
+        (red.as_chunks::<LANES>(), green.as_chunks::<LANES>(), blue.as_chunks::<LANES>());
     let mut sums = [0.0; LANES];
-    for ((r, g), b) in red.zip(green).zip(blue) {
-        for (sum, ((&r, &g), &b)) in sums.iter_mut().zip(r.iter().zip(g).zip(b)) {
-            *sum += gray(r, g, b);
+    for chunk in 0..r.len() {
+        for lane in 0..LANES {
+            sums[lane] += gray(r[chunk][lane], g[chunk][lane], b[chunk][lane]);
         }
+    }
+    for lane in 0..r_rest.len() {
+        sums[lane] += gray(r_rest[lane], g_rest[lane], b_rest[lane]);
     }
     sums.iter().sum::<f32>() / area as f32
 }
 
+#[inline(always)]
 fn each_pixel(planes: &mut [f32], map: impl Fn([f32; 3]) -> [f32; 3]) {
     let area = planes.len() / 3;
     let (red, rest) = planes.split_at_mut(area);
@@ -103,15 +114,18 @@ fn each_pixel(planes: &mut [f32], map: impl Fn([f32; 3]) -> [f32; 3]) {
 }
 
 /// x modulo 6 for x in \[-6, 12\].
+#[inline(always)]
 fn wrap(x: f32) -> f32 {
     let x = if x < 0.0 { x + 6.0 } else { x };
     if x >= 6.0 { x - 6.0 } else { x }
 }
 
+#[inline(always)]
 fn greater(a: f32, b: f32) -> f32 {
     if a > b { a } else { b }
 }
 
+#[inline(always)]
 fn lesser(a: f32, b: f32) -> f32 {
     if a < b { a } else { b }
 }

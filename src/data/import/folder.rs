@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::HashMap;
 
+use unicode_normalization::UnicodeNormalization;
+
 use crate::error::Error;
 use crate::error::Result;
 
@@ -268,17 +270,23 @@ fn refuse_empty(source: &Source, root: &str, shape: Shape, found: &BTreeMap<&str
     Ok(())
 }
 
-/// Returns an error for directories that are probably not categories: two names that differ only in case, and the only
-/// directory of a split if it is not one of the training categories (`val/images`).
+/// Returns an error for directories that are probably not categories: two names that differ only in case or in how accents
+/// are encoded (`é` is one character on most systems and two in names from macOS), and the only directory of a split if it is not one of the training categories (`val/images`).
 fn refuse_doubtful(source: &Source, found: &BTreeMap<&str, Vec<Placed>>) -> Result<()> {
     let categories = |images: &Vec<Placed>| images.iter().map(|placed| placed.category.to_string()).collect();
     let of_splits: BTreeMap<&str, BTreeSet<String>> =
         found.iter().map(|(split, images)| (*split, categories(images))).collect();
-    let mut by_case: BTreeMap<String, &str> = BTreeMap::new();
+    let mut by_name: BTreeMap<String, &str> = BTreeMap::new();
     for category in of_splits.values().flatten().collect::<BTreeSet<_>>() {
-        if let Some(other) = by_case.insert(category.to_lowercase(), category).filter(|other| other != category) {
-            return Err(at_root(source, "", &format!("categories `{other}` and `{category}` differ only in case"))
-                .hint("give them one name, and run `sempair data import DIRECTORY`"));
+        let name = category.nfc().collect::<String>().to_lowercase();
+        if let Some(other) = by_name.insert(name, category).filter(|other| other != category) {
+            let what = match other.to_lowercase() == category.to_lowercase() {
+                true => format!("categories `{other}` and `{category}` differ only in case"),
+                // Debug output shows what looks the same.
+                false => format!("categories {other:?} and {category:?} differ only in how accents are encoded"),
+            };
+            let hint = "give them one name, and run `sempair data import DIRECTORY`";
+            return Err(at_root(source, "", &what).hint(hint));
         }
     }
     let Some(trained) = of_splits.get("train").filter(|categories| categories.len() > 1) else { return Ok(()) };

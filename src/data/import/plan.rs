@@ -31,6 +31,7 @@ pub struct Plan {
 /// Files of a source that are not imported, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
+    /// The number of these files, at least 1.
     pub files: usize,
     /// A description of the files, such as `3 other files (.txt)`.
     pub what: String,

@@ -20,17 +20,22 @@ use super::vector::Vector;
 /// The coefficients of the normalisation y = gamma (x - mean) inv_std + beta.
 #[derive(Clone, Copy, Debug)]
 pub struct Normalization<'a> {
+    /// The mean of each channel.
     pub mean: &'a [f32],
     /// 1 / sqrt(var + epsilon).
     pub inv_std: &'a [f32],
+    /// The scale of each channel.
     pub gamma: &'a [f32],
+    /// The shift of each channel.
     pub beta: &'a [f32],
 }
 
 /// Where the gradients of gamma and beta are added.
 #[derive(Debug)]
 pub struct NormGradients<'a> {
+    /// The gradient of gamma.
     pub dgamma: &'a mut [f32],
+    /// The gradient of beta.
     pub dbeta: &'a mut [f32],
 }
 

@@ -16,8 +16,8 @@ pub fn for_each(count: usize, body: impl Fn(usize) + Sync + Send) {
     }
 }
 
-/// One instance for all bodies: a parallel iterator is thousands of lines of machine code, and a task takes far longer than
-/// the call of a pointer.
+/// One instance for all bodies: a parallel iterator is thousands of instructions, and a task takes far longer than the
+/// call of a pointer.
 fn for_each_index(count: usize, body: &(dyn Fn(usize) + Sync)) {
     (0..count).into_par_iter().with_max_len(1).for_each(body);
 }

@@ -226,7 +226,7 @@ impl Squares {
     }
 }
 
-fn grid<T: Copy, const SIDE: usize>(mut each: impl FnMut(usize, usize) -> T) -> [[T; SIDE]; SIDE] {
+fn grid<T: Copy, const SIDE: usize>(each: impl Fn(usize, usize) -> T) -> [[T; SIDE]; SIDE] {
     let mut grid = [[each(0, 0); SIDE]; SIDE];
     for (index, cell) in grid.as_flattened_mut().iter_mut().enumerate() {
         *cell = each(index / SIDE, index % SIDE);
@@ -368,6 +368,7 @@ unsafe fn write_outputs<E: Element>(
 ) {
     // A buffer for outputs outside the map, which are discarded.
     let mut waste = vec![E::default(); rows.len().min(squares.images) * columns];
+    let waste = waste.as_mut_ptr();
     for (square, images, first) in squares.runs(rows) {
         let len = images.len() * columns;
         let from = grid(|row, column| &m[(row * LINE + column) * pitch + first * columns..][..len]);
@@ -377,15 +378,15 @@ unsafe fn write_outputs<E: Element>(
         assert!(places.iter().flatten().flatten().all(|place| place + len <= out.len()), "winograd: sizes do not fit");
         let to = grid(|row, column| match places[row][column] {
             Some(place) => out.pointer(place),
-            None => waste.as_mut_ptr(),
+            None => waste,
         });
         let onto = match onto {
             Onto::Nothing => None,
             Onto::Map(onto) => Some(grid(|row, column| match places[row][column] {
                 Some(place) => onto[place..][..len].as_ptr(),
-                None => waste.as_ptr(),
+                None => waste.cast_const(),
             })),
-            Onto::Position(onto) => Some(grid(|_, _| onto[..len].as_ptr())),
+            Onto::Position(onto) => Some(grid(|_, _| onto[images.start * columns..][..len].as_ptr())),
         };
         // SAFETY: `len` outputs follow each start, and squares do not overlap.
         unsafe { transform::<Output, f32, E, LINE, SQUARE>(isa, &from, &to, onto.as_ref()) };

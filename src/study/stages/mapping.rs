@@ -38,7 +38,7 @@ impl Mapping {
     /// The features of some images.
     ///
     /// # Errors
-    /// As [`Source::features`].
+    /// As `features` of a source.
     pub fn features(&self, images: &ImageSet, site: &Site<'_>) -> Result<Features> {
         Ok(self.source.features(&[images], None, site)?.swap_remove(0))
     }
