@@ -19,7 +19,7 @@ const HELP: &str = "\
 Checked: decimal numbers (83.60, 83.6\\%, +1.84), numbers around \\pm, and whole numbers with \\% or points. Each must \
 match a figure of the profile's report after rounding: a mean, the value of a seed, the paper's figure, a difference \
 or its interval, a p value, a number in a table's notes, or a setting as it is written. A spread after \\pm must \
-belong to the same cell. A difference must be one that a claim is about.
+belong to the same cell. A difference must be one of a claim or of a gain in a table.
 
 Not checked: other whole numbers (batches, epochs), comments, verbatim, drawings, the bibliography, lengths, versions, \
 section numbers, confidence levels. Files named by \\input, \\include and \\subfile are also read. A table that \

@@ -49,7 +49,7 @@ pub struct MetricInfo {
     /// Which direction is good.
     #[serde(default, skip_serializing)]
     pub better: Better,
-    /// Decimals of a value without an interval.
+    /// The number of decimals if it is above 1; otherwise the unit decides.
     #[serde(default, skip_serializing)]
     pub decimals: usize,
 }

@@ -62,7 +62,7 @@ pub struct Host {
     pub cores: usize,
     /// The machine's memory in GiB, rounded to one decimal.
     pub memory_gib: f64,
-    /// Threads that the run used.
+    /// Threads of the process, shared by runs at the same time; the record has those of the run.
     pub threads: usize,
 }
 

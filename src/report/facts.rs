@@ -161,7 +161,7 @@ pub struct Baseline {
     pub of: usize,
 }
 
-/// The effective rank of a row's features, at its first epoch and at its last, as means over seeds.
+/// The effective rank of a row's features, at the first and the last epoch at which it was measured, as means over seeds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Health {
     /// The labels of the row.

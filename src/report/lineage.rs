@@ -248,11 +248,11 @@ fn revision(results: &Results, record: &Record) -> String {
 
 /// The commit of all runs of a table, or for review their code, in words; `None` if they differ.
 pub(super) fn one_revision(results: &Results, selection: &Selection) -> Option<String> {
-    let newest = selection.records.first()?;
-    let first = revision(results, newest);
+    let any = selection.records.first()?;
+    let first = revision(results, any);
     let what = if results.anonymous { "code" } else { "commit" };
     let plain = first.trim_end_matches(['*', '?']);
-    let tree = match newest.git.tree() {
+    let tree = match any.git.tree() {
         Tree::Clean => "clean tree",
         Tree::Dirty => "uncommitted changes",
         Tree::Unknown => "it is unknown whether there were uncommitted changes",

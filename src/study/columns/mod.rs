@@ -60,7 +60,7 @@ pub struct Metric {
     pub unit: &'static str,
     /// Whether higher or lower values are better.
     pub better: Better,
-    /// The number of decimals: a minimum if it is above 1, else as many as the interval justifies.
+    /// The number of decimals if it is above 1; otherwise the unit decides.
     pub decimals: usize,
 }
 
