@@ -82,12 +82,8 @@ impl ConvShape {
 
     #[inline]
     pub(super) fn out_size(&self, size: usize) -> usize {
-        let padded = size + 2 * self.padding;
-        assert!(
-            self.stride > 0 && self.kernel > 0 && padded >= self.kernel,
-            "conv2d: the kernel does not fit: {self:?}"
-        );
-        (padded - self.kernel) / self.stride + 1
+        places(size, self.kernel, self.stride, self.padding)
+            .unwrap_or_else(|| panic!("conv2d: the kernel does not fit: {self:?}"))
     }
 
     #[inline]
@@ -135,6 +131,12 @@ impl ConvShape {
             Layout::Maps => (y * self.width + x) * self.batch + n,
         }
     }
+}
+
+/// The number of places of a window along an axis of `size` pixels; `None` if the window does not fit.
+fn places(size: usize, kernel: usize, stride: usize, padding: usize) -> Option<usize> {
+    let padded = size + 2 * padding;
+    (stride > 0 && kernel > 0 && padded >= kernel).then(|| (padded - kernel) / stride + 1)
 }
 
 /// The sizes of a max pooling over maps. Window, stride and padding are the same in both directions.
@@ -187,10 +189,10 @@ impl PoolShape {
     #[inline]
     fn out_size(&self, size: usize) -> usize {
         let Self { channels, kernel, stride, padding, .. } = *self;
-        let padded = size + 2 * padding;
-        let fits = (1..=16).contains(&kernel) && stride > 0 && 2 * padding <= kernel && padded >= kernel;
-        assert!(fits && channels > 0, "max pool: the window does not fit: {self:?}");
-        (padded - kernel) / stride + 1
+        let fits = kernel <= 16 && 2 * padding <= kernel && channels > 0;
+        places(size, kernel, stride, padding)
+            .filter(|_| fits)
+            .unwrap_or_else(|| panic!("max pool: the window does not fit: {self:?}"))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Two-dimensional convolution: x (H, W, N, I), or (N, H, W, I) for `Layout::Images`; w (O, K, K, I) and bias (O) in
 //! f32; y (OH, OW, N, O). Contract: y and dx are written (=), dw is added to (+=). The direct method rounds w to the
-//! format of x, Winograd's method does not, but it
-//! rounds the bias.
+//! format of x, Winograd's method does not, but it rounds the bias.
 
 use crate::kernels::shapes::{ConvShape, Layout};
 
