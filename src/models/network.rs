@@ -36,7 +36,7 @@ pub struct Network<D: Device, const P: usize, const Q: usize> {
 /// When there is no such encoder.
 pub fn open<D: Device>(spec: &ModelSpec, device: &D, key: Key) -> Result<Backbone<D>> {
     let (encoder, builder) = build(spec, &key)?;
-    Ok(Backbone::finish(encoder, builder, device))
+    Ok(Backbone::finish(encoder, builder, spec.image, device))
 }
 
 /// Builds an encoder. The builder may then build heads.
@@ -47,8 +47,7 @@ fn build<'k, D: Device>(spec: &ModelSpec, key: &'k Key) -> Result<(Box<dyn AnyEn
 }
 
 impl<D: Device> Backbone<D> {
-    fn finish(encoder: Box<dyn AnyEncoder<D>>, builder: Builder<'_>, device: &D) -> Self {
-        let (image, _) = builder.images();
+    fn finish(encoder: Box<dyn AnyEncoder<D>>, builder: Builder<'_>, image: usize, device: &D) -> Self {
         Self { encoder: Rc::from(encoder), image, parameters: Rc::new(RefCell::new(builder.finish(device))) }
     }
 
@@ -99,7 +98,7 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
     pub fn open(spec: &ModelSpec, head: BuildHead<D, P, Q>, device: &D, key: &Key) -> Result<Self> {
         let (encoder, mut builder) = build(spec, key)?;
         let head = Rc::from(head(encoder.width(), &mut builder));
-        Ok(Self { backbone: Backbone::finish(encoder, builder, device), head })
+        Ok(Self { backbone: Backbone::finish(encoder, builder, spec.image, device), head })
     }
 
     /// Builds two networks on one encoder: as `open`, plus another head, whose parameters are named `other..`.
@@ -116,7 +115,7 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
         let (encoder, mut builder) = build(spec, key)?;
         let head = Rc::from(head(encoder.width(), &mut builder));
         let other = Rc::from(builder.scope("other", |builder| other(encoder.width(), builder)));
-        let backbone = Backbone::finish(encoder, builder, device);
+        let backbone = Backbone::finish(encoder, builder, spec.image, device);
         Ok((Self { backbone: backbone.clone(), head }, Network { backbone, head: other }))
     }
 

@@ -1,8 +1,8 @@
 //! The residual block of He et al. 2016, <https://arxiv.org/abs/1512.03385>.
 
-use crate::tensor::{Device, Moments, Shape, Tensor};
+use crate::tensor::{Device, Shape, Tensor};
 
-use super::norm::Channels;
+use super::norm::{Channels, SavedNorm};
 use super::{BatchNormRelu, Build, Builder, Layer, Parameters};
 
 /// relu(bn(branch(x)) + shortcut(x)). The branch ends with its last convolution. Its batch normalisation over `C`
@@ -19,7 +19,8 @@ pub struct Block<F, G, const C: usize> {
 pub struct SavedBlock<D: Device, B, S, Y: Shape> {
     branch: B,
     shortcut: S,
-    join: (Tensor<Y, D>, Moments<D>, Tensor<Y, D>),
+    norm: SavedNorm<Y, D>,
+    y: Tensor<Y, D>,
 }
 
 impl<F: Build, G: Build, const C: usize> Build for Block<F, G, C> {
@@ -45,17 +46,17 @@ where
     fn forward(&self, x: Tensor<S, D>, parameters: &mut Parameters<D>) -> (Tensor<F::Output, D>, Self::Saved) {
         let (a, branch) = self.branch.forward(x.clone(), parameters);
         let (b, shortcut) = self.shortcut.forward(x, parameters);
-        let (y, moments) = self.norm.normalize(&a, Some(&b), parameters);
-        (y.clone(), SavedBlock { branch, shortcut, join: (a, moments, y) })
+        let (y, norm) = self.norm.normalize(a, Some(&b), parameters);
+        (y.clone(), SavedBlock { branch, shortcut, norm, y })
     }
 
     fn backward(
         &self,
-        SavedBlock { branch, shortcut, join }: Self::Saved,
+        SavedBlock { branch, shortcut, norm, y }: Self::Saved,
         dy: Tensor<F::Output, D>,
         parameters: &mut Parameters<D>,
     ) -> Tensor<S, D> {
-        let (da, db) = self.norm.backward_with_shortcut(join, dy, parameters);
+        let (da, db) = self.norm.backward_with_shortcut(norm, &y, dy, parameters);
         let onto = self.shortcut.backward(shortcut, db, parameters);
         self.branch.backward_onto(branch, da, onto, parameters)
     }

@@ -48,22 +48,27 @@ pub trait Channels<const C: usize>: Shape {}
 impl<const C: usize> Channels<C> for Vectors<C> {}
 impl<const C: usize, H: Dim, W: Dim> Channels<C> for Maps<C, H, W> {}
 
-impl<const C: usize, const RELU: bool, const AFFINE: bool> BatchNorm<C, RELU, AFFINE> {
-    fn options<D: Device>(&self, parameters: &Parameters<D>) -> NormOptions {
-        NormOptions { norms: parameters.norms, ..self.options }
-    }
+/// What the backward pass of a batch normalisation needs.
+#[derive(Debug)]
+pub struct SavedNorm<X: Shape, D: Device> {
+    x: Tensor<X, D>,
+    moments: Moments<D>,
+    /// The options of the forward pass: what it froze, its backward pass freezes.
+    options: NormOptions,
+}
 
+impl<const C: usize, const RELU: bool, const AFFINE: bool> BatchNorm<C, RELU, AFFINE> {
     /// Normalises `x` in training mode and adds `shortcut` before the ReLU.
     pub(super) fn normalize<D: Device, X: Channels<C>>(
         &self,
-        x: &Tensor<X, D>,
+        x: Tensor<X, D>,
         shortcut: Option<&Tensor<X, D>>,
         parameters: &mut Parameters<D>,
-    ) -> (Tensor<X, D>, Moments<D>) {
-        let options = self.options(parameters);
+    ) -> (Tensor<X, D>, SavedNorm<X, D>) {
+        let options = NormOptions { norms: parameters.norms, ..self.options };
         let Parameters { values, statistics, device, .. } = parameters;
         let (y, moments) = device.batch_norm(&options, x.data(), shortcut.map(Tensor::data), values, statistics);
-        (x.with(x.shape(), y), moments)
+        (x.with(x.shape(), y), SavedNorm { x, moments, options })
     }
 
     /// As `normalize`, with the running moments.
@@ -78,14 +83,14 @@ impl<const C: usize, const RELU: bool, const AFFINE: bool> BatchNorm<C, RELU, AF
         x.with(x.shape(), device.batch_norm_running(&self.options, x.data(), shortcut, values, statistics))
     }
 
-    /// Returns the gradients of x and of the shortcut. `y` is the result.
+    /// Returns the gradients of x and of the shortcut. `y` is the result of the forward pass.
     pub(super) fn backward_with_shortcut<D: Device, X: Channels<C>>(
         &self,
-        (x, moments, y): (Tensor<X, D>, Moments<D>, Tensor<X, D>),
+        SavedNorm { x, moments, options }: SavedNorm<X, D>,
+        y: &Tensor<X, D>,
         dy: Tensor<X, D>,
         parameters: &mut Parameters<D>,
     ) -> (Tensor<X, D>, Tensor<X, D>) {
-        let options = self.options(parameters);
         let Parameters { values, gradients, device, .. } = parameters;
         let (dy, data) = (dy.data(), x.data());
         let (dx, dz) = device.batch_norm_shortcut_backward(&options, dy, data, y.data(), &moments, values, gradients);
@@ -97,15 +102,18 @@ impl<D: Device, X: Channels<C>, const C: usize, const RELU: bool, const AFFINE: 
     for BatchNorm<C, RELU, AFFINE>
 {
     type Output = X;
-    type Saved = (Tensor<X, D>, Moments<D>);
+    type Saved = SavedNorm<X, D>;
 
     fn forward(&self, x: Tensor<X, D>, parameters: &mut Parameters<D>) -> (Tensor<X, D>, Self::Saved) {
-        let (y, moments) = self.normalize(&x, None, parameters);
-        (y, (x, moments))
+        self.normalize(x, None, parameters)
     }
 
-    fn backward(&self, (x, moments): Self::Saved, dy: Tensor<X, D>, parameters: &mut Parameters<D>) -> Tensor<X, D> {
-        let options = self.options(parameters);
+    fn backward(
+        &self,
+        SavedNorm { x, moments, options }: Self::Saved,
+        dy: Tensor<X, D>,
+        parameters: &mut Parameters<D>,
+    ) -> Tensor<X, D> {
         let Parameters { values, gradients, device, .. } = parameters;
         let dx = device.batch_norm_backward(&options, dy.data(), x.data(), &moments, values, gradients);
         x.with(x.shape(), dx)

@@ -57,7 +57,7 @@ pub struct Parameters<D: Device> {
     pub layout: Layout,
     /// The randomness of the next `forward`. If `None`, layers train without randomness.
     pub pass: Option<Pass>,
-    /// What all batch normalisations of the network learn. `backward` must see the same value as its `forward`.
+    /// What all batch normalisations of the network learn in the next `forward` and its `backward`.
     pub norms: Norms,
     /// The device of the arenas.
     pub device: D,
@@ -114,7 +114,7 @@ pub struct Builder<'k> {
     path: Vec<String>,
     counts: Vec<Vec<(&'static str, usize)>>,
     indexed: bool,
-    images: (usize, usize),
+    images: Option<(usize, usize)>,
     key: &'k Key,
 }
 
@@ -129,18 +129,18 @@ impl<'k> Builder<'k> {
             path: Vec::new(),
             counts: vec![Vec::new()],
             indexed: false,
-            images: (0, 0),
+            images: None,
             key,
         }
     }
 
     /// Sets the height and width of the images that the network is for: a transformer's positions are for them.
     pub fn set_images(&mut self, height: usize, width: usize) {
-        self.images = (height, width);
+        self.images = Some((height, width));
     }
 
-    /// Height and width of the images that the network is for, (0, 0) if they are not set.
-    pub fn images(&self) -> (usize, usize) {
+    /// Height and width of the images that the network is for, if they are set.
+    pub fn images(&self) -> Option<(usize, usize)> {
         self.images
     }
 

@@ -28,7 +28,7 @@ impl<const P: usize, const C: usize> Build for PatchEmbedding<P, C> {
     /// with standard deviation 0.02, the class token with 1e-6, and the patches' map is uniform, as PyTorch initialises a
     /// convolution.
     fn build(builder: &mut Builder<'_>) -> Self {
-        let (height, width) = builder.images();
+        let (height, width) = builder.images().expect("positions are for the images that `Builder::set_images` sets");
         let images: Images<usize> = (1, height, width, Const);
         let (grid, tokens) = (Patched::<P>::grid(&images), Patched::<P>::tokens(&images));
         let class = builder.parameter("cls_token", &[1, 1, C], ParamKind::Weight, |s| 1e-6 * s.normal());
