@@ -1,5 +1,6 @@
 //! Image sets, file formats, pair sets, the procedural world, augmentation and batches.
 
+pub mod annotated;
 pub mod augment;
 pub mod batches;
 pub mod catalog;
