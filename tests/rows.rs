@@ -2,6 +2,7 @@
 //! instruction set present, on several numbers of threads.
 
 mod attention; // attention and its tokens
+mod roi_align; // regions of maps
 mod slopes; // backward passes against finite differences
 mod unit; // rows at unit length
 mod updates; // the optimisers' arithmetic

@@ -1,4 +1,4 @@
-//! The sizes of operations whose tensors do not tell them: convolution, pooling and attention. Each device has its own
+//! The sizes of operations whose tensors do not tell them: convolution, pooling, ROIAlign and attention. Each device has its own
 //! kernels for them.
 
 /// The memory layout of the images of a batch.
@@ -193,6 +193,46 @@ impl PoolShape {
         places(size, kernel, stride, padding)
             .filter(|_| fits)
             .unwrap_or_else(|| panic!("max pool: the window does not fit: {self:?}"))
+    }
+}
+
+/// A rectangle in one image of a batch, for ROIAlign.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Region {
+    /// The image.
+    pub image: usize,
+    /// Left, top, right and bottom edge in pixels of the image; they may lie outside of it.
+    pub edges: [f32; 4],
+}
+
+/// The sizes of a ROIAlign: maps (H, W, N, C) to one map of each region, (P, P, R, C).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RoiShape {
+    /// N: images in the batch.
+    pub batch: usize,
+    /// H: height of x in positions.
+    pub height: usize,
+    /// W: width of x in positions.
+    pub width: usize,
+    /// C: channels of x and y, at least 1.
+    pub channels: usize,
+    /// P: height and width of a region's map.
+    pub side: usize,
+    /// Positions of x per pixel: 1/16 if the encoder's stride is 16.
+    pub scale: f32,
+    /// Samples of a bin along each axis; 0: as many as there are positions in it, rounded up.
+    pub samples: usize,
+}
+
+impl RoiShape {
+    /// The number of elements of x.
+    pub fn input_len(&self) -> usize {
+        self.height * self.width * self.batch * self.channels
+    }
+
+    /// The number of elements of y for a number of regions.
+    pub fn output_len(&self, regions: usize) -> usize {
+        self.side * self.side * regions * self.channels
     }
 }
 

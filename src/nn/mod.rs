@@ -16,6 +16,7 @@ mod patches;
 mod pool;
 mod prototypes;
 mod resample;
+mod roi_align;
 mod transformer;
 mod unit_rows;
 
@@ -30,6 +31,7 @@ pub use parameters::{Builder, Entry, Layout, ParamKind, Parameters, Pass};
 pub use patches::{ClassToken, PatchEmbedding};
 pub use pool::{GlobalAveragePool, MaxPool};
 pub use prototypes::{Prototypes, WeightNormLinear};
+pub use roi_align::RoiAlign;
 pub use transformer::{Attention, SavedAttention, SavedTransformerBlock, TransformerBlock};
 pub use unit_rows::UnitRows;
 

@@ -9,14 +9,14 @@ use crate::kernels::cpu::Element;
 use crate::kernels::cpu::batch_norm::{self, Gate, NormGradients, NormMode, Normalization};
 use crate::kernels::cpu::linear::Added;
 use crate::kernels::cpu::{
-    attention, conv2d, elementwise, layer_norm, linear, matmul, pool, tokens, unit_rows, update,
+    attention, conv2d, elementwise, layer_norm, linear, matmul, pool, roi_align, tokens, unit_rows, update,
 };
 
 use super::buffer::{Buffer, Format, Pooled, filled, with_format};
 use super::profile::{Work, timed};
 use super::{
     AttentionShape, ConvShape, Device, EmbeddingSlots, LayerNormOptions, Moments, NormOptions, Norms, PoolShape,
-    Precision, Slot, Update,
+    Precision, Region, RoiShape, Slot, Update,
 };
 
 /// Bytes of a parameter, a sum or a moment.
@@ -458,6 +458,18 @@ impl Device for Cpu {
         with_format!(dy.precision(), E => filled(batch * pixels * channels, |dx| {
             pool::average_backward(dx, E::values(dy), batch, pixels, channels);
         }))
+    }
+
+    fn roi_align(&self, shape: &RoiShape, x: &Buffer, regions: &[Region]) -> Buffer {
+        let len = shape.output_len(regions.len());
+        let _timed = timed(|| Work::passes("ROIAlign", x.bytes() + len * x.precision().bytes()));
+        with_format!(x.precision(), E => filled(len, |y| roi_align::forward(y, E::values(x), regions, shape)))
+    }
+
+    fn roi_align_backward(&self, shape: &RoiShape, dy: &Buffer, regions: &[Region]) -> Buffer {
+        let len = shape.input_len();
+        let _timed = timed(|| Work::passes("ROIAlign", dy.bytes() + len * dy.precision().bytes()));
+        with_format!(dy.precision(), E => filled(len, |dx| roi_align::backward(dx, E::values(dy), regions, shape)))
     }
 
     fn update(&self, update: &Update, at: Slot, values: &mut Vec<f32>, gradients: &Vec<f32>, state: &mut [Vec<f32>]) {

@@ -22,7 +22,7 @@ pub use sides::{Images, Maps, Matrix, Patched, Side, Strided, Tokens, Vectors};
 #[cfg(test)]
 pub(crate) use buffer::fresh;
 
-pub use crate::kernels::shapes::{AttentionShape, ConvShape, Layout, PoolShape};
+pub use crate::kernels::shapes::{AttentionShape, ConvShape, Layout, PoolShape, Region, RoiShape};
 
 /// Number format of activations and products. Parameters, their gradients, statistics and sums are always f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -339,6 +339,11 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
     fn average_pool(&self, x: &Self::Buffer, batch: usize, channels: usize) -> Self::Buffer;
     /// dy / pixels at each of `pixels` positions.
     fn average_pool_backward(&self, dy: &Self::Buffer, pixels: usize, batch: usize, channels: usize) -> Self::Buffer;
+
+    /// ROIAlign: a map (P, P, R, C) of the regions, each sampled from the map of its image.
+    fn roi_align(&self, shape: &RoiShape, x: &Self::Buffer, regions: &[Region]) -> Self::Buffer;
+    /// The gradient of x.
+    fn roi_align_backward(&self, shape: &RoiShape, dy: &Self::Buffer, regions: &[Region]) -> Self::Buffer;
 
     /// One optimiser step over `at`; `state` are the optimiser's own arenas (velocity, or the two moments).
     fn update(

@@ -1,9 +1,11 @@
 //! Maps that are not square, sides known at run time, frozen normalisation, and the maps of an encoder's stages.
 
 use sempair::models::{Encoder, ImageNetStem, ModelSpec, Pixels, ResNetSmall, SmallStem, StageMap, Stages, Stem, open};
-use sempair::nn::{BatchNorm, BatchNormRelu, Block, Conv2d, GlobalAveragePool, Identity, Layer, MaxPool, Parameters};
+use sempair::nn::{
+    BatchNorm, BatchNormRelu, Block, Conv2d, GlobalAveragePool, Identity, Layer, MaxPool, Parameters, RoiAlign,
+};
 use sempair::rng::Key;
-use sempair::tensor::{Const, Cpu, Images, Maps, Norms, Tensor};
+use sempair::tensor::{Const, Cpu, Images, Maps, Norms, Region, Tensor};
 
 use super::{F32, SmallVit, built, check, check_bf16, check_with, dot, images, maps, moved, normals};
 
@@ -192,4 +194,22 @@ fn gradients_of_the_maps_agree_with_finite_differences() {
     check_stages::<ResNetSmall<SmallStem<32, 1>>>(&[true, false, true, false]);
     check_stages::<ResNetSmall<SmallStem<32, 1>>>(&[false, true, false, false]);
     check_stages::<SmallVit>(&[true]);
+}
+
+/// The maps of regions are linear in the maps of images, so <y(x), dy> = <x, dx(dy)>.
+#[test]
+fn the_gradient_of_regions_is_the_transpose_of_their_maps() {
+    let mut stream = Key::root(4).stream();
+    let align = RoiAlign { side: 3, stride: 4, samples: 0 };
+    let shape = sized::<5>(2, 6, 9);
+    let region = |image, edges| Region { image, edges };
+    let regions =
+        [region(1, [3.0, 2.0, 30.5, 17.0]), region(0, [-4.0, 6.0, 12.0, 40.0]), region(1, [8.0, 8.0, 12.0, 12.0])];
+    let x = normals(&mut stream, 2 * 5 * 6 * 9);
+    let y = align.forward(&Tensor::upload(&F32, shape, &x), &regions);
+    assert_eq!(y.shape(), (3, Const, 3, 3));
+    let dy = normals(&mut stream, 3 * 5 * 9);
+    let dx = align.backward(shape, &Tensor::upload(&F32, y.shape(), &dy), &regions);
+    let (forward, backward) = (dot(&y.download(), &dy), dot(&x, &dx.download()));
+    assert!((forward - backward).abs() < 1e-4 * forward.abs().max(1.0), "{forward} is not {backward}");
 }

@@ -27,8 +27,8 @@
 //! - `conv2d`, `linear`, `matmul`: call `product` with their operands. `windows`: the windows of images, padded once.
 //!   `winograd`: 3x3 convolutions of stride 1 with a quarter of the multiplications, in f32 for both formats.
 //!   `attention`: one head of one image is a task.
-//! - `rows`: the same for memory-bound operations (`batch_norm`, `layer_norm`, `elementwise`, `pool`, `softmax`,
-//!   `unit_rows`, `update`): normalisation, ReLU and residual addition are one pass, their gradients two.
+//! - `rows`: the same for memory-bound operations (`batch_norm`, `layer_norm`, `elementwise`, `pool`, `roi_align`,
+//!   `softmax`, `unit_rows`, `update`): normalisation, ReLU and residual addition are one pass, their gradients two.
 //! - `vector`, `isa`: each kernel is written once against `Vector` and compiled for AVX-512 with bf16, AVX-512, AVX2
 //!   and plain Rust; `isa()` chooses at run time (`SEMPAIR_ISA` overrides it). `definition`: naive loops, the
 //!   reference with which the products are tested.
@@ -91,6 +91,7 @@ pub mod linear;
 pub mod matmul;
 pub mod peak;
 pub mod pool;
+pub mod roi_align;
 pub mod softmax;
 pub mod tokens;
 pub mod unit_rows;
