@@ -1,5 +1,6 @@
 //! Gradients of every layer, of whole networks and of the losses: against finite differences, dfdx in f64, and PyTorch.
 
+mod detector; // both stages, and which parameters learn
 mod heads; // the layers of the methods' heads
 mod optimizers; // against PyTorch, and the parameters that each leaves unchanged
 mod shapes; // maps that are not square, sizes known at run time, and the maps of stages

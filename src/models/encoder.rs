@@ -36,7 +36,7 @@ impl<'a> Pixels<'a> {
         Self { values, height: side, width: side }
     }
 
-    fn upload<D: Device>(self, device: &D) -> Tensor<Images<usize>, D> {
+    pub(super) fn upload<D: Device>(self, device: &D) -> Tensor<Images<usize>, D> {
         let batch = self.values.len() / (3 * self.height * self.width);
         Tensor::upload(device, (batch, self.height, self.width, Const), self.values)
     }

@@ -35,17 +35,17 @@ pub type Bottleneck<const M: usize, const O: usize> = Block<BottleneckBranch<O, 
 type BottleneckDown<const I: usize, const M: usize, const O: usize, const STRIDE: usize> =
     Block<BottleneckBranch<I, M, O, STRIDE>, Downsample<I, O, STRIDE>, O>;
 
-/// 11.2 million parameters, 512 features.
-pub type ResNet18<Stem> = ResNet<
+/// [`ResNet18`] before its pooling, with another last stage.
+type Trunk18<Stem, Last> = Trunk<
     Stem,
     (BasicBlock<64>, BasicBlock<64>),
     (BasicDown<64, 128>, BasicBlock<128>),
     (BasicDown<128, 256>, BasicBlock<256>),
-    (BasicDown<256, 512>, BasicBlock<512>),
+    Last,
 >;
 
-/// 23.5 million parameters, 2048 features.
-pub type ResNet50<Stem> = ResNet<
+/// [`ResNet50`] before its pooling, with another last stage.
+type Trunk50<Stem, Last> = Trunk<
     Stem,
     sequence!(BottleneckDown<64, 64, 256, 1>, Bottleneck<64, 256>, Bottleneck<64, 256>),
     sequence!(BottleneckDown<256, 128, 512, 2>, Bottleneck<128, 512>, Bottleneck<128, 512>, Bottleneck<128, 512>),
@@ -53,14 +53,32 @@ pub type ResNet50<Stem> = ResNet<
         BottleneckDown<512, 256, 1024, 2>, Bottleneck<256, 1024>, Bottleneck<256, 1024>, Bottleneck<256, 1024>,
         Bottleneck<256, 1024>, Bottleneck<256, 1024>
     ),
-    sequence!(BottleneckDown<1024, 512, 2048, 2>, Bottleneck<512, 2048>, Bottleneck<512, 2048>),
+    Last,
 >;
 
-/// One basic block each of 32, 64 and 128 channels: 0.31 million parameters, 128 features, for the quick profile.
-pub type ResNetSmall<Stem> = ResNet<Stem, BasicBlock<32>, BasicDown<32, 64>, BasicDown<64, 128>, Identity>;
+/// [`ResNetSmall`] before its pooling, with another last stage, which is its third.
+type TrunkSmall<Stem, Last> = Trunk<Stem, BasicBlock<32>, BasicDown<32, 64>, Last, Identity>;
 
-/// A trunk and the mean over the remaining positions.
-pub type ResNet<Stem, L1, L2, L3, L4> = (Trunk<Stem, L1, L2, L3, L4>, GlobalAveragePool);
+/// The last stage of [`ResNet18`], `layer4`.
+pub type Last18 = (BasicDown<256, 512>, BasicBlock<512>);
+/// The last stage of [`ResNet50`], `layer4`.
+pub type Last50 = sequence!(BottleneckDown<1024, 512, 2048, 2>, Bottleneck<512, 2048>, Bottleneck<512, 2048>);
+/// The last stage of [`ResNetSmall`], `layer3`.
+pub type LastSmall = BasicDown<64, 128>;
+
+/// All stages of [`ResNet18`] but the last: maps of 256 channels.
+pub type Front18<Stem> = Trunk18<Stem, Identity>;
+/// All stages of [`ResNet50`] but the last: maps of 1024 channels.
+pub type Front50<Stem> = Trunk50<Stem, Identity>;
+/// All stages of [`ResNetSmall`] but the last: maps of 64 channels.
+pub type FrontSmall<Stem> = TrunkSmall<Stem, Identity>;
+
+/// 11.2 million parameters, 512 features: a trunk and the mean over the remaining positions.
+pub type ResNet18<Stem> = (Trunk18<Stem, Last18>, GlobalAveragePool);
+/// 23.5 million parameters, 2048 features.
+pub type ResNet50<Stem> = (Trunk50<Stem, Last50>, GlobalAveragePool);
+/// One basic block each of 32, 64 and 128 channels: 0.31 million parameters, 128 features, for the quick profile.
+pub type ResNetSmall<Stem> = (TrunkSmall<Stem, LastSmall>, GlobalAveragePool);
 
 /// A stem and four stages. It gives the map of the last stage, or, as [`Stages`], of each stage.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,8 @@ use crate::nn::Builder;
 use crate::tensor::Device;
 
 use super::encoder::open;
-use super::{AnyEncoder, resnet, vit};
+use super::resnet::{Front18, Front50, FrontSmall, ImageNetStem, Last18, Last50, LastSmall, SmallStem};
+use super::{AnyDetector, AnyEncoder, DetectorShape, detector as faster_rcnn, resnet, vit};
 
 /// Supported heights and widths of images. Patches cover them, and crops of half the side.
 const SIDES: [usize; 4] = [16, 32, 64, 96];
@@ -132,6 +133,52 @@ pub(super) fn build<D: Device>(spec: &ModelSpec, builder: &mut Builder<'_>) -> R
         (Encoder::VitMini, Stem::Patch8) => open::<D, vit::VitMini<8>, 192>(builder),
         (Encoder::VitS8, Stem::Patch8) => open::<D, vit::VitS8, 384>(builder),
         (encoder, stem) => unreachable!("{encoder:?} with {stem:?} passed the check"),
+    })
+}
+
+/// Builds a detector on the encoder of a specification, for images of any size.
+///
+/// # Errors
+/// When the encoder is a transformer, which has no stages, or does not support the stem.
+pub fn detector<D: Device>(
+    spec: &ModelSpec,
+    shape: &DetectorShape,
+    builder: &mut Builder<'_>,
+) -> Result<Box<dyn AnyDetector<D>>> {
+    use faster_rcnn::build;
+    spec.check("model")?;
+    Ok(match (spec.encoder, spec.stem) {
+        (Encoder::VitMini | Encoder::VitS8, _) => {
+            return Err(Error::new("a detector needs the stages of a ResNet, and a transformer has none")
+                .hint("choose an encoder with stages: `--set model.encoder=resnet-small`"));
+        }
+        (Encoder::ResnetSmall, Stem::Imagenet) => {
+            build::<D, FrontSmall<ImageNetStem<32>>, LastSmall, 64, 128>(shape, ("layer3", 8), builder)
+        }
+        (Encoder::ResnetSmall, Stem::Half) => {
+            build::<D, FrontSmall<SmallStem<32, 2>>, LastSmall, 64, 128>(shape, ("layer3", 4), builder)
+        }
+        (Encoder::ResnetSmall, _) => {
+            build::<D, FrontSmall<SmallStem<32, 1>>, LastSmall, 64, 128>(shape, ("layer3", 2), builder)
+        }
+        (Encoder::Resnet18, Stem::Imagenet) => {
+            build::<D, Front18<ImageNetStem<64>>, Last18, 256, 512>(shape, ("layer4", 16), builder)
+        }
+        (Encoder::Resnet18, Stem::Half) => {
+            build::<D, Front18<SmallStem<64, 2>>, Last18, 256, 512>(shape, ("layer4", 8), builder)
+        }
+        (Encoder::Resnet18, _) => {
+            build::<D, Front18<SmallStem<64, 1>>, Last18, 256, 512>(shape, ("layer4", 4), builder)
+        }
+        (Encoder::Resnet50, Stem::Imagenet) => {
+            build::<D, Front50<ImageNetStem<64>>, Last50, 1024, 2048>(shape, ("layer4", 16), builder)
+        }
+        (Encoder::Resnet50, Stem::Half) => {
+            build::<D, Front50<SmallStem<64, 2>>, Last50, 1024, 2048>(shape, ("layer4", 8), builder)
+        }
+        (Encoder::Resnet50, _) => {
+            build::<D, Front50<SmallStem<64, 1>>, Last50, 1024, 2048>(shape, ("layer4", 4), builder)
+        }
     })
 }
 

@@ -23,14 +23,7 @@ impl<const I: usize, const O: usize, const K: usize, const STRIDE: usize, const 
     /// Normal with variance 2 / (O K K): He et al. 2015, fan-out, as ResNets are initialised
     /// (<https://arxiv.org/abs/1502.01852>). The bias is zero.
     fn build(builder: &mut Builder<'_>) -> Self {
-        const { assert!(K % 2 == 1, "a kernel's side must be odd") }
-        let deviation = (2.0 / (O * K * K) as f32).sqrt();
-        let name = builder.next("conv");
-        let normal = |stream: &mut Stream| deviation * stream.normal();
-        Self {
-            weight: builder.parameter(&format!("{name}.weight"), &[O, I, K, K], ParamKind::Weight, normal),
-            bias: BIAS.then(|| builder.parameter(&format!("{name}.bias"), &[O], ParamKind::Vector, |_| 0.0)),
-        }
+        Self::normal(builder, (2.0 / (O * K * K) as f32).sqrt())
     }
 }
 
@@ -44,6 +37,18 @@ impl<const O: usize, const K: usize, const STRIDE: usize> Build for PixelConv2d<
 impl<const I: usize, const O: usize, const K: usize, const STRIDE: usize, const BIAS: bool>
     Conv2d<I, O, K, STRIDE, BIAS>
 {
+    /// Builds the layer with weights from a normal distribution of this standard deviation, and a zero bias, which decays
+    /// as weights do.
+    pub fn normal(builder: &mut Builder<'_>, deviation: f32) -> Self {
+        const { assert!(K % 2 == 1, "a kernel's side must be odd") }
+        let name = builder.next("conv");
+        let normal = |stream: &mut Stream| deviation * stream.normal();
+        Self {
+            weight: builder.parameter(&format!("{name}.weight"), &[O, I, K, K], ParamKind::Weight, normal),
+            bias: BIAS.then(|| builder.parameter(&format!("{name}.bias"), &[O], ParamKind::Weight, |_| 0.0)),
+        }
+    }
+
     fn shape<H: Dim, W: Dim>((batch, _, height, width): Maps<I, H, W>) -> ConvShape {
         ConvShape {
             layout: Layout::Maps,

@@ -4,6 +4,9 @@ use crate::tensor::{Device, Dim, Maps, Moments, NormOptions, Norms, Shape, Slot,
 
 use super::{Build, Builder, Layer, ParamKind, Parameters};
 
+/// The fraction by which running moments move towards those of a batch.
+pub const MOMENTUM: f32 = 0.1;
+
 /// y = gamma (x - mean) / sqrt(var + 1e-5) + beta per channel, over batch and positions, with torchvision's
 /// constants; then ReLU in the same pass with `RELU`. Without `AFFINE`, gamma is always 1 and beta always 0. In training,
 /// [`Parameters::norms`] says which moments are used and what is trained.
@@ -36,7 +39,7 @@ impl<const C: usize, const RELU: bool, const AFFINE: bool> Build for BatchNorm<C
                 running,
                 rectify: RELU,
                 epsilon: 1e-5,
-                momentum: 0.1,
+                momentum: MOMENTUM,
                 norms: Norms::Trained,
             },
         }

@@ -6,10 +6,10 @@ use crate::tensor::{Device, Norms, Slot};
 /// What a named range of an arena holds, for the optimiser and the checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParamKind {
-    /// Weights of a convolution or linear map, a transformer's class token and positions: subject to weight decay,
-    /// and scaled by LARS.
+    /// Weights of a convolution or linear map, a transformer's class token and positions, a detector's biases: subject to
+    /// weight decay, and scaled by LARS.
     Weight,
-    /// A bias, or a normalisation's scale and shift: usually neither decayed nor scaled.
+    /// Another bias, or a normalisation's scale and shift: usually neither decayed nor scaled.
     Vector,
     /// Running statistics: updated by the forward pass, never by the optimiser.
     Statistic,

@@ -5,7 +5,7 @@ mod schedule;
 mod target;
 
 pub use clip::clip;
-pub use schedule::{Cosine, Schedule, ScheduleSettings};
+pub use schedule::{Cosine, Drops, Schedule, ScheduleSettings};
 pub use target::follow;
 
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
 //! Values that change over a run. The learning rate: a linear warm-up, then half a cosine (Loshchilov & Hutter 2017,
-//! <https://arxiv.org/abs/1608.03983>, without restarts). Other values: half a cosine.
+//! <https://arxiv.org/abs/1608.03983>, without restarts), or, for detectors, drops. Other values: half a cosine.
 
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +79,28 @@ impl Cosine {
     }
 }
 
+/// A learning rate that is constant between drops, after a linear warm-up: the schedule of detectors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drops {
+    /// The rate after the warm-up.
+    pub peak: f64,
+    /// Steps of the warm-up.
+    pub warmup: usize,
+    /// The rate of the first step as a fraction of the peak.
+    pub from: f64,
+    /// The steps from which on the rate is a tenth of that before, in order.
+    pub at: Vec<usize>,
+}
+
+impl Drops {
+    /// The rate of step `step`, counted from 0.
+    pub fn rate(&self, step: usize) -> f64 {
+        let progress = if step < self.warmup { step as f64 / self.warmup as f64 } else { 1.0 };
+        let drops = self.at.iter().filter(|&&at| at <= step).count();
+        self.peak * (self.from * (1.0 - progress) + progress) * 0.1f64.powi(drops as i32)
+    }
+}
+
 fn cosine(from: f64, to: f64, progress: f64) -> f64 {
     to + (from - to) * 0.5 * (1.0 + libm::cos(std::f64::consts::PI * progress))
 }
@@ -96,6 +118,32 @@ mod tests {
         assert!((rates[55] - 1.01).abs() < 1e-12, "{}", rates[55]); // half way down
         assert!(rates[10..].is_sorted_by(|a, b| a >= b));
         assert!(rates[99] < 0.03);
+    }
+
+    // `WarmupParamScheduler` of a `MultiStepParamScheduler` (fvcore), with the settings of MoCo and of VISSL for detection.
+    #[test]
+    fn drops_follow_a_warm_up() {
+        let at = vec![18_000, 22_000];
+        let moco = Drops { peak: 0.02, warmup: 100, from: 0.001, at: at.clone() };
+        let vissl = Drops { peak: 0.1, warmup: 1000, from: 0.3333, at };
+        for (step, of_moco, of_vissl) in [
+            (0, 2e-5, 0.03333),
+            (1, 0.000_219_8, 0.033_396_67),
+            (50, 0.010_01, 0.036_663_5),
+            (99, 0.019_800_2, 0.039_930_33),
+            (100, 0.02, 0.039_997),
+            (999, 0.02, 0.099_933_33),
+            (1000, 0.02, 0.1),
+            (17_999, 0.02, 0.1),
+            (18_000, 0.002, 0.01),
+            (21_999, 0.002, 0.01),
+            (22_000, 0.0002, 0.001),
+            (23_999, 0.0002, 0.001),
+        ] {
+            assert!((moco.rate(step) - of_moco).abs() < 1e-12, "{step}: {}", moco.rate(step));
+            assert!((vissl.rate(step) - of_vissl).abs() < 1e-12, "{step}: {}", vissl.rate(step));
+        }
+        assert_eq!(Drops { peak: 1.0, warmup: 0, from: 0.0, at: vec![] }.rate(0), 1.0);
     }
 
     // BYOL's tau at t = 0, T/3, T/2 and T from 0.99, by hand: 1 - 0.01 (cos(pi t / T) + 1) / 2.
