@@ -65,6 +65,8 @@ pub type Propose<'a> = &'a mut dyn FnMut((usize, usize), &Predictions) -> Vec<Re
 pub trait AnyDetector<D: Device> {
     /// Pixels of an image per position of the map in which regions are found.
     fn stride(&self) -> usize;
+    /// The name of the encoder's stage that runs on regions.
+    fn last_stage(&self) -> &'static str;
     /// Runs both stages in training mode on `images`, and the backward pass: adds the gradients of what `learns`.
     fn train(&self, images: Pixels<'_>, learns: Learns, targets: &mut dyn Targets, parameters: &mut Parameters<D>);
     /// Runs both stages in evaluation mode, and returns the predictions of the second for the proposed regions.
@@ -79,17 +81,18 @@ struct Detector<Front, Last, const C: usize, const F: usize> {
     offsets: Predictor<C>,
     align: RoiAlign,
     last: Last,
+    last_stage: &'static str,
     /// After the last stage's ReLU: without it, the pretrained stage is not stable at the rates of detection.
     norm: BatchNorm<F>,
     categories: Predictor<F>,
     boxes: Predictor<F>,
 }
 
-/// Builds a detector. `last` is the name of the encoder's last stage, `stride` that of the stages before it. New weights
+/// Builds a detector. `last_stage` is the name of the encoder's last stage, `stride` that of the stages before it. New weights
 /// have the standard deviations of detectron2.
 pub(super) fn build<D: Device, Front, Last, const C: usize, const F: usize>(
     shape: &DetectorShape,
-    (last, stride): (&str, usize),
+    (last_stage, stride): (&'static str, usize),
     builder: &mut Builder<'_>,
 ) -> Box<dyn AnyDetector<D>>
 where
@@ -97,7 +100,7 @@ where
     Last: Build + Layer<D, Maps<C, usize>, Output = Maps<F, usize>> + 'static,
 {
     let &DetectorShape { anchors, categories, side, samples } = shape;
-    let (front, last) = (Front::build(builder), builder.scope(last, Last::build));
+    let (front, last) = (Front::build(builder), builder.scope(last_stage, Last::build));
     Box::new(builder.scope(OWN.trim_end_matches('.'), |builder| Detector {
         front,
         hidden: Conv2d::normal(builder, 0.01),
@@ -105,6 +108,7 @@ where
         offsets: Predictor::new(builder, "offsets", 4 * anchors, 0.01),
         align: RoiAlign { side, stride, samples },
         last,
+        last_stage,
         norm: BatchNorm::<F>::build(builder),
         categories: Predictor::new(builder, "categories", categories + 1, 0.01),
         boxes: Predictor::new(builder, "boxes", 4 * categories, 0.001),
@@ -154,6 +158,10 @@ where
 {
     fn stride(&self) -> usize {
         self.align.stride
+    }
+
+    fn last_stage(&self) -> &'static str {
+        self.last_stage
     }
 
     fn train(&self, images: Pixels<'_>, learns: Learns, targets: &mut dyn Targets, parameters: &mut Parameters<D>) {

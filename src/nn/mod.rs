@@ -27,7 +27,7 @@ pub use compose::{Gelu, Identity, JoinRows, Relu};
 pub use conv::{Conv2d, PixelConv2d};
 pub use layer_norm::LayerNorm;
 pub use linear::{Linear, LinearNoBias, NormalLinear, Rows};
-pub use norm::{BatchNorm, BatchNormPlain, BatchNormRelu, Channels, SavedNorm};
+pub use norm::{BatchNorm, BatchNormPlain, BatchNormRelu, Channels, MOMENTUM, SavedNorm};
 pub use parameters::{Builder, Entry, Layout, ParamKind, Parameters, Pass};
 pub use patches::{ClassToken, PatchEmbedding};
 pub use pool::{GlobalAveragePool, MaxPool};

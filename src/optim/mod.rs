@@ -161,9 +161,20 @@ impl<D: Device> Optimizer<D> {
         overrides: ParamOverrides,
         parameters: &Parameters<D>,
     ) -> Self {
+        Self::of(rule, settings, overrides, parameters, |_| true)
+    }
+
+    /// As [`Optimizer::new`], for the parameters that `learns` accepts. The others never change.
+    pub fn of(
+        rule: Rule,
+        settings: &OptimizerSettings,
+        overrides: ParamOverrides,
+        parameters: &Parameters<D>,
+        learns: impl Fn(&Entry) -> bool,
+    ) -> Self {
         let arenas = if rule == Rule::Adamw { 2 } else { 1 };
         let state = (0..arenas).map(|_| parameters.device.arena(vec![0.0; parameters.count()])).collect();
-        let groups = groups(rule, settings, overrides, &parameters.layout.entries);
+        let groups = groups(rule, settings, overrides, parameters.layout.entries.iter().filter(|&entry| learns(entry)));
         Self { rule, settings: settings.clone(), groups, state, step: 0 }
     }
 
@@ -214,9 +225,14 @@ fn trust_ratio(trust: f32, value: f64, gradient: f64, weight_decay: f32) -> f32 
 
 /// Groups parameters with the same treatment. LARS scales each weight separately, and neither scales nor decays
 /// vectors. Elsewhere, adjacent parameters with the same treatment are merged.
-fn groups(rule: Rule, settings: &OptimizerSettings, overrides: ParamOverrides, entries: &[Entry]) -> Vec<Group> {
+fn groups<'a>(
+    rule: Rule,
+    settings: &OptimizerSettings,
+    overrides: ParamOverrides,
+    entries: impl Iterator<Item = &'a Entry>,
+) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.kind != ParamKind::Statistic) {
+    for entry in entries.filter(|entry| entry.kind != ParamKind::Statistic) {
         let weight = entry.kind == ParamKind::Weight;
         let group = Group {
             at: entry.slot,
@@ -226,7 +242,11 @@ fn groups(rule: Rule, settings: &OptimizerSettings, overrides: ParamOverrides, e
             frozen: overrides.frozen.filter(|(prefix, _)| entry.name.starts_with(prefix)).map_or(0, |(_, steps)| steps),
         };
         match groups.last_mut() {
-            Some(last) if !last.scaled && last.is_treated_as(&group) => last.at.len += group.at.len,
+            Some(last)
+                if !last.scaled && last.is_treated_as(&group) && last.at.start + last.at.len == group.at.start =>
+            {
+                last.at.len += group.at.len;
+            }
             _ => groups.push(group),
         }
     }

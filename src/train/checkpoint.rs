@@ -5,6 +5,7 @@ use std::path::Path;
 
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result};
@@ -50,15 +51,36 @@ pub fn save(
     optimizer: &Optimizer<Cpu>,
     position: &Position,
 ) -> Result<()> {
-    let (steps, state) = optimizer.state();
-    let mut written = Written(weights(&learner.network().backbone().parameters(), ""));
-    let device = learner.network().backbone().read().device;
-    for (index, arena) in state.iter().enumerate() {
-        written.0.push(Named::floats(&format!("optimizer.{index}"), vec![arena.len()], &device.host(arena)));
-    }
+    let mut written = Written(network_and_optimizer(&learner.network().backbone().parameters(), optimizer));
     learner.state(&mut written)?;
-    let meta = serde_json::to_string(&(steps, position)).context("cannot write the position as JSON")?;
-    write(path, &written.0, Some(HashMap::from([(POSITION.to_string(), meta)])))
+    write_at(path, &written.0, optimizer, position)
+}
+
+/// As [`save`], for a network without a method: a detector.
+///
+/// # Errors
+/// When the file cannot be written; an existing file then stays unchanged.
+pub fn save_network(
+    path: &Path,
+    parameters: &Parameters<Cpu>,
+    optimizer: &Optimizer<Cpu>,
+    position: &impl Serialize,
+) -> Result<()> {
+    write_at(path, &network_and_optimizer(parameters, optimizer), optimizer, position)
+}
+
+fn network_and_optimizer(parameters: &Parameters<Cpu>, optimizer: &Optimizer<Cpu>) -> Vec<Named> {
+    let mut named = weights(parameters, "");
+    for (index, arena) in optimizer.state().1.iter().enumerate() {
+        let host = parameters.device.host(arena);
+        named.push(Named::floats(&format!("optimizer.{index}"), vec![arena.len()], &host));
+    }
+    named
+}
+
+fn write_at(path: &Path, named: &[Named], optimizer: &Optimizer<Cpu>, position: &impl Serialize) -> Result<()> {
+    let meta = serde_json::to_string(&(optimizer.state().0, position)).context("cannot write the position as JSON")?;
+    write(path, named, Some(HashMap::from([(POSITION.to_string(), meta)])))
 }
 
 /// Restores a training from the file that [`save`] wrote.
@@ -68,17 +90,39 @@ pub fn save(
 pub fn load(path: &Path, learner: &mut dyn Learner<Cpu>, optimizer: &mut Optimizer<Cpu>) -> Result<Position> {
     let bytes = std::fs::read(path).context(format!("cannot read {}", path.display()))?;
     let file = parse(path, &bytes)?;
-    read_into(&file, path, "", &mut learner.network().backbone().parameters())?;
-    let (device, count) = {
-        let parameters = learner.network().backbone().read();
-        (parameters.device, parameters.count())
-    };
+    let position = read_at(&bytes, path, &mut learner.network().backbone().parameters(), optimizer)?;
+    learner.state(&mut Read { file: &file, path })?;
+    Ok(position)
+}
+
+/// Restores what [`save_network`] wrote.
+///
+/// # Errors
+/// When the file is missing, damaged, or belongs to another network.
+pub fn load_network<P: DeserializeOwned>(
+    path: &Path,
+    parameters: &mut Parameters<Cpu>,
+    optimizer: &mut Optimizer<Cpu>,
+) -> Result<P> {
+    let bytes = std::fs::read(path).context(format!("cannot read {}", path.display()))?;
+    read_at(&bytes, path, parameters, optimizer)
+}
+
+/// Reads network, optimiser and position.
+fn read_at<P: DeserializeOwned>(
+    bytes: &[u8],
+    path: &Path,
+    parameters: &mut Parameters<Cpu>,
+    optimizer: &mut Optimizer<Cpu>,
+) -> Result<P> {
+    let file = parse(path, bytes)?;
+    read_into(&file, path, "", parameters)?;
+    let (device, count) = (parameters.device, parameters.count());
     let state = (0..optimizer.state().1.len())
         .map(|index| floats(&file, path, &format!("optimizer.{index}"), count))
         .map(|host| host.map(|host| device.arena(host)))
         .collect::<Result<Vec<_>>>()?;
-    learner.state(&mut Read { file: &file, path })?;
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).context(path.display())?;
+    let (_, metadata) = SafeTensors::read_metadata(bytes).context(path.display())?;
     let meta = metadata.metadata().as_ref().and_then(|map| map.get(POSITION)).ok_or_else(|| damaged(path))?;
     let (steps, position) = serde_json::from_str(meta).map_err(|_| damaged(path))?;
     optimizer.restore(steps, state);
