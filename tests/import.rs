@@ -1,5 +1,7 @@
 //! Archives and folders of every supported layout, and hostile ones; the store; pair lists.
 
+#[path = "import/annotated.rs"]
+mod annotated;
 #[path = "import/archives.rs"]
 mod archives;
 #[path = "import/arrangements.rs"]

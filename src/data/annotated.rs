@@ -1,7 +1,19 @@
 //! Images with the objects in them, for detection. The images of a set may have different sizes.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
+
+use memmap2::Mmap;
+use rayon::prelude::*;
+
+use crate::error::Error;
+use crate::error::Result;
+
+use super::decode::Picture;
+use super::decode::Tags;
+use super::decode::decode;
+use super::image_set::Split;
 
 /// One object in an image.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,6 +44,19 @@ pub struct AnnotatedImage {
     pub objects: Vec<Object>,
 }
 
+/// One image of a set whose images are encoded files in a memory map.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodedImage {
+    /// Rows of the decoded image.
+    pub height: usize,
+    /// Columns of the decoded image.
+    pub width: usize,
+    /// Where its file is in the map.
+    pub file: Range<usize>,
+    /// Its objects.
+    pub objects: Vec<Object>,
+}
+
 /// One split of a detection dataset.
 #[derive(Clone, Debug)]
 pub struct AnnotatedSet {
@@ -39,21 +64,29 @@ pub struct AnnotatedSet {
     pub name: String,
     /// The categories' names, by number.
     pub classes: Arc<[String]>,
-    /// BLAKE3 of the categories, and of each image's size, objects and pixels, in hexadecimal: equal hashes mean equal
-    /// sets.
+    /// BLAKE3 of the categories, and of each image's size, objects and bytes (of its file, or of its pixels if it has no
+    /// file), in hexadecimal: equal hashes mean equal sets.
     pub hash: String,
     images: Arc<[Place]>,
     objects: Arc<[Object]>,
-    pixels: Arc<[u8]>,
+    source: Source,
+    names: Option<(Arc<Mmap>, Range<usize>)>,
 }
 
-/// The size of an image, and where its pixels and objects are.
+/// The size of an image, and where its bytes and objects are.
 #[derive(Clone, Debug)]
 struct Place {
     height: usize,
     width: usize,
-    pixels: Range<usize>,
+    bytes: Range<usize>,
     objects: Range<usize>,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Pixels(Arc<[u8]>),
+    /// A map with encoded files. Decoded, the photographs of PASCAL VOC take 12 GB.
+    Files(Arc<Mmap>),
 }
 
 impl AnnotatedSet {
@@ -62,31 +95,61 @@ impl AnnotatedSet {
     /// # Panics
     /// When an image has another number of pixels than its size says, or an object has no category.
     pub fn new(name: &str, classes: Vec<String>, images: Vec<AnnotatedImage>) -> Self {
-        let (mut places, mut objects, mut pixels) = (Vec::new(), Vec::new(), Vec::new());
-        for image in images {
-            let AnnotatedImage { height, width, .. } = image;
-            let bytes = image.pixels.len();
+        let mut pixels = Vec::new();
+        let placed = images.into_iter().map(|image| {
+            let AnnotatedImage { height, width, objects, pixels: own } = image;
+            let bytes = own.len();
             assert!(bytes == height * width * 3, "{name}: {bytes} bytes for an image of {height}x{width}");
-            let categories = image.objects.iter().map(|object| object.category as usize);
-            assert!(categories.max().is_none_or(|last| last < classes.len()), "{name}: an object without a category");
-            places.push(Place {
-                height,
-                width,
-                pixels: pixels.len()..pixels.len() + bytes,
-                objects: objects.len()..objects.len() + image.objects.len(),
-            });
-            objects.extend(image.objects);
-            pixels.extend(image.pixels);
+            pixels.extend(own);
+            EncodedImage { height, width, file: pixels.len() - bytes..pixels.len(), objects }
+        });
+        let placed = placed.collect();
+        let mut set = Self::checked(name, classes, String::new(), placed, Source::Pixels(pixels.into()));
+        set.hash = set.content_hash();
+        set
+    }
+
+    /// Creates a set whose images are encoded files in a memory map; `hash` is the one recorded when the map's file was
+    /// written.
+    ///
+    /// # Panics
+    /// When an object has no category.
+    pub fn encoded(name: &str, classes: Vec<String>, hash: String, map: Arc<Mmap>, images: Vec<EncodedImage>) -> Self {
+        Self::checked(name, classes, hash, images, Source::Files(map))
+    }
+
+    fn checked(name: &str, classes: Vec<String>, hash: String, images: Vec<EncodedImage>, source: Source) -> Self {
+        let (mut places, mut objects) = (Vec::with_capacity(images.len()), Vec::new());
+        for EncodedImage { height, width, file, objects: own } in images {
+            let first = objects.len();
+            objects.extend(own);
+            places.push(Place { height, width, bytes: file, objects: first..objects.len() });
         }
-        let hash = content_hash(&classes, &places, &objects, &pixels);
+        let categories = objects.iter().map(|object| object.category as usize);
+        assert!(categories.max().is_none_or(|last| last < classes.len()), "{name}: an object without a category");
         Self {
             name: name.into(),
             classes: classes.into(),
             hash,
             images: places.into(),
             objects: objects.into(),
-            pixels: pixels.into(),
+            source,
+            names: None,
         }
+    }
+
+    /// Adds the names of the images in their source: a range of a memory map with one name for each image, joined by
+    /// newlines.
+    #[must_use]
+    pub fn with_names(mut self, map: Arc<Mmap>, range: Range<usize>) -> Self {
+        self.names = Some((map, range));
+        self
+    }
+
+    /// Returns each image's name in its source, such as `VOC2007/JPEGImages/000005.jpg`, if names are known.
+    pub fn names(&self) -> Option<Vec<&str>> {
+        let (map, range) = self.names.as_ref()?;
+        Some(std::str::from_utf8(&map[range.clone()]).ok()?.split('\n').collect())
     }
 
     /// Returns the number of images.
@@ -109,23 +172,90 @@ impl AnnotatedSet {
         &self.objects[self.images[image].objects.clone()]
     }
 
-    /// Returns the RGB bytes of an image, (height, width, 3).
-    pub fn pixels(&self, image: usize) -> &[u8] {
-        &self.pixels[self.images[image].pixels.clone()]
+    /// Returns the objects in all images.
+    pub fn all_objects(&self) -> &[Object] {
+        &self.objects
+    }
+
+    /// Returns the RGB bytes of an image, (height, width, 3). An encoded file is decoded, and turned upright if it has an
+    /// orientation tag.
+    ///
+    /// # Errors
+    /// When a file cannot be decoded, or not to its recorded size.
+    pub fn pixels(&self, image: usize) -> Result<Cow<'_, [u8]>> {
+        let bytes = self.bytes(image);
+        if let Source::Pixels(_) = self.source {
+            return Ok(bytes.into());
+        }
+        let failed = |what: String| {
+            let set = self.name.split('/').next().unwrap_or_default();
+            Error::new(format!("image {image} of {} cannot be decoded: {what}", self.name))
+                .hint(format!("`sempair data verify {set}` checks its file; `sempair data import` writes it again"))
+        };
+        let Picture { height, width, pixels, .. } = decode(bytes, Tags::Applied).map_err(failed)?;
+        match (height, width) == self.size(image) {
+            true => Ok(pixels.into()),
+            false => Err(failed(format!(
+                "it has {width}x{height} pixels, not {1}x{0}",
+                self.size(image).0,
+                self.size(image).1
+            ))),
+        }
+    }
+
+    /// Returns BLAKE3 of each image's bytes. Hashes on all cores.
+    pub fn image_hashes(&self) -> Vec<[u8; 32]> {
+        (0..self.len()).into_par_iter().map(|image| *blake3::hash(self.bytes(image)).as_bytes()).collect()
+    }
+
+    fn bytes(&self, image: usize) -> &[u8] {
+        let range = self.images[image].bytes.clone();
+        match &self.source {
+            Source::Pixels(bytes) => &bytes[range],
+            Source::Files(map) => &map[range],
+        }
+    }
+
+    fn content_hash(&self) -> String {
+        let images = self.image_hashes();
+        let image = |at: usize| (self.size(at), self.objects(at), images[at]);
+        hash_of_hashes(&self.classes, (0..self.len()).map(image))
     }
 }
 
-/// Returns BLAKE3 over categories and images; every part is preceded by its length.
-fn content_hash(classes: &[String], images: &[Place], objects: &[Object], pixels: &[u8]) -> String {
+impl Split for AnnotatedSet {
+    fn images(&self) -> usize {
+        self.len()
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    fn is_unchanged(&self) -> bool {
+        self.content_hash() == self.hash
+    }
+}
+
+/// Returns the hash of a set from its categories and, for each image, its height and width, its objects and BLAKE3 of
+/// its bytes. Every part is preceded by its length.
+pub fn hash_of_hashes<'a>(
+    classes: &[String],
+    images: impl Iterator<Item = ((usize, usize), &'a [Object], [u8; 32])>,
+) -> String {
     let mut hasher = blake3::Hasher::new();
     let mut part = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
     };
     classes.iter().for_each(|class| part(class.as_bytes()));
-    for image in images {
-        part(&[image.height, image.width].map(|side| (side as u64).to_le_bytes()).concat());
-        part(&objects[image.objects.clone()].iter().flat_map(bytes_of).collect::<Vec<_>>());
-        part(&pixels[image.pixels.clone()]);
+    for ((height, width), objects, hash) in images {
+        part(&[height, width].map(|side| (side as u64).to_le_bytes()).concat());
+        part(&objects.iter().flat_map(bytes_of).collect::<Vec<_>>());
+        part(&hash);
     }
     hasher.finalize().to_hex().to_string()
 }
@@ -162,8 +292,10 @@ mod tests {
     fn images_have_their_own_sizes_and_objects_and_the_hash_sees_all() {
         let toy = set(11, 1.0);
         assert_eq!((toy.len(), toy.size(0), toy.size(1)), (2, (1, 2), (2, 1)));
-        assert_eq!(toy.pixels(1), [6, 7, 8, 9, 10, 11]);
+        assert_eq!(*toy.pixels(1).unwrap(), [6, 7, 8, 9, 10, 11]);
         assert_eq!(toy.objects(1).iter().map(|object| object.category).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(toy.all_objects().len(), 3);
+        assert!(toy.is_unchanged());
         assert_eq!(set(11, 1.0).hash, toy.hash);
         assert_ne!(set(12, 1.0).hash, toy.hash);
         assert_ne!(set(11, 0.5).hash, toy.hash);

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 
-use super::image_set::{Dataset, ImageSet};
+use super::annotated::AnnotatedSet;
+use super::image_set::{Dataset, ImageSet, Split};
 use super::pairs::{Chosen, List, PairList, PairSettings};
 use super::store;
 use super::world::{self, Nuisance, World};
@@ -20,7 +21,7 @@ use super::world::{self, Nuisance, World};
 /// The name of the embedded set that pairs are made from.
 pub const SYNTH: &str = "synth";
 
-/// The size of an evaluation set.
+/// The size of a set on which encoders are evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// Number of categories.
@@ -36,31 +37,62 @@ pub struct Extent {
 pub struct Catalog {
     world: World,
     folder: PathBuf,
-    found: Mutex<HashMap<String, Arc<Set>>>,
+    found: Found<ImageSet>,
+    annotated: Found<AnnotatedSet>,
     lists: Mutex<HashMap<String, Arc<List>>>,
 }
 
-/// A dataset that was found by its name. None of its images has been rendered or read yet.
+/// The datasets of one kind that were found.
+type Found<S> = Mutex<HashMap<String, Arc<Set<S>>>>;
+
+/// A dataset that was found by its name. None of its images has been rendered or read yet. Its images have labels, or
+/// objects ([`AnnotatedSet`]).
 #[derive(Clone, Debug)]
-pub struct Set {
+pub struct Set<S = ImageSet> {
     /// The name that commands and configuration use.
     pub name: String,
     /// The values that determine its content.
     pub identity: Value,
-    /// How many images and categories it has for evaluation; `synth` has none.
+    /// How many categories it has, and images for training and for the test; `synth` has none.
     pub extent: Extent,
     /// How it may be used, as stated when it was imported; empty if nothing was stated.
     pub licence: String,
     /// A description of an imported dataset, with how much of the official set it has; empty for an embedded dataset.
     pub description: String,
-    source: Source,
+    source: Source<S>,
 }
 
 #[derive(Clone, Debug)]
-enum Source {
+enum Source<S> {
     Embedded(World),
     /// The dataset, and the splits whose images are no longer those that were imported, found at the first use.
-    Imported(Dataset, Arc<OnceLock<Vec<String>>>),
+    Imported(Dataset<S>, Arc<OnceLock<Vec<String>>>),
+}
+
+/// A kind of images: with labels, or with objects.
+pub trait Kind: Split + Clone {
+    /// The module that reads imported datasets of this kind.
+    const READER: &str;
+
+    /// Renders an embedded dataset; `None` if there is none of this kind and name.
+    fn rendered(world: &World, name: &str) -> Option<Dataset<Self>>;
+}
+
+impl Kind for ImageSet {
+    const READER: &str = "data::store";
+
+    fn rendered(world: &World, name: &str) -> Option<Dataset> {
+        rendered(world, name)
+    }
+}
+
+impl Kind for AnnotatedSet {
+    const READER: &str = "data::store::annotated";
+
+    /// No annotated set is embedded.
+    fn rendered(_: &World, _: &str) -> Option<Dataset<Self>> {
+        None
+    }
 }
 
 /// The set that pairs are made from, and the choice of pairs.
@@ -78,7 +110,8 @@ pub struct Pairs {
 impl Catalog {
     /// Creates a catalog of the embedded sets of `world` and the sets imported into `folder`.
     pub fn new(world: World, folder: impl Into<PathBuf>) -> Self {
-        Self { world, folder: folder.into(), found: Mutex::default(), lists: Mutex::default() }
+        let (found, annotated, lists) = Default::default();
+        Self { world, folder: folder.into(), found, annotated, lists }
     }
 
     /// Returns the world of the embedded sets.
@@ -94,22 +127,35 @@ impl Catalog {
         if is_embedded(name) { Ok(true) } else { store::contains(&self.folder, name) }
     }
 
-    /// Returns the dataset of this name.
+    /// Returns the dataset of labelled images of this name.
+    ///
+    /// # Errors
+    /// When there is no such dataset, when its images have objects and no labels, or when its file is damaged.
+    pub fn set(&self, name: &str) -> Result<Arc<Set>> {
+        find(&self.found, name, || match is_embedded(name) {
+            true => Ok(embedded(&self.world, name)),
+            false => Ok(imported(store::open(&self.folder, name)?)),
+        })
+    }
+
+    /// Returns the dataset of annotated images of this name, for detection.
+    ///
+    /// # Errors
+    /// When there is no such dataset, when its images have labels and no objects, or when its file is damaged.
+    pub fn annotated(&self, name: &str) -> Result<Arc<Set<AnnotatedSet>>> {
+        find(&self.annotated, name, || match is_embedded(name) {
+            true => Err(Error::new(format!("the images of `{name}` have a label each, but no objects for detection"))
+                .hint("`sempair data import PATH` reads PASCAL VOC's layout; `sempair data list` shows the sets")),
+            false => Ok(imported(store::open_annotated(&self.folder, name)?)),
+        })
+    }
+
+    /// Whether the images of a dataset have objects, and no labels.
     ///
     /// # Errors
     /// When there is no such dataset, or its file is damaged.
-    pub fn set(&self, name: &str) -> Result<Arc<Set>> {
-        let found = || self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(set) = found().get(name) {
-            return Ok(set.clone());
-        }
-        let set = Arc::new(if is_embedded(name) {
-            embedded(&self.world, name)
-        } else {
-            imported(store::open(&self.folder, name)?)
-        });
-        found().insert(name.to_owned(), set.clone());
-        Ok(set)
+    pub fn is_annotated(&self, name: &str) -> Result<bool> {
+        if is_embedded(name) { Ok(false) } else { store::is_annotated(&self.folder, name) }
     }
 
     /// Returns a dataset with training and test images, as evaluation needs it.
@@ -152,7 +198,7 @@ impl Catalog {
     }
 }
 
-impl Set {
+impl<S: Kind> Set<S> {
     /// Whether the set is embedded (rendered), not imported.
     pub fn is_embedded(&self) -> bool {
         matches!(self.source, Source::Embedded(_))
@@ -162,7 +208,7 @@ impl Set {
     pub fn made_by(&self) -> &'static str {
         match self.source {
             Source::Embedded(_) => "data::world",
-            Source::Imported(..) => "data::store",
+            Source::Imported(..) => S::READER,
         }
     }
 
@@ -170,7 +216,7 @@ impl Set {
     ///
     /// # Errors
     /// When the set is `synth`, which has no splits, or when the images are no longer those that were imported.
-    pub fn open(&self) -> Result<Dataset> {
+    pub fn open(&self) -> Result<Dataset<S>> {
         match &self.source {
             Source::Imported(dataset, changed) => match changed.get_or_init(|| dataset.changed()).first() {
                 None => Ok(dataset.clone()),
@@ -180,7 +226,7 @@ impl Set {
                 ))
                 .hint(format!("`sempair data verify {}` names the file and the images; import it again", self.name))),
             },
-            Source::Embedded(world) => rendered(world, &self.name).ok_or_else(only_for_pairs),
+            Source::Embedded(world) => S::rendered(world, &self.name).ok_or_else(only_for_pairs),
         }
     }
 
@@ -188,7 +234,7 @@ impl Set {
     ///
     /// # Errors
     /// As [`Set::open`], and when there is no such split.
-    pub fn split(&self, split: &str) -> Result<ImageSet> {
+    pub fn split(&self, split: &str) -> Result<S> {
         let mut dataset = self.open()?;
         dataset.splits.remove(split).ok_or_else(|| {
             let there: Vec<&str> = dataset.splits.keys().map(String::as_str).collect();
@@ -196,7 +242,9 @@ impl Set {
                 .hint("`sempair data list` shows the splits of each set")
         })
     }
+}
 
+impl Set {
     /// Returns the test images, each with one nuisance factor changed. Images of an embedded set are rendered again
     /// with only this factor redrawn; images of an imported set are edited.
     ///
@@ -251,6 +299,17 @@ fn only_for_pairs() -> Error {
         .hint(format!("choose one of {}, or an imported set", world::EVALUATION_SETS.join(", ")))
 }
 
+/// Returns what was found under this name, or what `find` finds.
+fn find<S>(found: &Found<S>, name: &str, find: impl FnOnce() -> Result<Set<S>>) -> Result<Arc<Set<S>>> {
+    let lock = || found.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(set) = lock().get(name) {
+        return Ok(set.clone());
+    }
+    let set = Arc::new(find()?);
+    lock().insert(name.to_owned(), set.clone());
+    Ok(set)
+}
+
 fn embedded(world: &World, name: &str) -> Set {
     let [classes, train, test] = world::extent(name).unwrap_or_default();
     Set {
@@ -263,10 +322,10 @@ fn embedded(world: &World, name: &str) -> Set {
     }
 }
 
-fn imported(dataset: Dataset) -> Set {
-    let hashes = dataset.splits.iter().map(|(split, set)| (split.clone(), Value::from(set.hash.clone())));
-    let images = |split: &str| dataset.splits.get(split).map_or(0, ImageSet::len);
-    let classes = dataset.splits.values().map(|split| split.classes.len()).max().unwrap_or(0);
+fn imported<S: Split>(dataset: Dataset<S>) -> Set<S> {
+    let hashes = dataset.splits.iter().map(|(split, set)| (split.clone(), Value::from(set.hash())));
+    let images = |split: &str| dataset.splits.get(split).map_or(0, S::images);
+    let classes = dataset.splits.values().map(|split| split.classes().len()).max().unwrap_or(0);
     Set {
         name: dataset.name.clone(),
         identity: json!({ "name": dataset.name, "splits": hashes.collect::<serde_json::Map<_, _>>() }),

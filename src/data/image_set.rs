@@ -1,4 +1,4 @@
-//! Labelled images of one size. Every dataset has this form, imported or rendered.
+//! Labelled images of one size, and datasets of one or several splits, imported or rendered.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -24,9 +24,24 @@ pub struct ImageSet {
     names: Option<(Arc<Mmap>, Range<usize>)>,
 }
 
+/// One split of a dataset: images of one kind, with what is known about them.
+pub trait Split {
+    /// Returns the number of images.
+    fn images(&self) -> usize;
+
+    /// Returns the categories' names.
+    fn classes(&self) -> &[String];
+
+    /// Returns the recorded content hash.
+    fn hash(&self) -> &str;
+
+    /// Whether the content still has this hash. Reads all images, on all cores.
+    fn is_unchanged(&self) -> bool;
+}
+
 /// A dataset: its splits by name (`train`, `test`, ..) and its description.
 #[derive(Clone, Debug)]
-pub struct Dataset {
+pub struct Dataset<S = ImageSet> {
     /// The name that commands and configuration use, such as `cifar-10`.
     pub name: String,
     /// What a reader of a report should know about it, in one sentence.
@@ -34,14 +49,31 @@ pub struct Dataset {
     /// How it may be used, as stated when it was imported; empty if nothing was stated.
     pub licence: String,
     /// The splits by name.
-    pub splits: BTreeMap<String, ImageSet>,
+    pub splits: BTreeMap<String, S>,
 }
 
-impl Dataset {
+impl<S: Split> Dataset<S> {
     /// Returns the names of the splits whose content does not match their hash. Reads all images, on all cores.
     pub fn changed(&self) -> Vec<String> {
-        let differs = |set: &ImageSet| content_hash(set.size, &set.classes, &set.labels, set.pixels()) != set.hash;
-        self.splits.iter().filter(|(_, set)| differs(set)).map(|(split, _)| split.clone()).collect()
+        self.splits.iter().filter(|(_, set)| !set.is_unchanged()).map(|(split, _)| split.clone()).collect()
+    }
+}
+
+impl Split for ImageSet {
+    fn images(&self) -> usize {
+        self.len()
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    fn is_unchanged(&self) -> bool {
+        content_hash(self.size, &self.classes, &self.labels, self.pixels()) == self.hash
     }
 }
 

@@ -23,9 +23,11 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 
 use crate::data::catalog::is_embedded;
+use crate::data::decode::DECODER;
 use crate::data::image_set::Dataset;
 use crate::data::store;
 use crate::data::store::Facts;
+use crate::data::store::Squares;
 use crate::data::store::Writer;
 use crate::error::Error;
 use crate::error::Result;
@@ -120,9 +122,7 @@ fn import_from(source: &Source, options: &Options, data_dir: &Path, progress: &d
         licence: options.licence.as_deref().unwrap_or_default().trim().into(),
         classes: plan.classes.clone(),
         layout: plan.layout.into(),
-        size,
-        decoder: pixels::DECODER.into(),
-        resize: pixels::FILTER.into(),
+        decoder: format!("{DECODER}, {}", pixels::RESIZER),
         source: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
         source_blake3: source.hash(options.cancelled)?,
     };
@@ -131,7 +131,7 @@ fn import_from(source: &Source, options: &Options, data_dir: &Path, progress: &d
         source,
         plan: &plan,
         size,
-        writer: Writer::create(data_dir, facts, splits)?,
+        writer: Writer::create(data_dir, facts, Squares { size, resize: pixels::FILTER.into() }, splits)?,
         jobs: Vec::new(),
         bytes: 0,
         done: 0,

@@ -1,9 +1,10 @@
-//! Image sets, file formats, pair sets, the procedural world, augmentation and batches.
+//! Image sets, annotated sets, file formats, pair sets, the procedural world, augmentation and batches.
 
 pub mod annotated;
 pub mod augment;
 pub mod batches;
 pub mod catalog;
+pub mod decode;
 pub mod image_set;
 pub mod import;
 pub mod pairs;

@@ -11,7 +11,7 @@ use crate::data::catalog::Pairs;
 use crate::data::image_set::{Dataset, ImageSet};
 use crate::data::pairs::{Making, PairKind};
 use crate::data::preview::{contact_sheet, write_png};
-use crate::data::store::{self, Facts, Writer};
+use crate::data::store::{self, Facts, Squares, Writer};
 use crate::error::{Error, Result};
 use crate::harness::stage::{Finished, Site, Stage};
 use crate::rng::Key;
@@ -81,15 +81,14 @@ fn write(set: &ImageSet, firsts: &[u32], made: &[Vec<u8>], site: &Site<'_>) -> R
         licence: String::new(),
         classes: set.classes.to_vec(),
         layout: "made by sempair".into(),
-        size: set.size,
         decoder: String::new(),
-        resize: String::new(),
         source: set.name.clone(),
         source_blake3: Some(set.hash.clone()),
     };
     let labels: Vec<u32> = firsts.iter().map(|&first| set.labels[first as usize]).collect();
     let names = firsts.iter().map(|first| format!("{} {first}", set.name)).collect();
-    let mut writer = Writer::create(site.dir, facts, vec![(SPLIT.into(), names, Some(labels))])?;
+    let squares = Squares { size: set.size, resize: String::new() };
+    let mut writer = Writer::create(site.dir, facts, squares, vec![(SPLIT.into(), names, Some(labels))])?;
     for (place, (&first, pixels)) in firsts.iter().zip(made).enumerate() {
         let of_source = *blake3::hash(set.image(first as usize)).as_bytes();
         writer.put(0, place, None, (of_source, *blake3::hash(pixels).as_bytes()), pixels)?;
