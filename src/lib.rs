@@ -47,6 +47,7 @@ pub mod bench;
 pub mod cli;
 pub mod console;
 pub mod data;
+pub mod detection;
 pub mod error;
 pub mod eval;
 pub mod files;

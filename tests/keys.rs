@@ -163,6 +163,7 @@ const MOVES: &[(&str, &str)] = &[
     ("methods/target.rs", "byol vit"),
     ("methods/swav.rs", NOTHING),
     ("methods/supervised.rs", NOTHING),
+    ("detection/losses.rs", NOTHING),
     ("eval/probe.rs", PROBES),
     ("eval/knn.rs", "simclr byol vit neighbours features probe invariance course edited on_stored import"),
     ("eval/health.rs", "simclr byol vit neighbours features probe invariance course on_stored import"),

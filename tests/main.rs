@@ -4,6 +4,7 @@ mod architecture; // the rules that the sources must follow
 mod augment; // the augmentation operations against torchvision's reference arithmetic
 mod commands; // whole commands: what they print, write and refuse; threads, kills and resumption
 mod contrast; // losses of the contrastive methods, of PIRL and DeepCluster, and their state between steps
+mod detection; // boxes, anchors, matching, suppression and losses of detection: reference numbers and plain definitions
 mod eval; // probe and k-NN
 mod exchange; // exchange of encoders with other programs, with PyTorch's features
 mod gradients; // layers and losses against f64 and finite differences
