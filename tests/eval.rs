@@ -1,4 +1,8 @@
-//! The linear probe and k-NN through their public interface.
+//! The linear probe and k-NN through their public interface; in `eval/`, the evaluation of detections.
+
+mod average_precision;
+mod matching;
+mod resample;
 
 use proptest::prelude::*;
 use rayon::ThreadPoolBuilder;

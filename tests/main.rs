@@ -5,7 +5,7 @@ mod augment; // the augmentation operations against torchvision's reference arit
 mod commands; // whole commands: what they print, write and refuse; threads, kills and resumption
 mod contrast; // losses of the contrastive methods, of PIRL and DeepCluster, and their state between steps
 mod detection; // boxes, anchors, matching, suppression and losses of detection: reference numbers and plain definitions
-mod eval; // probe and k-NN
+mod eval; // probe and k-NN; average precision of detections against references and definitions
 mod exchange; // exchange of encoders with other programs, with PyTorch's features
 mod gradients; // layers and losses against f64 and finite differences
 mod import; // archives and folders of every supported layout, and hostile ones

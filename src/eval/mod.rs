@@ -1,21 +1,38 @@
 //! Evaluation of frozen features: a linear probe and k nearest neighbours, whether the features collapse,
-//! and what they are invariant to.
+//! and what they are invariant to. Evaluation of detections: average precision and its standard error.
 
+mod average_precision;
 mod curvature;
 mod health;
 mod invariance;
 mod knn;
 mod lbfgs;
+mod matching;
 mod probe;
+mod resample;
 
+pub use average_precision::AveragePrecision;
+pub use average_precision::CategoryResult;
+pub use average_precision::Curve;
+pub use average_precision::DetectionResult;
+pub use average_precision::Interpolation;
+pub use average_precision::Point;
 pub use health::Health;
 pub use invariance::mean_cosine;
 pub use knn::KnnResult;
 pub use knn::knn;
 pub use knn::most_similar;
+pub use matching::DetectedImage;
+pub use matching::Detection;
+pub use matching::GroundTruth;
+pub use matching::Mark;
+pub use matching::Marks;
+pub use matching::Matching;
+pub use matching::THRESHOLDS;
 pub use probe::ProbeResult;
 pub use probe::ProbeSettings;
 pub use probe::linear_probe;
+pub use resample::Replicates;
 
 use crate::error::Error;
 use crate::error::Result;
