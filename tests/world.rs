@@ -48,6 +48,33 @@ fn every_machine_renders_the_pinned_bytes() {
     assert_eq!(hasher.finalize().to_hex().as_str(), "027e693cdb7dd817faab32cc8ea646191b72caafde347f8fe6f269ec4b8e7221");
 }
 
+// As above, for every strength at its maximum and for images with a redrawn factor.
+#[test]
+fn every_machine_renders_the_pinned_bytes_of_a_harsh_world() {
+    let harsh = World {
+        habit: 0.5,
+        background_habit: 0.5,
+        clutter: 1.0,
+        occlusion: 1.0,
+        illumination: 1.0,
+        seed: 7,
+        ..World::STANDARD
+    };
+    let mut hasher = blake3::Hasher::new();
+    for (size, legibility) in [(8, 1.0), (20, 0.0), (64, 0.5)] {
+        let world = World { size, ..harsh.with_legibility(legibility) };
+        for first in [0, 12_000, 20_000] {
+            hasher.update(world.image_set("pin", first..first + 8, 0..10).0.pixels());
+            for nuisance in Nuisance::ALL {
+                let mut pixels = vec![0; size * size * 3];
+                let factors = world.render_varied(first + 3, 5, nuisance, 2, &mut pixels);
+                hasher.update(&pixels).update(format!("{factors:?}").as_bytes());
+            }
+        }
+    }
+    assert_eq!(hasher.finalize().to_hex().as_str(), "4d27b75d958e040dbfcffe8a9ebe24211ff53d5ec1dfd60e29c002142205726e");
+}
+
 #[test]
 fn habits_are_followed_as_often_as_the_world_says() {
     let world = World { habit: 0.6, background_habit: 0.3, ..World::STANDARD };

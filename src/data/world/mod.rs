@@ -2,8 +2,8 @@
 //!
 //! A category is a silhouette that is built from parts in a characteristic arrangement (`shape`). An instance draws
 //! everything else (`scene`): pose, colours, surface pattern, background with clutter, illumination and occlusion.
-//! `render` turns a scene into bytes. A category may also have habits: a preferred hue, surface pattern and
-//! background. By default it has none.
+//! `render` turns a scene into bytes. `crowd` draws several objects on one canvas, for detection. A category may also
+//! have habits: a preferred hue, surface pattern and background. By default it has none.
 //!
 //! # How [`World::STANDARD`] was chosen
 //!
@@ -28,11 +28,15 @@
 //! profiles use `world.seed = 1`, which was drawn after the choice. The table `legibility` measures how the gain of
 //! semantic pairs depends on the strengths.
 
+mod crowd;
+mod domain;
 mod edits;
 mod factors;
+mod footprint;
 mod render;
 mod scene;
 mod shape;
+mod stamp;
 mod surface;
 
 use std::collections::BTreeMap;
@@ -47,10 +51,15 @@ use crate::data::image_set::ImageSet;
 use crate::error::Error;
 use crate::error::Result;
 
+pub use crowd::DETECTION_SETS;
+pub use crowd::DETECTION_VERSION;
+pub use crowd::detection;
+pub use crowd::detection_extent;
 pub use edits::EDITS_VERSION;
 pub use edits::edited;
 pub use factors::Factors;
 pub use factors::write_factors;
+pub use footprint::CANVAS;
 pub use scene::Nuisance;
 pub use surface::Background;
 pub use surface::Pattern;

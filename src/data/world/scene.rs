@@ -4,9 +4,9 @@
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::PRETRAINING_CATEGORIES;
-use super::STL_CATEGORIES;
 use super::World;
+use super::domain::Domain;
+use super::domain::domain;
 use super::factors::Factors;
 use super::shape::KINDS;
 use super::shape::Part;
@@ -56,21 +56,32 @@ impl Nuisance {
 
 /// Everything that is rendered. Coordinates are -1 to 1 in both directions, and y points down.
 pub(super) struct Scene {
-    pub parts: Vec<Part>,
-    pub pose: Pose,
-    pub surface: Surface,
-    pub background: Backdrop,
-    pub clutter: Vec<(Part, Colour)>,
-    pub occluder: Option<(Part, Colour)>,
-    pub light: Light,
+    pub figure: Figure,
+    pub setting: Setting,
     pub factors: Factors,
 }
 
-/// Where the object is. `half` is half its extent (see `Domain::scale`).
+/// An object and what covers it.
+pub(super) struct Figure {
+    pub parts: Vec<Part>,
+    pub pose: Pose,
+    pub surface: Surface,
+    pub occluder: Option<(Part, Colour)>,
+}
+
+/// What is behind the objects, and the light on everything.
+pub(super) struct Setting {
+    pub background: Backdrop,
+    pub clutter: Vec<(Part, Colour)>,
+    pub light: Light,
+}
+
+/// Where the object is. `half` is half its extent (see `Domain::scale`), and `rotation` is in radians.
 #[derive(Clone, Copy)]
 pub(super) struct Pose {
     pub at: Vector,
     pub half: f32,
+    rotation: f32,
     turn: Vector,
     mirror: f32,
 }
@@ -79,12 +90,16 @@ pub(super) struct Surface {
     pub pattern: Pattern,
     pub texture: Texture,
     pub colours: [Colour; 2],
+    hue: f32,
+    follows_hue: bool,
+    follows_pattern: bool,
 }
 
 pub(super) struct Backdrop {
     pub kind: Background,
     pub texture: Texture,
     pub colours: [Colour; 2],
+    follows: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -95,90 +110,53 @@ pub(super) struct Light {
     pub contrast: f32,
 }
 
-/// The nuisance distributions that differ between pretraining and the evaluation sets.
-struct Domain {
-    backgrounds: &'static [Background],
-    /// The minimum and maximum number of clutter shapes at strength 1.
-    clutter: [f32; 2],
-    /// Mean and spread of the logarithm of the gain at strength 1.
-    gain: [f32; 2],
-    /// The largest gradient of brightness at strength 1.
-    slope: f32,
-    /// The range of the object's extent (the geometric mean of width and height), as a fraction of the picture's side.
-    scale: [f32; 2],
-}
-
-const PRETRAINING: Domain = Domain {
-    backgrounds: &[
-        Background::Gradient,
-        Background::Clouds,
-        Background::Horizon,
-        Background::Bricks,
-        Background::Stripes,
-        Background::Blobs,
-    ],
-    clutter: [0.0, 8.0],
-    gain: [0.0, 0.5],
-    slope: 0.7,
-    scale: [0.8, 1.1],
-};
-
-const EVALUATION: Domain = Domain {
-    backgrounds: &[
-        Background::Clouds,
-        Background::Horizon,
-        Background::Bricks,
-        Background::Blobs,
-        Background::Tiles,
-        Background::Waves,
-    ],
-    clutter: [2.0, 8.0],
-    gain: [-0.1, 0.4],
-    slope: 0.9,
-    scale: [0.8, 1.1],
-};
-
-const STL: Domain = Domain {
-    backgrounds: &[
-        Background::Gradient,
-        Background::Horizon,
-        Background::Stripes,
-        Background::Tiles,
-        Background::Waves,
-    ],
-    clutter: [0.0, 5.0],
-    gain: [0.15, 0.6],
-    slope: 0.5,
-    scale: [0.85, 1.1],
-};
-
-fn domain(category: u32) -> &'static Domain {
-    match category {
-        ..PRETRAINING_CATEGORIES => &PRETRAINING,
-        PRETRAINING_CATEGORIES..STL_CATEGORIES => &EVALUATION,
-        _ => &STL,
-    }
-}
-
-/// The maximum number of draws of a background's colours.
+/// The maximum number of draws of the colours that differ from others in brightness.
 const TRIES: usize = 20;
 
 /// The properties that all instances of a category share.
-struct Category {
+pub(super) struct Category {
     shape: Shape,
     hue: f32,
     pattern: Pattern,
     background: Background,
+    domain: &'static Domain,
 }
 
 impl Category {
-    fn draw(key: Key, category: u32, domain: &Domain) -> Self {
+    pub fn draw(world: &World, category: u32, domain: &'static Domain) -> Self {
+        let key = key_of(world, category).split("category");
         let mut habits = key.split("habits").stream();
         Self {
             shape: Shape::draw(category, &mut key.split("shape").stream()),
             hue: habits.uniform(),
             pattern: pick(&Pattern::ALL, &mut habits),
             background: pick(domain.backgrounds, &mut habits),
+            domain,
+        }
+    }
+}
+
+fn key_of(world: &World, category: u32) -> Key {
+    Key::root(world.seed).split("world").at(category.into())
+}
+
+/// The random streams of an instance, one for each purpose. One factor may take the alternative of a number.
+pub(super) struct Streams {
+    pub key: Key,
+    pub varied: Option<(Nuisance, u32)>,
+}
+
+impl Streams {
+    fn of(&self, purpose: &str) -> Stream {
+        self.key.split(purpose).stream()
+    }
+
+    fn of_nuisance(&self, purpose: &str, nuisance: Nuisance) -> Stream {
+        match self.varied {
+            Some((which, alternative)) if which == nuisance => {
+                self.key.split(purpose).split("varied").at(alternative.into()).stream()
+            }
+            _ => self.of(purpose),
         }
     }
 }
@@ -186,35 +164,62 @@ impl Category {
 /// Draws an instance. With `varied`, one factor takes the alternative of this number. A varied occlusion is always
 /// present, because most instances have none.
 pub(super) fn draw(world: &World, category: u32, instance: u32, varied: Option<(Nuisance, u32)>) -> Scene {
-    let domain = domain(category);
-    let key = Key::root(world.seed).split("world").at(category.into());
-    let common = Category::draw(key.split("category"), category, domain);
-    let key = key.split("instance").at(instance.into());
-    let stream = |purpose: &str, nuisance: Nuisance| {
-        let key = key.split(purpose);
-        match varied {
-            Some((which, alternative)) if which == nuisance => key.split("varied").at(alternative.into()).stream(),
-            _ => key.stream(),
-        }
-    };
-    let (parts, pose, rotation) = draw_pose(&common.shape, domain, &mut key.split("pose").stream());
-    let (hue, follows_hue, base) = draw_colour(&common, world.habit, &mut key.split("colour").stream());
-    let (surface, follows_pattern) = draw_surface(&common, world, base, &mut stream("surface", Nuisance::Pattern));
-    let mut behind = stream("background", Nuisance::Background);
-    let (background, follows_background) = draw_background(&common, world, domain, luma(base), &mut behind);
-    let clutter = draw_clutter(world.clutter, domain, &mut behind);
-    let certain = varied.is_some_and(|(which, _)| which == Nuisance::Occlusion);
-    let occluder = draw_occluder(world.occlusion, certain, pose, &mut stream("occlusion", Nuisance::Occlusion));
-    let light = draw_light(world.illumination, domain, &mut stream("light", Nuisance::Illumination));
-    let factors = Factors {
+    let common = Category::draw(world, category, domain(category));
+    let streams = Streams { key: key_of(world, category).split("instance").at(instance.into()), varied };
+    let figure = Figure::draw(world, &common, None, &streams);
+    let setting = Setting::draw(world, &common, figure.brightness(), &streams);
+    let factors = factors(category, instance, &figure, &setting);
+    Scene { figure, setting, factors }
+}
+
+impl Figure {
+    /// Draws an object of a category. If there is a background already, `ground` is its mean brightness.
+    pub fn draw(world: &World, common: &Category, ground: Option<f32>, streams: &Streams) -> Self {
+        let (parts, pose) = draw_pose(common, &mut streams.of("pose"));
+        let main = draw_separate(common, world, ground, &mut streams.of("colour"));
+        let surface = draw_surface(common, world, main, &mut streams.of_nuisance("surface", Nuisance::Pattern));
+        let certain = streams.varied.is_some_and(|(which, _)| which == Nuisance::Occlusion);
+        let mut before = streams.of_nuisance("occlusion", Nuisance::Occlusion);
+        let occluder = draw_occluder(world.occlusion, certain, pose, common.domain.screen, &mut before);
+        Self { parts, pose, surface, occluder }
+    }
+
+    /// Returns the brightness of the main colour.
+    pub fn brightness(&self) -> f32 {
+        luma(self.surface.colours[0])
+    }
+}
+
+impl Setting {
+    /// Draws what is behind an object of a category and of this brightness.
+    pub fn draw(world: &World, common: &Category, brightness: f32, streams: &Streams) -> Self {
+        let mut behind = streams.of_nuisance("background", Nuisance::Background);
+        let background = draw_background(common, world, brightness, &mut behind);
+        let clutter = draw_clutter(world.clutter, common.domain, &mut behind);
+        let mut light = streams.of_nuisance("light", Nuisance::Illumination);
+        Self { background, clutter, light: draw_light(world.illumination, common.domain, &mut light) }
+    }
+}
+
+impl Backdrop {
+    /// Returns the mean brightness of the two colours.
+    pub fn brightness(&self) -> f32 {
+        0.5 * (luma(self.colours[0]) + luma(self.colours[1]))
+    }
+}
+
+fn factors(category: u32, instance: u32, figure: &Figure, setting: &Setting) -> Factors {
+    let Figure { pose, surface, .. } = figure;
+    let Setting { background, clutter, light } = setting;
+    Factors {
         category,
         instance,
-        hue,
-        follows_hue,
+        hue: surface.hue,
+        follows_hue: surface.follows_hue,
         pattern: surface.pattern,
-        follows_pattern,
+        follows_pattern: surface.follows_pattern,
         background: background.kind,
-        follows_background,
+        follows_background: background.follows,
         clutter: clutter.len() as u32,
         gain: light.gain,
         slope: light.slope,
@@ -222,12 +227,11 @@ pub(super) fn draw(world: &World, category: u32, instance: u32, varied: Option<(
         contrast: light.contrast,
         occluded: 0.0,
         area: 0.0,
-        rotation,
+        rotation: pose.rotation,
         scale: pose.half,
         at: pose.at,
         mirrored: pose.mirror < 0.0,
-    };
-    Scene { parts, pose, surface, background, clutter, occluder, light, factors }
+    }
 }
 
 impl Pose {
@@ -239,17 +243,18 @@ impl Pose {
 }
 
 /// Draws the parts and the pose. The parts are bent, rotated, possibly mirrored, and scaled so that the object fills
-/// the picture. Returns the rotation in radians, too.
-fn draw_pose(shape: &Shape, domain: &Domain, stream: &mut Stream) -> (Vec<Part>, Pose, f32) {
+/// the picture.
+fn draw_pose(common: &Category, stream: &mut Stream) -> (Vec<Part>, Pose) {
     const LOOSENESS: f32 = 0.07;
     const ROTATION: f32 = 0.45; // about 26 degrees either way: most objects have an upright position
     let rotation = stream.range(-ROTATION, ROTATION);
     let mirror = if stream.chance(0.5) { -1.0 } else { 1.0 };
-    let half = stream.range(domain.scale[0], domain.scale[1]);
+    let [least, most] = common.domain.scale;
+    let half = stream.range(least, most);
     let room = (1.0 - half).max(0.08);
     let at = [stream.range(-room, room), stream.range(-room, room)];
     let by = unit(rotation);
-    let mut parts = shape.assemble(LOOSENESS, stream);
+    let mut parts = common.shape.assemble(LOOSENESS, stream);
     for part in &mut parts {
         let place = |v: Vector| [mirror * turn(v, by)[0], turn(v, by)[1]];
         (part.at, part.dir) = (place(part.at), place(part.dir));
@@ -263,7 +268,7 @@ fn draw_pose(shape: &Shape, domain: &Domain, stream: &mut Stream) -> (Vec<Part>,
         part.at = std::array::from_fn(|i| at[i] + zoom * (part.at[i] - 0.5 * (low[i] + high[i])));
         part.half = part.half.map(|h| zoom * h);
     }
-    (parts, Pose { at, half, turn: by, mirror }, rotation)
+    (parts, Pose { at, half, rotation, turn: by, mirror })
 }
 
 fn bounds(parts: &[Part]) -> (Vector, Vector) {
@@ -276,51 +281,65 @@ fn bounds(parts: &[Part]) -> (Vector, Vector) {
     })
 }
 
-/// Draws the hue, whether it is the category's, and the object's main colour.
-fn draw_colour(common: &Category, habit: f32, stream: &mut Stream) -> (f32, bool, Colour) {
+/// An object's main colour, its hue, and whether this hue is the category's.
+struct Main {
+    colour: Colour,
+    hue: f32,
+    follows: bool,
+}
+
+fn draw_main(common: &Category, habit: f32, stream: &mut Stream) -> Main {
     let follows = stream.chance(habit);
     let (near, any) = (common.hue + stream.range(-0.04, 0.04), stream.uniform());
     let hue = if follows { near - near.floor() } else { any };
-    (hue, follows, hsv(hue, stream.range(0.55, 0.95), stream.range(0.45, 1.0)))
+    Main { colour: hsv(hue, stream.range(0.55, 0.95), stream.range(0.45, 1.0)), hue, follows }
+}
+
+/// Draws the main colour, on a ground until its brightness differs enough from the ground's, at most [`TRIES`] times.
+fn draw_separate(common: &Category, world: &World, ground: Option<f32>, stream: &mut Stream) -> Main {
+    let mut main = draw_main(common, world.habit, stream);
+    for _ in 1..TRIES {
+        if ground.is_none_or(|ground| (luma(main.colour) - ground).abs() > world.separation) {
+            break;
+        }
+        main = draw_main(common, world.habit, stream);
+    }
+    main
 }
 
 /// Draws the surface. The second colour is a mixture of the first with a darker colour, a paler colour or another hue.
-fn draw_surface(common: &Category, world: &World, base: Colour, stream: &mut Stream) -> (Surface, bool) {
-    let follows = stream.chance(world.habit);
+fn draw_surface(common: &Category, world: &World, main: Main, stream: &mut Stream) -> Surface {
+    let Main { colour: base, hue, follows: follows_hue } = main;
+    let follows_pattern = stream.chance(world.habit);
     let any = pick(&Pattern::ALL, stream);
-    let pattern = if follows { common.pattern } else { any };
+    let pattern = if follows_pattern { common.pattern } else { any };
     let second = match stream.below(3) {
         0 => base.map(|v| 0.4 * v),
         1 => base.map(|v| 0.3 * v + 0.68),
         _ => hsv(stream.uniform(), stream.range(0.3, 0.9), stream.range(0.3, 1.0)),
     };
     let colours = [base, mix(base, second, world.surface_contrast)];
-    (Surface { pattern, texture: Texture::draw([1.4, 2.6], stream), colours }, follows)
+    let texture = Texture::draw([1.4, 2.6], stream);
+    Surface { pattern, texture, colours, hue, follows_hue, follows_pattern }
 }
 
 /// Draws muted colours until their mean brightness differs enough from the object's, at most [`TRIES`] times.
-fn draw_background(
-    common: &Category,
-    world: &World,
-    domain: &Domain,
-    brightness: f32,
-    stream: &mut Stream,
-) -> (Backdrop, bool) {
+fn draw_background(common: &Category, world: &World, brightness: f32, stream: &mut Stream) -> Backdrop {
     let follows = stream.chance(world.background_habit);
-    let any = pick(domain.backgrounds, stream);
+    let any = pick(common.domain.backgrounds, stream);
     let kind = if follows { common.background } else { any };
     let texture = Texture::draw([1.0, 2.2], stream);
-    let mut colours = [[0.0; 3]; 2];
+    let mut backdrop = Backdrop { kind, texture, colours: [[0.0; 3]; 2], follows };
     for _ in 0..TRIES {
         let hue = stream.uniform();
         let first = hsv(hue, stream.range(0.05, 0.6), stream.range(0.15, 0.95));
         let second = hsv(hue + stream.range(-0.25, 0.25), stream.range(0.05, 0.6), stream.range(0.15, 0.95));
-        colours = [first, mix(first, second, world.background_contrast)];
-        if (0.5 * (luma(colours[0]) + luma(colours[1])) - brightness).abs() > world.separation {
+        backdrop.colours = [first, mix(first, second, world.background_contrast)];
+        if (backdrop.brightness() - brightness).abs() > world.separation {
             break;
         }
     }
-    (Backdrop { kind, texture, colours }, follows)
+    backdrop
 }
 
 fn draw_clutter(strength: f32, domain: &Domain, stream: &mut Stream) -> Vec<(Part, Colour)> {
@@ -336,8 +355,14 @@ fn draw_clutter(strength: f32, domain: &Domain, stream: &mut Stream) -> Vec<(Par
 }
 
 /// Draws an occluder: an edge that reaches in from a side, a bar across the picture, or a disc at the rim of the
-/// object.
-fn draw_occluder(strength: f32, certain: bool, pose: Pose, stream: &mut Stream) -> Option<(Part, Colour)> {
+/// object. `screen` is the size of the first (see `Domain::screen`).
+fn draw_occluder(
+    strength: f32,
+    certain: bool,
+    pose: Pose,
+    screen: Vector,
+    stream: &mut Stream,
+) -> Option<(Part, Colour)> {
     if !stream.chance(strength) && !certain {
         return None;
     }
@@ -345,8 +370,8 @@ fn draw_occluder(strength: f32, certain: bool, pose: Pose, stream: &mut Stream) 
     let depth = stream.range(0.15, 0.3 + 0.3 * strength) * pose.half;
     let along = stream.range(-0.5, 0.5) * pose.half;
     let (kind, centre, half) = match stream.below(3) {
-        0 => (ShapeKind::Box, 3.0 + pose.half - depth, [3.0, 4.0]),
-        1 => (ShapeKind::Box, along, [0.4 * depth, 4.0]),
+        0 => (ShapeKind::Box, screen[0] + pose.half - depth, screen),
+        1 => (ShapeKind::Box, along, [0.4 * depth, screen[1]]),
         _ => (ShapeKind::Ellipse, 0.8 * pose.half, [1.2 * depth, 1.2 * depth]),
     };
     let at = [pose.at[0] - centre * inward[0], pose.at[1] - centre * inward[1]];
