@@ -1,5 +1,6 @@
 //! The program: its tables, its embedded configuration, and its command line.
 
+mod detection;
 mod epochs;
 mod invariance;
 mod legibility;
@@ -24,6 +25,7 @@ const EXPERIMENTS: &[&dyn Experiment<Settings>] = &[
     &tiny_imagenet::TABLE,
     &transforms::TABLE,
     &vit::TABLE,
+    &detection::TABLE,
     &samples::TABLE,
     &invariance::TABLE,
     &positives::TABLE,

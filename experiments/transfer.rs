@@ -4,7 +4,7 @@
 //! Cost: one pretraining for each method, kind of pairs and seed, which all sets share. The probes take seconds.
 
 use sempair::data::pairs::PairKind;
-use sempair::harness::experiment::{Claim, Family, PaperFigure, Row, Stated};
+use sempair::harness::experiment::{Family, Row, Stated};
 use sempair::methods::Name;
 use sempair::study::columns::title_of_set;
 use sempair::study::encoder_table::{EncoderTable, Evaluations};
@@ -23,12 +23,6 @@ const PAPER: [(&str, Option<f64>, Option<f64>, f64); 3] = [
 /// The methods that the paper compares.
 const METHODS: [Name; 4] = [Name::Simclr, Name::Vicreg, Name::Byol, Name::Dino];
 
-/// The paper's figures for SimCLR in object detection: metric, AP, SP and the gain that it states.
-const DETECTION: [(&str, f64, f64, f64); 3] =
-    [("AP50", 73.82, 75.02, 1.2), ("AP", 48.9, 50.30, 1.4), ("AP75", 53.72, 55.22, 1.5)];
-/// The dataset of object detection in the paper. No table here measures object detection.
-const DETECTED_IN: &str = "PASCAL VOC";
-
 /// The table.
 pub const TABLE: Evaluations = Evaluations {
     id: "transfer",
@@ -46,7 +40,6 @@ fn encoder_table(settings: &Settings, (): &()) -> EncoderTable {
     }
     claim_that_semantic_pairs_transfer(&mut table, &settings.transfer.methods);
     claim_that_simclr_gains_most(&mut table);
-    claim_of_detection(&mut table);
     note_what_does_not_agree(&mut table);
     table
 }
@@ -91,27 +84,6 @@ fn claim_that_simclr_gains_most(table: &mut EncoderTable) {
             })
             .of(&family, &format!("than {}", method.title()))
             .stated(|_| Stated::Sign);
-    }
-}
-
-/// Adds the claims that the paper also measures and sempair does not.
-fn claim_of_detection(table: &mut EncoderTable) {
-    let family = Family::new("detection", "Semantic pairs help object detection", "PASCAL VOC");
-    let [ap, sp] = both(Name::Simclr);
-    for (metric, of_ap, of_sp, gain) in DETECTION {
-        for (row, value) in [(&ap, of_ap), (&sp, of_sp)] {
-            let (row, column, metric) = (row.clone(), DETECTED_IN.into(), metric.into());
-            table.paper.push(PaperFigure { row, column, metric, value: Some(value) });
-        }
-        let text =
-            format!("Semantic pairs beat augmented pairs with SimCLR in object detection on {DETECTED_IN}, {metric}");
-        let claim = Claim::contrast(text, DETECTED_IN, metric, vec![sp.clone()], vec![ap.clone()]);
-        table.claims.push(Claim {
-            family: family.clone(),
-            case: format!("SimCLR, {metric}"),
-            stated: Stated::Gain(gain),
-            ..claim
-        });
     }
 }
 

@@ -23,7 +23,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("detection", &["kernels", "models", "nn", "optim", "rng", "tensor"]),
     ("eval", &["kernels", "rng"]),
     ("harness", &[]),
-    ("train", &["kernels", "tensor", "nn", "models", "optim", "rng", "data", "methods", "eval", "harness"]),
+    (
+        "train",
+        &["kernels", "tensor", "nn", "models", "optim", "rng", "data", "methods", "detection", "eval", "harness"],
+    ),
     ("bench", &["kernels", "tensor", "models", "methods", "optim", "rng", "train"]),
     (
         "study",

@@ -21,7 +21,7 @@ use sempair::models::{Encoder, Stem};
 use sempair::study::code::EXCLUDED;
 use sempair::study::columns::{Measure, OnSet};
 use sempair::study::line::Line;
-use sempair::study::settings::Settings;
+use sempair::study::settings::{DetectionSettings, OwnSettings, Settings};
 use sempair::study::stages::{self, Context, Representation};
 
 #[path = "../build/graph.rs"]
@@ -31,7 +31,7 @@ mod tokens;
 
 /// A stage of every kind with a short name. Unless stated otherwise, trainings and features use SimCLR and a ResNet
 /// on the embedded world. `photos` are features of an imported set, and `edited` measures the effect of a nuisance
-/// factor on them.
+/// factor on them; `detector` and `detections` are of a detector on the random encoder.
 fn kinds() -> Vec<(&'static str, Arc<Stage>)> {
     let (mut simclr, folder) = (settings(), tempfile::tempdir().unwrap());
     simclr.paths.data = folder.path().join("sets").display().to_string();
@@ -49,6 +49,9 @@ fn kinds() -> Vec<(&'static str, Arc<Stage>)> {
     let invariance =
         |mapping, set| stages::invariance(&context, &simclr, &mapping, (set, Nuisance::ALL[0]), 0).unwrap().stage;
     let probe = evaluation(trained.clone(), "synth-10");
+    let detection = DetectionSettings::of("detection", &simclr).unwrap();
+    let detector = stages::detector(&context, &simclr, &detection, &mapping(Representation::Random), 0);
+    let detector = detector.unwrap().unwrap();
     vec![
         ("simclr", training(&simclr, PairKind::Semantic).stage),
         ("byol", training(&simclr.of(Name::Byol), PairKind::Semantic).stage),
@@ -65,6 +68,8 @@ fn kinds() -> Vec<(&'static str, Arc<Stage>)> {
         ("edited", invariance(mapping(Representation::Random), "photos")),
         ("stored", training(&stored, PairKind::Augmented).stage.description.after[0].clone()),
         ("on_stored", training(&stored, PairKind::Augmented).stage),
+        ("detector", detector.training.clone()),
+        ("detections", detector.detections),
         ("import", stages::import_weights(&context, &simclr, &folder.path().join("photos/train/cat/0.png")).unwrap()),
     ]
 }
@@ -91,23 +96,24 @@ fn import_photos(folder: &Path) {
 }
 
 const ALL: &str = "simclr byol vit neighbours pixels random features probe invariance course factors photos edited stored \
-                   on_stored import";
+                   on_stored import detector detections";
 /// All stages that train or evaluate.
-const EVALUATIONS: &str =
-    "simclr byol vit neighbours pixels random features probe invariance course photos edited on_stored";
+const EVALUATIONS: &str = "simclr byol vit neighbours pixels random features probe invariance course photos edited on_stored detector detections";
 /// All stages that use an encoder.
-const NETWORKS: &str =
-    "simclr byol vit neighbours random features probe invariance course photos edited on_stored import";
+const NETWORKS: &str = "simclr byol vit neighbours random features probe invariance course photos edited on_stored import detector detections";
 /// All stages that evaluate an encoder.
-const ENCODERS: &str = "neighbours random features probe invariance course photos edited";
+const ENCODERS: &str = "neighbours random features probe invariance course photos edited detector detections";
 const TRAININGS: &str = "simclr byol vit neighbours features probe invariance course on_stored";
 /// All SimCLR trainings and the stages that use them.
 const OF_SIMCLR: &str = "simclr neighbours features probe invariance course on_stored";
 /// All stages that use the renderer. `edited` uses its names of the nuisance factors.
-const RENDERED: &str =
-    "simclr byol vit neighbours pixels random features probe invariance course factors edited stored on_stored";
+const RENDERED: &str = "simclr byol vit neighbours pixels random features probe invariance course factors edited stored on_stored detector detections";
 /// All stages that use a choice of pairs.
 const PAIRED: &str = "simclr byol vit neighbours features probe invariance course stored on_stored";
+/// All stages that train or use a detector. They are on an encoder before its first step.
+const DETECTORS: &str = "detector detections";
+/// All trainings, of encoders and of detectors, and the stages that use them.
+const ALL_TRAININGS: &str = "simclr byol vit neighbours features probe invariance course on_stored detector detections";
 /// All stages that fit a probe.
 const PROBES: &str = "probe invariance course edited";
 const NOTHING: &str = "";
@@ -131,8 +137,9 @@ const MOVES: &[(&str, &str)] = &[
     ("models/spec.rs", NOTHING),
     (
         "models/resnet.rs",
-        "simclr byol neighbours random features probe invariance course photos edited on_stored import",
+        "simclr byol neighbours random features probe invariance course photos edited on_stored import detector detections",
     ),
+    ("models/detector.rs", DETECTORS),
     ("models/vit.rs", "vit"),
     ("optim/mod.rs", NETWORKS),
     (
@@ -146,14 +153,15 @@ const MOVES: &[(&str, &str)] = &[
     ("data/world/scene.rs", RENDERED),
     ("data/world/domain.rs", RENDERED),
     ("data/world/edits.rs", "invariance edited"),
-    ("data/world/crowd.rs", NOTHING),
+    ("data/world/crowd.rs", DETECTORS),
     ("data/store.rs", "photos edited stored on_stored"),
     ("data/store/write.rs", "stored on_stored"),
     ("data/store/file.rs", "stored on_stored"),
     ("data/store/annotated.rs", NOTHING),
     ("data/store/inventory.rs", NOTHING),
-    ("data/annotated.rs", NOTHING),
-    ("data/decode.rs", NOTHING),
+    ("data/annotated.rs", DETECTORS),
+    ("data/annotated_batches.rs", DETECTORS),
+    ("data/decode.rs", DETECTORS),
     ("data/import/tiny.rs", NOTHING),
     ("data/preview.rs", "stored on_stored"),
     ("data/catalog.rs", NOTHING),
@@ -165,7 +173,7 @@ const MOVES: &[(&str, &str)] = &[
     ("methods/target.rs", "byol vit"),
     ("methods/swav.rs", NOTHING),
     ("methods/supervised.rs", NOTHING),
-    ("detection/losses.rs", NOTHING),
+    ("detection/losses.rs", DETECTORS),
     ("eval/probe.rs", PROBES),
     ("eval/knn.rs", "simclr byol vit neighbours features probe invariance course edited on_stored import"),
     ("eval/health.rs", "simclr byol vit neighbours features probe invariance course on_stored import"),
@@ -173,14 +181,17 @@ const MOVES: &[(&str, &str)] = &[
     ("harness/runner.rs", NOTHING),
     ("harness/cache.rs", NOTHING),
     ("harness/progress.rs", NOTHING),
-    ("harness/clock.rs", TRAININGS),
+    ("harness/clock.rs", ALL_TRAININGS),
     ("harness/outcome.rs", EVALUATIONS),
     ("train/training.rs", TRAININGS),
     ("train/monitor.rs", TRAININGS),
     ("train/checkpoint.rs", TRAININGS),
+    ("train/network_state.rs", ALL_TRAININGS),
+    ("train/detection.rs", DETECTORS),
     (
         "train/tensors.rs",
-        "simclr byol vit neighbours pixels random features probe invariance course photos edited on_stored import",
+        "simclr byol vit neighbours pixels random features probe invariance course photos edited on_stored import \
+         detector detections",
     ),
     ("train/weights.rs", NETWORKS),
     ("train/features.rs", ENCODERS),
@@ -192,9 +203,11 @@ const MOVES: &[(&str, &str)] = &[
     ("study/settings.rs", NOTHING),
     ("study/encoder_table.rs", NOTHING),
     ("study/columns/set.rs", NOTHING),
+    ("study/columns/detection.rs", NOTHING),
     ("study/columns/time_to_equal.rs", NOTHING),
     ("study/readings/training.rs", NOTHING),
     ("study/readings/probe.rs", NOTHING),
+    ("study/readings/detection.rs", NOTHING),
     ("study/one_off.rs", NOTHING),
     ("study/weights_io.rs", "import"),
     ("study/stages/mod.rs", NOTHING),
@@ -203,6 +216,7 @@ const MOVES: &[(&str, &str)] = &[
     ("study/stages/encoder.rs", ENCODERS),
     ("study/stages/pixels.rs", "pixels"),
     ("study/stages/probe.rs", PROBES),
+    ("study/stages/detector.rs", DETECTORS),
     ("study/stages/time_to_accuracy.rs", "course"),
     ("study/stages/invariance.rs", "invariance edited"),
     ("study/stages/neighbours.rs", "neighbours"),

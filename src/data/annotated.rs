@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 use rayon::prelude::*;
+use serde::Deserialize;
+use serde::Serialize;
 
 use crate::error::Error;
 use crate::error::Result;
@@ -16,7 +18,7 @@ use super::decode::decode;
 use super::image_set::Split;
 
 /// One object in an image.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Object {
     /// The left, top, right and bottom edge of its box in pixels, from the top left corner of the image. The box of the
     /// first pixel alone is (0, 0, 1, 1).

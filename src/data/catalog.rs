@@ -73,6 +73,8 @@ enum Source<S> {
 pub trait Kind: Split + Clone {
     /// The module that reads imported datasets of this kind.
     const READER: &str;
+    /// The module that renders embedded datasets of this kind.
+    const RENDERER: &str;
 
     /// Renders an embedded dataset; `None` if there is none of this kind and name.
     fn rendered(world: &World, name: &str) -> Option<Dataset<Self>>;
@@ -80,6 +82,7 @@ pub trait Kind: Split + Clone {
 
 impl Kind for ImageSet {
     const READER: &str = "data::store";
+    const RENDERER: &str = "data::world";
 
     fn rendered(world: &World, name: &str) -> Option<Dataset> {
         rendered(world, name)
@@ -88,10 +91,11 @@ impl Kind for ImageSet {
 
 impl Kind for AnnotatedSet {
     const READER: &str = "data::store::annotated";
+    const RENDERER: &str = "data::world::crowd";
 
-    /// No annotated set is embedded.
-    fn rendered(_: &World, _: &str) -> Option<Dataset<Self>> {
-        None
+    fn rendered(world: &World, name: &str) -> Option<Dataset<Self>> {
+        let (splits, description) = world::detection(world, name)?;
+        Some(Dataset { name: name.into(), description, licence: world::LICENCE.into(), splits })
     }
 }
 
@@ -132,9 +136,13 @@ impl Catalog {
     /// # Errors
     /// When there is no such dataset, when its images have objects and no labels, or when its file is damaged.
     pub fn set(&self, name: &str) -> Result<Arc<Set>> {
-        find(&self.found, name, || match is_embedded(name) {
-            true => Ok(embedded(&self.world, name)),
-            false => Ok(imported(store::open(&self.folder, name)?)),
+        find(&self.found, name, || match (is_embedded(name), has_objects(name)) {
+            (true, false) => Ok(embedded(&self.world, name)),
+            (true, true) => {
+                Err(Error::new(format!("the images of `{name}` have objects for detection, but no labels"))
+                    .hint(format!("choose one of {}, or an imported set", world::EVALUATION_SETS.join(", "))))
+            }
+            (false, _) => Ok(imported(store::open(&self.folder, name)?)),
         })
     }
 
@@ -143,10 +151,13 @@ impl Catalog {
     /// # Errors
     /// When there is no such dataset, when its images have labels and no objects, or when its file is damaged.
     pub fn annotated(&self, name: &str) -> Result<Arc<Set<AnnotatedSet>>> {
-        find(&self.annotated, name, || match is_embedded(name) {
-            true => Err(Error::new(format!("the images of `{name}` have a label each, but no objects for detection"))
-                .hint("`sempair data import PATH` reads PASCAL VOC's layout; `sempair data list` shows the sets")),
-            false => Ok(imported(store::open_annotated(&self.folder, name)?)),
+        find(&self.annotated, name, || match (is_embedded(name), has_objects(name)) {
+            (true, true) => Ok(embedded_annotated(&self.world, name)),
+            (true, false) => {
+                Err(Error::new(format!("the images of `{name}` have a label each, but no objects for detection"))
+                    .hint("`sempair data list` shows the sets with objects; `synth-voc` is embedded"))
+            }
+            (false, _) => Ok(imported(store::open_annotated(&self.folder, name)?)),
         })
     }
 
@@ -155,7 +166,7 @@ impl Catalog {
     /// # Errors
     /// When there is no such dataset, or its file is damaged.
     pub fn is_annotated(&self, name: &str) -> Result<bool> {
-        if is_embedded(name) { Ok(false) } else { store::is_annotated(&self.folder, name) }
+        if is_embedded(name) { Ok(has_objects(name)) } else { store::is_annotated(&self.folder, name) }
     }
 
     /// Returns a dataset with training and test images, as evaluation needs it.
@@ -207,7 +218,7 @@ impl<S: Kind> Set<S> {
     /// Returns the module that its images come from.
     pub fn made_by(&self) -> &'static str {
         match self.source {
-            Source::Embedded(_) => "data::world",
+            Source::Embedded(_) => S::RENDERER,
             Source::Imported(..) => S::READER,
         }
     }
@@ -322,6 +333,18 @@ fn embedded(world: &World, name: &str) -> Set {
     }
 }
 
+fn embedded_annotated(world: &World, name: &str) -> Set<AnnotatedSet> {
+    let [classes, train, test] = world::detection_extent(name).unwrap_or_default();
+    Set {
+        name: name.into(),
+        identity: json!({ "name": name, "world": world, "version": [world::VERSION, world::DETECTION_VERSION] }),
+        extent: Extent { classes, train, test },
+        licence: world::LICENCE.into(),
+        description: String::new(),
+        source: Source::Embedded(world.clone()),
+    }
+}
+
 fn imported<S: Split>(dataset: Dataset<S>) -> Set<S> {
     let hashes = dataset.splits.iter().map(|(split, set)| (split.clone(), Value::from(set.hash())));
     let images = |split: &str| dataset.splits.get(split).map_or(0, S::images);
@@ -354,5 +377,10 @@ fn rendered(world: &World, name: &str) -> Option<Dataset> {
 
 /// Whether this is the name of an embedded set.
 pub(super) fn is_embedded(name: &str) -> bool {
-    name == SYNTH || world::EVALUATION_SETS.contains(&name)
+    name == SYNTH || world::EVALUATION_SETS.contains(&name) || has_objects(name)
+}
+
+/// Whether this is the name of an embedded set whose images have objects.
+fn has_objects(name: &str) -> bool {
+    world::DETECTION_SETS.contains(&name)
 }

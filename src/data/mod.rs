@@ -1,6 +1,7 @@
 //! Image sets, annotated sets, file formats, pair sets, the procedural world, augmentation and batches.
 
 pub mod annotated;
+pub mod annotated_batches;
 pub mod augment;
 pub mod batches;
 pub mod catalog;

@@ -15,7 +15,7 @@ use crate::methods::Name;
 use crate::models::{Encoder, ModelSpec, Stem};
 use crate::optim::Rule;
 use crate::tensor::{Cpu, Precision};
-use crate::train::MOMENTS;
+use crate::train::{DetectorTraining, MOMENTS};
 
 use super::settings::Settings;
 
@@ -106,6 +106,37 @@ pub(super) fn time_to_accuracy(device: Cpu, settings: &Settings, set: &Extent) -
     let model = Some(&settings.model);
     let once = features(device, model, set.train + set.test).then(probe(model, set));
     Cost { seconds: MOMENTS.min(settings.epochs()) as f64 * once.seconds, ..once }
+}
+
+/// The cost of training a detector: of each image as many forward and backward passes of the encoder as the image and the
+/// regions that the last stage sees are larger than the encoder's input.
+pub(super) fn detector(device: Cpu, run: &DetectorTraining, set: Extent) -> Cost {
+    let images = (run.recipe.steps + run.recipe.precise_moments) * run.recipe.batch;
+    let of_image = image(device, &run.model) * passes(run, run.protocol.regions_sampled);
+    let memory = 16 * parameters(run.model.encoder)
+        + (run.recipe.batch as f64 * passes(run, run.protocol.regions_sampled) * activations(device, &run.model))
+            as u64;
+    let seconds = images as f64 * of_image + STEP * slowness(device.precision) * run.recipe.steps as f64;
+    Cost { seconds, memory: memory + (set.train * 3 * CANVAS * CANVAS) as u64, load: None }
+}
+
+/// The cost of finding the objects in a set's test images.
+pub(super) fn detections(device: Cpu, run: &DetectorTraining, set: Extent) -> Cost {
+    let of_image = FORWARD * image(device, &run.model) * passes(run, run.protocol.proposals[1]);
+    let memory = 4 * parameters(run.model.encoder) + (16.0 * activations(device, &run.model)) as u64;
+    Cost { seconds: set.test as f64 * of_image, memory, load: None }
+}
+
+/// Height and width that are assumed of an image that is not resized.
+const CANVAS: usize = 96;
+
+/// The last stage's share of an encoder's time.
+const LAST_STAGE: f64 = 0.3;
+
+/// How many images of the encoder's input size cost as much as an image with this number of regions.
+fn passes(run: &DetectorTraining, regions: usize) -> f64 {
+    let side = run.resizing.short.last().copied().unwrap_or(CANVAS) as f64 / run.model.image as f64;
+    side * side + LAST_STAGE * regions as f64
 }
 
 /// The cost of rendering `images` images of the embedded world.

@@ -8,10 +8,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::data::annotated_batches::Resizing;
 use crate::data::augment::{Normalization, Views};
 use crate::data::catalog::{Catalog, SYNTH};
 use crate::data::pairs::PairSettings;
 use crate::data::world::{self, World};
+use crate::detection::Protocol;
 use crate::error::{Context, Error, Result};
 use crate::eval::ProbeSettings;
 use crate::harness::config::{self, Group};
@@ -20,7 +22,7 @@ use crate::methods::{Method, Methods, Name};
 use crate::models::ModelSpec;
 use crate::optim::{OptimizerSettings, ScheduleSettings};
 use crate::tensor::Precision;
-use crate::train::{self, Pretraining};
+use crate::train::{self, DetectorRecipe, Pretraining};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,6 +99,57 @@ pub trait OwnSettings: DeserializeOwned {
         let read = |values: &figment::value::Value| values.deserialize::<Self>().map(drop).map_err(Box::new);
         Some(Group { name: id, read })
     }
+}
+
+/// The settings of detectors: the keys `detection.*`, of the table `detection` and of `sempair detect`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetectionSettings {
+    /// The methods of the table, in the order of the rows.
+    pub methods: Vec<Name>,
+    /// The set of annotated images.
+    pub set: String,
+    /// The sizes of images.
+    pub resizing: Resizing,
+    /// Anchors, proposals, regions.
+    pub protocol: Protocol,
+    /// The optimisation.
+    pub recipe: DetectorRecipe,
+}
+
+impl OwnSettings for DetectionSettings {
+    fn check(&self, id: &str, _: &Settings) -> Result<()> {
+        let Self { methods, resizing, protocol, recipe, .. } = self;
+        if methods.is_empty() || !each_once(methods) || !methods.iter().all(|name| name.is_self_supervised()) {
+            return Err(Error::new(format!("`{id}.methods` needs one or more different self-supervised methods"))
+                .hint(format!("`--set {id}.methods=[\"simclr\",\"byol\"]`")));
+        }
+        let counts = [
+            ("recipe.batch", recipe.batch),
+            ("recipe.steps", recipe.steps),
+            ("protocol.anchors_sampled", protocol.anchors_sampled),
+            ("protocol.regions_sampled", protocol.regions_sampled),
+            ("protocol.region_side", protocol.region_side),
+            ("protocol.detections", protocol.detections),
+            ("resizing.longest", resizing.longest),
+        ];
+        let pairs = [("protocol.candidates", protocol.candidates), ("protocol.proposals", protocol.proposals)];
+        let of_pairs = pairs.into_iter().flat_map(|(key, of)| of.map(|count| (key, count)));
+        counts
+            .into_iter()
+            .chain(of_pairs)
+            .try_for_each(|(key, count)| positive(&format!("{id}.{key}"), count as u64))?;
+        some_above_zero_in(&format!("{id}.protocol.anchor_sizes"), &protocol.anchor_sizes)?;
+        some_above_zero_in(&format!("{id}.protocol.anchor_ratios"), &protocol.anchor_ratios)?;
+        let rate = recipe.learning_rate;
+        within((0.0..=1e3).contains(&rate), &format!("{id}.recipe.learning_rate"), rate, "from 0 to 1000", "0.02")
+    }
+}
+
+/// Refuses a list that is empty or has a value that is not above 0.
+fn some_above_zero_in(key: &str, values: &[f32]) -> Result<()> {
+    let fits = !values.is_empty() && values.iter().all(|value| value.is_finite() && *value > 0.0);
+    within(fits, key, format!("{values:?}"), "a list of numbers above 0", "[10.0,20.0]")
 }
 
 /// A table without settings of its own.

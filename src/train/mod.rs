@@ -4,9 +4,12 @@
 //! comparison.
 
 pub mod checkpoint;
+mod context;
+mod detection;
 mod features;
 mod history;
 mod monitor;
+mod network_state;
 mod pixels;
 mod run;
 pub mod tensors;
@@ -14,11 +17,13 @@ mod trained;
 mod training;
 pub mod weights;
 
+pub use context::TrainContext;
+pub use detection::{DETECTOR, DetectorHistory, DetectorRecipe, DetectorTraining, LOSSES, detections, train_detector};
 pub use features::features;
 pub use history::{HISTORY, History, MOMENTS};
 pub use monitor::MonitorPairs;
 pub use pixels::pixels;
 pub use run::{PretrainSettings, Pretraining, initial};
 pub use trained::Trained;
-pub use training::{Material, TrainContext, descend, pretrain};
+pub use training::{Material, descend, pretrain};
 pub use weights::{ENCODER, snapshot};

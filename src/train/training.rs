@@ -1,6 +1,5 @@
 //! The training loop: step, log, checkpoint, resume, stop on non-finite values.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,16 +9,16 @@ use crate::error::{Error, Result};
 use crate::eval::Health;
 use crate::files;
 use crate::harness::clock::Stopwatch;
-use crate::harness::interrupt::Interrupt;
-use crate::harness::progress::Progress;
 use crate::methods::{Learner, MethodBatch, Start, StepInfo};
 use crate::nn::Pass;
 use crate::optim::{Cosine, Optimizer, ParamOverrides, Schedule, StepRates, clip};
 use crate::tensor::{Cpu, Precision};
 
 use super::checkpoint::{self, Position};
+use super::context::TrainContext;
 use super::history::{HISTORY, MOMENTS};
 use super::monitor::{MonitorImages, MonitorPairs};
+use super::network_state;
 use super::run::{Pretraining, key};
 use super::weights::{self, ENCODER, snapshot};
 
@@ -34,20 +33,6 @@ pub struct Material {
     pub pipeline: Pipeline,
     /// The pairs on which health is measured: two different images of one category each.
     pub monitor: MonitorPairs,
-}
-
-/// The environment of a training. It does not affect the result.
-pub struct TrainContext<'a> {
-    /// The folder of the checkpoint and the results.
-    pub dir: &'a Path,
-    /// Seconds after which a checkpoint is written.
-    pub checkpoint_seconds: f64,
-    /// Whether training continues after a collapse.
-    pub keep_going: bool,
-    /// Shows the progress.
-    pub progress: &'a Progress,
-    /// Signals that the user asks to stop.
-    pub interrupt: &'a Interrupt,
 }
 
 /// Runs a training: resumes from the checkpoint if there is one, writes a checkpoint from time to time, and finally
@@ -286,7 +271,7 @@ impl<'a> Training<'a> {
         self.position.history.seconds = self.seconds();
         self.keep(ENCODER)?;
         files::write_json(&self.around.dir.join(HISTORY), &self.position.history)?;
-        checkpoint::remove(&self.around.dir.join(CHECKPOINT))
+        network_state::remove(&self.around.dir.join(CHECKPOINT))
     }
 }
 

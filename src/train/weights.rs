@@ -37,6 +37,16 @@ pub fn load_weights(path: &Path, parameters: &mut Parameters<Cpu>) -> Result<()>
     read_into(&parse(path, &bytes)?, path, "", parameters)
 }
 
+/// As [`load_weights`], into a network that has further parameters, whose names begin with `own`: a detector. These stay
+/// as they are.
+///
+/// # Errors
+/// As [`load_weights`].
+pub fn load_encoder(path: &Path, own: &str, parameters: &mut Parameters<Cpu>) -> Result<()> {
+    let bytes = std::fs::read(path).context(format!("cannot read {}", path.display()))?;
+    read_those(&parse(path, &bytes)?, path, "", parameters, |entry| !entry.name.starts_with(own))
+}
+
 /// Reads values and running statistics whose names begin with `prefix` from a file.
 pub(super) fn read_into(
     file: &SafeTensors<'_>,
@@ -44,10 +54,21 @@ pub(super) fn read_into(
     prefix: &str,
     parameters: &mut Parameters<Cpu>,
 ) -> Result<()> {
+    read_those(file, path, prefix, parameters, |_| true)
+}
+
+/// As [`read_into`], for some of the parameters.
+fn read_those(
+    file: &SafeTensors<'_>,
+    path: &Path,
+    prefix: &str,
+    parameters: &mut Parameters<Cpu>,
+    is_read: impl Fn(&Entry) -> bool,
+) -> Result<()> {
     let device = parameters.device;
     let mut values = device.host(&parameters.values);
     let mut statistics = device.host(&parameters.statistics);
-    for entry in &parameters.layout.entries {
+    for entry in parameters.layout.entries.iter().filter(|&entry| is_read(entry)) {
         let arena = if entry.kind == ParamKind::Statistic { &mut statistics } else { &mut values };
         let read = floats(file, path, &format!("{prefix}{}", entry.name), entry.slot.len)?;
         arena[entry.slot.start..][..entry.slot.len].copy_from_slice(&read);

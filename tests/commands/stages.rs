@@ -27,6 +27,8 @@ const TINIEST: &[&str] = &[
     "pairing.sets=[\"synth-10\"]",
     "legibility.values=[0.0,1.0]",
     "legibility.sets=[\"synth-10\"]",
+    "detection.recipe.steps=2",
+    "detection.recipe.precise_moments=1",
     "samples.values=[8,16]",
     "samples.sets=[\"synth-10\"]",
     "positives.values=[0.5,1.0]",
@@ -54,7 +56,7 @@ fn the_stages_that_run_are_those_that_are_declared_and_come_out_the_same_again()
     let one = ["--seeds", "1", "--methods", "simclr,byol"];
     place.stdout(&tiniest(&["reproduce", "--quiet", "--keep-going"], &one));
     let declared = declared(&place, &tiniest(&["list", "--json"], &one));
-    assert_eq!(declared.len(), 10);
+    assert_eq!(declared.len(), 11);
     let runs = place.json(&["runs", "--json"]);
     for (table, declared) in &declared {
         let of_table = runs.as_array().unwrap().iter().filter(|run| run["experiment"] == *table);

@@ -1,6 +1,7 @@
 //! Columns of a table of encoders, with one file for each: what is measured for a row, by which
 //! stages, and how it is shown.
 
+mod detection;
 mod nuisance;
 mod pair_exactness;
 mod set;
@@ -17,6 +18,7 @@ use super::code::code;
 use super::line::Line;
 use super::stages::Context;
 
+pub use detection::{AVERAGE_PRECISION, DetectedOn, KINDS, VOC};
 pub use nuisance::{COSINE, Varied};
 pub use pair_exactness::{EXACT, PairExactness};
 pub use set::{KNN, OnSet, TOP1, title_of_set};

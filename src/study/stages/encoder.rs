@@ -11,8 +11,9 @@ use crate::error::Result;
 use crate::eval::Features;
 use crate::harness::stage::{Site, Stage};
 use crate::models::ModelSpec;
+use crate::nn::Parameters;
 use crate::tensor::Cpu;
-use crate::train::weights::load_weights;
+use crate::train::weights::{load_encoder, load_weights};
 use crate::train::{ENCODER, Trained, features, initial};
 
 use super::Representation;
@@ -58,6 +59,15 @@ impl Encoder {
         Self { device, model: run.model, normalization: normalization.clone(), seed: run.seed, weights }
     }
 
+    /// The folder of the weights; `None` before the first step.
+    fn folder<'s>(&'s self, site: &'s Site<'_>) -> Option<&'s Path> {
+        match &self.weights {
+            Weights::Initial => None,
+            Weights::Left(stage) => Some(&site.of(stage).dir),
+            Weights::Folder(dir) => Some(dir),
+        }
+    }
+
     fn mapping(self, identity: Value, after: Option<Arc<Stage>>) -> Mapping {
         let code = vec!["study::stages::encoder", self.model.module()];
         Mapping { identity, after, code, model: Some(self.model), source: Arc::new(self) }
@@ -67,15 +77,14 @@ impl Encoder {
 impl Source for Encoder {
     fn features(&self, sets: &[&ImageSet], file: Option<&str>, site: &Site<'_>) -> Result<Vec<Features>> {
         let network = initial(&self.model, self.device.precision, self.seed)?;
-        let dir = match &self.weights {
-            Weights::Initial => None,
-            Weights::Left(stage) => Some(&site.of(stage).dir),
-            Weights::Folder(dir) => Some(dir),
-        };
-        if let Some(dir) = dir {
+        if let Some(dir) = self.folder(site) {
             load_weights(&dir.join(file.unwrap_or(ENCODER)), &mut network.parameters())?;
         }
         let of = |images: &&ImageSet| features(&network, images, &self.normalization, site.progress, site.interrupt);
         sets.iter().map(of).collect()
+    }
+
+    fn weights(&self, detector: &mut Parameters<Cpu>, own: &str, site: &Site<'_>) -> Result<()> {
+        self.folder(site).map_or(Ok(()), |dir| load_encoder(&dir.join(ENCODER), own, detector))
     }
 }

@@ -9,6 +9,8 @@ use crate::error::Result;
 use crate::eval::Features;
 use crate::harness::stage::{Site, Stage};
 use crate::models::ModelSpec;
+use crate::nn::Parameters;
+use crate::tensor::Cpu;
 
 /// A map from images to vectors, to be evaluated.
 #[derive(Clone)]
@@ -32,6 +34,13 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// When the weights are damaged, when features are not finite, or when the user interrupts the run.
     fn features(&self, sets: &[&ImageSet], file: Option<&str>, site: &Site<'_>) -> Result<Vec<Features>>;
+
+    /// Reads the encoder's weights into a detector that was initialised with the same seed, and whose own parameters have
+    /// names that begin with `own`. Does nothing for an encoder before its first step, whose weights the detector has.
+    ///
+    /// # Errors
+    /// When the weights are damaged.
+    fn weights(&self, detector: &mut Parameters<Cpu>, own: &str, site: &Site<'_>) -> Result<()>;
 }
 
 impl Mapping {

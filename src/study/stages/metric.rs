@@ -8,5 +8,7 @@ pub const KNN: &str = "knn";
 pub const SECONDS: &str = "seconds";
 /// The share of the pairs whose images are of one category, 0 to 1.
 pub const EXACT: &str = "exact";
+/// The average precision of a detector, in percent.
+pub const AVERAGE_PRECISION: &str = "average-precision";
 /// The similarity of features before and after a nuisance factor changes, -1 to 1.
 pub const COSINE: &str = "cosine";

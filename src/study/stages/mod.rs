@@ -3,6 +3,7 @@
 //! This file only connects stages.
 
 mod augmented;
+pub(super) mod detector;
 mod encoder;
 mod factors;
 pub(super) mod features;
@@ -33,8 +34,9 @@ use crate::tensor::{Cpu, Device};
 use crate::train::Trained;
 
 use super::code::code;
-use super::settings::Settings;
+use super::settings::{DetectionSettings, Settings};
 
+pub use detector::Detector;
 pub use factors::factors;
 pub use features::Extraction;
 pub use import_weights::import_weights;
@@ -181,6 +183,26 @@ pub fn time_to_accuracy(
     let training = training(context, settings, kind, seed)?;
     let mapping = encoder_of(context, &training);
     Ok(TimeToAccuracy::new(context, settings, training, mapping, &evaluation_set(context, settings, set)?, seed))
+}
+
+/// A detector on the encoder of a mapping; `None` where there is no encoder.
+///
+/// # Errors
+/// When the set is missing, or has no training or no test images.
+pub fn detector(
+    context: &Context,
+    settings: &Settings,
+    detection: &DetectionSettings,
+    mapping: &Mapping,
+    seed: u64,
+) -> Result<Option<Detector>> {
+    let set = context.catalog.annotated(&detection.set)?;
+    let Extent { train, test, .. } = set.extent;
+    if train == 0 || test == 0 {
+        return Err(Error::new(format!("`{}` has {train} images for training and {test} for the test", set.name))
+            .hint("`sempair data list` shows each set's splits; detection needs `train` and `test`"));
+    }
+    Ok(mapping.model.map(|model| Detector::new(context, settings, detection, (mapping, model), &set, seed)))
 }
 
 /// Finds an evaluation set and checks that these settings can use it, so that an error appears

@@ -9,6 +9,8 @@ use crate::data::image_set::ImageSet;
 use crate::error::Result;
 use crate::eval::Features;
 use crate::harness::stage::Site;
+use crate::nn::Parameters;
+use crate::tensor::Cpu;
 use crate::train;
 
 use super::Representation;
@@ -30,5 +32,9 @@ pub fn pixels(normalization: &Normalization) -> Mapping {
 impl Source for Pixels {
     fn features(&self, sets: &[&ImageSet], _: Option<&str>, _: &Site<'_>) -> Result<Vec<Features>> {
         sets.iter().map(|images| train::pixels(images, &self.0)).collect()
+    }
+
+    fn weights(&self, _: &mut Parameters<Cpu>, _: &str, _: &Site<'_>) -> Result<()> {
+        unreachable!("pixels have no model, so no detector is built on them")
     }
 }

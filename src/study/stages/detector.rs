@@ -1,0 +1,111 @@
+//! Stages `detector` and `detections`: trains a detector on an encoder, and finds the objects in test images with it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::data::annotated::{AnnotatedSet, Object};
+use crate::data::catalog::Set;
+use crate::detection::Detection;
+use crate::files::write_json;
+use crate::harness::outcome::DataRef;
+use crate::harness::stage::{Description, Stage};
+use crate::models::{ModelSpec, OWN};
+use crate::study::cost;
+use crate::study::settings::{DetectionSettings, Settings};
+use crate::train::{DETECTOR, DetectorTraining, LOSSES, TrainContext, detections, train_detector};
+
+use super::Context;
+use super::mapping::Mapping;
+
+/// File of the detections and of the objects in the test images.
+pub(in crate::study) const FOUND: &str = "found.json";
+
+/// A detector and its evaluation on a set.
+#[derive(Clone)]
+pub struct Detector {
+    /// Trains it.
+    pub training: Arc<Stage>,
+    /// Finds objects with it.
+    pub detections: Arc<Stage>,
+    /// The set.
+    pub(in crate::study) set: Arc<Set<AnnotatedSet>>,
+}
+
+/// What is in the test images of a set, and what a detector found.
+#[derive(Serialize, Deserialize)]
+pub(in crate::study) struct Found {
+    /// The names of the categories.
+    pub classes: Vec<String>,
+    /// The splits that were used.
+    pub data: Vec<DataRef>,
+    /// Image by image.
+    pub images: Vec<FoundIn>,
+}
+
+/// The same for one image.
+#[derive(Serialize, Deserialize)]
+pub(in crate::study) struct FoundIn {
+    pub objects: Vec<Object>,
+    pub detections: Vec<Detection>,
+}
+
+impl Detector {
+    /// The stages for a detector on the encoder of a mapping.
+    pub fn new(
+        context: &Context,
+        settings: &Settings,
+        detection: &DetectionSettings,
+        (mapping, model): (&Mapping, ModelSpec),
+        set: &Arc<Set<AnnotatedSet>>,
+        seed: u64,
+    ) -> Self {
+        let run = DetectorTraining {
+            model,
+            normalization: settings.normalization.clone(),
+            resizing: detection.resizing.clone(),
+            protocol: detection.protocol.clone(),
+            recipe: detection.recipe.clone(),
+            seed,
+        };
+        let inputs = json!({ "encoder": mapping.identity, "set": set.identity, "detector": run });
+        let roots = [&["study::stages::detector", set.made_by()], &mapping.code[..]].concat();
+        let after: Vec<&Arc<Stage>> = mapping.after.iter().collect();
+        let cost = cost::detector(context.device, &run, set.extent);
+        let described = context.describe("detector", inputs.clone(), &roots, &after, cost);
+        let precision = context.device.precision;
+        let (of, from, to_train) = (mapping.clone(), set.clone(), run.clone());
+        let (checkpoint_seconds, keep_going) = (settings.checkpoint_seconds, settings.keep_going);
+        let training = Stage::new(Description { timed: &[LOSSES], ..described }, move |site| {
+            let (dir, progress, interrupt) = (site.dir, site.progress, site.interrupt);
+            let around = TrainContext { dir, checkpoint_seconds, keep_going, progress, interrupt };
+            let encoder = |parameters: &mut _| of.source.weights(parameters, OWN, site);
+            train_detector(&to_train, precision, &from.split("train")?, encoder, &around)
+        });
+        let cost = cost::detections(context.device, &run, set.extent);
+        let described = context.describe("detections", json!({ "of": inputs }), &roots, &[&training], cost);
+        let (trained, from) = (training.clone(), set.clone());
+        let detections = Stage::new(described, move |site| {
+            let (train, test) = (from.split("train")?, from.split("test")?);
+            let file = site.of(&trained).dir.join(DETECTOR);
+            let found = detections(&run, precision, &test, &file, (site.progress, site.interrupt))?;
+            let data = [&train, &test].map(|split| data_ref(split, &from.description)).into();
+            let in_image = |(image, detections)| FoundIn { objects: test.objects(image).to_vec(), detections };
+            let images = found.into_iter().enumerate().map(in_image).collect();
+            write_json(&site.dir.join(FOUND), &Found { classes: test.classes.to_vec(), data, images })
+        });
+        Self { training, detections, set: set.clone() }
+    }
+}
+
+/// The entry of a split in a record.
+fn data_ref(set: &AnnotatedSet, description: &str) -> DataRef {
+    DataRef {
+        name: set.name.clone(),
+        description: description.into(),
+        hash: set.hash.clone(),
+        images: set.len() as u64,
+        ..DataRef::default()
+    }
+}
