@@ -68,9 +68,9 @@ fn kinds() -> Vec<(&'static str, Arc<Stage>)> {
         ("edited", invariance(mapping(Representation::Random), "photos")),
         ("stored", training(&stored, PairKind::Augmented).stage.description.after[0].clone()),
         ("on_stored", training(&stored, PairKind::Augmented).stage),
+        ("import", stages::import_weights(&context, &simclr, &folder.path().join("photos/train/cat/0.png")).unwrap()),
         ("detector", detector.training.clone()),
         ("detections", detector.detections),
-        ("import", stages::import_weights(&context, &simclr, &folder.path().join("photos/train/cat/0.png")).unwrap()),
     ]
 }
 
@@ -144,7 +144,8 @@ const MOVES: &[(&str, &str)] = &[
     ("optim/mod.rs", NETWORKS),
     (
         "data/augment/crop.rs",
-        "simclr byol vit neighbours pixels random features probe invariance course photos edited stored on_stored import",
+        "simclr byol vit neighbours pixels random features probe invariance course photos edited stored on_stored import \
+         detector detections",
     ),
     ("data/batches.rs", TRAININGS),
     ("data/pairs.rs", PAIRED),

@@ -7,9 +7,10 @@ use crate::error::{Error, Result};
 use crate::nn::Builder;
 use crate::tensor::Device;
 
+use super::detector::build as on_encoder;
 use super::encoder::open;
 use super::resnet::{Front18, Front50, FrontSmall, ImageNetStem, Last18, Last50, LastSmall, SmallStem};
-use super::{AnyDetector, AnyEncoder, DetectorShape, detector as faster_rcnn, resnet, vit};
+use super::{AnyDetector, AnyEncoder, DetectorShape, resnet, vit};
 
 /// Supported heights and widths of images. Patches cover them, and crops of half the side.
 const SIDES: [usize; 4] = [16, 32, 64, 96];
@@ -145,7 +146,6 @@ pub fn detector<D: Device>(
     shape: &DetectorShape,
     builder: &mut Builder<'_>,
 ) -> Result<Box<dyn AnyDetector<D>>> {
-    use faster_rcnn::build;
     spec.check("model")?;
     Ok(match (spec.encoder, spec.stem) {
         (Encoder::VitMini | Encoder::VitS8, _) => {
@@ -153,31 +153,31 @@ pub fn detector<D: Device>(
                 .hint("choose an encoder with stages: `--set model.encoder=resnet-small`"));
         }
         (Encoder::ResnetSmall, Stem::Imagenet) => {
-            build::<D, FrontSmall<ImageNetStem<32>>, LastSmall, 64, 128>(shape, ("layer3", 8), builder)
+            on_encoder::<D, FrontSmall<ImageNetStem<32>>, LastSmall, 64, 128>(shape, ("layer3", 8), builder)
         }
         (Encoder::ResnetSmall, Stem::Half) => {
-            build::<D, FrontSmall<SmallStem<32, 2>>, LastSmall, 64, 128>(shape, ("layer3", 4), builder)
+            on_encoder::<D, FrontSmall<SmallStem<32, 2>>, LastSmall, 64, 128>(shape, ("layer3", 4), builder)
         }
         (Encoder::ResnetSmall, _) => {
-            build::<D, FrontSmall<SmallStem<32, 1>>, LastSmall, 64, 128>(shape, ("layer3", 2), builder)
+            on_encoder::<D, FrontSmall<SmallStem<32, 1>>, LastSmall, 64, 128>(shape, ("layer3", 2), builder)
         }
         (Encoder::Resnet18, Stem::Imagenet) => {
-            build::<D, Front18<ImageNetStem<64>>, Last18, 256, 512>(shape, ("layer4", 16), builder)
+            on_encoder::<D, Front18<ImageNetStem<64>>, Last18, 256, 512>(shape, ("layer4", 16), builder)
         }
         (Encoder::Resnet18, Stem::Half) => {
-            build::<D, Front18<SmallStem<64, 2>>, Last18, 256, 512>(shape, ("layer4", 8), builder)
+            on_encoder::<D, Front18<SmallStem<64, 2>>, Last18, 256, 512>(shape, ("layer4", 8), builder)
         }
         (Encoder::Resnet18, _) => {
-            build::<D, Front18<SmallStem<64, 1>>, Last18, 256, 512>(shape, ("layer4", 4), builder)
+            on_encoder::<D, Front18<SmallStem<64, 1>>, Last18, 256, 512>(shape, ("layer4", 4), builder)
         }
         (Encoder::Resnet50, Stem::Imagenet) => {
-            build::<D, Front50<ImageNetStem<64>>, Last50, 1024, 2048>(shape, ("layer4", 16), builder)
+            on_encoder::<D, Front50<ImageNetStem<64>>, Last50, 1024, 2048>(shape, ("layer4", 16), builder)
         }
         (Encoder::Resnet50, Stem::Half) => {
-            build::<D, Front50<SmallStem<64, 2>>, Last50, 1024, 2048>(shape, ("layer4", 8), builder)
+            on_encoder::<D, Front50<SmallStem<64, 2>>, Last50, 1024, 2048>(shape, ("layer4", 8), builder)
         }
         (Encoder::Resnet50, _) => {
-            build::<D, Front50<SmallStem<64, 1>>, Last50, 1024, 2048>(shape, ("layer4", 4), builder)
+            on_encoder::<D, Front50<SmallStem<64, 1>>, Last50, 1024, 2048>(shape, ("layer4", 4), builder)
         }
     })
 }

@@ -1,12 +1,14 @@
 //! The CPU as a device: buffers from a pool, arithmetic from `kernels::cpu`.
 
+mod norm;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use crate::kernels::cpu::Element;
-use crate::kernels::cpu::batch_norm::{self, Gate, NormGradients, NormMode, Normalization};
+use crate::kernels::cpu::batch_norm::{self, Gate, Normalization};
 use crate::kernels::cpu::linear::Added;
 use crate::kernels::cpu::{
     attention, conv2d, elementwise, layer_norm, linear, matmul, pool, roi_align, tokens, unit_rows, update,
@@ -14,6 +16,8 @@ use crate::kernels::cpu::{
 
 use super::buffer::{Buffer, Format, Pooled, filled, with_format};
 use super::profile::{Work, timed};
+use norm::{affine, batch_moments, layer_norm_gradients, normalized, running_moments, with_mode};
+
 use super::{
     AttentionShape, ConvShape, Device, EmbeddingSlots, LayerNormOptions, Moments, NormOptions, Norms, PoolShape,
     Precision, Region, RoiShape, Slot, Update,
@@ -461,15 +465,15 @@ impl Device for Cpu {
     }
 
     fn roi_align(&self, shape: &RoiShape, x: &Buffer, regions: &[Region]) -> Buffer {
-        let len = shape.output_len(regions.len());
-        let _timed = timed(|| Work::passes("ROIAlign", x.bytes() + len * x.precision().bytes()));
-        with_format!(x.precision(), E => filled(len, |y| roi_align::forward(y, E::values(x), regions, shape)))
+        let (len, format) = (shape.output_len(regions.len()), x.precision());
+        let _timed = timed(|| Work::passes("ROIAlign", x.bytes() + len * format.bytes()));
+        with_format!(format, E => filled(len, |y| roi_align::forward(y, E::values(x), regions, shape)))
     }
 
     fn roi_align_backward(&self, shape: &RoiShape, dy: &Buffer, regions: &[Region]) -> Buffer {
-        let len = shape.input_len();
-        let _timed = timed(|| Work::passes("ROIAlign", dy.bytes() + len * dy.precision().bytes()));
-        with_format!(dy.precision(), E => filled(len, |dx| roi_align::backward(dx, E::values(dy), regions, shape)))
+        let (len, format) = (shape.input_len(), dy.precision());
+        let _timed = timed(|| Work::passes("ROIAlign", dy.bytes() + len * format.bytes()));
+        with_format!(format, E => filled(len, |dx| roi_align::backward(dx, E::values(dy), regions, shape)))
     }
 
     fn update(&self, update: &Update, at: Slot, values: &mut Vec<f32>, gradients: &Vec<f32>, state: &mut [Vec<f32>]) {
@@ -502,85 +506,6 @@ impl Device for Cpu {
         let _timed = timed(|| Work::passes("target network", 3 * at.len * FLOAT));
         update::average(of_mut(target, at), of(online, at), momentum);
     }
-}
-
-fn inverse_deviation(variance: &[f32], epsilon: f32) -> Pooled<f32> {
-    let mut inverse = Pooled::new(variance.len());
-    inverse.iter_mut().zip(variance).for_each(|(inverse, variance)| *inverse = 1.0 / (variance + epsilon).sqrt());
-    inverse
-}
-
-/// Returns scale and shift.
-fn affine<'a>(norm: &NormOptions, values: &'a [f32]) -> [Cow<'a, [f32]>; 2] {
-    let channels = norm.channels();
-    match norm.affine {
-        None => [vec![1.0; channels].into(), vec![0.0; channels].into()],
-        Some(slot) => {
-            let (gamma, beta) = of(values, slot).split_at(channels);
-            [gamma.into(), beta.into()]
-        }
-    }
-}
-
-/// Calls `body` with what is trained. If there are no scale and shift but the kernel needs their gradients, they are in a
-/// temporary buffer that is discarded.
-fn with_mode(norm: &NormOptions, gradients: &mut [f32], body: impl FnOnce(NormMode<'_>)) {
-    let split = |gradients| {
-        let (dgamma, dbeta) = <[f32]>::split_at_mut(gradients, norm.channels());
-        NormGradients { dgamma, dbeta }
-    };
-    match (norm.norms, norm.affine) {
-        (Norms::Trained, Some(slot)) => body(NormMode::Batch(split(of_mut(gradients, slot)))),
-        (Norms::Trained, None) => body(NormMode::Batch(split(&mut vec![0.0; 2 * norm.channels()]))),
-        (Norms::FrozenMoments, Some(slot)) => body(NormMode::Frozen(Some(split(of_mut(gradients, slot))))),
-        (Norms::FrozenMoments, None) | (Norms::Frozen, _) => body(NormMode::Frozen(None)),
-    }
-}
-
-/// The moments of x. Moves the running moments towards them.
-fn batch_moments(norm: &NormOptions, x: &Buffer, statistics: &mut [f32]) -> Moments<Cpu> {
-    let channels = norm.channels();
-    let rows = x.len() / channels;
-    let (mut mean, mut variance) = (Pooled::new(channels), Pooled::new(channels));
-    with_format!(x.precision(), E => {
-        batch_norm::statistics(&mut mean, &mut variance, E::values(x), rows, channels);
-    });
-    let unbiased = rows as f32 / (rows.max(2) - 1) as f32;
-    let (running_mean, running_variance) = of_mut(statistics, norm.running).split_at_mut(channels);
-    for c in 0..channels {
-        running_mean[c] += norm.momentum * (mean[c] - running_mean[c]);
-        running_variance[c] += norm.momentum * (variance[c] * unbiased - running_variance[c]);
-    }
-    Moments { mean, inv_std: inverse_deviation(&variance, norm.epsilon) }
-}
-
-fn running_moments(norm: &NormOptions, statistics: &[f32]) -> Moments<Cpu> {
-    let (running_mean, variance) = of(statistics, norm.running).split_at(norm.channels());
-    let mut mean = Pooled::new(running_mean.len());
-    mean.copy_from_slice(running_mean);
-    Moments { mean, inv_std: inverse_deviation(variance, norm.epsilon) }
-}
-
-fn normalized(
-    norm: &NormOptions,
-    x: &Buffer,
-    shortcut: Option<&Buffer>,
-    Moments { mean, inv_std }: &Moments<Cpu>,
-    values: &[f32],
-) -> Buffer {
-    let [gamma, beta] = &affine(norm, values);
-    let affine = Normalization { mean, inv_std, gamma, beta };
-    with_format!(x.precision(), E => filled(x.len(), |y| {
-        batch_norm::normalize(y, E::values(x), &affine, shortcut.map(E::values), norm.rectify);
-    }))
-}
-
-fn layer_norm_gradients<'a>(norm: &LayerNormOptions, gradients: &'a mut [f32]) -> NormGradients<'a> {
-    let (gamma, beta) = (norm.gamma, norm.beta);
-    // Scale and shift are adjacent in the arena, so that one split gives both.
-    assert!(beta.start == gamma.start + gamma.len, "layer normalisation: beta does not follow gamma");
-    let (dgamma, dbeta) = gradients[gamma.start..][..2 * gamma.len].split_at_mut(gamma.len);
-    NormGradients { dgamma, dbeta }
 }
 
 /// The vector added to each token: that of the class token, then those of the patches, resampled if `matrix` is

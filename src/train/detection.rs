@@ -98,8 +98,8 @@ struct Position {
     history: DetectorHistory,
 }
 
-/// Trains a detector and writes [`DETECTOR`] and [`LOSSES`]; resumes from the checkpoint if there is one. `encoder` reads
-/// the encoder's weights into the network, whose parameters are otherwise freshly initialised.
+/// Trains a detector and writes [`DETECTOR`] and [`LOSSES`]; resumes from the checkpoint if there is one. `encoder`
+/// is the file of the encoder's weights; without it, they are those before the first step of a training of this seed.
 ///
 /// # Errors
 /// When no image has an object, an image cannot be read, the loss is not finite, the checkpoint belongs to another run,
@@ -108,7 +108,7 @@ pub fn train_detector(
     run: &DetectorTraining,
     precision: Precision,
     set: &AnnotatedSet,
-    encoder: impl FnOnce(&mut Parameters<Cpu>) -> Result<()>,
+    encoder: Option<&Path>,
     around: &TrainContext<'_>,
 ) -> Result<()> {
     let batches = AnnotatedBatches::new(set, &run.resizing, &run.normalization);
@@ -173,11 +173,11 @@ impl<'a> Training<'a> {
         run: &'a DetectorTraining,
         precision: Precision,
         categories: usize,
-        encoder: impl FnOnce(&mut Parameters<Cpu>) -> Result<()>,
+        encoder: Option<&Path>,
         dir: &Path,
     ) -> Result<Self> {
         let (detector, mut parameters) = build(run, precision, categories)?;
-        encoder(&mut parameters)?;
+        encoder.map_or(Ok(()), |file| weights::load_encoder(file, OWN, &mut parameters))?;
         let recipe = &run.recipe;
         let last = format!("{}.", detector.last_stage());
         let learns = |entry: &Entry| match recipe.learns {

@@ -93,7 +93,7 @@ fn check(encoder: Encoder, stem: Stem, stride: usize) {
         let h = 2e-2;
         let (numeric, exact) = ((at(h) - at(-h)) / f64::from(2.0 * h), dot(&all, &direction));
         let scale = dot(&all, &all).sqrt() / f64::from(length);
-        assert!((numeric - exact).abs() < 0.02 * scale.max(exact.abs()), "{encoder:?}: {numeric} is not {exact}");
+        assert!((numeric - exact).abs() < 0.05 * scale.max(exact.abs()), "{encoder:?}: {numeric} is not {exact}");
     }
 
     // What does not learn has no gradient, and the statistics of what is evaluated do not move.

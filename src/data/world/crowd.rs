@@ -171,7 +171,10 @@ mod tests {
     fn an_image_is_the_same_in_a_set_of_any_number_of_images_on_any_number_of_threads() {
         let (many, few) = (on_threads(3, || train(&World::STANDARD, 12)), on_threads(1, || train(&World::STANDARD, 5)));
         for image in 0..few.len() {
-            assert_eq!((few.pixels(image).unwrap(), few.objects(image)), (many.pixels(image).unwrap(), many.objects(image)));
+            assert_eq!(
+                (few.pixels(image).unwrap(), few.objects(image)),
+                (many.pixels(image).unwrap(), many.objects(image))
+            );
         }
         assert_eq!(on_threads(1, || train(&World::STANDARD, 12).hash), many.hash);
         assert_eq!(many.hash, "5642bfbddaf3a4e1085f2c4aca085b6fc1e12dda796fd11ad2bf38e4a71b529a");

@@ -11,7 +11,7 @@ use crate::detection::Detection;
 use crate::files::write_json;
 use crate::harness::outcome::DataRef;
 use crate::harness::stage::{Description, Stage};
-use crate::models::{ModelSpec, OWN};
+use crate::models::ModelSpec;
 use crate::study::cost;
 use crate::study::settings::{DetectionSettings, Settings};
 use crate::train::{DETECTOR, DetectorTraining, LOSSES, TrainContext, detections, train_detector};
@@ -80,8 +80,7 @@ impl Detector {
         let training = Stage::new(Description { timed: &[LOSSES], ..described }, move |site| {
             let (dir, progress, interrupt) = (site.dir, site.progress, site.interrupt);
             let around = TrainContext { dir, checkpoint_seconds, keep_going, progress, interrupt };
-            let encoder = |parameters: &mut _| of.source.weights(parameters, OWN, site);
-            train_detector(&to_train, precision, &from.split("train")?, encoder, &around)
+            train_detector(&to_train, precision, &from.split("train")?, of.source.weights(site).as_deref(), &around)
         });
         let cost = cost::detections(context.device, &run, set.extent);
         let described = context.describe("detections", json!({ "of": inputs }), &roots, &[&training], cost);

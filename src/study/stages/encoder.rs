@@ -11,9 +11,8 @@ use crate::error::Result;
 use crate::eval::Features;
 use crate::harness::stage::{Site, Stage};
 use crate::models::ModelSpec;
-use crate::nn::Parameters;
 use crate::tensor::Cpu;
-use crate::train::weights::{load_encoder, load_weights};
+use crate::train::weights::load_weights;
 use crate::train::{ENCODER, Trained, features, initial};
 
 use super::Representation;
@@ -84,7 +83,7 @@ impl Source for Encoder {
         sets.iter().map(of).collect()
     }
 
-    fn weights(&self, detector: &mut Parameters<Cpu>, own: &str, site: &Site<'_>) -> Result<()> {
-        self.folder(site).map_or(Ok(()), |dir| load_encoder(&dir.join(ENCODER), own, detector))
+    fn weights(&self, site: &Site<'_>) -> Option<PathBuf> {
+        self.folder(site).map(|dir| dir.join(ENCODER))
     }
 }

@@ -1,5 +1,6 @@
 //! What is evaluated: a map from images to vectors.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -9,8 +10,6 @@ use crate::error::Result;
 use crate::eval::Features;
 use crate::harness::stage::{Site, Stage};
 use crate::models::ModelSpec;
-use crate::nn::Parameters;
-use crate::tensor::Cpu;
 
 /// A map from images to vectors, to be evaluated.
 #[derive(Clone)]
@@ -35,12 +34,8 @@ pub trait Source: Send + Sync {
     /// When the weights are damaged, when features are not finite, or when the user interrupts the run.
     fn features(&self, sets: &[&ImageSet], file: Option<&str>, site: &Site<'_>) -> Result<Vec<Features>>;
 
-    /// Reads the encoder's weights into a detector that was initialised with the same seed, and whose own parameters have
-    /// names that begin with `own`. Does nothing for an encoder before its first step, whose weights the detector has.
-    ///
-    /// # Errors
-    /// When the weights are damaged.
-    fn weights(&self, detector: &mut Parameters<Cpu>, own: &str, site: &Site<'_>) -> Result<()>;
+    /// The file of the encoder's weights; `None` where there is none, as for an encoder before its first step.
+    fn weights(&self, site: &Site<'_>) -> Option<PathBuf>;
 }
 
 impl Mapping {

@@ -1,5 +1,6 @@
 //! The pixels of images as their features: a baseline that an encoder must beat.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -9,8 +10,6 @@ use crate::data::image_set::ImageSet;
 use crate::error::Result;
 use crate::eval::Features;
 use crate::harness::stage::Site;
-use crate::nn::Parameters;
-use crate::tensor::Cpu;
 use crate::train;
 
 use super::Representation;
@@ -34,7 +33,7 @@ impl Source for Pixels {
         sets.iter().map(|images| train::pixels(images, &self.0)).collect()
     }
 
-    fn weights(&self, _: &mut Parameters<Cpu>, _: &str, _: &Site<'_>) -> Result<()> {
-        unreachable!("pixels have no model, so no detector is built on them")
+    fn weights(&self, _: &Site<'_>) -> Option<PathBuf> {
+        None
     }
 }
