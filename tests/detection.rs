@@ -1,12 +1,14 @@
-//! The host's part of detection: boxes, anchors, matching, suppression and losses against torchvision's numbers, against
-//! plain definitions over random inputs, and with hostile inputs.
+//! Detection: boxes, anchors, matching, suppression, losses and batches against reference numbers, against plain definitions
+//! over random inputs, and with hostile inputs; and what detectors learn.
 
 mod anchors;
+mod batches;
 mod boxes;
 mod losses;
 mod matching;
 mod nms;
 mod region_losses;
+mod training;
 
 use dfdx::prelude::{AsArray, Backward, Cpu, OwnedTape, Rank0, SumTo, Tensor, TensorFromVec, Trace};
 use sempair::detection::Edges;
