@@ -59,8 +59,8 @@ fn encoder_table(settings: &Settings, own: &DetectionSettings) -> EncoderTable {
                         start from random values. “random initialisation”: the encoder's weights, too."
             .into();
     table.notes.push(
-        "The paper does not state detector, split and schedule. The protocol here is that of MoCo, which papers on \
-         self-supervised learning share; at this size, with fewer steps."
+        "The paper does not state detector, split and schedule. The protocol assumed here is that of MoCo, which papers \
+         on self-supervised learning share. Sizes and lengths are settings, and those of the profile are above."
             .into(),
     );
     table

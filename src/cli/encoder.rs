@@ -1,4 +1,4 @@
-//! `pretrain`, `probe`, `export` and `import-weights`: one encoder at a time, outside of tables.
+//! `pretrain`, `probe`, `detect`, `export` and `import-weights`: one encoder at a time, outside of tables.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
 use crate::harness::runner::{self, Options, RunContext};
 use crate::models::Encoder;
-use crate::study::one_off::{FoundEncoder, ImportOne, PretrainOne, ProbeOne};
+use crate::study::one_off::{DetectOne, FoundEncoder, ImportOne, PretrainOne, ProbeOne};
 use crate::study::settings::Settings;
 use crate::study::weights_io;
 
@@ -139,6 +139,20 @@ pub(super) fn probe(app: &App, run_id: &str, set: &str, config: &EncoderConfigAr
     let config = config.with(&[]);
     let encoder = found(app, &config, run_id)?;
     run(app, &config, &ProbeOne { encoder, set: set.into() }, Product::Figure, quiet)
+}
+
+/// `sempair detect`.
+pub(super) fn detect(
+    app: &App,
+    run_id: &str,
+    set: Option<&String>,
+    config: &EncoderConfigArgs,
+    quiet: bool,
+) -> Result<Ending> {
+    config.check_data()?;
+    let config = config.with(&[given("detection.set", "--on", set.cloned())]);
+    let encoder = found(app, &config, run_id)?;
+    run(app, &config, &DetectOne { encoder }, Product::Figure, quiet)
 }
 
 /// `sempair export`.

@@ -1,4 +1,4 @@
-//! Runs outside of tables: one pretraining, one evaluation of an encoder, one import of weights. They are
+//! Runs outside of tables: one pretraining, one evaluation of an encoder, one detector, one import of weights. They are
 //! recorded like the runs of tables.
 
 use std::path::PathBuf;
@@ -16,10 +16,10 @@ use crate::harness::stage::Done;
 use crate::train::{ENCODER, Trained};
 
 use super::code::code;
-use super::columns::{KNN, Metric, TOP1, training_alone};
+use super::columns::{AVERAGE_PRECISION, KINDS, KNN, Metric, TOP1, training_alone};
 use super::line;
 use super::readings;
-use super::settings::Settings;
+use super::settings::{DetectionSettings, OwnSettings, Settings};
 use super::stages::{self, Context};
 
 /// `sempair pretrain`: trains the settings' method on the settings' pairs.
@@ -36,6 +36,12 @@ pub struct ProbeOne {
     pub encoder: FoundEncoder,
     /// The evaluation set.
     pub set: String,
+}
+
+/// `sempair detect`: trains a detector on the encoder of a run, and evaluates it.
+pub struct DetectOne {
+    /// The encoder.
+    pub encoder: FoundEncoder,
 }
 
 /// `sempair import-weights`: imports an encoder from a file.
@@ -147,6 +153,45 @@ impl Experiment<Settings> for ProbeOne {
         Ok(vec![Cell::new(row.clone(), &self.set, trained.run.seed, measurement)])
     }
 }
+
+impl Experiment<Settings> for DetectOne {
+    fn id(&self) -> &'static str {
+        "detect"
+    }
+
+    fn title(&self) -> &'static str {
+        "One detector"
+    }
+
+    fn check(&self, settings: &Settings) -> Result<()> {
+        DetectionSettings::of(DETECTION, settings)?.check(DETECTION, settings)
+    }
+
+    fn table(&self, settings: &Settings) -> Result<Table> {
+        let metrics = KINDS.map(|(id, title, _)| Metric { id, title, ..AVERAGE_PRECISION });
+        Ok(table(self, &self.encoder.row, &DetectionSettings::of(DETECTION, settings)?.set, &metrics))
+    }
+
+    fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
+        let FoundEncoder { dir, key, row, .. } = &self.encoder;
+        let trained = Trained::read(dir)?;
+        let (context, detection) = (Context::new(settings), DetectionSettings::of(DETECTION, settings)?);
+        let detector = stages::detector_of_folder(&context, settings, &detection, &trained, (dir, key))?;
+        let (stages, beside) = (vec![detector.detections.clone()], Vec::new());
+        let read = move |done: &_| {
+            let mut outcome = Outcome::default();
+            let mean = readings::detection::describe(&detector, done, &mut outcome)?;
+            outcome.metrics.extend(KINDS.map(|(id, _, which)| (id.to_owned(), which(&mean))));
+            Ok(outcome)
+        };
+        let code = code(&["study::readings::detection"]);
+        let measurement = Measurement { stages, beside, timed: false, code, read: Arc::new(read) };
+        Ok(vec![Cell::new(row.clone(), &detection.set, trained.run.seed, measurement)])
+    }
+}
+
+/// The table whose settings a detector has.
+const DETECTION: &str = "detection";
 
 impl Experiment<Settings> for ImportOne {
     fn id(&self) -> &'static str {

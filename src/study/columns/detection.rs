@@ -67,7 +67,8 @@ impl Measure for DetectedOn {
         let read = move |done: &_| {
             let mut outcome = Outcome::default();
             training.as_ref().map(|of| readings::training::describe(of, done, &mut outcome)).transpose()?;
-            readings::detection::describe(&detector, which, done, &mut outcome)?;
+            let mean = readings::detection::describe(&detector, done, &mut outcome)?;
+            outcome.metrics.insert(metric::AVERAGE_PRECISION.into(), which(&mean));
             Ok(outcome)
         };
         Ok(Some(Measurement { stages, beside, timed: false, code, read: Arc::new(read) }))

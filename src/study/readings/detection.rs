@@ -9,22 +9,16 @@ use crate::harness::outcome::{Curve, DataRef, Outcome};
 use crate::harness::stage::Done;
 use crate::study::stages::Detector;
 use crate::study::stages::detector::{FOUND, Found, FoundIn};
-use crate::study::stages::metric::AVERAGE_PRECISION;
 use crate::train::{DETECTOR, DetectorHistory, LOSSES};
 
 /// The name of the fact that has the average precision of each category.
 const BY_CATEGORY: &str = "average precision by category";
 
-/// Adds the average precision that `which` selects, curves, facts and data to an outcome.
+/// Adds curves, facts and data to an outcome, and returns the average precision by the paper's protocol.
 ///
 /// # Errors
 /// When a file is damaged, or no test image has an object.
-pub fn describe(
-    detector: &Detector,
-    which: fn(&AveragePrecision) -> f64,
-    done: &Done,
-    outcome: &mut Outcome,
-) -> Result<()> {
+pub fn describe(detector: &Detector, done: &Done, outcome: &mut Outcome) -> Result<AveragePrecision> {
     let (training, detections) = (done.of(&detector.training), done.of(&detector.detections));
     let history: DetectorHistory = read_json(&training.dir.join(LOSSES))?;
     let found: Found = read_json(&detections.dir.join(FOUND))?;
@@ -32,7 +26,6 @@ pub fn describe(
     let marks = Marks::new(&images, found.classes.len(), Matching::Voc)?;
     let coco = Marks::new(&images, found.classes.len(), Matching::Coco)?;
     let result = marks.result(Interpolation::ElevenPoints);
-    outcome.metrics.insert(AVERAGE_PRECISION.into(), which(&result.mean));
     (outcome.checkpoint, outcome.predictions) = (training.hash_of(DETECTOR), detections.hash_of(FOUND));
     outcome.curves.extend([losses(&history), precision(&marks, found.classes.len())]);
     let of_coco = coco.result(Interpolation::HundredOnePoints).mean;
@@ -48,7 +41,7 @@ pub fn describe(
     outcome.facts.extend(facts.map(|(name, value)| (name.to_owned(), value)));
     let licence = |data| DataRef { licence: detector.set.licence.clone(), ..data };
     outcome.data.extend(found.data.into_iter().map(licence));
-    Ok(())
+    Ok(result.mean)
 }
 
 fn detected(FoundIn { objects, detections }: &FoundIn) -> DetectedImage {

@@ -205,6 +205,22 @@ pub fn detector(
     Ok(mapping.model.map(|model| Detector::new(context, settings, detection, (mapping, model), &set, seed)))
 }
 
+/// A detector on the encoder in `dir`, which the stage with this key wrote.
+///
+/// # Errors
+/// As [`detector`].
+pub fn detector_of_folder(
+    context: &Context,
+    settings: &Settings,
+    detection: &DetectionSettings,
+    trained: &Trained,
+    (dir, key): (&Path, &str),
+) -> Result<Detector> {
+    let mapping = encoder::in_folder(context.device, trained, dir, key);
+    let detector = detector(context, settings, detection, &mapping, trained.run.seed)?;
+    Ok(detector.expect("an encoder in a folder has a model"))
+}
+
 /// Finds an evaluation set and checks that these settings can use it, so that an error appears
 /// before a training, not after it.
 fn evaluation_set(context: &Context, settings: &Settings, name: &str) -> Result<Arc<Set>> {
