@@ -19,6 +19,8 @@ pub struct Outcome {
     pub predictions: Option<String>,
     /// For metrics that are accuracies, by id: which items were right.
     pub hits: BTreeMap<String, Hits>,
+    /// For metrics that are means over categories, by id: the value on each category.
+    pub by_category: BTreeMap<String, Vec<CategoryValue>>,
     /// Further facts for readers, such as a chosen penalty or the number of parameters.
     pub facts: BTreeMap<String, serde_json::Value>,
 }
@@ -40,6 +42,17 @@ pub struct DataRef {
     /// Whether the data are known not to be the paper's, whatever the table says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub substitute: bool,
+}
+
+/// The value of a metric on one category of the test.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CategoryValue {
+    /// The category's name.
+    pub name: String,
+    /// How many test items, such as objects, it has.
+    pub items: u64,
+    /// The value; `None` where it is not defined, as without items.
+    pub value: Option<f64>,
 }
 
 /// A small line of a figure. `x` and `y` have the same length.

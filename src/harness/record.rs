@@ -9,6 +9,7 @@ use crate::harness::canonical;
 use crate::harness::git::Git;
 use crate::harness::interned::Interned;
 use crate::harness::interned::Kept;
+use crate::harness::outcome::CategoryValue;
 use crate::harness::outcome::Curve;
 use crate::harness::outcome::DataRef;
 use crate::harness::outcome::Hits;
@@ -208,6 +209,9 @@ pub struct RecordV1 {
     /// For metrics that are accuracies, by id: which items were right.
     #[serde(default)]
     pub hits: BTreeMap<String, Hits>,
+    /// For metrics that are means over categories, by id: the value on each category. Not in records of other metrics.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_category: BTreeMap<String, Vec<CategoryValue>>,
     /// Further facts for readers, by name, such as `penalty`.
     #[serde(default)]
     pub facts: BTreeMap<String, Value>,

@@ -132,6 +132,7 @@ impl Names {
             checkpoint: record.checkpoint.as_ref().map(text),
             predictions: None,
             hits: record.hits.clone(),
+            by_category: record.by_category.clone(),
             facts: Default::default(),
             stages: Vec::new(),
             superseded_by: None,

@@ -122,6 +122,9 @@ pub struct TableResults {
     pub cells: Vec<Cell>,
     /// The values that the paper states, including values for which there is no cell.
     pub paper: Vec<PaperFigure>,
+    /// The values on each category, where runs record them; in files without them, they are left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<OfCategory>,
     /// What the runs say about each claim, in the order of the table.
     pub claims: Vec<ClaimResult>,
     /// The gains of semantic pairs over augmented pairs, by row and column.
@@ -142,6 +145,31 @@ pub struct TableResults {
     pub missing: Vec<String>,
     /// What the runs of this table cost, including runs that failed or are not used.
     pub compute: ComputeSpent,
+}
+
+/// The values of a row and column on one category of the test.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OfCategory {
+    /// Labels of the row.
+    pub row: Row,
+    /// The column's id.
+    pub column: String,
+    /// The metric's id.
+    pub metric: String,
+    /// The category's name.
+    pub category: String,
+    /// How many test items it has.
+    pub items: u64,
+    /// Seed and value of each run; `None` where the value is not defined.
+    pub values: Vec<(u64, Option<f64>)>,
+}
+
+impl OfCategory {
+    /// The mean over seeds; `None` if no run has a value.
+    pub fn mean(&self) -> Option<f64> {
+        let there: Vec<f64> = self.values.iter().filter_map(|(_, value)| *value).collect();
+        (!there.is_empty()).then(|| there.iter().sum::<f64>() / there.len() as f64)
+    }
 }
 
 /// How many trained rows have a higher mean than a baseline. If only few have, little was learned, and differences

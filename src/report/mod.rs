@@ -6,6 +6,7 @@
 mod anonymous;
 mod captions;
 mod cards;
+mod categories;
 mod checklist;
 pub(crate) mod claims;
 mod curves;

@@ -82,6 +82,10 @@ pub(super) fn contents(results: &Results, view: &ReportView) -> Result<BTreeMap<
         if files.insert(stem.with_extension("csv"), csv(facts)?).is_some() {
             return Err(Error::new(format!("two tables would both be written to tables/{}.csv", table.id)));
         }
+        if !facts.categories.is_empty() {
+            let name = Path::new("tables").join(format!("{}-categories.csv", table.id));
+            files.insert(name, csv_of_categories(facts)?);
+        }
         let figures = table.figure.iter().chain(&table.beyond_figure).chain(&table.courses).chain(&table.other_courses);
         for figure in figures {
             let stem = Path::new("figures").join(&figure.name);
@@ -162,6 +166,25 @@ fn csv(table: &TableResults) -> Result<String> {
             lines.push(keys.iter().map(|key| row(key)).chain(facts).collect());
         }
     }
+    written(table, &lines)
+}
+
+/// One line per category, row, column, metric and seed.
+fn csv_of_categories(table: &TableResults) -> Result<String> {
+    let heads = ["row", "column", "metric", "category", "items", "seed", "value"].map(String::from);
+    let mut lines = vec![heads.to_vec()];
+    for of in &table.categories {
+        for (seed, value) in &of.values {
+            let value = value.map_or_else(String::new, |value| value.to_string());
+            let [items, seed] = [of.items, *seed].map(|number| number.to_string());
+            let names = [text::name(&of.row), of.column.clone(), of.metric.clone(), of.category.clone()];
+            lines.push(names.into_iter().chain([items, seed, value]).collect());
+        }
+    }
+    written(table, &lines)
+}
+
+fn written(table: &TableResults, lines: &[Vec<String>]) -> Result<String> {
     let place = || format!("writing the CSV of table {}", table.id);
     let mut writer = csv::Writer::from_writer(Vec::new());
     lines.iter().try_for_each(|line| writer.write_record(line)).context(place())?;

@@ -11,6 +11,7 @@ use crate::harness::outcome::DataRef;
 use crate::harness::outcome::Hits;
 use crate::harness::record::Record;
 use crate::report::captions;
+use crate::report::categories;
 use crate::report::claims::claim_results;
 use crate::report::claims::mark_repeated;
 use crate::report::curves;
@@ -137,6 +138,7 @@ fn table_results(selection: &Selection, all: &[Arc<Record>]) -> TableResults {
         unasked: table.unasked.clone(),
         metrics: table.metrics.clone(),
         paper: table.paper.clone(),
+        categories: categories::of_categories(selection),
         claims,
         pooled: gains::pooled(table, &cells),
         gains,

@@ -6,6 +6,8 @@ use crate::report::captions;
 use crate::report::captions::Caption;
 use crate::report::cards;
 use crate::report::cards::Card;
+use crate::report::categories;
+use crate::report::categories::CategoriesView;
 use crate::report::checklist;
 use crate::report::checklist::Answer;
 use crate::report::distance;
@@ -163,6 +165,7 @@ pub(super) struct TableView {
     pub beyond: Option<Grid>,
     pub beyond_figure: Option<Figure>,
     pub aside: Option<Grid>,
+    pub categories: Vec<CategoriesView>,
     pub courses: Vec<Figure>,
     #[serde(skip)]
     pub other_courses: Vec<Figure>,
@@ -464,6 +467,7 @@ fn table_view(results: &Results, table: &TableResults, selection: &Selection, se
         beyond: grid::grid(table, selection, Part::Beyond),
         beyond_figure: figures::beyond(selection, table),
         aside: grid::grid(table, selection, Part::Aside),
+        categories: categories::views(selection, &table.categories),
         courses,
         other_course_names: other_courses.iter().map(|figure| figure.name.clone()).collect(),
         other_courses,

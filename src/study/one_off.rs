@@ -180,8 +180,9 @@ impl Experiment<Settings> for DetectOne {
         let (stages, beside) = (vec![detector.detections.clone()], Vec::new());
         let read = move |done: &_| {
             let mut outcome = Outcome::default();
-            let mean = readings::detection::describe(&detector, done, &mut outcome)?;
-            outcome.metrics.extend(KINDS.map(|(id, _, which)| (id.to_owned(), which(&mean))));
+            let measured = readings::detection::describe(&detector, done, &mut outcome)?;
+            outcome.metrics.extend(KINDS.map(|(id, _, which)| (id.to_owned(), which(&measured.mean))));
+            outcome.by_category.extend(KINDS.map(|(id, _, which)| (id.to_owned(), measured.by_category(which))));
             Ok(outcome)
         };
         let code = code(&["study::readings::detection"]);

@@ -121,6 +121,7 @@ fn complete(record: &mut Record, outcome: Outcome) {
     record.checkpoint = outcome.checkpoint;
     record.predictions = outcome.predictions;
     record.hits = outcome.hits;
+    record.by_category = outcome.by_category;
     record.facts = outcome.facts;
 }
 
@@ -214,6 +215,7 @@ pub(super) fn template<S>(
         checkpoint: None,
         predictions: None,
         hits: BTreeMap::new(),
+        by_category: BTreeMap::new(),
         facts: BTreeMap::new(),
         stages: Vec::new(),
         superseded_by: None,

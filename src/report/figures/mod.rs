@@ -19,7 +19,9 @@ use picture::Picture;
 use serde::Serialize;
 
 /// The prefixes of the names of the curves that the page shows.
-const SHOWN: [&str; 3] = ["linear accuracy on", "pretraining loss", curves::RANK];
+const SHOWN: [&str; 4] = ["linear accuracy on", PRECISION, "pretraining loss", curves::RANK];
+/// The prefix of the names of precision-recall curves, which are not over the course of a training.
+const PRECISION: &str = "precision at";
 
 /// A finished figure.
 #[derive(Serialize)]
@@ -83,7 +85,8 @@ pub(super) fn courses(selection: &Selection, results: &TableResults) -> (Vec<Fig
     names.sort_by_key(|name| is_shown(name).unwrap_or(SHOWN.len()));
     let of = |name: &str| {
         let stem = format!("{}-{name}", results.id);
-        let caption = format!("{} during training. Thick: mean over seeds; thin: each seed.", text::capital(name));
+        let course = if name.starts_with(PRECISION) { ", by recall" } else { " during training" };
+        let caption = format!("{}{course}. Thick: mean over seeds; thin: each seed.", text::capital(name));
         let figure = figure(&stem, caption, courses::panels(selection, &blocks, name), None)?;
         Some((is_shown(name).is_some(), Figure { small: true, ..figure }))
     };

@@ -67,8 +67,9 @@ impl Measure for DetectedOn {
         let read = move |done: &_| {
             let mut outcome = Outcome::default();
             training.as_ref().map(|of| readings::training::describe(of, done, &mut outcome)).transpose()?;
-            let mean = readings::detection::describe(&detector, done, &mut outcome)?;
-            outcome.metrics.insert(metric::AVERAGE_PRECISION.into(), which(&mean));
+            let measured = readings::detection::describe(&detector, done, &mut outcome)?;
+            outcome.metrics.insert(metric::AVERAGE_PRECISION.into(), which(&measured.mean));
+            outcome.by_category.insert(metric::AVERAGE_PRECISION.into(), measured.by_category(which));
             Ok(outcome)
         };
         Ok(Some(Measurement { stages, beside, timed: false, code, read: Arc::new(read) }))

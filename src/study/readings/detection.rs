@@ -1,24 +1,24 @@
 //! Reads the files of a detector: its losses, and the average precision of what it found.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::error::Result;
-use crate::eval::{AveragePrecision, DetectedImage, Detection, GroundTruth, Interpolation, Marks, Matching};
+use crate::eval::{
+    AveragePrecision, CategoryResult, DetectedImage, Detection, GroundTruth, Interpolation, Marks, Matching,
+};
 use crate::files::read_json;
-use crate::harness::outcome::{Curve, DataRef, Outcome};
+use crate::harness::outcome::{CategoryValue, Curve, DataRef, Outcome};
 use crate::harness::stage::Done;
 use crate::study::stages::Detector;
 use crate::study::stages::detector::{FOUND, Found, FoundIn};
 use crate::train::{DETECTOR, DetectorHistory, LOSSES};
 
-/// The name of the fact that has the average precision of each category.
-const BY_CATEGORY: &str = "average precision by category";
-
-/// Adds curves, facts and data to an outcome, and returns the average precision by the paper's protocol.
+/// Adds curves, facts and data to an outcome, and returns the average precision by the paper's protocol, of the whole and
+/// of each category.
 ///
 /// # Errors
 /// When a file is damaged, or no test image has an object.
-pub fn describe(detector: &Detector, done: &Done, outcome: &mut Outcome) -> Result<AveragePrecision> {
+pub fn describe(detector: &Detector, done: &Done, outcome: &mut Outcome) -> Result<Measured> {
     let (training, detections) = (done.of(&detector.training), done.of(&detector.detections));
     let history: DetectorHistory = read_json(&training.dir.join(LOSSES))?;
     let found: Found = read_json(&detections.dir.join(FOUND))?;
@@ -29,19 +29,34 @@ pub fn describe(detector: &Detector, done: &Done, outcome: &mut Outcome) -> Resu
     (outcome.checkpoint, outcome.predictions) = (training.hash_of(DETECTOR), detections.hash_of(FOUND));
     outcome.curves.extend([losses(&history), precision(&marks, found.classes.len())]);
     let of_coco = coco.result(Interpolation::HundredOnePoints).mean;
-    let by_category = found.classes.iter().zip(&result.categories).map(|(name, category)| {
-        let ap = category.average_precision.map(|of| json!([of.ap50, of.ap, of.ap75]));
-        json!({ "category": name, "objects": category.objects, "detections": category.detections, "ap50, ap, ap75": ap })
-    });
     let facts = [
         ("detector's training seconds", history.seconds.into()),
-        (BY_CATEGORY, Value::Array(by_category.collect())),
         ("AP50, AP and AP75 by COCO's rule", json!([of_coco.ap50, of_coco.ap, of_coco.ap75])),
     ];
     outcome.facts.extend(facts.map(|(name, value)| (name.to_owned(), value)));
     let licence = |data| DataRef { licence: detector.set.licence.clone(), ..data };
     outcome.data.extend(found.data.into_iter().map(licence));
-    Ok(result.mean)
+    Ok(Measured { mean: result.mean, classes: found.classes, categories: result.categories })
+}
+
+/// The average precision of a detector.
+pub struct Measured {
+    /// Over all categories.
+    pub mean: AveragePrecision,
+    classes: Vec<String>,
+    categories: Vec<CategoryResult>,
+}
+
+impl Measured {
+    /// One kind of average precision on each category.
+    pub fn by_category(&self, which: fn(&AveragePrecision) -> f64) -> Vec<CategoryValue> {
+        let value = |(name, of): (&String, &CategoryResult)| CategoryValue {
+            name: name.clone(),
+            items: of.objects as u64,
+            value: of.average_precision.as_ref().map(which),
+        };
+        self.classes.iter().zip(&self.categories).map(value).collect()
+    }
 }
 
 fn detected(FoundIn { objects, detections }: &FoundIn) -> DetectedImage {
