@@ -1,5 +1,6 @@
 //! Whole commands as a user types them: what they print, write and refuse.
 
+mod annotated; // images with objects: import, list, verify, preview
 mod degenerate; // settings and data that make no sense
 mod stages; // the stages that tables declare, and which settings change their keys
 mod surroundings; // unwritable streams, ignored signals, unreadable repositories

@@ -18,16 +18,30 @@ mod real;
 mod sources;
 #[path = "import/store.rs"]
 mod store;
+#[path = "import/voc.rs"]
+mod voc;
+#[path = "import/voc_hostile.rs"]
+mod voc_hostile;
 
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 
+use sempair::data::image_set::Dataset;
 use sempair::data::import::Imported;
 use sempair::data::import::Options;
 use sempair::data::import::import;
+use sempair::data::store::AnyDataset;
 use sempair::error::Error;
 use tempfile::TempDir;
+
+/// The dataset of an import of labelled images.
+fn labelled(imported: Imported) -> Dataset {
+    match imported.dataset {
+        AnyDataset::Labelled(dataset) => dataset,
+        AnyDataset::Annotated(_) => panic!("the images have no labels"),
+    }
+}
 
 /// A temporary directory with a source and a data directory.
 struct Place(TempDir);
@@ -49,7 +63,19 @@ impl Place {
 
     fn import(&self, path: &Path, size: Option<usize>) -> Result<Imported, Error> {
         let options = Options { name: Some("set".into()), size, licence: None, replace: true, cancelled: &|| false };
-        import(path, &options, &self.data(), &|_, _| ())
+        import(&[path], &options, &self.data(), &|_, _| ())
+    }
+
+    /// Imports several sources as one set, under its own name if `name` is `None`.
+    fn import_all(&self, paths: &[PathBuf], name: Option<&str>) -> Result<Imported, Error> {
+        let name = name.map(String::from);
+        let options = Options { name, size: None, licence: None, replace: true, cancelled: &|| false };
+        import(paths, &options, &self.data(), &|_, _| ())
+    }
+
+    /// Imports a set of labelled images.
+    fn labelled(&self, path: &Path, size: Option<usize>) -> Dataset {
+        labelled(self.import(path, size).unwrap())
     }
 
     /// The error of importing these bytes, without its hint. Asserts that no file is left in the data directory.

@@ -92,7 +92,7 @@ fn import_photos(folder: &Path) {
         }
     }
     let options = Options { name: None, size: None, licence: None, replace: false, cancelled: &|| false };
-    import(&folder.join("photos"), &options, &folder.join("sets"), &|_, _| {}).unwrap();
+    import(&[folder.join("photos")], &options, &folder.join("sets"), &|_, _| {}).unwrap();
 }
 
 const ALL: &str = "simclr byol vit neighbours pixels random features probe invariance course factors photos edited stored \

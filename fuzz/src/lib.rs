@@ -6,7 +6,9 @@
 use std::fs;
 use std::path::Path;
 
+use sempair::data::annotated::AnnotatedSet;
 use sempair::data::import::{Imported, Options, import};
+use sempair::data::store::AnyDataset;
 use sempair::error::Error;
 
 /// Checks that an error has a message.
@@ -18,7 +20,7 @@ pub fn refused(error: &Error) {
 /// match, or an error and no file left behind.
 pub fn imports(source: &Path, data: &Path) {
     let options = Options { name: Some("set".into()), size: None, licence: None, replace: true, cancelled: &|| false };
-    match import(source, &options, data, &|_, _| ()) {
+    match import(&[source], &options, data, &|_, _| ()) {
         Ok(imported) => holds(&imported, data),
         Err(error) => {
             refused(&error);
@@ -28,13 +30,34 @@ pub fn imports(source: &Path, data: &Path) {
 }
 
 fn holds(imported: &Imported, data: &Path) {
-    assert!(!imported.dataset.splits.is_empty());
-    for set in imported.dataset.splits.values() {
-        assert_eq!(set.pixels().len(), set.len() * set.size * set.size * 3);
-        assert!(set.labels.iter().all(|&label| (label as usize) < set.classes.len()));
-        assert_eq!(set.names().map(|names| names.len()), Some(set.len()));
+    match &imported.dataset {
+        AnyDataset::Labelled(dataset) => {
+            assert!(!dataset.splits.is_empty());
+            for set in dataset.splits.values() {
+                assert_eq!(set.pixels().len(), set.len() * set.size * set.size * 3);
+                assert!(set.labels.iter().all(|&label| (label as usize) < set.classes.len()));
+                assert_eq!(set.names().map(|names| names.len()), Some(set.len()));
+            }
+        }
+        AnyDataset::Annotated(dataset) => {
+            assert!(!dataset.splits.is_empty());
+            dataset.splits.values().for_each(annotated);
+        }
     }
     assert!(sempair::data::store::verify(data, "set").is_ok_and(|report| report.holds()));
+}
+
+fn annotated(set: &AnnotatedSet) {
+    assert_eq!(set.names().map(|names| names.len()), Some(set.len()));
+    for image in 0..set.len() {
+        let (height, width) = set.size(image);
+        assert_eq!(set.pixels(image).map(|pixels| pixels.len()).ok(), Some(height * width * 3));
+        for object in set.objects(image) {
+            let [left, top, right, bottom] = object.edges;
+            assert!(0.0 <= left && left < right && right <= width as f32, "{object:?}");
+            assert!(0.0 <= top && top < bottom && bottom <= height as f32, "{object:?}");
+        }
+    }
 }
 
 /// Imports a folder of these files. The bytes are cut at `====`, and each piece is the content of the next file;

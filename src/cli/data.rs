@@ -1,34 +1,34 @@
-//! `data import`, `list`, `verify`, `pairs` and `preview`.
+//! `data import`, `list`, `verify` and `pairs`.
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::data::augment::{Augmentation, Normalization, Pipeline, Views, plain, transformed};
 use crate::data::catalog::SYNTH;
-use crate::data::image_set::ImageSet;
-use crate::data::import::{Options, import};
-use crate::data::pairs::{Making, Pair, PairKind, PairList, PairSettings};
-use crate::data::preview::{contact_sheet, write_png};
-use crate::data::store;
-use crate::data::world::{EVALUATION_SETS, PRETRAINING_CATEGORIES};
+use crate::data::image_set::{Dataset, Split};
+use crate::data::import::{Imported, Options, import};
+use crate::data::pairs::{PairKind, PairSettings};
+use crate::data::store::{self, AnyDataset, Objects};
+use crate::data::world::EVALUATION_SETS;
 use crate::error::shell;
 use crate::error::{Error, Result};
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::{Bar, Progress};
-use crate::rng::Key;
 use crate::study::settings::{Settings, check_number_of_pairs};
 
+use super::data_preview::preview;
 use super::{App, ConfigArgs, Ending, setup};
 
 #[derive(Subcommand)]
 pub(super) enum DataCommand {
-    /// Import CIFAR-10, CIFAR-100, STL-10, Tiny-ImageNet, or a folder with one directory per category
+    /// Import CIFAR-10, CIFAR-100, STL-10, Tiny-ImageNet, PASCAL VOC, or a folder with one directory per category
     Import {
-        /// A directory, .tar, .tar.gz or .zip; recognised by content
-        path: PathBuf,
+        /// A directory, .tar, .tar.gz or .zip; recognised by content. Several with the layout of PASCAL VOC become one
+        /// dataset
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
         /// The dataset's name; by default that of its layout, such as cifar-10, or of the folder
         #[arg(long)]
         name: Option<String>,
@@ -88,11 +88,11 @@ pub(super) enum DataCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Draw a picture of pairs and their augmented views
+    /// Draw a picture of pairs and their augmented views, or of annotated images with the boxes of their objects
     Preview {
         /// `synth`, an embedded evaluation set, or an imported dataset
         set: String,
-        /// Number of rows; each row shows one pair
+        /// Number of rows; each row shows one pair, or four annotated images
         #[arg(long, default_value_t = 10)]
         rows: usize,
         /// The output file; by default `preview-SET.png` in the folder of the datasets
@@ -106,9 +106,9 @@ pub(super) enum DataCommand {
 /// `sempair data`.
 pub(super) fn run(app: &App, command: DataCommand, quiet: bool) -> Result<Ending> {
     match command {
-        DataCommand::Import { path, name, size, licence, replace, config, json } => {
+        DataCommand::Import { paths, name, size, licence, replace, config, json } => {
             let settings = setup::resolve(app, &config)?.settings;
-            import_set(&settings, &path, Choice { name, size, licence, replace }, json, quiet)
+            import_set(&settings, &paths, Choice { name, size, licence, replace }, json, quiet)
         }
         DataCommand::List { config, json } => list(&setup::resolve(app, &config)?.settings, json),
         DataCommand::Verify { names, config, json } => verify(&setup::resolve(app, &config)?.settings, names, json),
@@ -137,7 +137,7 @@ struct Choice {
 
 fn import_set(
     settings: &Settings,
-    path: &Path,
+    paths: &[PathBuf],
     Choice { name, size, licence, replace }: Choice,
     json: bool,
     quiet: bool,
@@ -150,34 +150,60 @@ fn import_set(
         bar.reach(done);
     };
     let options = Options { name, size, licence, replace, cancelled: &|| interrupt.requested() };
-    let imported = import(path, &options, folder(settings), &advance)?;
+    let imported = import(paths, &options, folder(settings), &advance)?;
     drop(bar);
-    let dataset = &imported.dataset;
+    match &imported.dataset {
+        AnyDataset::Labelled(dataset) => told(dataset, &imported, json, |set| {
+            let words = format!("{} images of {2}x{2}, {} categories", set.len(), set.classes.len(), set.size);
+            (words, json!({ "size": set.size }))
+        }),
+        AnyDataset::Annotated(dataset) => told(dataset, &imported, json, |set| {
+            let count = Objects::of(set);
+            (format!("{} images, {}", set.len(), objects(count)), json!(count))
+        }),
+    }
+}
+
+/// Prints the result of an import. `facts` describes a split in words and for scripts.
+fn told<S: Split>(
+    dataset: &Dataset<S>,
+    imported: &Imported,
+    json: bool,
+    facts: impl Fn(&S) -> (String, Value),
+) -> Result<Ending> {
+    let Imported { path, layout, left_out, findings, .. } = imported;
+    let Dataset { name, description, licence, splits } = dataset;
+    let classes = splits.values().next().map(S::classes).unwrap_or_default();
     if json {
-        let splits: Vec<_> = dataset
-            .splits
-            .values()
-            .map(|set| json!({ "name": set.name, "images": set.len(), "size": set.size, "hash": set.hash }))
-            .collect();
+        let splits = splits.iter().map(|(split, set)| {
+            let mut facts = facts(set).1;
+            facts["name"] = format!("{name}/{split}").into();
+            facts["images"] = set.images().into();
+            facts["hash"] = set.hash().into();
+            facts
+        });
         setup::print_json(&json!({
-            "name": dataset.name, "description": dataset.description, "licence": dataset.licence,
-            "layout": imported.layout, "file": imported.path, "splits": splits, "left_out": imported.left_out,
-            "findings": imported.findings,
+            "name": name, "description": description, "licence": licence, "layout": layout, "categories": classes,
+            "file": path, "splits": splits.collect::<Vec<_>>(), "left_out": left_out, "findings": findings,
         }))?;
         return Ok(Ending::Done);
     }
-    say!("{}: {} ({})", dataset.name, dataset.description, imported.layout);
-    for set in dataset.splits.values() {
-        let size = set.size;
-        say!("  {}: {} images of {size}x{size}, {} categories, {}", set.name, set.len(), set.classes.len(), set.hash);
+    say!("{name}: {description} ({layout})");
+    splits.iter().for_each(|(split, set)| say!("  {name}/{split}: {}, {}", facts(set).0, set.hash()));
+    if matches!(imported.dataset, AnyDataset::Annotated(_)) {
+        say!("  categories: {}", classes.join(", "));
     }
-    imported.left_out.iter().for_each(|left| say!("  left out: {}", left.what));
-    imported.findings.iter().for_each(|finding| say!("  note: {finding}"));
-    if !dataset.licence.is_empty() {
-        say!("  licence: {}", dataset.licence);
+    left_out.iter().for_each(|left| say!("  left out: {}", left.what));
+    findings.iter().for_each(|finding| say!("  note: {finding}"));
+    if !licence.is_empty() {
+        say!("  licence: {licence}");
     }
-    say!("  in {}", imported.path.display());
+    say!("  in {}", path.display());
     Ok(Ending::Done)
+}
+
+fn objects(Objects { objects, difficult }: Objects) -> String {
+    format!("{objects} objects ({difficult} difficult)")
 }
 
 fn list(settings: &Settings, json: bool) -> Result<Ending> {
@@ -194,7 +220,10 @@ fn list(settings: &Settings, json: bool) -> Result<Ending> {
         if !set.licence.is_empty() {
             say!("  licence: {}", set.licence);
         }
-        set.splits.iter().for_each(|split| say!("  {}: {} images, {}", split.name, split.images, split.hash));
+        for split in set.splits {
+            let objects = split.objects.map_or(String::new(), |count| format!(", {}", objects(count)));
+            say!("  {}: {} images{objects}, {}", split.name, split.images, split.hash);
+        }
     }
     say!("embedded, always available: {}; pairs come from {SYNTH}", EVALUATION_SETS.join(", "));
     Ok(Ending::Done)
@@ -246,80 +275,4 @@ fn pairs(settings: &Settings, choice: &PairSettings, json: bool) -> Result<Endin
         say!("train on them with `--set pairs.from={} --set {list}`", choice.from);
     }
     Ok(Ending::Done)
-}
-
-/// Number of views next to each image.
-const VIEWS: u64 = 3;
-
-fn preview(settings: &Settings, name: &str, rows: usize, file: Option<PathBuf>) -> Result<Ending> {
-    let (set, list) = pairs_to_show(settings, name, rows)?;
-    let identity = Normalization { mean: [0.0; 3], std: [1.0; 3] };
-    let Views { first, second } = &settings.augment;
-    let size = settings.model.image;
-    let pipelines = [first, second].map(|view: &Augmentation| {
-        Pipeline::new(Views { first: view.clone(), second: view.clone() }, identity.clone(), size)
-    });
-    let key = Key::root(0).split("preview");
-    let row = |pair: &Pair| {
-        let mut shown = Vec::new();
-        if settings.pairs.augmented == Making::Stored {
-            // The stored view of the first image, as a training would keep it.
-            let mut made = vec![0; set.size * set.size * 3];
-            let by = &settings.pairs.stored;
-            transformed(
-                set.image(pair.first as usize),
-                set.size,
-                by,
-                key.split("stored").at(pair.first.into()),
-                &mut made,
-            );
-            shown.push((set.size, made));
-        }
-        for (index, pipeline) in [pair.first, pair.second].into_iter().zip(&pipelines) {
-            let image = set.image(index as usize);
-            let mut view = vec![0.0; size * size * 3];
-            plain(image, set.size, size, &identity, &mut view);
-            shown.push((size, bytes(&view)));
-            for draw in 0..VIEWS {
-                pipeline.view(image, set.size, 0, key.at(u64::from(index)).at(draw), &mut view);
-                shown.push((size, bytes(&view)));
-            }
-        }
-        shown
-    };
-    let sheet: Vec<_> = list.pairs.iter().take(rows).map(row).collect();
-    let (width, height, rgb) = contact_sheet(&sheet, (96 / size).max(1));
-    let path = file.unwrap_or_else(|| folder(settings).join(format!("preview-{name}.png")));
-    write_png(&path, width, height, &rgb)?;
-    let stored = if settings.pairs.augmented == Making::Stored { "a stored second image, then " } else { "" };
-    say!("{} pairs of {}: {stored}each image with {VIEWS} views of it: {}", sheet.len(), set.name, path.display());
-    Ok(Ending::Done)
-}
-
-/// Returns one pair from each of `rows` categories, or from all categories if there are fewer.
-fn pairs_to_show(settings: &Settings, name: &str, rows: usize) -> Result<(ImageSet, PairList)> {
-    if rows == 0 {
-        return Err(Error::new("`--rows 0` shows nothing").hint("`--rows 10`"));
-    }
-    let catalog = settings.catalog();
-    let categories = if name == SYNTH {
-        rows.min(PRETRAINING_CATEGORIES as usize)
-    } else {
-        rows.min(catalog.set(name)?.split("train")?.classes.len())
-    };
-    let choice = PairSettings {
-        from: name.into(),
-        categories,
-        per_category: 1,
-        seed: 0,
-        reuse: false,
-        list: String::new(),
-        false_share: 0.0,
-        ..settings.pairs.clone()
-    };
-    catalog.pairs(&choice)?.open()
-}
-
-fn bytes(view: &[f32]) -> Vec<u8> {
-    view.iter().map(|value| (value * 255.0).round().clamp(0.0, 255.0) as u8).collect()
 }

@@ -18,6 +18,7 @@ macro_rules! talk {
 mod bench;
 mod comparable_runs;
 mod data;
+mod data_preview;
 mod encoder;
 mod lint;
 mod profile;

@@ -5,6 +5,7 @@
 //! (`data::pairs`).
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -76,16 +77,40 @@ pub trait Kind: Split + Clone {
     /// The module that renders embedded datasets of this kind.
     const RENDERER: &str;
 
-    /// Renders an embedded dataset; `None` if there is none of this kind and name.
+    /// Whether this is the name of an embedded dataset of this kind.
+    fn is_embedded(name: &str) -> bool;
+
+    /// The version of the renderer, and the numbers of categories, training and test images of an embedded dataset.
+    fn embedded(name: &str) -> (Value, [usize; 3]);
+
+    /// Renders an embedded dataset; `None` for a name without splits.
     fn rendered(world: &World, name: &str) -> Option<Dataset<Self>>;
+
+    /// Opens an imported dataset.
+    ///
+    /// # Errors
+    /// When there is none of this name, when it is of the other kind, or when its file is damaged.
+    fn read(folder: &Path, name: &str) -> Result<Dataset<Self>>;
 }
 
 impl Kind for ImageSet {
     const READER: &str = "data::store";
     const RENDERER: &str = "data::world";
 
+    fn is_embedded(name: &str) -> bool {
+        name == SYNTH || world::EVALUATION_SETS.contains(&name)
+    }
+
+    fn embedded(name: &str) -> (Value, [usize; 3]) {
+        (world::VERSION.into(), world::extent(name).unwrap_or_default())
+    }
+
     fn rendered(world: &World, name: &str) -> Option<Dataset> {
         rendered(world, name)
+    }
+
+    fn read(folder: &Path, name: &str) -> Result<Dataset> {
+        if AnnotatedSet::is_embedded(name) { Err(store::no_labels(name)) } else { store::open(folder, name) }
     }
 }
 
@@ -93,9 +118,21 @@ impl Kind for AnnotatedSet {
     const READER: &str = "data::store::annotated";
     const RENDERER: &str = "data::world::crowd";
 
+    fn is_embedded(name: &str) -> bool {
+        world::DETECTION_SETS.contains(&name)
+    }
+
+    fn embedded(name: &str) -> (Value, [usize; 3]) {
+        (json!([world::VERSION, world::DETECTION_VERSION]), world::detection_extent(name).unwrap_or_default())
+    }
+
     fn rendered(world: &World, name: &str) -> Option<Dataset<Self>> {
         let (splits, description) = world::detection(world, name)?;
         Some(Dataset { name: name.into(), description, licence: world::LICENCE.into(), splits })
+    }
+
+    fn read(folder: &Path, name: &str) -> Result<Dataset<Self>> {
+        if ImageSet::is_embedded(name) { Err(store::no_objects(name)) } else { store::open_annotated(folder, name) }
     }
 }
 
@@ -136,14 +173,7 @@ impl Catalog {
     /// # Errors
     /// When there is no such dataset, when its images have objects and no labels, or when its file is damaged.
     pub fn set(&self, name: &str) -> Result<Arc<Set>> {
-        find(&self.found, name, || match (is_embedded(name), has_objects(name)) {
-            (true, false) => Ok(embedded(&self.world, name)),
-            (true, true) => {
-                Err(Error::new(format!("the images of `{name}` have objects for detection, but no labels"))
-                    .hint(format!("choose one of {}, or an imported set", world::EVALUATION_SETS.join(", "))))
-            }
-            (false, _) => Ok(imported(store::open(&self.folder, name)?)),
-        })
+        self.find(&self.found, name)
     }
 
     /// Returns the dataset of annotated images of this name, for detection.
@@ -151,14 +181,21 @@ impl Catalog {
     /// # Errors
     /// When there is no such dataset, when its images have labels and no objects, or when its file is damaged.
     pub fn annotated(&self, name: &str) -> Result<Arc<Set<AnnotatedSet>>> {
-        find(&self.annotated, name, || match (is_embedded(name), has_objects(name)) {
-            (true, true) => Ok(embedded_annotated(&self.world, name)),
-            (true, false) => {
-                Err(Error::new(format!("the images of `{name}` have a label each, but no objects for detection"))
-                    .hint("`sempair data list` shows the sets with objects; `synth-voc` is embedded"))
-            }
-            (false, _) => Ok(imported(store::open_annotated(&self.folder, name)?)),
-        })
+        self.find(&self.annotated, name)
+    }
+
+    /// Returns what was found under this name, or finds it.
+    fn find<S: Kind>(&self, found: &Found<S>, name: &str) -> Result<Arc<Set<S>>> {
+        let lock = || found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(set) = lock().get(name) {
+            return Ok(set.clone());
+        }
+        let set = Arc::new(match S::is_embedded(name) {
+            true => embedded(&self.world, name),
+            false => imported(S::read(&self.folder, name)?),
+        });
+        lock().insert(name.to_owned(), set.clone());
+        Ok(set)
     }
 
     /// Whether the images of a dataset have objects, and no labels.
@@ -166,7 +203,10 @@ impl Catalog {
     /// # Errors
     /// When there is no such dataset, or its file is damaged.
     pub fn is_annotated(&self, name: &str) -> Result<bool> {
-        if is_embedded(name) { Ok(has_objects(name)) } else { store::is_annotated(&self.folder, name) }
+        match is_embedded(name) {
+            true => Ok(AnnotatedSet::is_embedded(name)),
+            false => store::is_annotated(&self.folder, name),
+        }
     }
 
     /// Returns a dataset with training and test images, as evaluation needs it.
@@ -310,34 +350,11 @@ fn only_for_pairs() -> Error {
         .hint(format!("choose one of {}, or an imported set", world::EVALUATION_SETS.join(", ")))
 }
 
-/// Returns what was found under this name, or what `find` finds.
-fn find<S>(found: &Found<S>, name: &str, find: impl FnOnce() -> Result<Set<S>>) -> Result<Arc<Set<S>>> {
-    let lock = || found.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(set) = lock().get(name) {
-        return Ok(set.clone());
-    }
-    let set = Arc::new(find()?);
-    lock().insert(name.to_owned(), set.clone());
-    Ok(set)
-}
-
-fn embedded(world: &World, name: &str) -> Set {
-    let [classes, train, test] = world::extent(name).unwrap_or_default();
+fn embedded<S: Kind>(world: &World, name: &str) -> Set<S> {
+    let (version, [classes, train, test]) = S::embedded(name);
     Set {
         name: name.into(),
-        identity: json!({ "name": name, "world": world, "version": world::VERSION }),
-        extent: Extent { classes, train, test },
-        licence: world::LICENCE.into(),
-        description: String::new(),
-        source: Source::Embedded(world.clone()),
-    }
-}
-
-fn embedded_annotated(world: &World, name: &str) -> Set<AnnotatedSet> {
-    let [classes, train, test] = world::detection_extent(name).unwrap_or_default();
-    Set {
-        name: name.into(),
-        identity: json!({ "name": name, "world": world, "version": [world::VERSION, world::DETECTION_VERSION] }),
+        identity: json!({ "name": name, "world": world, "version": version }),
         extent: Extent { classes, train, test },
         licence: world::LICENCE.into(),
         description: String::new(),
@@ -377,10 +394,5 @@ fn rendered(world: &World, name: &str) -> Option<Dataset> {
 
 /// Whether this is the name of an embedded set.
 pub(super) fn is_embedded(name: &str) -> bool {
-    name == SYNTH || world::EVALUATION_SETS.contains(&name) || has_objects(name)
-}
-
-/// Whether this is the name of an embedded set whose images have objects.
-fn has_objects(name: &str) -> bool {
-    world::DETECTION_SETS.contains(&name)
+    ImageSet::is_embedded(name) || AnnotatedSet::is_embedded(name)
 }

@@ -1,31 +1,39 @@
-//! Importing image sets: CIFAR-10, CIFAR-100, STL-10, Tiny-ImageNet and folders, from directories and archives.
+//! Importing datasets from directories and archives: labelled images (CIFAR-10, CIFAR-100, STL-10, Tiny-ImageNet and
+//! folders), and annotated images (PASCAL VOC).
 //!
-//! First the source is listed, its layout is recognised by the names inside, and every image gets its place. Then the
-//! source is read once more in its own order. Images are decoded on all cores in batches of bounded size and written to
+//! First the sources are listed, their layout is recognised by the names inside, and every image gets its place. Then
+//! they are read once more in their own order. Images are decoded on all cores in batches of bounded size and written to
 //! their places in a temporary file, which gets its name at the very end. So the result depends only on the images, not
 //! on the kind of source or the order inside it, and an import that fails leaves nothing.
 
+mod annotated;
+mod batch;
 mod cifar;
 mod findings;
 mod folder;
+mod labelled;
 mod layout;
+mod left_out;
+mod names;
 mod pixels;
 mod plan;
 mod source;
 mod stl;
 mod tar;
 mod tiny;
+mod voc;
+mod voc_files;
+mod voc_xml;
 mod zip;
 
 use std::path::Path;
 use std::path::PathBuf;
 
-use rayon::prelude::*;
-
 use crate::data::catalog::is_embedded;
 use crate::data::decode::DECODER;
-use crate::data::image_set::Dataset;
 use crate::data::store;
+use crate::data::store::AnnotatedWriter;
+use crate::data::store::AnyDataset;
 use crate::data::store::Facts;
 use crate::data::store::Squares;
 use crate::data::store::Writer;
@@ -33,25 +41,16 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::error::shell;
 
-use findings::Seen;
+use annotated::AnnotatedPlan;
+use layout::Layout;
 pub use plan::LeftOut;
 use plan::Plan;
-use plan::Records;
-use plan::Task;
-use source::Item;
 use source::Source;
 
 /// The supported sources. This is the hint of errors about sources that are not supported.
 const UNDERSTOOD: &str = "`sempair data import PATH` reads CIFAR-10, CIFAR-100 and STL-10 (binary versions), \
-    Tiny-ImageNet, and any folder with one directory of images per category (JPEG, PNG, BMP, GIF, WebP, TIFF or PPM; \
-    `sempair data import PATH --size 64`), each as a directory, .tar, .tar.gz or .zip";
-
-/// The maximum size in bytes of an encoded image.
-const FILE_LIMIT: u64 = 64 << 20;
-
-/// A batch is decoded when it has this many images or this many encoded bytes.
-const BATCH_IMAGES: usize = 1024;
-const BATCH_BYTES: usize = 32 << 20;
+    Tiny-ImageNet, PASCAL VOC, and any folder with one directory of images per category (JPEG, PNG, BMP, GIF, WebP, \
+    TIFF or PPM; `sempair data import PATH --size 64`), each as a directory, .tar, .tar.gz or .zip";
 
 /// The maximum height and width that a user can choose.
 const SIZE_LIMIT: usize = 1024;
@@ -60,7 +59,7 @@ const SIZE_LIMIT: usize = 1024;
 pub struct Options<'a> {
     /// The dataset's name; by default that of the layout (`cifar-10`) or of the folder.
     pub name: Option<String>,
-    /// Height and width in pixels; by default the set's own, 64 for folders.
+    /// Height and width in pixels; by default the set's own, 64 for folders. Annotated images keep their own sizes.
     pub size: Option<usize>,
     /// How the images may be used, in a few words, because archives do not state it.
     pub licence: Option<String>,
@@ -74,7 +73,7 @@ pub struct Options<'a> {
 #[derive(Debug)]
 pub struct Imported {
     /// The dataset, opened from its file.
-    pub dataset: Dataset,
+    pub dataset: AnyDataset,
     /// The path of its file.
     pub path: PathBuf,
     /// The readable name of the recognised layout.
@@ -85,176 +84,123 @@ pub struct Imported {
     pub findings: Vec<String>,
 }
 
-/// Imports the dataset at `path` into `data_dir`. `progress` is called with the number of images that are done and
-/// the total number. The first call comes after the source is listed; for a gzipped archive, listing takes one
-/// decompression.
+/// Imports one dataset into `data_dir` from the sources at `paths`. Only annotated images may come from several.
+/// `progress` is called with the number of images that are done and the total number. The first call comes after the
+/// sources are listed; for a gzipped archive, listing takes one decompression.
 ///
 /// # Errors
-/// When something is wrong with the source (the error names the source and the member), when there is a dataset of the
+/// When something is wrong with a source (the error names the source and the member), when there is a dataset of the
 /// same name, when a write fails, or when the import is interrupted. In all these cases `data_dir` is unchanged.
-pub fn import(path: &Path, options: &Options, data_dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Imported> {
+///
+/// # Panics
+/// When there is no path.
+pub fn import(
+    paths: &[impl AsRef<Path>],
+    options: &Options,
+    data_dir: &Path,
+    progress: &dyn Fn(u64, u64),
+) -> Result<Imported> {
+    assert!(!paths.is_empty(), "import: no path");
     if let Some(size) = options.size.filter(|size| !(1..=SIZE_LIMIT).contains(size)) {
         return Err(Error::new(format!("size {size} is not in 1..={SIZE_LIMIT}"))
             .hint("the paper uses 64: `sempair data import PATH --size 64`"));
     }
-    let source = Source::list(path, options.cancelled)?;
-    import_from(&source, options, data_dir, progress).map_err(|error| error.hint(source.hint()))
+    let sources: Vec<Source> =
+        paths.iter().map(|path| Source::list(path.as_ref(), options.cancelled)).collect::<Result<_>>()?;
+    let import = Import { sources: &sources, options, data_dir, progress };
+    let imported = match layout::plan(&sources) {
+        Ok(Layout::Labelled(plan)) => import.labelled(&plan),
+        Ok(Layout::Annotated(plan)) => import.annotated(&plan),
+        Err(error) => Err(error),
+    };
+    imported.map_err(|error| error.hint(sources[0].hint()))
 }
 
-fn import_from(source: &Source, options: &Options, data_dir: &Path, progress: &dyn Fn(u64, u64)) -> Result<Imported> {
-    let path = &source.path;
-    let plan = layout::plan(source)?;
-    if plan.images() == 0 {
-        let layout = plan.layout;
-        return Err(Error::new(format!("{}: it has the layout of {layout}, but no images", path.display())));
-    }
-    let name = options.name.clone().unwrap_or_else(|| plan.name.clone());
-    if is_embedded(&name) {
-        let path = shell(&path.to_string_lossy());
-        return Err(Error::new(format!("`{name}` is the name of an embedded set, which always exists"))
-            .hint(format!("`sempair data import {path} --name my-{name}`")));
-    }
-    store::check_free(data_dir, &name, options.replace)?;
-    let size = options.size.unwrap_or(plan.size);
-    let facts = Facts {
-        name: name.clone(),
-        description: describe(&plan, size),
-        licence: options.licence.as_deref().unwrap_or_default().trim().into(),
-        classes: plan.classes.clone(),
-        layout: plan.layout.into(),
-        decoder: format!("{DECODER}, {}", pixels::RESIZER),
-        source: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
-        source_blake3: source.hash(options.cancelled)?,
-    };
-    let splits = plan.splits.iter().map(|s| (s.name.clone(), s.names.clone(), s.labels.clone())).collect();
-    let mut transfer = Transfer {
-        source,
-        plan: &plan,
-        size,
-        writer: Writer::create(data_dir, facts, Squares { size, resize: pixels::FILTER.into() }, splits)?,
-        jobs: Vec::new(),
-        bytes: 0,
-        done: 0,
-        seen: Vec::new(),
-        cancelled: options.cancelled,
-        progress,
-    };
-    source.visit(&mut |item| transfer.take(item))?;
-    transfer.flush()?;
-    if transfer.done != plan.images() {
-        let what = format!("{} of {} images were found in the second pass", transfer.done, plan.images());
-        return Err(Error::new(format!("{}: the source changed during the import: {what}", path.display())));
-    }
-    let file = transfer.writer.finish()?;
-    let (left_out, findings) = (layout::left_out(&plan, source), findings::findings(&plan, transfer.seen));
-    Ok(Imported { dataset: store::open(data_dir, &name)?, path: file, layout: plan.layout, left_out, findings })
-}
-
-/// The second pass over a source, which reads the images.
-struct Transfer<'a> {
-    source: &'a Source,
-    plan: &'a Plan,
-    size: usize,
-    writer: Writer,
-    jobs: Vec<Job>,
-    bytes: usize,
-    done: usize,
-    seen: Vec<Seen>,
-    cancelled: &'a dyn Fn() -> bool,
+/// An import whose sources are listed.
+struct Import<'a> {
+    sources: &'a [Source],
+    options: &'a Options<'a>,
+    data_dir: &'a Path,
     progress: &'a dyn Fn(u64, u64),
 }
 
-/// One encoded image, and where its pixels are written. `place` is its name in messages.
-struct Job {
-    bytes: Vec<u8>,
-    split: usize,
-    position: usize,
-    records: Option<Records>,
-    place: String,
-}
-
-/// One decoded image. `label` is the label in its record, if the record has one.
-struct Image {
-    pixels: Vec<u8>,
-    label: Option<u32>,
-    pixel_hash: [u8; 32],
-    file_hash: [u8; 32],
-}
-
-impl Transfer<'_> {
-    fn take(&mut self, item: Item) -> Result<()> {
-        match self.plan.tasks.get(&item.path) {
-            None => Ok(()),
-            Some(&Task::Image { split, position }) => self.take_image(item, split, position),
-            Some(&Task::Records(records)) => self.take_records(item, records),
-        }
+impl Import<'_> {
+    fn labelled(&self, plan: &Plan) -> Result<Imported> {
+        let (source, size) = (&self.sources[0], self.options.size.unwrap_or(plan.size));
+        let name = self.name(plan.layout, plan.images(), &plan.name)?;
+        let facts = Facts {
+            description: describe(plan, size),
+            decoder: format!("{DECODER}, {}", pixels::RESIZER),
+            ..self.facts(&name, plan.layout, &plan.classes)?
+        };
+        let splits = plan.splits.iter().map(|s| (s.name.clone(), s.names.clone(), s.labels.clone())).collect();
+        let squares = Squares { size, resize: pixels::FILTER.into() };
+        let writer = Writer::create(self.data_dir, facts, squares, splits)?;
+        let transfer = labelled::Transfer::run((source, plan), (size, writer), self.options.cancelled, self.progress);
+        let (path, findings) = transfer?;
+        let (dataset, left_out) = (store::open_any(self.data_dir, &name)?, left_out::left_out(plan, source));
+        Ok(Imported { dataset, path, layout: plan.layout, left_out, findings })
     }
 
-    fn take_image(&mut self, item: Item, split: usize, position: usize) -> Result<()> {
-        if item.bytes > FILE_LIMIT {
-            let what = format!("{} bytes are more than the {FILE_LIMIT} that are read", item.bytes);
-            return Err(self.source.member_error(&item.path, what));
+    fn annotated(&self, plan: &AnnotatedPlan) -> Result<Imported> {
+        if let Some(size) = self.options.size {
+            let what = format!("annotated images keep their own sizes, so they cannot be imported at {size}x{size}");
+            return Err(Error::new(what).hint("leave out `--size`"));
         }
-        let bytes = self.source.read(&item.path, item.bytes, item.reader)?;
-        self.push(Job { bytes, split, position, records: None, place: item.path })
+        let name = self.name(plan.layout, plan.images(), &plan.name)?;
+        let facts = Facts {
+            description: plan.description.clone(),
+            decoder: DECODER.into(),
+            ..self.facts(&name, plan.layout, &plan.classes)?
+        };
+        let writer = AnnotatedWriter::create(self.data_dir, facts, plan.written())?;
+        let (cancelled, progress) = (self.options.cancelled, self.progress);
+        let (path, found) = annotated::Transfer::run(self.sources, plan, writer, cancelled, progress)?;
+        let findings = plan.findings.iter().cloned().chain(other_year(&name, &plan.years)).chain(found).collect();
+        let dataset = store::open_any(self.data_dir, &name)?;
+        Ok(Imported { dataset, path, layout: plan.layout, left_out: plan.left_out.clone(), findings })
     }
 
-    fn take_records(&mut self, item: Item, records: Records) -> Result<()> {
-        for record in 0..records.count {
-            let mut bytes = vec![0; records.bytes()];
-            let place = format!("{}: record {record}", item.path);
-            item.reader.read_exact(&mut bytes).map_err(|error| self.source.member_error(&place, error))?;
-            let position = records.first + record;
-            self.push(Job { bytes, split: records.split, position, records: Some(records), place })?;
+    /// Returns the dataset's name, and checks that it is free and that there are images.
+    fn name(&self, layout: &str, images: usize, default: &str) -> Result<String> {
+        let path = &self.sources[0].path;
+        if images == 0 {
+            return Err(Error::new(format!("{}: it has the layout of {layout}, but no images", path.display())));
         }
-        // Reading to the end also makes a zip check its checksum.
-        match item.reader.read(&mut [0]) {
-            Ok(0) => Ok(()),
-            Ok(_) => Err(self.source.member_error(&item.path, "longer than its stated size")),
-            Err(error) => Err(self.source.member_error(&item.path, error)),
+        let name = self.options.name.clone().unwrap_or_else(|| default.to_owned());
+        if is_embedded(&name) {
+            let path = shell(&path.to_string_lossy());
+            return Err(Error::new(format!("`{name}` is the name of an embedded set, which always exists"))
+                .hint(format!("`sempair data import {path} --name my-{name}`")));
         }
+        store::check_free(self.data_dir, &name, self.options.replace)?;
+        Ok(name)
     }
 
-    fn push(&mut self, job: Job) -> Result<()> {
-        self.bytes += job.bytes.len();
-        self.jobs.push(job);
-        if self.jobs.len() == BATCH_IMAGES || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
-    }
-
-    /// Decodes the batch on all cores and writes it. Reports the first bad image in the source's order.
-    fn flush(&mut self) -> Result<()> {
-        if (self.cancelled)() {
-            return Err(stopped(&self.source.path));
-        }
-        let jobs = std::mem::take(&mut self.jobs);
-        self.bytes = 0;
-        let (size, classes) = (self.size, self.plan.classes.len());
-        let images: Vec<Result<Image, String>> = jobs.par_iter().map(|job| decode(job, size, classes)).collect();
-        for (job, image) in jobs.iter().zip(images) {
-            let image = image.map_err(|what| self.source.member_error(&job.place, what))?;
-            let hashes = (image.file_hash, image.pixel_hash);
-            let listed = || self.plan.splits[job.split].labels.as_ref().map(|labels| labels[job.position]);
-            let label = image.label.or_else(listed).unwrap_or_default();
-            self.seen.push(Seen { picture: image.pixel_hash, split: job.split, label });
-            self.writer.put(job.split, job.position, image.label, hashes, &image.pixels)?;
-        }
-        self.done += jobs.len();
-        (self.progress)(self.done as u64, self.plan.images() as u64);
-        Ok(())
+    /// Returns what is known of any dataset; description and decoder are empty.
+    fn facts(&self, name: &str, layout: &str, classes: &[String]) -> Result<Facts> {
+        let own = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let hashes: Vec<Option<String>> =
+            self.sources.iter().map(|source| source.hash(self.options.cancelled)).collect::<Result<_>>()?;
+        Ok(Facts {
+            name: name.into(),
+            description: String::new(),
+            licence: self.options.licence.as_deref().unwrap_or_default().trim().into(),
+            classes: classes.to_vec(),
+            layout: layout.into(),
+            decoder: String::new(),
+            source: self.sources.iter().map(|source| own(&source.path)).collect::<Vec<_>>().join(", "),
+            source_blake3: hashes.into_iter().collect::<Option<Vec<_>>>().map(|hashes| hashes.join(", ")),
+        })
     }
 }
 
-fn decode(job: &Job, size: usize, classes: usize) -> Result<Image, String> {
-    let label = job.records.and_then(|records| records.label).map(|at| u32::from(job.bytes[at]));
-    if let Some(label) = label.filter(|&label| label as usize >= classes) {
-        return Err(format!("label {label}, but there are {classes} categories"));
-    }
-    let decoded = match &job.records {
-        None => pixels::image(&job.bytes, size)?,
-        Some(records) => pixels::record(&job.bytes, records, size)?,
-    };
-    let hash = |bytes: &[u8]| *blake3::hash(bytes).as_bytes();
-    Ok(Image { label, pixel_hash: hash(&decoded), file_hash: hash(&job.bytes), pixels: decoded })
+/// Returns a sentence if a name states another year than the folders of VOC.
+fn other_year(name: &str, years: &[String]) -> Option<String> {
+    let digits =
+        name.split(|c: char| !c.is_ascii_digit()).find(|digits| digits.len() == 4 && digits.starts_with("20"))?;
+    let other = !years.is_empty() && !years.iter().any(|year| year == digits);
+    other.then(|| format!("the set is named `{name}`, but its images are of VOC{}", years.join(" and VOC")))
 }
 
 fn describe(plan: &Plan, size: usize) -> String {

@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod decode;
 pub mod image_set;
 pub mod import;
+pub mod outlines;
 pub mod pairs;
 pub mod preview;
 pub mod store;

@@ -38,6 +38,7 @@ pub use annotated::open_annotated;
 pub use file::Facts;
 pub use inventory::AnyDataset;
 pub use inventory::Info;
+pub use inventory::Objects;
 pub use inventory::Report;
 pub use inventory::SplitInfo;
 pub use inventory::SplitReport;
@@ -66,10 +67,21 @@ const UNLABELED: &str = "unlabeled";
 pub fn open(data_dir: &Path, name: &str) -> Result<Dataset> {
     let stored = Stored::of(data_dir, name)?;
     if stored.schema == ANNOTATED {
-        return Err(Error::new(format!("the images of `{name}` have objects for detection, but no label each"))
-            .hint("`sempair data list` shows the sets; those of labelled images state no objects"));
+        return Err(no_labels(name));
     }
     labelled(&stored, name).map_err(|error| error.hint(again(name)))
+}
+
+/// Returns the error for annotated images where labelled ones are needed.
+pub fn no_labels(name: &str) -> Error {
+    Error::new(format!("the images of `{name}` have objects for detection, but no label each"))
+        .hint("`sempair data list` shows the sets; those of labelled images state no objects")
+}
+
+/// Returns the error for labelled images where annotated ones are needed.
+pub fn no_objects(name: &str) -> Error {
+    Error::new(format!("the images of `{name}` have a label each, but no objects for detection"))
+        .hint("`sempair data import PATH` reads PASCAL VOC's layout; `sempair data list` shows the sets")
 }
 
 fn labelled(stored: &Stored, name: &str) -> Result<Dataset> {

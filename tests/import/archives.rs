@@ -8,6 +8,7 @@ use tar::EntryType;
 use zip::write::SimpleFileOptions;
 
 use super::Place;
+use super::labelled;
 use super::sources;
 
 /// A member: the name in its header, its kind, its content.
@@ -66,7 +67,9 @@ fn two() -> Vec<Member<'static>> {
 fn names(archive: &[u8]) -> Result<Vec<String>, String> {
     let place = Place::new();
     match place.import(&place.source(archive), Some(8)) {
-        Ok(imported) => Ok(imported.dataset.splits["train"].names().unwrap().iter().map(ToString::to_string).collect()),
+        Ok(imported) => {
+            Ok(labelled(imported).splits["train"].names().unwrap().iter().map(ToString::to_string).collect())
+        }
         Err(error) => {
             assert!(error.hint_text().is_some(), "no hint: {error}");
             let what = place.plain(error.what());

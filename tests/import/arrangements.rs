@@ -22,7 +22,7 @@ fn labels(dataset: &Dataset) -> Vec<(&str, Vec<u32>)> {
 
 fn imported(tree: &Tree) -> Dataset {
     let place = Place::new();
-    place.import(&place.source(&sources::zip_bytes(tree)), Some(8)).unwrap().dataset
+    place.labelled(&place.source(&sources::zip_bytes(tree)), Some(8))
 }
 
 fn refused(tree: &Tree) -> String {
@@ -63,7 +63,7 @@ fn a_split_never_becomes_a_category() {
     let directory = sources::write_directory(&place.0.path().join("imagenet"), &flat);
     let error = place.import(&directory, Some(8)).unwrap_err();
     assert!(error.hint_text().unwrap().ends_with("`sempair data import DIRECTORY/train`"), "{error}");
-    assert_eq!(labels(&place.import(&directory.join("train"), Some(8)).unwrap().dataset), [("train", vec![0, 1])]);
+    assert_eq!(labels(&place.labelled(&directory.join("train"), Some(8))), [("train", vec![0, 1])]);
 
     assert!(refused(&images(&["train/1.png", "test/2.png"])).contains("it names a split"));
     assert!(refused(&images(&["set/train/a/1.png", "set/train/b/1.png", "set/test/3.png"])).contains("set/test: "));

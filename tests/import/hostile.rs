@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::Place;
+use super::labelled;
 use super::sources;
 use super::sources::Tree;
 use super::sources::tree;
@@ -51,11 +52,11 @@ fn an_unknown_layout_is_described_with_what_would_be_known() {
                 cifar-10-batches-py/data_batch_1); this looks like the Python version of CIFAR, of which only the \
                 binary version is read";
     assert_eq!(refusal(&python), said);
-    let voc = tree([("VOC2007/Annotations/1.xml", vec![1]), ("VOC2007/JPEGImages/1.jpg", sources::jpeg(8, 8, 1))]);
-    assert!(refusal(&voc).ends_with("this looks like a detection set, which has no category per image"));
+    let detection = tree([("Annotations/1.json", vec![1]), ("images/1.jpg", sources::jpeg(8, 8, 1))]);
+    assert!(refusal(&detection).ends_with("this looks like a detection set, which has no category per image"));
     let place = Place::new();
-    let error = place.import(&place.source(&sources::tar_bytes(&voc)), None).unwrap_err();
-    insta::assert_snapshot!(error.hint_text().unwrap(), @"`sempair data import PATH` reads CIFAR-10, CIFAR-100 and STL-10 (binary versions), Tiny-ImageNet, and any folder with one directory of images per category (JPEG, PNG, BMP, GIF, WebP, TIFF or PPM; `sempair data import PATH --size 64`), each as a directory, .tar, .tar.gz or .zip");
+    let error = place.import(&place.source(&sources::tar_bytes(&detection)), None).unwrap_err();
+    insta::assert_snapshot!(error.hint_text().unwrap(), @"`sempair data import PATH` reads CIFAR-10, CIFAR-100 and STL-10 (binary versions), Tiny-ImageNet, PASCAL VOC, and any folder with one directory of images per category (JPEG, PNG, BMP, GIF, WebP, TIFF or PPM; `sempair data import PATH --size 64`), each as a directory, .tar, .tar.gz or .zip");
 }
 
 #[test]
@@ -151,13 +152,13 @@ fn truncated_archives_are_refused_wherever_they_end() {
 fn flipped_bytes_are_found_by_checksums_or_change_nothing_silently() {
     let place = Place::new();
     let members = tree([("a/1.png", sources::png(1)), ("b/1.png", sources::png(2))]);
-    let expected = place.import(&place.source(&sources::zip_bytes(&members)), Some(8)).unwrap().dataset;
+    let expected = place.labelled(&place.source(&sources::zip_bytes(&members)), Some(8));
     let zip = sources::zip_bytes(&members);
     for at in 0..zip.len() {
         let mut bytes = zip.clone();
         bytes[at] ^= 0x10;
         if let Ok(imported) = place.import(&place.source(&bytes), Some(8)) {
-            let (found, expected) = (&imported.dataset.splits["train"], &expected.splits["train"]);
+            let (found, expected) = (&labelled(imported).splits["train"], &expected.splits["train"]);
             assert_eq!(found.pixels(), expected.pixels(), "byte {at}");
         }
     }
@@ -248,7 +249,7 @@ fn sizes_names_and_targets_that_cannot_be_are_refused() {
         replace: false,
         cancelled: &|| false,
     };
-    let import = |name| sempair::data::import::import(&source, &options(name), &place.data(), &|_, _| ());
+    let import = |name| sempair::data::import::import(&[&source], &options(name), &place.data(), &|_, _| ());
     assert_eq!(import("../x").unwrap_err().what(), "`../x` cannot be the name of a dataset");
     fs::write(place.data(), "in the way").unwrap();
     let said = place.plain(import("x").unwrap_err().what());

@@ -6,6 +6,7 @@ use sempair::data::image_set::Dataset;
 use sempair::data::store;
 
 use super::Place;
+use super::labelled;
 use super::sources;
 use super::sources::Tree;
 use super::sources::tree;
@@ -19,14 +20,14 @@ fn hashes(dataset: &Dataset) -> Vec<(String, String)> {
 fn same_from_all(tree: &Tree) -> Dataset {
     let place = Place::new();
     let directory = sources::write_directory(&place.0.path().join("directory"), tree);
-    let expected = place.import(&directory, None).unwrap().dataset;
+    let expected = place.labelled(&directory, None);
     let mut backwards = tree.clone();
     backwards.reverse();
     let mut rotated = tree.clone();
     rotated.rotate_left(tree.len() / 2);
     let tar = sources::tar_bytes(&backwards);
     for bytes in [sources::gzip(&tar), tar, sources::zip_bytes(&rotated)] {
-        let dataset = place.import(&place.source(&bytes), None).unwrap().dataset;
+        let dataset = place.labelled(&place.source(&bytes), None);
         assert_eq!(hashes(&dataset), hashes(&expected));
         assert_eq!(dataset.description, expected.description);
         for (name, set) in &dataset.splits {
@@ -53,7 +54,7 @@ fn cifar_planes_become_channels_last() {
     let place = Place::new();
     let planes: Vec<u8> = [[1_u8; 1024], [2; 1024], [3; 1024]].concat();
     let members = tree([("batches.meta.txt", b"a\n".into()), ("test_batch.bin", [vec![0], planes].concat())]);
-    let dataset = place.import(&place.source(&sources::tar_bytes(&members)), None).unwrap().dataset;
+    let dataset = place.labelled(&place.source(&sources::tar_bytes(&members)), None);
     assert_eq!(dataset.splits["test"].image(0), [1, 2, 3].repeat(1024));
     assert_eq!(dataset.description, "none of CIFAR-10's 50,000 training images, 1 of its 10,000 test images");
 }
@@ -103,7 +104,7 @@ fn folders_are_categories_and_images_become_squares() {
 #[test]
 fn the_layout_is_found_without_splits_and_without_a_common_directory() {
     let place = Place::new();
-    let import = |tree: &Tree| place.import(&place.source(&sources::zip_bytes(tree)), Some(8)).unwrap().dataset;
+    let import = |tree: &Tree| place.labelled(&place.source(&sources::zip_bytes(tree)), Some(8));
     let flat = import(&tree([("b/1.png", sources::png(1)), ("a/1.png", sources::png(2)), (".DS_Store", vec![0])]));
     assert_eq!(*flat.splits["train"].classes, ["a", "b"]);
     let one = import(&tree([("top/only/1.png", sources::png(1)), ("top/only/2.png", sources::png(2))]));
@@ -125,7 +126,7 @@ fn gray_transparent_and_cmyk_images_become_rgb() {
         ("a/cmyk.jpg", sources::cmyk_jpeg()),
         ("a/gray.png", sources::encoded(gray, image::ImageFormat::Png)),
     ]);
-    let dataset = place.import(&place.source(&sources::tar_bytes(&members)), Some(8)).unwrap().dataset;
+    let dataset = place.labelled(&place.source(&sources::tar_bytes(&members)), Some(8));
     let train = &dataset.splits["train"];
     assert_eq!(train.image(0)[..3], [1, 2, 3]);
     assert_eq!(train.image(1)[..3], [255, 0, 255]);
@@ -142,7 +143,7 @@ fn resizing_averages_and_keeps_the_centre() {
         _ => image::Rgb([255, 0, 0]),
     });
     let members = tree([("a/1.png", sources::encoded(board, image::ImageFormat::Png))]);
-    let dataset = place.import(&place.source(&sources::tar_bytes(&members)), Some(8)).unwrap().dataset;
+    let dataset = place.labelled(&place.source(&sources::tar_bytes(&members)), Some(8));
     for row in dataset.splits["train"].pixels().chunks(8 * 3) {
         assert!(row[3..7 * 3].iter().all(|value| (126..=129).contains(value)), "{row:?}");
         assert!(row[0].abs_diff(row[7 * 3]) <= 1 && row[0] < 160, "{row:?}");
@@ -156,7 +157,7 @@ fn a_set_is_not_replaced_unasked_and_its_default_name_is_its_own() {
     let import = |replace, licence: Option<&str>| {
         let licence = licence.map(String::from);
         let options = sempair::data::import::Options { name: None, size: None, licence, replace, cancelled: &|| false };
-        sempair::data::import::import(&source, &options, &place.data(), &|_, _| ())
+        sempair::data::import::import(&[&source], &options, &place.data(), &|_, _| ())
     };
     assert_eq!(import(false, None).unwrap().path, place.data().join("pets.safetensors"));
     let error = import(false, None).unwrap_err();
@@ -165,7 +166,7 @@ fn a_set_is_not_replaced_unasked_and_its_default_name_is_its_own() {
     assert_eq!(fs::read_dir(place.data()).unwrap().count(), 1);
     // A stated licence is kept with the set. Without a stated licence, the set has none.
     assert_eq!(store::open(&place.data(), "pets").unwrap().licence, "CC BY 4.0, photographs by their takers");
-    assert_eq!(import(true, None).unwrap().dataset.licence, "");
+    assert_eq!(labelled(import(true, None).unwrap()).licence, "");
 }
 
 #[test]
@@ -176,7 +177,7 @@ fn progress_ends_at_all_images_and_stopping_leaves_nothing() {
     let import = |cancelled: &dyn Fn() -> bool| {
         let options =
             sempair::data::import::Options { name: None, size: None, licence: None, replace: true, cancelled };
-        sempair::data::import::import(&source, &options, &place.data(), &|done, all| last.set((done, all)))
+        sempair::data::import::import(&[&source], &options, &place.data(), &|done, all| last.set((done, all)))
     };
     // `cancelled` is called first while the source is listed, and last just before the set is written.
     let asked = std::cell::Cell::new(0);

@@ -164,7 +164,7 @@ fn a_manifest_is_read_back_as_it_was() {
 fn a_manifest_names_the_members_of_an_imported_set() {
     let place = super::Place::new();
     let source = place.source(&super::sources::tar_bytes(&super::sources::tiny_imagenet()));
-    let dataset = place.import(&source, None).unwrap().dataset;
+    let dataset = place.labelled(&source, None);
     let train = &dataset.splits["train"];
     let text = format!("# sempair.pairs/1\n# set_hash: {}\ncategory\tfirst\tsecond\ncrane (n01)\t0\t1\n", train.hash);
     let path = place.source(text.as_bytes());

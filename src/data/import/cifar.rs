@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use crate::error::Result;
 
+use super::names::basename;
 use super::plan::Plan;
 use super::plan::Records;
 use super::plan::Split;
@@ -13,7 +14,6 @@ use super::plan::Task;
 use super::plan::describe;
 use super::plan::records_in;
 use super::source::Source;
-use super::source::basename;
 
 struct Variant {
     title: &'static str,

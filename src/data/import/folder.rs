@@ -10,13 +10,13 @@ use unicode_normalization::UnicodeNormalization;
 use crate::error::Error;
 use crate::error::Result;
 
+use super::names::basename;
 use super::plan::Plan;
 use super::plan::Split;
 use super::plan::Task;
 use super::plan::counted;
 use super::plan::grouped;
 use super::source::Source;
-use super::source::basename;
 
 /// Directories with these names, in upper or lower case, are splits if all directories at their level have such
 /// names. The validation images are the split `test` if there is no other split `test`.
@@ -276,18 +276,9 @@ fn refuse_doubtful(source: &Source, found: &BTreeMap<&str, Vec<Placed>>) -> Resu
     let categories = |images: &Vec<Placed>| images.iter().map(|placed| placed.category.to_string()).collect();
     let of_splits: BTreeMap<&str, BTreeSet<String>> =
         found.iter().map(|(split, images)| (*split, categories(images))).collect();
-    let mut by_name: BTreeMap<String, &str> = BTreeMap::new();
-    for category in of_splits.values().flatten().collect::<BTreeSet<_>>() {
-        let name = category.nfc().collect::<String>().to_lowercase();
-        if let Some(other) = by_name.insert(name, category).filter(|other| other != category) {
-            let what = match other.to_lowercase() == category.to_lowercase() {
-                true => format!("categories `{other}` and `{category}` differ only in case"),
-                // Debug output shows what looks the same.
-                false => format!("categories {other:?} and {category:?} differ only in how accents are encoded"),
-            };
-            let hint = "give them one name, and run `sempair data import DIRECTORY`";
-            return Err(at_root(source, "", &what).hint(hint));
-        }
+    let all: BTreeSet<&String> = of_splits.values().flatten().collect();
+    if let Some(what) = differ_little(all.into_iter().map(String::as_str)) {
+        return Err(at_root(source, "", &what).hint("give them one name, and run `sempair data import DIRECTORY`"));
     }
     let Some(trained) = of_splits.get("train").filter(|categories| categories.len() > 1) else { return Ok(()) };
     for (split, categories) in &of_splits {
@@ -304,6 +295,22 @@ fn refuse_doubtful(source: &Source, found: &BTreeMap<&str, Vec<Placed>>) -> Resu
         ));
     }
     Ok(())
+}
+
+/// Describes the first two categories whose names differ only in case or in how accents are encoded.
+pub fn differ_little<'c>(categories: impl Iterator<Item = &'c str>) -> Option<String> {
+    let mut by_name: BTreeMap<String, &str> = BTreeMap::new();
+    for category in categories {
+        let name = category.nfc().collect::<String>().to_lowercase();
+        if let Some(other) = by_name.insert(name, category) {
+            return Some(match other.to_lowercase() == category.to_lowercase() {
+                true => format!("categories `{other}` and `{category}` differ only in case"),
+                // Debug output shows what looks the same.
+                false => format!("categories {other:?} and {category:?} differ only in how accents are encoded"),
+            });
+        }
+    }
+    None
 }
 
 fn lay_out(source: &Source, root: &str, found: BTreeMap<&str, Vec<Placed>>) -> Plan {
@@ -338,10 +345,9 @@ fn lay_out(source: &Source, root: &str, found: BTreeMap<&str, Vec<Placed>>) -> P
 
 /// Returns the name of the innermost directory that contains all images and does not name a split, or else the source's
 /// own name.
-fn default_name(source: &Source, root: &str) -> String {
+pub fn default_name(source: &Source, root: &str) -> String {
     let inner = root.split('/').rfind(|part| !part.is_empty() && split_named(part).is_none());
-    let stem = source.path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let name = inner.map(String::from).or(stem).unwrap_or_default().to_lowercase();
+    let name = inner.map_or_else(|| source.own_name(), String::from).to_lowercase();
     let name = [".zip", ".gz", ".tgz", ".tar"].iter().fold(name.as_str(), |n, end| n.strip_suffix(end).unwrap_or(n));
     let safe: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(60).collect();
     match safe.trim_matches('-') {

@@ -1,4 +1,4 @@
-//! Recognises the layout of a source, and lists what the layout leaves out.
+//! Recognises the layout of the sources of an import.
 
 use std::collections::BTreeSet;
 
@@ -6,50 +6,48 @@ use crate::error::Error;
 use crate::error::Result;
 
 use super::UNDERSTOOD;
+use super::annotated::AnnotatedPlan;
 use super::cifar;
 use super::folder;
-use super::plan::LeftOut;
 use super::plan::Plan;
 use super::plan::counted;
-use super::plan::grouped;
 use super::source::Source;
-use super::source::basename;
 use super::stl;
 use super::tiny;
+use super::voc;
 
-/// Plans the import by the names in the source.
+/// The plan of an import, by the kind of its images.
+pub enum Layout {
+    /// Images with a label each, in one source.
+    Labelled(Plan),
+    /// Images with objects, in any number of sources.
+    Annotated(AnnotatedPlan),
+}
+
+/// Plans the import by the names in the sources.
 ///
 /// # Errors
 /// If no layout fits, or if one fits but a part of it is missing or wrong.
-pub fn plan(source: &Source) -> Result<Plan> {
-    for plan in [cifar::plan, stl::plan, tiny::plan, folder::plan] {
-        if let Some(plan) = plan(source)? {
-            return Ok(plan);
+pub fn plan(sources: &[Source]) -> Result<Layout> {
+    if let Some(plan) = voc::plan(sources)? {
+        return Ok(Layout::Annotated(plan));
+    }
+    if let [source] = sources {
+        for plan in [cifar::plan, stl::plan, tiny::plan, folder::plan] {
+            if let Some(plan) = plan(source)? {
+                return Ok(Layout::Labelled(plan));
+            }
         }
     }
-    Err(unknown(source))
-}
-
-/// Returns the files of the source that are not imported. Lists that layouts read are not among them.
-pub fn left_out(plan: &Plan, source: &Source) -> Vec<LeftOut> {
-    let left = source.files.keys().filter(|path| !plan.tasks.contains_key(*path) && !source.is_text(path));
-    let (images, others): (Vec<&String>, Vec<&String>) = left.partition(|path| folder::is_image(path));
-    let in_unlabelled = |path: &&String| plan.unlabelled.as_ref().is_some_and(|place| path.starts_with(place));
-    let (unlabelled, strays): (Vec<&String>, Vec<&String>) = images.into_iter().partition(in_unlabelled);
-    let place = plan.unlabelled.as_deref().unwrap_or_default();
-    let endings: BTreeSet<String> = others.iter().map(|path| ending(path)).collect();
-    let endings = endings.into_iter().collect::<Vec<_>>().join(", ");
-    let stray = strays.first().map_or("", |path| path.as_str());
-    let named = [
-        (
-            unlabelled.len(),
-            format!("{} of {place}, whose categories are not known", counted(unlabelled.len(), "image")),
-        ),
-        (strays.len(), format!("{} outside of the layout, such as {stray}", counted(strays.len(), "image"))),
-        (others.len(), format!("{} ({endings})", counted(others.len(), "other file"))),
-        (source.hidden, format!("{} hidden (a name that begins with a dot, or __MACOSX)", grouped(source.hidden))),
-    ];
-    named.into_iter().filter(|(files, _)| *files > 0).map(|(files, what)| LeftOut { files, what }).collect()
+    voc::refuse_without_lists(sources)?;
+    match sources {
+        [source] => Err(unknown(source)),
+        several => {
+            let what = "only sources with PASCAL VOC's layout are imported together";
+            Err(Error::new(format!("{}: {what}", voc::places(several)))
+                .hint("`sempair data import PATH` imports one set of labelled images"))
+        }
+    }
 }
 
 fn unknown(source: &Source) -> Error {
@@ -68,10 +66,4 @@ fn unknown(source: &Source) -> Error {
         ""
     };
     Error::new(format!("{}: no known layout: found {found}{guess}", source.path.display())).hint(UNDERSTOOD)
-}
-
-/// Returns the extension of a path, such as `.txt`, or the file name if it has none.
-fn ending(path: &str) -> String {
-    let name = basename(path);
-    name.rsplit_once('.').map_or_else(|| name.to_string(), |(_, ending)| format!(".{}", ending.to_lowercase()))
 }

@@ -11,12 +11,12 @@ use std::collections::HashSet;
 use crate::error::Result;
 
 use super::folder;
+use super::names::basename;
 use super::plan::Plan;
 use super::plan::Split;
 use super::plan::Task;
 use super::plan::describe;
 use super::source::Source;
-use super::source::basename;
 
 /// Returns the plan, if the source is Tiny-ImageNet.
 pub fn plan(source: &Source) -> Result<Option<Plan>> {

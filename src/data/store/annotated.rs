@@ -25,6 +25,7 @@ use super::ANNOTATED;
 use super::Stored;
 use super::again;
 use super::file::{Facts, NO_HASH, NewFile, Tensors, Values};
+use super::no_objects;
 
 /// Opens an annotated dataset; its files stay on disk until they are used.
 ///
@@ -34,8 +35,7 @@ use super::file::{Facts, NO_HASH, NewFile, Tensors, Values};
 pub fn open_annotated(data_dir: &Path, name: &str) -> Result<Dataset<AnnotatedSet>> {
     let stored = Stored::of(data_dir, name)?;
     if stored.schema != ANNOTATED {
-        return Err(Error::new(format!("the images of `{name}` have a label each, but no objects for detection"))
-            .hint("`sempair data import PATH` reads PASCAL VOC's layout; `sempair data list` shows the sets"));
+        return Err(no_objects(name));
     }
     sets_in(&stored, name).map_err(|error| error.hint(again(name)))
 }
