@@ -22,6 +22,8 @@ mod store;
 mod voc;
 #[path = "import/voc_hostile.rs"]
 mod voc_hostile;
+#[path = "import/voc_objects.rs"]
+mod voc_objects;
 
 use std::fs;
 use std::path::Path;

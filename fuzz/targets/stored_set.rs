@@ -5,7 +5,7 @@
 use std::fs;
 
 use libfuzzer_sys::fuzz_target;
-use sempair::data::store;
+use sempair::data::store::{self, AnyDataset};
 use sempair_fuzz::refused;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -15,5 +15,9 @@ fuzz_target!(|bytes: &[u8]| {
     match store::verify(place.path(), "set") {
         Err(error) => refused(&error),
         Ok(report) => drop(report.holds()),
+    }
+    if let Ok(AnyDataset::Annotated(dataset)) = store::open_any(place.path(), "set") {
+        let images = dataset.splits.values().flat_map(|set| (0..set.len()).map(|image| set.pixels(image)));
+        images.for_each(|pixels| drop(pixels.map_err(|error| refused(&error))));
     }
 });

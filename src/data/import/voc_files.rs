@@ -190,7 +190,7 @@ impl<'s> Found<'s> {
     /// # Errors
     /// When an image or its annotation is missing, cannot be read, or is there twice with different content.
     pub fn split(&'s self, split: &str, findings: &mut Vec<String>) -> Result<Vec<Image<'s>>> {
-        let (mut listed, mut seen, mut twice, mut lists) = (Vec::new(), HashSet::new(), 0, 0);
+        let (mut listed, mut seen, mut twice) = (Vec::new(), HashSet::new(), 0);
         for folder in self.lists.keys() {
             for list in self.lists_of(split, folder)? {
                 let (ids, of_category) = self.ids(list)?;
@@ -200,22 +200,21 @@ impl<'s> Found<'s> {
                 let fresh: Vec<&str> = ids.into_iter().filter(|id| seen.insert(*id)).collect();
                 twice += all - fresh.len();
                 listed.extend(fresh.into_iter().map(|id| Listed { id, list, folder }));
-                lists += 1;
             }
         }
         if twice > 0 {
             findings.push(format!("{} of `{split}` listed again; each image is taken once", counted(twice, "id")));
         }
-        if lists == 0 {
+        if listed.is_empty() {
             findings.push(self.no_split(split));
         }
         self.images(split, &listed)
     }
 
-    /// Returns a sentence about a split that no folder has a list of.
+    /// Returns a sentence about a split of which no image is listed.
     fn no_split(&self, split: &str) -> String {
         let list = SPLITS.iter().find(|(name, ..)| *name == split).map_or("", |(_, list, _)| list);
-        let what = format!("there is no split `{split}`, because no source has {VOC_LISTS}/{list}");
+        let what = format!("there is no split `{split}`, because no source has {VOC_LISTS}/{list} with an id in it");
         let known = self.lists.keys().filter_map(|folder| published(folder, split));
         [what].into_iter().chain(known).collect::<Vec<_>>().join("; ")
     }
