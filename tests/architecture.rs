@@ -48,7 +48,23 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("report", &["harness"]),
     ("lint", &["harness", "report"]),
-    ("cli", &["harness", "report", "lint", "bench", "data", "train", "study", "kernels", "methods", "models", "rng"]),
+    (
+        "cli",
+        &[
+            "harness",
+            "report",
+            "lint",
+            "bench",
+            "data",
+            "detection",
+            "train",
+            "study",
+            "kernels",
+            "methods",
+            "models",
+            "rng",
+        ],
+    ),
 ];
 
 /// Where `unsafe` is allowed: the kernels, and the memory map of imported images.

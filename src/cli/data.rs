@@ -11,7 +11,7 @@ use crate::data::image_set::{Dataset, Split};
 use crate::data::import::{Imported, Options, import};
 use crate::data::pairs::{PairKind, PairSettings};
 use crate::data::store::{self, AnyDataset, Objects};
-use crate::data::world::EVALUATION_SETS;
+use crate::data::world::{DETECTION_SETS, EVALUATION_SETS};
 use crate::error::shell;
 use crate::error::{Error, Result};
 use crate::harness::interrupt::Interrupt;
@@ -225,7 +225,8 @@ fn list(settings: &Settings, json: bool) -> Result<Ending> {
             say!("  {}: {} images{objects}, {}", split.name, split.images, split.hash);
         }
     }
-    say!("embedded, always available: {}; pairs come from {SYNTH}", EVALUATION_SETS.join(", "));
+    let (labelled, annotated) = (EVALUATION_SETS.join(", "), DETECTION_SETS.join(", "));
+    say!("embedded, always available: {labelled}; with objects {annotated}; pairs come from {SYNTH}");
     Ok(Ending::Done)
 }
 

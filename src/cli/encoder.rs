@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
+use crate::data::outlines::outlined;
 use crate::data::pairs::PairKind;
+use crate::data::preview::write_png;
 use crate::data::store;
+use crate::detection::Detection;
 use crate::error::{Error, Result, shell};
 use crate::harness::config::Given;
 use crate::harness::experiment::Experiment;
@@ -14,6 +17,7 @@ use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
 use crate::harness::runner::{self, Options, RunContext};
 use crate::models::Encoder;
+use crate::study::detect_images::{detect_images, pictures_in};
 use crate::study::one_off::{DetectOne, FoundEncoder, ImportOne, PretrainOne, ProbeOne};
 use crate::study::settings::Settings;
 use crate::study::weights_io;
@@ -130,7 +134,7 @@ pub(super) fn pretrain(app: &App, args: &PretrainArgs, quiet: bool) -> Result<En
         Pairs::Sp => PairKind::Semantic,
         Pairs::Unpaired => PairKind::Unpaired,
     };
-    run(app, &config, &PretrainOne { kind, seed: args.seed }, Product::Encoder { again: args.force }, quiet)
+    run(app, &config, &PretrainOne { kind, seed: args.seed }, Product::Files { again: args.force }, quiet)
 }
 
 /// `sempair probe`.
@@ -141,18 +145,59 @@ pub(super) fn probe(app: &App, run_id: &str, set: &str, config: &EncoderConfigAr
     run(app, &config, &ProbeOne { encoder, set: set.into() }, Product::Figure, quiet)
 }
 
+/// What `detect` trains, and what it looks at.
+#[derive(Args)]
+pub(super) struct DetectArgs {
+    /// The run's id, or enough of its start or end to identify it
+    run: String,
+    /// Use this set of images with annotated objects, such as synth-voc: short for `--set detection.set=..`
+    #[arg(long, value_name = "SET")]
+    on: Option<String>,
+    /// Then find the objects in the pictures of this folder, and list them
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    /// Write these pictures to this folder, with a box around each object
+    #[arg(long, value_name = "DIR", requires = "images")]
+    draw: Option<PathBuf>,
+    #[command(flatten)]
+    config: EncoderConfigArgs,
+}
+
 /// `sempair detect`.
-pub(super) fn detect(
-    app: &App,
-    run_id: &str,
-    set: Option<&String>,
-    config: &EncoderConfigArgs,
-    quiet: bool,
-) -> Result<Ending> {
-    config.check_data()?;
-    let config = config.with(&[given("detection.set", "--on", set.cloned())]);
-    let encoder = found(app, &config, run_id)?;
-    run(app, &config, &DetectOne { encoder }, Product::Figure, quiet)
+pub(super) fn detect(app: &App, args: &DetectArgs, quiet: bool) -> Result<Ending> {
+    args.config.check_data()?;
+    let config = args.config.with(&[given("detection.set", "--on", args.on.clone())]);
+    let one = DetectOne { encoder: found(app, &config, &args.run)? };
+    let Some(folder) = &args.images else { return run(app, &config, &one, Product::Figure, quiet) };
+    let files = pictures_in(folder)?;
+    run(app, &config, &one, Product::Files { again: false }, quiet)?;
+    let settings = setup::resolve(app, &config)?.settings;
+    let (progress, interrupt) = (Progress::stderr(quiet), Interrupt::install()?);
+    let detector = one.detector(&settings)?;
+    let around = (&progress, &interrupt);
+    let (found, drawn) = detect_images(&settings, &detector, &setup::cache(&settings), &files, around)?;
+    for (index, picture) in found.iter().enumerate() {
+        say!("{}: {}", picture.name, counted(picture.detections.len()));
+        for Detection { edges, class, score } in &picture.detections {
+            let [left, top, right, bottom] = edges.map(|edge| edge.round());
+            say!("  {} {score:.2}, from ({left}, {top}) to ({right}, {bottom})", drawn.classes[*class]);
+        }
+        if let Some(to) = &args.draw {
+            let path = to.join(format!("{}.png", picture.name));
+            write_png(&path, DRAWN, DRAWN, &outlined(&drawn, index, DRAWN)?)?;
+        }
+    }
+    Ok(Ending::Done)
+}
+
+/// Height and width of a drawn picture in pixels.
+const DRAWN: usize = 512;
+
+fn counted(objects: usize) -> String {
+    match objects {
+        1 => "1 object".to_owned(),
+        many => format!("{many} objects"),
+    }
 }
 
 /// `sempair export`.
@@ -190,7 +235,7 @@ pub(super) fn import(app: &App, args: &ImportArgs, quiet: bool) -> Result<Ending
         given("model.stem", "--stem", stem(args.stem.as_ref(), args.encoder.as_ref())),
         given("model.image", "--image", args.image),
     ]);
-    run(app, &config, &ImportOne { file: args.file.clone() }, Product::Encoder { again: false }, quiet)
+    run(app, &config, &ImportOne { file: args.file.clone() }, Product::Files { again: false }, quiet)
 }
 
 /// The stem that was asked for, or else the usual stem of the encoder that was asked for.
@@ -212,8 +257,9 @@ fn found(app: &App, config: &ConfigArgs, run_id: &str) -> Result<FoundEncoder> {
 enum Product {
     /// A figure, which is in the record.
     Figure,
-    /// An encoder. It is computed again if it is no longer in the cache, or if `again` is set.
-    Encoder { again: bool },
+    /// Files in the cache: an encoder, a detector. They are computed again if they are no longer there, or if `again` is
+    /// set.
+    Files { again: bool },
 }
 
 /// Runs one cell, or finds its completed run, and prints what it measured.
@@ -243,8 +289,8 @@ fn run(
         let options = Options { force, budget: None, jobs: Some(1), repo, outputs };
         runner::run(plan()?, &resolved, &config.profile, surroundings, &options, &setup::command_line())?.whole()
     };
-    let mut runs = execute(product == Product::Encoder { again: true })?;
-    if product == (Product::Encoder { again: false }) {
+    let mut runs = execute(product == Product::Files { again: true })?;
+    if product == (Product::Files { again: false }) {
         let cells = plan()?.into_iter().flat_map(|plan| plan.cells);
         let mut stages = cells.flat_map(|cell| cell.stages().cloned().collect::<Vec<_>>());
         if !stages.all(|stage| cache.has(stage.name(), stage.key())) {

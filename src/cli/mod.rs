@@ -177,15 +177,7 @@ enum Command {
         config: encoder::EncoderConfigArgs,
     },
     /// Train a detector on the encoder of a recorded run, and find the objects in test images with it
-    Detect {
-        /// The run's id, or enough of its start or end to identify it
-        run: String,
-        /// Use this set of images with annotated objects, such as synth-voc: short for `--set detection.set=..`
-        #[arg(long, value_name = "SET")]
-        on: Option<String>,
-        #[command(flatten)]
-        config: encoder::EncoderConfigArgs,
-    },
+    Detect(encoder::DetectArgs),
     /// Write the encoder of a recorded run as safetensors, with torchvision's or timm's parameter names
     Export {
         /// The run's id, or enough of its start or end to identify it
@@ -308,7 +300,7 @@ fn dispatch(app: &App, arguments: Arguments) -> Result<Ending> {
         Command::Lint(args) => lint::check(app, &args),
         Command::Pretrain(args) => encoder::pretrain(app, &args, quiet),
         Command::Probe { run, on, config } => encoder::probe(app, &run, &on, &config, quiet),
-        Command::Detect { run, on, config } => encoder::detect(app, &run, on.as_ref(), &config, quiet),
+        Command::Detect(args) => encoder::detect(app, &args, quiet),
         Command::Export { run, to, config } => encoder::export(app, &run, &to, &config),
         Command::ImportWeights(args) => encoder::import(app, &args, quiet),
         Command::Data(command) => data::run(app, command, quiet),

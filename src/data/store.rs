@@ -81,7 +81,7 @@ pub fn no_labels(name: &str) -> Error {
 /// Returns the error for labelled images where annotated ones are needed.
 pub fn no_objects(name: &str) -> Error {
     Error::new(format!("the images of `{name}` have a label each, but no objects for detection"))
-        .hint("`sempair data import PATH` reads PASCAL VOC's layout; `sempair data list` shows the sets")
+        .hint("`synth-voc` is embedded and has objects; `sempair data import PATH` reads PASCAL VOC's layout")
 }
 
 fn labelled(stored: &Stored, name: &str) -> Result<Dataset> {

@@ -20,7 +20,7 @@ use super::columns::{AVERAGE_PRECISION, KINDS, KNN, Metric, TOP1, training_alone
 use super::line;
 use super::readings;
 use super::settings::{DetectionSettings, OwnSettings, Settings};
-use super::stages::{self, Context};
+use super::stages::{self, Context, Detector};
 
 /// `sempair pretrain`: trains the settings' method on the settings' pairs.
 pub struct PretrainOne {
@@ -173,10 +173,8 @@ impl Experiment<Settings> for DetectOne {
     }
 
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
-        let FoundEncoder { dir, key, row, .. } = &self.encoder;
-        let trained = Trained::read(dir)?;
-        let (context, detection) = (Context::new(settings), DetectionSettings::of(DETECTION, settings)?);
-        let detector = stages::detector_of_folder(&context, settings, &detection, &trained, (dir, key))?;
+        let (row, detector) = (&self.encoder.row, self.detector(settings)?);
+        let (set, seed) = (detector.set.name.clone(), detector.run.seed);
         let (stages, beside) = (vec![detector.detections.clone()], Vec::new());
         let read = move |done: &_| {
             let mut outcome = Outcome::default();
@@ -187,7 +185,19 @@ impl Experiment<Settings> for DetectOne {
         };
         let code = code(&["study::readings::detection"]);
         let measurement = Measurement { stages, beside, timed: false, code, read: Arc::new(read) };
-        Ok(vec![Cell::new(row.clone(), &detection.set, trained.run.seed, measurement)])
+        Ok(vec![Cell::new(row.clone(), &set, seed, measurement)])
+    }
+}
+
+impl DetectOne {
+    /// The detector on the encoder.
+    ///
+    /// # Errors
+    /// When the set is missing, or the encoder cannot be read.
+    pub fn detector(&self, settings: &Settings) -> Result<Detector> {
+        let FoundEncoder { dir, key, .. } = &self.encoder;
+        let (context, detection) = (Context::new(settings), DetectionSettings::of(DETECTION, settings)?);
+        stages::detector_of_folder(&context, settings, &detection, &Trained::read(dir)?, (dir, key))
     }
 }
 

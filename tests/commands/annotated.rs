@@ -50,7 +50,7 @@ fn annotated_images_go_through_the_data_commands() {
       licence: own pictures
       test: 2 images, 3 objects (1 difficult)
       train: 1 images, 2 objects (1 difficult)
-    embedded, always available: synth-10, synth-100, synth-stl; pairs come from synth
+    embedded, always available: synth-10, synth-100, synth-stl; with objects synth-voc; pairs come from synth
     ");
     assert_eq!(place.stdout(&["data", "verify"]), "voc-2007: holds\n");
     let json = place.json(&["data", "import", "farm", "--name", "farm", "--json"]);

@@ -31,6 +31,8 @@ pub struct Detector {
     pub detections: Arc<Stage>,
     /// The set.
     pub(in crate::study) set: Arc<Set<AnnotatedSet>>,
+    /// How it is trained.
+    pub(in crate::study) run: DetectorTraining,
 }
 
 /// What is in the test images of a set, and what a detector found.
@@ -75,7 +77,7 @@ impl Detector {
         let cost = cost::detector(context.device, &run, set.extent);
         let described = context.describe("detector", inputs.clone(), &roots, &after, cost);
         let precision = context.device.precision;
-        let (of, from, to_train) = (mapping.clone(), set.clone(), run.clone());
+        let (of, from, to_train, to_detect) = (mapping.clone(), set.clone(), run.clone(), run.clone());
         let (checkpoint_seconds, keep_going) = (settings.checkpoint_seconds, settings.keep_going);
         let training = Stage::new(Description { timed: &[LOSSES], ..described }, move |site| {
             let (dir, progress, interrupt) = (site.dir, site.progress, site.interrupt);
@@ -88,13 +90,13 @@ impl Detector {
         let detections = Stage::new(described, move |site| {
             let (train, test) = (from.split("train")?, from.split("test")?);
             let file = site.of(&trained).dir.join(DETECTOR);
-            let found = detections(&run, precision, &test, &file, (site.progress, site.interrupt))?;
+            let found = detections(&to_detect, precision, &test, &file, (site.progress, site.interrupt))?;
             let data = [&train, &test].map(|split| data_ref(split, &from.description)).into();
             let in_image = |(image, detections)| FoundIn { objects: test.objects(image).to_vec(), detections };
             let images = found.into_iter().enumerate().map(in_image).collect();
             write_json(&site.dir.join(FOUND), &Found { classes: test.classes.to_vec(), data, images })
         });
-        Self { training, detections, set: set.clone() }
+        Self { training, detections, set: set.clone(), run }
     }
 }
 
