@@ -2,6 +2,7 @@
 
 mod annotated; // images with objects: import, list, verify, preview
 mod degenerate; // settings and data that make no sense
+mod detect; // detectors on encoders, outside of tables
 mod stages; // the stages that tables declare, and which settings change their keys
 mod surroundings; // unwritable streams, ignored signals, unreadable repositories
 mod tables;

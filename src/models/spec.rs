@@ -108,6 +108,18 @@ impl ModelSpec {
         self.encoder.is_transformer()
     }
 
+    /// Rejects an encoder that a detector cannot be built on.
+    ///
+    /// # Errors
+    /// When it is a transformer, which has no stages.
+    pub fn check_stages(&self) -> Result<()> {
+        if self.is_transformer() {
+            return Err(Error::new("a detector needs the stages of a ResNet, and a transformer has none")
+                .hint("choose an encoder with stages: `--set model.encoder=resnet-small --set model.stem=half`"));
+        }
+        Ok(())
+    }
+
     /// The module that defines its type.
     pub fn module(&self) -> &'static str {
         self.encoder.module()
@@ -147,11 +159,9 @@ pub fn detector<D: Device>(
     builder: &mut Builder<'_>,
 ) -> Result<Box<dyn AnyDetector<D>>> {
     spec.check("model")?;
+    spec.check_stages()?;
     Ok(match (spec.encoder, spec.stem) {
-        (Encoder::VitMini | Encoder::VitS8, _) => {
-            return Err(Error::new("a detector needs the stages of a ResNet, and a transformer has none")
-                .hint("choose an encoder with stages: `--set model.encoder=resnet-small`"));
-        }
+        (Encoder::VitMini | Encoder::VitS8, _) => unreachable!("{:?} passed the check", spec.encoder),
         (Encoder::ResnetSmall, Stem::Imagenet) => {
             on_encoder::<D, FrontSmall<ImageNetStem<32>>, LastSmall, 64, 128>(shape, ("layer3", 8), builder)
         }

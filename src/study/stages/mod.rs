@@ -188,7 +188,7 @@ pub fn time_to_accuracy(
 /// A detector on the encoder of a mapping; `None` where there is no encoder.
 ///
 /// # Errors
-/// When the set is missing, or has no training or no test images.
+/// When the set is missing, or has no training or no test images; when the encoder is a transformer.
 pub fn detector(
     context: &Context,
     settings: &Settings,
@@ -202,7 +202,9 @@ pub fn detector(
         return Err(Error::new(format!("`{}` has {train} images for training and {test} for the test", set.name))
             .hint("`sempair data list` shows each set's splits; detection needs `train` and `test`"));
     }
-    Ok(mapping.model.map(|model| Detector::new(context, settings, detection, (mapping, model), &set, seed)))
+    let Some(model) = mapping.model else { return Ok(None) };
+    model.check_stages()?;
+    Ok(Some(Detector::new(context, settings, detection, (mapping, model), &set, seed)))
 }
 
 /// A detector on the encoder in `dir`, which the stage with this key wrote.
