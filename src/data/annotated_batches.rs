@@ -174,7 +174,10 @@ pub fn resized_shape((height, width): (usize, usize), short: usize, longest: usi
 }
 
 /// Resizes (height, width, 3) bytes with Pillow's bilinear filter, which widens when it shrinks.
-fn resized(mut pixels: Vec<u8>, from: (usize, usize), to: (usize, usize)) -> std::result::Result<Vec<u8>, String> {
+///
+/// # Errors
+/// In words, when a size is 0.
+pub fn resized(mut pixels: Vec<u8>, from: (usize, usize), to: (usize, usize)) -> std::result::Result<Vec<u8>, String> {
     if from == to {
         return Ok(pixels);
     }

@@ -47,9 +47,18 @@ pub fn write_png(path: &Path, width: usize, height: usize, rgb: &[u8]) -> Result
     if width == 0 || height == 0 || rgb.len() != width * height * 3 {
         return Err(Error::new(format!("{}: {} bytes for {width}x{height} pixels", place(), rgb.len())));
     }
+    files::write_whole(path, &png(width, height, rgb).context(place())?)
+}
+
+/// Encodes `rgb` (height, width, 3) as PNG.
+///
+/// # Errors
+/// When the sizes do not agree with the number of bytes.
+pub fn png(width: usize, height: usize, rgb: &[u8]) -> Result<Vec<u8>> {
     let mut png = Vec::new();
-    PngEncoder::new(&mut png).write_image(rgb, width as u32, height as u32, ExtendedColorType::Rgb8).context(place())?;
-    files::write_whole(path, &png)
+    let encoded = PngEncoder::new(&mut png).write_image(rgb, width as u32, height as u32, ExtendedColorType::Rgb8);
+    encoded.context("encoding a PNG")?;
+    Ok(png)
 }
 
 #[cfg(test)]

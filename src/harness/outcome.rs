@@ -21,6 +21,8 @@ pub struct Outcome {
     pub hits: BTreeMap<String, Hits>,
     /// For metrics that are means over categories, by id: the value on each category.
     pub by_category: BTreeMap<String, Vec<CategoryValue>>,
+    /// A few test images with what was found in them.
+    pub scenes: Vec<Scene>,
     /// Further facts for readers, such as a chosen penalty or the number of parameters.
     pub facts: BTreeMap<String, serde_json::Value>,
 }
@@ -53,6 +55,32 @@ pub struct CategoryValue {
     pub items: u64,
     /// The value; `None` where it is not defined, as without items.
     pub value: Option<f64>,
+}
+
+/// A test image with what was found in it and what was missed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scene {
+    /// Which image it is, such as `image 33 of synth-voc/test`.
+    pub name: String,
+    /// Columns of the picture.
+    pub width: u32,
+    /// Rows of the picture.
+    pub height: u32,
+    /// The picture as PNG, in base64.
+    pub png: String,
+    /// What was found and what was missed.
+    pub boxes: Vec<SceneBox>,
+}
+
+/// A box in a [`Scene`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SceneBox {
+    /// Left, top, right and bottom edge in pixels of the picture.
+    pub edges: [f32; 4],
+    /// The category, and the score of a detection.
+    pub label: String,
+    /// `right` or `wrong` for a detection, `missed` for an object without a right detection.
+    pub kind: String,
 }
 
 /// A small line of a figure. `x` and `y` have the same length.

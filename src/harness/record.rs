@@ -13,6 +13,7 @@ use crate::harness::outcome::CategoryValue;
 use crate::harness::outcome::Curve;
 use crate::harness::outcome::DataRef;
 use crate::harness::outcome::Hits;
+use crate::harness::outcome::Scene;
 use crate::harness::provenance::Build;
 use crate::harness::provenance::Compute;
 use crate::harness::provenance::Host;
@@ -212,6 +213,9 @@ pub struct RecordV1 {
     /// For metrics that are means over categories, by id: the value on each category. Not in records of other metrics.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub by_category: BTreeMap<String, Vec<CategoryValue>>,
+    /// A few test images with what was found in them. Only in records of some detectors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scenes: Vec<Scene>,
     /// Further facts for readers, by name, such as `penalty`.
     #[serde(default)]
     pub facts: BTreeMap<String, Value>,

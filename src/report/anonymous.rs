@@ -133,6 +133,7 @@ impl Names {
             predictions: None,
             hits: record.hits.clone(),
             by_category: record.by_category.clone(),
+            scenes: record.scenes.clone(),
             facts: Default::default(),
             stages: Vec::new(),
             superseded_by: None,

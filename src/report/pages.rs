@@ -87,6 +87,7 @@ pub(super) fn contents(results: &Results, view: &ReportView) -> Result<BTreeMap<
             files.insert(name, csv_of_categories(facts)?);
         }
         let figures = table.figure.iter().chain(&table.beyond_figure).chain(&table.courses).chain(&table.other_courses);
+        let figures = figures.chain(&table.scenes);
         for figure in figures {
             let stem = Path::new("figures").join(&figure.name);
             files.insert(stem.with_extension("svg"), figure.file.clone());

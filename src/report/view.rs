@@ -166,6 +166,7 @@ pub(super) struct TableView {
     pub beyond_figure: Option<Figure>,
     pub aside: Option<Grid>,
     pub categories: Vec<CategoriesView>,
+    pub scenes: Vec<Figure>,
     pub courses: Vec<Figure>,
     #[serde(skip)]
     pub other_courses: Vec<Figure>,
@@ -468,6 +469,7 @@ fn table_view(results: &Results, table: &TableResults, selection: &Selection, se
         beyond_figure: figures::beyond(selection, table),
         aside: grid::grid(table, selection, Part::Aside),
         categories: categories::views(selection, &table.categories),
+        scenes: figures::scenes(selection),
         courses,
         other_course_names: other_courses.iter().map(|figure| figure.name.clone()).collect(),
         other_courses,

@@ -122,6 +122,7 @@ fn complete(record: &mut Record, outcome: Outcome) {
     record.predictions = outcome.predictions;
     record.hits = outcome.hits;
     record.by_category = outcome.by_category;
+    record.scenes = outcome.scenes;
     record.facts = outcome.facts;
 }
 
@@ -216,6 +217,7 @@ pub(super) fn template<S>(
         predictions: None,
         hits: BTreeMap::new(),
         by_category: BTreeMap::new(),
+        scenes: Vec::new(),
         facts: BTreeMap::new(),
         stages: Vec::new(),
         superseded_by: None,

@@ -5,6 +5,7 @@ mod courses;
 mod dumbbell;
 pub(super) mod picture;
 mod scale;
+mod scenes;
 mod steps;
 
 use crate::harness::experiment::Row;
@@ -12,6 +13,7 @@ use crate::report::curves;
 use crate::report::facts::TableResults;
 use crate::report::gains;
 use crate::report::gains::Block;
+use crate::report::select;
 use crate::report::select::Selection;
 use crate::report::text;
 use dumbbell::Layout;
@@ -74,6 +76,23 @@ fn dumbbells(name: &str, results: &TableResults, blocks: &[&Block]) -> Option<Fi
                    Dashed line: untrained encoder; dotted line: raw pixels. All panels of a metric span the same \
                    number of units.";
     figure(name, caption.to_string(), panels, Some(printed))
+}
+
+/// The test images of each row whose runs have some.
+pub(super) fn scenes(selection: &Selection) -> Vec<Figure> {
+    let of_row = |(row, _): (&Row, bool)| {
+        let record = selection.records.iter().find(|record| record.row == *row && !record.scenes.is_empty())?;
+        let caption = format!(
+            "{}, seed {}: test images evenly spaced in the order of the set. Solid: right; dashed: wrong; dotted: missed. \
+             Detections with a score of at least 0.5.",
+            text::name(row),
+            record.seed
+        );
+        let stem = format!("{}-{}-scenes", selection.table.id, text::name(row));
+        let figure = figure(&stem, caption, scenes::panels(&record.scenes), None)?;
+        Some(Figure { small: true, ..figure })
+    };
+    select::rows(selection.table).filter_map(of_row).collect()
 }
 
 /// The training curves of each block: the figures that the page shows, and the figures that are only written as files.

@@ -22,6 +22,7 @@ enum Shape {
     Line { class: String, points: Vec<(f64, f64)> },
     Circle { class: String, at: (f64, f64), radius: f64 },
     Words { class: String, at: (f64, f64), anchor: Anchor, words: String, after: String },
+    Image { at: (f64, f64), size: (f64, f64), png: String },
 }
 
 /// A picture. The origin is the upper left corner; the position of words is on their baseline.
@@ -48,6 +49,11 @@ impl Picture {
 
     pub(super) fn circle(&mut self, class: &str, at: (f64, f64), radius: f64) {
         self.shapes.push(Shape::Circle { class: class.into(), at, radius });
+    }
+
+    /// Adds an image: a PNG in base64. It is left out in LaTeX.
+    pub(super) fn image(&mut self, at: (f64, f64), size: (f64, f64), png: &str) {
+        self.shapes.push(Shape::Image { at, size, png: png.into() });
     }
 
     pub(super) fn words(&mut self, class: &str, at: (f64, f64), anchor: Anchor, words: &str) {
@@ -123,6 +129,7 @@ impl Shape {
             Self::Line { class, points } => Self::Line { class, points: points.into_iter().map(by).collect() },
             Self::Circle { class, at, radius } => Self::Circle { class, at: by(at), radius },
             Self::Words { class, at, anchor, words, after } => Self::Words { class, at: by(at), anchor, words, after },
+            Self::Image { at, size, png } => Self::Image { at: by(at), size, png },
         }
     }
 
@@ -136,6 +143,14 @@ impl Shape {
             Self::Circle { class, at: (x, y), radius } => {
                 let [x, y, r] = [*x, *y, *radius].map(number);
                 format!("<circle class=\"{class}\" cx=\"{x}\" cy=\"{y}\" r=\"{r}\"/>")
+            }
+            Self::Image { at: (x, y), size: (width, height), png } => {
+                let [x, y, width, height] = [*x, *y, *width, *height].map(number);
+                format!(
+                    "<image x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" \
+                     href=\"data:image/png;base64,{}\"/>",
+                    text::xml(png)
+                )
             }
             Self::Words { class, at: (x, y), anchor, words, after } => {
                 let anchor = match anchor {
@@ -156,6 +171,7 @@ impl Shape {
     fn tikz(&self) -> String {
         let at = |(x, y): &(f64, f64)| format!("({},{})", number(*x), number(*y));
         match self {
+            Self::Image { .. } => String::new(),
             Self::Line { class, points } => {
                 let points: Vec<String> = points.iter().map(at).collect();
                 format!("\\draw[{}] {};\n", tikz_style(class), points.join(" -- "))

@@ -2,15 +2,16 @@
 
 use serde_json::json;
 
+use crate::detection::boxes;
 use crate::error::Result;
 use crate::eval::{
     AveragePrecision, CategoryResult, DetectedImage, Detection, GroundTruth, Interpolation, Marks, Matching,
 };
 use crate::files::read_json;
-use crate::harness::outcome::{CategoryValue, Curve, DataRef, Outcome};
+use crate::harness::outcome::{CategoryValue, Curve, DataRef, Outcome, Scene, SceneBox};
 use crate::harness::stage::Done;
 use crate::study::stages::Detector;
-use crate::study::stages::detector::{FOUND, Found, FoundIn};
+use crate::study::stages::detector::{FOUND, Found, FoundIn, Shown};
 use crate::train::{DETECTOR, DetectorHistory, LOSSES};
 
 /// Adds curves, facts and data to an outcome, and returns the average precision by the paper's protocol, of the whole and
@@ -34,6 +35,7 @@ pub fn describe(detector: &Detector, done: &Done, outcome: &mut Outcome) -> Resu
         ("AP50, AP and AP75 by COCO's rule", json!([of_coco.ap50, of_coco.ap, of_coco.ap75])),
     ];
     outcome.facts.extend(facts.map(|(name, value)| (name.to_owned(), value)));
+    outcome.scenes = found.pictures.iter().map(|picture| scene(picture, &found)).collect();
     let licence = |data| DataRef { licence: detector.set.licence.clone(), ..data };
     outcome.data.extend(found.data.into_iter().map(licence));
     Ok(Measured { mean: result.mean, classes: found.classes, categories: result.categories })
@@ -73,6 +75,40 @@ fn detected(FoundIn { objects, detections }: &FoundIn) -> DetectedImage {
     DetectedImage {
         objects: objects.iter().map(object).collect(),
         detections: detections.iter().map(detection).collect(),
+    }
+}
+
+/// Detections with a lower score are not shown.
+const SHOWN_SCORE: f32 = 0.5;
+
+/// A picture with the detections in it, right or wrong by VOC's rule at an IoU of 0.5, and the objects that were missed.
+fn scene(picture: &Shown, found: &Found) -> Scene {
+    let FoundIn { objects, detections } = &found.images[picture.image];
+    let scaled = |edges| boxes::scale(edges, picture.size, picture.shown);
+    let mut missed = vec![true; objects.len()];
+    let mut shown = Vec::new();
+    for detection in detections.iter().filter(|detection| detection.score >= SHOWN_SCORE) {
+        let of_class = (0..objects.len()).filter(|&at| objects[at].category as usize == detection.class);
+        let iou = |at: usize| boxes::iou(objects[at].edges, detection.edges);
+        let best = of_class.max_by(|&a, &b| iou(a).total_cmp(&iou(b)).then(b.cmp(&a)));
+        let hit = best.filter(|&at| iou(at) > 0.5 && missed[at] && !objects[at].difficult);
+        if let Some(at) = hit {
+            missed[at] = false;
+        }
+        let label = format!("{} {:.2}", found.classes[detection.class], detection.score);
+        let kind = if hit.is_some() { "right" } else { "wrong" };
+        shown.push(SceneBox { edges: scaled(detection.edges), label, kind: kind.into() });
+    }
+    for object in objects.iter().zip(&missed).filter(|(object, missed)| **missed && !object.difficult).map(|of| of.0) {
+        let label = found.classes[object.category as usize].clone();
+        shown.push(SceneBox { edges: scaled(object.edges), label, kind: "missed".into() });
+    }
+    Scene {
+        name: format!("test image {} of {}", picture.image + 1, found.images.len()),
+        width: picture.shown.1 as u32,
+        height: picture.shown.0 as u32,
+        png: picture.png.clone(),
+        boxes: shown,
     }
 }
 

@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::data::annotated::{AnnotatedSet, Object};
+use crate::data::annotated_batches::resized;
 use crate::data::catalog::Set;
+use crate::data::preview::png;
 use crate::detection::Detection;
+use crate::error::{Error, Result};
 use crate::files::write_json;
 use crate::harness::outcome::DataRef;
 use crate::harness::stage::{Description, Stage};
@@ -44,6 +49,21 @@ pub(in crate::study) struct Found {
     pub data: Vec<DataRef>,
     /// Image by image.
     pub images: Vec<FoundIn>,
+    /// Pictures of a few of these images, evenly spaced.
+    pub pictures: Vec<Shown>,
+}
+
+/// A picture of a test image.
+#[derive(Serialize, Deserialize)]
+pub(in crate::study) struct Shown {
+    /// Which image.
+    pub image: usize,
+    /// Height and width of the image, before it was made smaller.
+    pub size: (usize, usize),
+    /// Height and width of the picture.
+    pub shown: (usize, usize),
+    /// The picture as PNG, in base64.
+    pub png: String,
 }
 
 /// The same for one image.
@@ -94,10 +114,31 @@ impl Detector {
             let data = [&train, &test].map(|split| data_ref(split, &from.description)).into();
             let in_image = |(image, detections)| FoundIn { objects: test.objects(image).to_vec(), detections };
             let images = found.into_iter().enumerate().map(in_image).collect();
-            write_json(&site.dir.join(FOUND), &Found { classes: test.classes.to_vec(), data, images })
+            let pictures = shown(&test)?;
+            write_json(&site.dir.join(FOUND), &Found { classes: test.classes.to_vec(), data, images, pictures })
         });
         Self { training, detections, set: set.clone(), run }
     }
+}
+
+/// How many test images records show.
+const PICTURES: usize = 6;
+/// The largest side of a picture in a record, in pixels.
+const LARGEST: usize = 128;
+
+/// Pictures of a few images that are evenly spaced in the order of the set.
+fn shown(set: &AnnotatedSet) -> Result<Vec<Shown>> {
+    let count = PICTURES.min(set.len());
+    let picture = |at: usize| {
+        let image = (2 * at + 1) * set.len() / (2 * count);
+        let (height, width) = set.size(image);
+        let shrunk = |side: usize| (side * LARGEST / height.max(width).max(LARGEST)).max(1);
+        let to = (shrunk(height), shrunk(width));
+        let pixels = resized(set.pixels(image)?.into_owned(), (height, width), to).map_err(Error::new)?;
+        let png = STANDARD.encode(png(to.1, to.0, &pixels)?);
+        Ok(Shown { image, size: (height, width), shown: to, png })
+    };
+    (0..count).map(picture).collect()
 }
 
 /// The entry of a split in a record.
