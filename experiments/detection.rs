@@ -4,10 +4,12 @@
 //!
 //! Cost: one detector for each row and seed. The encoders are those of `transfer` and `pairing`.
 
+use sempair::data::catalog::SYNTH;
 use sempair::data::pairs::PairKind;
 use sempair::harness::experiment::{Family, PaperFigure, Stated};
 use sempair::methods::Name;
-use sempair::study::columns::{AVERAGE_PRECISION, DetectedOn, KINDS};
+use sempair::models::Learns;
+use sempair::study::columns::{AVERAGE_PRECISION, DetectedOn, KINDS, VOC};
 use sempair::study::encoder_table::{EncoderTable, Evaluations};
 use sempair::study::line::{Line, both_pairs, trained};
 use sempair::study::settings::{DetectionSettings, Settings};
@@ -49,18 +51,34 @@ fn encoder_table(settings: &Settings, own: &DetectionSettings) -> EncoderTable {
             cases.ours();
         }
     }
+    let DetectionSettings { recipe, protocol, .. } = own;
     table.about_columns = format!(
-        "Average precision in percent of {} on the test images of {}: at an IoU of 0.5, the mean over ten IoUs from 0.5 to \
-         0.95, and at 0.75, each by PASCAL VOC's eleven points. {} steps of {} images.",
-        "Faster R-CNN on each encoder", own.set, own.recipe.steps, own.recipe.batch
+        "Average precision in percent of Faster R-CNN on each encoder, on the test images of {}: at an IoU of 0.5, the \
+         mean over ten IoUs from 0.5 to 0.95, and at 0.75, each by PASCAL VOC's eleven points. {} steps of {} images, \
+         learning rate {}, anchors of {:?} pixels, {} regions of an image in a step.",
+        own.set, recipe.steps, recipe.batch, recipe.learning_rate, protocol.anchor_sizes, protocol.regions_sampled
     );
-    table.about_rows =
-        "The encoder's last stage runs on each region, all its stages are fine-tuned, and the new layers \
-                        start from random values. “random initialisation”: the encoder's weights, too."
-            .into();
+    let learned = match recipe.learns {
+        Learns::All => "all its stages are fine-tuned",
+        Learns::Head => "only this stage of it is fine-tuned",
+        Learns::New => "none of its stages is fine-tuned",
+    };
+    table.about_rows = format!(
+        "The encoder's last stage runs on each region, {learned}, and the new layers start from random values. “random \
+         initialisation”: the encoder's weights, too."
+    );
+    table.varies = "new layers, order, flips and samples of the detector".into();
+    table.may_lack_data = true;
+    if own.set != VOC && settings.pairs.from != SYNTH {
+        table.notes.push(
+            "Objects may be of categories that pretraining has seen, which flatters all trained rows. With few objects of \
+             each category in training, average precision is low."
+                .into(),
+        );
+    }
     table.notes.push(
         "The paper does not state detector, split and schedule. The protocol assumed here is that of MoCo, which papers \
-         on self-supervised learning share. Sizes and lengths are settings, and those of the profile are above."
+         on self-supervised learning share; its sizes and lengths are settings."
             .into(),
     );
     table

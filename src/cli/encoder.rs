@@ -169,13 +169,11 @@ pub(super) fn detect(app: &App, args: &DetectArgs, quiet: bool) -> Result<Ending
     let config = args.config.with(&[given("detection.set", "--on", args.on.clone())]);
     let one = DetectOne { encoder: found(app, &config, &args.run)? };
     let Some(folder) = &args.images else { return run(app, &config, &one, Product::Figure, quiet) };
-    let files = pictures_in(folder)?;
-    run(app, &config, &one, Product::Files { again: false }, quiet)?;
+    let pictures = pictures_in(folder)?;
+    let around = (&Progress::stderr(quiet), &Interrupt::install()?);
+    run_with(app, &config, &one, Product::Files { again: false }, around)?;
     let settings = setup::resolve(app, &config)?.settings;
-    let (progress, interrupt) = (Progress::stderr(quiet), Interrupt::install()?);
-    let detector = one.detector(&settings)?;
-    let around = (&progress, &interrupt);
-    let (found, drawn) = detect_images(&settings, &detector, &setup::cache(&settings), &files, around)?;
+    let (found, drawn) = detect_images(&one.detector(&settings)?, &setup::cache(&settings), pictures, around)?;
     for (index, picture) in found.iter().enumerate() {
         say!("{}: {}", picture.name, counted(picture.detections.len()));
         for Detection { edges, class, score } in &picture.detections {
@@ -270,21 +268,25 @@ fn run(
     product: Product,
     quiet: bool,
 ) -> Result<Ending> {
+    run_with(app, config, experiment, product, (&Progress::stderr(quiet), &Interrupt::install()?))
+}
+
+/// As [`run`], with the command's own progress and interrupt.
+fn run_with(
+    app: &App,
+    config: &ConfigArgs,
+    experiment: &dyn Experiment<Settings>,
+    product: Product,
+    (progress, interrupt): (&Progress, &Interrupt),
+) -> Result<Ending> {
     let resolved = setup::resolve(app, config)?;
     let settings = &resolved.settings;
     let (ledger, cache) = (setup::ledger(settings), setup::cache(settings));
     let (compute, scaling) = (setup::compute(settings), setup::scaling(settings));
-    let (progress, interrupt) = (Progress::stderr(quiet), Interrupt::install()?);
     let plan = || runner::plan(&[experiment], settings);
     let execute = |force: bool| {
-        let surroundings = RunContext {
-            compute: &compute,
-            ledger: &ledger,
-            cache: &cache,
-            scaling: &scaling,
-            progress: &progress,
-            interrupt: &interrupt,
-        };
+        let surroundings =
+            RunContext { compute: &compute, ledger: &ledger, cache: &cache, scaling: &scaling, progress, interrupt };
         let (repo, outputs) = (PathBuf::from("."), setup::outputs(settings, &config.profile));
         let options = Options { force, budget: None, jobs: Some(1), repo, outputs };
         runner::run(plan()?, &resolved, &config.profile, surroundings, &options, &setup::command_line())?.whole()

@@ -229,6 +229,13 @@ fn with_rows<'a>(plans: Vec<Plan<'a, Settings>>, asked_for: &[String]) -> Result
 /// Prints a line for each column that has no cells because its data are not imported.
 fn say_what_is_missing(plans: &[Plan<'_, Settings>], catalog: &Catalog, progress: &Progress) {
     for Plan { experiment, table, cells } in plans {
+        if cells.is_empty() {
+            let id = experiment.id();
+            progress.line(&format!(
+                "table {id}: its dataset is not imported, so the table stays empty (`sempair config {id}` shows which)"
+            ));
+            continue;
+        }
         for column in &table.columns {
             let is_there = || catalog.contains(&column.id).unwrap_or(false);
             if !cells.iter().any(|cell| cell.column == column.id) && !is_there() {

@@ -226,6 +226,10 @@ impl AnnotatedSet {
 }
 
 impl Split for AnnotatedSet {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn images(&self) -> usize {
         self.len()
     }

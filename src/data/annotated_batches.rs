@@ -165,18 +165,18 @@ impl<'a> AnnotatedBatches<'a> {
 }
 
 /// The height and width of an image whose shorter side becomes `short`, but whose longer side is at most `longest`;
-/// detectron2's `ResizeShortestEdge`.
+/// detectron2's `ResizeShortestEdge`. No side is 0.
 pub fn resized_shape((height, width): (usize, usize), short: usize, longest: usize) -> (usize, usize) {
     let (h, w, short) = (height as f64, width as f64, short as f64);
     let (h, w) = if height < width { (short, short / h * w) } else { (short / w * h, short) };
     let factor = (longest as f64 / h.max(w)).min(1.0);
-    ((h * factor + 0.5) as usize, (w * factor + 0.5) as usize)
+    (((h * factor + 0.5) as usize).max(1), ((w * factor + 0.5) as usize).max(1))
 }
 
 /// Resizes (height, width, 3) bytes with Pillow's bilinear filter, which widens when it shrinks.
 ///
 /// # Errors
-/// In words, when a size is 0.
+/// In words, when the pixels do not fit the size.
 pub fn resized(mut pixels: Vec<u8>, from: (usize, usize), to: (usize, usize)) -> std::result::Result<Vec<u8>, String> {
     if from == to {
         return Ok(pixels);

@@ -26,6 +26,9 @@ pub struct ImageSet {
 
 /// One split of a dataset: images of one kind, with what is known about them.
 pub trait Split {
+    /// Returns the dataset's name and split, such as `cifar-10/train`.
+    fn name(&self) -> &str;
+
     /// Returns the number of images.
     fn images(&self) -> usize;
 
@@ -60,6 +63,10 @@ impl<S: Split> Dataset<S> {
 }
 
 impl Split for ImageSet {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn images(&self) -> usize {
         self.len()
     }

@@ -40,11 +40,6 @@ pub fn clip([x1, y1, x2, y2]: Edges, (height, width): (usize, usize)) -> Edges {
     [x(x1), y(y1), x(x2), y(y2)]
 }
 
-/// The box in the mirrored image, with left and right exchanged: x' = width - x.
-pub fn flip([x1, y1, x2, y2]: Edges, width: usize) -> Edges {
-    [width as f32 - x2, y1, width as f32 - x1, y2]
-}
-
 /// The box after a resize of its image, whose height and width are `from` before and `to` after it.
 pub fn scale([x1, y1, x2, y2]: Edges, from: (usize, usize), to: (usize, usize)) -> Edges {
     let scaled = |edge: f32, from: usize, to: usize| (f64::from(edge) * (to as f64 / from as f64)) as f32;

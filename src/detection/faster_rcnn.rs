@@ -19,6 +19,8 @@ const PROPOSAL_OVERLAP: f32 = 0.7;
 const DETECTION_OVERLAP: f32 = 0.5;
 /// Only detections with a higher score are kept.
 const LOWEST_SCORE: f32 = 0.05;
+/// Detections with a lower score are not shown in pictures and reports.
+pub const SHOWN: f32 = 0.5;
 /// The share of positive anchors in a step, at most.
 const POSITIVE_ANCHORS: f32 = 0.5;
 /// The share of regions with an object in a step, at most.

@@ -19,6 +19,6 @@ mod nms;
 
 pub use anchors::Anchors;
 pub use boxes::{Coder, Deltas, Edges};
-pub use faster_rcnn::{Detection, Protocol, Step, StepLosses, Truth, detect, propose};
+pub use faster_rcnn::{Detection, Protocol, SHOWN, Step, StepLosses, Truth, detect, propose};
 pub use matching::{Label, Matcher, Sampled, Sampler};
 pub use nms::{nms, nms_by_class, top_k};

@@ -60,7 +60,7 @@ pub struct CategoryValue {
 /// A test image with what was found in it and what was missed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scene {
-    /// Which image it is, such as `image 33 of synth-voc/test`.
+    /// Which image it is, such as `test image 34 of 400`.
     pub name: String,
     /// Columns of the picture.
     pub width: u32,

@@ -1,5 +1,5 @@
-//! The choice of encoder, and its type. This file only maps names to types: a result depends on the file of that type
-//! and on the files that it uses.
+//! The choice of encoder, and its type. This file only maps names to types and strides: a result depends on the file of
+//! that type, on the files that it uses, and on the stride, which is among the inputs of a detector's stage.
 
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +108,19 @@ impl ModelSpec {
         self.encoder.is_transformer()
     }
 
+    /// Pixels of an image per position of the map before the last stage of a ResNet, in which a detector finds regions.
+    pub fn detection_stride(&self) -> usize {
+        let stem = match self.stem {
+            Stem::Imagenet => 4,
+            Stem::Half => 2,
+            Stem::Small | Stem::Patch4 | Stem::Patch8 => 1,
+        };
+        match self.encoder {
+            Encoder::ResnetSmall => 2 * stem,
+            Encoder::Resnet18 | Encoder::Resnet50 | Encoder::VitMini | Encoder::VitS8 => 4 * stem,
+        }
+    }
+
     /// Rejects an encoder that a detector cannot be built on.
     ///
     /// # Errors
@@ -160,35 +173,36 @@ pub fn detector<D: Device>(
 ) -> Result<Box<dyn AnyDetector<D>>> {
     spec.check("model")?;
     spec.check_stages()?;
+    let stride = spec.detection_stride();
     Ok(match (spec.encoder, spec.stem) {
-        (Encoder::VitMini | Encoder::VitS8, _) => unreachable!("{:?} passed the check", spec.encoder),
         (Encoder::ResnetSmall, Stem::Imagenet) => {
-            on_encoder::<D, FrontSmall<ImageNetStem<32>>, LastSmall, 64, 128>(shape, ("layer3", 8), builder)
+            on_encoder::<D, FrontSmall<ImageNetStem<32>>, LastSmall, 64, 128>(shape, ("layer3", stride), builder)
         }
         (Encoder::ResnetSmall, Stem::Half) => {
-            on_encoder::<D, FrontSmall<SmallStem<32, 2>>, LastSmall, 64, 128>(shape, ("layer3", 4), builder)
+            on_encoder::<D, FrontSmall<SmallStem<32, 2>>, LastSmall, 64, 128>(shape, ("layer3", stride), builder)
         }
-        (Encoder::ResnetSmall, _) => {
-            on_encoder::<D, FrontSmall<SmallStem<32, 1>>, LastSmall, 64, 128>(shape, ("layer3", 2), builder)
+        (Encoder::ResnetSmall, Stem::Small) => {
+            on_encoder::<D, FrontSmall<SmallStem<32, 1>>, LastSmall, 64, 128>(shape, ("layer3", stride), builder)
         }
         (Encoder::Resnet18, Stem::Imagenet) => {
-            on_encoder::<D, Front18<ImageNetStem<64>>, Last18, 256, 512>(shape, ("layer4", 16), builder)
+            on_encoder::<D, Front18<ImageNetStem<64>>, Last18, 256, 512>(shape, ("layer4", stride), builder)
         }
         (Encoder::Resnet18, Stem::Half) => {
-            on_encoder::<D, Front18<SmallStem<64, 2>>, Last18, 256, 512>(shape, ("layer4", 8), builder)
+            on_encoder::<D, Front18<SmallStem<64, 2>>, Last18, 256, 512>(shape, ("layer4", stride), builder)
         }
-        (Encoder::Resnet18, _) => {
-            on_encoder::<D, Front18<SmallStem<64, 1>>, Last18, 256, 512>(shape, ("layer4", 4), builder)
+        (Encoder::Resnet18, Stem::Small) => {
+            on_encoder::<D, Front18<SmallStem<64, 1>>, Last18, 256, 512>(shape, ("layer4", stride), builder)
         }
         (Encoder::Resnet50, Stem::Imagenet) => {
-            on_encoder::<D, Front50<ImageNetStem<64>>, Last50, 1024, 2048>(shape, ("layer4", 16), builder)
+            on_encoder::<D, Front50<ImageNetStem<64>>, Last50, 1024, 2048>(shape, ("layer4", stride), builder)
         }
         (Encoder::Resnet50, Stem::Half) => {
-            on_encoder::<D, Front50<SmallStem<64, 2>>, Last50, 1024, 2048>(shape, ("layer4", 8), builder)
+            on_encoder::<D, Front50<SmallStem<64, 2>>, Last50, 1024, 2048>(shape, ("layer4", stride), builder)
         }
-        (Encoder::Resnet50, _) => {
-            on_encoder::<D, Front50<SmallStem<64, 1>>, Last50, 1024, 2048>(shape, ("layer4", 4), builder)
+        (Encoder::Resnet50, Stem::Small) => {
+            on_encoder::<D, Front50<SmallStem<64, 1>>, Last50, 1024, 2048>(shape, ("layer4", stride), builder)
         }
+        (encoder, stem) => unreachable!("{encoder:?} with {stem:?} passed the checks"),
     })
 }
 

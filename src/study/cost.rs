@@ -123,7 +123,8 @@ pub(super) fn detector(device: Cpu, run: &DetectorTraining, set: Extent) -> Cost
 /// The cost of finding the objects in a set's test images.
 pub(super) fn detections(device: Cpu, run: &DetectorTraining, set: Extent) -> Cost {
     let of_image = FORWARD * image(device, &run.model) * passes(run, run.protocol.proposals[1]);
-    let memory = 4 * parameters(run.model.encoder) + (16.0 * activations(device, &run.model)) as u64;
+    let together = 16.0 * passes(run, run.protocol.proposals[1]) * activations(device, &run.model);
+    let memory = 4 * parameters(run.model.encoder) + (FORWARD * together) as u64;
     Cost { seconds: set.test as f64 * of_image, memory, load: None }
 }
 

@@ -1,22 +1,19 @@
 //! The objects in a user's pictures, found by the detector of `sempair detect`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::data::annotated::{AnnotatedImage, AnnotatedSet, Object};
 use crate::data::decode::{Picture, Tags, decode};
-use crate::detection::Detection;
+use crate::detection::{Detection, SHOWN};
 use crate::error::{Context as _, Error, Result};
 use crate::harness::cache::Cache;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
+use crate::tensor::Precision;
 use crate::train::{DETECTOR, detections};
 
-use super::settings::{PrecisionChoice, Settings};
 use super::stages::Detector;
-
-/// Detections with a lower score are not shown.
-const SHOWN: f32 = 0.5;
 
 /// A picture with what was found in it.
 pub struct FoundPicture {
@@ -29,20 +26,18 @@ pub struct FoundPicture {
 /// Finds the objects in pictures. Returns what was found in each, and the pictures with these objects, to be drawn.
 ///
 /// # Errors
-/// When a file cannot be read or decoded, when the detector is not in the cache, or when the user asks to stop.
+/// When the detector is not in the cache, or when the user asks to stop.
 pub fn detect_images(
-    settings: &Settings,
     detector: &Detector,
     cache: &Cache,
-    files: &[PathBuf],
+    pictures: Vec<(String, AnnotatedImage)>,
     around: (&Progress, &Interrupt),
 ) -> Result<(Vec<FoundPicture>, AnnotatedSet)> {
     let classes = detector.set.split("train")?.classes.to_vec();
-    let pictures = files.iter().map(|file| read(file)).collect::<Result<Vec<_>>>()?;
+    let (names, pictures): (Vec<String>, Vec<AnnotatedImage>) = pictures.into_iter().unzip();
     let set = AnnotatedSet::new("pictures", classes.clone(), pictures.clone());
     let file = cache.folder(detector.training.name(), detector.training.key()).join(DETECTOR);
-    let precision = PrecisionChoice::resolve(settings.precision);
-    let found = detections(&detector.run, precision, &set, &file, around)?;
+    let found = detections(&detector.run, Precision::F32, &set, &file, around)?;
     let shown: Vec<Vec<Detection>> =
         found.into_iter().map(|all| all.into_iter().filter(|one| one.score >= SHOWN).collect()).collect();
     let drawn = pictures
@@ -50,15 +45,15 @@ pub fn detect_images(
         .zip(&shown)
         .map(|(picture, found)| AnnotatedImage { objects: found.iter().map(object).collect(), ..picture });
     let drawn = AnnotatedSet::new("pictures", classes, drawn.collect());
-    let of_file = |(file, detections): (&PathBuf, _)| FoundPicture { name: name(file), detections };
-    Ok((files.iter().zip(shown).map(of_file).collect(), drawn))
+    let named = names.into_iter().zip(shown).map(|(name, detections)| FoundPicture { name, detections });
+    Ok((named.collect(), drawn))
 }
 
-/// The pictures in a folder, by name.
+/// The pictures in a folder with the names of their files, in the order of these names.
 ///
 /// # Errors
-/// When the folder cannot be read or has no file.
-pub fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
+/// When the folder cannot be read or has no file, or when a file cannot be read or decoded.
+pub fn pictures_in(folder: &Path) -> Result<Vec<(String, AnnotatedImage)>> {
     let entries = fs::read_dir(folder).context(format!("cannot read the folder {}", folder.display()))?;
     let mut files = Vec::new();
     for entry in entries {
@@ -72,7 +67,7 @@ pub fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
         return Err(Error::new(format!("{} has no pictures", folder.display()))
             .hint("`--images` takes a folder of JPEG, PNG or other images"));
     }
-    Ok(files)
+    files.iter().map(|file| Ok((name(file), read(file)?))).collect()
 }
 
 fn read(file: &Path) -> Result<AnnotatedImage> {

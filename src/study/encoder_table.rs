@@ -32,6 +32,10 @@ pub struct EncoderTable {
     pub about_columns: String,
     /// The first note, about the rows.
     pub about_rows: String,
+    /// What varies between seeds besides the pretraining. If it is empty, the caption names the probe's held-out part.
+    pub varies: String,
+    /// Whether the table stays empty if none of its sets is there. For other tables, this is an error.
+    pub may_lack_data: bool,
     /// Notes that a reader must know.
     pub notes: Vec<Note>,
     /// The order of the rows, along which figures draw lines.
@@ -81,6 +85,8 @@ impl EncoderTable {
             claims: Vec::new(),
             about_columns: String::new(),
             about_rows: String::new(),
+            varies: String::new(),
+            may_lack_data: false,
             notes: Vec::new(),
             axis: None,
             in_paper: true,
@@ -186,8 +192,8 @@ impl EncoderTable {
             claims: self.claims.iter().map(|claim| self.whole(claim, id, title)).collect(),
             notes: about_rows.into_iter().chain(self.notes).collect(),
             varies: format!(
-                "initialisation, order of the pairs, augmentation, and the part held out to choose the probe's \
-                 penalty{found} and the evaluation sets are the same"
+                "initialisation, order of the pairs, augmentation, and {}{found} and the evaluation sets are the same",
+                if self.varies.is_empty() { "the part held out to choose the probe's penalty" } else { &self.varies }
             ),
             axis: self.axis,
             distance,
@@ -221,6 +227,9 @@ impl EncoderTable {
         }
         let mut sets = self.measures.iter().filter_map(|measure| measure.set());
         if let (false, Some(missing)) = (there.iter().any(|measure| measure.set().is_some()), sets.next()) {
+            if self.may_lack_data {
+                return Ok(Vec::new());
+            }
             catalog.set(missing)?;
         }
         let mut cells = Vec::new();

@@ -142,7 +142,22 @@ impl OwnSettings for DetectionSettings {
         some_above_zero_in(&format!("{id}.protocol.anchor_sizes"), &protocol.anchor_sizes)?;
         some_above_zero_in(&format!("{id}.protocol.anchor_ratios"), &protocol.anchor_ratios)?;
         let rate = recipe.learning_rate;
-        within((0.0..=1e3).contains(&rate), &format!("{id}.recipe.learning_rate"), rate, "from 0 to 1000", "0.02")
+        within((0.0..=1e3).contains(&rate), &format!("{id}.recipe.learning_rate"), rate, "from 0 to 1000", "0.02")?;
+        let shares = [("momentum", recipe.momentum), ("warmup_from", recipe.warmup_from as f32)];
+        for (name, value) in shares.into_iter().chain([("weight_decay", recipe.weight_decay)]) {
+            within((0.0..=1.0).contains(&value), &format!("{id}.recipe.{name}"), value, "from 0 to 1", "0.001")?;
+        }
+        let rise = recipe.drops.is_sorted() && recipe.drops.iter().all(|drop| (0.0..=1.0).contains(drop));
+        let drops = format!("{:?}", recipe.drops);
+        within(rise, &format!("{id}.recipe.drops"), drops, "a rising list of fractions from 0 to 1", "[0.75,0.9]")?;
+        let shorter = format!("{:?}", resizing.short);
+        within(
+            !resizing.short.contains(&0),
+            &format!("{id}.resizing.short"),
+            shorter,
+            "a list of lengths above 0",
+            "[480,800]",
+        )
     }
 }
 

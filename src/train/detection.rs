@@ -33,8 +33,10 @@ pub const LOSSES: &str = "losses.json";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 /// About how many times the mean losses are recorded.
 const RECORDED: usize = 50;
-/// Images of one size that are evaluated together.
+/// Images of one size that are evaluated together, at most.
 const TOGETHER: usize = 16;
+/// Pixels that are evaluated together, at most, if that is one image or more.
+const PIXELS: usize = 1 << 21;
 
 /// How detectors are trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,8 +104,8 @@ struct Position {
 /// is the file of the encoder's weights; without it, they are those before the first step of a training of this seed.
 ///
 /// # Errors
-/// When no image has an object, an image cannot be read, the loss is not finite, the checkpoint belongs to another run,
-/// or a file cannot be written; or when the user asks to stop, after a checkpoint is written.
+/// When no image has an object, an image cannot be read, the loss is not finite, the checkpoint is of another network, or
+/// a file cannot be written; or when the user asks to stop, after a checkpoint is written.
 pub fn train_detector(
     run: &DetectorTraining,
     precision: Precision,
@@ -163,6 +165,8 @@ struct Training<'a> {
     detector: Box<dyn AnyDetector<Cpu>>,
     parameters: Parameters<Cpu>,
     optimizer: Optimizer<Cpu>,
+    /// The places of running mean and variance of each channel whose normalisation learns.
+    moments: Vec<[usize; 2]>,
     schedule: Drops,
     position: Position,
     started: Stopwatch,
@@ -194,6 +198,7 @@ impl<'a> Training<'a> {
             epsilon: 1.0,
         };
         let mut optimizer = Optimizer::of(Rule::Sgd, &sgd, ParamOverrides::default(), &parameters, learns);
+        let moments = places_of_moments(parameters.layout.entries.iter().filter(|&entry| learns(entry)));
         let path = dir.join(CHECKPOINT);
         let position = if path.exists() {
             network_state::load_network(&path, &mut parameters, &mut optimizer)?
@@ -202,21 +207,13 @@ impl<'a> Training<'a> {
         };
         let at = recipe.drops.iter().map(|drop| (drop * recipe.steps as f64).round() as usize).collect();
         let schedule = Drops { peak: recipe.learning_rate, warmup: recipe.warmup, from: recipe.warmup_from, at };
-        Ok(Self { run, detector, parameters, optimizer, schedule, position, started: Stopwatch::start() })
+        Ok(Self { run, detector, parameters, optimizer, moments, schedule, position, started: Stopwatch::start() })
     }
 
     fn step(&mut self, batches: &AnnotatedBatches<'_>) -> Result<StepLosses> {
         let step = self.position.step;
         let rate = self.schedule.rate(step) as f32;
         let losses = self.gradients(batches, step)?;
-        if !losses.sum().is_finite() {
-            let total = losses.sum();
-            return Err(Error::diverged(format!(
-                "the loss became {total} in step {} (learning rate {rate})",
-                step + 1
-            ))
-            .hint("lower the rate: `--set detection.recipe.learning_rate=..`, or raise `detection.recipe.warmup`"));
-        }
         let rates = StepRates { rate, peak_rate: rate, weight_decay: self.run.recipe.weight_decay };
         self.optimizer.step(&mut self.parameters, rates);
         self.position.step += 1;
@@ -225,6 +222,9 @@ impl<'a> Training<'a> {
     }
 
     /// Computes the gradients and losses of the batch of a step.
+    ///
+    /// # Errors
+    /// When an image cannot be read, or the loss is not finite.
     fn gradients(&mut self, batches: &AnnotatedBatches<'_>, step: usize) -> Result<StepLosses> {
         let key = Key::root(self.run.seed).split("detector");
         let batch = batches.training(self.run.recipe.batch, step, key)?;
@@ -233,6 +233,12 @@ impl<'a> Training<'a> {
         let mut targets = Step::new(&self.run.protocol, self.detector.stride(), &truths, sampled);
         self.parameters.clear_gradients();
         self.detector.train(pixels(&batch), self.run.recipe.learns, &mut targets, &mut self.parameters);
+        let total = targets.losses.sum();
+        if !total.is_finite() {
+            return Err(Error::diverged(format!("the detector's loss became {total} in step {}", step + 1)).hint(
+                "lower the rate: `--set detection.recipe.learning_rate=..`, or raise `detection.recipe.warmup`",
+            ));
+        }
         Ok(targets.losses)
     }
 
@@ -260,66 +266,39 @@ impl<'a> Training<'a> {
         network_state::remove(&around.dir.join(CHECKPOINT))
     }
 
-    /// Replaces the running moments by the moments over several training batches, with the weights as they are. If the
-    /// statistics are 0 before a pass, they are [`MOMENTUM`] times the moments of its batch after it.
+    /// Replaces the running moments of normalisations that learn by the moments over several training batches, with the
+    /// weights as they are. If such a statistic is 0 before a pass, it is [`MOMENTUM`] times that of its batch after it.
     fn compute_moments(&mut self, batches: &AnnotatedBatches<'_>, interrupt: &Interrupt) -> Result<()> {
         let count = self.run.recipe.precise_moments;
-        if count == 0 {
-            return Ok(());
-        }
-        let before = self.parameters.statistics.clone();
-        let mut moments = Moments::new(before.len());
+        let mut sums = vec![[0.0; 2]; self.moments.len()];
         for batch in 0..count {
             interrupt.check()?;
-            self.parameters.statistics.fill(0.0);
+            self.moments.iter().flatten().for_each(|&at| self.parameters.statistics[at] = 0.0);
             self.gradients(batches, self.run.recipe.steps + batch)?;
-            moments.add(&self.parameters);
+            for (sum, places) in sums.iter_mut().zip(&self.moments) {
+                let [mean, variance] = places.map(|at| f64::from(self.parameters.statistics[at] / MOMENTUM));
+                sum[0] += mean;
+                sum[1] += variance + mean * mean;
+            }
         }
-        self.parameters.statistics = before;
-        moments.write(&mut self.parameters, count);
+        for (sum, &[mean, variance]) in sums.iter().zip(&self.moments).filter(|_| count > 0) {
+            let [first, second] = sum.map(|sum| sum / count as f64);
+            self.parameters.statistics[mean] = first as f32;
+            self.parameters.statistics[variance] = (second - first * first) as f32;
+        }
         Ok(())
     }
 }
 
-/// Sums of the first and second moments of batches, at the places of the running mean and variance.
-struct Moments(Vec<f64>);
-
-impl Moments {
-    fn new(len: usize) -> Self {
-        Self(vec![0.0; len])
-    }
-
-    /// The places of running mean and variance of each normalisation.
-    fn places(parameters: &Parameters<Cpu>) -> Vec<[usize; 2]> {
-        let statistics = parameters.layout.entries.iter().filter(|entry| entry.kind == ParamKind::Statistic);
-        let pairs: Vec<&Entry> = statistics.collect();
-        let (pairs, _) = pairs.as_chunks::<2>();
-        pairs
-            .iter()
-            .flat_map(|[mean, var]| (0..mean.slot.len).map(|c| [mean.slot.start + c, var.slot.start + c]))
-            .collect()
-    }
-
-    /// Adds a batch.
-    fn add(&mut self, parameters: &Parameters<Cpu>) {
-        for [mean, var] in Self::places(parameters) {
-            let of_batch = |at: usize| f64::from(parameters.statistics[at] / MOMENTUM);
-            self.0[mean] += of_batch(mean);
-            self.0[var] += of_batch(var) + of_batch(mean).powi(2);
-        }
-    }
-
-    /// Writes mean and variance over all batches. Normalisations that were not trained have no sums; they stay as they
-    /// are.
-    fn write(&self, parameters: &mut Parameters<Cpu>, batches: usize) {
-        for [mean, var] in Self::places(parameters) {
-            let [first, second] = [mean, var].map(|at| self.0[at] / batches as f64);
-            if second > 0.0 {
-                parameters.statistics[mean] = first as f32;
-                parameters.statistics[var] = (second - first * first) as f32;
-            }
-        }
-    }
+/// The places of running mean and variance of each channel of these normalisations.
+fn places_of_moments<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<[usize; 2]> {
+    let statistics: Vec<&Entry> = entries.filter(|entry| entry.kind == ParamKind::Statistic).collect();
+    let (pairs, _) = statistics.as_chunks::<2>();
+    let channels = |[mean, variance]: &[&Entry; 2]| {
+        let (mean, variance) = (mean.slot, variance.slot);
+        (0..mean.len).map(move |c| [mean.start + c, variance.start + c]).collect::<Vec<_>>()
+    };
+    pairs.iter().flat_map(channels).collect()
 }
 
 fn added(a: StepLosses, b: StepLosses, factor: f64) -> StepLosses {
@@ -366,7 +345,8 @@ pub fn detections(
         interrupt.check()?;
         let first = all.len();
         let size = batches.evaluated_size(first);
-        let same = (first..set.len()).take(TOGETHER).take_while(|&image| batches.evaluated_size(image) == size);
+        let together = (PIXELS / (size.0 * size.1).max(1)).clamp(1, TOGETHER);
+        let same = (first..set.len()).take(together).take_while(|&image| batches.evaluated_size(image) == size);
         let images: Vec<usize> = same.collect();
         let batch = batches.evaluation(&images)?;
         let sizes = vec![size; images.len()];

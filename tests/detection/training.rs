@@ -93,6 +93,20 @@ fn a_detector_from_scratch_learns_eight_images_by_heart() {
     assert!(ap50 > 95.0, "AP50 is {ap50}");
 }
 
+/// Without training of the trunk, or of any stage: the random trunk keeps its own running moments, so the moments of the
+/// layers that learn are those that the test needs.
+#[test]
+fn a_frozen_trunk_keeps_its_moments() {
+    let set = some("train", 8, false);
+    for (learns, at_least) in [(Learns::Head, 80.0), (Learns::New, 3.0)] {
+        let (folder, mut run) = (tempfile::tempdir().unwrap(), run(400));
+        run.recipe.learns = learns;
+        train(&run, &set, folder.path(), &Interrupt::never()).unwrap();
+        let ap50 = ap50(&run, &set, folder.path());
+        assert!(ap50 > at_least, "{learns:?}: AP50 is {ap50}");
+    }
+}
+
 #[test]
 fn from_the_objects_of_other_images_nothing_is_learned() {
     let (folder, run) = (tempfile::tempdir().unwrap(), run(300));
@@ -137,5 +151,5 @@ fn a_set_without_objects_and_a_rate_that_is_too_high_are_refused() {
     assert!(refused.to_string().contains("no image of `empty/train` has an object to learn from"), "{refused}");
     (run.recipe.learning_rate, run.recipe.warmup) = (1e6, 0);
     let diverged = train(&run, &some("train", 8, false), folder.path(), &Interrupt::never()).unwrap_err();
-    assert!(diverged.to_string().contains("the loss became"), "{diverged}");
+    assert!(diverged.to_string().contains("the detector's loss became"), "{diverged}");
 }

@@ -21,7 +21,8 @@ pub const AVERAGE_PRECISION: Metric =
 type Kind = (&'static str, &'static str, fn(&AveragePrecision) -> f64);
 
 /// Average precision at an IoU of 0.5, the mean over ten IoUs, and at 0.75, in the paper's order.
-pub const KINDS: [Kind; 3] = [("ap50", "AP50", |of| of.ap50), ("ap", "AP", |of| of.ap), ("ap75", "AP75", |of| of.ap75)];
+pub const KINDS: [Kind; 3] =
+    [("ap50", "AP50", |of| of.ap50), ("ap", "AP50:95", |of| of.ap), ("ap75", "AP75", |of| of.ap75)];
 
 /// The name of an imported set that the column takes for the paper's: PASCAL VOC 2007 and 2012.
 pub const VOC: &str = "voc";

@@ -1,15 +1,16 @@
 //! Reads the files of a detector: its losses, and the average precision of what it found.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::detection::boxes;
+use crate::detection::{SHOWN, boxes};
 use crate::error::Result;
 use crate::eval::{
-    AveragePrecision, CategoryResult, DetectedImage, Detection, GroundTruth, Interpolation, Marks, Matching,
+    AveragePrecision, CategoryResult, DetectedImage, Detection, GroundTruth, Interpolation, Marks, Matching, Replicates,
 };
 use crate::files::read_json;
 use crate::harness::outcome::{CategoryValue, Curve, DataRef, Outcome, Scene, SceneBox};
 use crate::harness::stage::Done;
+use crate::rng::Key;
 use crate::study::stages::Detector;
 use crate::study::stages::detector::{FOUND, Found, FoundIn, Shown};
 use crate::train::{DETECTOR, DetectorHistory, LOSSES};
@@ -28,11 +29,14 @@ pub fn describe(detector: &Detector, done: &Done, outcome: &mut Outcome) -> Resu
     let coco = Marks::new(&images, found.classes.len(), Matching::Coco)?;
     let result = marks.result(Interpolation::ElevenPoints);
     (outcome.checkpoint, outcome.predictions) = (training.hash_of(DETECTOR), detections.hash_of(FOUND));
-    outcome.curves.extend([losses(&history), precision(&marks, found.classes.len())]);
+    outcome.curves.extend([losses(&history), precision(&marks, &result.categories)]);
+    let replicates = Replicates::new(&marks, Interpolation::ElevenPoints, REPLICATES, Key::root(0).split("images"));
+    let error = replicates.standard_error();
     let of_coco = coco.result(Interpolation::HundredOnePoints).mean;
     let facts = [
         ("detector's training seconds", history.seconds.into()),
-        ("AP50, AP and AP75 by COCO's rule", json!([of_coco.ap50, of_coco.ap, of_coco.ap75])),
+        ("AP50, AP and AP75 by COCO's rule", three(&of_coco)),
+        ("standard error over images of AP50, AP and AP75", error.as_ref().map_or(Value::Null, three)),
     ];
     outcome.facts.extend(facts.map(|(name, value)| (name.to_owned(), value)));
     outcome.scenes = found.pictures.iter().map(|picture| scene(picture, &found)).collect();
@@ -61,6 +65,13 @@ impl Measured {
     }
 }
 
+/// Resampled sets of test images, for the standard error.
+const REPLICATES: usize = 1000;
+
+fn three(of: &AveragePrecision) -> Value {
+    json!([of.ap50, of.ap, of.ap75])
+}
+
 fn detected(FoundIn { objects, detections }: &FoundIn) -> DetectedImage {
     let object = |object: &crate::data::annotated::Object| GroundTruth {
         edges: object.edges,
@@ -78,20 +89,21 @@ fn detected(FoundIn { objects, detections }: &FoundIn) -> DetectedImage {
     }
 }
 
-/// Detections with a lower score are not shown.
-const SHOWN_SCORE: f32 = 0.5;
-
 /// A picture with the detections in it, right or wrong by VOC's rule at an IoU of 0.5, and the objects that were missed.
 fn scene(picture: &Shown, found: &Found) -> Scene {
     let FoundIn { objects, detections } = &found.images[picture.image];
     let scaled = |edges| boxes::scale(edges, picture.size, picture.shown);
     let mut missed = vec![true; objects.len()];
     let mut shown = Vec::new();
-    for detection in detections.iter().filter(|detection| detection.score >= SHOWN_SCORE) {
+    for detection in detections.iter().filter(|detection| detection.score >= SHOWN) {
         let of_class = (0..objects.len()).filter(|&at| objects[at].category as usize == detection.class);
         let iou = |at: usize| boxes::iou(objects[at].edges, detection.edges);
         let best = of_class.max_by(|&a, &b| iou(a).total_cmp(&iou(b)).then(b.cmp(&a)));
-        let hit = best.filter(|&at| iou(at) > 0.5 && missed[at] && !objects[at].difficult);
+        let met = best.filter(|&at| iou(at) > 0.5);
+        if met.is_some_and(|at| objects[at].difficult) {
+            continue;
+        }
+        let hit = met.filter(|&at| missed[at]);
         if let Some(at) = hit {
             missed[at] = false;
         }
@@ -123,10 +135,11 @@ fn losses(history: &DetectorHistory) -> Curve {
     }
 }
 
-/// The mean over categories of the interpolated precision at an IoU of 0.5, at each recall.
-fn precision(marks: &Marks, categories: usize) -> Curve {
-    let curves: Vec<_> = (0..categories).map(|category| marks.curve(category, 50)).collect();
-    let at = |recall: f64| curves.iter().map(|curve| curve.interpolated(recall)).sum::<f64>() / categories as f64;
+/// The mean of the interpolated precision at an IoU of 0.5, at each recall, over the categories that have an object.
+fn precision(marks: &Marks, categories: &[CategoryResult]) -> Curve {
+    let there = (0..categories.len()).filter(|&category| categories[category].average_precision.is_some());
+    let curves: Vec<_> = there.map(|category| marks.curve(category, 50)).collect();
+    let at = |recall: f64| curves.iter().map(|curve| curve.interpolated(recall)).sum::<f64>() / curves.len() as f64;
     let x: Vec<f64> = (0..=50).map(|at| 2.0 * f64::from(at)).collect();
     let y = x.iter().map(|recall| 100.0 * at(recall / 100.0)).collect();
     Curve {

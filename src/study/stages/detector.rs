@@ -15,13 +15,16 @@ use crate::detection::Detection;
 use crate::error::{Error, Result};
 use crate::files::write_json;
 use crate::harness::outcome::DataRef;
+use crate::harness::provenance::Compute;
 use crate::harness::stage::{Description, Stage};
 use crate::models::ModelSpec;
 use crate::study::cost;
 use crate::study::settings::{DetectionSettings, Settings};
+use crate::tensor::Precision;
 use crate::train::{DETECTOR, DetectorTraining, LOSSES, TrainContext, detections, train_detector};
 
 use super::Context;
+use super::features::data_ref;
 use super::mapping::Mapping;
 
 /// File of the detections and of the objects in the test images.
@@ -66,7 +69,7 @@ pub(in crate::study) struct Shown {
     pub png: String,
 }
 
-/// The same for one image.
+/// What is in one test image, and what was found there.
 #[derive(Serialize, Deserialize)]
 pub(in crate::study) struct FoundIn {
     pub objects: Vec<Object>,
@@ -91,23 +94,27 @@ impl Detector {
             recipe: detection.recipe.clone(),
             seed,
         };
-        let inputs = json!({ "encoder": mapping.identity, "set": set.identity, "detector": run });
+        let stride = model.detection_stride();
+        let inputs = json!({ "encoder": mapping.identity, "set": set.identity, "detector": run, "stride": stride });
         let roots = [&["study::stages::detector", set.made_by()], &mapping.code[..]].concat();
         let after: Vec<&Arc<Stage>> = mapping.after.iter().collect();
         let cost = cost::detector(context.device, &run, set.extent);
         let described = context.describe("detector", inputs.clone(), &roots, &after, cost);
-        let precision = context.device.precision;
+        // With the 8 bits of bf16, hundreds of scores would be equal, and their order decides the average precision.
+        let precision = Precision::F32;
+        let compute = Compute { precision: precision.name().into(), ..context.compute.clone() };
         let (of, from, to_train, to_detect) = (mapping.clone(), set.clone(), run.clone(), run.clone());
         let (checkpoint_seconds, keep_going) = (settings.checkpoint_seconds, settings.keep_going);
-        let training = Stage::new(Description { timed: &[LOSSES], ..described }, move |site| {
-            let (dir, progress, interrupt) = (site.dir, site.progress, site.interrupt);
-            let around = TrainContext { dir, checkpoint_seconds, keep_going, progress, interrupt };
-            train_detector(&to_train, precision, &from.split("train")?, of.source.weights(site).as_deref(), &around)
-        });
+        let training =
+            Stage::new(Description { timed: &[LOSSES], compute: compute.clone(), ..described }, move |site| {
+                let (dir, progress, interrupt) = (site.dir, site.progress, site.interrupt);
+                let around = TrainContext { dir, checkpoint_seconds, keep_going, progress, interrupt };
+                train_detector(&to_train, precision, &from.split("train")?, of.source.weights(site).as_deref(), &around)
+            });
         let cost = cost::detections(context.device, &run, set.extent);
         let described = context.describe("detections", json!({ "of": inputs }), &roots, &[&training], cost);
         let (trained, from) = (training.clone(), set.clone());
-        let detections = Stage::new(described, move |site| {
+        let detections = Stage::new(Description { compute, ..described }, move |site| {
             let (train, test) = (from.split("train")?, from.split("test")?);
             let file = site.of(&trained).dir.join(DETECTOR);
             let found = detections(&to_detect, precision, &test, &file, (site.progress, site.interrupt))?;
@@ -139,15 +146,4 @@ fn shown(set: &AnnotatedSet) -> Result<Vec<Shown>> {
         Ok(Shown { image, size: (height, width), shown: to, png })
     };
     (0..count).map(picture).collect()
-}
-
-/// The entry of a split in a record.
-fn data_ref(set: &AnnotatedSet, description: &str) -> DataRef {
-    DataRef {
-        name: set.name.clone(),
-        description: description.into(),
-        hash: set.hash.clone(),
-        images: set.len() as u64,
-        ..DataRef::default()
-    }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::data::catalog::Set;
-use crate::data::image_set::ImageSet;
+use crate::data::image_set::Split;
 use crate::error::{Context as _, Error, Result};
 use crate::eval::Features;
 use crate::files::{read_json, write_json};
@@ -103,12 +103,12 @@ impl Extraction {
 }
 
 /// The entry of a split in a record.
-pub(super) fn data_ref(set: &ImageSet, description: &str) -> DataRef {
+pub(super) fn data_ref(set: &impl Split, description: &str) -> DataRef {
     DataRef {
-        name: set.name.clone(),
+        name: set.name().into(),
         description: description.into(),
-        hash: set.hash.clone(),
-        images: set.len() as u64,
+        hash: set.hash().into(),
+        images: set.images() as u64,
         ..DataRef::default()
     }
 }

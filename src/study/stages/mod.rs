@@ -219,7 +219,9 @@ pub fn detector_of_folder(
     (dir, key): (&Path, &str),
 ) -> Result<Detector> {
     let mapping = encoder::in_folder(context.device, trained, dir, key);
-    let detector = detector(context, settings, detection, &mapping, trained.run.seed)?;
+    // The encoder knows images as they were normalised in its training.
+    let settings = Settings { normalization: trained.normalization.clone(), ..settings.clone() };
+    let detector = detector(context, &settings, detection, &mapping, trained.run.seed)?;
     Ok(detector.expect("an encoder in a folder has a model"))
 }
 
