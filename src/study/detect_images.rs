@@ -54,7 +54,8 @@ pub fn detect_images(
 /// # Errors
 /// When the folder cannot be read or has no file, or when a file cannot be read or decoded.
 pub fn pictures_in(folder: &Path) -> Result<Vec<(String, AnnotatedImage)>> {
-    let entries = fs::read_dir(folder).context(format!("cannot read the folder {}", folder.display()))?;
+    let entries = fs::read_dir(folder).context(format!("cannot read the folder {}", folder.display()));
+    let entries = entries.map_err(|error| error.hint("`--images` takes a folder of JPEG, PNG or other images"))?;
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.context(folder.display())?.path();

@@ -18,7 +18,7 @@ fn a_detector_is_trained_on_an_encoder_and_finds_objects_in_pictures() {
     let place = Place::new();
     let run = encoder(&place);
     let said = place.stdout(&[&["detect", &run, "--quiet"], SHORT].concat());
-    assert!(said.contains("AP50") && said.contains("synth-voc"), "{said}");
+    assert!(said.contains("ap50") && said.contains("synth-voc"), "{said}");
     let runs = place.json(&["runs", "--json"]);
     let of = |name: &str| runs.as_array().unwrap().iter().filter(|run| run["experiment"] == *name).count();
     assert_eq!((of("pretrain"), of("detect")), (1, 1));

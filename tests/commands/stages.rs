@@ -29,6 +29,7 @@ const TINIEST: &[&str] = &[
     "legibility.sets=[\"synth-10\"]",
     "detection.recipe.steps=2",
     "detection.recipe.precise_moments=1",
+    "detection.resizing.short=[64]",
     "samples.values=[8,16]",
     "samples.sets=[\"synth-10\"]",
     "positives.values=[0.5,1.0]",
@@ -97,6 +98,8 @@ fn other(key: &str, value: &Value) -> Value {
         ("tiny-imagenet.from", json!("synth-100")),
         ("tiny-imagenet.set", json!("synth-stl")),
         ("invariance.set", json!("synth-stl")),
+        ("detection.set", json!("voc")), // not there, so the table is empty
+        ("detection.recipe.learns", json!("head")),
         ("model.encoder", json!("resnet18")),
         ("model.stem", json!("small")),
         ("model.image", json!(32)),
