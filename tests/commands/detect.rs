@@ -71,8 +71,8 @@ fn what_a_detector_cannot_use_is_refused() {
         let said = detect(arguments);
         assert!(said.contains(expected) && said.contains("hint:"), "{arguments:?}: {said}");
     }
-    let said =
-        place.error(&[&["table", "transfer", "--quiet", "--set", "evaluation.sets=[\"synth-voc\"]"], TINY].concat());
+    let sets = ["--set", "evaluation.sets=[\"synth-voc\"]"];
+    let said = place.error(&[&["table", "transfer", "--quiet"], TINY, &sets].concat());
     assert!(said.contains("the images of `synth-voc` have objects"), "{said}");
     let transformer = ["pretrain", "--quiet", "--encoder", "vit-mini", "--epochs", "1", "--set", "pairs.categories=4"];
     place.stdout(&[&transformer[..], &["--set", "pairs.per_category=16", "--set", "pretrain.batch=16"]].concat());
