@@ -194,7 +194,10 @@ fn cells_side_by_side_measure_the_same_and_say_so() {
     if std::thread::available_parallelism().unwrap().get() > 1 {
         assert!(said.contains("up to 2 cells side by side (1000 were asked for; there are 2 threads)"), "{said}");
         assert!(said.contains("timed a step on 1 to 2 threads"), "{said}");
-        assert_eq!((most(&both, "threads"), most(&both, "beside")), (1, 1));
+        assert_eq!(most(&both, "beside"), 1);
+        // The last cell may have both threads, if the measured speed-up says so.
+        let runs = both.json(&["runs", "--json"]);
+        assert!(runs.as_array().unwrap().iter().any(|run| run["threads"] == 1 && run["beside"] == 1), "{runs}");
     }
     assert!(one.error(&["reproduce", "--jobs", "0"]).contains("`0` is not a number of jobs; write auto, or 1 or more"));
 }
