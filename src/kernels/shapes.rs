@@ -1,5 +1,5 @@
-//! The sizes of operations whose tensors do not tell them: convolution, pooling, ROIAlign and attention. Each device has its own
-//! kernels for them.
+//! The sizes of operations whose tensors do not tell them: convolution, pooling, ROIAlign and attention. Each device has
+//! its own kernels for them.
 
 /// The memory layout of the images of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
