@@ -16,6 +16,7 @@ use super::decode::Picture;
 use super::decode::Tags;
 use super::decode::decode;
 use super::image_set::Split;
+use super::source_names::SourceNames;
 
 /// One object in an image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,7 +73,7 @@ pub struct AnnotatedSet {
     images: Arc<[Place]>,
     objects: Arc<[Object]>,
     source: Source,
-    names: Option<(Arc<Mmap>, Range<usize>)>,
+    names: Option<SourceNames>,
 }
 
 /// The size of an image, and where its bytes and objects are.
@@ -140,18 +141,16 @@ impl AnnotatedSet {
         }
     }
 
-    /// Adds the names of the images in their source: a range of a memory map with one name for each image, joined by
-    /// newlines.
+    /// Adds the names of the images in their source.
     #[must_use]
-    pub fn with_names(mut self, map: Arc<Mmap>, range: Range<usize>) -> Self {
-        self.names = Some((map, range));
+    pub fn with_names(mut self, names: SourceNames) -> Self {
+        self.names = Some(names);
         self
     }
 
     /// Returns each image's name in its source, such as `VOC2007/JPEGImages/000005.jpg`, if names are known.
     pub fn names(&self) -> Option<Vec<&str>> {
-        let (map, range) = self.names.as_ref()?;
-        Some(std::str::from_utf8(&map[range.clone()]).ok()?.split('\n').collect())
+        self.names.as_ref()?.all()
     }
 
     /// Returns the number of images.

@@ -1,8 +1,5 @@
 //! Batches of annotated images: which images a step takes, flipped or not, at which size, normalised and padded.
 
-use fast_image_resize as resize;
-use fast_image_resize::images::TypedImage;
-use fast_image_resize::pixels::U8x3;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +8,7 @@ use crate::rng::Key;
 
 use super::annotated::{AnnotatedSet, Object};
 use super::augment::Normalization;
+use super::resize::resized;
 
 /// Batches whose images are drawn together and sorted by shape, so that images of a batch have similar shapes and little
 /// padding.
@@ -171,23 +169,6 @@ pub fn resized_shape((height, width): (usize, usize), short: usize, longest: usi
     let (h, w) = if height < width { (short, short / h * w) } else { (short / w * h, short) };
     let factor = (longest as f64 / h.max(w)).min(1.0);
     (((h * factor + 0.5) as usize).max(1), ((w * factor + 0.5) as usize).max(1))
-}
-
-/// Resizes (height, width, 3) bytes with Pillow's bilinear filter, which widens when it shrinks.
-///
-/// # Errors
-/// In words, when the pixels do not fit the size.
-pub fn resized(mut pixels: Vec<u8>, from: (usize, usize), to: (usize, usize)) -> std::result::Result<Vec<u8>, String> {
-    if from == to {
-        return Ok(pixels);
-    }
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let options = resize::ResizeOptions::new().resize_alg(resize::ResizeAlg::Convolution(resize::FilterType::Bilinear));
-    let source = TypedImage::<U8x3>::from_buffer(from.1 as u32, from.0 as u32, &mut pixels);
-    let source = source.map_err(|error| text(&error))?;
-    let mut target = TypedImage::<U8x3>::new(to.1 as u32, to.0 as u32);
-    resize::Resizer::new().resize_typed(&source, &mut target, &options).map_err(|error| text(&error))?;
-    Ok(target.pixels().iter().flat_map(|pixel| pixel.0).collect())
 }
 
 /// The edges after a resize, within the image.

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use memmap2::Mmap;
 use rayon::prelude::*;
 
+use super::source_names::SourceNames;
+
 /// One split of a dataset: square RGB images of one size, with a category each.
 #[derive(Clone, Debug)]
 pub struct ImageSet {
@@ -21,7 +23,7 @@ pub struct ImageSet {
     /// BLAKE3 of size, classes, labels and pixels, in hexadecimal: equal hashes mean equal sets.
     pub hash: String,
     pixels: Pixels,
-    names: Option<(Arc<Mmap>, Range<usize>)>,
+    names: Option<SourceNames>,
 }
 
 /// One split of a dataset: images of one kind, with what is known about them.
@@ -125,18 +127,16 @@ impl ImageSet {
         set
     }
 
-    /// Adds the names of the images in their source: a range of a memory map with one name for each image, joined by
-    /// newlines.
+    /// Adds the names of the images in their source.
     #[must_use]
-    pub fn with_names(mut self, map: Arc<Mmap>, range: Range<usize>) -> Self {
-        self.names = Some((map, range));
+    pub fn with_names(mut self, names: SourceNames) -> Self {
+        self.names = Some(names);
         self
     }
 
     /// Returns each image's name in its source, such as `train/n02124075/images/n02124075_0.JPEG`, if names are known.
     pub fn names(&self) -> Option<Vec<&str>> {
-        let (map, range) = self.names.as_ref()?;
-        Some(std::str::from_utf8(&map[range.clone()]).ok()?.split('\n').collect())
+        self.names.as_ref()?.all()
     }
 
     /// Returns the number of images.

@@ -31,6 +31,7 @@ use std::path::PathBuf;
 
 use crate::data::catalog::is_embedded;
 use crate::data::decode::DECODER;
+use crate::data::resize::{FILTER, RESIZER};
 use crate::data::store;
 use crate::data::store::AnnotatedWriter;
 use crate::data::store::AnyDataset;
@@ -130,11 +131,11 @@ impl Import<'_> {
         let name = self.name(plan.layout, plan.images(), &plan.name)?;
         let facts = Facts {
             description: describe(plan, size),
-            decoder: format!("{DECODER}, {}", pixels::RESIZER),
+            decoder: format!("{DECODER}, {RESIZER}"),
             ..self.facts(&name, plan.layout, &plan.classes)?
         };
         let splits = plan.splits.iter().map(|s| (s.name.clone(), s.names.clone(), s.labels.clone())).collect();
-        let squares = Squares { size, resize: pixels::FILTER.into() };
+        let squares = Squares { size, resize: FILTER.into() };
         let writer = Writer::create(self.data_dir, facts, squares, splits)?;
         let transfer = labelled::Transfer::run((source, plan), (size, writer), self.options.cancelled, self.progress);
         let (path, findings) = transfer?;

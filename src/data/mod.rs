@@ -11,5 +11,7 @@ pub mod import;
 pub mod outlines;
 pub mod pairs;
 pub mod preview;
+pub mod resize;
+pub mod source_names;
 pub mod store;
 pub mod world;

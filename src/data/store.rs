@@ -28,6 +28,7 @@ use safetensors::tensor::Metadata;
 
 use crate::data::image_set::Dataset;
 use crate::data::image_set::ImageSet;
+use crate::data::source_names::SourceNames;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
@@ -263,7 +264,7 @@ impl Stored {
         let names = self.names(split, images)?;
         let (hash, map) = (self.hash(split)?.to_string(), self.map.clone());
         let set = ImageSet::mapped(name, size, classes, labels, hash, map, pixels);
-        Ok(set.with_names(self.map.clone(), names))
+        Ok(set.with_names(SourceNames::new(self.map.clone(), names)))
     }
 
     /// Returns where the names of a split's images are in the file.

@@ -4,8 +4,6 @@
 use crate::nn::{Build, Builder, Layer, Parameters};
 use crate::tensor::{Const, Device, Images, Matrix, Tensor, Vectors};
 
-use super::stages::{StageMap, Stages};
-
 /// Features (N, F) of an encoder whose width F is known only at run time.
 pub type Features<D> = Tensor<Matrix, D>;
 
@@ -15,9 +13,6 @@ pub type Backward<D, Y, X> = Box<dyn FnOnce(Y, &mut Parameters<D>) -> X>;
 
 /// The backward function from features to images. It computes only the gradients of the parameters.
 pub type ToImages<D> = Backward<D, Features<D>, ()>;
-
-/// The backward function from the maps of all stages to images; `None` for a map that is not used.
-pub type MapsToImages<D> = Backward<D, Vec<Option<StageMap<D>>>, ()>;
 
 /// RGB images (N, height, width, 3) in host memory.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +37,7 @@ impl<'a> Pixels<'a> {
     }
 }
 
-/// An encoder of any type: RGB images to features (N, F), or to the maps of its stages.
+/// An encoder of any type: RGB images to features (N, F).
 pub trait AnyEncoder<D: Device> {
     /// Width F of the features.
     fn width(&self) -> usize;
@@ -50,10 +45,6 @@ pub trait AnyEncoder<D: Device> {
     fn forward(&self, images: Pixels<'_>, parameters: &mut Parameters<D>) -> (Features<D>, ToImages<D>);
     /// Computes features in evaluation mode.
     fn infer(&self, images: Pixels<'_>, parameters: &Parameters<D>) -> Features<D>;
-    /// Computes the map of each stage in training mode, from the finest to the coarsest.
-    fn forward_maps(&self, images: Pixels<'_>, parameters: &mut Parameters<D>) -> (Vec<StageMap<D>>, MapsToImages<D>);
-    /// The same in evaluation mode.
-    fn infer_maps(&self, images: Pixels<'_>, parameters: &Parameters<D>) -> Vec<StageMap<D>>;
 }
 
 /// Builds an encoder of type `E`, whose features have width `F`. The extra bound `Images<Const<64>>` generates no code. It
@@ -61,7 +52,7 @@ pub trait AnyEncoder<D: Device> {
 pub(super) fn open<D: Device, E, const F: usize>(builder: &mut Builder<'_>) -> Box<dyn AnyEncoder<D>>
 where
     E: Build + Copy + 'static,
-    E: Layer<D, Images<usize>, Output = Vectors<F>, Saved: 'static> + Stages<D, Images<usize>, Saved: 'static>,
+    E: Layer<D, Images<usize>, Output = Vectors<F>, Saved: 'static>,
     E: Layer<D, Images<Const<64>>, Output = Vectors<F>>,
 {
     Box::new(Typed::<E, F>(E::build(builder)))
@@ -74,7 +65,7 @@ impl<D, E, const F: usize> AnyEncoder<D> for Typed<E, F>
 where
     D: Device,
     E: Copy + 'static,
-    E: Layer<D, Images<usize>, Output = Vectors<F>, Saved: 'static> + Stages<D, Images<usize>, Saved: 'static>,
+    E: Layer<D, Images<usize>, Output = Vectors<F>, Saved: 'static>,
 {
     fn width(&self) -> usize {
         F
@@ -94,15 +85,5 @@ where
         let features = Layer::infer(&self.0, images.upload(&parameters.device), parameters);
         let batch = features.shape().0;
         features.reshape((batch, F))
-    }
-
-    fn forward_maps(&self, images: Pixels<'_>, parameters: &mut Parameters<D>) -> (Vec<StageMap<D>>, MapsToImages<D>) {
-        let layers = self.0;
-        let (maps, saved) = layers.forward_stages(images.upload(&parameters.device), parameters);
-        (maps, Box::new(move |gradients, parameters| layers.backward_stages(saved, gradients, parameters)))
-    }
-
-    fn infer_maps(&self, images: Pixels<'_>, parameters: &Parameters<D>) -> Vec<StageMap<D>> {
-        self.0.infer_stages(images.upload(&parameters.device), parameters)
     }
 }

@@ -7,15 +7,13 @@ mod head;
 mod network;
 mod resnet;
 mod spec;
-mod stages;
 mod vit;
 
 pub use detector::{AnyDetector, DetectorShape, Learns, OWN, Predictions, Propose, Targets};
-pub use encoder::{AnyEncoder, Backward, Features, MapsToImages, Pixels, ToImages};
+pub use encoder::{AnyEncoder, Backward, Features, Pixels, ToImages};
 pub(crate) use head::head;
 pub use head::{AnyHead, BuildHead, Heads, ToFeatures, TypedHead};
 pub use network::{AnyNetwork, Backbone, Network, NetworkPass, open};
 pub use resnet::{BasicBlock, Bottleneck, ImageNetStem, ResNet18, ResNet50, ResNetSmall, SmallStem, Trunk};
 pub use spec::{Encoder, ModelSpec, Stem, detector};
-pub use stages::{StageMap, Stages};
 pub use vit::{Vit, VitMini, VitS8};

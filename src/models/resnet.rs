@@ -10,8 +10,6 @@ use crate::nn::{
 };
 use crate::tensor::{Device, Shape, Tensor};
 
-use super::stages::{StageMap, Stages};
-
 /// 7x7 convolution of stride 2, then 3x3 max pooling of stride 2: an image of side 64 becomes a map of side 16.
 pub type ImageNetStem<const C: usize> = sequence!(PixelConv2d<C, 7, 2>, BatchNormRelu<C>, MaxPool);
 /// 3x3 convolution of stride `STRIDE`: stride 1 for images of side 32, as in CIFAR's ResNets, or stride 2, which is
@@ -80,7 +78,7 @@ pub type ResNet50<Stem> = (Trunk50<Stem, Last50>, GlobalAveragePool);
 /// One basic block each of 32, 64 and 128 channels: 0.31 million parameters, 128 features, for the quick profile.
 pub type ResNetSmall<Stem> = (TrunkSmall<Stem, LastSmall>, GlobalAveragePool);
 
-/// A stem and four stages. It gives the map of the last stage, or, as [`Stages`], of each stage.
+/// A stem and four stages. It gives the map of the last stage.
 #[derive(Clone, Copy, Debug)]
 pub struct Trunk<Stem, L1, L2, L3, L4>(Sequence<Stem, L1, L2, L3, L4>);
 
@@ -140,82 +138,5 @@ where
 
     fn infer(&self, x: Tensor<S, D>, parameters: &Parameters<D>) -> Tensor<Self::Output, D> {
         self.0.infer(x, parameters)
-    }
-}
-
-impl<D, S, Stem, L1, L2, L3, L4, S1, S2, S3, S4> Stages<D, S> for Trunk<Stem, L1, L2, L3, L4>
-where
-    D: Device,
-    S: Shape,
-    Stem: Layer<D, S>,
-    L1: Layer<D, Stem::Output, Output = S1>,
-    L2: Layer<D, S1, Output = S2>,
-    L3: Layer<D, S2, Output = S3>,
-    L4: Layer<D, S3, Output = S4>,
-    S1: Shape<Concrete = [usize; 4]>,
-    S2: Shape<Concrete = [usize; 4]>,
-    S3: Shape<Concrete = [usize; 4]>,
-    S4: Shape<Concrete = [usize; 4]>,
-{
-    /// What the stem and each stage saved, and the shape of each stage's map.
-    type Saved = (Stem::Saved, (L1::Saved, S1), (L2::Saved, S2), (L3::Saved, S3), (L4::Saved, S4));
-
-    fn forward_stages(&self, x: Tensor<S, D>, parameters: &mut Parameters<D>) -> (Vec<StageMap<D>>, Self::Saved) {
-        let Self((stem, (layer1, (layer2, (layer3, layer4))))) = self;
-        let (x, of_stem) = stem.forward(x, parameters);
-        let (map1, saved1) = layer1.forward(x, parameters);
-        let (map2, saved2) = layer2.forward(map1.clone(), parameters);
-        let (map3, saved3) = layer3.forward(map2.clone(), parameters);
-        let (map4, saved4) = layer4.forward(map3.clone(), parameters);
-        let shapes = (map1.shape(), map2.shape(), map3.shape(), map4.shape());
-        let saved = (of_stem, (saved1, shapes.0), (saved2, shapes.1), (saved3, shapes.2), (saved4, shapes.3));
-        (vec![stage_map(map1), stage_map(map2), stage_map(map3), stage_map(map4)], saved)
-    }
-
-    fn backward_stages(
-        &self,
-        (of_stem, (saved1, shape1), (saved2, shape2), (saved3, shape3), (saved4, shape4)): Self::Saved,
-        gradients: Vec<Option<StageMap<D>>>,
-        parameters: &mut Parameters<D>,
-    ) {
-        let Self((stem, (layer1, (layer2, (layer3, layer4))))) = self;
-        let [d1, d2, d3, d4] = <[_; 4]>::try_from(gradients).expect("a trunk has four maps");
-        let d4 = d4.map(|d| d.reshape(shape4));
-        let d3 = through(layer4, saved4, d4, d3.map(|d| d.reshape(shape3)), parameters);
-        let d2 = through(layer3, saved3, d3, d2.map(|d| d.reshape(shape2)), parameters);
-        let d1 = through(layer2, saved2, d2, d1.map(|d| d.reshape(shape1)), parameters);
-        if let Some(dx) = through(layer1, saved1, d1, None, parameters) {
-            stem.backward_parameters(of_stem, dx, parameters);
-        }
-    }
-
-    fn infer_stages(&self, x: Tensor<S, D>, parameters: &Parameters<D>) -> Vec<StageMap<D>> {
-        let Self((stem, (layer1, (layer2, (layer3, layer4))))) = self;
-        let map1 = layer1.infer(stem.infer(x, parameters), parameters);
-        let map2 = layer2.infer(map1.clone(), parameters);
-        let map3 = layer3.infer(map2.clone(), parameters);
-        let map4 = layer4.infer(map3.clone(), parameters);
-        vec![stage_map(map1), stage_map(map2), stage_map(map3), stage_map(map4)]
-    }
-}
-
-fn stage_map<D: Device, S: Shape<Concrete = [usize; 4]>>(map: Tensor<S, D>) -> StageMap<D> {
-    let [batch, channels, height, width] = map.shape().concrete();
-    map.reshape((batch, channels, height, width))
-}
-
-/// The gradient of a stage's input, if there is any: the gradient through the stage, plus `onto`, the gradient of the
-/// input as a map that is used itself.
-fn through<D: Device, X: Shape, L: Layer<D, X>>(
-    layer: &L,
-    saved: L::Saved,
-    dy: Option<Tensor<L::Output, D>>,
-    onto: Option<Tensor<X, D>>,
-    parameters: &mut Parameters<D>,
-) -> Option<Tensor<X, D>> {
-    match (dy, onto) {
-        (None, onto) => onto,
-        (Some(dy), None) => Some(layer.backward(saved, dy, parameters)),
-        (Some(dy), Some(onto)) => Some(layer.backward_onto(saved, dy, onto, parameters)),
     }
 }

@@ -1,12 +1,8 @@
 //! Vision transformers (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>), with timm's parameter names.
 
 use crate::nn::sequence;
-use crate::nn::{
-    Build, Builder, ClassToken, Layer, LayerNorm, Parameters, PatchEmbedding, SavedTransformerBlock, TransformerBlock,
-};
-use crate::tensor::{Const, Device, Dim, Images, Patched, Tensor, Tokens};
-
-use super::stages::{StageMap, Stages};
+use crate::nn::{Build, Builder, ClassToken, Layer, LayerNorm, Parameters, PatchEmbedding, TransformerBlock};
+use crate::tensor::{Device, Dim, Images, Patched, Tensor};
 
 /// ViT-S/8: 21.4 million parameters for images of side 64, 384 features; timm's vit_small_patch8_224.
 pub type VitS8 = Vit<8, 384, 6, 1536, 12>;
@@ -77,74 +73,5 @@ where
 
     fn infer(&self, x: Tensor<Images<H, W>, D>, parameters: &Parameters<D>) -> Tensor<Self::Output, D> {
         self.0.infer(x, parameters)
-    }
-}
-
-/// The patches' tokens after the last block, as a map of one position each.
-impl<
-    D: Device,
-    H: Dim,
-    W: Dim,
-    const P: usize,
-    const C: usize,
-    const HEADS: usize,
-    const HIDDEN: usize,
-    const DEPTH: usize,
-> Stages<D, Images<H, W>> for Vit<P, C, HEADS, HIDDEN, DEPTH>
-where
-    Images<H, W>: Patched<P>,
-{
-    type Saved = (
-        <PatchEmbedding<P, C> as Layer<D, Images<H, W>>>::Saved,
-        Vec<SavedTransformerBlock<D, <Images<H, W> as Patched<P>>::Tokens, C, HIDDEN>>,
-        Images<H, W>,
-    );
-
-    fn forward_stages(
-        &self,
-        x: Tensor<Images<H, W>, D>,
-        parameters: &mut Parameters<D>,
-    ) -> (Vec<StageMap<D>>, Self::Saved) {
-        let (images, (patches, (blocks, _))) = (x.shape(), &self.0);
-        let (tokens, of_patches) = patches.forward(x, parameters);
-        let (tokens, of_blocks) = blocks.forward(tokens, parameters);
-        (vec![Self::without_class_token(&tokens, &images)], (of_patches, of_blocks, images))
-    }
-
-    fn backward_stages(
-        &self,
-        (of_patches, of_blocks, images): Self::Saved,
-        gradients: Vec<Option<StageMap<D>>>,
-        parameters: &mut Parameters<D>,
-    ) {
-        let [gradient] = <[_; 1]>::try_from(gradients).expect("a transformer has one map");
-        let Some(gradient) = gradient else { return };
-        let batch = images.0;
-        let class = gradient.device().upload(&vec![0.0; batch * C]);
-        let dtokens = gradient.device().concat(&class, gradient.data());
-        let dtokens = gradient.with((batch, images.tokens(), Const), dtokens);
-        let (patches, (blocks, _)) = &self.0;
-        let dpatches = blocks.backward(of_blocks, dtokens, parameters);
-        patches.backward_parameters(of_patches, dpatches, parameters);
-    }
-
-    fn infer_stages(&self, x: Tensor<Images<H, W>, D>, parameters: &Parameters<D>) -> Vec<StageMap<D>> {
-        let (images, (patches, (blocks, _))) = (x.shape(), &self.0);
-        let tokens = blocks.infer(patches.infer(x, parameters), parameters);
-        vec![Self::without_class_token(&tokens, &images)]
-    }
-}
-
-impl<const P: usize, const C: usize, const HEADS: usize, const HIDDEN: usize, const DEPTH: usize>
-    Vit<P, C, HEADS, HIDDEN, DEPTH>
-{
-    fn without_class_token<D: Device, T: Dim>(
-        tokens: &Tensor<Tokens<T, C>, D>,
-        images: &impl Patched<P>,
-    ) -> StageMap<D> {
-        let (batch, count, _) = tokens.shape();
-        let (rows, columns) = images.grid();
-        let patches = tokens.device().slice(tokens.data(), batch * C..count.size() * batch * C);
-        tokens.with((batch, C, rows, columns), patches)
     }
 }

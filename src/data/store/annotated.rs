@@ -18,6 +18,7 @@ use crate::data::annotated::AnnotatedSet;
 use crate::data::annotated::EncodedImage;
 use crate::data::annotated::Object;
 use crate::data::image_set::Dataset;
+use crate::data::source_names::SourceNames;
 use crate::error::Error;
 use crate::error::Result;
 
@@ -48,7 +49,7 @@ pub(super) fn sets_in(stored: &Stored, name: &str) -> Result<Dataset<AnnotatedSe
         let names = stored.names(&split, images.len())?;
         let (hash, map) = (stored.hash(&split)?.to_owned(), stored.map.clone());
         let set = AnnotatedSet::encoded(&format!("{name}/{split}"), stored.classes.clone(), hash, map.clone(), images);
-        Ok((split, set.with_names(map, names)))
+        Ok((split, set.with_names(SourceNames::new(map, names))))
     };
     let splits: BTreeMap<_, _> = stored.splits(".files").into_iter().map(set).collect::<Result<_>>()?;
     stored.dataset(name, splits)

@@ -26,16 +26,19 @@ pub fn describe(detector: &Detector, done: &Done, outcome: &mut Outcome) -> Resu
     let found: Found = read_json(&detections.dir.join(FOUND))?;
     let images: Vec<DetectedImage> = found.images.iter().map(detected).collect();
     let marks = Marks::new(&images, found.classes.len(), Matching::Voc)?;
-    let coco = Marks::new(&images, found.classes.len(), Matching::Coco)?;
     let result = marks.result(Interpolation::ElevenPoints);
     (outcome.checkpoint, outcome.predictions) = (training.hash_of(DETECTOR), detections.hash_of(FOUND));
     outcome.curves.extend([losses(&history), precision(&marks, &result.categories)]);
     let replicates = Replicates::new(&marks, Interpolation::ElevenPoints, REPLICATES, Key::root(0).split("images"));
     let error = replicates.standard_error();
-    let of_coco = coco.result(Interpolation::HundredOnePoints).mean;
+    let by = |matching| Marks::new(&images, found.classes.len(), matching);
+    let of_coco = by(Matching::Coco)?.result(Interpolation::HundredOnePoints).mean;
+    let of_printed = by(Matching::VocPrinted)?.result(Interpolation::ElevenPoints).mean;
     let facts = [
         ("detector's training seconds", history.seconds.into()),
         ("AP50, AP and AP75 by COCO's rule", three(&of_coco)),
+        ("AP50, AP and AP75 by the area under VOC's curve", three(&marks.result(Interpolation::Area).mean)),
+        ("AP50, AP and AP75 of detections as detectron2 prints them", three(&of_printed)),
         ("standard error over images of AP50, AP and AP75", error.as_ref().map_or(Value::Null, three)),
     ];
     outcome.facts.extend(facts.map(|(name, value)| (name.to_owned(), value)));

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::data::annotated::{AnnotatedSet, Object};
-use crate::data::annotated_batches::resized;
 use crate::data::catalog::Set;
 use crate::data::preview::png;
+use crate::data::resize::resized;
 use crate::detection::Detection;
 use crate::error::{Error, Result};
 use crate::files::write_json;
