@@ -8,6 +8,7 @@ mod losses;
 mod matching;
 mod nms;
 mod region_losses;
+mod steps;
 mod training;
 
 use dfdx::prelude::{AsArray, Backward, Cpu, OwnedTape, Rank0, SumTo, Tensor, TensorFromVec, Trace};

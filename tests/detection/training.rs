@@ -16,7 +16,7 @@ use sempair::tensor::Precision;
 use sempair::train::{DETECTOR, DetectorRecipe, DetectorTraining, TrainContext, detections, train_detector};
 
 /// The protocol of the embedded profile, with another length.
-fn run(steps: usize) -> DetectorTraining {
+pub fn run(steps: usize) -> DetectorTraining {
     DetectorTraining {
         model: ModelSpec { encoder: Encoder::ResnetSmall, stem: Stem::Half, image: 16, drop_path: 0.0 },
         normalization: Normalization { mean: [0.5; 3], std: [0.25; 3] },
@@ -48,7 +48,7 @@ fn run(steps: usize) -> DetectorTraining {
 }
 
 /// Some images of the embedded set; `others` gives each the objects of another image.
-fn some(split: &str, count: usize, others: bool) -> AnnotatedSet {
+pub fn some(split: &str, count: usize, others: bool) -> AnnotatedSet {
     let set = world::detection(&World::STANDARD, "synth-voc").unwrap().0.remove(split).unwrap();
     let image = |at: usize| {
         let ((height, width), objects) = (set.size(at), set.objects(if others { (at + 1) % count } else { at }));
@@ -57,7 +57,12 @@ fn some(split: &str, count: usize, others: bool) -> AnnotatedSet {
     AnnotatedSet::new(&format!("synth-voc/{split}"), set.classes.to_vec(), (0..count).map(image).collect())
 }
 
-fn train(run: &DetectorTraining, set: &AnnotatedSet, dir: &Path, interrupt: &Interrupt) -> sempair::error::Result<()> {
+pub fn train(
+    run: &DetectorTraining,
+    set: &AnnotatedSet,
+    dir: &Path,
+    interrupt: &Interrupt,
+) -> sempair::error::Result<()> {
     let progress = Progress::quiet();
     let around = TrainContext { dir, checkpoint_seconds: 1e9, keep_going: false, progress: &progress, interrupt };
     train_detector(run, Precision::F32, set, None, &around)
