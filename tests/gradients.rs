@@ -3,7 +3,7 @@
 mod detector; // both stages, and which parameters learn
 mod heads; // the layers of the methods' heads
 mod optimizers; // against PyTorch, and the parameters that each leaves unchanged
-mod shapes; // maps that are not square, sizes known at run time, and the maps of stages
+mod shapes; // maps that are not square, sizes known at run time, and the maps of regions
 mod vit; // stochastic depth, and images with another side
 
 use dfdx::prelude::{AsArray, Backward, Cpu as DfdxCpu, Dtype, Tensor as DfdxTensor, Trace};

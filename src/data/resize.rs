@@ -47,12 +47,11 @@ fn resampled(
     to: (usize, usize),
     options: &resize::ResizeOptions,
 ) -> Result<Vec<u8>, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
     // With the type of the pixels, only the code for this type is compiled, not that for twelve others. With both images
     // of one type, it is compiled once.
     let source = TypedImage::<U8x3>::from_buffer(from.1 as u32, from.0 as u32, &mut pixels);
-    let source = source.map_err(|error| text(&error))?;
+    let source = source.map_err(|error| error.to_string())?;
     let mut target = TypedImage::<U8x3>::new(to.1 as u32, to.0 as u32);
-    resize::Resizer::new().resize_typed(&source, &mut target, options).map_err(|error| text(&error))?;
+    resize::Resizer::new().resize_typed(&source, &mut target, options).map_err(|error| error.to_string())?;
     Ok(target.pixels().iter().flat_map(|pixel| pixel.0).collect())
 }

@@ -35,7 +35,7 @@ def derive(key, counter):
 
 
 def split(key, name):
-    return derive(key, list(np.frombuffer(blake3.blake3(name.encode()).digest()[:16], "<u4").tolist()))
+    return derive(key, np.frombuffer(blake3.blake3(name.encode()).digest()[:16], "<u4").tolist())
 
 
 def at(key, index):
@@ -88,6 +88,7 @@ def weights():
 
 W = weights()
 LEARNS = {name for name in W if "running" not in name}
+LAST_STAGE = max(name.split(".")[0] for name in W if name.startswith("layer"))
 for name in LEARNS:
     W[name].requires_grad_()
 
@@ -122,7 +123,7 @@ def trunk(x):
     if RUN["training"]["model"]["stem"] == "imagenet":
         x = F.max_pool2d(x, 3, 2, 1)
     for name, stride in (("layer1", 1), ("layer2", 2), ("layer3", 2)):
-        x = stage(x, name, stride) if name != RUN["last_stage"] else x
+        x = stage(x, name, stride) if name != LAST_STAGE else x
     return x
 
 
@@ -159,8 +160,6 @@ def decode(source, deltas):
 
 def labels(boxes, objects, low, high, best):
     """1, 0 or -1 for each box, and its object."""
-    if not len(objects):
-        return np.zeros(len(boxes), int), np.zeros(len(boxes), int)
     iou = box_iou(objects, boxes)
     value, of = iou.max(0)
     label = torch.full((len(boxes),), -1)
@@ -202,20 +201,19 @@ def losses(batch, key):
         chosen, expected = logits[i, positive + negative], torch.zeros(len(positive + negative), dtype=DTYPE)
         expected[: len(positive)] = 1
         of_anchors[0] = of_anchors[0] + F.binary_cross_entropy_with_logits(chosen, expected, reduction="sum")
-        if positive:
-            to = encode(all_anchors[positive], objects[i][of[positive]], [1, 1, 1, 1])
-            of_anchors[1] = of_anchors[1] + (deltas[i, positive] - to).abs().sum()
+        to = encode(all_anchors[positive], objects[i][of[positive]], [1, 1, 1, 1])
+        of_anchors[1] = of_anchors[1] + (deltas[i, positive] - to).abs().sum()
         with torch.no_grad():
             boxes = torch.cat([proposals(all_anchors, logits[i], deltas[i], batch["images"][i]["size"]), objects[i]])
         label, of = labels(boxes, objects[i], 0.5, 0.5, False)
         positive, negative = sample(label, PROTOCOL["regions_sampled"], 0.25, at(split(key, "regions"), i))
         regions.append(boxes[positive + negative])
         kinds += [classes[i][of[p]] for p in positive] + [RUN["categories"]] * len(negative)
-        to = encode(boxes[positive], objects[i][of[positive]], [10, 10, 5, 5]) if positive else torch.zeros(0, 4, dtype=DTYPE)
+        to = encode(boxes[positive], objects[i][of[positive]], [10, 10, 5, 5])
         targets.append(torch.cat([to, torch.zeros(len(negative), 4, dtype=DTYPE)]))
     side = PROTOCOL["region_side"]
     of_regions = roi_align(maps, [r.to(DTYPE) for r in regions], side, 1 / RUN["stride"], 0, True)
-    pooled = norm(stage(of_regions, RUN["last_stage"], 2), "detector.bn1").mean((2, 3))
+    pooled = norm(stage(of_regions, LAST_STAGE, 2), "detector.bn1").mean((2, 3))
     scores = F.linear(pooled, W["detector.categories.weight"], W["detector.categories.bias"])
     moved = F.linear(pooled, W["detector.boxes.weight"], W["detector.boxes.bias"]).reshape(len(kinds), -1, 4)
     kinds = torch.tensor(kinds)

@@ -1,4 +1,4 @@
-//! Maps that are not square, sides known at run time, frozen normalisation, and the maps of an encoder's stages.
+//! Maps that are not square, sides known at run time, frozen normalisation, and the maps of regions.
 
 use sempair::models::{Encoder, ImageNetStem, ModelSpec, Pixels, ResNetSmall, SmallStem, Stem, open};
 use sempair::nn::{
