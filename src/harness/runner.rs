@@ -170,7 +170,7 @@ pub fn run<S>(
     let places: Vec<Place> =
         plans.iter().flat_map(|plan| plan.cells.iter().map(move |cell| Place::new(plan, cell))).collect();
     let open = || places.iter().map(|place| watch.completed(&place.key).is_none().then_some(place.cell));
-    if machine.jobs() > 1 && open().flatten().nth(1).is_some() {
+    if machine.threads > 1 && open().flatten().nth(1).is_some() {
         site.scaling.look_at(open().flatten(), site.cache, machine.threads, site.progress)?;
     }
     let estimate = Estimate::new(&records, profile, &template.host, site.compute, site.scaling);

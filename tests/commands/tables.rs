@@ -186,6 +186,7 @@ fn cells_side_by_side_measure_the_same_and_say_so() {
     };
     assert_eq!(figures(&one), figures(&both));
     assert!(!alone.contains("side by side"), "{alone}");
+    assert!(alone.contains("timed a step on 1 to 2 threads"), "its forecast needs the speed-up, too: {alone}");
     let most = |place: &Place, key: &str| {
         let runs = place.json(&["runs", "--json"]);
         runs.as_array().unwrap().iter().map(|run| run[key].as_u64().unwrap()).max().unwrap()
