@@ -1,5 +1,7 @@
-//! `bench step` and `bench augment`: measure speed, and print JSON that a script can compare with other
-//! implementations.
+//! `bench step`, `bench augment` and `bench trainings`: measure speed, and print JSON that a script can compare with
+//! other implementations.
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
@@ -8,9 +10,12 @@ use crate::bench::step::{Subject, time_steps};
 use crate::data::augment::throughput;
 use crate::error::{Error, Result};
 use crate::harness::config::Given;
+use crate::harness::interrupt::Interrupt;
+use crate::harness::progress::Progress;
 use crate::kernels::cpu;
 use crate::models::{Encoder, ModelSpec, Stem};
-use crate::study::settings::PrecisionChoice;
+use crate::study::parallel_trainings::{Speed, measure};
+use crate::study::settings::{PrecisionChoice, Settings};
 
 use super::profile::Profile;
 use super::setup::{self, print_json_line};
@@ -32,6 +37,38 @@ pub(super) enum BenchCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Time short trainings in parallel: their speed together, and how long a step waits for its images
+    ///
+    /// The trainings are those of a profile, on semantic pairs, each from another seed. On one thread a training makes
+    /// its images itself while it waits for them; on more threads they should be ready.
+    Trainings(TrainingsArgs),
+}
+
+/// What `bench trainings` times.
+#[derive(Args)]
+pub(super) struct TrainingsArgs {
+    /// Numbers of trainings in parallel, such as 1,2,8; each training gets an equal share of the threads. By default 1,
+    /// 2, 4, .. up to one per thread
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    jobs: Vec<usize>,
+    /// Start from this profile: quick, thorough, standard or paper
+    #[arg(long, default_value = "quick", value_name = "NAME")]
+    profile: String,
+    /// The method, such as dino: short for `--set method=..`
+    #[arg(long)]
+    method: Option<String>,
+    /// Set one value; `sempair config` lists the keys
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Use the imported datasets in this folder: short for `--set paths.data=DIR`
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Number of passes over the pairs
+    #[arg(long, default_value_t = 4, value_parser = between::<1, 100_000>)]
+    epochs: usize,
+    /// Print JSON, on one line
+    #[arg(long)]
+    json: bool,
 }
 
 /// What `bench step` times.
@@ -124,10 +161,11 @@ impl Model {
 }
 
 /// `sempair bench`.
-pub(super) fn run(app: &App, command: BenchCommand) -> Result<Ending> {
+pub(super) fn run(app: &App, command: BenchCommand, quiet: bool) -> Result<Ending> {
     match command {
         BenchCommand::Step(args) => step(app, &args),
         BenchCommand::Augment { image, rounds, json } => augment(image, rounds, json),
+        BenchCommand::Trainings(args) => trainings(app, &args, quiet),
     }
 }
 
@@ -140,18 +178,30 @@ fn subject(app: &App, args: &StepArgs) -> Result<Subject> {
             "`sempair config methods.{name}` and `sempair config optimizer` list those with an effect"
         )));
     }
+    let settings = settings(app, "quick", Some(name), &args.sets, None)?;
+    Ok(Subject::new(settings.methods.get(settings.method), settings.optimizer))
+}
+
+/// The settings of a profile, with the method and the values of the command's options.
+fn settings(
+    app: &App,
+    profile: &str,
+    method: Option<&String>,
+    sets: &[String],
+    data: Option<&PathBuf>,
+) -> Result<Settings> {
+    let method = method.map(|name| Given { key: "method", value: name.as_str().into(), option: "--method" });
     let config = ConfigArgs {
-        profile: "quick".into(),
-        before: vec![Given { key: "method", value: name.as_str().into(), option: "--method" }],
-        sets: args.sets.clone(),
+        profile: profile.into(),
+        before: method.into_iter().collect(),
+        sets: sets.to_vec(),
         methods: None,
         seeds: None,
-        data: None,
+        data: data.cloned(),
         out: None,
         device: None,
     };
-    let settings = setup::resolve(app, &config)?.settings;
-    Ok(Subject::new(settings.methods.get(settings.method), settings.optimizer))
+    Ok(setup::resolve(app, &config)?.settings)
 }
 
 fn step(app: &App, args: &StepArgs) -> Result<Ending> {
@@ -208,6 +258,44 @@ fn augment(image: usize, rounds: usize, json: bool) -> Result<Ending> {
         }))?;
     } else {
         say!("{:.0} views/s median, {:.0} best of {rounds} rounds", median(&rates), best(&rates));
+    }
+    Ok(Ending::Done)
+}
+
+fn trainings(app: &App, args: &TrainingsArgs, quiet: bool) -> Result<Ending> {
+    let TrainingsArgs { jobs, profile, method, sets, data, epochs, json } = args;
+    let mut settings = settings(app, profile, method.as_ref(), sets, data.as_ref())?;
+    settings.pretrain.epochs = *epochs;
+    let threads = rayon::current_num_threads();
+    let doubled = std::iter::successors(Some(1), |&count| Some(2 * count)).take_while(|&count| count <= threads);
+    let jobs = if jobs.is_empty() { doubled.collect() } else { jobs.clone() };
+    let (progress, interrupt) = (Progress::stderr(quiet), Interrupt::install()?);
+    let measured = jobs.iter().map(|&jobs| measure(&settings, jobs, threads, &progress, &interrupt));
+    let speeds = measured.collect::<Result<Vec<Speed>>>()?;
+    let (model, batch) = (&settings.model, settings.pretrain.batch);
+    let (precision, isa) = (settings.precision.resolve().name(), cpu::isa().name());
+    if *json {
+        print_json_line(&json!({
+            "method": settings.method.id(), "model": model, "batch": batch, "precision": precision, "isa": isa,
+            "threads": threads, "parallel": speeds,
+        }))?;
+        return Ok(Ending::Done);
+    }
+    let (title, image) = (settings.method.title(), model.image);
+    say!("{title} with {:?} at {image}x{image}, {batch} pairs, {precision}, {isa}, {threads} threads", model.encoder);
+    say!(
+        "{:>9}  {:>12}  {:>17}  {:>9}  {:>24}",
+        "trainings",
+        "threads each",
+        "pairs/s together",
+        "a step",
+        "of it waiting for images"
+    );
+    for &Speed { jobs, threads, pairs_per_second, step_seconds, waiting_seconds } in &speeds {
+        let part = 100.0 * waiting_seconds / step_seconds;
+        let (step, waiting) =
+            (format!("{:.2} ms", 1e3 * step_seconds), format!("{:.2} ms ({part:.1} %)", 1e3 * waiting_seconds));
+        say!("{jobs:>9}  {threads:>12}  {pairs_per_second:>17.0}  {step:>9}  {waiting:>24}");
     }
     Ok(Ending::Done)
 }

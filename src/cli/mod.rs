@@ -304,6 +304,6 @@ fn dispatch(app: &App, arguments: Arguments) -> Result<Ending> {
         Command::Export { run, to, config } => encoder::export(app, &run, &to, &config),
         Command::ImportWeights(args) => encoder::import(app, &args, quiet),
         Command::Data(command) => data::run(app, command, quiet),
-        Command::Bench(command) => bench::run(app, command),
+        Command::Bench(command) => bench::run(app, command, quiet),
     }
 }

@@ -27,10 +27,10 @@ const UNMEASURED: f64 = 0.05;
 
 /// How often each number of threads is measured. The numbers take turns, so that a short disturbance by another
 /// program does little harm.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 /// The time of each measurement.
-const SPAN: Duration = Duration::from_millis(250);
+const SPAN: Duration = Duration::from_millis(150);
 
 /// The measurements of a kind of work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! What tables measure. `stages` defines the stages, each with its work, its cost and its code; `readings` reads
 //! results from their files; `columns` defines the columns of a table; `encoder_table` is a table of encoders by columns;
-//! `setup` describes how its rows were trained. `one_off` has the runs outside of tables. `weights_io` imports and exports
-//! weights; `foreign` reads weight files of other programs.
+//! `setup` describes how its rows were trained. `one_off` has the runs outside of tables; `parallel_trainings` times
+//! trainings. `weights_io` imports and exports weights; `foreign` reads weight files of other programs.
 
 pub mod code;
 pub mod columns;
@@ -11,6 +11,7 @@ pub mod encoder_table;
 pub mod foreign;
 pub mod line;
 pub mod one_off;
+pub mod parallel_trainings;
 pub mod readings;
 pub mod settings;
 mod setup;
