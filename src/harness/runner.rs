@@ -183,6 +183,13 @@ pub fn run<S>(
             None => 0,
         };
     }
+    if missing.memory() > machine.memory {
+        let [needed, free] = [missing.memory(), machine.memory].map(|bytes| bytes >> 20);
+        site.progress.line(&format!(
+            "warning: a stage is predicted to take {needed} MiB of memory, and {free} MiB are free. If memory runs out, \
+             the system ends the command, and what was recorded before stays. A smaller batch takes less."
+        ));
+    }
     let renewed = Mutex::default();
     let mut session = Session {
         runs: vec![None; places.len()],

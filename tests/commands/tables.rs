@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use super::{Place, TINY};
+use super::{Place, TINY, program};
 
 #[test]
 fn tables_share_the_encoders_that_they_have_in_common() {
@@ -201,6 +201,27 @@ fn cells_side_by_side_measure_the_same_and_say_so() {
         assert!(runs.as_array().unwrap().iter().any(|run| run["threads"] == 1 && run["beside"] == 1), "{runs}");
     }
     assert!(one.error(&["reproduce", "--jobs", "0"]).contains("`0` is not a number of jobs; write auto, or 1 or more"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_stage_that_needs_more_memory_than_is_free_is_announced() {
+    let place = Place::new();
+    let table = |settings: &str| {
+        let limited = format!(
+            "ulimit -v 1000000 && {} table transfer --seeds 1 --budget 0.001s --threads 1 {settings}",
+            env!("CARGO_BIN_EXE_sempair")
+        );
+        let output = program("sh").args(["-c", &limited]).current_dir(place.path()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    let said = table("--set model.encoder=resnet50 --set model.stem=imagenet --set pretrain.batch=2048");
+    let needed = said.split_once("predicted to take ").and_then(|(_, rest)| rest.split_once(" MiB of memory, and "));
+    let needed: u64 = needed.unwrap_or_else(|| panic!("{said}")).0.parse().unwrap();
+    assert!(needed > 1000 && said.contains(" MiB are free. If memory runs out"), "{said}");
+    assert!(!table("").contains("predicted to take"), "quick fits");
 }
 
 #[test]
