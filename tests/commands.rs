@@ -2,6 +2,7 @@
 
 mod annotated; // images with objects: import, list, verify, preview
 mod bench; // what the benchmarks print
+mod compare; // what differs between runs, and why cells run again
 mod degenerate; // settings and data that make no sense
 mod detect; // detectors on encoders, outside of tables
 mod stages; // the stages that tables declare, and which settings change their keys

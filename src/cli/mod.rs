@@ -19,12 +19,14 @@ mod bench;
 mod comparable_runs;
 mod data;
 mod data_preview;
+mod diff;
 mod encoder;
 mod lint;
 mod profile;
 mod records;
 mod run;
 mod setup;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -146,6 +148,28 @@ enum Command {
     Show {
         /// The run's id, or enough of its start or end to identify it
         run: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what differs between two runs: settings, code with the commits between them, data, machine, results
+    Diff {
+        /// The first run's id, or enough of its start or end to identify it
+        first: String,
+        /// The second run's
+        second: String,
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say why cells will run again: which setting, input or module changed, from what to what
+    Why {
+        /// A table's id, or the run whose cell is asked about
+        of: String,
         #[command(flatten)]
         config: ConfigArgs,
         /// Print JSON
@@ -296,6 +320,8 @@ fn dispatch(app: &App, arguments: Arguments) -> Result<Ending> {
         Command::Report { config, anonymous } => run::report(app, &config, anonymous),
         Command::Runs { config, last, json } => records::runs(app, &config, last, json),
         Command::Show { run, config, json } => records::show(app, &config, &run, json),
+        Command::Diff { first, second, config, json } => diff::diff(app, &config, [&first, &second], json),
+        Command::Why { of, config, json } => why::why(app, &config, &of, json),
         Command::Audit { rev, config, json } => records::audit(app, &config, &rev, json),
         Command::Lint(args) => lint::check(app, &args),
         Command::Pretrain(args) => encoder::pretrain(app, &args, quiet),

@@ -163,7 +163,7 @@ fn facts(record: &Record) -> Vec<(&'static str, String)> {
     facts
 }
 
-fn labels(row: &Row) -> String {
+pub(super) fn labels(row: &Row) -> String {
     row.iter().map(|(_, label)| label.as_str()).collect::<Vec<_>>().join(" ")
 }
 

@@ -200,7 +200,7 @@ impl State {
     }
 }
 
-fn chosen<'a>(app: &App<'a>, tables: &[String]) -> Result<Vec<&'a dyn Experiment<Settings>>> {
+pub(super) fn chosen<'a>(app: &App<'a>, tables: &[String]) -> Result<Vec<&'a dyn Experiment<Settings>>> {
     if tables.is_empty() {
         return Ok(app.experiments.to_vec());
     }

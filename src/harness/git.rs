@@ -157,6 +157,26 @@ pub fn resolve(path: &Path, rev: &str) -> Result<Option<String>, Error> {
     }
 }
 
+/// The commits that one of two commits has and the other does not have, newest first, at most `most` of each: the start
+/// of the hash, and the subject. `None` if the repository around `path` does not know both.
+pub fn between(path: &Path, commits: [&str; 2], most: usize) -> Option<[Vec<String>; 2]> {
+    let repository = Repository::discover(path).ok()?;
+    let commit = |hash: &str| Some(repository.revparse_single(hash).ok()?.peel_to_commit().ok()?.id());
+    let [first, second] = [commit(commits[0])?, commit(commits[1])?];
+    let line = |id: git2::Oid| -> Option<String> {
+        let commit = repository.find_commit(id).ok()?;
+        let subject = String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default()).into_owned();
+        Some(format!("{} {subject}", id.to_string().get(..8)?))
+    };
+    let only = |of: git2::Oid, not_of: git2::Oid| -> Option<Vec<String>> {
+        let mut walk = repository.revwalk().ok()?;
+        walk.push(of).ok()?;
+        walk.hide(not_of).ok()?;
+        walk.take(most).map(|id| line(id.ok()?)).collect()
+    };
+    Some([only(first, second)?, only(second, first)?])
+}
+
 fn unreadable(path: &Path, what: &str) -> Error {
     let error = Error::new(format!("the repository around {} cannot be read: {what}", path.display()));
     match what.contains("owne") {

@@ -14,6 +14,7 @@ pub mod clock;
 pub mod code;
 pub mod concurrent_runs;
 pub mod config;
+pub mod difference;
 pub mod estimate;
 pub mod experiment;
 pub mod git;

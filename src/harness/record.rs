@@ -117,6 +117,15 @@ pub struct StageUse {
     pub files: Vec<FileHash>,
 }
 
+impl StageUse {
+    /// A stage that is not computed yet.
+    pub(super) fn to_come(name: &str, key: &str) -> Self {
+        let (name, key) = (name.to_owned(), key.to_owned());
+        let (from, files) = (None, Vec::new());
+        Self { name, key, computed: false, from, seconds: 0.0, predicted: 0.0, threads: 0, beside: 0, files }
+    }
+}
+
 /// One run. Unknown fields are ignored; all but the first few may be absent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordV1 {

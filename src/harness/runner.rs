@@ -28,6 +28,7 @@ use crate::harness::provenance;
 use crate::harness::provenance::Compute;
 use crate::harness::provenance::Host;
 use crate::harness::record::Record;
+use crate::harness::record::StageUse;
 use crate::harness::scaling::Scaling;
 use crate::harness::schedule::Resources;
 use crate::harness::schedule::Schedule;
@@ -131,6 +132,24 @@ pub fn plan<'a, S>(experiments: &[&'a dyn Experiment<S>], settings: &S) -> Resul
         Ok(Plan { experiment: *experiment, table: experiment.table(settings)?, cells })
     };
     experiments.iter().map(plan).collect()
+}
+
+/// The record that a run of this cell would begin with now, with the keys of its stages, and without the state of the
+/// repository. The table is given by its id and its title.
+///
+/// # Errors
+/// When the clock shows an impossible time.
+pub fn would_record<S>(
+    cell: &Cell,
+    (id, title): (&str, &str),
+    resolved: &Resolved<S>,
+    profile: &str,
+    compute: &Compute,
+) -> Result<Record> {
+    let template = cell::template(resolved, profile, compute, Git::default(), &[]);
+    let record = cell::fresh(&template, (id, title), cell, cell.key(id))?;
+    let stage = |stage: &Arc<Stage>| StageUse::to_come(stage.name(), stage.key());
+    Ok(Record { stages: cell.stages().map(stage).collect(), ..record })
 }
 
 /// Runs the missing cells of `plans` and returns the run of every cell that has one. That is all cells, unless there

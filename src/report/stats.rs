@@ -182,6 +182,20 @@ pub fn mcnemar_p(a: usize, b: usize) -> f64 {
     (2.0 * tosses.cdf(a.min(b) as u64)).min(1.0)
 }
 
+/// The difference of two accuracies on the same items, and its 95 % interval, in percentage points: the second minus
+/// the first, where `a` items are right only in the first and `b` only in the second, of `items`. The interval is Wald's
+/// with half an item added to each of the four counts (Agresti and Min, "Simple improved confidence intervals for
+/// comparing matched proportions", 2005). It covers the sampling of test items, not the variation between trainings.
+pub fn paired_accuracy(a: usize, b: usize, items: usize) -> Option<(f64, [f64; 2])> {
+    if items == 0 {
+        return None;
+    }
+    let [a, b, items] = [a, b, items].map(|count| count as f64);
+    let (centre, all) = ((b - a) / (items + 2.0), items + 2.0);
+    let half = Normal::standard().inverse_cdf(0.975) * ((a + b + 1.0) - (b - a).powi(2) / all).sqrt() / all;
+    Some((100.0 * (b - a) / items, [100.0 * (centre - half).max(-1.0), 100.0 * (centre + half).min(1.0)]))
+}
+
 /// Holm's step-down adjustment, in the order given: `adj_(i) = max_{j<=i} min(1, (m - j + 1) p_(j))`.
 pub fn holm(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
@@ -392,6 +406,24 @@ mod tests {
             close(mcnemar_p(b, a), p);
         }
         assert_eq!(mcnemar_p(0, 0), 1.0);
+    }
+
+    // d, n = b - a, n + 2
+    // h = scipy.stats.norm.ppf(.975) * ((a + b + 1 - d * d / n) ** .5) / n; (d / n - h, d / n + h)
+    #[test]
+    fn paired_accuracies_have_the_interval_of_agresti_and_min() {
+        for (a, b, items, low, high) in [
+            (16, 54, 155, 14.38969568617831, 34.0179476259236),
+            (120, 85, 4000, -1.576958211667489, -0.17216722561387063),
+            (0, 0, 50, -3.769161508730872, 3.769161508730872),
+            (3, 0, 3, -100.0, -1.8580722523682702),
+        ] {
+            let (difference, interval) = paired_accuracy(a, b, items).unwrap();
+            close(difference, 100.0 * (b as f64 - a as f64) / items as f64);
+            close(interval[0], low);
+            close(interval[1], high);
+        }
+        assert_eq!(paired_accuracy(0, 0, 0), None);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! `sempair detect`, and the table `detection`.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
 
-use super::{Place, TINY};
+use super::{Place, TINY, wait_for_checkpoint};
 
 const SHORT: &[&str] = &["--set", "detection.recipe.steps=3", "--set", "detection.recipe.precise_moments=1"];
 
@@ -42,6 +45,51 @@ fn a_detector_is_trained_on_an_encoder_and_finds_objects_in_pictures() {
     let said = place.stdout(&[&["detect", &run, "--quiet"], SHORT, &pictures].concat());
     assert!(said.contains("\na.png: ") && said.contains(" object"), "{said}");
     assert_eq!(image::open(place.path().join("drawn/a.png.png")).unwrap().width(), 512);
+}
+
+/// The hash of each file of the cached detectors and detections, but for those that hold times.
+fn detectors(place: &Place) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    for stage in ["detector", "detections"] {
+        for folder in fs::read_dir(place.path().join(".sempair/cache").join(stage)).unwrap() {
+            let folder = folder.unwrap().path();
+            let listed = fs::read_to_string(folder.join("manifest.json")).unwrap();
+            let manifest: serde_json::Value = serde_json::from_str(&listed).unwrap();
+            for file in manifest["files"].as_array().unwrap().iter().filter(|file| file["name"] != "losses.json") {
+                let name = format!("{stage}/{}", file["name"].as_str().unwrap());
+                files.insert(name, file["hash"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn a_detector_whose_command_is_killed_again_and_again_has_the_same_bits() {
+    let steps = ["--set", "detection.recipe.steps=10", "--set", "detection.recipe.precise_moments=2"];
+    let whole = Place::new();
+    let run = encoder(&whole);
+    whole.stdout(&[&["detect", &run, "--quiet", "--threads", "1"], &steps[..]].concat());
+
+    let killed = Place::new();
+    let run = encoder(&killed);
+    let often = [&["detect", &run, "--quiet", "--threads", "2", "--set", "checkpoint_seconds=0"], &steps[..]].concat();
+    let mut kills = 0;
+    for patience in [0, 50, 150] {
+        let mut child = killed.command(&often).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        if wait_for_checkpoint(&killed.path().join(".sempair/cache/detector"), &mut child) {
+            std::thread::sleep(Duration::from_millis(patience));
+            child.kill().unwrap();
+            kills += 1;
+        }
+        child.wait().unwrap();
+    }
+    assert!(kills > 0, "no command was killed while it trained a detector");
+    killed.stdout(&often);
+    let expected = detectors(&whole);
+    assert!(expected.keys().any(|file| file.ends_with("detector.safetensors")), "{expected:?}");
+    assert_eq!(detectors(&killed), expected);
+    assert!(killed.stdout(&["runs"]).contains("killed"));
 }
 
 #[test]
