@@ -8,6 +8,7 @@ mod detect; // detectors on encoders, outside of tables
 mod stages; // the stages that tables declare, and which settings change their keys
 mod surroundings; // unwritable streams, ignored signals, unreadable repositories
 mod tables;
+mod verify; // runs are repeated, and their figures come out again
 
 use std::collections::BTreeSet;
 use std::fs;

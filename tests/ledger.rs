@@ -6,6 +6,8 @@ mod cache;
 mod clock; // start and end times of runs
 mod failures; // runs that fail
 mod jobs; // cells side by side
+mod rebuild; // programs of earlier commits
+mod repetition; // runs and their repetitions
 mod settings;
 
 use crate::sealed::resealed;

@@ -118,7 +118,7 @@ pub(super) fn not_run(app: &App, args: &ConfigArgs, settings: &Settings, tables:
 
 /// The settings of the newest of these runs. A list of rows or columns has the items of all runs, in the order in
 /// which they were asked for.
-fn asked(runs: &[Arc<Record>], roles: &Roles) -> Vec<(String, Value)> {
+pub(super) fn asked(runs: &[Arc<Record>], roles: &Roles) -> Vec<(String, Value)> {
     let mut different: Vec<&Arc<Record>> = Vec::new();
     for run in runs.iter().rev() {
         if !different.iter().any(|other| other.settings.is(&run.settings)) {

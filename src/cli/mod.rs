@@ -26,6 +26,7 @@ mod profile;
 mod records;
 mod run;
 mod setup;
+mod verify;
 mod why;
 
 use std::path::PathBuf;
@@ -186,6 +187,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Repeat recorded runs, and say whether their figures come out again: identical, within a tolerance, equivalent
+    /// over seeds, or different, and why
+    Verify(verify::VerifyArgs),
     /// List the numbers of a LaTeX manuscript that match no recorded figure, or only one that is no longer current
     Lint(lint::LintArgs),
     /// Train one encoder outside of any table, and record the run
@@ -253,8 +257,11 @@ struct ConfigArgs {
     device: Option<String>,
 }
 
-#[derive(Args, Clone, Copy)]
+#[derive(Args, Clone)]
 struct RunArgs {
+    /// Run only the cells in this JSON list of rows, columns and seeds: how `verify` asks for single cells
+    #[arg(long, value_name = "FILE", hide = true)]
+    cells: Option<PathBuf>,
     /// Run all cells again, even if their results are recorded
     #[arg(long)]
     force: bool,
@@ -321,6 +328,7 @@ fn dispatch(app: &App, arguments: Arguments) -> Result<Ending> {
         Command::Runs { config, last, json } => records::runs(app, &config, last, json),
         Command::Show { run, config, json } => records::show(app, &config, &run, json),
         Command::Diff { first, second, config, json } => diff::diff(app, &config, [&first, &second], json),
+        Command::Verify(args) => verify::verify(app, &args, quiet),
         Command::Why { of, config, json } => why::why(app, &config, &of, json),
         Command::Audit { rev, config, json } => records::audit(app, &config, &rev, json),
         Command::Lint(args) => lint::check(app, &args),

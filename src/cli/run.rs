@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::data::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::harness::estimate::Estimate;
-use crate::harness::experiment::{Cell, Experiment};
+use crate::harness::experiment::{Cell, Experiment, Row};
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::{Progress, duration};
 use crate::harness::provenance::Host;
@@ -37,7 +39,11 @@ pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: Ru
     let (ledger, cache) = (setup::ledger(settings), setup::cache(settings));
     let progress = Progress::stderr(quiet);
     let interrupt = Interrupt::install()?;
-    let plans = with_rows(runner::plan(&experiments, settings)?, tables)?;
+    let mut plans = with_rows(runner::plan(&experiments, settings)?, tables)?;
+    if let Some(file) = &how.cells {
+        let listed: Vec<Place> = files::read_json(file)?;
+        plans.iter_mut().for_each(|plan| plan.cells.retain(|cell| listed.iter().any(|place| place.is_of(cell))));
+    }
     say_what_is_missing(&plans, &settings.catalog(), &progress);
     let ran = runner::run(
         plans,
@@ -86,6 +92,20 @@ pub(super) fn report(app: &App, args: &ConfigArgs, anonymous: bool) -> Result<En
     let named = Input { not_run, ..input(app, setup::profile(app, &args.profile)?, tables, excluded, records) };
     let shown = if anonymous { report::anonymous(&named) } else { named };
     finish(shown, &settings, None, false)
+}
+
+/// A cell of a table, as [`RunArgs::cells`] names it.
+#[derive(Deserialize)]
+struct Place {
+    row: Row,
+    column: String,
+    seed: u64,
+}
+
+impl Place {
+    fn is_of(&self, cell: &Cell) -> bool {
+        cell.row == self.row && cell.column == self.column && cell.seed == self.seed
+    }
 }
 
 /// `sempair list`.

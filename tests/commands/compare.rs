@@ -41,8 +41,8 @@ fn a_diff_lists_what_differs_and_nothing_else() {
     assert!(names(changes, "results").contains(&"checkpoint"), "{changes}");
     // The gain on the same test items is that of the two accuracies.
     let gains = diff["same_items"].as_array().unwrap();
-    let gain = gains.iter().find(|gain| gain["metric"] == "linear").unwrap_or_else(|| panic!("{gains:?}"));
-    let accuracy = |run: &Value| run["metrics"]["linear"].as_f64().unwrap();
+    let gain = gains.iter().find(|gain| gain["metric"] == "top1").unwrap_or_else(|| panic!("{gains:?}"));
+    let accuracy = |run: &Value| run["metrics"]["top1"].as_f64().unwrap();
     let points = gain["points"].as_f64().unwrap();
     assert!((points - (accuracy(second) - accuracy(first))).abs() < 1e-9, "{gain}");
     let [low, high] = [0, 1].map(|end| gain["interval"][end].as_f64().unwrap());
@@ -122,7 +122,10 @@ fn cells_that_run_again_name_what_changed_for_them() {
     assert!(text.ends_with("  to compute: pretrain, features, probe\n"), "{text}");
     // Another number format or instruction set is named, too.
     let text = place.stdout(&[&["why", run], TINY, &["--set", "precision=f32"]].concat());
-    assert!((text.contains("precision") && text.contains("-> f32")) || text.starts_with("1 cell has a result"), "{text}");
+    assert!(
+        (text.contains("precision") && text.contains("-> f32")) || text.starts_with("1 cell has a result"),
+        "{text}"
+    );
     let error = place.error(&[&["why", run], TINY, &["--set", "evaluation.sets=[\"synth-stl\"]"]].concat());
     assert!(error.contains("the table `transfer` has no such cell as run") && error.contains("hint: "), "{error}");
     let error = place.error(&["why", "nonsense"]);

@@ -51,9 +51,9 @@ fn a_detector_is_trained_on_an_encoder_and_finds_objects_in_pictures() {
 fn detectors(place: &Place) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     for stage in ["detector", "detections"] {
-        for folder in fs::read_dir(place.path().join(".sempair/cache").join(stage)).unwrap() {
-            let folder = folder.unwrap().path();
-            let listed = fs::read_to_string(folder.join("manifest.json")).unwrap();
+        let entries = fs::read_dir(place.path().join(".sempair/cache").join(stage)).unwrap();
+        for manifest in entries.map(|entry| entry.unwrap().path().join("manifest.json")).filter(|path| path.exists()) {
+            let listed = fs::read_to_string(manifest).unwrap();
             let manifest: serde_json::Value = serde_json::from_str(&listed).unwrap();
             for file in manifest["files"].as_array().unwrap().iter().filter(|file| file["name"] != "losses.json") {
                 let name = format!("{stage}/{}", file["name"].as_str().unwrap());

@@ -1,0 +1,581 @@
+//! `verify`: repeats recorded runs, and says whether the figures come out again.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::error::{Context as _, Error, Result};
+use crate::files;
+use crate::harness::difference;
+use crate::harness::experiment::{Cell, Experiment, Table};
+use crate::harness::git;
+use crate::harness::ledger::Ledger;
+use crate::harness::progress::{Progress, duration};
+use crate::harness::provenance::{Build, Compute};
+use crate::harness::rebuild;
+use crate::harness::record::{Record, SCHEMA, Status, short};
+use crate::harness::repetition::{Agreement, Measure, Parted, Repetition};
+use crate::report::stats;
+use crate::study::settings::Settings;
+
+use super::comparable_runs::asked;
+use super::{App, ConfigArgs, Ending, Jobs, records, setup};
+
+/// How much of a table is repeated.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Tier {
+    /// About a minute: the cells that take the least time
+    Smoke,
+    /// About ten minutes
+    Small,
+    /// All cells
+    Full,
+}
+
+impl Tier {
+    /// The seconds of work of the whole machine that it may take, by the times of the recorded runs.
+    fn seconds(self) -> f64 {
+        match self {
+            Self::Smoke => 60.0,
+            Self::Small => 600.0,
+            Self::Full => f64::INFINITY,
+        }
+    }
+}
+
+#[derive(Args)]
+pub(super) struct VerifyArgs {
+    /// A table's id, or a run
+    of: String,
+    /// Only runs that were recorded at this commit, branch or tag; by default those of the newest run's commit
+    #[arg(long, value_name = "REV")]
+    at: Option<String>,
+    /// Repeat with this program, even if its code is not that of the runs
+    #[arg(long, conflicts_with = "rebuild")]
+    quick: bool,
+    /// Build the program of the runs' commit and repeat with it, even if this program has the same code
+    #[arg(long)]
+    rebuild: bool,
+    /// How much of a table to repeat, by the times of its runs
+    #[arg(long, value_enum, default_value_t = Tier::Full)]
+    tier: Tier,
+    /// The largest difference of a figure that counts as within tolerance: in points for percentages, in percent of
+    /// the recorded value for others
+    #[arg(long, default_value_t = 0.5, value_name = "NUMBER")]
+    tolerance: f64,
+    /// The margin of the equivalence test over seeds, in the same units
+    #[arg(long, default_value_t = 1.0, value_name = "NUMBER")]
+    margin: f64,
+    /// Run this many cells in parallel: auto, or a number
+    #[arg(long, default_value = "auto", value_name = "N", value_parser = setup::jobs)]
+    jobs: Jobs,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// `sempair verify`.
+pub(super) fn verify(app: &App, args: &VerifyArgs, quiet: bool) -> Result<Ending> {
+    let progress = Progress::stderr(quiet);
+    let settings = setup::resolve(app, &args.config)?.settings;
+    let recorded = recorded(app, args, &settings, &progress)?;
+    let site = Site::new(app, args, &settings, &recorded)?;
+    let recorded = site.within(args.tier, recorded);
+    let program = site.program(args, &recorded, &progress)?;
+    let (count, seconds) = (recorded.len(), total(recorded.iter().flat_map(|run| site.costs(run))));
+    progress.line(&format!("{count} runs to repeat, about {} if nothing else runs", duration(seconds)));
+    let again = site.repeat(&program, &recorded, &Toggle::default(), quiet)?;
+    let mut repetitions = site.compare(&recorded, &again, args.tolerance);
+    site.judge_by_seeds(&mut repetitions, args.margin);
+    let factor = site.factor(&program, &recorded, &again, &repetitions, args.tolerance)?;
+    if args.json {
+        setup::print_json(&json!({
+            "table": site.experiment.id(), "commit": commit_of(&recorded), "program": program.name(),
+            "tolerance": args.tolerance, "margin": args.margin, "cells": repetitions, "factor": factor,
+        }))?;
+    } else {
+        print(&repetitions, factor.as_deref());
+    }
+    let fails = |cell: &Repetition| matches!(cell.agreement, Agreement::Different | Agreement::NotRepeated);
+    Ok(if repetitions.iter().any(fails) { Ending::Found } else { Ending::Done })
+}
+
+fn commit_of(recorded: &[Arc<Record>]) -> Option<&str> {
+    recorded.first()?.git.commit.as_deref()
+}
+
+/// The runs to repeat: of the ledger, or if it has none, those of the committed report.
+///
+/// # Errors
+/// When there are none.
+fn recorded(app: &App, args: &VerifyArgs, settings: &Settings, progress: &Progress) -> Result<Vec<Arc<Record>>> {
+    let ledger = setup::ledger(settings);
+    let is_table = app.experiments.iter().any(|experiment| experiment.id() == args.of);
+    let (all, _) = ledger.records()?;
+    let profile = &args.config.profile;
+    let mut found: Vec<Record> = match is_table {
+        true => all.into_iter().filter(|run| run.experiment == args.of && run.profile == *profile).collect(),
+        false => all.into_iter().filter(|run| run.id.starts_with(&args.of) || run.id.ends_with(&args.of)).collect(),
+    };
+    found.retain(|run| run.status == Status::Completed);
+    if let (false, [first, second, ..]) = (is_table, found.as_slice()) {
+        return Err(Error::new(format!("{} runs match `{}`", found.len(), args.of))
+            .hint(format!("give more of the id: `{}`, `{}`, ..", first.id, second.id)));
+    }
+    if found.is_empty() {
+        let report = Path::new(&settings.paths.reports).join(profile).join("results.json");
+        found = of_report(app, &report, &args.of, settings)?;
+        if found.is_empty() {
+            return Err(Error::new(format!(
+                "neither the ledger nor {} has completed runs of `{}`",
+                report.display(),
+                args.of
+            ))
+            .hint("`sempair runs` lists the runs; `--profile NAME` chooses another profile"));
+        }
+        progress.line(&format!("the ledger has no such runs: comparing with the figures of {}", report.display()));
+    }
+    let commit = match &args.at {
+        Some(rev) => git::resolve(Path::new("."), rev)?.or_else(|| Some(rev.clone())),
+        None => found.last().and_then(|run| run.git.commit.clone()),
+    };
+    let starts = |of: &Option<String>| {
+        of.as_ref().zip(args.at.as_ref()).is_some_and(|(of, at)| at.len() >= 4 && of.starts_with(at))
+    };
+    found.retain(|run| run.git.commit == commit || starts(&run.git.commit));
+    // The newest run of each cell.
+    let mut seen = HashSet::new();
+    found.reverse();
+    found.retain(|run| seen.insert((run.row.clone(), run.column.clone(), run.seed)));
+    found.reverse();
+    match found.is_empty() {
+        true => {
+            Err(Error::new(format!("no completed run of `{}` was recorded at {}", args.of, commit.unwrap_or_default()))
+                .hint("`sempair runs` shows the commit of each run"))
+        }
+        false => Ok(found.into_iter().map(Arc::new).collect()),
+    }
+}
+
+/// The runs of a report's `results.json`, with what it states of them: place, figures, commit, code and compute.
+fn of_report(app: &App, file: &Path, of: &str, settings: &Settings) -> Result<Vec<Record>> {
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    let results: Value = files::read_json(file)?;
+    let tables = results["tables"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut runs: BTreeMap<String, Value> = BTreeMap::new();
+    for table in tables {
+        let Some(experiment) = app.experiments.iter().find(|experiment| table["id"] == *experiment.id()) else {
+            continue;
+        };
+        let Table { rows, baselines, .. } = experiment.table(settings)?;
+        for cell in table["cells"].as_array().into_iter().flatten() {
+            let has = |(name, label): &(String, String)| cell["row"][name] == *label;
+            let Some(row) = rows.iter().chain(&baselines).find(|row| row.iter().all(has)) else { continue };
+            let of_cell = [&cell["runs"], &cell["seeds"], &cell["values"]]
+                .map(|list| list.as_array().cloned().unwrap_or_default());
+            let [ids, seeds, values] = of_cell;
+            for ((id, seed), value) in ids.iter().zip(&seeds).zip(&values) {
+                let Some(id) = id.as_str().filter(|id| table["id"] == *of || id.ends_with(of) || id.starts_with(of))
+                else {
+                    continue;
+                };
+                let run = runs.entry(id.to_owned()).or_insert_with(|| {
+                    let machine = &results["compute"]["machines"][0];
+                    json!({
+                        "schema": SCHEMA, "id": id, "experiment": table["id"], "key": "",
+                        "status": "completed", "started": "", "profile": results["profile"], "row": row,
+                        "column": cell["column"], "seed": seed, "metrics": {},
+                        "git": { "commit": results["git"]["commit"] },
+                        "build": { "code": only(&results["git"]["codes"]) },
+                        "compute": { "device": machine["device"], "isa": machine["isa"], "precision": machine["precision"] },
+                    })
+                });
+                run["metrics"][cell["metric"].as_str().unwrap_or_default()] = value.clone();
+            }
+        }
+    }
+    let read =
+        |run: Value| serde_json::from_value(run).context(format!("{}: not the results of a report", file.display()));
+    runs.into_values().map(read).collect()
+}
+
+/// The only item of a list; empty if there are several.
+fn only(list: &Value) -> &str {
+    match list.as_array().map(Vec::as_slice) {
+        Some([one]) => one.as_str().unwrap_or_default(),
+        _ => "",
+    }
+}
+
+/// The sum of these costs, each stage once.
+fn total(costs: impl Iterator<Item = (String, f64)>) -> f64 {
+    costs.collect::<HashMap<String, f64>>().values().sum()
+}
+
+/// The program that repeats the runs.
+enum Program {
+    /// This one.
+    This(PathBuf),
+    /// That of the runs' commit.
+    Rebuilt(PathBuf),
+}
+
+impl Program {
+    fn path(&self) -> &Path {
+        match self {
+            Self::This(path) | Self::Rebuilt(path) => path,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::This(_) => "this",
+            Self::Rebuilt(_) => "rebuilt",
+        }
+    }
+}
+
+/// What a repetition does in another way than this machine would, to find the cause of a difference.
+#[derive(Clone, Default)]
+struct Toggle {
+    isa: Option<String>,
+    precision: Option<String>,
+}
+
+/// What repetitions need besides the runs.
+struct Site<'a> {
+    args: &'a VerifyArgs,
+    settings: &'a Settings,
+    experiment: &'a dyn Experiment<Settings>,
+    /// The cells and the table that this program has with the settings of the runs; empty if it does not accept them.
+    cells: Vec<Cell>,
+    table: Option<Table>,
+}
+
+impl<'a> Site<'a> {
+    /// # Errors
+    /// When the runs are not of a table.
+    fn new(app: &'a App<'a>, args: &'a VerifyArgs, settings: &'a Settings, recorded: &[Arc<Record>]) -> Result<Self> {
+        let id = &recorded[0].experiment;
+        let Some(&experiment) = app.experiments.iter().find(|experiment| experiment.id() == id) else {
+            let run = recorded[0].short();
+            return Err(Error::new(format!(
+                "run {run} is of `{id}`, which is no table; only cells of tables are repeated"
+            ))
+            .hint(format!(
+                "`sempair show {run}` prints its command; `sempair diff` compares its result with the first"
+            )));
+        };
+        let roles = setup::roles(app);
+        let of_runs = setup::resolve_above(app, &args.config, asked(recorded, &roles), &roles);
+        let of_runs = of_runs.map(|mut of_runs| {
+            of_runs.paths.data.clone_from(&settings.paths.data);
+            of_runs
+        });
+        let cells = of_runs.as_ref().ok().and_then(|settings| experiment.cells(settings).ok()).unwrap_or_default();
+        let table = of_runs.as_ref().ok().and_then(|settings| experiment.table(settings).ok());
+        Ok(Self { args, settings, experiment, cells, table })
+    }
+
+    /// The seconds of the whole machine for each stage of a run, by key: what it took, or if the record does not state
+    /// stages, what this program predicts.
+    fn costs(&self, run: &Record) -> Vec<(String, f64)> {
+        let (all, threads) = (run.host.threads, rayon::current_num_threads() as f64);
+        let share = |threads: usize| if (1..all).contains(&threads) { threads as f64 / all as f64 } else { 1.0 };
+        match run.stages.is_empty() {
+            false => run.stages.iter().map(|stage| (stage.key.clone(), stage.seconds * share(stage.threads))).collect(),
+            true => {
+                let predicted = self.cell(run).into_iter().flat_map(Cell::stages);
+                predicted.map(|stage| (stage.key().to_owned(), stage.description.cost.seconds / threads)).collect()
+            }
+        }
+    }
+
+    /// The runs that fit into the time of the tier: those that add the least time first. At least one.
+    fn within(&self, tier: Tier, recorded: Vec<Arc<Record>>) -> Vec<Arc<Record>> {
+        let mut have: HashSet<String> = HashSet::new();
+        let (mut chosen, mut rest, mut taken) = (Vec::new(), recorded, 0.0);
+        while !rest.is_empty() && tier != Tier::Full {
+            let adds = |run: &Arc<Record>| total(self.costs(run).into_iter().filter(|(key, _)| !have.contains(key)));
+            let all: Vec<f64> = rest.iter().map(adds).collect();
+            let next = (0..rest.len()).min_by(|&a, &b| all[a].total_cmp(&all[b])).expect("some are left");
+            if taken + all[next] > tier.seconds() && !chosen.is_empty() {
+                break;
+            }
+            taken += all[next];
+            let run = rest.remove(next);
+            have.extend(self.costs(&run).into_iter().map(|(key, _)| key));
+            chosen.push(run);
+        }
+        if tier == Tier::Full {
+            return rest;
+        }
+        chosen.sort_by(|a, b| a.id.cmp(&b.id));
+        chosen
+    }
+
+    fn cell(&self, run: &Record) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.row == run.row && cell.column == run.column && cell.seed == run.seed)
+    }
+
+    /// The program that repeats the runs: this one if its code is that of all runs, otherwise that of their commit.
+    fn program(&self, args: &VerifyArgs, recorded: &[Arc<Record>], progress: &Progress) -> Result<Program> {
+        let this = std::env::current_exe().context("this program's path")?;
+        let same_code = |run: &Arc<Record>| match run.code.is_empty() {
+            true => run.build.code == Build::current().code,
+            false => self.cell(run).is_some_and(|cell| cell.code() == *run.code),
+        };
+        if !args.rebuild && (args.quick || recorded.iter().all(same_code)) {
+            let words = if args.quick { "as asked" } else { "it has the code of the runs" };
+            progress.line(&format!("repeating with this program: {words}"));
+            return Ok(Program::This(this));
+        }
+        let Some(commit) = commit_of(recorded) else {
+            return Err(Error::new("the runs name no commit, and this program has other code than they had")
+                .hint("`--quick` repeats them with this program"));
+        };
+        if let Some(run) = recorded.iter().find(|run| run.git.tree() != git::Tree::Clean) {
+            let (id, tree) = (run.short(), run.git.tree().name());
+            progress.line(&format!("warning: the files of run {id} were not those of its commit (tree {tree})"));
+        }
+        let builds = Path::new(&self.settings.paths.cache).join("builds");
+        let built = rebuild::program_of(Path::new("."), commit, &builds, progress)?;
+        Ok(Program::Rebuilt(built))
+    }
+
+    /// Repeats the runs in a new folder, and returns the completed records.
+    fn repeat(&self, program: &Program, recorded: &[Arc<Record>], toggle: &Toggle, quiet: bool) -> Result<Vec<Record>> {
+        let folder = tempfile::tempdir().context("cannot make a folder for temporary files")?;
+        let place = |name: &str| folder.path().join(name);
+        let cells: Vec<Value> =
+            recorded.iter().map(|run| json!({ "row": run.row, "column": run.column, "seed": run.seed })).collect();
+        files::write_json(&place("cells.json"), &cells)?;
+        let ended = self.start(program, recorded, toggle, quiet, folder.path(), true)?;
+        let ledger = Ledger::open(place("reports/ledger"), place("locks"));
+        let mut records = ledger.records().map(|(records, _)| records).unwrap_or_default();
+        if records.is_empty() && matches!(program, Program::Rebuilt(_)) {
+            // A program from before single cells could be asked for.
+            self.start(program, recorded, toggle, quiet, folder.path(), false)?;
+            records = ledger.records()?.0;
+        }
+        records.retain(|record| record.status == Status::Completed);
+        match records.is_empty() {
+            true => Err(Error::new(format!("no run could be repeated (exit code {ended}); its messages are above"))
+                .hint("`sempair data list` shows the datasets that are here")),
+            false => Ok(records),
+        }
+    }
+
+    /// Runs the table's command in a folder of its own. Returns its exit code.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the repetition is a run of its own, by the program that is verified"
+    )]
+    fn start(
+        &self,
+        program: &Program,
+        recorded: &[Arc<Record>],
+        toggle: &Toggle,
+        quiet: bool,
+        folder: &Path,
+        single_cells: bool,
+    ) -> Result<i32> {
+        let first = &recorded[0];
+        let data = std::path::absolute(&self.settings.paths.data).context("the folder of datasets")?;
+        let mut command = Command::new(program.path());
+        command.current_dir(folder).args(["table", &first.experiment, "--profile", &first.profile]);
+        for setting in first.settings.iter().filter(|setting| !setting.key.starts_with("paths.")) {
+            command.args(["--set", &format!("{}={}", setting.key, setting.value)]);
+        }
+        let ConfigArgs { sets, methods, seeds, .. } = &self.args.config;
+        let seeds = seeds.map(|seeds| seeds.to_string());
+        let options = sets.iter().map(|set| ("--set", set));
+        let options = options.chain(methods.iter().map(|list| ("--methods", list)));
+        for (option, value) in options.chain(seeds.iter().map(|seeds| ("--seeds", seeds))) {
+            command.args([option, value.as_str()]);
+        }
+        if let Some(precision) = &toggle.precision {
+            command.args(["--set", &format!("precision={precision}")]);
+        }
+        if let Some(isa) = &toggle.isa {
+            command.env("SEMPAIR_ISA", isa);
+        }
+        command.arg("--data").arg(data).arg("--out").arg(folder.join("reports"));
+        if let Some(jobs) = self.args.jobs.0 {
+            command.args(["--jobs", &jobs.to_string()]);
+        }
+        if single_cells {
+            command.args(["--cells", "cells.json"]);
+        }
+        if quiet {
+            command.arg("--quiet");
+        }
+        command.args(["--threads", &rayon::current_num_threads().to_string()]);
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
+        let status = status.context(format!("cannot start {}", program.path().display()))?;
+        Ok(status.code().unwrap_or(-1))
+    }
+
+    /// Compares each run with its repetition.
+    fn compare(&self, recorded: &[Arc<Record>], again: &[Record], tolerance: f64) -> Vec<Repetition> {
+        let mut timed: HashMap<&str, &[&str]> = HashMap::new();
+        for stage in self.cells.iter().flat_map(Cell::stages) {
+            timed.insert(stage.name(), stage.description.timed);
+        }
+        let has_times = |stage: &str, file: &str| timed.get(stage).is_some_and(|files| files.contains(&file));
+        let is_time = |metric: &str| self.unit(metric) == Some("s");
+        let tolerance = |metric: &str, value: f64| self.in_unit(metric, value, tolerance);
+        let compare = |run: &Arc<Record>| {
+            let repeated =
+                again.iter().find(|other| other.row == run.row && other.column == run.column && other.seed == run.seed);
+            Repetition::of(run, repeated, &Measure { is_time: &is_time, has_times: &has_times, tolerance: &tolerance })
+        };
+        recorded.iter().map(compare).collect()
+    }
+
+    /// A tolerance or a margin in the unit of a metric: points of a percentage, or percent of the recorded value.
+    fn in_unit(&self, metric: &str, value: f64, number: f64) -> f64 {
+        if self.unit(metric).is_none_or(|unit| unit == "%") { number } else { value.abs() * number / 100.0 }
+    }
+
+    fn unit(&self, metric: &str) -> Option<&str> {
+        let metrics = self.table.iter().flat_map(|table| &table.metrics);
+        metrics.filter(|info| info.id == metric).map(|info| info.unit.as_str()).next()
+    }
+
+    /// Rows that differ, but whose mean over seeds is equivalent, are marked as such.
+    fn judge_by_seeds(&self, repetitions: &mut [Repetition], margin: f64) {
+        let place = |repetition: &Repetition| (repetition.row.clone(), repetition.column.clone());
+        let places: HashSet<_> =
+            repetitions.iter().filter(|one| one.agreement == Agreement::Different).map(place).collect();
+        for of in places {
+            let seeds: Vec<&Repetition> = repetitions.iter().filter(|one| place(one) == of).collect();
+            let metrics: HashSet<&String> = seeds
+                .iter()
+                .flat_map(|one| one.metrics.keys())
+                .filter(|metric| self.unit(metric) != Some("s"))
+                .collect();
+            let is_equivalent = |metric: &&String| {
+                let values = seeds.iter().filter_map(|one| one.metrics.get(*metric));
+                let (was, differences): (Vec<f64>, Vec<f64>) = values.map(|[was, is]| (*was, is - was)).unzip();
+                let mean = was.iter().sum::<f64>() / was.len().max(1) as f64;
+                let difference = stats::summary(&differences);
+                let p = difference.and_then(|it| stats::equivalence_p(&it, self.in_unit(metric, mean, margin)));
+                p.is_some_and(|p| p < 0.05)
+            };
+            if !metrics.is_empty() && metrics.iter().all(is_equivalent) {
+                let differ = |one: &&mut Repetition| place(one) == of && one.agreement == Agreement::Different;
+                repetitions.iter_mut().filter(differ).for_each(|one| one.agreement = Agreement::Equivalent);
+            }
+        }
+    }
+
+    /// Why a repetition differs: one thing at a time is set as it was in the recorded run, for one of the cells that
+    /// differ. `None` if none differs.
+    fn factor(
+        &self,
+        program: &Program,
+        recorded: &[Arc<Record>],
+        again: &[Record],
+        repetitions: &[Repetition],
+        tolerance: f64,
+    ) -> Result<Option<String>> {
+        use Agreement::{Different, Equivalent, WithinTolerance};
+        let differs = |one: &&Repetition| matches!(one.agreement, Different | Equivalent | WithinTolerance);
+        let Some(one) = repetitions.iter().find(differs) else { return Ok(None) };
+        let (Some(run), Some(other)) = (
+            recorded.iter().find(|run| run.id == one.run),
+            again.iter().find(|run| run.row == one.row && run.column == one.column && run.seed == one.seed),
+        ) else {
+            return Ok(None);
+        };
+        let of_run = [run.clone()];
+        let (was, is): (&Compute, &Compute) = (&run.compute, &other.compute);
+        let toggles = [
+            ("instruction set", &was.isa, &is.isa, Toggle { isa: Some(was.isa.clone()), ..Toggle::default() }),
+            ("precision", &was.precision, &is.precision, Toggle { precision: Some(was.precision.clone()), isa: None }),
+        ];
+        let changed: Vec<_> = toggles.into_iter().filter(|(_, was, is, _)| was != is && !was.is_empty()).collect();
+        let both = Toggle {
+            isa: changed.iter().find_map(|(.., toggle)| toggle.isa.clone()),
+            precision: changed.iter().find_map(|(.., toggle)| toggle.precision.clone()),
+        };
+        let mut tries: Vec<(String, Toggle)> = changed
+            .iter()
+            .map(|(name, was, is, toggle)| (format!("the {name} ({was} then, {is} now)"), toggle.clone()))
+            .collect();
+        if tries.len() > 1 {
+            tries.push(("instruction set and precision together".to_owned(), both));
+        }
+        for (name, toggle) in tries {
+            let Ok(with) = self.repeat(program, &of_run, &toggle, true) else { continue };
+            if self.compare(&of_run, &with, tolerance).iter().all(|one| one.agreement == Agreement::Identical) {
+                return Ok(Some(format!("{name}: set as it was, the result is identical")));
+            }
+        }
+        let causes = difference::causes(run, other, |_| false);
+        let code: Vec<&str> = causes
+            .iter()
+            .filter(|change| change.section == difference::Section::Code && !run.code.is_empty())
+            .map(|change| change.name.as_str())
+            .collect();
+        if !code.is_empty() {
+            return Ok(Some(format!(
+                "the code differs: {} (`--rebuild` repeats with that of the commit)",
+                code.join(", ")
+            )));
+        }
+        let third = self.repeat(program, &of_run, &Toggle::default(), true)?;
+        let same = third.iter().any(|third| third.metrics == other.metrics && third.checkpoint == other.checkpoint);
+        Ok(Some(match same {
+            true if changed.is_empty() => {
+                "not found: two repetitions agree with each other, and differ from the record".to_owned()
+            }
+            true => "the machine: with what this machine has, two repetitions agree with each other".to_owned(),
+            false => "two repetitions with the same program differ from each other".to_owned(),
+        }))
+    }
+}
+
+fn print(repetitions: &[Repetition], factor: Option<&str>) {
+    for one in repetitions {
+        let figures: Vec<String> = one.metrics.iter().map(|(id, [was, is])| figure(id, *was, *is)).collect();
+        let place = format!("{} {} seed {}", records::labels(&one.row), one.column, one.seed);
+        say!("{place} (run {}): {}, {}", short(&one.run), words(one.agreement), figures.join(", "));
+        if let Some(Parted { stage, same_key, files }) = &one.parted {
+            let how = if *same_key { ", although its key is the same" } else { "" };
+            say!("  differs first in stage {stage}: {}{how}", files.join(", "));
+        }
+    }
+    let mut counts: BTreeMap<Agreement, usize> = BTreeMap::new();
+    repetitions.iter().for_each(|one| *counts.entry(one.agreement).or_default() += 1);
+    let counts: Vec<String> =
+        counts.iter().map(|(agreement, count)| format!("{count} {}", words(*agreement))).collect();
+    say!("{} runs repeated: {}", repetitions.len(), counts.join(", "));
+    if let Some(factor) = factor {
+        say!("cause: {factor}");
+    }
+}
+
+fn figure(id: &str, was: f64, is: f64) -> String {
+    if was.to_bits() == is.to_bits() { format!("{id} {was:.2}") } else { format!("{id} {was:.2} -> {is:.2}") }
+}
+
+fn words(agreement: Agreement) -> &'static str {
+    match agreement {
+        Agreement::Identical => "identical",
+        Agreement::SameButTimes => "identical but for times",
+        Agreement::WithinTolerance => "within tolerance",
+        Agreement::Equivalent => "equivalent over seeds",
+        Agreement::Different => "DIFFERENT",
+        Agreement::NotRepeated => "NOT REPEATED",
+    }
+}
