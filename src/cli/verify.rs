@@ -13,6 +13,7 @@ use crate::files;
 use crate::harness::difference;
 use crate::harness::experiment::{Cell, Experiment, Table};
 use crate::harness::git;
+use crate::harness::interrupt::Interrupt;
 use crate::harness::ledger::Ledger;
 use crate::harness::progress::{Progress, duration};
 use crate::harness::provenance::{Build, Compute};
@@ -84,8 +85,9 @@ pub(super) struct VerifyArgs {
 pub(super) fn verify(app: &App, args: &VerifyArgs, quiet: bool) -> Result<Ending> {
     let progress = Progress::stderr(quiet);
     let settings = setup::resolve(app, &args.config)?.settings;
+    let interrupt = Interrupt::install()?;
     let recorded = recorded(app, args, &settings, &progress)?;
-    let site = Site::new(app, args, &settings, &recorded)?;
+    let site = Site::new(app, args, &settings, &interrupt, &recorded)?;
     let recorded = site.within(args.tier, recorded);
     let program = site.program(args, &recorded, &progress)?;
     let (count, seconds) = (recorded.len(), total(recorded.iter().flat_map(|run| site.costs(run))));
@@ -254,6 +256,7 @@ struct Toggle {
 struct Site<'a> {
     args: &'a VerifyArgs,
     settings: &'a Settings,
+    interrupt: &'a Interrupt,
     experiment: &'a dyn Experiment<Settings>,
     /// The cells and the table that this program has with the settings of the runs; empty if it does not accept them.
     cells: Vec<Cell>,
@@ -263,7 +266,13 @@ struct Site<'a> {
 impl<'a> Site<'a> {
     /// # Errors
     /// When the runs are not of a table.
-    fn new(app: &'a App<'a>, args: &'a VerifyArgs, settings: &'a Settings, recorded: &[Arc<Record>]) -> Result<Self> {
+    fn new(
+        app: &'a App<'a>,
+        args: &'a VerifyArgs,
+        settings: &'a Settings,
+        interrupt: &'a Interrupt,
+        recorded: &[Arc<Record>],
+    ) -> Result<Self> {
         let id = &recorded[0].experiment;
         let Some(&experiment) = app.experiments.iter().find(|experiment| experiment.id() == id) else {
             let run = recorded[0].short();
@@ -282,7 +291,7 @@ impl<'a> Site<'a> {
         });
         let cells = of_runs.as_ref().ok().and_then(|settings| experiment.cells(settings).ok()).unwrap_or_default();
         let table = of_runs.as_ref().ok().and_then(|settings| experiment.table(settings).ok());
-        Ok(Self { args, settings, experiment, cells, table })
+        Ok(Self { args, settings, interrupt, experiment, cells, table })
     }
 
     /// The seconds of the whole machine for each stage of a run, by key: what it took, or if the record does not state
@@ -421,6 +430,11 @@ impl<'a> Site<'a> {
         command.args(["--threads", &rayon::current_num_threads().to_string()]);
         let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
         let status = status.context(format!("cannot start {}", program.path().display()))?;
+        // Ctrl-C reaches both programs: the other one stops at a safe point, and then this one does.
+        if self.interrupt.requested() {
+            return Err(Error::interrupted("stopped before the runs were compared")
+                .hint("run the same command to repeat them from the start"));
+        }
         Ok(status.code().unwrap_or(-1))
     }
 
