@@ -269,6 +269,10 @@ fn trainings(app: &App, args: &TrainingsArgs, quiet: bool) -> Result<Ending> {
     let threads = rayon::current_num_threads();
     let doubled = std::iter::successors(Some(1), |&count| Some(2 * count)).take_while(|&count| count <= threads);
     let jobs = if jobs.is_empty() { doubled.collect() } else { jobs.clone() };
+    if let Some(wrong) = jobs.iter().find(|&&jobs| jobs == 0 || jobs > threads) {
+        return Err(Error::new(format!("`--jobs {wrong}`: each training needs a thread, and there are {threads}"))
+            .hint(format!("`sempair bench trainings --jobs {threads}`")));
+    }
     let (progress, interrupt) = (Progress::stderr(quiet), Interrupt::install()?);
     let measured = jobs.iter().map(|&jobs| measure(&settings, jobs, threads, &progress, &interrupt));
     let speeds = measured.collect::<Result<Vec<Speed>>>()?;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::error::Result;
 use crate::harness::difference::{self, Change, Section};
 use crate::harness::git;
-use crate::harness::outcome::Hits;
+use crate::harness::outcome::{DataRef, Hits};
 use crate::harness::record::Record;
 use crate::report::stats::paired_accuracy;
 
@@ -40,7 +40,7 @@ pub(super) fn diff(app: &App, args: &ConfigArgs, runs: [&str; 2], json: bool) ->
         records::summary(record);
     }
     if changes.iter().all(|change| change.section == Section::Cost) {
-        say!("the runs differ in nothing but their times and costs");
+        say!("nothing that is compared differs, but for times and costs");
     }
     print(&changes, commits.as_ref(), &gains);
     Ok(Ending::Done)
@@ -68,7 +68,10 @@ impl Gain {
 }
 
 fn gains(first: &Record, second: &Record) -> Vec<Gain> {
-    let same_data = first.column == second.column && first.data.iter().any(|data| second.data.contains(data));
+    let tests = |record: &Record| -> Vec<DataRef> {
+        record.data.iter().filter(|data| data.name.ends_with("/test")).cloned().collect()
+    };
+    let same_data = first.column == second.column && !tests(first).is_empty() && tests(first) == tests(second);
     let gain = |(metric, here): (&String, &Hits)| {
         let there = second.hits.get(metric)?;
         let (a, b) = (here.only_here(there)?, there.only_here(here)?);

@@ -23,6 +23,7 @@ mod diff;
 mod encoder;
 mod lint;
 mod profile;
+mod recorded_runs;
 mod records;
 mod run;
 mod setup;
@@ -189,6 +190,9 @@ enum Command {
     },
     /// Repeat recorded runs, and say whether their figures come out again: identical, within a tolerance, equivalent
     /// over seeds, or different, and why
+    ///
+    /// The exit code is 1 if a figure is different or could not be repeated. Nothing is written to the ledger, and
+    /// nothing is taken from the cache.
     Verify(verify::VerifyArgs),
     /// List the numbers of a LaTeX manuscript that match no recorded figure, or only one that is no longer current
     Lint(lint::LintArgs),
@@ -288,7 +292,7 @@ struct Jobs(Option<usize>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     Done,
-    /// The command found what it looks for: a claim that was not reproduced, or a number that no record has.
+    /// The command found what it looks for: a claim or a figure that was not reproduced, or a number that no record has.
     Found,
 }
 

@@ -18,12 +18,13 @@ use crate::harness::ledger::Ledger;
 use crate::harness::progress::{Progress, duration};
 use crate::harness::provenance::{Build, Compute};
 use crate::harness::rebuild;
-use crate::harness::record::{Record, SCHEMA, Status, short};
+use crate::harness::record::{Record, Status, short};
 use crate::harness::repetition::{Agreement, Measure, Parted, Repetition};
 use crate::report::stats;
 use crate::study::settings::Settings;
 
 use super::comparable_runs::asked;
+use super::recorded_runs::recorded;
 use super::{App, ConfigArgs, Ending, Jobs, records, setup};
 
 /// How much of a table is repeated.
@@ -86,7 +87,7 @@ pub(super) fn verify(app: &App, args: &VerifyArgs, quiet: bool) -> Result<Ending
     let progress = Progress::stderr(quiet);
     let settings = setup::resolve(app, &args.config)?.settings;
     let interrupt = Interrupt::install()?;
-    let recorded = recorded(app, args, &settings, &progress)?;
+    let recorded = recorded(app, (&args.of, args.at.as_deref()), &args.config, &settings, &progress)?;
     let site = Site::new(app, args, &settings, &interrupt, &recorded)?;
     let recorded = site.within(args.tier, recorded);
     let program = site.program(args, &recorded, &progress)?;
@@ -110,111 +111,6 @@ pub(super) fn verify(app: &App, args: &VerifyArgs, quiet: bool) -> Result<Ending
 
 fn commit_of(recorded: &[Arc<Record>]) -> Option<&str> {
     recorded.first()?.git.commit.as_deref()
-}
-
-/// The runs to repeat: of the ledger, or if it has none, those of the committed report.
-///
-/// # Errors
-/// When there are none.
-fn recorded(app: &App, args: &VerifyArgs, settings: &Settings, progress: &Progress) -> Result<Vec<Arc<Record>>> {
-    let ledger = setup::ledger(settings);
-    let is_table = app.experiments.iter().any(|experiment| experiment.id() == args.of);
-    let (all, _) = ledger.records()?;
-    let profile = &args.config.profile;
-    let mut found: Vec<Record> = match is_table {
-        true => all.into_iter().filter(|run| run.experiment == args.of && run.profile == *profile).collect(),
-        false => all.into_iter().filter(|run| run.id.starts_with(&args.of) || run.id.ends_with(&args.of)).collect(),
-    };
-    found.retain(|run| run.status == Status::Completed);
-    if let (false, [first, second, ..]) = (is_table, found.as_slice()) {
-        return Err(Error::new(format!("{} runs match `{}`", found.len(), args.of))
-            .hint(format!("give more of the id: `{}`, `{}`, ..", first.id, second.id)));
-    }
-    if found.is_empty() {
-        let report = Path::new(&settings.paths.reports).join(profile).join("results.json");
-        found = of_report(app, &report, &args.of, settings)?;
-        if found.is_empty() {
-            return Err(Error::new(format!(
-                "neither the ledger nor {} has completed runs of `{}`",
-                report.display(),
-                args.of
-            ))
-            .hint("`sempair runs` lists the runs; `--profile NAME` chooses another profile"));
-        }
-        progress.line(&format!("the ledger has no such runs: comparing with the figures of {}", report.display()));
-    }
-    let commit = match &args.at {
-        Some(rev) => git::resolve(Path::new("."), rev)?.or_else(|| Some(rev.clone())),
-        None => found.last().and_then(|run| run.git.commit.clone()),
-    };
-    let starts = |of: &Option<String>| {
-        of.as_ref().zip(args.at.as_ref()).is_some_and(|(of, at)| at.len() >= 4 && of.starts_with(at))
-    };
-    found.retain(|run| run.git.commit == commit || starts(&run.git.commit));
-    // The newest run of each cell.
-    let mut seen = HashSet::new();
-    found.reverse();
-    found.retain(|run| seen.insert((run.row.clone(), run.column.clone(), run.seed)));
-    found.reverse();
-    match found.is_empty() {
-        true => {
-            Err(Error::new(format!("no completed run of `{}` was recorded at {}", args.of, commit.unwrap_or_default()))
-                .hint("`sempair runs` shows the commit of each run"))
-        }
-        false => Ok(found.into_iter().map(Arc::new).collect()),
-    }
-}
-
-/// The runs of a report's `results.json`, with what it states of them: place, figures, commit, code and compute.
-fn of_report(app: &App, file: &Path, of: &str, settings: &Settings) -> Result<Vec<Record>> {
-    if !file.exists() {
-        return Ok(Vec::new());
-    }
-    let results: Value = files::read_json(file)?;
-    let tables = results["tables"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut runs: BTreeMap<String, Value> = BTreeMap::new();
-    for table in tables {
-        let Some(experiment) = app.experiments.iter().find(|experiment| table["id"] == *experiment.id()) else {
-            continue;
-        };
-        let Table { rows, baselines, .. } = experiment.table(settings)?;
-        for cell in table["cells"].as_array().into_iter().flatten() {
-            let has = |(name, label): &(String, String)| cell["row"][name] == *label;
-            let Some(row) = rows.iter().chain(&baselines).find(|row| row.iter().all(has)) else { continue };
-            let of_cell = [&cell["runs"], &cell["seeds"], &cell["values"]]
-                .map(|list| list.as_array().cloned().unwrap_or_default());
-            let [ids, seeds, values] = of_cell;
-            for ((id, seed), value) in ids.iter().zip(&seeds).zip(&values) {
-                let Some(id) = id.as_str().filter(|id| table["id"] == *of || id.ends_with(of) || id.starts_with(of))
-                else {
-                    continue;
-                };
-                let run = runs.entry(id.to_owned()).or_insert_with(|| {
-                    let machine = &results["compute"]["machines"][0];
-                    json!({
-                        "schema": SCHEMA, "id": id, "experiment": table["id"], "key": "",
-                        "status": "completed", "started": "", "profile": results["profile"], "row": row,
-                        "column": cell["column"], "seed": seed, "metrics": {},
-                        "git": { "commit": results["git"]["commit"] },
-                        "build": { "code": only(&results["git"]["codes"]) },
-                        "compute": { "device": machine["device"], "isa": machine["isa"], "precision": machine["precision"] },
-                    })
-                });
-                run["metrics"][cell["metric"].as_str().unwrap_or_default()] = value.clone();
-            }
-        }
-    }
-    let read =
-        |run: Value| serde_json::from_value(run).context(format!("{}: not the results of a report", file.display()));
-    runs.into_values().map(read).collect()
-}
-
-/// The only item of a list; empty if there are several.
-fn only(list: &Value) -> &str {
-    match list.as_array().map(Vec::as_slice) {
-        Some([one]) => one.as_str().unwrap_or_default(),
-        _ => "",
-    }
 }
 
 /// The sum of these costs, each stage once.
@@ -258,9 +154,13 @@ struct Site<'a> {
     settings: &'a Settings,
     interrupt: &'a Interrupt,
     experiment: &'a dyn Experiment<Settings>,
-    /// The cells and the table that this program has with the settings of the runs; empty if it does not accept them.
+    /// The cells and the table that this program has with the settings of the runs.
     cells: Vec<Cell>,
     table: Option<Table>,
+    /// The keys of all settings of this program.
+    known: HashSet<String>,
+    /// Whether the program that repeats the runs cannot run single cells.
+    whole_tables: std::cell::Cell<bool>,
 }
 
 impl<'a> Site<'a> {
@@ -285,13 +185,13 @@ impl<'a> Site<'a> {
         };
         let roles = setup::roles(app);
         let of_runs = setup::resolve_above(app, &args.config, asked(recorded, &roles), &roles);
-        let of_runs = of_runs.map(|mut of_runs| {
-            of_runs.paths.data.clone_from(&settings.paths.data);
-            of_runs
-        });
-        let cells = of_runs.as_ref().ok().and_then(|settings| experiment.cells(settings).ok()).unwrap_or_default();
-        let table = of_runs.as_ref().ok().and_then(|settings| experiment.table(settings).ok());
-        Ok(Self { args, settings, interrupt, experiment, cells, table })
+        // If this version does not accept the settings of the runs, its own tell what is a time.
+        let mut of_runs = of_runs.unwrap_or_else(|_| settings.clone());
+        of_runs.paths.data.clone_from(&settings.paths.data);
+        let (cells, table) = (experiment.cells(&of_runs).unwrap_or_default(), experiment.table(&of_runs).ok());
+        let known = setup::resolve(app, &args.config)?.values.into_iter().map(|value| value.key).collect();
+        let whole_tables = std::cell::Cell::new(false);
+        Ok(Self { args, settings, interrupt, experiment, cells, table, known, whole_tables })
     }
 
     /// The seconds of the whole machine for each stage of a run, by key: what it took, or if the record does not state
@@ -364,17 +264,22 @@ impl<'a> Site<'a> {
     fn repeat(&self, program: &Program, recorded: &[Arc<Record>], toggle: &Toggle, quiet: bool) -> Result<Vec<Record>> {
         let folder = tempfile::tempdir().context("cannot make a folder for temporary files")?;
         let place = |name: &str| folder.path().join(name);
-        let cells: Vec<Value> =
-            recorded.iter().map(|run| json!({ "row": run.row, "column": run.column, "seed": run.seed })).collect();
-        files::write_json(&place("cells.json"), &cells)?;
-        let ended = self.start(program, recorded, toggle, quiet, folder.path(), true)?;
-        let ledger = Ledger::open(place("reports/ledger"), place("locks"));
-        let mut records = ledger.records().map(|(records, _)| records).unwrap_or_default();
-        if records.is_empty() && matches!(program, Program::Rebuilt(_)) {
-            // A program from before single cells could be asked for.
-            self.start(program, recorded, toggle, quiet, folder.path(), false)?;
-            records = ledger.records()?.0;
+        let ledger = Ledger::open(place("reports/ledger"), place("cache/locks"));
+        let completed = || ledger.records().map(|(records, _)| records).unwrap_or_default();
+        let mut ended = 0;
+        for group in by_settings(recorded) {
+            let cells: Vec<Value> =
+                group.iter().map(|run| json!({ "row": run.row, "column": run.column, "seed": run.seed })).collect();
+            files::write_json(&place("cells.json"), &cells)?;
+            let before = completed().len();
+            ended = self.start(program, &group[0], toggle, quiet, folder.path())?;
+            if ended == 2 && completed().len() == before && matches!(program, Program::Rebuilt(_)) {
+                talk!("the program of that commit cannot run single cells, so it runs the whole table");
+                self.whole_tables.set(true);
+                ended = self.start(program, &group[0], toggle, quiet, folder.path())?;
+            }
         }
+        let mut records = completed();
         records.retain(|record| record.status == Status::Completed);
         match records.is_empty() {
             true => Err(Error::new(format!("no run could be repeated (exit code {ended}); its messages are above"))
@@ -388,28 +293,27 @@ impl<'a> Site<'a> {
         clippy::disallowed_methods,
         reason = "the repetition is a run of its own, by the program that is verified"
     )]
-    fn start(
-        &self,
-        program: &Program,
-        recorded: &[Arc<Record>],
-        toggle: &Toggle,
-        quiet: bool,
-        folder: &Path,
-        single_cells: bool,
-    ) -> Result<i32> {
-        let first = &recorded[0];
+    fn start(&self, program: &Program, run: &Record, toggle: &Toggle, quiet: bool, folder: &Path) -> Result<i32> {
         let data = std::path::absolute(&self.settings.paths.data).context("the folder of datasets")?;
         let mut command = Command::new(program.path());
-        command.current_dir(folder).args(["table", &first.experiment, "--profile", &first.profile]);
-        for setting in first.settings.iter().filter(|setting| !setting.key.starts_with("paths.")) {
+        command.current_dir(folder).args(["table", &run.experiment, "--profile", &run.profile]);
+        let is_place = |key: &str| key.trim().starts_with("paths.");
+        let is_known = |key: &str| matches!(program, Program::Rebuilt(_)) || self.known.contains(key);
+        for setting in run.settings.iter().filter(|setting| !is_place(&setting.key) && is_known(&setting.key)) {
             command.args(["--set", &format!("{}={}", setting.key, setting.value)]);
         }
-        let ConfigArgs { sets, methods, seeds, .. } = &self.args.config;
-        let seeds = seeds.map(|seeds| seeds.to_string());
-        let options = sets.iter().map(|set| ("--set", set));
-        let options = options.chain(methods.iter().map(|list| ("--methods", list)));
-        for (option, value) in options.chain(seeds.iter().map(|seeds| ("--seeds", seeds))) {
-            command.args([option, value.as_str()]);
+        let ConfigArgs { sets, methods, seeds, device, .. } = &self.args.config;
+        if run.settings.is_empty() {
+            // A report does not state all settings: the user may.
+            let seeds = seeds.map(|seeds| seeds.to_string());
+            let options = sets.iter().filter(|set| !is_place(set)).map(|set| ("--set", set));
+            let options = options.chain(methods.iter().map(|list| ("--methods", list)));
+            for (option, value) in options.chain(seeds.iter().map(|seeds| ("--seeds", seeds))) {
+                command.args([option, value.as_str()]);
+            }
+        }
+        if let Some(device) = device {
+            command.args(["--device", device]);
         }
         if let Some(precision) = &toggle.precision {
             command.args(["--set", &format!("precision={precision}")]);
@@ -417,11 +321,12 @@ impl<'a> Site<'a> {
         if let Some(isa) = &toggle.isa {
             command.env("SEMPAIR_ISA", isa);
         }
-        command.arg("--data").arg(data).arg("--out").arg(folder.join("reports"));
+        // Nothing of an earlier run may be found: folder of the cache and of the ledger are new.
+        command.args(["--set", "paths.cache=cache", "--out", "reports"]).arg("--data").arg(data);
         if let Some(jobs) = self.args.jobs.0 {
             command.args(["--jobs", &jobs.to_string()]);
         }
-        if single_cells {
+        if !self.whole_tables.get() {
             command.args(["--cells", "cells.json"]);
         }
         if quiet {
@@ -485,6 +390,9 @@ impl<'a> Site<'a> {
                 let p = difference.and_then(|it| stats::equivalence_p(&it, self.in_unit(metric, mean, margin)));
                 p.is_some_and(|p| p < 0.05)
             };
+            if seeds.iter().any(|one| !one.complete) {
+                continue;
+            }
             if !metrics.is_empty() && metrics.iter().all(is_equivalent) {
                 let differ = |one: &&mut Repetition| place(one) == of && one.agreement == Agreement::Different;
                 repetitions.iter_mut().filter(differ).for_each(|one| one.agreement = Agreement::Equivalent);
@@ -529,10 +437,21 @@ impl<'a> Site<'a> {
         if tries.len() > 1 {
             tries.push(("instruction set and precision together".to_owned(), both));
         }
+        if self.whole_tables.get() {
+            return Ok(Some("not searched for, since the program of that commit runs whole tables only".to_owned()));
+        }
+        let holds = |all: &[Repetition]| {
+            all.iter().all(|one| matches!(one.agreement, Agreement::Identical | Agreement::SameButTimes))
+        };
+        let mut tried = String::new();
         for (name, toggle) in tries {
-            let Ok(with) = self.repeat(program, &of_run, &toggle, true) else { continue };
-            if self.compare(&of_run, &with, tolerance).iter().all(|one| one.agreement == Agreement::Identical) {
-                return Ok(Some(format!("{name}: set as it was, the result is identical")));
+            match self.repeat(program, &of_run, &toggle, true) {
+                Ok(with) if holds(&self.compare(&of_run, &with, tolerance)) => {
+                    return Ok(Some(format!("{name}: set as it was, the result is identical")));
+                }
+                Ok(_) => tried += &format!("; not alone {name}"),
+                Err(error) if self.interrupt.requested() => return Err(error),
+                Err(_) => tried += &format!("; {name} could not be set as it was on this machine"),
             }
         }
         let causes = difference::causes(run, other, |_| false);
@@ -542,21 +461,31 @@ impl<'a> Site<'a> {
             .map(|change| change.name.as_str())
             .collect();
         if !code.is_empty() {
-            return Ok(Some(format!(
-                "the code differs: {} (`--rebuild` repeats with that of the commit)",
-                code.join(", ")
-            )));
+            let hint = match program {
+                Program::This(_) => " (`--rebuild` repeats with that of the commit)",
+                Program::Rebuilt(_) => ", although the program is that of the commit",
+            };
+            return Ok(Some(format!("the code differs: {}{hint}{tried}", code.join(", "))));
         }
         let third = self.repeat(program, &of_run, &Toggle::default(), true)?;
-        let same = third.iter().any(|third| third.metrics == other.metrics && third.checkpoint == other.checkpoint);
+        let same = holds(&self.compare(&[Arc::new(other.clone())], &third, tolerance));
         Ok(Some(match same {
-            true if changed.is_empty() => {
-                "not found: two repetitions agree with each other, and differ from the record".to_owned()
-            }
-            true => "the machine: with what this machine has, two repetitions agree with each other".to_owned(),
+            true => format!("not found: two repetitions agree with each other, and differ from the record{tried}"),
             false => "two repetitions with the same program differ from each other".to_owned(),
         }))
     }
+}
+
+/// The runs, those with the same settings together: one command repeats them.
+fn by_settings(recorded: &[Arc<Record>]) -> Vec<Vec<Arc<Record>>> {
+    let mut groups: Vec<Vec<Arc<Record>>> = Vec::new();
+    for run in recorded {
+        match groups.iter_mut().find(|group| *group[0].settings == *run.settings) {
+            Some(group) => group.push(run.clone()),
+            None => groups.push(vec![run.clone()]),
+        }
+    }
+    groups
 }
 
 fn print(repetitions: &[Repetition], factor: Option<&str>) {
@@ -589,6 +518,7 @@ fn words(agreement: Agreement) -> &'static str {
         Agreement::SameButTimes => "identical but for times",
         Agreement::WithinTolerance => "within tolerance",
         Agreement::Equivalent => "equivalent over seeds",
+        Agreement::NothingToCompare => "nothing to compare but times",
         Agreement::Different => "DIFFERENT",
         Agreement::NotRepeated => "NOT REPEATED",
     }

@@ -24,7 +24,7 @@ enum Fate {
         /// The newest completed run of its place.
         last: String,
         changes: Vec<Change>,
-        /// The stages whose keys changed.
+        /// The stages that are not in the cache.
         stages: Vec<&'static str>,
     },
 }
@@ -50,7 +50,11 @@ pub(super) fn why(app: &App, args: &ConfigArgs, of: &str, json: bool) -> Result<
             of_table(experiment),
             record.short()
         ))
-        .hint(format!("`sempair show {}` prints the settings of the run", record.short())));
+        .hint(format!(
+            "`sempair show {}` prints its settings; it is of the profile `{}`",
+            record.short(),
+            record.profile
+        )));
     }
     let fates = cells.iter().map(|cell| site.fate(cell)).collect::<Result<Vec<Fate>>>()?;
     if json {
@@ -76,7 +80,7 @@ struct Site<'a> {
     args: &'a ConfigArgs,
     resolved: &'a Resolved<Settings>,
     experiment: &'a dyn Experiment<Settings>,
-    /// The completed runs of the table and the profile, oldest first.
+    /// The completed runs of the table, oldest first.
     completed: Vec<&'a Record>,
     /// For each changed setting with its recorded value, the keys of the table's cells if it is set back.
     set_back: std::cell::RefCell<HashMap<String, Option<HashSet<String>>>>,
@@ -90,9 +94,7 @@ impl<'a> Site<'a> {
         experiment: &'a dyn Experiment<Settings>,
         records: &'a [Record],
     ) -> Self {
-        let is_of_table = |record: &&Record| {
-            record.status == Status::Completed && record.experiment == experiment.id() && record.profile == args.profile
-        };
+        let is_of_table = |record: &&Record| record.status == Status::Completed && record.experiment == experiment.id();
         let completed = records.iter().filter(is_of_table).collect();
         Self { app, args, resolved, experiment, completed, set_back: std::cell::RefCell::default() }
     }
@@ -103,15 +105,17 @@ impl<'a> Site<'a> {
         if let Some(record) = newest(&|record| record.key == key) {
             return Ok(Fate::Done(record.id.clone()));
         }
-        let Some(last) = newest(&|record| is_at(cell, record)) else { return Ok(Fate::New) };
+        let of_profile = |record: &Record| record.profile == self.args.profile && is_at(cell, record);
+        let Some(last) = newest(&of_profile) else { return Ok(Fate::New) };
         let names = (self.experiment.id(), self.experiment.title());
         let compute = setup::compute(&self.resolved.settings);
         let now = runner::would_record(cell, names, self.resolved, &self.args.profile, &compute)?;
         let roles = setup::roles(self.app);
         let mut changes = difference::causes(last, &now, |key| roles.of(key) == Role::Results);
         changes.retain(|change| change.section != Section::Settings || self.matters(change, &key));
-        let known: HashSet<&str> = last.stages.iter().map(|stage| stage.key.as_str()).collect();
-        let stages = cell.stages().filter(|stage| !known.contains(stage.key())).map(|stage| stage.name()).collect();
+        let cache = setup::cache(&self.resolved.settings);
+        let stages = cell.stages().filter(|stage| !cache.has(stage.name(), stage.key()));
+        let stages = stages.map(|stage| stage.name()).collect();
         Ok(Fate::Again { last: last.id.clone(), changes, stages })
     }
 
@@ -177,7 +181,10 @@ fn print(cells: &[Cell], fates: &[Fate]) {
                 if changes.is_empty() {
                     say!("  the data or an earlier stage's inputs changed, which records do not state one by one");
                 }
-                say!("  to compute: {}", stages.join(", "));
+                match stages.as_slice() {
+                    [] => say!("  nothing to compute: the files of its stages are in the cache"),
+                    stages => say!("  to compute: {}", stages.join(", ")),
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::collections::HashSet;
 
 use serde::Serialize;
@@ -134,7 +135,20 @@ fn facts(record: &Record) -> Facts {
     add(Section::Cost, "peak memory in bytes", json!(record.peak_memory));
     add(Section::Cost, "threads", json!(record.threads));
     add(Section::Cost, "runs beside it", json!(record.beside));
+    number_repeated(&mut facts);
     facts
+}
+
+/// Gives names that occur again, such as that of a stage that a cell has twice, a number.
+fn number_repeated(facts: &mut Facts) {
+    let mut seen: HashMap<(Section, String), usize> = HashMap::new();
+    for (section, name, _) in facts {
+        let count = seen.entry((*section, name.clone())).or_default();
+        *count += 1;
+        if *count > 1 {
+            *name = format!("{name} ({count})");
+        }
+    }
 }
 
 /// The facts that differ between a run and the record that a run of the same cell would begin with now, as far as they

@@ -22,8 +22,11 @@ const PROGRAM: &str = "sempair";
 /// are left as they are.
 ///
 /// # Errors
-/// When the repository does not have the commit, or the build fails.
+/// When the commit is not a full hash, the repository does not have it, or the build fails.
 pub fn program_of(repo: &Path, commit: &str, builds: &Path, progress: &Progress) -> Result<PathBuf> {
+    if commit.len() < 40 || !commit.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Error::new(format!("`{commit}` is not the full hash of a commit")));
+    }
     let kept = builds.join(commit).join(PROGRAM);
     if kept.is_file() {
         return Ok(kept);

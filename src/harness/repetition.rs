@@ -14,7 +14,8 @@ use crate::harness::record::StageUse;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Agreement {
-    /// All figures have the same bits, and so have the encoder and the predictions.
+    /// All figures have the same bits, and so have the encoder, the predictions and the files of all stages, as far as
+    /// the record states their hashes.
     Identical,
     /// As identical, but for times, which differ between any two runs.
     SameButTimes,
@@ -22,6 +23,8 @@ pub enum Agreement {
     WithinTolerance,
     /// Over the seeds of the row, the mean difference is within the margin (two one-sided t tests, p < 0.05).
     Equivalent,
+    /// The record states only times.
+    NothingToCompare,
     /// None of these.
     Different,
     /// The repetition has no result.
@@ -43,6 +46,9 @@ pub struct Repetition {
     pub agreement: Agreement,
     /// Each metric of both, by id: the recorded value and the repeated one.
     pub metrics: BTreeMap<String, [f64; 2]>,
+    /// Whether the repetition has all metrics of the run.
+    #[serde(skip)]
+    pub complete: bool,
     /// The first stage at which they part; `None` if they do not, or if the record has no stages.
     pub parted: Option<Parted>,
 }
@@ -78,7 +84,9 @@ impl Repetition {
                 recorded.metrics.iter().filter_map(|(id, was)| Some((id.clone(), [*was, *again.metrics.get(id)?])))
             })
             .collect();
-        let all = metrics.len() == recorded.metrics.len();
+        let complete = metrics.len() == recorded.metrics.len();
+        let states_more =
+            recorded.checkpoint.is_some() || recorded.predictions.is_some() || !recorded.stages.is_empty();
         let same = parted.is_none()
             && again.is_some_and(|again| {
                 let hash = |was: &Option<String>, is: &Option<String>| was.is_none() || was == is;
@@ -89,7 +97,8 @@ impl Repetition {
         let close = figures().all(|(id, [was, is])| (was - is).abs() <= (measure.tolerance)(id, *was));
         let agreement = match again {
             None => Agreement::NotRepeated,
-            Some(_) if !all => Agreement::Different,
+            Some(_) if !complete => Agreement::Different,
+            Some(_) if !states_more && figures().next().is_none() => Agreement::NothingToCompare,
             Some(_) if same && bits && figures().count() < metrics.len() => Agreement::SameButTimes,
             Some(_) if same && bits => Agreement::Identical,
             // Times alone say nothing of an encoder that differs.
@@ -103,6 +112,7 @@ impl Repetition {
             run: recorded.id.clone(),
             agreement,
             metrics,
+            complete,
             parted,
         }
     }

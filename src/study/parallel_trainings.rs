@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::data::pairs::PairKind;
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Context as _, Result};
 use crate::files::read_json;
 use crate::harness::cache::Cache;
 use crate::harness::interrupt::Interrupt;
@@ -31,11 +31,10 @@ pub struct Speed {
 }
 
 /// Trains `jobs` encoders with these settings in parallel, from as many seeds, and deletes them. `threads` is the
-/// number of all threads; each training gets an equal share.
+/// number of all threads, at least as many; each training gets an equal share.
 ///
 /// # Errors
-/// When there are fewer threads than jobs; when a folder for temporary files cannot be made; the errors of a
-/// training.
+/// When a folder for temporary files cannot be made; the errors of a training.
 pub fn measure(
     settings: &Settings,
     jobs: usize,
@@ -43,10 +42,6 @@ pub fn measure(
     progress: &Progress,
     interrupt: &Interrupt,
 ) -> Result<Speed> {
-    if jobs == 0 || jobs > threads {
-        return Err(Error::new(format!("{jobs} trainings in parallel need a thread each, and there are {threads}"))
-            .hint(format!("`sempair bench trainings --jobs {threads}`")));
-    }
     let folder = tempfile::tempdir().context("cannot make a folder for temporary files")?;
     let cache = Cache::open(folder.path());
     let share = threads / jobs;

@@ -56,7 +56,7 @@ fn trainings_in_parallel_are_timed_and_leave_nothing_behind() {
     assert!(text.contains("SimCLR") && text.lines().count() == 3, "{text}");
     assert!(text.lines().nth(1).unwrap().ends_with("of it waiting for images"), "{text}");
     let error = place.error(&timed(&["--jobs", "1,3"]));
-    assert!(error.contains("3 trainings in parallel need a thread each, and there are 2"), "{error}");
+    assert!(error.contains("`--jobs 3`: each training needs a thread, and there are 2"), "{error}");
     assert!(error.contains("hint: `sempair bench trainings --jobs 2`"), "{error}");
     assert!(!place.path().join(".sempair").exists() && !place.path().join("reports").exists());
 }

@@ -33,6 +33,14 @@ fn figures_come_out_again_and_a_changed_one_does_not() {
     let (_, smoke) = verify(&place, &["transfer", "--tier", "smoke"]);
     assert_eq!(agreements(&smoke), ["identical"; 5], "all of it takes less than a minute");
 
+    // Runs with other settings are repeated with theirs, all in one go.
+    let other: Vec<&str> = TINY.iter().map(|&word| if word == "simclr" { "byol" } else { word }).collect();
+    place.stdout(&[&["table", "transfer", "--quiet"], &other[..], &["--set", "pretrain.epochs=5"]].concat());
+    let (code, answer) = verify(&place, &["transfer"]);
+    assert_eq!((code, agreements(&answer)), (Some(0), vec!["identical"; 7]), "{answer}");
+    fs::remove_dir_all(place.path().join("reports")).unwrap();
+    place.stdout(&[&["table", "transfer", "--quiet"], TINY].concat());
+
     // Without the ledger, the committed report is the record. One digit of a figure is changed there.
     fs::remove_dir_all(place.path().join("reports/ledger")).unwrap();
     let file = place.path().join("reports/quick/results.json");

@@ -55,6 +55,10 @@ fn a_program_is_that_of_the_commit_and_the_working_tree_is_left_alone() {
     let error = build(&commits[1]).unwrap_err();
     assert!(error.what().contains("does not build: error"), "{}", error.what());
     assert!(error.hint_text().is_some_and(|hint| hint.contains("git checkout")), "{error:?}");
+    // A record is not trusted to name a path.
+    for path in ["/bin", "../../bin", "", "0123"] {
+        assert!(build(path).unwrap_err().what().contains("is not the full hash of a commit"), "{path}");
+    }
     let error = build("0123456789012345678901234567890123456789").unwrap_err();
     assert!(error.what().contains("does not have the files of commit 0123456"), "{}", error.what());
 }

@@ -89,4 +89,8 @@ fn what_a_record_does_not_state_is_not_compared() {
     }
     let same = compare(&recorded, Some(&run(71.25)));
     assert_eq!((same.agreement, same.parted), (Agreement::Identical, None));
+    recorded["metrics"] = json!({ "seconds": 5.0 });
+    let mut again = run(71.25);
+    again["metrics"]["seconds"] = 9.0.into();
+    assert_eq!(compare(&recorded, Some(&again)).agreement, Agreement::NothingToCompare);
 }

@@ -1,0 +1,130 @@
+//! Finds the runs that `verify` repeats: in the ledger, or if it has none, in the committed report.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::error::{Context as _, Error, Result};
+use crate::files;
+use crate::harness::experiment::Table;
+use crate::harness::git;
+use crate::harness::progress::Progress;
+use crate::harness::record::{Record, SCHEMA, Status};
+use crate::study::settings::Settings;
+
+use super::{App, ConfigArgs, setup};
+
+/// The runs to repeat: of the ledger, or if it has none, those of the committed report.
+///
+/// # Errors
+/// When there are none.
+pub(super) fn recorded(
+    app: &App,
+    (of, at): (&str, Option<&str>),
+    config: &ConfigArgs,
+    settings: &Settings,
+    progress: &Progress,
+) -> Result<Vec<Arc<Record>>> {
+    let ledger = setup::ledger(settings);
+    let is_table = app.experiments.iter().any(|experiment| experiment.id() == of);
+    let (all, problems) = ledger.records()?;
+    for problem in &problems {
+        progress.line(&format!("left out {}: {}", problem.file.display(), problem.what));
+    }
+    let profile = &config.profile;
+    let mut found: Vec<Record> = match is_table {
+        true => all.into_iter().filter(|run| run.experiment == of && run.profile == *profile).collect(),
+        false => all.into_iter().filter(|run| run.id.starts_with(of) || run.id.ends_with(of)).collect(),
+    };
+    found.retain(|run| run.status == Status::Completed);
+    if found.is_empty() {
+        let report = Path::new(&settings.paths.reports).join(profile).join("results.json");
+        found = of_report(app, &report, of, settings)?;
+        if found.is_empty() {
+            return Err(Error::new(format!(
+                "neither the ledger nor {} has completed runs of `{}`",
+                report.display(),
+                of
+            ))
+            .hint("`sempair runs` lists the runs; `--profile NAME` chooses another profile"));
+        }
+        progress.line(&format!("the ledger has no such runs: comparing with the figures of {}", report.display()));
+    }
+    if let (false, [first, second, ..]) = (is_table, found.as_slice()) {
+        return Err(Error::new(format!("{} runs match `{}`", found.len(), of))
+            .hint(format!("give more of the id: `{}`, `{}`, ..", first.id, second.id)));
+    }
+    let commit = match at {
+        Some(rev) => git::resolve(Path::new("."), rev)?.or_else(|| Some(rev.to_owned())),
+        None => found.last().and_then(|run| run.git.commit.clone()),
+    };
+    let starts = |of: &Option<String>| of.as_ref().zip(at).is_some_and(|(of, at)| at.len() >= 4 && of.starts_with(at));
+    found.retain(|run| run.git.commit == commit || starts(&run.git.commit));
+    // The newest run of each cell.
+    let mut seen = HashSet::new();
+    found.reverse();
+    found.retain(|run| seen.insert((run.row.clone(), run.column.clone(), run.seed)));
+    found.reverse();
+    match found.is_empty() {
+        true => Err(Error::new(format!("no completed run of `{}` was recorded at {}", of, commit.unwrap_or_default()))
+            .hint("`sempair runs` shows the commit of each run")),
+        false => Ok(found.into_iter().map(Arc::new).collect()),
+    }
+}
+
+/// The runs of a report's `results.json`, with what it states of them: place, figures, commit, code and compute.
+fn of_report(app: &App, file: &Path, of: &str, settings: &Settings) -> Result<Vec<Record>> {
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    let results: Value = files::read_json(file)?;
+    let tables = results["tables"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut runs: BTreeMap<String, Value> = BTreeMap::new();
+    for table in tables {
+        let Some(experiment) = app.experiments.iter().find(|experiment| table["id"] == *experiment.id()) else {
+            continue;
+        };
+        let Table { rows, baselines, .. } = experiment.table(settings)?;
+        for cell in table["cells"].as_array().into_iter().flatten() {
+            let has = |(name, label): &(String, String)| cell["row"][name] == *label;
+            let Some(row) = rows.iter().chain(&baselines).find(|row| row.iter().all(has)) else { continue };
+            let of_cell = [&cell["runs"], &cell["seeds"], &cell["values"]]
+                .map(|list| list.as_array().cloned().unwrap_or_default());
+            let [ids, seeds, values] = of_cell;
+            for ((id, seed), value) in ids.iter().zip(&seeds).zip(&values) {
+                let Some(id) = id.as_str().filter(|id| table["id"] == *of || id.ends_with(of) || id.starts_with(of))
+                else {
+                    continue;
+                };
+                let run = runs.entry(id.to_owned()).or_insert_with(|| {
+                    let machine = match results["compute"]["machines"].as_array().map(Vec::as_slice) {
+                        Some([one]) => one.clone(),
+                        _ => json!({ "device": "", "isa": "", "precision": "" }),
+                    };
+                    json!({
+                        "schema": SCHEMA, "id": id, "experiment": table["id"], "key": "",
+                        "status": "completed", "started": "", "profile": results["profile"], "row": row,
+                        "column": cell["column"], "seed": seed, "metrics": {},
+                        "git": { "commit": results["git"]["commit"] },
+                        "build": { "code": only(&results["git"]["codes"]) },
+                        "compute": { "device": machine["device"], "isa": machine["isa"], "precision": machine["precision"] },
+                    })
+                });
+                run["metrics"][cell["metric"].as_str().unwrap_or_default()] = value.clone();
+            }
+        }
+    }
+    let read =
+        |run: Value| serde_json::from_value(run).context(format!("{}: not the results of a report", file.display()));
+    runs.into_values().map(read).collect()
+}
+
+/// The only item of a list; empty if there are several.
+fn only(list: &Value) -> &str {
+    match list.as_array().map(Vec::as_slice) {
+        Some([one]) => one.as_str().unwrap_or_default(),
+        _ => "",
+    }
+}
