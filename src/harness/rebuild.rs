@@ -27,6 +27,8 @@ pub fn program_of(repo: &Path, commit: &str, builds: &Path, progress: &Progress)
     if commit.len() < 40 || !commit.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(Error::new(format!("`{commit}` is not the full hash of a commit")));
     }
+    // The caller starts it in another folder.
+    let builds = std::path::absolute(builds).context(builds.display())?;
     let kept = builds.join(commit).join(PROGRAM);
     if kept.is_file() {
         return Ok(kept);
