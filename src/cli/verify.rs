@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Context as _, Error, Result};
 use crate::files;
+use crate::harness::config::{self, Resolved};
 use crate::harness::difference;
 use crate::harness::experiment::{Cell, Experiment, Table};
 use crate::harness::git;
@@ -85,10 +86,10 @@ pub(super) struct VerifyArgs {
 /// `sempair verify`.
 pub(super) fn verify(app: &App, args: &VerifyArgs, quiet: bool) -> Result<Ending> {
     let progress = Progress::stderr(quiet);
-    let settings = setup::resolve(app, &args.config)?.settings;
+    let Resolved { settings, values } = setup::resolve(app, &args.config)?;
     let interrupt = Interrupt::install()?;
     let recorded = recorded(app, (&args.of, args.at.as_deref()), &args.config, &settings, &progress)?;
-    let site = Site::new(app, args, &settings, &interrupt, &recorded)?;
+    let site = Site::new(app, args, (&settings, &values), &interrupt, &recorded)?;
     let recorded = site.within(args.tier, recorded);
     let program = site.program(args, &recorded, &progress)?;
     let (count, seconds) = (recorded.len(), total(recorded.iter().flat_map(|run| site.costs(run))));
@@ -169,7 +170,7 @@ impl<'a> Site<'a> {
     fn new(
         app: &'a App<'a>,
         args: &'a VerifyArgs,
-        settings: &'a Settings,
+        (settings, values): (&'a Settings, &[config::Value]),
         interrupt: &'a Interrupt,
         recorded: &[Arc<Record>],
     ) -> Result<Self> {
@@ -189,7 +190,7 @@ impl<'a> Site<'a> {
         let mut of_runs = of_runs.unwrap_or_else(|_| settings.clone());
         of_runs.paths.data.clone_from(&settings.paths.data);
         let (cells, table) = (experiment.cells(&of_runs).unwrap_or_default(), experiment.table(&of_runs).ok());
-        let known = setup::resolve(app, &args.config)?.values.into_iter().map(|value| value.key).collect();
+        let known = values.iter().map(|value| value.key.clone()).collect();
         let whole_tables = std::cell::Cell::new(false);
         Ok(Self { args, settings, interrupt, experiment, cells, table, known, whole_tables })
     }
@@ -274,7 +275,7 @@ impl<'a> Site<'a> {
             let before = completed().len();
             ended = self.start(program, &group[0], toggle, quiet, folder.path())?;
             if ended == 2 && completed().len() == before && matches!(program, Program::Rebuilt(_)) {
-                talk!("the program of that commit cannot run single cells, so it runs the whole table");
+                talk!("trying the whole table, since programs of some earlier commits cannot run single cells");
                 self.whole_tables.set(true);
                 ended = self.start(program, &group[0], toggle, quiet, folder.path())?;
             }
