@@ -104,7 +104,7 @@ struct Place {
 
 impl Place {
     fn is_of(&self, cell: &Cell) -> bool {
-        cell.row == self.row && cell.column == self.column && cell.seed == self.seed
+        cell.is_at(&self.row, &self.column, self.seed)
     }
 }
 

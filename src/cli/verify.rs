@@ -233,7 +233,7 @@ impl<'a> Site<'a> {
     }
 
     fn cell(&self, run: &Record) -> Option<&Cell> {
-        self.cells.iter().find(|cell| cell.row == run.row && cell.column == run.column && cell.seed == run.seed)
+        self.cells.iter().find(|cell| cell.is_at(&run.row, &run.column, run.seed))
     }
 
     /// The program that repeats the runs: this one if its code is that of all runs, otherwise that of their commit.

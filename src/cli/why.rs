@@ -71,7 +71,7 @@ fn of_table(experiment: &dyn Experiment<Settings>) -> String {
 }
 
 fn is_at(cell: &Cell, record: &Record) -> bool {
-    cell.row == record.row && cell.column == record.column && cell.seed == record.seed
+    cell.is_at(&record.row, &record.column, record.seed)
 }
 
 /// What the cells of a table are compared with.

@@ -351,6 +351,11 @@ impl Cell {
         self.measurement.beside.iter().chain(&self.stages)
     }
 
+    /// Whether this is its place in a table.
+    pub fn is_at(&self, row: &Row, column: &str, seed: u64) -> bool {
+        self.row == *row && self.column == column && self.seed == seed
+    }
+
     /// Whether its figures are times.
     pub fn is_timed(&self) -> bool {
         self.measurement.timed
