@@ -4,6 +4,7 @@ mod architecture; // the rules that the sources must follow
 mod augment; // the augmentation operations against torchvision's reference arithmetic
 mod commands; // whole commands: what they print, write and refuse; threads, kills and resumption
 mod contrast; // losses of the contrastive methods, of PIRL and DeepCluster, and their state between steps
+mod cuda; // the GPU: kernels on a simulator, against the CPU
 mod detection; // boxes, anchors, matching, suppression and losses of detection: reference numbers and plain definitions
 mod eval; // probe and k-NN; average precision of detections against references and definitions
 mod exchange; // exchange of encoders with other programs, with PyTorch's features

@@ -2,4 +2,5 @@
 //! networks or training.
 
 pub mod cpu;
+pub mod cuda;
 pub mod shapes;

@@ -2,7 +2,7 @@
 //! its own kernels for them.
 
 /// The memory layout of the images of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {
     /// (N, H, W, C): one image after the other, as they are read from disk.
     Images,
@@ -11,7 +11,7 @@ pub enum Layout {
 }
 
 /// The sizes of a convolution. Kernel, stride and padding are the same in both directions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvShape {
     /// The memory layout of x. The layout of y is always `Maps`.
     pub layout: Layout,
@@ -237,7 +237,7 @@ impl RoiShape {
 }
 
 /// The sizes of an attention layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AttentionShape {
     /// Tokens per image.
     pub tokens: usize,

@@ -2,19 +2,15 @@
 //! <https://arxiv.org/abs/2104.14294>; `utils.clip_gradients` of their code).
 
 use crate::nn::{ParamKind, Parameters};
-use crate::tensor::Device;
+use crate::tensor::{Device, Slot};
 
 /// Scales the gradient of each parameter down to the norm `limit` if its norm is larger. PyTorch's `clip_grad_norm_`
 /// limits the norm of all gradients together, which is far stricter for the same number.
 pub fn clip<D: Device>(parameters: &mut Parameters<D>, limit: f64) {
     let Parameters { gradients, layout, device, .. } = parameters;
-    for entry in layout.entries.iter().filter(|entry| entry.kind != ParamKind::Statistic) {
-        let norm = device.norm(gradients, entry.slot);
-        let factor = limit / (norm + 1e-6);
-        if factor < 1.0 {
-            device.scale(entry.slot, gradients, factor as f32);
-        }
-    }
+    let learned = layout.entries.iter().filter(|entry| entry.kind != ParamKind::Statistic);
+    let slots: Vec<Slot> = learned.map(|entry| entry.slot).collect();
+    device.clip(&slots, gradients, limit);
 }
 
 #[cfg(test)]

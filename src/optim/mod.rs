@@ -182,7 +182,8 @@ impl<D: Device> Optimizer<D> {
     pub fn step(&mut self, parameters: &mut Parameters<D>, rates: StepRates) {
         self.step += 1;
         let Parameters { values, gradients, device, .. } = parameters;
-        for group in self.groups.iter().filter(|group| self.step > group.frozen) {
+        let active = self.groups.iter().filter(|group| self.step > group.frozen);
+        let updates = active.map(|group| {
             let OptimizerSettings { momentum, nesterov, betas, epsilon, trust, .. } = self.settings;
             let weight_decay = if group.decayed { rates.weight_decay } else { 0.0 };
             let learning_rate = group.times_peak.map_or(rates.rate, |times| times * rates.peak_rate);
@@ -190,16 +191,11 @@ impl<D: Device> Optimizer<D> {
                 let betas = (betas[0], betas[1]);
                 Update::AdamW { learning_rate, betas, epsilon, weight_decay, step: self.step - group.frozen }
             } else {
-                let scale = if group.scaled {
-                    let (value, gradient) = (device.norm(values, group.at), device.norm(gradients, group.at));
-                    trust_ratio(trust, value, gradient, weight_decay)
-                } else {
-                    1.0
-                };
-                Update::Sgd { learning_rate, momentum, weight_decay, nesterov, scale }
+                Update::Sgd { learning_rate, momentum, weight_decay, nesterov, trust: group.scaled.then_some(trust) }
             };
-            device.update(&update, group.at, values, gradients, &mut self.state);
-        }
+            (group.at, update)
+        });
+        device.update(&updates.collect::<Vec<_>>(), values, gradients, &mut self.state);
     }
 
     /// The state for a checkpoint: the number of steps and the arenas.
@@ -213,14 +209,6 @@ impl<D: Device> Optimizer<D> {
         self.step = step;
         self.state = state;
     }
-}
-
-/// The factor by which LARS scales a weight's step: trust |w| / (|g| + decay |w|), or 1 if either norm is 0.
-fn trust_ratio(trust: f32, value: f64, gradient: f64, weight_decay: f32) -> f32 {
-    if value == 0.0 || gradient == 0.0 {
-        return 1.0;
-    }
-    (f64::from(trust) * value / (gradient + f64::from(weight_decay) * value)) as f32
 }
 
 /// Groups parameters with the same treatment. LARS scales each weight separately, and neither scales nor decays

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use crate::kernels::cpu::Element;
 use crate::kernels::cpu::batch_norm::{self, Gate, Normalization};
 use crate::kernels::cpu::linear::Added;
+use crate::kernels::cpu::update::AdamWStep;
 use crate::kernels::cpu::{
     attention, conv2d, elementwise, layer_norm, linear, matmul, pool, roi_align, tokens, unit_rows, update,
 };
@@ -476,30 +477,35 @@ impl Device for Cpu {
         with_format!(format, E => filled(len, |dx| roi_align::backward(dx, E::values(dy), regions, shape)))
     }
 
-    fn update(&self, update: &Update, at: Slot, values: &mut Vec<f32>, gradients: &Vec<f32>, state: &mut [Vec<f32>]) {
-        let _timed = timed(|| Work::passes("optimiser", at.len * FLOAT * (3 + 2 * state.len())));
-        let (values, gradients) = (of_mut(values, at), of(gradients, at));
-        match (*update, state) {
-            (Update::Sgd { learning_rate, momentum, weight_decay, nesterov, scale }, [velocity]) => {
-                let velocity = of_mut(velocity, at);
-                update::sgd(values, velocity, gradients, learning_rate, momentum, weight_decay, nesterov, scale);
+    fn update(&self, updates: &[(Slot, Update)], values: &mut Vec<f32>, gradients: &Vec<f32>, state: &mut [Vec<f32>]) {
+        for &(at, update) in updates {
+            let _timed = timed(|| Work::passes("optimiser", at.len * FLOAT * (3 + 2 * state.len())));
+            let (values, gradients) = (of_mut(values, at), of(gradients, at));
+            match (update, &mut *state) {
+                (Update::Sgd { learning_rate, momentum, weight_decay, nesterov, trust }, [velocity]) => {
+                    let velocity = of_mut(velocity, at);
+                    let scale = trust.map_or(1.0, |trust| update::trust_ratio(values, gradients, trust, weight_decay));
+                    update::sgd(values, velocity, gradients, learning_rate, momentum, weight_decay, nesterov, scale);
+                }
+                (Update::AdamW { learning_rate, betas, epsilon, weight_decay, step }, [first, second]) => {
+                    let (first, second) = (of_mut(first, at), of_mut(second, at));
+                    let step = AdamWStep::new(learning_rate, betas, epsilon, weight_decay, step);
+                    update::adamw(values, first, second, gradients, &step);
+                }
+                (update, state) => panic!("update: {update:?} with {} arenas of state", state.len()),
             }
-            (Update::AdamW { learning_rate, betas, epsilon, weight_decay, step }, [first, second]) => {
-                let (first, second) = (of_mut(first, at), of_mut(second, at));
-                update::adamw(values, first, second, gradients, learning_rate, betas, epsilon, weight_decay, step);
-            }
-            (update, state) => panic!("update: {update:?} with {} arenas of state", state.len()),
         }
     }
 
-    fn norm(&self, arena: &Vec<f32>, at: Slot) -> f64 {
-        let _timed = timed(|| Work::passes("optimiser", at.len * FLOAT));
-        update::norm(of(arena, at))
-    }
-
-    fn scale(&self, at: Slot, arena: &mut Vec<f32>, factor: f32) {
-        let _timed = timed(|| Work::passes("optimiser", 2 * at.len * FLOAT));
-        update::scale(of_mut(arena, at), factor);
+    fn clip(&self, ranges: &[Slot], arena: &mut Vec<f32>, limit: f64) {
+        for &at in ranges {
+            let _timed = timed(|| Work::passes("optimiser", at.len * FLOAT));
+            let range = of_mut(arena, at);
+            let factor = limit / (update::norm(range) + 1e-6);
+            if factor < 1.0 {
+                update::scale(range, factor as f32);
+            }
+        }
     }
 
     fn average(&self, at: Slot, target: &mut Vec<f32>, online: &Vec<f32>, momentum: f64) {

@@ -5,6 +5,7 @@
 pub mod bridge;
 mod buffer;
 mod cpu;
+pub mod cuda;
 pub mod profile;
 mod sides;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use buffer::Pooled;
 pub use cpu::Cpu;
+pub use cuda::Cuda;
 pub use sides::{Images, Maps, Matrix, Patched, Side, Strided, Tokens, Vectors};
 
 #[cfg(test)]
@@ -85,8 +87,9 @@ pub enum Update {
         weight_decay: f32,
         /// Whether the momentum is Nesterov's.
         nesterov: bool,
-        /// Multiplies gradient and decay before they enter the velocity (LARS's trust ratio; 1 for plain SGD).
-        scale: f32,
+        /// LARS's trust coefficient. Gradient and decay are multiplied by the trust ratio of the range before they enter
+        /// the velocity: trust |w| / (|g| + decay |w|), or 1 if either norm is 0. `None` for plain SGD.
+        trust: Option<f32>,
     },
     /// Adam with decoupled weight decay (Loshchilov & Hutter 2019, <https://arxiv.org/abs/1711.05101>).
     AdamW {
@@ -345,19 +348,17 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
     /// The gradient of x.
     fn roi_align_backward(&self, shape: &RoiShape, dy: &Self::Buffer, regions: &[Region]) -> Self::Buffer;
 
-    /// One optimiser step over `at`; `state` are the optimiser's own arenas (velocity, or the two moments).
+    /// One optimiser step over ranges that do not overlap; `state` are the optimiser's own arenas (velocity, or the two
+    /// moments).
     fn update(
         &self,
-        update: &Update,
-        at: Slot,
+        updates: &[(Slot, Update)],
         values: &mut Self::Arena,
         gradients: &Self::Arena,
         state: &mut [Self::Arena],
     );
-    /// The Euclidean norm of a range.
-    fn norm(&self, arena: &Self::Arena, at: Slot) -> f64;
-    /// Multiplies a range by `factor`.
-    fn scale(&self, at: Slot, arena: &mut Self::Arena, factor: f32);
+    /// Scales each range down to the Euclidean norm `limit`: by limit / (norm + 1e-6) if that is below 1.
+    fn clip(&self, ranges: &[Slot], arena: &mut Self::Arena, limit: f64);
     /// target = momentum target + (1 - momentum) online over a range.
     fn average(&self, at: Slot, target: &mut Self::Arena, online: &Self::Arena, momentum: f64);
 }

@@ -1,6 +1,6 @@
 //! The optimisers' arithmetic: steps, norms, moving averages.
 
-use sempair::kernels::cpu::update;
+use sempair::kernels::cpu::update::{self, AdamWStep};
 
 use super::EPS;
 use super::bits;
@@ -12,7 +12,7 @@ pub fn bits_of_all() -> Vec<Vec<u32>> {
     let [mut p, mut v, mut w, g] = [1, 2, 3, 4].map(|seed| numbers::<f32>(200_001, seed));
     update::sgd(&mut p, &mut v, &g, 0.1, 0.9, 1e-4, true, 1.0);
     w.iter_mut().for_each(|w| *w = w.abs());
-    update::adamw(&mut p, &mut v, &mut w, &g, 0.1, (0.9, 0.99), 1e-8, 0.1, 3);
+    update::adamw(&mut p, &mut v, &mut w, &g, &AdamWStep::new(0.1, (0.9, 0.99), 1e-8, 0.1, 3));
     let norm = vec![update::norm(&p) as f32];
     let mut target = g.clone();
     update::average(&mut target, &p, 0.99);
@@ -42,8 +42,9 @@ fn adamw_follows_its_definition() {
     on_each_set(|set| {
         let (mut p, mut m, mut v) = ([1.0; 37], [0.0; 37], [0.0; 37]);
         for (step, expected) in [(1, 0.899f32), (2, 0.798_101)] {
-            update::adamw(&mut p, &mut m, &mut v, &[0.5; 37], 0.1, (0.9, 0.999), 1e-8, 0.01, step);
-            assert!(p.iter().all(|p| (p - expected).abs() < 1e-5), "{set}, step {step}: {p:?}");
+            let step = AdamWStep::new(0.1, (0.9, 0.999), 1e-8, 0.01, step);
+            update::adamw(&mut p, &mut m, &mut v, &[0.5; 37], &step);
+            assert!(p.iter().all(|p| (p - expected).abs() < 1e-5), "{set}, {step:?}: {p:?}");
         }
     });
 }

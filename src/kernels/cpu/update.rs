@@ -35,39 +35,57 @@ pub fn sgd(
     unsafe { sweep_vector(work, len) };
 }
 
-/// AdamW (Loshchilov and Hutter 2019, <https://arxiv.org/abs/1711.05101>) as PyTorch defines it: decay is decoupled,
-/// `first` and `second` start at zero, and `step` counts from 1.
-#[allow(clippy::too_many_arguments)]
-pub fn adamw(
-    values: &mut [f32],
-    first: &mut [f32],
-    second: &mut [f32],
-    gradients: &[f32],
-    lr: f32,
-    betas: (f32, f32),
-    eps: f32,
-    weight_decay: f32,
-    step: u64,
-) {
+/// One step of AdamW (Loshchilov and Hutter 2019, <https://arxiv.org/abs/1711.05101>) as PyTorch defines it, with
+/// decoupled decay.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamWStep {
+    /// The averaging coefficients, of gradients and of their squares.
+    pub betas: (f32, f32),
+    /// The learning rate divided by the bias correction of the first moment.
+    pub step_size: f32,
+    /// The factor that corrects the bias of the second moment's root.
+    pub root_correction: f32,
+    /// Added to the root of the second moment.
+    pub epsilon: f32,
+    /// The factor of a value that decay leaves.
+    pub keep: f32,
+}
+
+impl AdamWStep {
+    /// The step of this number, which counts from 1.
+    pub fn new(learning_rate: f32, betas: (f32, f32), epsilon: f32, weight_decay: f32, step: u64) -> Self {
+        assert!(step > 0, "AdamW: step counts from 1");
+        let correction = |beta: f32| 1.0 - libm::pow(f64::from(beta), step as f64);
+        Self {
+            betas,
+            step_size: (f64::from(learning_rate) / correction(betas.0)) as f32,
+            root_correction: (1.0 / correction(betas.1).sqrt()) as f32,
+            epsilon,
+            keep: 1.0 - learning_rate * weight_decay,
+        }
+    }
+}
+
+/// Performs a step of AdamW. `first` and `second` start at zero.
+pub fn adamw(values: &mut [f32], first: &mut [f32], second: &mut [f32], gradients: &[f32], step: &AdamWStep) {
     let len = values.len();
     check_len("update::adamw", "first", first, len);
     check_len("update::adamw", "second", second, len);
     check_len("update::adamw", "gradients", gradients, len);
-    assert!(step > 0, "update::adamw: step counts from 1");
-    let correction = |beta: f32| 1.0 - libm::pow(f64::from(beta), step as f64);
-    let work = AdamW {
-        values: Output::new(values),
-        first: Output::new(first),
-        second: Output::new(second),
-        gradients,
-        betas,
-        step_size: (f64::from(lr) / correction(betas.0)) as f32,
-        root_correction: (1.0 / correction(betas.1).sqrt()) as f32,
-        eps,
-        keep: 1.0 - lr * weight_decay,
-    };
+    let (values, first, second) = (Output::new(values), Output::new(first), Output::new(second));
+    let work = AdamW { values, first, second, gradients, step: *step };
     // SAFETY: all slices have `len` elements, and those written are borrowed.
     unsafe { sweep_vector(work, len) };
+}
+
+/// The factor by which LARS scales a weight's step (You et al. 2017, <https://arxiv.org/abs/1708.03888>, algorithm 1):
+/// trust |w| / (|g| + decay |w|), or 1 if either norm is 0.
+pub fn trust_ratio(values: &[f32], gradients: &[f32], trust: f32, weight_decay: f32) -> f32 {
+    let (value, gradient) = (norm(values), norm(gradients));
+    if value == 0.0 || gradient == 0.0 {
+        return 1.0;
+    }
+    (f64::from(trust) * value / (gradient + f64::from(weight_decay) * value)) as f32
 }
 
 /// The exponential moving average: target = momentum target + (1 - momentum) online.
@@ -183,13 +201,7 @@ struct AdamW<'a> {
     first: Output<f32>,
     second: Output<f32>,
     gradients: &'a [f32],
-    betas: (f32, f32),
-    /// The learning rate divided by the bias correction of the first moment.
-    step_size: f32,
-    /// The factor that corrects the bias of the second moment's root.
-    root_correction: f32,
-    eps: f32,
-    keep: f32,
+    step: AdamWStep,
 }
 
 impl Tiled for AdamW<'_> {
@@ -198,17 +210,18 @@ impl Tiled for AdamW<'_> {
     #[inline(always)]
     unsafe fn tile<V: Vector>(&self, _row: Range<usize>, span: Span) {
         let (values, first, second) = (self.values.at(0), self.first.at(0), self.second.at(0));
+        let AdamWStep { betas, step_size, root_correction, epsilon, keep } = self.step;
         // SAFETY: the caller guarantees that the span lies in the slices.
         unsafe {
             let g: V = span.load(self.gradients.as_ptr());
             let (m, v, p): (V, V, V) = (span.load(first), span.load(second), span.load(values));
-            let m = m.add_product(V::splat(1.0 - self.betas.0), g.sub(m));
-            let v = v.mul(V::splat(self.betas.1)).add_product(V::splat(1.0 - self.betas.1).mul(g), g);
-            let root = V::splat(self.eps).add_product(v.sqrt(), V::splat(self.root_correction));
-            let step = V::splat(self.step_size).mul(m).div(root);
+            let m = m.add_product(V::splat(1.0 - betas.0), g.sub(m));
+            let v = v.mul(V::splat(betas.1)).add_product(V::splat(1.0 - betas.1).mul(g), g);
+            let root = V::splat(epsilon).add_product(v.sqrt(), V::splat(root_correction));
+            let step = V::splat(step_size).mul(m).div(root);
             span.store(first, m);
             span.store(second, v);
-            span.store(values, p.mul(V::splat(self.keep)).sub(step));
+            span.store(values, p.mul(V::splat(keep)).sub(step));
         }
     }
 }
