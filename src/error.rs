@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 
 /// An error of any crate.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -93,6 +94,26 @@ impl Error {
     pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
     }
+}
+
+impl Error {
+    /// Ends the computation with this error, from where no result can be returned, such as an operation on a tensor.
+    /// [`caught`] returns it.
+    pub fn raise(self) -> ! {
+        // Without the panic hook: this is no programming error, so it prints nothing.
+        panic::resume_unwind(Box::new(self))
+    }
+}
+
+/// Calls `body`. An error that was raised in it is returned; other panics go on.
+///
+/// # Errors
+/// Those of `body`, returned or raised.
+pub fn caught<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| match panic.downcast::<Error>() {
+        Ok(error) => Err(*error),
+        Err(panic) => panic::resume_unwind(panic),
+    })
 }
 
 impl fmt::Display for Error {

@@ -3,7 +3,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "g++ and this test binary are other programs")]
 
+mod faults; // missing libraries, unfit GPUs, faults in a training
 mod methods; // every method of the device against the CPU's, over random shapes
+mod steps; // whole training steps against the CPU's
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,7 +42,18 @@ fn build_stub() -> Option<PathBuf> {
     fs::write(building.path().join("stub.cpp"), source).unwrap();
     for name in ["libcuda.so.1", "libnvrtc.so.13"] {
         let mut compiler = Command::new("g++");
-        compiler.args(["-std=c++17", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "stub.cpp", "-ldl", "-o", name]);
+        compiler.args([
+            "-std=c++17",
+            "-O1",
+            "-fPIC",
+            "-shared",
+            "-fvisibility=hidden",
+            "-pthread",
+            "stub.cpp",
+            "-ldl",
+            "-o",
+            name,
+        ]);
         let built = compiler.arg(format!("-Wl,-soname,{name}")).current_dir(building.path()).output().unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     }

@@ -8,11 +8,11 @@ use sempair::nn::Entry;
 use sempair::rng::Key;
 use sempair::study::settings::Settings;
 use sempair::study::weights_io;
-use sempair::tensor::{Cpu, Precision};
+use sempair::tensor::{AnyDevice, Cpu, Precision};
 use sempair::train::{Trained, weights};
 use std::path::Path;
 
-const F32: Cpu = Cpu { precision: Precision::F32 };
+const F32: AnyDevice = AnyDevice::Cpu(Cpu { precision: Precision::F32 });
 const SIDE: usize = 64;
 
 fn settings(encoder: Encoder, stem: Stem) -> Settings {

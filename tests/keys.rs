@@ -40,7 +40,7 @@ fn kinds() -> Vec<(&'static str, Arc<Stage>)> {
     (vit.model.encoder, vit.model.stem) = (Encoder::VitMini, Stem::Patch8);
     let mut stored = simclr.clone();
     stored.pairs.augmented = Making::Stored;
-    let context = Context::new(&simclr);
+    let context = Context::new(&simclr).unwrap();
     let training = |settings: &Settings, kind| stages::training(&context, settings, kind, 0).unwrap();
     let by_neighbours = training(&simclr, PairKind::Neighbours);
     let mapping = |what| stages::mapping(&context, &simclr, what, 0).unwrap().0;
@@ -299,7 +299,7 @@ fn an_edit_moves_the_keys_of_the_stages_that_it_decides() {
 #[test]
 fn what_is_read_from_stages_moves_cells_and_no_stage() {
     let settings = settings();
-    let context = Context::new(&settings);
+    let context = Context::new(&settings).unwrap();
     let code = |line| OnSet::new("synth-10").cell(&line, 0, &context).unwrap().unwrap().code;
     let codes = [code(Line::pixels(&settings)), code(Line::pretrained(settings.clone(), PairKind::Semantic))];
     let folder = tempfile::tempdir().unwrap();

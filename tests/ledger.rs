@@ -217,6 +217,7 @@ impl Project {
             &resolved,
             "quick",
             RunContext {
+                gpu: "",
                 compute: &self.compute,
                 ledger: &self.ledger(),
                 cache: &self.cache(),

@@ -18,7 +18,7 @@ const EPOCHS: usize = 12;
 
 /// Linear accuracies in percent on synth-10 and synth-stl, the sets of ten categories.
 fn accuracies(settings: &Settings, what: Representation, lab: &mut StageRunner<'_>) -> [f64; 2] {
-    let context = Context::new(settings);
+    let context = Context::new(settings).unwrap();
     let (mapping, _) = stages::mapping(&context, settings, what, 0).unwrap();
     ["synth-10", "synth-stl"].map(|set| {
         let probe = stages::evaluation(&context, settings, &mapping, set, 0).unwrap().stage;

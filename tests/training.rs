@@ -7,7 +7,7 @@ use sempair::models::{Encoder, Stem};
 use sempair::optim::{Optimizer, OptimizerSettings, ParamOverrides, StepRates};
 use sempair::rng::Key;
 use sempair::study::settings::Settings;
-use sempair::tensor::{Cpu, Precision};
+use sempair::tensor::{AnyDevice, Cpu, Precision};
 use sempair::train::checkpoint::{self, Position};
 
 const PAIRS: usize = 12;
@@ -15,7 +15,7 @@ const BATCH: usize = 6;
 const SIDE: usize = 16;
 const STEPS: usize = 8;
 
-fn settings() -> Settings {
+pub fn settings() -> Settings {
     let defaults = include_str!("../experiments/defaults.toml");
     let smaller = [
         "methods.moco-v2.queue=16",
@@ -32,18 +32,22 @@ fn settings() -> Settings {
 }
 
 /// A method with its optimiser.
-struct Training {
-    learner: Box<dyn Learner<Cpu>>,
-    optimizer: Optimizer<Cpu>,
+pub struct Training {
+    learner: Box<dyn Learner<AnyDevice>>,
+    optimizer: Optimizer<AnyDevice>,
     crops: usize,
 }
 
 impl Training {
     fn start(settings: &Settings, method: &Method) -> Self {
+        Self::start_on(Cpu { precision: Precision::Bf16 }.into(), settings, method)
+    }
+
+    pub fn start_on(device: AnyDevice, settings: &Settings, method: &Method) -> Self {
         let learner = method
             .start(&Start {
                 spec: settings.model,
-                device: Cpu { precision: Precision::Bf16 },
+                device,
                 initialisation: Key::root(1),
                 draws: Key::root(2),
                 pairs: PAIRS,
@@ -64,7 +68,11 @@ impl Training {
     }
 
     /// Shows the learner the batch of a step.
-    fn with_batch<R>(&mut self, step: usize, see: impl FnOnce(&mut dyn Learner<Cpu>, &MethodBatch<'_>) -> R) -> R {
+    fn with_batch<R>(
+        &mut self,
+        step: usize,
+        see: impl FnOnce(&mut dyn Learner<AnyDevice>, &MethodBatch<'_>) -> R,
+    ) -> R {
         let mut stream = Key::root(3).at(step as u64).stream();
         let mut pixels = |len: usize| std::iter::repeat_with(|| stream.normal()).take(len).collect::<Vec<f32>>();
         let images = pixels(2 * BATCH * SIDE * SIDE * 3);
@@ -76,7 +84,7 @@ impl Training {
         see(&mut *self.learner, &batch)
     }
 
-    fn step(&mut self, step: usize) -> f64 {
+    pub fn step(&mut self, step: usize) -> f64 {
         self.step_at(step, StepRates { rate: 0.02, peak_rate: 0.05, weight_decay: 1e-4 })
     }
 
@@ -90,11 +98,16 @@ impl Training {
     }
 
     /// The values of the parameters whose names begin with `prefix`.
-    fn values(&self, prefix: &str) -> Vec<f32> {
+    pub fn values(&self, prefix: &str) -> Vec<f32> {
         self.learner.network().backbone().read().host_of(prefix)
     }
 
-    fn saved(&mut self, folder: &std::path::Path) -> Vec<u8> {
+    /// Goes on from a checkpoint that [`Training::saved`] wrote.
+    pub fn load(&mut self, folder: &std::path::Path) {
+        checkpoint::load(&folder.join("checkpoint"), &mut *self.learner, &mut self.optimizer).unwrap();
+    }
+
+    pub fn saved(&mut self, folder: &std::path::Path) -> Vec<u8> {
         let path = folder.join("checkpoint");
         checkpoint::save(&path, &mut *self.learner, &self.optimizer, &Position::default()).unwrap();
         std::fs::read(path).unwrap()
@@ -116,7 +129,7 @@ fn every_method_goes_on_from_a_checkpoint_with_the_same_bits() {
             (0..cut).for_each(|step| assert_eq!(first.step(step), losses[step], "{name:?}"));
             first.saved(folder.path());
             let mut second = Training::start(&settings, &method);
-            checkpoint::load(&folder.path().join("checkpoint"), &mut *second.learner, &mut second.optimizer).unwrap();
+            second.load(folder.path());
             let rest: Vec<f64> = (cut..STEPS).map(|step| second.step(step)).collect();
             assert_eq!(rest, losses[cut..], "{name:?} from step {cut}");
             assert!(second.saved(folder.path()) == whole.saved(folder.path()), "{name:?} from step {cut}");

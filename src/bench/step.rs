@@ -8,7 +8,7 @@ use crate::models::ModelSpec;
 use crate::optim::{Optimizer, OptimizerSettings, ParamOverrides, Recipe, Rule, StepRates};
 use crate::rng::Key;
 use crate::tensor::profile::{self, Entry};
-use crate::tensor::{Cpu, Precision};
+use crate::tensor::{AnyDevice, Precision};
 
 use crate::train::descend;
 
@@ -68,14 +68,15 @@ impl Subject {
 pub fn time_steps(
     model: &ModelSpec,
     subject: &Subject,
-    precision: Precision,
+    device: &AnyDevice,
     pairs: usize,
     steps: usize,
 ) -> Result<Steps> {
-    let mut stepper = Stepper::new(model, subject, precision, pairs, WARM_UP + steps)?;
+    let mut stepper = Stepper::new(model, subject, device, pairs, WARM_UP + steps)?;
     let mut step = |_| {
         let start = Instant::now();
         stepper.step();
+        device.synchronize();
         start.elapsed().as_secs_f64()
     };
     for index in 0..WARM_UP {
@@ -83,14 +84,14 @@ pub fn time_steps(
     }
     profile::start();
     let seconds = (0..steps).map(step).collect();
-    Ok(Steps { precision, seconds, profile: profile::take() })
+    Ok(Steps { precision: device.precision(), seconds, profile: profile::take() })
 }
 
 /// A training on random images whose steps can be timed: forward, loss, backward, optimiser, and the method's updates
 /// of its target or of its memory, which holds the pairs of four steps.
 pub struct Stepper {
-    learner: Box<dyn Learner<Cpu>>,
-    optimizer: Optimizer<Cpu>,
+    learner: Box<dyn Learner<AnyDevice>>,
+    optimizer: Optimizer<AnyDevice>,
     pace: StepRates,
     /// The gradient's norm is clipped to this.
     bound: f32,
@@ -108,14 +109,14 @@ impl Stepper {
     pub fn new(
         model: &ModelSpec,
         Subject { method, optimizer }: &Subject,
-        precision: Precision,
+        device: &AnyDevice,
         pairs: usize,
         epoch: usize,
     ) -> Result<Self> {
         let &Recipe { rule, learning_rate: rate, weight_decay: [weight_decay, _], clip: bound, .. } = method.recipe();
         let pace = StepRates { rate, peak_rate: rate, weight_decay };
         let (initialisation, draws) = (Key::root(0), Key::root(0));
-        let (device, slots) = (Cpu { precision }, WARM_UP * pairs);
+        let (device, slots) = (device.clone(), WARM_UP * pairs);
         let start =
             Start { spec: *model, device, initialisation, draws, pairs: slots, categories: slots, batch: pairs };
         let learner = method.start(&start)?;
@@ -150,7 +151,7 @@ impl Stepper {
         self.moment.step = (moment.step + 1) % moment.steps;
     }
 
-    fn on_batch<R>(&mut self, step: usize, then: impl FnOnce(&mut dyn Learner<Cpu>, &MethodBatch) -> R) -> R {
+    fn on_batch<R>(&mut self, step: usize, then: impl FnOnce(&mut dyn Learner<AnyDevice>, &MethodBatch) -> R) -> R {
         let pairs = self.slots.len() / WARM_UP;
         let chosen = &self.slots[step % WARM_UP * pairs..][..pairs];
         let batch = MethodBatch { images: &self.images, crops: &self.crops, pairs: chosen, categories: chosen };

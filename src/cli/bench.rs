@@ -12,8 +12,10 @@ use crate::error::{Error, Result};
 use crate::harness::config::Given;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
+use crate::harness::provenance::Compute;
 use crate::kernels::cpu;
 use crate::models::{Encoder, ModelSpec, Stem};
+use crate::study::device::{self, DeviceChoice};
 use crate::study::parallel_trainings::{Speed, measure};
 use crate::study::settings::{PrecisionChoice, Settings};
 
@@ -92,9 +94,12 @@ pub(super) struct StepArgs {
     /// Number of pairs per step; each pair has two images
     #[arg(long, default_value_t = 32, value_parser = between::<1, 65_536>)]
     pairs: usize,
-    /// Number format of activations and products; auto is bf16 if the processor can multiply it
+    /// Number format of activations and products; auto is bf16 if the device can multiply it
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     precision: Format,
+    /// Device: cpu, cuda, cuda:N, or auto for the first GPU if there is one that works
+    #[arg(long, default_value = "cpu", value_parser = |text: &str| DeviceChoice::try_from(text.to_owned()))]
+    device: DeviceChoice,
     /// Number of timed steps
     #[arg(long, default_value_t = 8, value_parser = between::<1, 100_000>)]
     steps: usize,
@@ -205,22 +210,28 @@ fn settings(
 }
 
 fn step(app: &App, args: &StepArgs) -> Result<Ending> {
-    let &StepArgs { model, image, pairs, precision, steps, profile, json, .. } = args;
+    let &StepArgs { model, image, pairs, precision, device, steps, profile, json, .. } = args;
     at_least_one("pairs", pairs)?;
     at_least_one("steps", steps)?;
     let name = model.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default();
-    let precision = precision.choice().resolve();
     let subject = subject(app, args)?;
-    let measured = time_steps(&model.spec(image), &subject, precision, pairs, steps)?;
+    let settings = settings(app, "quick", None, &[], None)?;
+    let device = device::open(&Settings { device, precision: precision.choice(), ..settings })?;
+    let compute = device::compute(&device);
+    if profile && compute.device != "cpu" {
+        return Err(Error::new("`--profile` times operations of the processor")
+            .hint("leave out `--profile`, or use `--device cpu`"));
+    }
+    let measured = time_steps(&model.spec(image), &subject, &device, pairs, steps)?;
     let method = subject.method.name();
     let rates = measured.seconds.iter().map(|seconds| 2.0 * pairs as f64 / seconds).collect::<Vec<_>>();
     let memory = peak_memory(); // before measuring the machine takes more
     let profile = profile.then(|| Profile::new(&measured));
-    let (precision, isa, threads) = (precision.name(), cpu::isa().name(), rayon::current_num_threads());
+    let (Compute { device, isa, precision }, threads) = (compute, rayon::current_num_threads());
     if json {
         let mut facts = json!({
-            "model": name, "method": method.id(), "image": image, "pairs": pairs, "precision": precision, "isa": isa,
-            "threads": threads, "step_seconds": measured.seconds, "images_per_second_median": median(&rates),
+            "model": name, "method": method.id(), "image": image, "pairs": pairs, "device": device,
+            "precision": precision, "isa": isa, "threads": threads, "step_seconds": measured.seconds, "images_per_second_median": median(&rates),
             "images_per_second_best": best(&rates), "peak_memory_bytes": memory,
         });
         if let Some(profile) = profile {
@@ -228,7 +239,8 @@ fn step(app: &App, args: &StepArgs) -> Result<Ending> {
         }
         print_json_line(&facts)?;
     } else {
-        say!("{} with {name} at {image}x{image}, {pairs} pairs, {precision}, {isa}, {threads} threads", method.title());
+        let compute = if device == "cpu" { format!("{isa}, {threads} threads") } else { format!("{isa}, {device}") };
+        say!("{} with {name} at {image}x{image}, {pairs} pairs, {precision}, {compute}", method.title());
         say!("{:.1} images/s median, {:.1} best of {steps} steps", median(&rates), best(&rates));
         if let Some(bytes) = memory {
             say!("{:.0} MiB of memory at peak", bytes as f64 / f64::from(1 << 20));

@@ -282,11 +282,12 @@ fn run_with(
     let resolved = setup::resolve(app, config)?;
     let settings = &resolved.settings;
     let (ledger, cache) = (setup::ledger(settings), setup::cache(settings));
-    let (compute, scaling) = (setup::compute(settings), setup::scaling(settings));
+    let (compute, gpu) = (setup::compute(settings)?, setup::gpu(settings)?);
+    let scaling = setup::scaling(settings, &compute);
     let plan = || runner::plan(&[experiment], settings);
     let execute = |force: bool| {
-        let surroundings =
-            RunContext { compute: &compute, ledger: &ledger, cache: &cache, scaling: &scaling, progress, interrupt };
+        let (compute, gpu, ledger, cache, scaling) = (&compute, gpu.as_str(), &ledger, &cache, &scaling);
+        let surroundings = RunContext { compute, gpu, ledger, cache, scaling, progress, interrupt };
         let (repo, outputs) = (PathBuf::from("."), setup::outputs(settings, &config.profile));
         let options = Options { force, budget: None, jobs: Some(1), repo, outputs };
         runner::run(plan()?, &resolved, &config.profile, surroundings, &options, &setup::command_line())?.whole()

@@ -19,6 +19,7 @@ mod bench;
 mod comparable_runs;
 mod data;
 mod data_preview;
+mod devices;
 mod diff;
 mod encoder;
 mod lint;
@@ -36,7 +37,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::console;
-use crate::error::Result;
+use crate::error::{self, Result};
 use crate::harness::config::Given;
 use crate::harness::experiment::Experiment;
 use crate::study::settings::Settings;
@@ -225,6 +226,14 @@ enum Command {
     /// Import, list, verify and preview image sets, and draw semantic pairs
     #[command(subcommand)]
     Data(data::DataCommand),
+    /// List the devices of this machine and what each can do
+    Devices {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Measure the speed of a training step or of the augmentation
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -256,7 +265,8 @@ struct ConfigArgs {
     /// Write reports and the ledger to this folder: short for `--set paths.reports=DIR`
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Compute on this device, auto or cpu (there are no CUDA kernels yet): short for `--set device=..`
+    /// Compute on this device: cpu, cuda, cuda:N, or auto for the first GPU if there is one that works; short for
+    /// `--set device=..`
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
 }
@@ -299,7 +309,7 @@ enum Ending {
 /// Parses the arguments, runs the command and returns the exit code.
 pub fn main(app: &App) -> ExitCode {
     let code = match Arguments::try_parse() {
-        Ok(arguments) => match dispatch(app, arguments) {
+        Ok(arguments) => match error::caught(|| dispatch(app, arguments)) {
             Ok(Ending::Done) => 0,
             Ok(Ending::Found) => 1,
             Err(error) => {
@@ -342,6 +352,7 @@ fn dispatch(app: &App, arguments: Arguments) -> Result<Ending> {
         Command::Export { run, to, config } => encoder::export(app, &run, &to, &config),
         Command::ImportWeights(args) => encoder::import(app, &args, quiet),
         Command::Data(command) => data::run(app, command, quiet),
+        Command::Devices { config, json } => devices::devices(app, &config, json),
         Command::Bench(command) => bench::run(app, command, quiet),
     }
 }

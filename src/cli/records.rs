@@ -153,6 +153,7 @@ fn facts(record: &Record) -> Vec<(&'static str, String)> {
         ("compiler", record.build.rustc.clone()),
         ("binary", record.build.binary_hash.clone().unwrap_or_default()),
         ("host", format!("{}, {} ({} threads)", record.host.hostname, record.host.cpu, record.host.threads)),
+        ("gpu", record.host.gpu.clone()),
         ("compute", format!("{} {} {}", record.compute.device, record.compute.isa, record.compute.precision)),
         ("checkpoint", record.checkpoint.clone().unwrap_or_default()),
         ("predictions", record.predictions.clone().unwrap_or_default()),

@@ -37,6 +37,7 @@ pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: Ru
     let experiments = chosen(app, tables)?;
     let settings = &resolved.settings;
     let (ledger, cache) = (setup::ledger(settings), setup::cache(settings));
+    let (compute, gpu) = (setup::compute(settings)?, setup::gpu(settings)?);
     let progress = Progress::stderr(quiet);
     let interrupt = Interrupt::install()?;
     let mut plans = with_rows(runner::plan(&experiments, settings)?, tables)?;
@@ -50,17 +51,18 @@ pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: Ru
         &resolved,
         &args.profile,
         RunContext {
-            compute: &setup::compute(settings),
+            compute: &compute,
+            gpu: &gpu,
             ledger: &ledger,
             cache: &cache,
-            scaling: &setup::scaling(settings),
+            scaling: &setup::scaling(settings, &compute),
             progress: &progress,
             interrupt: &interrupt,
         },
         &Options {
             force: how.force,
             budget: how.budget,
-            jobs: how.jobs.0,
+            jobs: how.jobs.on(&compute),
             repo: PathBuf::from("."),
             outputs: setup::outputs(settings, &args.profile),
         },
@@ -113,7 +115,8 @@ pub(super) fn list(app: &App, args: &ConfigArgs, cores: &[u16], json: bool) -> R
     let resolved = setup::resolve(app, args)?;
     let settings = &resolved.settings;
     let (records, _) = setup::ledger(settings).records()?;
-    let (cache, compute, scaling) = (setup::cache(settings), setup::compute(settings), setup::scaling(settings));
+    let (cache, compute) = (setup::cache(settings), setup::compute(settings)?);
+    let scaling = setup::scaling(settings, &compute);
     let threads = rayon::current_num_threads();
     let estimate = Estimate::new(&records, &args.profile, &Host::current(threads), &compute, &scaling);
     let done: HashSet<&str> =

@@ -16,8 +16,8 @@ use crate::harness::provenance::{Compute, Host};
 use crate::harness::scaling::Scaling;
 use crate::kernels::cpu;
 use crate::methods::Name;
+use crate::study::device;
 use crate::study::settings::{Settings, check_values};
-use crate::study::stages::Context;
 
 use super::{App, ConfigArgs, Ending, Jobs, Profile};
 
@@ -163,10 +163,23 @@ pub(super) fn jobs(text: &str) -> Result<Jobs, String> {
     }
 }
 
+impl Jobs {
+    /// The number on a device. Cells that run at the same time on a GPU share it and its memory, so by default there is
+    /// one.
+    pub(super) fn on(self, compute: &Compute) -> Option<usize> {
+        self.0.or((compute.device != "cpu").then_some(1))
+    }
+}
+
+/// What records state about the GPU of these settings besides its name; empty on the processor.
+pub(super) fn gpu(settings: &Settings) -> Result<String> {
+    Ok(device::gpu(&device::open(settings)?))
+}
+
 /// How work scales on this machine, as far as it was measured.
-pub(super) fn scaling(settings: &Settings) -> Scaling {
+pub(super) fn scaling(settings: &Settings, compute: &Compute) -> Scaling {
     let host = Host::current(rayon::current_num_threads());
-    Scaling::open(Path::new(&settings.paths.cache), &host, &compute(settings))
+    Scaling::open(Path::new(&settings.paths.cache), &host, compute)
 }
 
 /// Returns the profile with this name.
@@ -198,9 +211,10 @@ pub(super) fn cache(settings: &Settings) -> Cache {
     Cache::open(&settings.paths.cache)
 }
 
-/// The compute device and number format as records name them: with the precision that was chosen, never `auto`.
-pub(super) fn compute(settings: &Settings) -> Compute {
-    Context::new(settings).compute
+/// The compute device and number format as records name them: with the device and the precision that were
+/// chosen, never `auto`.
+pub(super) fn compute(settings: &Settings) -> Result<Compute> {
+    Ok(device::compute(&device::open(settings)?))
 }
 
 /// The largest width of a setting in `sempair config`; longer settings push their origin to the right.

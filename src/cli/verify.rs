@@ -313,7 +313,9 @@ impl<'a> Site<'a> {
                 command.args([option, value.as_str()]);
             }
         }
-        if let Some(device) = device {
+        // `auto` may choose another device here than it chose then.
+        let recorded = run.compute.device.split(':').next().filter(|device| !device.is_empty());
+        if let Some(device) = device.as_deref().or(recorded) {
             command.args(["--device", device]);
         }
         if let Some(precision) = &toggle.precision {
@@ -422,6 +424,10 @@ impl<'a> Site<'a> {
         };
         let of_run = [run.clone()];
         let (was, is): (&Compute, &Compute) = (&run.compute, &other.compute);
+        if was.device != is.device {
+            let text = format!("not searched for, since the device differs ({} then, {} now)", was.device, is.device);
+            return Ok(Some(text));
+        }
         let toggles = [
             ("instruction set", &was.isa, &is.isa, Toggle { isa: Some(was.isa.clone()), ..Toggle::default() }),
             ("precision", &was.precision, &is.precision, Toggle { precision: Some(was.precision.clone()), isa: None }),

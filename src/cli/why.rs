@@ -108,7 +108,7 @@ impl<'a> Site<'a> {
         let of_profile = |record: &Record| record.profile == self.args.profile && is_at(cell, record);
         let Some(last) = newest(&of_profile) else { return Ok(Fate::New) };
         let names = (self.experiment.id(), self.experiment.title());
-        let compute = setup::compute(&self.resolved.settings);
+        let compute = setup::compute(&self.resolved.settings)?;
         let now = runner::would_record(cell, names, self.resolved, &self.args.profile, &compute)?;
         let roles = setup::roles(self.app);
         let mut changes = difference::causes(last, &now, |key| roles.of(key) == Role::Results);

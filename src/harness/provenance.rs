@@ -64,6 +64,9 @@ pub struct Host {
     pub memory_gib: f64,
     /// Threads of the process, shared by runs at the same time; the record has those of the run.
     pub threads: usize,
+    /// The GPU that computed, with its memory and driver; empty if none did.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub gpu: String,
 }
 
 /// The largest memory that this process has held, in bytes; `None` if the system does not report it.
@@ -108,6 +111,7 @@ impl Host {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             memory_gib: (kib / (1 << 20) as f64 * 10.0).round() / 10.0,
             threads,
+            gpu: String::new(),
         }
     }
 }

@@ -75,6 +75,8 @@ pub struct Options {
 pub struct RunContext<'a> {
     /// The device, the instruction set and the number format, which records state.
     pub compute: &'a Compute,
+    /// The GPU's memory and driver, for records; empty on the processor.
+    pub gpu: &'a str,
     /// Where runs are recorded.
     pub ledger: &'a Ledger,
     /// Where the files of stages are kept.
@@ -184,7 +186,8 @@ pub fn run<S>(
     if let Some(note) = git.note.as_ref().filter(|_| git.is_unreadable()) {
         site.progress.line(&format!("warning: it is unknown whether the files are those of the commit: {note}"));
     }
-    let template = cell::template(resolved, profile, site.compute, git, args);
+    let mut template = cell::template(resolved, profile, site.compute, git, args);
+    site.gpu.clone_into(&mut template.host.gpu);
     let machine = machine(&template.host, options.jobs);
     let places: Vec<Place> =
         plans.iter().flat_map(|plan| plan.cells.iter().map(move |cell| Place::new(plan, cell))).collect();

@@ -1,6 +1,6 @@
 //! Layer normalisation of vectors and tokens (Ba et al. 2016, <https://arxiv.org/abs/1607.06450>).
 
-use crate::tensor::{Device, LayerNormOptions, Moments, Tensor};
+use crate::tensor::{Device, LayerNormOptions, Tensor};
 
 use super::{Build, Builder, Layer, ParamKind, Parameters, Rows};
 
@@ -28,7 +28,7 @@ impl<const C: usize> LayerNorm<C> {
 
     fn backward_input<D: Device, X: Rows<C>>(
         &self,
-        (x, moments): (Tensor<X, D>, Moments<D>),
+        (x, moments): (Tensor<X, D>, D::Moments),
         dy: &Tensor<X, D>,
         onto: Option<&Tensor<X, D>>,
         parameters: &mut Parameters<D>,
@@ -41,7 +41,7 @@ impl<const C: usize> LayerNorm<C> {
 
 impl<D: Device, X: Rows<C>, const C: usize> Layer<D, X> for LayerNorm<C> {
     type Output = X;
-    type Saved = (Tensor<X, D>, Moments<D>);
+    type Saved = (Tensor<X, D>, D::Moments);
 
     fn forward(&self, x: Tensor<X, D>, parameters: &mut Parameters<D>) -> (Tensor<X, D>, Self::Saved) {
         let (y, moments) = x.device().layer_norm(&self.options, x.data(), &parameters.values);

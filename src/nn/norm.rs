@@ -1,6 +1,6 @@
 //! Batch normalisation over maps and vectors (Ioffe & Szegedy 2015, <https://arxiv.org/abs/1502.03167>).
 
-use crate::tensor::{Device, Dim, Maps, Moments, NormOptions, Norms, Shape, Slot, Tensor, Vectors};
+use crate::tensor::{Device, Dim, Maps, NormOptions, Norms, Shape, Slot, Tensor, Vectors};
 
 use super::{Build, Builder, Layer, ParamKind, Parameters};
 
@@ -55,7 +55,7 @@ impl<const C: usize, H: Dim, W: Dim> Channels<C> for Maps<C, H, W> {}
 #[derive(Debug)]
 pub struct SavedNorm<X: Shape, D: Device> {
     x: Tensor<X, D>,
-    moments: Moments<D>,
+    moments: D::Moments,
     /// The options of the forward pass: what it froze, its backward pass freezes.
     options: NormOptions,
 }

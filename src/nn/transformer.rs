@@ -1,6 +1,6 @@
 //! The transformer's block (Dosovitskiy et al. 2021, <https://arxiv.org/abs/2010.11929>), with timm's parameter names.
 
-use crate::tensor::{AttentionShape, Device, Dim, Moments, Slot, Tensor, Tokens};
+use crate::tensor::{AttentionShape, Device, Dim, Slot, Tensor, Tokens};
 
 use super::drop_path::{DropPath, Scales};
 use super::linear::normal_start;
@@ -39,9 +39,9 @@ pub struct TransformerBlock<const C: usize, const HEADS: usize, const HIDDEN: us
 /// What a block's backward needs, layer by layer.
 #[derive(Debug)]
 pub struct SavedTransformerBlock<D: Device, T: Dim, const C: usize, const HIDDEN: usize> {
-    norm1: (Tensor<Tokens<T, C>, D>, Moments<D>),
+    norm1: (Tensor<Tokens<T, C>, D>, D::Moments),
     attention: SavedAttention<D, T, C>,
-    norm2: (Tensor<Tokens<T, C>, D>, Moments<D>),
+    norm2: (Tensor<Tokens<T, C>, D>, D::Moments),
     fc1: Tensor<Tokens<T, C>, D>,
     gelu: Tensor<Tokens<T, HIDDEN>, D>,
     fc2: Tensor<Tokens<T, HIDDEN>, D>,

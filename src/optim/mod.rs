@@ -195,7 +195,8 @@ impl<D: Device> Optimizer<D> {
             };
             (group.at, update)
         });
-        device.update(&updates.collect::<Vec<_>>(), values, gradients, &mut self.state);
+        let updates: Vec<_> = updates.collect();
+        device.update(&updates, values, gradients, &mut self.state.iter_mut().collect::<Vec<_>>());
     }
 
     /// The state for a checkpoint: the number of steps and the arenas.

@@ -3,6 +3,7 @@
 use crate::harness::experiment::Distance;
 use crate::harness::progress::duration;
 use crate::harness::record::Record;
+use crate::report::Machine;
 use crate::report::captions;
 use crate::report::facts::ClaimResult;
 use crate::report::facts::Health;
@@ -75,8 +76,7 @@ pub(super) fn distance(results: &Results, selections: &[Selection]) -> DistanceV
     facts.push(fact("Evaluated on", "CIFAR-10, CIFAR-100, STL-10; PASCAL VOC", evaluated(results)));
     facts.push(fact("Seeds", "not stated", seeds(&runs)));
     let compute = &results.compute;
-    let devices: BTreeSet<String> =
-        compute.machines.iter().map(|m| format!("{} {} cores", m.cores, m.device.to_uppercase())).collect();
+    let devices: BTreeSet<String> = compute.machines.iter().map(processor).collect();
     let devices: Vec<String> = devices.into_iter().collect();
     facts.push(fact(
         "Machine, time",
@@ -136,4 +136,12 @@ fn fell(table: &TableResults) -> Option<String> {
     let fell: Vec<String> = table.health.iter().filter(|health| health.fell).map(of).collect();
     (!fell.is_empty())
         .then(|| format!("The effective rank of features fell in training, a sign of collapse: {}.", text::list(&fell)))
+}
+
+/// What computed on a machine: its cores, or its GPU.
+fn processor(machine: &Machine) -> String {
+    match machine.device.strip_prefix("cuda: ") {
+        Some(gpu) => gpu.to_owned(),
+        None => format!("{} {} cores", machine.cores, machine.device.to_uppercase()),
+    }
 }

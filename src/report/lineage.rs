@@ -151,13 +151,17 @@ pub(super) fn rerun(results: &Results, table: &TableResults, selection: &Selecti
         lines.push(format!("git checkout {}", shell(commit)));
     }
     let mut command = String::new();
-    if !newest.compute.isa.is_empty() {
+    let on_gpu = newest.compute.device.starts_with("cuda");
+    if !newest.compute.isa.is_empty() && !on_gpu {
         command += &format!("SEMPAIR_ISA={} ", shell(&newest.compute.isa));
     }
     command += &format!("{run} {}", shell(&results.profile));
     // Seeds count from 0, so the last one gives the number of seeds requested, even if some are missing.
     let seeds = selection.records.iter().map(|r| r.seed.saturating_add(1)).max().unwrap_or(1);
     command += &format!(" --seeds {seeds}");
+    if on_gpu {
+        command += " --device cuda";
+    }
     if !newest.compute.precision.is_empty() {
         command += &format!(" --set precision={}", shell(&newest.compute.precision));
     }

@@ -13,6 +13,7 @@ pub const EXCLUDED: Exclusions = Exclusions {
     modules: &[
         "error",                 // error messages
         "harness::*",            // caches, displays, schedules and records stages
+        "tensor::any",           // passes calls on; stages name `AnyDevice::module`
         "tensor::profile",       // times operations
         "threads",               // chooses threads and their number
         "data::catalog",         // finds a dataset by its name; stages name `Set::made_by`

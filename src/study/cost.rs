@@ -14,7 +14,7 @@ use crate::kernels::cpu::{Isa, isa};
 use crate::methods::Name;
 use crate::models::{Encoder, ModelSpec, Stem};
 use crate::optim::Rule;
-use crate::tensor::{Cpu, Precision};
+use crate::tensor::{AnyDevice, Precision};
 use crate::train::{DetectorTraining, MOMENTS};
 
 use super::settings::Settings;
@@ -47,14 +47,14 @@ impl Cost {
 }
 
 /// The cost of pretraining with the settings' method on `pairs` pairs.
-pub(super) fn pretraining(device: Cpu, settings: &Settings, pairs: usize) -> Cost {
+pub(super) fn pretraining(device: &AnyDevice, settings: &Settings, pairs: usize) -> Cost {
     let (model, batch) = (&settings.model, settings.pretrain.batch);
     let small = settings.methods.get(settings.method).crops().count() as f64 / 4.0;
     let follows = matches!(settings.method, Name::Byol | Name::Dino | Name::MocoV2 | Name::MocoV3);
     let target = if follows { 2.0 * FORWARD } else { 0.0 };
     let image = image(device, model);
     let of_pair = (2.0 + small + target) * image;
-    let of_step = STEP * slowness(device.precision);
+    let of_step = STEP * slowness(device);
     // DeepCluster runs a forward pass over all pairs before training starts.
     let before = if settings.method == Name::DeepclusterV2 { 2.0 * FORWARD * image } else { 0.0 };
     let epochs = settings.epochs() as f64;
@@ -65,27 +65,29 @@ pub(super) fn pretraining(device: Cpu, settings: &Settings, pairs: usize) -> Cos
     let views = (2.0 + small) * batch as f64;
     let images = 2 * pairs * 3 * settings.world.size * settings.world.size;
     let memory = arenas * 4 * parameters(model.encoder) + (views * activations(device, model)) as u64 + images as u64;
-    Cost { seconds, memory, load: Some(Arc::new(load(device, settings))) }
+    // How the work of a GPU speeds up with the threads that feed it is not measured.
+    let measured = matches!(device, AnyDevice::Cpu(_));
+    Cost { seconds, memory, load: measured.then(|| Arc::new(load(device, settings))) }
 }
 
 /// A step of SimCLR with the settings' network, on few enough pairs for a short measurement.
-fn load(device: Cpu, settings: &Settings) -> Load {
-    let (model, precision) = (settings.model, device.precision);
-    let most = (PIECE / (2.0 * image(device, &model))) as usize;
+fn load(device: &AnyDevice, settings: &Settings) -> Load {
+    let (model, device) = (settings.model, device.clone());
+    let most = (PIECE / (2.0 * image(&device, &model))) as usize;
     let pairs = settings.pretrain.batch.min(most.max(FEWEST));
     let subject = Subject::new(settings.methods.get(Name::Simclr), settings.optimizer.clone());
     Load {
         name: format!("{:?}, {:?}, {side}x{side}, {pairs} pairs", model.encoder, model.stem, side = model.image),
-        memory: 16 * parameters(model.encoder) + (2.0 * pairs as f64 * activations(device, &model)) as u64,
+        memory: 16 * parameters(model.encoder) + (2.0 * pairs as f64 * activations(&device, &model)) as u64,
         prepare: Box::new(move || {
-            let mut stepper = Stepper::new(&model, &subject, precision, pairs, usize::MAX)?;
+            let mut stepper = Stepper::new(&model, &subject, &device, pairs, usize::MAX)?;
             Ok(Box::new(move || stepper.step()))
         }),
     }
 }
 
 /// The cost of the features of `images` images; without a model the features are the pixels.
-pub(super) fn features(device: Cpu, model: Option<&ModelSpec>, images: usize) -> Cost {
+pub(super) fn features(device: &AnyDevice, model: Option<&ModelSpec>, images: usize) -> Cost {
     let of_image = model.map_or(1e-5, |model| FORWARD * image(device, model));
     let network = model.map_or(0, |model| {
         let pass = FORWARD * BATCH as f64 * activations(device, model);
@@ -102,7 +104,7 @@ pub(super) fn probe(model: Option<&ModelSpec>, set: &Extent) -> Cost {
 }
 
 /// The cost of a probe on a set at each snapshot of a training.
-pub(super) fn time_to_accuracy(device: Cpu, settings: &Settings, set: &Extent) -> Cost {
+pub(super) fn time_to_accuracy(device: &AnyDevice, settings: &Settings, set: &Extent) -> Cost {
     let model = Some(&settings.model);
     let once = features(device, model, set.train + set.test).then(probe(model, set));
     Cost { seconds: MOMENTS.min(settings.epochs()) as f64 * once.seconds, ..once }
@@ -110,18 +112,18 @@ pub(super) fn time_to_accuracy(device: Cpu, settings: &Settings, set: &Extent) -
 
 /// The cost of training a detector: of each image as many forward and backward passes of the encoder as the image and the
 /// regions that the last stage sees are larger than the encoder's input.
-pub(super) fn detector(device: Cpu, run: &DetectorTraining, set: Extent) -> Cost {
+pub(super) fn detector(device: &AnyDevice, run: &DetectorTraining, set: Extent) -> Cost {
     let images = (run.recipe.steps + run.recipe.precise_moments) * run.recipe.batch;
     let of_image = image(device, &run.model) * passes(run, run.protocol.regions_sampled);
     let memory = 16 * parameters(run.model.encoder)
         + (run.recipe.batch as f64 * passes(run, run.protocol.regions_sampled) * activations(device, &run.model))
             as u64;
-    let seconds = images as f64 * of_image + STEP * slowness(device.precision) * run.recipe.steps as f64;
+    let seconds = images as f64 * of_image + STEP * slowness(device) * run.recipe.steps as f64;
     Cost { seconds, memory: memory + (set.train * 3 * CANVAS * CANVAS) as u64, load: None }
 }
 
 /// The cost of finding the objects in a set's test images.
-pub(super) fn detections(device: Cpu, run: &DetectorTraining, set: Extent) -> Cost {
+pub(super) fn detections(device: &AnyDevice, run: &DetectorTraining, set: Extent) -> Cost {
     let of_image = FORWARD * image(device, &run.model) * passes(run, run.protocol.proposals[1]);
     let together = 16.0 * passes(run, run.protocol.proposals[1]) * activations(device, &run.model);
     let memory = 4 * parameters(run.model.encoder) + (FORWARD * together) as u64;
@@ -170,17 +172,20 @@ fn parameters(encoder: Encoder) -> u64 {
 }
 
 /// Seconds for the forward and backward pass of one image on one thread.
-fn image(device: Cpu, model: &ModelSpec) -> f64 {
-    of_zen4(model) * slowness(device.precision)
+fn image(device: &AnyDevice, model: &ModelSpec) -> f64 {
+    of_zen4(model) * slowness(device)
 }
 
-/// How many times longer one thread takes for an encoder's passes than two threads with bf16 products.
-fn slowness(precision: Precision) -> f64 {
-    let of_set = match (isa(), precision) {
-        (Isa::Avx512Bf16, Precision::Bf16) => 1.0,
-        (Isa::Avx512Bf16 | Isa::Avx512, _) => 2.0,
-        (Isa::Avx2, _) => 3.0,
-        (Isa::Portable, _) => 12.0,
+/// How many times longer a device takes for an encoder's passes than two cores of a Zen 4 processor with bf16 products: one
+/// thread of the processor, or a whole GPU.
+fn slowness(device: &AnyDevice) -> f64 {
+    let precision = device.precision();
+    let of_set = match (device, isa(), precision) {
+        (AnyDevice::Cuda(_), ..) => return 0.01,
+        (AnyDevice::Cpu(_), Isa::Avx512Bf16, Precision::Bf16) => 1.0,
+        (AnyDevice::Cpu(_), Isa::Avx512Bf16 | Isa::Avx512, _) => 2.0,
+        (AnyDevice::Cpu(_), Isa::Avx2, _) => 3.0,
+        (AnyDevice::Cpu(_), Isa::Portable, _) => 12.0,
     };
     2.0 * of_set
 }
@@ -209,7 +214,7 @@ fn finer(model: &ModelSpec) -> f64 {
 
 /// Bytes that a training keeps for each image between the forward and the backward pass, measured by
 /// `sempair bench step` with 8 and with 32 pairs.
-fn activations(device: Cpu, model: &ModelSpec) -> f64 {
+fn activations(device: &AnyDevice, model: &ModelSpec) -> f64 {
     let at_64 = match model.encoder {
         Encoder::ResnetSmall => 0.27e6,
         Encoder::Resnet18 => 1.4e6,
@@ -217,5 +222,5 @@ fn activations(device: Cpu, model: &ModelSpec) -> f64 {
         Encoder::VitMini => 3.2e6,
         Encoder::VitS8 => 10.8e6,
     };
-    at_64 * finer(model) * if device.precision == Precision::F32 { 2.0 } else { 1.0 }
+    at_64 * finer(model) * if device.precision() == Precision::F32 { 2.0 } else { 1.0 }
 }

@@ -37,7 +37,7 @@ pub fn detect_images(
     let (names, pictures): (Vec<String>, Vec<AnnotatedImage>) = pictures.into_iter().unzip();
     let set = AnnotatedSet::new("pictures", classes.clone(), pictures.clone());
     let file = cache.folder(detector.training.name(), detector.training.key()).join(DETECTOR);
-    let found = detections(&detector.run, Precision::F32, &set, &file, around)?;
+    let found = detections(&detector.run, &detector.device.with_precision(Precision::F32)?, &set, &file, around)?;
     let shown: Vec<Vec<Detection>> =
         found.into_iter().map(|all| all.into_iter().filter(|one| one.score >= SHOWN).collect()).collect();
     let drawn = pictures

@@ -214,7 +214,7 @@ impl EncoderTable {
     fn cells(&self) -> Result<Vec<Cell>> {
         // A set that is not imported leaves its column empty, and the report says so. The sets
         // of the pairs are required.
-        let context = Context::new(&self.settings);
+        let context = Context::new(&self.settings)?;
         let catalog = &context.catalog;
         for line in self.lines.iter().filter(|line| !line.baseline) {
             catalog.pairs(&line.settings.pairs)?;
@@ -235,7 +235,7 @@ impl EncoderTable {
         let mut cells = Vec::new();
         for line in &self.lines {
             // A line may have its own world.
-            let own = (line.settings.world != self.settings.world).then(|| Context::new(&line.settings));
+            let own = (line.settings.world != self.settings.world).then(|| Context::new(&line.settings)).transpose()?;
             let context = own.as_ref().unwrap_or(&context);
             // Raw pixels do not depend on the seed.
             for seed in 0..if line.what == Representation::Pixels { 1 } else { line.settings.seeds } {

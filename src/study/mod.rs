@@ -7,6 +7,7 @@ pub mod code;
 pub mod columns;
 mod cost;
 pub mod detect_images;
+pub mod device;
 pub mod encoder_table;
 pub mod foreign;
 pub mod line;

@@ -113,7 +113,7 @@ impl Experiment<Settings> for PretrainOne {
     }
 
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
-        let training = stages::training(&Context::new(settings), settings, self.kind, self.seed)?;
+        let training = stages::training(&Context::new(settings)?, settings, self.kind, self.seed)?;
         Ok(vec![Cell::new(self.row(settings), &settings.pairs.from, self.seed, training_alone(training))])
     }
 }
@@ -140,7 +140,7 @@ impl Experiment<Settings> for ProbeOne {
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
         let FoundEncoder { dir, key, row, .. } = &self.encoder;
         let (trained, checkpoint) = (Trained::read(dir)?, files::hash(&dir.join(ENCODER))?);
-        let context = Context::new(settings);
+        let context = Context::new(settings)?;
         let probe = stages::evaluation_of_folder(&context, settings, &trained, (dir, key), &self.set)?;
         let (stages, beside) = (vec![probe.stage.clone()], probe.factors.iter().cloned().collect());
         let read = move |done: &_| {
@@ -196,7 +196,7 @@ impl DetectOne {
     /// When the set is missing, or the encoder cannot be read.
     pub fn detector(&self, settings: &Settings) -> Result<Detector> {
         let FoundEncoder { dir, key, .. } = &self.encoder;
-        let (context, detection) = (Context::new(settings), DetectionSettings::of(DETECTION, settings)?);
+        let (context, detection) = (Context::new(settings)?, DetectionSettings::of(DETECTION, settings)?);
         stages::detector_of_folder(&context, settings, &detection, &Trained::read(dir)?, (dir, key))
     }
 }
@@ -218,7 +218,7 @@ impl Experiment<Settings> for ImportOne {
     }
 
     fn cells(&self, settings: &Settings) -> Result<Vec<Cell>> {
-        let stage = stages::import_weights(&Context::new(settings), settings, &self.file)?;
+        let stage = stages::import_weights(&Context::new(settings)?, settings, &self.file)?;
         let of = stage.clone();
         let checkpoint = move |done: &Done| done.of(&of).hash_of(ENCODER);
         let read = move |done: &_| Ok(Outcome { checkpoint: checkpoint(done), ..Outcome::default() });

@@ -69,7 +69,7 @@ pub fn measure(
 
 /// Trains on semantic pairs. Returns the history, and the number of steps.
 fn trained(settings: &Settings, seed: u64, mut runner: StageRunner<'_>) -> Result<(History, usize)> {
-    let training = stages::training(&Context::new(settings), settings, PairKind::Semantic, seed)?;
+    let training = stages::training(&Context::new(settings)?, settings, PairKind::Semantic, seed)?;
     let mut needed = Vec::new();
     training.stage.gather(&mut needed);
     for stage in &needed {

@@ -24,6 +24,8 @@ use crate::optim::{OptimizerSettings, ScheduleSettings};
 use crate::tensor::Precision;
 use crate::train::{self, DetectorRecipe, Pretraining};
 
+use super::device::DeviceChoice;
+
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -178,23 +180,11 @@ impl OwnSettings for () {
     }
 }
 
-/// Where to compute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeviceChoice {
-    /// The fastest device available.
-    Auto,
-    /// The processor.
-    Cpu,
-    /// An NVIDIA GPU.
-    Cuda,
-}
-
 /// Number format of activations and products; parameters and statistics are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionChoice {
-    /// bf16 where the instruction set has bf16 products, else f32.
+    /// bf16 where the instruction set has bf16 products, and on GPUs, else f32.
     Auto,
     /// IEEE single precision.
     F32,
@@ -203,7 +193,7 @@ pub enum PrecisionChoice {
 }
 
 impl PrecisionChoice {
-    /// The precision to compute in, on the current instruction set.
+    /// The precision to compute in on the processor, with the current instruction set.
     pub fn resolve(self) -> Precision {
         match self {
             Self::Auto if cpu::isa() == Isa::Avx512Bf16 => Precision::Bf16,
@@ -223,6 +213,8 @@ pub struct Paths {
     pub reports: String,
     /// Checkpoints and features, by hash.
     pub cache: String,
+    /// NVIDIA's libraries; empty for the usual places.
+    pub cuda: String,
 }
 
 impl Paths {
@@ -274,10 +266,6 @@ impl Settings {
         self.paths.validate()?;
         self.validate_pairs()?;
         self.validate_methods()?;
-        if self.device == DeviceChoice::Cuda {
-            return Err(Error::new("there are no CUDA kernels yet, so `device` cannot be `cuda`")
-                .hint("`--device cpu` runs on the processor, as `--device auto` does"));
-        }
         self.world.check()?;
         self.model.check("model")?;
         let Self {

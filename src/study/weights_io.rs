@@ -11,7 +11,7 @@ use crate::harness::experiment::Row;
 use crate::models;
 use crate::nn::{Entry, ParamKind, Parameters};
 use crate::rng::Key;
-use crate::tensor::{Cpu, Device, Precision};
+use crate::tensor::{AnyDevice, Cpu, Device, Precision};
 use crate::train::tensors::{self, Named};
 use crate::train::weights::{load_weights, save_weights};
 use crate::train::{ENCODER, HISTORY, History, Trained};
@@ -30,7 +30,7 @@ pub const CARD: &str = "card.json";
 /// When the encoder is damaged or the folder cannot be written.
 pub fn export(from: &Path, (run, row): (&str, &Row), to: &Path) -> Result<()> {
     let trained = Trained::read(from)?;
-    let backbone = models::open(&trained.run.model, &Cpu { precision: Precision::F32 }, Key::root(0))?;
+    let backbone = models::open(&trained.run.model, &AnyDevice::Cpu(Cpu { precision: Precision::F32 }), Key::root(0))?;
     load_weights(&from.join(ENCODER), &mut backbone.parameters())?;
     let tensors = named(&backbone.read());
     std::fs::create_dir_all(to).context(format!("cannot make the folder {}", to.display()))?;
@@ -54,7 +54,7 @@ pub fn export(from: &Path, (run, row): (&str, &Row), to: &Path) -> Result<()> {
 }
 
 /// The named tensors of an encoder. Kernels are stored as (O, K, K, I) in memory and as (O, I, K, K) in the file.
-fn named(parameters: &Parameters<Cpu>) -> Vec<Named> {
+fn named(parameters: &Parameters<AnyDevice>) -> Vec<Named> {
     let (values, statistics) =
         (parameters.device.host(&parameters.values), parameters.device.host(&parameters.statistics));
     let tensor = |entry: &Entry| {
@@ -96,10 +96,10 @@ fn to_channels_last(sizes: [usize; 4], index: usize, data: &[f32], out: &mut [f3
 /// # Errors
 /// As [`foreign::read`]; or when the folder cannot be written.
 pub fn import(file: &Path, trained: &Trained, dir: &Path, note: &dyn Fn(&str)) -> Result<()> {
-    let backbone = models::open(&trained.run.model, &Cpu { precision: Precision::F32 }, Key::root(0))?;
+    let backbone = models::open(&trained.run.model, &AnyDevice::Cpu(Cpu { precision: Precision::F32 }), Key::root(0))?;
     {
         let parameters = &mut *backbone.parameters();
-        let device = parameters.device;
+        let device = &parameters.device;
         let mut values = device.host(&parameters.values);
         let mut statistics = device.host(&parameters.statistics);
         let (read, notes) = foreign::read(file, &parameters.layout.entries)?;

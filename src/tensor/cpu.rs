@@ -20,8 +20,8 @@ use super::profile::{Work, timed};
 use norm::{affine, batch_moments, layer_norm_gradients, normalized, running_moments, with_mode};
 
 use super::{
-    AttentionShape, ConvShape, Device, EmbeddingSlots, LayerNormOptions, Moments, NormOptions, Norms, PoolShape,
-    Precision, Region, RoiShape, Slot, Update,
+    AttentionShape, ConvShape, Device, EmbeddingSlots, LayerNormOptions, NormOptions, Norms, PoolShape, Precision,
+    Region, RoiShape, Slot, Update,
 };
 
 /// Bytes of a parameter, a sum or a moment.
@@ -32,6 +32,13 @@ const FLOAT: usize = size_of::<f32>();
 pub struct Cpu {
     /// Number format of all buffers.
     pub precision: Precision,
+}
+
+/// Moments of each channel or row.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    mean: Pooled<f32>,
+    inv_std: Pooled<f32>,
 }
 
 /// Floats of an arena that one task sets to zero.
@@ -48,10 +55,8 @@ fn of_mut(arena: &mut [f32], slot: Slot) -> &mut [f32] {
 impl Device for Cpu {
     type Buffer = Buffer;
     type Arena = Vec<f32>;
-    type Sums = Pooled<f32>;
+    type Moments = Moments;
     type Places = Pooled<u8>;
-
-    const NAME: &'static str = "cpu";
 
     fn upload(&self, host: &[f32]) -> Buffer {
         let _timed = timed(|| Work::passes("upload and download", host.len() * (FLOAT + self.precision.bytes())));
@@ -184,7 +189,7 @@ impl Device for Cpu {
         shortcut: Option<&Buffer>,
         values: &Vec<f32>,
         statistics: &mut Vec<f32>,
-    ) -> (Buffer, Moments<Self>) {
+    ) -> (Buffer, Moments) {
         let _timed = timed(|| Work::passes("batch norm forward", 2 * x.bytes() + shortcut.map_or(0, Buffer::bytes)));
         let moments = match norm.norms {
             Norms::Trained => batch_moments(norm, x, statistics),
@@ -210,7 +215,7 @@ impl Device for Cpu {
         norm: &NormOptions,
         dy: &Buffer,
         x: &Buffer,
-        moments: &Moments<Self>,
+        moments: &Moments,
         values: &Vec<f32>,
         gradients: &mut Vec<f32>,
     ) -> Buffer {
@@ -232,7 +237,7 @@ impl Device for Cpu {
         dy: &Buffer,
         x: &Buffer,
         y: &Buffer,
-        moments: &Moments<Self>,
+        moments: &Moments,
         values: &Vec<f32>,
         gradients: &mut Vec<f32>,
     ) -> (Buffer, Buffer) {
@@ -250,7 +255,7 @@ impl Device for Cpu {
         })
     }
 
-    fn layer_norm(&self, norm: &LayerNormOptions, x: &Buffer, values: &Vec<f32>) -> (Buffer, Moments<Self>) {
+    fn layer_norm(&self, norm: &LayerNormOptions, x: &Buffer, values: &Vec<f32>) -> (Buffer, Moments) {
         let _timed = timed(|| Work::passes("layer norm forward", 2 * x.bytes()));
         let rows = x.len() / norm.gamma.len;
         let (mut mean, mut inv_std) = (Pooled::new(rows), Pooled::new(rows));
@@ -266,7 +271,7 @@ impl Device for Cpu {
         norm: &LayerNormOptions,
         dy: &Buffer,
         x: &Buffer,
-        Moments { mean, inv_std }: &Moments<Self>,
+        Moments { mean, inv_std }: &Moments,
         onto: Option<&Buffer>,
         values: &Vec<f32>,
         gradients: &mut Vec<f32>,
@@ -477,7 +482,13 @@ impl Device for Cpu {
         with_format!(format, E => filled(len, |dx| roi_align::backward(dx, E::values(dy), regions, shape)))
     }
 
-    fn update(&self, updates: &[(Slot, Update)], values: &mut Vec<f32>, gradients: &Vec<f32>, state: &mut [Vec<f32>]) {
+    fn update(
+        &self,
+        updates: &[(Slot, Update)],
+        values: &mut Vec<f32>,
+        gradients: &Vec<f32>,
+        state: &mut [&mut Vec<f32>],
+    ) {
         for &(at, update) in updates {
             let _timed = timed(|| Work::passes("optimiser", at.len * FLOAT * (3 + 2 * state.len())));
             let (values, gradients) = (of_mut(values, at), of(gradients, at));

@@ -15,8 +15,8 @@ use crate::kernels::cuda::update::Rule;
 use crate::kernels::cuda::{Description, Format, Gpu, Kernels, Memory, Span};
 
 use super::{
-    AttentionShape, ConvShape, Device, EmbeddingSlots, LayerNormOptions, Moments, NormOptions, Norms, PoolShape,
-    Precision, Region, RoiShape, Slot, Update,
+    AttentionShape, ConvShape, Device, EmbeddingSlots, LayerNormOptions, NormOptions, Norms, PoolShape, Precision,
+    Region, RoiShape, Slot, Update,
 };
 
 /// A GPU that computes in one number format. Cloning shares it.
@@ -35,6 +35,16 @@ pub struct Arena {
     kernels: Arc<Kernels>,
     memory: Memory,
     rounded: Mutex<Rounded>,
+}
+
+/// Means and inverse deviations of channels or rows.
+#[derive(Clone, Debug)]
+pub struct Moments([Arc<Memory>; 2]);
+
+impl Moments {
+    fn spans(&self) -> [Span; 2] {
+        [self.0[0].floats(), self.0[1].floats()]
+    }
 }
 
 /// The rows of an arena that products read in bf16. They are rounded together when one is read after a change.
@@ -57,6 +67,24 @@ impl Cuda {
     /// # Errors
     /// When there is no driver, compiler or such GPU, or it is too old, or the kernels cannot be compiled or kept.
     pub fn open(ordinal: usize, precision: Precision, libraries: Option<&Path>, cache: &Path) -> Result<Self> {
+        Self::opened(ordinal, precision, cache, || Gpu::open(ordinal, libraries))
+    }
+
+    /// The same GPU in another number format.
+    ///
+    /// # Errors
+    /// When the kernels cannot be compiled or kept.
+    pub fn with_precision(&self, precision: Precision) -> Result<Self> {
+        let gpu = self.kernels.gpu();
+        Self::opened(gpu.description().ordinal, precision, self.kernels.cache(), || Ok(gpu.clone()))
+    }
+
+    fn opened(
+        ordinal: usize,
+        precision: Precision,
+        cache: &Path,
+        gpu: impl FnOnce() -> Result<Arc<Gpu>>,
+    ) -> Result<Self> {
         let format = match precision {
             Precision::F32 => Format::F32,
             Precision::Bf16 => Format::Bf16,
@@ -66,7 +94,7 @@ impl Cuda {
             return Ok(device.clone());
         }
         let same = open.iter().find(|((other, _), _)| *other == ordinal);
-        let gpu = same.map_or_else(|| Gpu::open(ordinal, libraries), |(_, device)| Ok(device.kernels.gpu().clone()))?;
+        let gpu = same.map_or_else(gpu, |(_, device)| Ok(device.kernels.gpu().clone()))?;
         let device = Self { kernels: Arc::new(Kernels::open(gpu, format, cache)?) };
         open.insert((ordinal, format), device.clone());
         Ok(device)
@@ -107,9 +135,8 @@ impl Cuda {
         self.filled(x.len, |kernels, y| fill(kernels, y, x))
     }
 
-    fn moments(&self, len: usize) -> Moments<Self> {
-        let sums = || Arc::new(self.kernels.floats(len));
-        Moments { mean: sums(), inv_std: sums() }
+    fn moments(&self, len: usize) -> Moments {
+        Moments([(); 2].map(|()| Arc::new(self.kernels.floats(len))))
     }
 
     fn arena_of(&self, memory: Memory) -> Arena {
@@ -134,18 +161,14 @@ fn grid(positions: Span, matrix: &Arena, channels: usize) -> (usize, usize) {
     (from, matrix.floats().len / from)
 }
 
-fn spans<D: Device<Sums = Arc<Memory>>>(moments: &Moments<D>) -> [Span; 2] {
-    [moments.mean.floats(), moments.inv_std.floats()]
-}
-
 /// Scale and shift of a normalisation in an arena, if it has them.
 fn affine(norm: &NormOptions, arena: &Arena) -> Option<[Span; 2]> {
     let channels = norm.channels();
     norm.affine.map(|slot| [0, channels].map(|first| arena.part(slot).part(first, channels)))
 }
 
-fn normalization(norm: &NormOptions, moments: &Moments<Cuda>, values: &Arena) -> Normalization {
-    let [mean, inv_std] = spans(moments);
+fn normalization(norm: &NormOptions, moments: &Moments, values: &Arena) -> Normalization {
+    let [mean, inv_std] = moments.spans();
     Normalization { mean, inv_std, affine: affine(norm, values) }
 }
 
@@ -221,10 +244,8 @@ impl Rounded {
 impl Device for Cuda {
     type Buffer = Buffer;
     type Arena = Arena;
-    type Sums = Arc<Memory>;
+    type Moments = Moments;
     type Places = Memory;
-
-    const NAME: &'static str = "cuda";
 
     fn upload(&self, host: &[f32]) -> Buffer {
         self.filled(host.len(), |kernels, to| match kernels.format() {
@@ -328,15 +349,15 @@ impl Device for Cuda {
         shortcut: Option<&Buffer>,
         values: &Arena,
         statistics: &mut Arena,
-    ) -> (Buffer, Moments<Self>) {
+    ) -> (Buffer, Moments) {
         let moments = self.moments(norm.channels());
         let running = statistics.part_mut(norm.running);
         match norm.norms {
             Norms::Trained => {
-                self.kernels.batch_moments(spans(&moments), running, self.span(x), norm.epsilon, norm.momentum);
+                self.kernels.batch_moments(moments.spans(), running, self.span(x), norm.epsilon, norm.momentum);
             }
             Norms::FrozenMoments | Norms::Frozen => {
-                self.kernels.running_moments(spans(&moments), running, norm.epsilon);
+                self.kernels.running_moments(moments.spans(), running, norm.epsilon);
             }
         }
         (self.normalized(norm, x, shortcut, &moments, values), moments)
@@ -351,7 +372,7 @@ impl Device for Cuda {
         statistics: &Arena,
     ) -> Buffer {
         let moments = self.moments(norm.channels());
-        self.kernels.running_moments(spans(&moments), statistics.part(norm.running), norm.epsilon);
+        self.kernels.running_moments(moments.spans(), statistics.part(norm.running), norm.epsilon);
         self.normalized(norm, x, shortcut, &moments, values)
     }
 
@@ -360,7 +381,7 @@ impl Device for Cuda {
         norm: &NormOptions,
         dy: &Buffer,
         x: &Buffer,
-        moments: &Moments<Self>,
+        moments: &Moments,
         values: &Arena,
         gradients: &mut Arena,
     ) -> Buffer {
@@ -378,7 +399,7 @@ impl Device for Cuda {
         dy: &Buffer,
         x: &Buffer,
         y: &Buffer,
-        moments: &Moments<Self>,
+        moments: &Moments,
         values: &Arena,
         gradients: &mut Arena,
     ) -> (Buffer, Buffer) {
@@ -392,10 +413,10 @@ impl Device for Cuda {
         (dx, dz)
     }
 
-    fn layer_norm(&self, norm: &LayerNormOptions, x: &Buffer, values: &Arena) -> (Buffer, Moments<Self>) {
+    fn layer_norm(&self, norm: &LayerNormOptions, x: &Buffer, values: &Arena) -> (Buffer, Moments) {
         let moments = self.moments(self.span(x).len / norm.gamma.len);
         let affine = [norm.gamma, norm.beta].map(|slot| values.part(slot));
-        let y = self.mapped(x, |kernels, y, x| kernels.layer_norm(y, spans(&moments), x, affine, norm.epsilon));
+        let y = self.mapped(x, |kernels, y, x| kernels.layer_norm(y, moments.spans(), x, affine, norm.epsilon));
         (y, moments)
     }
 
@@ -404,7 +425,7 @@ impl Device for Cuda {
         norm: &LayerNormOptions,
         dy: &Buffer,
         x: &Buffer,
-        moments: &Moments<Self>,
+        moments: &Moments,
         onto: Option<&Buffer>,
         values: &Arena,
         gradients: &mut Arena,
@@ -412,7 +433,7 @@ impl Device for Cuda {
         let gradients = [norm.gamma, norm.beta].map(|slot| gradients.part_mut(slot));
         let (dy, onto, gamma) = (self.span(dy), onto.map(|onto| self.span(onto)), values.part(norm.gamma));
         self.mapped(x, |kernels, dx, x| {
-            kernels.layer_norm_backward(dx, gradients, dy, x, spans(moments), gamma, onto);
+            kernels.layer_norm_backward(dx, gradients, dy, x, moments.spans(), gamma, onto);
         })
     }
 
@@ -567,9 +588,9 @@ impl Device for Cuda {
         self.filled(shape.input_len(), |kernels, dx| kernels.roi_align_backward(dx, self.span(dy), regions, shape))
     }
 
-    fn update(&self, updates: &[(Slot, Update)], values: &mut Arena, gradients: &Arena, state: &mut [Arena]) {
+    fn update(&self, updates: &[(Slot, Update)], values: &mut Arena, gradients: &Arena, state: &mut [&mut Arena]) {
         values.changed();
-        state.iter_mut().for_each(Arena::changed);
+        state.iter_mut().for_each(|state| state.changed());
         let ranges: Vec<Range<usize>> = updates.iter().map(|(slot, _)| range(*slot)).collect();
         let rules: Vec<Rule> = updates.iter().map(|(_, update)| rule(update)).collect();
         let (first, second) = match state {
@@ -597,7 +618,7 @@ impl Cuda {
         norm: &NormOptions,
         x: &Buffer,
         shortcut: Option<&Buffer>,
-        moments: &Moments<Self>,
+        moments: &Moments,
         values: &Arena,
     ) -> Buffer {
         let shortcut = shortcut.map(|shortcut| self.span(shortcut));

@@ -2,6 +2,7 @@
 //! widths may be either. Feature maps are NCHW in the type and (H, W, N, C) in memory; images are (N, H, W, 3) in both.
 //! `bridge` puts operations of this crate on dfdx's tape.
 
+mod any;
 pub mod bridge;
 mod buffer;
 mod cpu;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 pub use dfdx::shapes::{Const, ConstDim, Dim, Shape};
 use serde::{Deserialize, Serialize};
 
+pub use any::AnyDevice;
 pub use buffer::Pooled;
 pub use cpu::Cpu;
 pub use cuda::Cuda;
@@ -64,16 +66,6 @@ pub struct Slot {
     pub len: usize,
 }
 
-/// Moments of each channel over a batch (batch normalisation; the running moments if it is frozen) or of each row (layer
-/// normalisation), as the backward pass needs them.
-#[derive(Clone, Debug)]
-pub struct Moments<D: Device> {
-    /// Mean of each.
-    pub mean: D::Sums,
-    /// 1 / sqrt(variance + epsilon) of each.
-    pub inv_std: D::Sums,
-}
-
 /// Hyperparameters of one step of an optimiser over a range of the arenas.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Update {
@@ -116,13 +108,11 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
     type Buffer: Clone + Debug + Send + Sync;
     /// Parameters, gradients, running statistics and optimiser state, in f32.
     type Arena: Clone + Debug + Send;
-    /// Moments of a batch, in f32.
-    type Sums: Clone + Debug + Send;
+    /// Mean and 1 / sqrt(variance + epsilon), in f32, as the backward pass of a normalisation needs them: of each channel
+    /// over a batch (batch normalisation; the running moments if it is frozen) or of each row (layer normalisation).
+    type Moments: Clone + Debug + Send;
     /// What a max pooling keeps from its forward pass.
     type Places: Debug + Send;
-
-    /// The kind of device in keys and records.
-    const NAME: &'static str;
 
     /// Copies activations from host memory, rounded to the device's format.
     fn upload(&self, host: &[f32]) -> Self::Buffer;
@@ -206,7 +196,7 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         shortcut: Option<&Self::Buffer>,
         values: &Self::Arena,
         statistics: &mut Self::Arena,
-    ) -> (Self::Buffer, Moments<Self>);
+    ) -> (Self::Buffer, Self::Moments);
     /// The same with the running moments.
     fn batch_norm_running(
         &self,
@@ -223,7 +213,7 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         norm: &NormOptions,
         dy: &Self::Buffer,
         x: &Self::Buffer,
-        moments: &Moments<Self>,
+        moments: &Self::Moments,
         values: &Self::Arena,
         gradients: &mut Self::Arena,
     ) -> Self::Buffer;
@@ -236,7 +226,7 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         dy: &Self::Buffer,
         x: &Self::Buffer,
         y: &Self::Buffer,
-        moments: &Moments<Self>,
+        moments: &Self::Moments,
         values: &Self::Arena,
         gradients: &mut Self::Arena,
     ) -> (Self::Buffer, Self::Buffer);
@@ -247,7 +237,7 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         norm: &LayerNormOptions,
         x: &Self::Buffer,
         values: &Self::Arena,
-    ) -> (Self::Buffer, Moments<Self>);
+    ) -> (Self::Buffer, Self::Moments);
     /// The gradient of x, added to `onto` if it is given. Adds the gradients of gamma and beta.
     #[expect(clippy::too_many_arguments, reason = "x, its gradients, and the arenas")]
     fn layer_norm_backward(
@@ -255,7 +245,7 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         norm: &LayerNormOptions,
         dy: &Self::Buffer,
         x: &Self::Buffer,
-        moments: &Moments<Self>,
+        moments: &Self::Moments,
         onto: Option<&Self::Buffer>,
         values: &Self::Arena,
         gradients: &mut Self::Arena,
@@ -355,7 +345,7 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
         updates: &[(Slot, Update)],
         values: &mut Self::Arena,
         gradients: &Self::Arena,
-        state: &mut [Self::Arena],
+        state: &mut [&mut Self::Arena],
     );
     /// Scales each range down to the Euclidean norm `limit`: by limit / (norm + 1e-6) if that is below 1.
     fn clip(&self, ranges: &[Slot], arena: &mut Self::Arena, limit: f64);

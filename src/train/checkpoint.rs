@@ -10,7 +10,7 @@ use crate::error::{Context, Result};
 use crate::methods::{Learner, State};
 use crate::nn::Parameters;
 use crate::optim::Optimizer;
-use crate::tensor::Cpu;
+use crate::tensor::AnyDevice;
 
 use super::history::History;
 use super::network_state::{network_and_optimizer, read_at, write_at};
@@ -43,8 +43,8 @@ impl Position {
 /// When the file cannot be written; an existing file then stays unchanged.
 pub fn save(
     path: &Path,
-    learner: &mut dyn Learner<Cpu>,
-    optimizer: &Optimizer<Cpu>,
+    learner: &mut dyn Learner<AnyDevice>,
+    optimizer: &Optimizer<AnyDevice>,
     position: &Position,
 ) -> Result<()> {
     let mut written = Written(network_and_optimizer(&learner.network().backbone().parameters(), optimizer));
@@ -56,7 +56,11 @@ pub fn save(
 ///
 /// # Errors
 /// When the file is missing, damaged, or belongs to another network.
-pub fn load(path: &Path, learner: &mut dyn Learner<Cpu>, optimizer: &mut Optimizer<Cpu>) -> Result<Position> {
+pub fn load(
+    path: &Path,
+    learner: &mut dyn Learner<AnyDevice>,
+    optimizer: &mut Optimizer<AnyDevice>,
+) -> Result<Position> {
     let bytes = std::fs::read(path).context(format!("cannot read {}", path.display()))?;
     let file = parse(path, &bytes)?;
     let position = read_at(&bytes, path, &mut learner.network().backbone().parameters(), optimizer)?;
@@ -67,8 +71,8 @@ pub fn load(path: &Path, learner: &mut dyn Learner<Cpu>, optimizer: &mut Optimiz
 /// Writes a method's state into a checkpoint. The names begin with `method.`; no parameter's name does.
 struct Written(Vec<Named>);
 
-impl State<Cpu> for Written {
-    fn network(&mut self, name: &str, parameters: &mut Parameters<Cpu>) -> Result<()> {
+impl State<AnyDevice> for Written {
+    fn network(&mut self, name: &str, parameters: &mut Parameters<AnyDevice>) -> Result<()> {
         self.0.extend(weights(parameters, &format!("method.{name}.")));
         Ok(())
     }
@@ -90,8 +94,8 @@ struct Read<'a> {
     path: &'a Path,
 }
 
-impl State<Cpu> for Read<'_> {
-    fn network(&mut self, name: &str, parameters: &mut Parameters<Cpu>) -> Result<()> {
+impl State<AnyDevice> for Read<'_> {
+    fn network(&mut self, name: &str, parameters: &mut Parameters<AnyDevice>) -> Result<()> {
         read_into(self.file, self.path, &format!("method.{name}."), parameters)
     }
 

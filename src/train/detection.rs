@@ -19,7 +19,7 @@ use crate::models::{AnyDetector, DetectorShape, Learns, ModelSpec, OWN, Pixels, 
 use crate::nn::{Builder, Entry, MOMENTUM, ParamKind, Parameters};
 use crate::optim::{Drops, Optimizer, OptimizerSettings, ParamOverrides, Rule, StepRates};
 use crate::rng::Key;
-use crate::tensor::{Cpu, Precision};
+use crate::tensor::{AnyDevice, Device};
 
 use super::context::TrainContext;
 use super::network_state;
@@ -108,7 +108,7 @@ struct Position {
 /// a file cannot be written; or when the user asks to stop, after a checkpoint is written.
 pub fn train_detector(
     run: &DetectorTraining,
-    precision: Precision,
+    device: &AnyDevice,
     set: &AnnotatedSet,
     encoder: Option<&Path>,
     around: &TrainContext<'_>,
@@ -118,7 +118,7 @@ pub fn train_detector(
         return Err(Error::new(format!("no image of `{}` has an object to learn from", set.name))
             .hint("`sempair data list` shows how many objects each set has"));
     }
-    let mut training = Training::start(run, precision, set.classes.len(), encoder, around.dir)?;
+    let mut training = Training::start(run, device, set.classes.len(), encoder, around.dir)?;
     let (steps, images) = (run.recipe.steps, run.recipe.batch as u64);
     let bar = around.progress.bar("detector", steps as u64 * images, "images");
     bar.advance(training.position.step as u64 * images);
@@ -148,23 +148,23 @@ fn shown(losses: &StepLosses) -> String {
 /// The detector of a training, with freshly initialised parameters.
 fn build(
     run: &DetectorTraining,
-    precision: Precision,
+    device: &AnyDevice,
     categories: usize,
-) -> Result<(Box<dyn AnyDetector<Cpu>>, Parameters<Cpu>)> {
+) -> Result<(Box<dyn AnyDetector<AnyDevice>>, Parameters<AnyDevice>)> {
     let Protocol { region_side, .. } = run.protocol;
     let shape =
         DetectorShape { anchors: run.protocol.anchors_per_position(), categories, side: region_side, samples: 0 };
     let key = Key::root(run.seed).split("initialisation");
     let mut builder = Builder::new(&key);
     let network = detector(&run.model, &shape, &mut builder)?;
-    Ok((network, builder.finish(&Cpu { precision })))
+    Ok((network, builder.finish(device)))
 }
 
 struct Training<'a> {
     run: &'a DetectorTraining,
-    detector: Box<dyn AnyDetector<Cpu>>,
-    parameters: Parameters<Cpu>,
-    optimizer: Optimizer<Cpu>,
+    detector: Box<dyn AnyDetector<AnyDevice>>,
+    parameters: Parameters<AnyDevice>,
+    optimizer: Optimizer<AnyDevice>,
     /// The places of running mean and variance of each channel whose normalisation learns.
     moments: Vec<[usize; 2]>,
     schedule: Drops,
@@ -175,12 +175,12 @@ struct Training<'a> {
 impl<'a> Training<'a> {
     fn start(
         run: &'a DetectorTraining,
-        precision: Precision,
+        device: &AnyDevice,
         categories: usize,
         encoder: Option<&Path>,
         dir: &Path,
     ) -> Result<Self> {
-        let (detector, mut parameters) = build(run, precision, categories)?;
+        let (detector, mut parameters) = build(run, device, categories)?;
         encoder.map_or(Ok(()), |file| weights::load_encoder(file, OWN, &mut parameters))?;
         let recipe = &run.recipe;
         let last = format!("{}.", detector.last_stage());
@@ -273,20 +273,33 @@ impl<'a> Training<'a> {
         let mut sums = vec![[0.0; 2]; self.moments.len()];
         for batch in 0..count {
             interrupt.check()?;
-            self.moments.iter().flatten().for_each(|&at| self.parameters.statistics[at] = 0.0);
+            let mut statistics = self.statistics();
+            self.moments.iter().flatten().for_each(|&at| statistics[at] = 0.0);
+            self.set_statistics(statistics);
             self.gradients(batches, self.run.recipe.steps + batch)?;
+            let statistics = self.statistics();
             for (sum, places) in sums.iter_mut().zip(&self.moments) {
-                let [mean, variance] = places.map(|at| f64::from(self.parameters.statistics[at] / MOMENTUM));
+                let [mean, variance] = places.map(|at| f64::from(statistics[at] / MOMENTUM));
                 sum[0] += mean;
                 sum[1] += variance + mean * mean;
             }
         }
+        let mut statistics = self.statistics();
         for (sum, &[mean, variance]) in sums.iter().zip(&self.moments).filter(|_| count > 0) {
             let [first, second] = sum.map(|sum| sum / count as f64);
-            self.parameters.statistics[mean] = first as f32;
-            self.parameters.statistics[variance] = (second - first * first) as f32;
+            statistics[mean] = first as f32;
+            statistics[variance] = (second - first * first) as f32;
         }
+        self.set_statistics(statistics);
         Ok(())
+    }
+
+    fn statistics(&self) -> Vec<f32> {
+        self.parameters.device.host(&self.parameters.statistics)
+    }
+
+    fn set_statistics(&mut self, statistics: Vec<f32>) {
+        self.parameters.statistics = self.parameters.device.arena(statistics);
     }
 }
 
@@ -330,12 +343,12 @@ fn pixels(batch: &AnnotatedBatch) -> Pixels<'_> {
 /// When the detector's file or an image cannot be read, or when the user asks to stop.
 pub fn detections(
     run: &DetectorTraining,
-    precision: Precision,
+    device: &AnyDevice,
     set: &AnnotatedSet,
     file: &Path,
     (progress, interrupt): (&Progress, &Interrupt),
 ) -> Result<Vec<Vec<Detection>>> {
-    let (network, mut parameters) = build(run, precision, set.classes.len())?;
+    let (network, mut parameters) = build(run, device, set.classes.len())?;
     weights::load_weights(file, &mut parameters)?;
     let anchors = run.protocol.anchors(network.stride());
     let batches = AnnotatedBatches::new(set, &run.resizing, &run.normalization);

@@ -7,7 +7,7 @@ use crate::eval::Features;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
 use crate::models::Backbone;
-use crate::tensor::Cpu;
+use crate::tensor::AnyDevice;
 use rayon::prelude::*;
 
 /// Images per forward pass.
@@ -18,7 +18,7 @@ const BATCH: usize = 128;
 /// # Errors
 /// When the user asks to stop, or features are not finite.
 pub fn features(
-    network: &Backbone<Cpu>,
+    network: &Backbone<AnyDevice>,
     set: &ImageSet,
     normalization: &Normalization,
     progress: &Progress,

@@ -6,7 +6,7 @@ use crate::data::image_set::ImageSet;
 use crate::error::Result;
 use crate::eval::{Features, Health};
 use crate::models::AnyNetwork;
-use crate::tensor::Cpu;
+use crate::tensor::AnyDevice;
 
 /// Pairs of different images of one category, as indices into the training's images.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +45,7 @@ impl MonitorPairs {
 
 impl MonitorImages {
     /// Measures the network's health on these images.
-    pub(super) fn health(&self, epoch: usize, network: &dyn AnyNetwork<Cpu>) -> Result<Health> {
+    pub(super) fn health(&self, epoch: usize, network: &dyn AnyNetwork<AnyDevice>) -> Result<Health> {
         let backbone = network.backbone();
         let features = backbone.features(&self.pixels);
         let projections = network.project(&self.pixels);

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Context, Result};
 use crate::nn::Parameters;
 use crate::optim::Optimizer;
-use crate::tensor::{Cpu, Device};
+use crate::tensor::{AnyDevice, Device};
 
 use super::tensors::{Named, damaged, floats, parse, write};
 use super::weights::{read_into, weights};
@@ -24,19 +24,22 @@ const POSITION: &str = "position";
 /// When the file cannot be written; an existing file then stays unchanged.
 pub(super) fn save_network(
     path: &Path,
-    parameters: &Parameters<Cpu>,
-    optimizer: &Optimizer<Cpu>,
+    parameters: &Parameters<AnyDevice>,
+    optimizer: &Optimizer<AnyDevice>,
     position: &impl Serialize,
 ) -> Result<()> {
     write_at(path, &network_and_optimizer(parameters, optimizer), optimizer, position)
 }
 
 /// The tensors of a network and of its optimiser.
-pub(super) fn network_and_optimizer(parameters: &Parameters<Cpu>, optimizer: &Optimizer<Cpu>) -> Vec<Named> {
+pub(super) fn network_and_optimizer(
+    parameters: &Parameters<AnyDevice>,
+    optimizer: &Optimizer<AnyDevice>,
+) -> Vec<Named> {
     let mut named = weights(parameters, "");
     for (index, arena) in optimizer.state().1.iter().enumerate() {
         let host = parameters.device.host(arena);
-        named.push(Named::floats(&format!("optimizer.{index}"), vec![arena.len()], &host));
+        named.push(Named::floats(&format!("optimizer.{index}"), vec![host.len()], &host));
     }
     named
 }
@@ -45,7 +48,7 @@ pub(super) fn network_and_optimizer(parameters: &Parameters<Cpu>, optimizer: &Op
 pub(super) fn write_at(
     path: &Path,
     named: &[Named],
-    optimizer: &Optimizer<Cpu>,
+    optimizer: &Optimizer<AnyDevice>,
     position: &impl Serialize,
 ) -> Result<()> {
     let meta = serde_json::to_string(&(optimizer.state().0, position)).context("cannot write the position as JSON")?;
@@ -58,8 +61,8 @@ pub(super) fn write_at(
 /// When the file is missing, damaged, or belongs to another network.
 pub(super) fn load_network<P: DeserializeOwned>(
     path: &Path,
-    parameters: &mut Parameters<Cpu>,
-    optimizer: &mut Optimizer<Cpu>,
+    parameters: &mut Parameters<AnyDevice>,
+    optimizer: &mut Optimizer<AnyDevice>,
 ) -> Result<P> {
     let bytes = std::fs::read(path).context(format!("cannot read {}", path.display()))?;
     read_at(&bytes, path, parameters, optimizer)
@@ -69,12 +72,12 @@ pub(super) fn load_network<P: DeserializeOwned>(
 pub(super) fn read_at<P: DeserializeOwned>(
     bytes: &[u8],
     path: &Path,
-    parameters: &mut Parameters<Cpu>,
-    optimizer: &mut Optimizer<Cpu>,
+    parameters: &mut Parameters<AnyDevice>,
+    optimizer: &mut Optimizer<AnyDevice>,
 ) -> Result<P> {
     let file = parse(path, bytes)?;
     read_into(&file, path, "", parameters)?;
-    let (device, count) = (parameters.device, parameters.count());
+    let (device, count) = (parameters.device.clone(), parameters.count());
     let state = (0..optimizer.state().1.len())
         .map(|index| floats(&file, path, &format!("optimizer.{index}"), count))
         .map(|host| host.map(|host| device.arena(host)))

@@ -7,7 +7,7 @@ use crate::methods::Method;
 use crate::models::{self, Backbone, ModelSpec};
 use crate::optim::{OptimizerSettings, ScheduleSettings};
 use crate::rng::Key;
-use crate::tensor::{Cpu, Precision};
+use crate::tensor::AnyDevice;
 
 /// The training settings that all methods share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,10 +51,10 @@ pub(super) fn key(seed: u64) -> Key {
 }
 
 /// Returns the encoder of a run before its first step, which is also the random baseline. Its parameters do not
-/// depend on `precision`.
+/// depend on the device.
 ///
 /// # Errors
 /// When there is no encoder for the image size.
-pub fn initial(model: &ModelSpec, precision: Precision, seed: u64) -> Result<Backbone<Cpu>> {
-    models::open(model, &Cpu { precision }, key(seed).split("initialisation"))
+pub fn initial(model: &ModelSpec, device: &AnyDevice, seed: u64) -> Result<Backbone<AnyDevice>> {
+    models::open(model, device, key(seed).split("initialisation"))
 }

@@ -12,7 +12,7 @@ use crate::harness::clock::Stopwatch;
 use crate::methods::{Learner, MethodBatch, Start, StepInfo};
 use crate::nn::Pass;
 use crate::optim::{Cosine, Optimizer, ParamOverrides, Schedule, StepRates, clip};
-use crate::tensor::{Cpu, Precision};
+use crate::tensor::AnyDevice;
 
 use super::checkpoint::{self, Position};
 use super::context::TrainContext;
@@ -42,11 +42,11 @@ pub struct Material {
 /// When the loss is not finite, the representation collapses, the checkpoint belongs to another run, or a file cannot
 /// be written; or when the user asks to stop. The checkpoint is written before stopping, if at least one step was
 /// done.
-pub fn pretrain(run: &Pretraining, precision: Precision, material: Material, around: &TrainContext<'_>) -> Result<()> {
+pub fn pretrain(run: &Pretraining, device: &AnyDevice, material: Material, around: &TrainContext<'_>) -> Result<()> {
     let Material { source, pipeline, monitor } = material;
     let images = monitor.images(&source.set, &pipeline);
     let batches = Batches::new(Arc::new(source), Arc::new(pipeline), run.pretrain.batch, run.seed)?;
-    let mut training = Training::start(run, precision, &batches, around, images)?;
+    let mut training = Training::start(run, device, &batches, around, images)?;
     let steps = batches.steps_per_epoch();
     let total = run.epochs() * steps;
     let pairs = run.pretrain.batch as u64;
@@ -79,8 +79,8 @@ pub fn pretrain(run: &Pretraining, precision: Precision, material: Material, aro
 /// Performs the part of a step that follows the backward pass: clips the gradients if `bound` is above 0, performs
 /// the optimiser's step, and then lets the method update what depends on the network.
 pub fn descend(
-    learner: &mut dyn Learner<Cpu>,
-    optimizer: &mut Optimizer<Cpu>,
+    learner: &mut dyn Learner<AnyDevice>,
+    optimizer: &mut Optimizer<AnyDevice>,
     bound: f32,
     rates: StepRates,
     at: StepInfo,
@@ -104,8 +104,8 @@ struct Training<'a> {
     run: &'a Pretraining,
     around: &'a TrainContext<'a>,
     monitor: MonitorImages,
-    learner: Box<dyn Learner<Cpu>>,
-    optimizer: Optimizer<Cpu>,
+    learner: Box<dyn Learner<AnyDevice>>,
+    optimizer: Optimizer<AnyDevice>,
     schedule: Schedule,
     position: Position,
     steps_per_epoch: usize,
@@ -117,14 +117,14 @@ struct Training<'a> {
 impl<'a> Training<'a> {
     fn start(
         run: &'a Pretraining,
-        precision: Precision,
+        device: &AnyDevice,
         batches: &Batches,
         around: &'a TrainContext<'a>,
         monitor: MonitorImages,
     ) -> Result<Self> {
         let mut learner = run.method.start(&Start {
             spec: run.model,
-            device: Cpu { precision },
+            device: device.clone(),
             initialisation: key(run.seed).split("initialisation"),
             draws: key(run.seed).split("method"),
             pairs: batches.pairs(),
@@ -284,7 +284,7 @@ mod tests {
     use crate::methods::{Method, Methods, Name};
     use crate::models::ModelSpec;
     use crate::rng::Key;
-    use crate::tensor::fresh;
+    use crate::tensor::{Cpu, Precision, fresh};
 
     /// The settings that a step depends on.
     #[derive(Serialize, Deserialize)]
@@ -305,7 +305,7 @@ mod tests {
             }
             let batch = 5; // used by no other test, so that no other test takes the memory that is freed here
             let (initialisation, draws) = (Key::root(0), Key::root(0));
-            let (device, pairs, categories) = (Cpu { precision }, batch, batch);
+            let (device, pairs, categories) = (AnyDevice::Cpu(Cpu { precision }), batch, batch);
             let start = Start { spec: settings.model, device, initialisation, draws, pairs, categories, batch };
             let mut learner = method.start(&start).unwrap();
             let side = settings.model.image;

@@ -7,7 +7,7 @@ use safetensors::SafeTensors;
 
 use crate::error::{Context, Result};
 use crate::nn::{Entry, ParamKind, Parameters};
-use crate::tensor::{Cpu, Device};
+use crate::tensor::{AnyDevice, Device};
 
 use super::tensors::{Named, floats, parse, write};
 
@@ -24,7 +24,7 @@ pub fn snapshot(epoch: usize) -> String {
 ///
 /// # Errors
 /// When the file cannot be written; an existing file then stays unchanged.
-pub fn save_weights(path: &Path, parameters: &Parameters<Cpu>) -> Result<()> {
+pub fn save_weights(path: &Path, parameters: &Parameters<AnyDevice>) -> Result<()> {
     write(path, &weights(parameters, ""), None)
 }
 
@@ -32,7 +32,7 @@ pub fn save_weights(path: &Path, parameters: &Parameters<Cpu>) -> Result<()> {
 ///
 /// # Errors
 /// When the file is missing, damaged, or belongs to another network.
-pub fn load_weights(path: &Path, parameters: &mut Parameters<Cpu>) -> Result<()> {
+pub fn load_weights(path: &Path, parameters: &mut Parameters<AnyDevice>) -> Result<()> {
     let bytes = std::fs::read(path).context(format!("cannot read {}", path.display()))?;
     read_into(&parse(path, &bytes)?, path, "", parameters)
 }
@@ -42,7 +42,7 @@ pub fn load_weights(path: &Path, parameters: &mut Parameters<Cpu>) -> Result<()>
 ///
 /// # Errors
 /// As [`load_weights`].
-pub fn load_encoder(path: &Path, own: &str, parameters: &mut Parameters<Cpu>) -> Result<()> {
+pub fn load_encoder(path: &Path, own: &str, parameters: &mut Parameters<AnyDevice>) -> Result<()> {
     let bytes = std::fs::read(path).context(format!("cannot read {}", path.display()))?;
     read_those(&parse(path, &bytes)?, path, "", parameters, |entry| !entry.name.starts_with(own))
 }
@@ -52,7 +52,7 @@ pub(super) fn read_into(
     file: &SafeTensors<'_>,
     path: &Path,
     prefix: &str,
-    parameters: &mut Parameters<Cpu>,
+    parameters: &mut Parameters<AnyDevice>,
 ) -> Result<()> {
     read_those(file, path, prefix, parameters, |_| true)
 }
@@ -62,10 +62,10 @@ fn read_those(
     file: &SafeTensors<'_>,
     path: &Path,
     prefix: &str,
-    parameters: &mut Parameters<Cpu>,
+    parameters: &mut Parameters<AnyDevice>,
     is_read: impl Fn(&Entry) -> bool,
 ) -> Result<()> {
-    let device = parameters.device;
+    let device = &parameters.device;
     let mut values = device.host(&parameters.values);
     let mut statistics = device.host(&parameters.statistics);
     for entry in parameters.layout.entries.iter().filter(|&entry| is_read(entry)) {
@@ -79,7 +79,7 @@ fn read_those(
 }
 
 /// Values and running statistics, with `prefix` before each name.
-pub(super) fn weights(parameters: &Parameters<Cpu>, prefix: &str) -> Vec<Named> {
+pub(super) fn weights(parameters: &Parameters<AnyDevice>, prefix: &str) -> Vec<Named> {
     let values = parameters.device.host(&parameters.values);
     let statistics = parameters.device.host(&parameters.statistics);
     let tensor = |entry: &Entry| {

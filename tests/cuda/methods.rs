@@ -388,7 +388,7 @@ impl Case for Step {
         device.clip(&slots, &mut gradients, 2.0);
         let updates: Vec<(Slot, Update)> = slots.iter().copied().zip(self.updates.iter().copied()).collect();
         for _ in 0..2 {
-            device.update(&updates, &mut values, &gradients, &mut state);
+            device.update(&updates, &mut values, &gradients, &mut state.iter_mut().collect::<Vec<_>>());
         }
         device.average(slots[0], &mut target, &values, 0.99);
         let rest = Slot { start: slots[0].start + slots[0].len, len: 3 };

@@ -1,5 +1,5 @@
 // Runs CUDA blocks on the host, so that kernels are tested without a GPU. Each thread of a block is a fiber; the blocks
-// of a launch run one after the other. The meaning of every instruction that the kernels use is here: barriers, warp
+// of a launch run one after the other, on each core. The meaning of every instruction that the kernels use is here: barriers, warp
 // shuffles, asynchronous copies to shared memory, ldmatrix, mma.
 //
 // A kernel that lacks a barrier or a wait is right under some orders of its threads and wrong under others. So a launch
@@ -10,6 +10,7 @@
 // conflicts, registers.
 #pragma once
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <csignal>
 #include <cstdint>
@@ -21,6 +22,7 @@
 #include <random>
 #include <string>
 #include <sys/mman.h>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -54,7 +56,8 @@ struct Fiber {
     u32 linear, lane, warp;
     void* stack_pointer;
     bool done = false;
-    std::function<bool()> blocked; // empty if it can run
+    const u64* generation = nullptr; // it waits while this is `seen`
+    u64 seen = 0;
     int line = 0;                  // where it waits
     std::vector<std::function<void()>> open;               // copies of the group that is not ended
     std::deque<std::vector<std::function<void()>>> groups; // unfinished groups of copies
@@ -97,21 +100,26 @@ sim_switch:
     ret
 )");
 inline void pause() { sim_switch(&fiber->stack_pointer, scheduler); }
-inline void wait_until(std::function<bool()> ready, int line) {
-    fiber->blocked = std::move(ready);
+// Waits until a generation ends.
+inline void wait_for(const u64& generation, int line) {
+    fiber->generation = &generation;
+    fiber->seen = generation;
     fiber->line = line;
     pause();
 }
 
+// Lets the threads at the barrier go on if all that live have arrived.
+inline bool open_barrier() {
+    if (block->arrived < block->alive) return false;
+    block->arrived = 0;
+    ++block->generation;
+    return true;
+}
+
 // All living threads arrive before one goes on.
 inline void barrier(int line) {
-    Block& b = *block;
-    u64 mine = b.generation;
-    ++b.arrived;
-    wait_until([&b, mine] {
-        if (b.generation == mine && b.arrived == b.alive) { b.arrived = 0; ++b.generation; }
-        return b.generation != mine;
-    }, line);
+    ++block->arrived;
+    if (!open_barrier()) wait_for(block->generation, line);
 }
 
 // Gives a value to the other lanes of the warp, and returns those of all lanes.
@@ -124,7 +132,7 @@ template <class V> inline const V* exchange(u32 mask, const V& value, int line) 
     memcpy(slots + fiber->lane * sizeof(V), &value, sizeof(V));
     w.arrived |= 1u << fiber->lane;
     if ((w.arrived & mask) == mask) { w.arrived = 0; ++w.generation; }
-    else wait_until([&w, mine] { return w.generation != mine; }, line);
+    else wait_for(w.generation, line);
     return reinterpret_cast<const V*>(slots);
 }
 
@@ -135,6 +143,7 @@ inline void run_fiber() {
     }
     fiber->done = true;
     --block->alive;
+    if (block->arrived) open_barrier();
     pause();
     abort();
 }
@@ -179,8 +188,8 @@ inline void run_block(uint3 index, uint3 grid, uint3 threads, size_t dynamic, co
     std::mt19937 random(index.x * 7919 + index.y);
     auto advance = [&](u32 t) {
         Fiber& f = b.fibers[t];
-        if (f.done || (f.blocked && !f.blocked())) return false;
-        f.blocked = nullptr;
+        if (f.done || (f.generation && *f.generation == f.seen)) return false;
+        f.generation = nullptr;
         fiber = &f;
         sim_switch(&scheduler, f.stack_pointer);
         return true;
@@ -212,10 +221,17 @@ inline void launch(const u32* grid, const u32* threads, u32 dynamic, const std::
     uint3 g{grid[0], grid[1], grid[2]}, t{threads[0], threads[1], threads[2]};
     u64 blocks = (u64)g.x * g.y * g.z;
     bool backwards = order_name().find("reverse") != std::string::npos;
-    for (u64 i = 0; i < blocks; ++i) {
-        u64 n = backwards ? blocks - 1 - i : i;
-        run_block({(u32)(n % g.x), (u32)(n / g.x % g.y), (u32)(n / g.x / g.y)}, g, t, dynamic, kernel);
-    }
+    std::atomic<u64> next{0};
+    auto work = [&] {
+        for (u64 i; (i = next++) < blocks;) {
+            u64 n = backwards ? blocks - 1 - i : i;
+            run_block({(u32)(n % g.x), (u32)(n / g.x % g.y), (u32)(n / g.x / g.y)}, g, t, dynamic, kernel);
+        }
+    };
+    std::vector<std::thread> others;
+    for (u64 i = 1; i < std::min<u64>(std::thread::hardware_concurrency(), blocks / 2); ++i) others.emplace_back(work);
+    work();
+    for (auto& other : others) other.join();
     sigaction(SIGSEGV, &old, nullptr);
 }
 
@@ -281,7 +297,10 @@ inline void mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
     const Operands* all = exchange(~0u, mine, 0);
     u32 lane = fiber->lane;
     for (u32 i = 0; i < 4; ++i) {
-        u32 row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+        u32 row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2, any = 0;
+        // Most rows of small matrices are beyond their end, and zero.
+        for (u32 k = 0; k < 8; ++k) any |= all[row % 8 * 4 + k % 4].a[row / 8 + k / 4 * 2];
+        if (!any) continue;
         float sum = d[i];
         for (u32 k = 0; k < 16; ++k) {
             u32 of_a = all[row % 8 * 4 + k % 8 / 2].a[row / 8 + k / 8 * 2], of_b = all[column * 4 + k % 8 / 2].b[k / 8];

@@ -3,8 +3,8 @@
 // page that nobody may touch, and is unmapped when it is freed. A launch that the hardware would refuse is refused.
 //
 // The environment makes it fail: SIM_DEVICES (how many GPUs, default 1), SIM_DRIVER (its version), SIM_MEMORY (bytes),
-// SIM_CAPABILITY (such as 7.0), SIM_FAIL=allocation:N, launch:N or lost:N (the N-th such call fails; after `lost`, every
-// call does).
+// SIM_CAPABILITY (such as 7.0), SIM_FAIL=allocation:N, launch:N or lost:N (the N-th allocation and all later ones fail,
+// the N-th launch, or the N-th launch and then every call).
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -34,11 +34,13 @@ static u64 setting(const char* name, u64 otherwise) {
     const char* text = getenv(name);
     return text ? strtoull(text, nullptr, 10) : otherwise;
 }
-// Whether this call of a kind is the one that shall fail.
+// Whether this call of a kind is the one that shall fail, or, for allocations, comes after it.
 static bool fails(const std::string& kind) {
     static std::map<std::string, u64> calls;
     static const std::string which = getenv("SIM_FAIL") ? getenv("SIM_FAIL") : "";
-    return which == kind + ":" + std::to_string(++calls[kind]);
+    if (which.compare(0, kind.size() + 1, kind + ":")) return false;
+    u64 call = ++calls[kind], first = strtoull(which.c_str() + kind.size() + 1, nullptr, 10);
+    return kind == "allocation" ? call >= first : call == first;
 }
 
 struct Allocation { char* map; size_t mapped, bytes; };
@@ -215,7 +217,7 @@ API nvrtcCompileProgram(void* handle, int count, const char* const* options) {
     std::regex kernel(R"re(extern "C" __attribute__\(\(used\)\) void (\w+)\()re");
     for (std::sregex_iterator i(expanded.begin(), expanded.end(), kernel), end; i != end; ++i) exports += "SIM_KERNEL(" + (*i)[1].str() + ")\n";
     write(base + ".cpp", p->source + exports);
-    int failed = system((gxx + "-O2 -ffp-contract=off -fPIC -shared -fvisibility=hidden " + base + ".cpp -o " + base + ".so 2> " + base + ".log").c_str());
+    int failed = system((gxx + "-O2 -ffp-contract=off -pthread -fPIC -shared -fvisibility=hidden " + base + ".cpp -o " + base + ".so 2> " + base + ".log").c_str());
     p->log = read(base + ".log");
     std::string object = read(base + ".so");
     u64 size = object.size();

@@ -12,7 +12,9 @@ use sempair::eval::{DetectedImage, Detection, GroundTruth, Interpolation, Marks,
 use sempair::harness::interrupt::Interrupt;
 use sempair::harness::progress::Progress;
 use sempair::models::{Encoder, Learns, ModelSpec, Stem};
-use sempair::tensor::Precision;
+use sempair::tensor::{AnyDevice, Cpu, Precision};
+
+const F32: AnyDevice = AnyDevice::Cpu(Cpu { precision: Precision::F32 });
 use sempair::train::{DETECTOR, DetectorRecipe, DetectorTraining, TrainContext, detections, train_detector};
 
 /// The protocol of the embedded profile, with another length.
@@ -65,13 +67,13 @@ pub fn train(
 ) -> sempair::error::Result<()> {
     let progress = Progress::quiet();
     let around = TrainContext { dir, checkpoint_seconds: 1e9, keep_going: false, progress: &progress, interrupt };
-    train_detector(run, Precision::F32, set, None, &around)
+    train_detector(run, &F32, set, None, &around)
 }
 
 /// AP50 of a trained detector on a set.
 fn ap50(run: &DetectorTraining, set: &AnnotatedSet, dir: &Path) -> f64 {
     let (progress, interrupt) = (Progress::quiet(), Interrupt::never());
-    let found = detections(run, Precision::F32, set, &dir.join(DETECTOR), (&progress, &interrupt)).unwrap();
+    let found = detections(run, &F32, set, &dir.join(DETECTOR), (&progress, &interrupt)).unwrap();
     let image = |(at, found): (usize, Vec<sempair::detection::Detection>)| {
         let objects = set.objects(at).iter();
         let detection = |of: &sempair::detection::Detection| Detection {

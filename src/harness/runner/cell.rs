@@ -1,5 +1,6 @@
 //! Runs one cell: its stages, its outcome, and the record of its run, however it ends.
 
+use crate::error;
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
@@ -69,9 +70,11 @@ impl Job<'_> {
             .renewing(renewed)
             .beside(concurrent, site.scaling);
         let ended = catch_unwind(AssertUnwindSafe(|| {
-            threads::share(threads, || {
-                cell.stages().try_for_each(|stage| stages.run(stage).map(|_| is_there(stage.key())))?;
-                cell.read(stages.done())
+            error::caught(|| {
+                threads::share(threads, || {
+                    cell.stages().try_for_each(|stage| stages.run(stage).map(|_| is_there(stage.key())))?;
+                    cell.read(stages.done())
+                })
             })
         }));
         let failed_stage = stages.failed();

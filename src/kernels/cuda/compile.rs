@@ -45,6 +45,11 @@ pub(super) fn image(gpu: &Description, format: Format, cache: &Path) -> Result<V
     Ok(image)
 }
 
+/// The hash of all sources, on which results depend.
+pub fn source_hash() -> String {
+    blake3::hash(SOURCES.concat().as_bytes()).to_hex().to_string()
+}
+
 /// The code in a file, if it is as it was written.
 fn kept(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = std::fs::read(path).ok().filter(|bytes| bytes.len() > HASH)?;

@@ -44,6 +44,13 @@ pub struct Description {
     pub compiler: Option<String>,
 }
 
+impl Description {
+    /// Whether it has what the kernels need.
+    pub fn suffices(&self) -> bool {
+        self.capability >= OLDEST_CAPABILITY
+    }
+}
+
 /// Numbers in device memory: a place, and how many they are. Valid while the memory that it was made from is.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -250,16 +257,6 @@ fn failed(what: &str, error: DriverError) -> Error {
     Error::new(format!("{what}: {name}{meaning}"))
 }
 
-/// Ends the computation with an error.
-fn fault(error: Error) -> ! {
-    std::panic::resume_unwind(Box::new(error))
-}
-
-/// The error that a panic carries, if a GPU's fault caused it.
-pub fn fault_of(panic: Box<dyn std::any::Any + Send>) -> Result<Error, Box<dyn std::any::Any + Send>> {
-    panic.downcast::<Error>().map(|error| *error)
-}
-
 /// Opens the driver.
 fn start(folder: Option<&Path>) -> Result<i32> {
     library::open_driver(folder)?;
@@ -329,7 +326,7 @@ impl Gpu {
     pub fn open(ordinal: usize, folder: Option<&Path>) -> Result<Arc<Self>> {
         let version = start(folder)?;
         let (device, mut description) = describe(i32::try_from(ordinal).unwrap_or(i32::MAX), version)?;
-        if description.capability < OLDEST_CAPABILITY {
+        if !description.suffices() {
             let (major, minor) = description.capability;
             return Err(Error::new(format!(
                 "GPU {ordinal} ({}) has compute capability {major}.{minor}; 8.0 (A100, RTX 30) is the oldest that works",
@@ -371,10 +368,9 @@ impl Gpu {
     fn done<T>(&self, what: &str, result: std::result::Result<T, DriverError>) -> T {
         result.unwrap_or_else(|error| {
             let what = format!("GPU {} ({}): {what}", self.description.ordinal, self.description.name);
-            fault(
-                failed(&what, error)
-                    .hint("the same command goes on from the last checkpoint; `nvidia-smi` shows the GPU's state"),
-            )
+            failed(&what, error)
+                .hint("the same command goes on from the last checkpoint; `nvidia-smi` shows the GPU's state")
+                .raise()
         })
     }
 
@@ -403,15 +399,14 @@ impl Gpu {
                 let mebibytes = |bytes: usize| bytes.div_ceil(1 << 20);
                 let (free, total) = result::mem_get_info().unwrap_or_default();
                 let Description { ordinal, name, .. } = &self.description;
-                fault(
-                    Error::new(format!(
-                        "GPU {ordinal} ({name}) has no memory for {} MiB more: {} of {} MiB are free",
-                        mebibytes(bytes),
-                        mebibytes(free),
-                        mebibytes(total)
-                    ))
-                    .hint("a smaller batch needs less (`--set pretrain.batch=128`), and the same command goes on from the last checkpoint; `nvidia-smi` shows what else uses the GPU"),
-                )
+                Error::new(format!(
+                    "GPU {ordinal} ({name}) has no memory for {} MiB more: {} of {} MiB are free",
+                    mebibytes(bytes),
+                    mebibytes(free),
+                    mebibytes(total)
+                ))
+                .hint("`nvidia-smi` shows what else uses the GPU; then the same command goes on from the last checkpoint. A smaller batch needs less: `--set pretrain.batch=128`")
+                .raise()
             }
             reserved => self.done("cannot reserve memory", reserved),
         }

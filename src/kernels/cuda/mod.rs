@@ -14,8 +14,9 @@
 //! places are tables that are made once for each shape. Sums are never atomic, and how they are split does not depend on
 //! the GPU's load, so a result has the same bits on every run on the same model of GPU.
 //!
-//! A fault of the GPU (no memory, a failed launch, a lost device) ends the computation as a panic that carries an
-//! [`Error`](crate::error::Error). The runner turns it into the error of the run; checkpoints stay.
+//! A fault of the GPU (no memory, a failed launch, a lost device) is an
+//! [`Error`](crate::error::Error) that is raised as a panic, because tensors' operations return no results. It becomes the
+//! error of the run; checkpoints stay.
 
 mod attention;
 mod compile;
@@ -26,9 +27,10 @@ pub mod norm;
 pub mod product;
 pub mod update;
 
-pub use gpu::{Description, Gpu, Memory, Span, devices, fault_of};
+pub use compile::source_hash;
+pub use gpu::{Description, Gpu, Memory, Span, devices};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use half::bf16;
@@ -63,6 +65,7 @@ impl Format {
 pub struct Kernels {
     gpu: Arc<Gpu>,
     format: Format,
+    cache: PathBuf,
     module: Module,
     tables: product::Tables,
     chunks: update::Plans,
@@ -76,12 +79,18 @@ impl Kernels {
     pub fn open(gpu: Arc<Gpu>, format: Format, cache: &Path) -> Result<Self> {
         let image = compile::image(gpu.description(), format, cache)?;
         let module = gpu.load(&image)?;
-        Ok(Self { gpu, format, module, tables: product::Tables::default(), chunks: update::Plans::default() })
+        let cache = cache.to_owned();
+        Ok(Self { gpu, format, cache, module, tables: product::Tables::default(), chunks: update::Plans::default() })
     }
 
     /// The GPU.
     pub fn gpu(&self) -> &Arc<Gpu> {
         &self.gpu
+    }
+
+    /// The folder of compiled kernels.
+    pub fn cache(&self) -> &Path {
+        &self.cache
     }
 
     /// The number format of activations.

@@ -20,7 +20,7 @@ use crate::harness::stage::{Description, Stage};
 use crate::models::ModelSpec;
 use crate::study::cost;
 use crate::study::settings::{DetectionSettings, Settings};
-use crate::tensor::Precision;
+use crate::tensor::{AnyDevice, Precision};
 use crate::train::{DETECTOR, DetectorTraining, LOSSES, TrainContext, detections, train_detector};
 
 use super::Context;
@@ -41,6 +41,8 @@ pub struct Detector {
     pub(in crate::study) set: Arc<Set<AnnotatedSet>>,
     /// How it is trained.
     pub(in crate::study) run: DetectorTraining,
+    /// The device that trains it, in f32.
+    pub(in crate::study) device: AnyDevice,
 }
 
 /// What is in the test images of a set, and what a detector found.
@@ -98,10 +100,10 @@ impl Detector {
         let inputs = json!({ "encoder": mapping.identity, "set": set.identity, "detector": run, "stride": stride });
         let roots = [&["study::stages::detector", set.made_by()], &mapping.code[..]].concat();
         let after: Vec<&Arc<Stage>> = mapping.after.iter().collect();
-        let cost = cost::detector(context.device, &run, set.extent);
+        let cost = cost::detector(&context.device, &run, set.extent);
         let described = context.describe("detector", inputs.clone(), &roots, &after, cost);
         // With the 8 bits of bf16, hundreds of scores would be equal, and their order decides the average precision.
-        let precision = Precision::F32;
+        let (precision, device) = (Precision::F32, context.device.clone());
         let compute = Compute { precision: precision.name().into(), ..context.compute.clone() };
         let (of, from, to_train, to_detect) = (mapping.clone(), set.clone(), run.clone(), run.clone());
         let (checkpoint_seconds, keep_going) = (settings.checkpoint_seconds, settings.keep_going);
@@ -109,22 +111,29 @@ impl Detector {
             Stage::new(Description { timed: &[LOSSES], compute: compute.clone(), ..described }, move |site| {
                 let (dir, progress, interrupt) = (site.dir, site.progress, site.interrupt);
                 let around = TrainContext { dir, checkpoint_seconds, keep_going, progress, interrupt };
-                train_detector(&to_train, precision, &from.split("train")?, of.source.weights(site).as_deref(), &around)
+                let (device, weights) = (device.with_precision(precision)?, of.source.weights(site));
+                train_detector(&to_train, &device, &from.split("train")?, weights.as_deref(), &around)
             });
-        let cost = cost::detections(context.device, &run, set.extent);
+        let cost = cost::detections(&context.device, &run, set.extent);
         let described = context.describe("detections", json!({ "of": inputs }), &roots, &[&training], cost);
-        let (trained, from) = (training.clone(), set.clone());
+        let (trained, from, device) = (training.clone(), set.clone(), context.device.clone());
         let detections = Stage::new(Description { compute, ..described }, move |site| {
             let (train, test) = (from.split("train")?, from.split("test")?);
             let file = site.of(&trained).dir.join(DETECTOR);
-            let found = detections(&to_detect, precision, &test, &file, (site.progress, site.interrupt))?;
+            let found = detections(
+                &to_detect,
+                &device.with_precision(precision)?,
+                &test,
+                &file,
+                (site.progress, site.interrupt),
+            )?;
             let data = [&train, &test].map(|split| data_ref(split, &from.description)).into();
             let in_image = |(image, detections)| FoundIn { objects: test.objects(image).to_vec(), detections };
             let images = found.into_iter().enumerate().map(in_image).collect();
             let pictures = shown(&test)?;
             write_json(&site.dir.join(FOUND), &Found { classes: test.classes.to_vec(), data, images, pictures })
         });
-        Self { training, detections, set: set.clone(), run }
+        Self { training, detections, set: set.clone(), run, device: context.device.clone() }
     }
 }
 

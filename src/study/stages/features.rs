@@ -57,7 +57,7 @@ impl Extraction {
         let roots = [&["study::stages::features", set.made_by()], &mapping.code[..]].concat();
         let after: Vec<&Arc<Stage>> = mapping.after.iter().collect();
         let images = set.extent.train + set.extent.test;
-        let cost = cost::features(context.device, mapping.model.as_ref(), images);
+        let cost = cost::features(&context.device, mapping.model.as_ref(), images);
         let description = context.describe("features", inputs, &roots, &after, cost);
         let (of, from) = (mapping.clone(), set.clone());
         let stage = Stage::new(description, move |site| {

@@ -40,7 +40,7 @@ impl Invariance {
         let roots = [&["study::stages::invariance", set.made_by(), edits], &mapping.code[..]].concat();
         let mut after = vec![unchanged];
         after.extend(&mapping.after);
-        let cost = cost::features(context.device, mapping.model.as_ref(), set.extent.test)
+        let cost = cost::features(&context.device, mapping.model.as_ref(), set.extent.test)
             .then(cost::probe(mapping.model.as_ref(), &set.extent));
         let description = context.describe("invariance", inputs, &roots, &after, cost);
         let (from, settings) = (extraction.clone(), settings.probe.clone());

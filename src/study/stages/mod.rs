@@ -29,8 +29,8 @@ use crate::data::world::Nuisance;
 use crate::error::{Error, Result};
 use crate::harness::provenance::Compute;
 use crate::harness::stage::{Cost, Description, Stage};
-use crate::kernels::cpu;
-use crate::tensor::{Cpu, Device};
+use crate::study::device;
+use crate::tensor::AnyDevice;
 use crate::train::Trained;
 
 use super::code::code;
@@ -64,18 +64,20 @@ pub struct Context {
     /// The datasets.
     pub catalog: Catalog,
     /// The device that trains and evaluates.
-    pub device: Cpu,
+    pub device: AnyDevice,
     /// The device as named in keys and records.
     pub compute: Compute,
 }
 
 impl Context {
     /// The datasets and the device of the settings.
-    pub fn new(settings: &Settings) -> Self {
-        let device = Cpu { precision: settings.precision.resolve() };
-        let (isa, precision) = (cpu::isa().name().into(), device.precision.name().into());
+    ///
+    /// # Errors
+    /// When a GPU is asked for and cannot be used.
+    pub fn new(settings: &Settings) -> Result<Self> {
+        let device = device::open(settings)?;
         let catalog = Catalog::new(settings.world.clone(), &settings.paths.data);
-        Self { catalog, device, compute: Compute { device: Cpu::NAME.into(), isa, precision } }
+        Ok(Self { catalog, compute: device::compute(&device), device })
     }
 
     /// A stage's description; `roots` are the modules that do its work.
@@ -134,14 +136,14 @@ pub fn mapping(
     let mapping = match (&training, what) {
         (Some(training), _) => encoder_of(context, training),
         (None, Representation::Pixels) => pixels::pixels(&settings.normalization),
-        (None, _) => encoder::random(context.device, &settings.model, &settings.normalization, seed),
+        (None, _) => encoder::random(&context.device, &settings.model, &settings.normalization, seed),
     };
     Ok((mapping, training))
 }
 
 /// The encoder of a training, to be evaluated.
 fn encoder_of(context: &Context, training: &Training) -> Mapping {
-    encoder::trained(context.device, &training.stage, &training.trained)
+    encoder::trained(&context.device, &training.stage, &training.trained)
 }
 
 /// An evaluation by linear probe and k-NN.
@@ -218,7 +220,7 @@ pub fn detector_of_folder(
     trained: &Trained,
     (dir, key): (&Path, &str),
 ) -> Result<Detector> {
-    let mapping = encoder::in_folder(context.device, trained, dir, key);
+    let mapping = encoder::in_folder(&context.device, trained, dir, key);
     // The encoder knows images as they were normalised in its training.
     let settings = Settings { normalization: trained.normalization.clone(), ..settings.clone() };
     let detector = detector(context, &settings, detection, &mapping, trained.run.seed)?;
@@ -255,6 +257,6 @@ pub fn evaluation_of_folder(
     (dir, key): (&Path, &str),
     set: &str,
 ) -> Result<Probe> {
-    let mapping = encoder::in_folder(context.device, trained, dir, key);
+    let mapping = encoder::in_folder(&context.device, trained, dir, key);
     evaluation(context, settings, &mapping, set, trained.run.seed)
 }

@@ -24,7 +24,7 @@ use super::{Context, pretrain};
 pub fn neighbours(context: &Context, settings: &Settings, by: &Arc<Stage>, mapping: &Mapping) -> Result<Arc<Stage>> {
     let (pairs, mapping) = (context.catalog.pairs(&settings.pairs)?, mapping.clone());
     let roots = [&["study::stages::neighbours", "data::pairs::choice", pairs.set.made_by()], &mapping.code[..]];
-    let cost = cost::features(context.device, mapping.model.as_ref(), 2 * pairs.chosen.count());
+    let cost = cost::features(&context.device, mapping.model.as_ref(), 2 * pairs.chosen.count());
     let inputs = json!({ "encoder": mapping.identity });
     let description = context.describe("neighbours", inputs, &roots.concat(), &[by], cost);
     Ok(Stage::new(description, move |site| {

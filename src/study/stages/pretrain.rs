@@ -16,7 +16,7 @@ use crate::harness::stage::{Description, Finished, Site, Stage};
 use crate::methods::Crops;
 use crate::study::cost;
 use crate::study::settings::Settings;
-use crate::tensor::Cpu;
+use crate::tensor::AnyDevice;
 use crate::train::{HISTORY, Material, MonitorPairs, Pretraining, TrainContext, Trained, pretrain};
 
 use super::{Context, Representation};
@@ -112,17 +112,18 @@ impl Training {
             pairs.set.made_by(),
             settings.method.module(),
             settings.model.module(),
+            context.device.module(),
         ];
-        let cost = cost::pretraining(context.device, settings, kind.rows(pairs.chosen.count()));
+        let cost = cost::pretraining(&context.device, settings, kind.rows(pairs.chosen.count()));
         let json = serde_json::to_value(&inputs).context("the settings are not JSON")?;
         let after: Vec<&Arc<Stage>> = seconds.iter().chain(made.iter().map(|made| &made.stage)).collect();
         let description = Description { timed: &[HISTORY], ..context.describe("pretrain", json, &roots, &after, cost) };
         let manner = Manner { checkpoint_seconds: settings.checkpoint_seconds, keep_going: settings.keep_going };
-        let (from, device) = (pairs.clone(), context.device);
+        let (from, device) = (pairs.clone(), context.device.clone());
         let stage = Stage::new(description, move |site| {
             let seconds = seconds.as_ref().map(|stage| site.of(stage));
             let made = made.as_ref().map(|made| (made.images)(site.of(&made.stage))).transpose()?;
-            train(&inputs, kind, &from, (seconds, made), device, manner, site)
+            train(&inputs, kind, &from, (seconds, made), &device, manner, site)
         });
         Ok(Self { stage, factors, trained, pairs: pairs.clone() })
     }
@@ -146,7 +147,7 @@ fn train(
     kind: PairKind,
     pairs: &Pairs,
     (seconds, made): (Option<&Finished>, Option<ImageSet>),
-    device: Cpu,
+    device: &AnyDevice,
     Manner { checkpoint_seconds, keep_going }: Manner,
     site: &Site<'_>,
 ) -> Result<()> {
@@ -171,12 +172,7 @@ fn train(
     let source = Source { pairs: indices, set, seconds: made };
     let material = Material { monitor, source, pipeline: inputs.pipeline() };
     let Site { dir, progress, interrupt, .. } = *site;
-    pretrain(
-        run,
-        device.precision,
-        material,
-        &TrainContext { dir, checkpoint_seconds, keep_going, progress, interrupt },
-    )
+    pretrain(run, device, material, &TrainContext { dir, checkpoint_seconds, keep_going, progress, interrupt })
 }
 
 /// The entry of the pairs in a record. `exact` is the share of pairs whose images are of one category.

@@ -48,7 +48,7 @@ impl TimeToAccuracy {
         assert!(settings.pretrain.snapshots, "a training without snapshots has no course");
         let inputs = json!({ "course of": probe::inputs(settings, &mapping, &set.identity, seed) });
         let roots = [&["study::stages::time_to_accuracy", set.made_by()], &mapping.code[..]].concat();
-        let cost = cost::time_to_accuracy(context.device, settings, &set.extent);
+        let cost = cost::time_to_accuracy(&context.device, settings, &set.extent);
         let description = context.describe("course", inputs, &roots, &[&training.stage], cost);
         let (from, probe, trained) = (set.clone(), settings.probe.clone(), training.clone());
         let stage = Stage::new(description, move |site| {

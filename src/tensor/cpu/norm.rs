@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use crate::kernels::cpu::batch_norm::{self, NormGradients, NormMode, Normalization};
 use crate::tensor::buffer::{Buffer, Format, Pooled, filled, with_format};
-use crate::tensor::{LayerNormOptions, Moments, NormOptions, Norms};
+use crate::tensor::{LayerNormOptions, NormOptions, Norms};
 
-use super::{Cpu, of, of_mut};
+use super::{Moments, of, of_mut};
 
 fn inverse_deviation(variance: &[f32], epsilon: f32) -> Pooled<f32> {
     let mut inverse = Pooled::new(variance.len());
@@ -42,7 +42,7 @@ pub(super) fn with_mode(norm: &NormOptions, gradients: &mut [f32], body: impl Fn
 }
 
 /// The moments of x. Moves the running moments towards them.
-pub(super) fn batch_moments(norm: &NormOptions, x: &Buffer, statistics: &mut [f32]) -> Moments<Cpu> {
+pub(super) fn batch_moments(norm: &NormOptions, x: &Buffer, statistics: &mut [f32]) -> Moments {
     let channels = norm.channels();
     let rows = x.len() / channels;
     let (mut mean, mut variance) = (Pooled::new(channels), Pooled::new(channels));
@@ -59,7 +59,7 @@ pub(super) fn batch_moments(norm: &NormOptions, x: &Buffer, statistics: &mut [f3
 }
 
 /// The running moments.
-pub(super) fn running_moments(norm: &NormOptions, statistics: &[f32]) -> Moments<Cpu> {
+pub(super) fn running_moments(norm: &NormOptions, statistics: &[f32]) -> Moments {
     let (running_mean, variance) = of(statistics, norm.running).split_at(norm.channels());
     let mut mean = Pooled::new(running_mean.len());
     mean.copy_from_slice(running_mean);
@@ -71,7 +71,7 @@ pub(super) fn normalized(
     norm: &NormOptions,
     x: &Buffer,
     shortcut: Option<&Buffer>,
-    Moments { mean, inv_std }: &Moments<Cpu>,
+    Moments { mean, inv_std }: &Moments,
     values: &[f32],
 ) -> Buffer {
     let [gamma, beta] = &affine(norm, values);

@@ -154,6 +154,7 @@ template <class E> DEV void plain(const Product& p) {
     Place place = place_of_block(p, 64, 64);
     u32 ty = threadIdx.x / 16, tx = threadIdx.x % 16;
     float d[4][4] = {};
+    bool busy = place.m + ty * 4 < p.m && place.n + tx < p.n;
     u32 first = place.z ? p.ends[place.z - 1].x : 0, end = p.ends[place.z].x;
     for (u32 s = first; s < end; ++s) {
         Segment segment = p.segments[s];
@@ -171,7 +172,7 @@ template <class E> DEV void plain(const Product& p) {
             }
             __syncthreads();
             #pragma unroll
-            for (u32 in = 0; in < 16; ++in)
+            for (u32 in = 0; busy && in < 16; ++in)
                 #pragma unroll
                 for (u32 i = 0; i < 4; ++i)
                     #pragma unroll

@@ -1,0 +1,127 @@
+//! The device that settings ask for.
+
+use std::path::Path;
+use std::sync::Once;
+
+use serde::{Deserialize, Serialize};
+
+use crate::console;
+use crate::error::{Error, Result};
+use crate::harness::provenance::Compute;
+use crate::kernels::{cpu, cuda};
+use crate::tensor::{AnyDevice, Cpu, Cuda, Precision};
+
+use super::settings::{PrecisionChoice, Settings};
+
+/// Where to compute: `auto`, `cpu`, `cuda` or `cuda:N`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DeviceChoice {
+    /// The first GPU if there is one that works, else the processor.
+    Auto,
+    /// The processor.
+    Cpu,
+    /// The NVIDIA GPU with this number.
+    Cuda(usize),
+}
+
+impl TryFrom<String> for DeviceChoice {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => {
+                let ordinal = text.strip_prefix("cuda:").and_then(|ordinal| ordinal.parse().ok());
+                ordinal.map(Self::Cuda).ok_or_else(|| format!("`{text}` is no device: auto, cpu, cuda or cuda:1"))
+            }
+        }
+    }
+}
+
+impl From<DeviceChoice> for String {
+    fn from(choice: DeviceChoice) -> Self {
+        match choice {
+            DeviceChoice::Auto => "auto".into(),
+            DeviceChoice::Cpu => "cpu".into(),
+            DeviceChoice::Cuda(0) => "cuda".into(),
+            DeviceChoice::Cuda(ordinal) => format!("cuda:{ordinal}"),
+        }
+    }
+}
+
+/// The folder of NVIDIA's libraries that the settings name, if they name one.
+pub fn libraries(settings: &Settings) -> Option<&Path> {
+    Some(settings.paths.cuda.as_str()).filter(|folder| !folder.is_empty()).map(Path::new)
+}
+
+/// Opens the device of the settings. With `auto`, a GPU that is there but does not work is named once.
+///
+/// # Errors
+/// When a GPU is asked for and cannot be used.
+pub fn open(settings: &Settings) -> Result<AnyDevice> {
+    let on_cpu = || AnyDevice::Cpu(Cpu { precision: settings.precision.resolve() });
+    match settings.device {
+        DeviceChoice::Cpu => Ok(on_cpu()),
+        DeviceChoice::Cuda(ordinal) => Ok(AnyDevice::Cuda(open_gpu(settings, ordinal)?)),
+        DeviceChoice::Auto => {
+            let there = cuda::devices(libraries(settings)).is_ok_and(|gpus| !gpus.is_empty());
+            let gpu = there.then(|| open_gpu(settings, 0));
+            Ok(gpu.transpose().unwrap_or_else(|error| fall_back(&error)).map_or_else(on_cpu, AnyDevice::Cuda))
+        }
+    }
+}
+
+/// Says, once per process, why `auto` does not use the GPU.
+fn fall_back(error: &Error) -> Option<Cuda> {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        console::talk(format_args!("the GPU is not used: {}; `sempair devices` tells more", error.what()))
+    });
+    None
+}
+
+/// Opens a GPU in the number format of the settings.
+///
+/// # Errors
+/// When it cannot be used.
+pub fn open_gpu(settings: &Settings, ordinal: usize) -> Result<Cuda> {
+    let precision = match settings.precision {
+        PrecisionChoice::F32 => Precision::F32,
+        // Every GPU that works multiplies bf16.
+        PrecisionChoice::Auto | PrecisionChoice::Bf16 => Precision::Bf16,
+    };
+    Cuda::open(ordinal, precision, libraries(settings), Path::new(&settings.paths.cache))
+}
+
+/// What is to be known about a GPU and does not decide results; empty for the processor.
+pub fn gpu(device: &AnyDevice) -> String {
+    match device {
+        AnyDevice::Cpu(_) => String::new(),
+        AnyDevice::Cuda(gpu) => {
+            let cuda::Description { ordinal, name, memory, driver, .. } = gpu.description();
+            format!("GPU {ordinal}, {name}, {} GiB, driver for CUDA {driver}", memory >> 30)
+        }
+    }
+}
+
+/// The device as keys and records name it: everything about it that decides results.
+pub fn compute(device: &AnyDevice) -> Compute {
+    let precision = device.precision().name().into();
+    match device {
+        AnyDevice::Cpu(_) => Compute { device: "cpu".into(), isa: cpu::isa().name().into(), precision },
+        AnyDevice::Cuda(gpu) => {
+            let cuda::Description { name, multiprocessors, capability: (major, minor), compiler, .. } =
+                gpu.description();
+            let compiler = compiler.as_deref().unwrap_or("?");
+            let kernels = &cuda::source_hash()[..8];
+            Compute {
+                device: format!("cuda: {name}, {multiprocessors} multiprocessors"),
+                isa: format!("sm_{major}{minor}, NVRTC {compiler}, kernels {kernels}"),
+                precision,
+            }
+        }
+    }
+}
