@@ -133,6 +133,8 @@ fn a_fault_in_a_training_is_an_error_and_keeps_the_checkpoint() {
     };
     let expected = run(&folder);
     assert!(expected["compute"]["device"] == "cuda: simulated GPU, 132 multiprocessors", "{expected}");
+    let code = expected["code"].as_object().unwrap();
+    assert!(code.keys().any(|module| module == "tensor::cuda"), "{code:?}");
     assert!(expected["host"]["gpu"].as_str().unwrap().contains("driver for CUDA 13.0"), "{expected}");
     let full = "GPU 0 (simulated GPU) has no memory for";
     let faults = [("memory", full), ("allocation:40", full), ("launch:900", "kernel "), ("lost:1100", "kernel ")];

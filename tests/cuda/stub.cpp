@@ -4,7 +4,8 @@
 //
 // The environment makes it fail: SIM_DEVICES (how many GPUs, default 1), SIM_DRIVER (its version), SIM_MEMORY (bytes),
 // SIM_CAPABILITY (such as 7.0), SIM_FAIL=allocation:N, launch:N or lost:N (the N-th allocation and all later ones fail,
-// the N-th launch, or the N-th launch and then every call).
+// the N-th launch, or the N-th launch and then every call). SIM_PATTERN and SIM_REPLACEMENT plant a mistake: the first
+// place that holds the pattern is compiled as the replacement.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -211,6 +212,11 @@ API nvrtcCompileProgram(void* handle, int count, const char* const* options) {
     std::string base = std::string(folder) + "/kernels", gxx = "g++ -std=c++17 -w -I'" + here() + "'" + flags + " -x c++ ";
     auto write = [](const std::string& path, const std::string& text) { FILE* f = fopen(path.c_str(), "w"); fwrite(text.data(), 1, text.size(), f); fclose(f); };
     auto read = [](const std::string& path) { return run("cat '" + path + "' 2> /dev/null"); };
+    if (const char* pattern = getenv("SIM_PATTERN")) {
+        size_t at = p->source.find(pattern);
+        if (at == std::string::npos) { p->log = std::string("error: no source holds: ") + pattern; return 6; }
+        p->source.replace(at, strlen(pattern), getenv("SIM_REPLACEMENT"));
+    }
     write(base + ".cpp", p->source);
     // Macros make kernels, so their names are known only after the preprocessor.
     std::string expanded = run(gxx + "-E -P " + base + ".cpp 2> /dev/null"), exports = "\n";
