@@ -58,7 +58,8 @@ impl Place {
     #[expect(clippy::disallowed_methods, reason = "these tests are about the program")]
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sempair"));
-        command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
+        // The tests state what the processor computes, also on a machine with a GPU.
+        command.args(arguments).current_dir(self.path()).stdin(Stdio::null()).env("SEMPAIR_DEVICE", "cpu");
         command
     }
 
@@ -421,7 +422,7 @@ fn settings_say_where_they_come_from_and_mistakes_what_is_near() {
         (["config", "--set", "pretrain.epochs=many"], "`pretrain.epochs`"),
         (["config", "--set", "model.encoder=resnet19"], "did you mean `resnet18`?"),
         (["config", "--profile", "fast"], "there are quick, thorough, standard, paper"),
-        (["config", "--device", "cuda"], "no CUDA kernels"),
+        (["config", "--device", "gpu"], "`gpu` is no device: auto, cpu, cuda or cuda:1"),
         (["config", "--set", "model.image=48"], "sizes are 16, 32, 64 and 96"),
         (["config", "--set", "model.stem=patch8"], "`--set model.stem=half`"),
         (["config", "--set", "vit.stem=half"], "`--set vit.stem=patch8`"),

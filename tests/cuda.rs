@@ -40,7 +40,8 @@ fn build_stub() -> Option<PathBuf> {
     let building = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     fs::write(building.path().join("sim.h"), header).unwrap();
     fs::write(building.path().join("stub.cpp"), source).unwrap();
-    for name in ["libcuda.so.1", "libnvrtc.so.13"] {
+    // With the names that are asked for first, so that the stand-ins serve where there are real libraries, too.
+    for (name, soname) in [("libcuda.so.1", "libcuda.so"), ("libnvrtc.so.13", "libnvrtc.so")] {
         let mut compiler = Command::new("g++");
         compiler.args([
             "-std=c++17",
@@ -54,7 +55,7 @@ fn build_stub() -> Option<PathBuf> {
             "-o",
             name,
         ]);
-        let built = compiler.arg(format!("-Wl,-soname,{name}")).current_dir(building.path()).output().unwrap();
+        let built = compiler.arg(format!("-Wl,-soname,{soname}")).current_dir(building.path()).output().unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     }
     if fs::rename(building.path(), &folder).is_ok() {

@@ -13,11 +13,10 @@ use crate::harness::config::Given;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
 use crate::harness::provenance::Compute;
-use crate::kernels::cpu;
 use crate::models::{Encoder, ModelSpec, Stem};
-use crate::study::device::{self, DeviceChoice};
+use crate::study::device;
 use crate::study::parallel_trainings::{Speed, measure};
-use crate::study::settings::{PrecisionChoice, Settings};
+use crate::study::settings::{DeviceChoice, PrecisionChoice, Settings};
 
 use super::profile::Profile;
 use super::setup::{self, print_json_line};
@@ -289,11 +288,11 @@ fn trainings(app: &App, args: &TrainingsArgs, quiet: bool) -> Result<Ending> {
     let measured = jobs.iter().map(|&jobs| measure(&settings, jobs, threads, &progress, &interrupt));
     let speeds = measured.collect::<Result<Vec<Speed>>>()?;
     let (model, batch) = (&settings.model, settings.pretrain.batch);
-    let (precision, isa) = (settings.precision.resolve().name(), cpu::isa().name());
+    let Compute { device, isa, precision } = device::compute(&device::open(&settings)?);
     if *json {
         print_json_line(&json!({
-            "method": settings.method.id(), "model": model, "batch": batch, "precision": precision, "isa": isa,
-            "threads": threads, "parallel": speeds,
+            "method": settings.method.id(), "model": model, "batch": batch, "device": device,
+            "precision": precision, "isa": isa, "threads": threads, "parallel": speeds,
         }))?;
         return Ok(Ending::Done);
     }

@@ -50,6 +50,9 @@ pub(super) struct EncoderConfigArgs {
     /// Write the ledger to this folder: short for `--set paths.reports=DIR`
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Compute on this device, such as cpu or cuda: short for `--set device=..`
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
 }
 
 impl EncoderConfigArgs {
@@ -63,7 +66,7 @@ impl EncoderConfigArgs {
             seeds: None,
             data: self.data.clone(),
             out: self.out.clone(),
-            device: None,
+            device: self.device.clone(),
         }
     }
 

@@ -295,7 +295,7 @@ struct RunArgs {
 }
 
 /// The number of cells that run in parallel; `None` chooses it so that the whole run is short.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Jobs(Option<usize>);
 
 /// How a command without an error ends.

@@ -24,7 +24,7 @@ use crate::report::{self, Input, render};
 use crate::study::settings::Settings;
 
 use super::comparable_runs::{ComparableRuns, beside, comparable_runs, ids, not_run};
-use super::{App, ConfigArgs, Ending, Profile, RunArgs, setup};
+use super::{App, ConfigArgs, Ending, Jobs, Profile, RunArgs, setup};
 
 /// Runs the missing cells of the chosen tables (all, if none is named) and renders the report.
 pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: RunArgs, quiet: bool) -> Result<Ending> {
@@ -142,7 +142,9 @@ pub(super) fn list(app: &App, args: &ConfigArgs, cores: &[u16], json: bool) -> R
         rows.push((experiment, state));
     }
     let missing = estimate.missing(all.iter().map(Some), &cache, false);
-    let forecast = |threads| Forecast::of(missing.schedule(Resources { threads, memory: u64::MAX, jobs: None }));
+    let forecast = |threads| {
+        Forecast::of(missing.schedule(Resources { threads, memory: u64::MAX, jobs: Jobs::default().on(&compute) }))
+    };
     if json {
         let facts = rows.iter().map(|(experiment, state)| match state {
             Ok(state) => state.json(experiment.id(), experiment.title()),

@@ -22,7 +22,8 @@ use crate::harness::rebuild;
 use crate::harness::record::{Record, Status, short};
 use crate::harness::repetition::{Agreement, Measure, Parted, Repetition};
 use crate::report::stats;
-use crate::study::settings::Settings;
+use crate::study::device;
+use crate::study::settings::{DeviceChoice, Settings};
 
 use super::comparable_runs::asked;
 use super::recorded_runs::recorded;
@@ -188,7 +189,13 @@ impl<'a> Site<'a> {
         let of_runs = setup::resolve_above(app, &args.config, asked(recorded, &roles), &roles);
         // If this version does not accept the settings of the runs, its own tell what is a time.
         let mut of_runs = of_runs.unwrap_or_else(|_| settings.clone());
-        of_runs.paths.data.clone_from(&settings.paths.data);
+        of_runs.paths.clone_from(&settings.paths);
+        // `auto` may choose another device here than it chose then.
+        let device = args.config.device.as_deref().or(device_of(&recorded[0]));
+        if let Some(device) = device.and_then(|device| DeviceChoice::try_from(device.to_owned()).ok()) {
+            of_runs.device = device;
+        }
+        device::open(&of_runs)?;
         let (cells, table) = (experiment.cells(&of_runs).unwrap_or_default(), experiment.table(&of_runs).ok());
         let known = values.iter().map(|value| value.key.clone()).collect();
         let whole_tables = std::cell::Cell::new(false);
@@ -313,10 +320,12 @@ impl<'a> Site<'a> {
                 command.args([option, value.as_str()]);
             }
         }
-        // `auto` may choose another device here than it chose then.
-        let recorded = run.compute.device.split(':').next().filter(|device| !device.is_empty());
-        if let Some(device) = device.as_deref().or(recorded) {
+        if let Some(device) = device.as_deref().or(device_of(run)) {
             command.args(["--device", device]);
+        }
+        if let (Some(libraries), Program::This(_)) = (device::libraries(self.settings), program) {
+            let libraries = std::path::absolute(libraries).context("the folder of NVIDIA's libraries")?;
+            command.env("SEMPAIR_PATHS__CUDA", libraries);
         }
         if let Some(precision) = &toggle.precision {
             command.args(["--set", &format!("precision={precision}")]);
@@ -428,11 +437,14 @@ impl<'a> Site<'a> {
             let text = format!("not searched for, since the device differs ({} then, {} now)", was.device, is.device);
             return Ok(Some(text));
         }
+        let on_cpu = was.device == "cpu";
         let toggles = [
             ("instruction set", &was.isa, &is.isa, Toggle { isa: Some(was.isa.clone()), ..Toggle::default() }),
             ("precision", &was.precision, &is.precision, Toggle { precision: Some(was.precision.clone()), isa: None }),
         ];
-        let changed: Vec<_> = toggles.into_iter().filter(|(_, was, is, _)| was != is && !was.is_empty()).collect();
+        let can_change =
+            |name: &str, was: &str, is: &str| was != is && !was.is_empty() && (on_cpu || name == "precision");
+        let changed: Vec<_> = toggles.into_iter().filter(|(name, was, is, _)| can_change(name, was, is)).collect();
         let both = Toggle {
             isa: changed.iter().find_map(|(.., toggle)| toggle.isa.clone()),
             precision: changed.iter().find_map(|(.., toggle)| toggle.precision.clone()),
@@ -529,4 +541,9 @@ fn words(agreement: Agreement) -> &'static str {
         Agreement::Different => "DIFFERENT",
         Agreement::NotRepeated => "NOT REPEATED",
     }
+}
+
+/// The device of a run, as `--device` names it.
+fn device_of(run: &Record) -> Option<&str> {
+    run.compute.device.split(':').next().filter(|device| !device.is_empty())
 }

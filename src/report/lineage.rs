@@ -159,8 +159,9 @@ pub(super) fn rerun(results: &Results, table: &TableResults, selection: &Selecti
     // Seeds count from 0, so the last one gives the number of seeds requested, even if some are missing.
     let seeds = selection.records.iter().map(|r| r.seed.saturating_add(1)).max().unwrap_or(1);
     command += &format!(" --seeds {seeds}");
-    if on_gpu {
-        command += " --device cuda";
+    if !newest.compute.device.is_empty() {
+        // With `auto`, the machine decides.
+        command += if on_gpu { " --device cuda" } else { " --device cpu" };
     }
     if !newest.compute.precision.is_empty() {
         command += &format!(" --set precision={}", shell(&newest.compute.precision));

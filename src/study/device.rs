@@ -3,61 +3,20 @@
 use std::path::Path;
 use std::sync::Once;
 
-use serde::{Deserialize, Serialize};
-
 use crate::console;
 use crate::error::{Error, Result};
 use crate::harness::provenance::Compute;
 use crate::kernels::{cpu, cuda};
 use crate::tensor::{AnyDevice, Cpu, Cuda, Precision};
 
-use super::settings::{PrecisionChoice, Settings};
-
-/// Where to compute: `auto`, `cpu`, `cuda` or `cuda:N`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum DeviceChoice {
-    /// The first GPU if there is one that works, else the processor.
-    Auto,
-    /// The processor.
-    Cpu,
-    /// The NVIDIA GPU with this number.
-    Cuda(usize),
-}
-
-impl TryFrom<String> for DeviceChoice {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
-            "auto" => Ok(Self::Auto),
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Ok(Self::Cuda(0)),
-            _ => {
-                let ordinal = text.strip_prefix("cuda:").and_then(|ordinal| ordinal.parse().ok());
-                ordinal.map(Self::Cuda).ok_or_else(|| format!("`{text}` is no device: auto, cpu, cuda or cuda:1"))
-            }
-        }
-    }
-}
-
-impl From<DeviceChoice> for String {
-    fn from(choice: DeviceChoice) -> Self {
-        match choice {
-            DeviceChoice::Auto => "auto".into(),
-            DeviceChoice::Cpu => "cpu".into(),
-            DeviceChoice::Cuda(0) => "cuda".into(),
-            DeviceChoice::Cuda(ordinal) => format!("cuda:{ordinal}"),
-        }
-    }
-}
+use super::settings::{DeviceChoice, PrecisionChoice, Settings};
 
 /// The folder of NVIDIA's libraries that the settings name, if they name one.
 pub fn libraries(settings: &Settings) -> Option<&Path> {
     Some(settings.paths.cuda.as_str()).filter(|folder| !folder.is_empty()).map(Path::new)
 }
 
-/// Opens the device of the settings. With `auto`, a GPU that is there but does not work is named once.
+/// Opens the device of the settings. With `auto`, the reason is given once if there is a driver and no GPU works.
 ///
 /// # Errors
 /// When a GPU is asked for and cannot be used.
@@ -67,11 +26,18 @@ pub fn open(settings: &Settings) -> Result<AnyDevice> {
         DeviceChoice::Cpu => Ok(on_cpu()),
         DeviceChoice::Cuda(ordinal) => Ok(AnyDevice::Cuda(open_gpu(settings, ordinal)?)),
         DeviceChoice::Auto => {
-            let there = cuda::devices(libraries(settings)).is_ok_and(|gpus| !gpus.is_empty());
-            let gpu = there.then(|| open_gpu(settings, 0));
-            Ok(gpu.transpose().unwrap_or_else(|error| fall_back(&error)).map_or_else(on_cpu, AnyDevice::Cuda))
+            let gpu = if cuda::has_driver(libraries(settings)) { first_gpu(settings) } else { Ok(None) };
+            Ok(gpu.unwrap_or_else(|error| fall_back(&error)).map_or_else(on_cpu, AnyDevice::Cuda))
         }
     }
+}
+
+/// The first GPU that works; `None` if there is none.
+fn first_gpu(settings: &Settings) -> Result<Option<Cuda>> {
+    let gpus = cuda::devices(libraries(settings))?;
+    let mut opened = gpus.iter().map(|gpu| open_gpu(settings, gpu.ordinal));
+    let Some(first) = opened.next() else { return Ok(None) };
+    first.or_else(|error| opened.find_map(Result::ok).ok_or(error)).map(Some)
 }
 
 /// Says, once per process, why `auto` does not use the GPU.
@@ -119,7 +85,8 @@ pub fn compute(device: &AnyDevice) -> Compute {
             let kernels = &cuda::source_hash()[..8];
             Compute {
                 device: format!("cuda: {name}, {multiprocessors} multiprocessors"),
-                isa: format!("sm_{major}{minor}, NVRTC {compiler}, kernels {kernels}"),
+                // Losses, probes and neighbours are computed on the processor.
+                isa: format!("sm_{major}{minor}, NVRTC {compiler}, kernels {kernels}, {}", cpu::isa().name()),
                 precision,
             }
         }

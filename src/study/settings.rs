@@ -24,8 +24,6 @@ use crate::optim::{OptimizerSettings, ScheduleSettings};
 use crate::tensor::Precision;
 use crate::train::{self, DetectorRecipe, Pretraining};
 
-use super::device::DeviceChoice;
-
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -177,6 +175,45 @@ impl OwnSettings for () {
 
     fn group(_: &'static str) -> Option<Group> {
         None
+    }
+}
+
+/// Where to compute: `auto`, `cpu`, `cuda` or `cuda:N`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DeviceChoice {
+    /// The first GPU if there is one that works, else the processor.
+    Auto,
+    /// The processor.
+    Cpu,
+    /// The NVIDIA GPU with this number.
+    Cuda(usize),
+}
+
+impl TryFrom<String> for DeviceChoice {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => {
+                let ordinal = text.strip_prefix("cuda:").and_then(|ordinal| ordinal.parse().ok());
+                ordinal.map(Self::Cuda).ok_or_else(|| format!("`{text}` is no device: auto, cpu, cuda or cuda:1"))
+            }
+        }
+    }
+}
+
+impl From<DeviceChoice> for String {
+    fn from(choice: DeviceChoice) -> Self {
+        match choice {
+            DeviceChoice::Auto => "auto".into(),
+            DeviceChoice::Cpu => "cpu".into(),
+            DeviceChoice::Cuda(0) => "cuda".into(),
+            DeviceChoice::Cuda(ordinal) => format!("cuda:{ordinal}"),
+        }
     }
 }
 

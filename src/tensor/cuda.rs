@@ -1,5 +1,7 @@
 //! An NVIDIA GPU as a device: arithmetic from `kernels::cuda`, memory from its free lists.
 
+mod arena;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
@@ -10,9 +12,11 @@ use half::bf16;
 use crate::error::Result;
 use crate::kernels::cpu::update::AdamWStep;
 use crate::kernels::cuda::norm::{Backward, Gate, Normalization};
-use crate::kernels::cuda::product::{Added, RoundedRows, Rounding, Weights};
+use crate::kernels::cuda::product::Added;
 use crate::kernels::cuda::update::Rule;
 use crate::kernels::cuda::{Description, Format, Gpu, Kernels, Memory, Span};
+
+pub use arena::Arena;
 
 use super::{
     AttentionShape, ConvShape, Device, EmbeddingSlots, LayerNormOptions, NormOptions, Norms, PoolShape, Precision,
@@ -29,14 +33,6 @@ pub struct Cuda {
 #[derive(Clone, Debug)]
 pub struct Buffer(Arc<Memory>);
 
-/// Parameters, gradients or state in device memory.
-#[derive(Debug)]
-pub struct Arena {
-    kernels: Arc<Kernels>,
-    memory: Memory,
-    rounded: Mutex<Rounded>,
-}
-
 /// Means and inverse deviations of channels or rows.
 #[derive(Clone, Debug)]
 pub struct Moments([Arc<Memory>; 2]);
@@ -45,16 +41,6 @@ impl Moments {
     fn spans(&self) -> [Span; 2] {
         [self.0[0].floats(), self.0[1].floats()]
     }
-}
-
-/// The rows of an arena that products read in bf16. They are rounded together when one is read after a change.
-#[derive(Debug, Default)]
-struct Rounded {
-    rows: Vec<RoundedRows>,
-    /// The index and the first element of the rows at a slot with a number of columns.
-    places: HashMap<(usize, usize), (usize, usize)>,
-    copy: Option<(Memory, Rounding)>,
-    fresh: bool,
 }
 
 /// The GPUs that are open, by ordinal and number format.
@@ -140,7 +126,7 @@ impl Cuda {
     }
 
     fn arena_of(&self, memory: Memory) -> Arena {
-        Arena { kernels: self.kernels.clone(), memory, rounded: Mutex::default() }
+        Arena::new(self.kernels.clone(), memory)
     }
 
     /// The positions of patches, resampled from those of another grid: (T, C).
@@ -177,68 +163,6 @@ fn backward(norm: &NormOptions, gate: Gate, gradients: &Arena) -> Backward {
     let trained = norm.norms != Norms::Frozen;
     let gradients = affine(norm, gradients).filter(|_| trained);
     Backward { gate, frozen: norm.norms != Norms::Trained, gradients }
-}
-
-impl Arena {
-    fn floats(&self) -> Span {
-        self.memory.floats()
-    }
-
-    fn part(&self, slot: Slot) -> Span {
-        self.floats().part(slot.start, slot.len)
-    }
-
-    /// A range that will change.
-    fn part_mut(&mut self, slot: Slot) -> Span {
-        self.changed();
-        self.part(slot)
-    }
-
-    fn changed(&mut self) {
-        self.rounded.get_mut().unwrap_or_else(PoisonError::into_inner).fresh = false;
-    }
-
-    /// Weights (rows, columns) as products read them.
-    fn weights(&self, slot: Slot, columns: usize) -> Weights {
-        match self.kernels.format() {
-            Format::F32 => Weights { span: self.part(slot), stride: columns },
-            Format::Bf16 => self.rounded.lock().unwrap_or_else(PoisonError::into_inner).weights(self, slot, columns),
-        }
-    }
-}
-
-impl Clone for Arena {
-    fn clone(&self) -> Self {
-        let floats = self.floats();
-        let memory = self.kernels.floats(floats.len);
-        self.kernels.gpu().copy(memory.floats(), floats);
-        Self { kernels: self.kernels.clone(), memory, rounded: Mutex::default() }
-    }
-}
-
-impl Rounded {
-    fn weights(&mut self, arena: &Arena, slot: Slot, columns: usize) -> Weights {
-        let len: usize = self.rows.iter().map(RoundedRows::elements).sum();
-        let known = self.places.len();
-        let &mut (index, first) = self.places.entry((slot.start, columns)).or_insert((known, len));
-        if index == self.rows.len() {
-            let blocks = self.rows.iter().map(RoundedRows::blocks).sum();
-            self.rows.push(RoundedRows::new(slot.start, first, [slot.len / columns, columns], blocks));
-            self.copy = None;
-        }
-        let rows = self.rows[index];
-        let (copy, rounding) = self.copy.get_or_insert_with(|| {
-            self.fresh = false;
-            let len = self.rows.iter().map(RoundedRows::elements).sum();
-            (arena.kernels.activations(len), arena.kernels.rounding(&self.rows))
-        });
-        let copy = copy.numbers(Format::Bf16);
-        if !self.fresh {
-            arena.kernels.round_rows(copy, arena.floats(), rounding);
-            self.fresh = true;
-        }
-        Weights { span: copy.part(first, rows.elements()), stride: rows.stride() }
-    }
 }
 
 impl Device for Cuda {

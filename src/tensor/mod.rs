@@ -58,7 +58,7 @@ impl Precision {
 }
 
 /// The location of one parameter in a flat arena.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Slot {
     /// First element.
     pub start: usize,

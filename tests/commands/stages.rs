@@ -99,6 +99,7 @@ fn other(key: &str, value: &Value) -> Value {
         ("paths.cache", json!("elsewhere")),
         ("pairs.from", json!("synth-100")),
         ("pairs.list", json!("pairs.tsv")),
+        ("paths.cuda", json!("nvidia")),
         ("tiny-imagenet.from", json!("synth-100")),
         ("tiny-imagenet.set", json!("synth-stl")),
         ("invariance.set", json!("synth-stl")),

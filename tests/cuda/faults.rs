@@ -137,7 +137,7 @@ fn a_fault_in_a_training_is_an_error_and_keeps_the_checkpoint() {
     assert!(code.keys().any(|module| module == "tensor::cuda"), "{code:?}");
     assert!(expected["host"]["gpu"].as_str().unwrap().contains("driver for CUDA 13.0"), "{expected}");
     let full = "GPU 0 (simulated GPU) has no memory for";
-    let faults = [("memory", full), ("allocation:40", full), ("launch:900", "kernel "), ("lost:1100", "kernel ")];
+    let faults = [("memory", full), ("allocation:40", full), ("launch:300", "kernel "), ("lost:420", "kernel ")];
     for (fault, expected_text) in faults {
         let folder = tempfile::tempdir().unwrap();
         let mut failing = command(&folder, libraries, TRAINING);

@@ -159,7 +159,7 @@ API cuModuleGetFunction(void** function, void* module, const char* name) {
 }
 API cuFuncSetAttribute(void* function, int attribute, int value) {
     ENTER;
-    if (attribute != 8 || value > 227 << 10) return INVALID_VALUE;
+    if (attribute != 8 || value > 99 << 10) return INVALID_VALUE;
     ((Function*)function)->dynamic = value;
     return OK;
 }

@@ -3,19 +3,8 @@
 
 use crate::kernels::shapes::AttentionShape;
 
-use super::product::{Added, Key, Mode, Operand, Outputs};
+use super::product::{Added, Key, Mode, Operand, Outputs, Side};
 use super::{Argument, Kernels, Span, check};
-
-/// How an operand of attention's products is laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Side {
-    /// Within (T, N, 3 C).
-    Qkv,
-    /// Within (T, N, C).
-    Tokens,
-    /// (N, heads, T, stride).
-    Square,
-}
 
 impl Kernels {
     /// The elements of a row of attention's squares, (N, heads, T, stride).

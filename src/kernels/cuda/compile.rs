@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::files;
 
 use super::Format;
-use super::gpu::Description;
 
 /// The kernels, in an order in which each name is known before it is used.
 const SOURCES: &[&str] = &[
@@ -26,9 +25,9 @@ const SOURCES: &[&str] = &[
 /// Bytes of a BLAKE3 hash, which stands before the code in a file.
 const HASH: usize = 32;
 
-/// Returns the machine code of all kernels in this format for a GPU, from the folder `cache` if it is there and whole.
-pub(super) fn image(gpu: &Description, format: Format, cache: &Path) -> Result<Vec<u8>> {
-    let (major, minor) = gpu.capability;
+/// Returns the machine code of all kernels in this format for the GPU with this name and compute
+/// capability, from the folder `cache` if it is there and whole.
+pub(super) fn image(gpu: &str, (major, minor): (i32, i32), format: Format, cache: &Path) -> Result<Vec<u8>> {
     let mut options = vec![format!("--gpu-architecture=sm_{major}{minor}"), "--std=c++17".to_owned()];
     if format == Format::Bf16 {
         options.push("-DBF16".into());
@@ -39,15 +38,17 @@ pub(super) fn image(gpu: &Description, format: Format, cache: &Path) -> Result<V
     if let Some(image) = kept(&path) {
         return Ok(image);
     }
-    let image = compile(&options).map_err(|log| not_compiled(gpu, version, &log))?;
+    let image = compile(&options).map_err(|log| not_compiled(gpu, (major, minor), version, &log))?;
     let bytes = [blake3::hash(&image).as_bytes().as_slice(), &image].concat();
     files::write_whole(&path, &bytes)?;
     Ok(image)
 }
 
-/// The hash of all sources, on which results depend.
+/// The hash of all sources without their comments and spaces, on which results depend.
 pub fn source_hash() -> String {
-    blake3::hash(SOURCES.concat().as_bytes()).to_hex().to_string()
+    let code = |line: &'static str| line.split("//").next().unwrap_or_default().split_whitespace();
+    let words: Vec<&str> = SOURCES.iter().flat_map(|source| source.lines()).flat_map(code).collect();
+    blake3::hash(words.join(" ").as_bytes()).to_hex().to_string()
 }
 
 /// The code in a file, if it is as it was written.
@@ -89,11 +90,10 @@ fn compile(options: &[String]) -> std::result::Result<Vec<u8>, String> {
     }
 }
 
-fn not_compiled(gpu: &Description, (major, minor): (i32, i32), log: &str) -> Error {
-    let (name, capability) = (&gpu.name, gpu.capability);
+fn not_compiled(gpu: &str, capability: (i32, i32), (major, minor): (i32, i32), log: &str) -> Error {
     let first = log.lines().find(|line| line.contains("error")).unwrap_or(log).trim();
     Error::new(format!(
-        "NVRTC {major}.{minor} cannot compile the kernels for {name} (compute capability {}.{}): {first}",
+        "NVRTC {major}.{minor} cannot compile the kernels for {gpu} (compute capability {}.{}): {first}",
         capability.0, capability.1
     ))
     .hint("`pip install --upgrade nvidia-cuda-nvrtc` installs the newest NVRTC; `--device cpu` runs on the processor")

@@ -1,5 +1,5 @@
-//! Finds NVIDIA's driver and NVRTC on this machine and opens them. Both are opened by their path first; the functions of
-//! `cudarc` then find them by their name, without LD_LIBRARY_PATH.
+//! Finds NVIDIA's driver and NVRTC on this machine and opens them by their path. `cudarc` then finds them by their name,
+//! without LD_LIBRARY_PATH; a library of that name in the system's path is used before one that was opened here.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -26,7 +26,12 @@ const IN_PACKAGES: &[&str] = &["nvidia/cu13/lib", "nvidia/cuda_nvrtc/lib"];
 
 /// File names, best first.
 const DRIVER: &[&str] = &["libcuda.so.1", "libcuda.so"];
-const NVRTC: &[&str] = &["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"];
+const NVRTC: &[&str] = &["libnvrtc.so.13", "libnvrtc.so.12"];
+
+/// Whether there is a driver.
+pub fn has_driver(folder: Option<&Path>) -> bool {
+    open_driver(folder).is_ok()
+}
 
 /// Opens the driver.
 ///
@@ -36,8 +41,11 @@ pub(super) fn open_driver(folder: Option<&Path>) -> Result<()> {
     static OPENED: OnceLock<bool> = OnceLock::new();
     let folders: Vec<PathBuf> =
         folder.into_iter().map(Path::to_owned).chain(SYSTEM.iter().map(PathBuf::from)).collect();
-    // SAFETY: the driver's own library, whose initialisers may run at any time.
-    let found = *OPENED.get_or_init(|| preload(&folders, DRIVER) || unsafe { driver::sys::is_culib_present() });
+    let found = *OPENED.get_or_init(|| {
+        preload(&folders, DRIVER);
+        // SAFETY: the driver's own library, whose initialisers may run at any time.
+        unsafe { driver::sys::is_culib_present() }
+    });
     if found {
         return Ok(());
     }
@@ -49,36 +57,40 @@ pub(super) fn open_driver(folder: Option<&Path>) -> Result<()> {
     .hint("`--device cpu` runs on the processor; a GPU needs NVIDIA's driver, which `nvidia-smi` shows"))
 }
 
-/// Opens NVRTC.
+/// Opens NVRTC, that of the driver's version (as the driver counts) if both are there.
 ///
 /// # Errors
 /// When there is none; the error names the places.
-pub(super) fn open_compiler(folder: Option<&Path>) -> Result<()> {
+pub(super) fn open_compiler(folder: Option<&Path>, driver: i32) -> Result<()> {
     static OPENED: OnceLock<bool> = OnceLock::new();
     let folders: Vec<PathBuf> = folder.into_iter().map(Path::to_owned).chain(compiler_folders()).collect();
-    // SAFETY: NVRTC's own library, whose initialisers may run at any time.
-    let found = *OPENED.get_or_init(|| preload(&folders, NVRTC) || unsafe { nvrtc::sys::is_culib_present() });
+    let found = *OPENED.get_or_init(|| {
+        // Code of a newer NVRTC than the driver's CUDA may not load.
+        let names: Vec<&str> = if driver < 13_000 { NVRTC.iter().rev().copied().collect() } else { NVRTC.to_vec() };
+        preload(&folders, &names);
+        // SAFETY: NVRTC's own library, whose initialisers may run at any time.
+        unsafe { nvrtc::sys::is_culib_present() }
+    });
     if found {
         return Ok(());
     }
-    let names = NVRTC[..2].join(" nor ");
+    let names = NVRTC.join(" nor ");
     Err(Error::new(format!("no NVRTC, NVIDIA's compiler: neither {names} is in the system's library path nor in {}", list(&folders)))
         .hint("`pip install nvidia-cuda-nvrtc` installs it; in another environment, `--set paths.cuda=FOLDER` names its folder"))
 }
 
 /// Opens the first of the files that is in one of the folders, and everything next to it that it opens by name. It stays
 /// open.
-fn preload(folders: &[PathBuf], names: &[&str]) -> bool {
+fn preload(folders: &[PathBuf], names: &[&str]) {
     let paths = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
     for path in paths.filter(|path| path.is_file()) {
         for builtins in builtins_next_to(&path) {
             open(&builtins);
         }
         if open(&path) {
-            return true;
+            return;
         }
     }
-    false
 }
 
 fn open(path: &PathBuf) -> bool {

@@ -3,7 +3,7 @@
 
 use crate::kernels::shapes::{PoolShape, Region, RoiShape};
 
-use super::gpu::Value;
+use super::launch::Value;
 use super::{Argument, Kernels, Memory, Span, check, check_each};
 
 /// As in `pool.cu`.

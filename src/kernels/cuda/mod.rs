@@ -5,8 +5,8 @@
 //! - `library` finds the driver and NVRTC (NVIDIA's compiler as a library) when they are first needed. The program is
 //!   built without them and runs without them.
 //! - `compile` has NVRTC make machine code for the GPU at hand, and keeps it in a folder.
-//! - `gpu` is an open GPU: memory from free lists, copies, launches. All work is done in the order of one stream, so memory
-//!   can be used again as soon as it is dropped. It is the only file that calls the driver.
+//! - `context` is an open GPU, `gpu` its memory (free lists, copies), `launch` its kernels; only these call the driver. All
+//!   work is done in the order of one stream, so memory can be used again as soon as it is dropped.
 //! - The other files check sizes and launch kernels. They take places in device memory ([`Span`]) as the kernels of `cpu`
 //!   take slices, and have the same contracts.
 //!
@@ -20,7 +20,9 @@
 
 mod attention;
 mod compile;
+mod context;
 mod gpu;
+mod launch;
 mod library;
 mod maps;
 pub mod norm;
@@ -28,7 +30,9 @@ pub mod product;
 pub mod update;
 
 pub use compile::source_hash;
-pub use gpu::{Description, Gpu, Memory, Span, devices};
+pub use context::{Description, devices};
+pub use gpu::{Gpu, Memory, Span};
+pub use library::has_driver;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,7 +40,7 @@ use std::sync::Arc;
 use half::bf16;
 
 use crate::error::Result;
-use gpu::{Argument, Module};
+use launch::{Argument, Module};
 
 /// Threads of a block of every kernel.
 const THREADS: u64 = 256;
@@ -77,8 +81,8 @@ impl Kernels {
     /// # Errors
     /// When NVRTC cannot compile them for this GPU, or the folder cannot be written.
     pub fn open(gpu: Arc<Gpu>, format: Format, cache: &Path) -> Result<Self> {
-        let image = compile::image(gpu.description(), format, cache)?;
-        let module = gpu.load(&image)?;
+        let image = compile::image(&gpu.description().name, gpu.description().capability, format, cache)?;
+        let module = Module::load(&gpu, &image)?;
         let cache = cache.to_owned();
         Ok(Self { gpu, format, cache, module, tables: product::Tables::default(), chunks: update::Plans::default() })
     }
@@ -144,7 +148,7 @@ impl Kernels {
     /// Runs a kernel with a grid of blocks, each with `shared` bytes of dynamic shared memory.
     fn launch_blocks(&self, kernel: &'static str, blocks: [u64; 2], shared: usize, arguments: &[&dyn Argument]) {
         if blocks[0] > 0 && blocks[1] > 0 {
-            self.gpu.launch(&self.module, kernel, blocks, shared, arguments);
+            self.module.launch(&self.gpu, kernel, blocks, shared, arguments);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Batch and layer normalisation (`source/norm.cu`). Contracts are those of the CPU's kernels.
 
-use super::gpu::Value;
+use super::launch::Value;
 use super::{Argument, Kernels, Memory, Span, check, check_each};
 
 /// The number of blocks among which sums over rows are split. A constant, so that results do not depend on the GPU's

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::error::Error;
 use crate::kernels::shapes::{AttentionShape, ConvShape, Layout};
 
-use super::attention::Side;
-use super::gpu::Value;
+use super::launch::Value;
 use super::norm::Parts;
-use super::{Format, Kernels, Memory, Span, check};
+use super::{Format, Kernels, Memory, Span, check, check_each};
 
 /// The inner step of the product on tensor cores.
 const STEP: usize = 32;
@@ -94,6 +94,17 @@ pub(super) enum Key {
     Attention(AttentionShape, Side, Side, usize),
 }
 
+/// How an operand of attention's products is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Side {
+    /// Within (T, N, 3 C).
+    Qkv,
+    /// Within (T, N, C).
+    Tokens,
+    /// (N, heads, T, stride).
+    Square,
+}
+
 /// As `Segment` in `product.cu`: where A and B begin, and how long the sum is.
 type Segment = [u32; 4];
 
@@ -123,6 +134,45 @@ struct Product {
     unused: u32,
 }
 impl Value for Product {}
+
+impl Product {
+    fn new(
+        table: &Table,
+        [a, b]: [Operand; 2],
+        [m, n]: [usize; 2],
+        [tile_m, tile_n]: [usize; 2],
+        (c, ldc, mode): (Span, usize, Mode),
+        Added { onto, bias }: Added,
+    ) -> Self {
+        let address = |span: Option<Span>| span.map_or(0, Span::address);
+        Self {
+            a: a.span.address(),
+            b: b.span.address(),
+            onto: address(onto),
+            bias: address(bias),
+            c: c.address(),
+            segments: table.segments.floats().address(),
+            ends: table.ends.floats().address(),
+            outs: table.outs.floats().address(),
+            m: element(m),
+            n: element(n),
+            a_row: element(a.row),
+            a_inner: element(a.inner),
+            b_row: element(b.row),
+            b_inner: element(b.inner),
+            ldc: element(ldc),
+            tiles_m: element(m.div_ceil(tile_m)),
+            tiles_n: element(n.div_ceil(tile_n)),
+            mode: mode as u32,
+            pairs: u32::from(table.even && ldc.is_multiple_of(2)),
+            unused: 0,
+        }
+    }
+
+    fn blocks(&self, table: &Table) -> u64 {
+        table.outputs as u64 * u64::from(self.tiles_m) * u64::from(self.tiles_n)
+    }
+}
 
 /// Collects the segments of outputs.
 #[derive(Default)]
@@ -154,12 +204,13 @@ impl Outputs {
     }
 }
 
-/// An index of an element.
-///
-/// # Panics
-/// When it is 2^32 or more: such a tensor is larger than the memory of every GPU.
+/// An index of an element; kernels have 32 bits for it.
 fn element(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or_else(|_| panic!("a tensor of {index} elements"))
+    u32::try_from(index).unwrap_or_else(|_| {
+        Error::new(format!("a tensor of {index} elements; the GPU's kernels take up to 2^32"))
+            .hint("a smaller batch has smaller tensors: `--set pretrain.batch=128`")
+            .raise()
+    })
 }
 
 impl Table {
@@ -197,7 +248,6 @@ impl Kernels {
         added: Added,
         padded: bool,
     ) {
-        let Added { onto, bias } = added;
         let (of_a, of_b) = (contiguous(a), contiguous(b));
         let aligned = table.aligned && a.span.address() % 16 == 0 && b.span.address() % 16 == 0;
         let whole = padded || table.whole || (of_a, of_b) == (Some(Along::Outer), Some(Along::Outer));
@@ -213,60 +263,15 @@ impl Kernels {
             _ => (128, 128),
         };
         let shared = if kernel[0] == "product_plain" { 0 } else { 4 * (tile_m + tile_n) * STEP * 2 };
-        let (tiles_m, tiles_n) = (m.div_ceil(tile_m), n.div_ceil(tile_n));
-        let address = |span: Option<Span>| span.map_or(0, Span::address);
-        let product = Product {
-            a: a.span.address(),
-            b: b.span.address(),
-            onto: address(onto),
-            bias: address(bias),
-            c: c.address(),
-            segments: table.segments.floats().address(),
-            ends: table.ends.floats().address(),
-            outs: table.outs.floats().address(),
-            m: element(m),
-            n: element(n),
-            a_row: element(a.row),
-            a_inner: element(a.inner),
-            b_row: element(b.row),
-            b_inner: element(b.inner),
-            ldc: element(ldc),
-            tiles_m: element(tiles_m),
-            tiles_n: element(tiles_n),
-            mode: mode as u32,
-            pairs: u32::from(table.even && ldc.is_multiple_of(2)),
-            unused: 0,
-        };
-        let blocks = (table.outputs * tiles_m * tiles_n) as u64;
-        self.launch_blocks(kernel[usize::from(tile_n == 128)], [blocks, 1], shared, &[&product]);
+        let product = Product::new(table, [a, b], [m, n], [tile_m, tile_n], (c, ldc, mode), added);
+        self.launch_blocks(kernel[usize::from(tile_n == 128)], [product.blocks(table), 1], shared, &[&product]);
     }
 
     /// As `product`, of f32 whatever the format is: c (m, n) = a b, with any strides.
-    fn product_of_floats(&self, [a, b]: [Operand; 2], [m, n]: [usize; 2], inner: usize, c: Span, mode: Mode) {
+    fn product_of_floats(&self, operands: [Operand; 2], sizes: [usize; 2], inner: usize, c: Span, mode: Mode) {
         let table = self.single(inner);
-        let product = Product {
-            a: a.span.address(),
-            b: b.span.address(),
-            onto: 0,
-            bias: 0,
-            c: c.address(),
-            segments: table.segments.floats().address(),
-            ends: table.ends.floats().address(),
-            outs: table.outs.floats().address(),
-            m: element(m),
-            n: element(n),
-            a_row: element(a.row),
-            a_inner: element(a.inner),
-            b_row: element(b.row),
-            b_inner: element(b.inner),
-            ldc: element(n),
-            tiles_m: element(m.div_ceil(64)),
-            tiles_n: element(n.div_ceil(64)),
-            mode: mode as u32,
-            pairs: 0,
-            unused: 0,
-        };
-        self.launch_blocks("product_floats", [(m.div_ceil(64) * n.div_ceil(64)) as u64, 1], 0, &[&product]);
+        let product = Product::new(&table, operands, sizes, [64; 2], (c, sizes[1], mode), Added::default());
+        self.launch_blocks("product_floats", [product.blocks(&table), 1], 0, &[&product]);
     }
 
     /// c (m, n) = a (m, inner) b (inner, n), all f32.
@@ -300,6 +305,9 @@ impl Kernels {
     pub fn linear(&self, y: Span, x: Span, w: Weights, added: Added, [rows, inputs, outputs]: [usize; 3]) {
         check("linear", "x", x, rows * inputs);
         check("linear", "y", y, rows * outputs);
+        check("linear", "w", w.span, outputs * w.stride);
+        check_each("linear", [("onto", added.onto)], y.len);
+        check_each("linear", [("bias", added.bias)], outputs);
         let operands = [Operand { span: x, row: inputs, inner: 1 }, Operand { span: w.span, row: w.stride, inner: 1 }];
         self.product(&self.single(inputs), operands, [rows, outputs], y, outputs, Mode::Write, added, false);
     }
@@ -315,6 +323,8 @@ impl Kernels {
     ) {
         check("linear_input", "dy", dy, rows * outputs);
         check("linear_input", "dx", dx, rows * inputs);
+        check("linear_input", "w", w.span, outputs * w.stride);
+        check_each("linear_input", [("onto", onto)], dx.len);
         let operands =
             [Operand { span: dy, row: outputs, inner: 1 }, Operand { span: w.span, row: 1, inner: w.stride }];
         let added = Added { onto, bias: None };
@@ -357,6 +367,8 @@ impl Kernels {
     pub fn conv2d(&self, y: Span, x: Span, w: Weights, bias: Option<Span>, shape: &ConvShape) {
         check("conv2d", "x", x, shape.input_len());
         check("conv2d", "y", y, shape.output_len());
+        check("conv2d", "w", w.span, shape.out_channels * w.stride);
+        check_each("conv2d", [("bias", bias)], shape.out_channels);
         let shape = &shape.flattened();
         let (ci, co, added) = (shape.in_channels, shape.out_channels, Added { onto: None, bias });
         if shape.layout == Layout::Images {
@@ -382,6 +394,8 @@ impl Kernels {
     pub fn conv2d_input(&self, dx: Span, dy: Span, w: Weights, onto: Option<Span>, shape: &ConvShape) {
         check("conv2d_input", "dy", dy, shape.output_len());
         check("conv2d_input", "dx", dx, shape.input_len());
+        check("conv2d_input", "w", w.span, shape.out_channels * w.stride);
+        check_each("conv2d_input", [("onto", onto)], dx.len);
         let shape = &shape.flattened();
         let (ci, co) = (shape.in_channels, shape.out_channels);
         if shape.layout == Layout::Images {
