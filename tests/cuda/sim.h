@@ -19,6 +19,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <mutex>
 #include <random>
 #include <string>
 #include <sys/mman.h>
@@ -157,19 +158,37 @@ inline const std::string& order_name() {
     return name;
 }
 
-inline void run_block(uint3 index, uint3 grid, uint3 threads, size_t dynamic, const std::function<void()>& kernel) {
-    thread_local std::vector<char*> stacks;
-    auto map = [](size_t bytes) { return (char*)mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0); };
-    thread_local auto* shared = (unsigned char*)map(SHARED);
-    memset(shared, 0xff, dynamic); // NaN in each format
+// The memory of one block: stacks of fibers and shared memory. Threads that run blocks take one and give it back.
+struct Room {
+    std::vector<char*> stacks;
+    unsigned char* shared = (unsigned char*)map(SHARED);
+    static char* map(size_t bytes) { return (char*)mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0); }
+};
+struct Rooms {
+    std::mutex lock;
+    std::vector<Room*> free;
+    Room* take() {
+        std::lock_guard<std::mutex> guard(lock);
+        if (free.empty()) return new Room;
+        Room* room = free.back();
+        free.pop_back();
+        return room;
+    }
+    void give(Room* room) { std::lock_guard<std::mutex> guard(lock); free.push_back(room); }
+};
+inline Rooms rooms;
+
+inline void run_block(Room& room, uint3 index, uint3 grid, uint3 threads, size_t dynamic, const std::function<void()>& kernel) {
+    std::vector<char*>& stacks = room.stacks;
+    memset(room.shared, 0xff, dynamic); // NaN in each format
     Block b;
-    b.index = index; b.grid = grid; b.threads = threads; b.shared = shared; b.dynamic = dynamic;
+    b.index = index; b.grid = grid; b.threads = threads; b.shared = room.shared; b.dynamic = dynamic;
     u32 count = b.alive = threads.x * threads.y * threads.z;
     b.warps.resize((count + 31) / 32);
     b.fibers.resize(count);
     block = &b;
     body = &kernel;
-    while (stacks.size() < count) stacks.push_back(map(STACK));
+    while (stacks.size() < count) stacks.push_back(Room::map(STACK));
     std::vector<u32> order(count);
     for (u32 t = 0; t < count; ++t) {
         Fiber& f = b.fibers[t];
@@ -223,10 +242,12 @@ inline void launch(const u32* grid, const u32* threads, u32 dynamic, const std::
     bool backwards = order_name().find("reverse") != std::string::npos;
     std::atomic<u64> next{0};
     auto work = [&] {
+        Room* room = rooms.take();
         for (u64 i; (i = next++) < blocks;) {
             u64 n = backwards ? blocks - 1 - i : i;
-            run_block({(u32)(n % g.x), (u32)(n / g.x % g.y), (u32)(n / g.x / g.y)}, g, t, dynamic, kernel);
+            run_block(*room, {(u32)(n % g.x), (u32)(n / g.x % g.y), (u32)(n / g.x / g.y)}, g, t, dynamic, kernel);
         }
+        rooms.give(room);
     };
     std::vector<std::thread> others;
     for (u64 i = 1; i < std::min<u64>(std::thread::hardware_concurrency(), blocks / 2); ++i) others.emplace_back(work);
