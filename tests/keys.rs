@@ -21,7 +21,7 @@ use sempair::models::{Encoder, Stem};
 use sempair::study::code::EXCLUDED;
 use sempair::study::columns::{Measure, OnSet};
 use sempair::study::line::Line;
-use sempair::study::settings::{DetectionSettings, OwnSettings, Settings};
+use sempair::study::settings::{DetectionSettings, DeviceChoice, OwnSettings, Settings};
 use sempair::study::stages::{self, Context, Representation};
 
 #[path = "../build/graph.rs"]
@@ -78,6 +78,7 @@ fn settings() -> Settings {
     let defaults = include_str!("../experiments/defaults.toml");
     let mut settings = Layers::new().embedded("defaults", defaults).resolve::<Settings>().unwrap().settings;
     settings.pretrain.snapshots = true;
+    settings.device = DeviceChoice::Cpu; // tests of the GPU may have opened a simulated one
     settings
 }
 

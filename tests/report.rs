@@ -218,7 +218,8 @@ fn the_markdown_report_opens_with_the_answer_and_has_the_table_in_the_papers_for
         "## Table 1. Semantic pairs lead in 1 of 2 comparisons, augmented pairs in 1\n",
         "1. CIFAR-10: 83.60 - 81.76 = +1.84, but the paper states +0.8.\n",
         "Rerun this table (it took 15 min 57 s, 30 completed, 2 cores):\n\n```sh\ngit checkout 0123456789abcdef0123456789abcdef01234567\n\
-         SEMPAIR_ISA=avx512 cargo run --release -- table transfer --profile quick --seeds 3 --set precision=f32 --set \
+         SEMPAIR_ISA=avx512 cargo run --release -- table transfer --profile quick --seeds 3 --device cpu --set \
+         precision=f32 --set \
          'augment.crop=0.2 1'\n```",
         "| SimCLR (SP) | synth-10 | 0: 67.10 (",
         "Runs behind each number, all at commit 0123456789ab, clean tree:",

@@ -9,7 +9,7 @@ use sempair::harness::interrupt::Interrupt;
 use sempair::harness::progress::Progress;
 use sempair::harness::stage_runner::StageRunner;
 use sempair::methods::Name;
-use sempair::study::settings::Settings;
+use sempair::study::settings::{DeviceChoice, Settings};
 use sempair::study::stages::{self, Context, Representation};
 use serde_json::Value;
 
@@ -37,6 +37,7 @@ fn outlines_decide_the_category_and_can_be_learned() {
     let defaults = include_str!("../experiments/defaults.toml");
     let mut settings = Layers::new().embedded("defaults", defaults).resolve::<Settings>().unwrap().settings;
     settings.methods.simclr.recipe.epochs = EPOCHS;
+    settings.device = DeviceChoice::Cpu; // tests of the GPU may have opened a simulated one
     let folder = tempfile::tempdir().unwrap();
     let (cache, progress, interrupt) = (Cache::open(folder.path()), Progress::quiet(), Interrupt::never());
     let mut lab = StageRunner::new(&cache, &progress, &interrupt, "soundness");
