@@ -230,7 +230,8 @@ fn step(app: &App, args: &StepArgs) -> Result<Ending> {
     if json {
         let mut facts = json!({
             "model": name, "method": method.id(), "image": image, "pairs": pairs, "device": device,
-            "precision": precision, "isa": isa, "threads": threads, "step_seconds": measured.seconds, "images_per_second_median": median(&rates),
+            "precision": precision, "isa": isa, "threads": threads, "step_seconds": measured.seconds,
+            "images_per_second_median": median(&rates),
             "images_per_second_best": best(&rates), "peak_memory_bytes": memory,
         });
         if let Some(profile) = profile {

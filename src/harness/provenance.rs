@@ -121,9 +121,10 @@ impl Host {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Compute {
-    /// `cpu`, or the GPU with its driver.
+    /// `cpu`, or the GPU with its multiprocessors.
     pub device: String,
-    /// The instruction set of the kernels.
+    /// The instruction set of the kernels. Of a GPU: its architecture, compiler and kernels, and the processor's
+    /// instruction set, which computes losses and probes.
     pub isa: String,
     /// `f32` or `bf16`.
     pub precision: String,

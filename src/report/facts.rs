@@ -297,7 +297,7 @@ pub struct Machine {
     pub cpu: String,
     /// Cores that the process could use; 0 if unknown.
     pub cores: u64,
-    /// `cpu`, or the GPU with its driver; empty if unknown.
+    /// `cpu`, or the GPU with its multiprocessors; empty if unknown.
     pub device: String,
     /// The instruction set of the kernels, such as `avx2+fma`; empty if unknown.
     pub isa: String,

@@ -26,7 +26,8 @@ pub fn open(settings: &Settings) -> Result<AnyDevice> {
         DeviceChoice::Cpu => Ok(on_cpu()),
         DeviceChoice::Cuda(ordinal) => Ok(AnyDevice::Cuda(open_gpu(settings, ordinal)?)),
         DeviceChoice::Auto => {
-            let gpu = if cuda::has_driver(libraries(settings)) { first_gpu(settings) } else { Ok(None) };
+            let worth_a_try = !UNUSABLE.is_completed() && cuda::has_driver(libraries(settings));
+            let gpu = if worth_a_try { first_gpu(settings) } else { Ok(None) };
             Ok(gpu.unwrap_or_else(|error| fall_back(&error)).map_or_else(on_cpu, AnyDevice::Cuda))
         }
     }
@@ -40,10 +41,12 @@ fn first_gpu(settings: &Settings) -> Result<Option<Cuda>> {
     first.or_else(|error| opened.find_map(Result::ok).ok_or(error)).map(Some)
 }
 
+/// Completed when `auto` has found that no GPU works. It does not try again in this process.
+static UNUSABLE: Once = Once::new();
+
 /// Says, once per process, why `auto` does not use the GPU.
 fn fall_back(error: &Error) -> Option<Cuda> {
-    static SAID: Once = Once::new();
-    SAID.call_once(|| {
+    UNUSABLE.call_once(|| {
         console::talk(format_args!("the GPU is not used: {}; `sempair devices` tells more", error.what()))
     });
     None

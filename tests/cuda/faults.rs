@@ -69,9 +69,9 @@ fn a_missing_compiler_is_named_with_the_command_that_installs_it() {
         return; // the machine has an NVRTC of its own
     }
     let text = error(&output);
-    if text.contains("no NVRTC") {
-        assert!(text.contains("`pip install nvidia-cuda-nvrtc`"), "{text}");
-    }
+    // An NVRTC of the machine makes code that the stand-in for the driver refuses.
+    let missing = text.contains("no NVRTC") && text.contains("`pip install nvidia-cuda-nvrtc`");
+    assert!(missing || text.contains("cannot load the kernels"), "{text}");
 }
 
 #[test]

@@ -524,3 +524,15 @@ fn steps_of_optimisers_are_like_the_cpu_s() {
     let updates = vec![adamw(0.0, 1), adamw(0.1, 3), adamw(0.1, 3), adamw(0.0, 2)];
     assert_like_cpu(&Step { lens, updates, arenas: 2 });
 }
+
+#[test]
+fn numbers_between_two_of_bf16_are_rounded_to_even() {
+    let Some(device) = gpu(Precision::Bf16) else { return };
+    // 1 + 2^-8 lies between 1 and 1 + 2^-7; nine numbers are one for each place of a vector, and one after it.
+    let (a, b) = ([1.0, 1.0078125, -1.0, -1.0078125, 1.0, 2.0, 1.0, 1.0, 1.0078125], 0.00390625);
+    let b = [b, b, -b, -b, 0.002, 2.0 * b, 0.006, -b, b];
+    let sums = device.download(&device.add(&device.upload(&a), &device.upload(&b)));
+    let rounded = |(a, b): (&f32, &f32)| bf16::from_f32(a + bf16::from_f32(*b).to_f32()).to_f32();
+    assert_eq!(sums, a.iter().zip(&b).map(rounded).collect::<Vec<_>>());
+    assert_eq!(sums[..2], [1.0, 1.015625]);
+}

@@ -25,8 +25,8 @@ const SOURCES: &[&str] = &[
 /// Bytes of a BLAKE3 hash, which stands before the code in a file.
 const HASH: usize = 32;
 
-/// Returns the machine code of all kernels in this format for the GPU with this name and compute
-/// capability, from the folder `cache` if it is there and whole.
+/// Returns the machine code of all kernels in this format for the GPU with this name and compute capability, from the
+/// folder `cache` if it is there and whole.
 pub(super) fn image(gpu: &str, (major, minor): (i32, i32), format: Format, cache: &Path) -> Result<Vec<u8>> {
     let mut options = vec![format!("--gpu-architecture=sm_{major}{minor}"), "--std=c++17".to_owned()];
     if format == Format::Bf16 {
@@ -53,6 +53,7 @@ pub fn source_hash() -> String {
 
 /// The code in a file, if it is as it was written.
 fn kept(path: &Path) -> Option<Vec<u8>> {
+    files::plain(path).ok()?;
     let mut bytes = std::fs::read(path).ok().filter(|bytes| bytes.len() > HASH)?;
     let image = bytes.split_off(HASH);
     (blake3::hash(&image).as_bytes()[..] == bytes[..]).then_some(image)

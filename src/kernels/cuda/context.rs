@@ -33,13 +33,6 @@ pub struct Description {
     pub compiler: Option<String>,
 }
 
-impl Description {
-    /// Whether it has what the kernels need.
-    pub fn suffices(&self) -> bool {
-        self.capability >= OLDEST_CAPABILITY
-    }
-}
-
 /// An open GPU with one stream.
 pub(super) struct Context {
     pub(super) description: Description,
@@ -131,7 +124,7 @@ impl Context {
     pub(super) fn open(ordinal: usize, folder: Option<&Path>) -> Result<Self> {
         let version = start(folder)?;
         let (device, mut description) = describe(i32::try_from(ordinal).unwrap_or(i32::MAX), version)?;
-        if !description.suffices() {
+        if description.capability < OLDEST_CAPABILITY {
             let (major, minor) = description.capability;
             return Err(Error::new(format!(
                 "GPU {ordinal} ({}) has compute capability {major}.{minor}; 8.0 (A100, RTX 30) is the oldest that works",

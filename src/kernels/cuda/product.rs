@@ -23,7 +23,7 @@ const PIECE: usize = 256;
 /// A constant, so that results do not depend on the GPU's size.
 const BLOCKS: usize = 264;
 
-/// The largest total size of the tables, in bytes. Beyond it, they are made anew when they are next used.
+/// The largest total size of the tables, in bytes. Beyond it, all are dropped, and made again when they are used.
 const MOST_TABLES: usize = 256 << 20;
 
 /// The weights of a layer as products read them: (rows, columns) with `stride` elements from row to row.
