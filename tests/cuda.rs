@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "g++ and this test binary are other programs")]
 
 mod faults; // missing libraries, unfit GPUs, faults in a training
+mod losses; // losses that the GPU computes
 mod methods; // every method of the device against the CPU's, over random shapes
 mod steps; // whole training steps against the CPU's
 
@@ -91,4 +92,9 @@ fn under_every_schedule(tests: &str) {
 #[test]
 fn kernels_are_right_in_any_order_of_threads() {
     under_every_schedule("cuda::methods::");
+}
+
+#[test]
+fn losses_are_right_in_any_order_of_threads() {
+    under_every_schedule("cuda::losses::");
 }

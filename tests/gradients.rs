@@ -547,7 +547,7 @@ fn a_network_learns_its_batch_through_the_tape() {
         let losses: Vec<f64> = (0..12)
             .map(|step| {
                 learner.network().backbone().parameters().clear_gradients();
-                let loss = learner.step(&batch, StepInfo { step, steps: 12, steps_per_epoch: 12 });
+                let loss = learner.step(&batch, StepInfo { step, steps: 12, steps_per_epoch: 12 }).value();
                 optimizer.step(&mut learner.network().backbone().parameters(), pace);
                 loss
             })

@@ -91,7 +91,7 @@ impl Training {
     fn step_at(&mut self, step: usize, pace: StepRates) -> f64 {
         let moment = StepInfo { step, steps: STEPS, steps_per_epoch: PAIRS / BATCH };
         self.learner.network().backbone().parameters().clear_gradients();
-        let loss = self.with_batch(step, |learner, batch| learner.step(batch, moment));
+        let loss = self.with_batch(step, |learner, batch| learner.step(batch, moment)).value();
         self.optimizer.step(&mut self.learner.network().backbone().parameters(), pace);
         self.learner.after_step(moment);
         loss

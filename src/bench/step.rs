@@ -146,8 +146,9 @@ impl Stepper {
     pub fn step(&mut self) {
         let moment = self.moment;
         self.learner.network().backbone().parameters().clear_gradients();
-        self.on_batch(moment.step, |learner, batch| learner.step(batch, moment));
+        let loss = self.on_batch(moment.step, |learner, batch| learner.step(batch, moment));
         descend(&mut *self.learner, &mut self.optimizer, self.bound, self.pace, moment);
+        loss.value();
         self.moment.step = (moment.step + 1) % moment.steps;
     }
 

@@ -21,7 +21,7 @@ use crate::kernels::cpu::batch_norm::Normalization;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{BatchNormRelu, Identity, LinearNoBias, sequence};
 use crate::optim::Recipe;
-use crate::tensor::{self, Vectors};
+use crate::tensor::{self, Reading, Vectors};
 
 use super::LossAndGrad;
 use super::correlation::through;
@@ -57,7 +57,7 @@ impl MethodSettings for Settings {
         above_zero(key, "weights.scale", self.weights.scale)
     }
 
-    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+    fn start<D: tensor::Losses>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
         match self.head {
             Size::Small => self.with(start, head!(F => Expander<F, 512>, Identity)),
             Size::Paper => self.with(start, head!(F => Expander<F, 8192>, Identity)),
@@ -66,7 +66,7 @@ impl MethodSettings for Settings {
 }
 
 impl Settings {
-    fn with<D: tensor::Device, const P: usize>(
+    fn with<D: tensor::Losses, const P: usize>(
         &self,
         start: &Start<D>,
         head: BuildHead<D, P, P>,
@@ -76,21 +76,19 @@ impl Settings {
     }
 }
 
-struct BarlowTwins<D: tensor::Device, const P: usize> {
+struct BarlowTwins<D: tensor::Losses, const P: usize> {
     network: Network<D, P, P>,
     weights: Weights,
 }
 
-impl<D: tensor::Device, const P: usize> Learner<D> for BarlowTwins<D, P> {
+impl<D: tensor::Losses, const P: usize> Learner<D> for BarlowTwins<D, P> {
     fn network(&self) -> &dyn AnyNetwork<D> {
         &self.network
     }
 
-    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> Reading {
         let pass = self.network.embed_views(batch.images);
-        let loss = graded(&pass.p, P, self.weights);
-        pass.backward(&loss.gradient);
-        loss.value
+        graded(&pass.p(), P, self.weights).backward(pass)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{BatchNormRelu, Linear, sequence};
 use crate::optim::Recipe;
-use crate::tensor::{self, Vectors};
+use crate::tensor::{self, Reading, Vectors};
 
 use super::LossAndGrad;
 use super::cosine;
@@ -54,7 +54,7 @@ impl MethodSettings for Settings {
         a_part(key, "momentum", self.momentum)
     }
 
-    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+    fn start<D: tensor::Losses>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
         match self.head {
             Size::Small => self.with(start, head!(F => Mlp<F, 512, 128>, Mlp<128, 512, 128>)),
             Size::Paper => self.with(start, head!(F => Mlp<F, 4096, 256>, Mlp<256, 4096, 256>)),
@@ -63,7 +63,7 @@ impl MethodSettings for Settings {
 }
 
 impl Settings {
-    fn with<D: tensor::Device, const P: usize>(
+    fn with<D: tensor::Losses, const P: usize>(
         &self,
         start: &Start<D>,
         head: BuildHead<D, P, P>,
@@ -74,23 +74,25 @@ impl Settings {
     }
 }
 
-struct Byol<D: tensor::Device, const P: usize> {
+struct Byol<D: tensor::Losses, const P: usize> {
     network: Network<D, P, P>,
     target: Target<D>,
     predictor_rate_factor: f32,
 }
 
-impl<D: tensor::Device, const P: usize> Learner<D> for Byol<D, P> {
+impl<D: tensor::Losses, const P: usize> Learner<D> for Byol<D, P> {
     fn network(&self) -> &dyn AnyNetwork<D> {
         &self.network
     }
 
-    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> Reading {
         let pass = self.network.embed_views(batch.images);
         let target = self.target.project(&self.network, batch.images); // (2N, P)
-        let loss = graded(&pass.p, &target, P);
-        pass.backward(&loss.gradient);
-        loss.value
+        let p = pass.predictions();
+        match p.device().mean_cosine(p.data(), target.data(), P, SLOPE) {
+            Some(loss) => pass.backward_from(loss).plus(-SLOPE),
+            None => graded(&pass.p(), &target.download(), P).backward(pass),
+        }
     }
 
     fn steady(&self) -> Option<(&'static str, f32)> {
@@ -106,6 +108,9 @@ impl<D: tensor::Device, const P: usize> Learner<D> for Byol<D, P> {
     }
 }
 
+/// The loss is this multiple of the mean cosine, minus its value where all cosines are 1.
+const SLOPE: f64 = -4.0;
+
 /// Equation 2 of the paper, summed over both directions and averaged over the N pairs:
 ///
 /// L = 1/N sum_i (2 - 2 cos(p_i, z'_i)) + (2 - 2 cos(p'_i, z_i))
@@ -120,11 +125,11 @@ pub fn definition<const P: usize, E: Dtype, T: Tape<E, Cpu>>(
 where
     Cpu: Device<E>,
 {
-    cosine::mean_cosine(p, z) * number::<E>(-4.0) + number::<E>(4.0)
+    cosine::mean_cosine(p, z) * number::<E>(SLOPE) + number::<E>(-SLOPE)
 }
 
 /// The loss of `definition` and its gradient with respect to p, in rows of `width`.
 pub fn graded(p: &[f32], z: &[f32], width: usize) -> LossAndGrad {
-    let LossAndGrad { value, gradient } = cosine::graded(p, z, width, -4.0);
+    let LossAndGrad { value, gradient } = cosine::graded(p, z, width, SLOPE);
     LossAndGrad { value: 4.0 + value, gradient }
 }

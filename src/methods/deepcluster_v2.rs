@@ -29,7 +29,7 @@ use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{BatchNormRelu, Identity, Linear, sequence};
 use crate::optim::Recipe;
 use crate::rng::Key;
-use crate::tensor::{self, Vectors};
+use crate::tensor::{self, Reading, Vectors};
 
 use super::{MethodBatch, Learner, MethodSettings, StepInfo, Size, Start, State, above_zero, at_least};
 
@@ -61,7 +61,7 @@ impl MethodSettings for Settings {
         at_least(key, "clusters", self.clusters.iter().copied().min().unwrap_or(0), 1)
     }
 
-    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+    fn start<D: tensor::Losses>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
         match self.head {
             Size::Small => self.with(start, head!(F => Projector<F, 512, 128>, Identity)),
             Size::Paper => self.with(start, head!(F => Projector<F, 2048, 128>, Identity)),
@@ -70,7 +70,7 @@ impl MethodSettings for Settings {
 }
 
 impl Settings {
-    fn with<D: tensor::Device, const P: usize>(
+    fn with<D: tensor::Losses, const P: usize>(
         &self,
         start: &Start<D>,
         head: BuildHead<D, P, P>,
@@ -91,7 +91,7 @@ impl Settings {
     }
 }
 
-struct DeepclusterV2<D: tensor::Device, const P: usize> {
+struct DeepclusterV2<D: tensor::Losses, const P: usize> {
     network: Network<D, P, P>,
     /// The memory banks of first views and of second views.
     memories: [Memory; 2],
@@ -101,7 +101,7 @@ struct DeepclusterV2<D: tensor::Device, const P: usize> {
     settings: Settings,
 }
 
-impl<D: tensor::Device, const P: usize> Learner<D> for DeepclusterV2<D, P> {
+impl<D: tensor::Losses, const P: usize> Learner<D> for DeepclusterV2<D, P> {
     fn network(&self) -> &dyn AnyNetwork<D> {
         &self.network
     }
@@ -114,18 +114,16 @@ impl<D: tensor::Device, const P: usize> Learner<D> for DeepclusterV2<D, P> {
     /// transformer drops no paths.
     fn warm_up(&mut self, batch: &MethodBatch<'_>) {
         let pass = self.network.embed_views(batch.images);
-        write(&mut self.memories, batch.pairs, &pass.z);
+        write(&mut self.memories, batch.pairs, &pass.z());
     }
 
-    fn step(&mut self, batch: &MethodBatch<'_>, at: StepInfo) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, at: StepInfo) -> Reading {
         if at.begins_epoch() {
             self.heads = cluster_heads(&self.memories, &self.settings.clusters, self.draws.at(at.epoch() as u64));
         }
         let pass = self.network.embed(batch.images, &[]);
-        let slots = write(&mut self.memories, batch.pairs, &pass.z);
-        let graded = graded(&pass.p, P, &slots, &self.heads, self.settings.temperature);
-        pass.backward(&graded.gradient);
-        graded.value
+        let slots = write(&mut self.memories, batch.pairs, &pass.z());
+        graded(&pass.p(), P, &slots, &self.heads, self.settings.temperature).backward(pass)
     }
 
     fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {

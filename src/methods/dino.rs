@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{BatchNormRelu, Gelu, Linear, NormalLinear, UnitRows, WeightNormLinear, sequence};
 use crate::optim::Recipe;
-use crate::tensor::{self, Vectors};
+use crate::tensor::{self, DeviceLoss, Reading, Vectors, ViewTargets};
 
 use super::LossAndGrad;
 use super::cross_entropy;
@@ -93,7 +93,7 @@ impl MethodSettings for Settings {
         a_part(key, "momentum", self.momentum)
     }
 
-    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+    fn start<D: tensor::Losses>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
         match self.head {
             Size::Small => self.with(start, head!(F => ShortProjector<F, 512, 128>, WeightNormLinear<128, 128>)),
             Size::Paper => self.with(start, head!(F => Projector<F, 2048, 256>, WeightNormLinear<256, 65536>)),
@@ -102,46 +102,78 @@ impl MethodSettings for Settings {
 }
 
 impl Settings {
-    fn with<D: tensor::Device, const B: usize, const K: usize>(
+    fn with<D: tensor::Losses, const B: usize, const K: usize>(
         &self,
         start: &Start<D>,
         head: BuildHead<D, B, K>,
     ) -> Result<Box<dyn Learner<D>>> {
         let network = Network::open(&start.spec, head, &start.device, &start.initialisation)?;
         let teacher = Target::rising(&network, self.momentum);
-        Ok(Box::new(Dino { network, teacher, centre: Centre::new(K), settings: self.clone() }))
+        Ok(Box::new(Dino { network, teacher, centre: Centre::new(K), device_centre: None, settings: self.clone() }))
     }
 }
 
-struct Dino<D: tensor::Device, const B: usize, const K: usize> {
+struct Dino<D: tensor::Losses, const B: usize, const K: usize> {
     network: Network<D, B, K>,
     teacher: Target<D>,
     centre: Centre,
+    /// The centre that replaces it, once a device has computed a loss.
+    device_centre: Option<D::Arena>,
     settings: Settings,
 }
 
-impl<D: tensor::Device, const B: usize, const K: usize> Learner<D> for Dino<D, B, K> {
+impl<D: tensor::Losses, const B: usize, const K: usize> Dino<D, B, K> {
+    /// The loss, if the device computes it. Then the centre moves, too.
+    fn on_device(
+        &mut self,
+        student: &tensor::Tensor<Vectors<K>, D>,
+        teacher: &tensor::Tensor<Vectors<K>, D>,
+        temperatures: Temperatures,
+    ) -> Option<DeviceLoss<D>> {
+        let (device, scores) = (student.device(), teacher.data());
+        let mut centre = self.device_centre.take().unwrap_or_else(|| device.arena(self.centre.mean.clone()));
+        let targets = match self.settings.centring {
+            Centring::Mean => ViewTargets::Centred {
+                scores,
+                centre: &mut centre,
+                temperature: temperatures.teacher,
+                momentum: self.settings.centre_momentum,
+            },
+            Centring::Sinkhorn => {
+                ViewTargets::Shared { scores, groups: 1, epsilon: temperatures.teacher, rounds: ROUNDS }
+            }
+        };
+        let loss = device.view_cross_entropy(student.data(), targets, K, temperatures.student)?;
+        self.device_centre = Some(centre);
+        Some(loss)
+    }
+}
+
+impl<D: tensor::Losses, const B: usize, const K: usize> Learner<D> for Dino<D, B, K> {
     fn network(&self) -> &dyn AnyNetwork<D> {
         &self.network
     }
 
-    fn step(&mut self, batch: &MethodBatch<'_>, at: StepInfo) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, at: StepInfo) -> Reading {
         let pass = self.network.embed(batch.images, batch.crops); // ((2 + crops) N, K)
         let teacher = self.teacher.predict(&self.network, batch.images); // (2N, K)
         let temperatures = Temperatures {
             student: self.settings.student_temperature,
             teacher: self.settings.teacher_temperature.temperature(at.epoch()),
         };
+        if let Some(loss) = self.on_device(pass.predictions(), &teacher, temperatures) {
+            return pass.backward_from(loss);
+        }
+        let (student, teacher) = (pass.p(), teacher.download());
         let loss = match self.settings.centring {
             Centring::Mean => {
-                let loss = graded(&pass.p, &teacher, &self.centre, temperatures);
+                let loss = graded(&student, &teacher, &self.centre, temperatures);
                 self.centre.update(&teacher, self.settings.centre_momentum);
                 loss
             }
-            Centring::Sinkhorn => shared(&pass.p, &teacher, K, temperatures),
+            Centring::Sinkhorn => shared(&student, &teacher, K, temperatures),
         };
-        pass.backward(&loss.gradient);
-        loss.value
+        loss.backward(pass)
     }
 
     fn frozen(&self) -> Option<(&'static str, usize)> {
@@ -154,6 +186,9 @@ impl<D: tensor::Device, const B: usize, const K: usize> Learner<D> for Dino<D, B
 
     fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
         self.teacher.state("teacher", state)?;
+        if let Some(centre) = self.device_centre.take() {
+            self.centre.mean = self.network.parameters().device.host(&centre);
+        }
         state.floats("centre", &mut self.centre.mean)
     }
 }

@@ -4,11 +4,11 @@ use dfdx::prelude::Dtype;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::models::{AnyNetwork, ModelSpec};
+use crate::models::{AnyNetwork, ModelSpec, NetworkPass};
 use crate::nn::Parameters;
 use crate::optim::Recipe;
 use crate::rng::Key;
-use crate::tensor::Device;
+use crate::tensor::{Device, Losses, Reading};
 
 /// A method's hyperparameters, as implemented in its file.
 pub(super) trait MethodSettings {
@@ -19,7 +19,7 @@ pub(super) trait MethodSettings {
         Crops::default()
     }
     /// See [`Method::start`](super::Method::start).
-    fn start<D: Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>>;
+    fn start<D: Losses>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>>;
     /// See [`Method::validate`](super::Method::validate).
     fn validate(&self, key: &str) -> Result<()>;
 }
@@ -126,8 +126,8 @@ pub trait Learner<D: Device> {
     fn warm_up(&mut self, batch: &MethodBatch<'_>) {
         let _ = batch;
     }
-    /// Adds the gradients of the loss and returns its value.
-    fn step(&mut self, batch: &MethodBatch<'_>, at: StepInfo) -> f64;
+    /// Adds the gradients of the loss and returns its value, which the device may still be computing.
+    fn step(&mut self, batch: &MethodBatch<'_>, at: StepInfo) -> Reading;
     /// Runs after each step of the optimiser.
     fn after_step(&mut self, at: StepInfo) {
         let _ = at;
@@ -178,6 +178,14 @@ pub struct LossAndGrad {
     pub value: f64,
     /// The gradient, in the layout of the rows.
     pub gradient: Vec<f32>,
+}
+
+impl LossAndGrad {
+    /// Runs the backward pass of the predictions, and returns the loss.
+    pub(super) fn backward<D: Device, const P: usize, const Q: usize>(self, pass: NetworkPass<D, P, Q>) -> Reading {
+        pass.backward(&self.gradient);
+        Reading::Known(self.value)
+    }
 }
 
 /// Passes positions in ring buffers to a checkpoint.

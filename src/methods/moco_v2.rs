@@ -28,7 +28,7 @@ use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{Identity, Linear, Relu, sequence};
 use crate::optim::Recipe;
 use crate::rng::Key;
-use crate::tensor::{self, Vectors};
+use crate::tensor::{self, Reading, Vectors};
 
 use super::target::Target;
 use super::{MethodBatch, Learner, MethodSettings, StepInfo, Start, State, a_part, above_zero, at_least, categories, places};
@@ -65,7 +65,7 @@ impl MethodSettings for Settings {
         at_least(key, "queue", self.queue, 1)
     }
 
-    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+    fn start<D: tensor::Losses>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
         let head: BuildHead<D, P, P> = head!(F => Head<F>, Identity);
         let network = Network::open(&start.spec, head, &start.device, &start.initialisation)?;
         let target = Target::steady(&network, self.momentum);
@@ -74,7 +74,7 @@ impl MethodSettings for Settings {
     }
 }
 
-struct MocoV2<D: tensor::Device> {
+struct MocoV2<D: tensor::Losses> {
     network: Network<D, P, P>,
     /// The momentum encoder, which computes the keys. The authors shuffle the batch between GPUs, so that batch
     /// normalisation sees different images for a query than for its key. Here each network normalises one view at a
@@ -85,22 +85,21 @@ struct MocoV2<D: tensor::Device> {
     settings: Settings,
 }
 
-impl<D: tensor::Device> Learner<D> for MocoV2<D> {
+impl<D: tensor::Losses> Learner<D> for MocoV2<D> {
     fn network(&self) -> &dyn AnyNetwork<D> {
         &self.network
     }
 
-    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> Reading {
         let pass = self.network.embed_views(batch.images);
-        let keys = self.target.project(&self.network, batch.images); // (2N, P)
+        let keys = self.target.project(&self.network, batch.images).download(); // (2N, P)
         let categories = self.settings.mask_same_category.then_some(batch.categories);
         let [first, second] = &mut self.queues;
-        let loss = both_directions(&pass.p, &keys, [first, second], categories, self.settings.temperature);
+        let loss = both_directions(&pass.p(), &keys, [first, second], categories, self.settings.temperature);
         let (of_first, of_second) = keys.split_at(keys.len() / 2);
         first.enqueue(of_first, Some(batch.categories));
         second.enqueue(of_second, Some(batch.categories));
-        pass.backward(&loss.gradient);
-        loss.value
+        loss.backward(pass)
     }
 
     fn after_step(&mut self, at: StepInfo) {

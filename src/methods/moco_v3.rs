@@ -22,7 +22,7 @@ use crate::methods::contrast::unit;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{BatchNormPlain, BatchNormRelu, LinearNoBias, sequence};
 use crate::optim::Recipe;
-use crate::tensor::{self, Vectors};
+use crate::tensor::{self, Reading, Vectors};
 
 use super::target::Target;
 use super::{MethodBatch, Learner, MethodSettings, StepInfo, Size, Start, State, a_part, above_zero};
@@ -60,7 +60,7 @@ impl MethodSettings for Settings {
         a_part(key, "momentum", self.momentum)
     }
 
-    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+    fn start<D: tensor::Losses>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
         match self.head {
             Size::Small => self.with(start, head!(F => Projector<F, 512, 128>, Predictor<512, 128>)),
             Size::Paper => self.with(start, head!(F => Projector<F, 4096, 256>, Predictor<4096, 256>)),
@@ -69,7 +69,7 @@ impl MethodSettings for Settings {
 }
 
 impl Settings {
-    fn with<D: tensor::Device, const P: usize>(
+    fn with<D: tensor::Losses, const P: usize>(
         &self,
         start: &Start<D>,
         head: BuildHead<D, P, P>,
@@ -80,25 +80,23 @@ impl Settings {
     }
 }
 
-struct MocoV3<D: tensor::Device, const P: usize> {
+struct MocoV3<D: tensor::Losses, const P: usize> {
     network: Network<D, P, P>,
     /// The momentum encoder, which computes the keys.
     target: Target<D>,
     settings: Settings,
 }
 
-impl<D: tensor::Device, const P: usize> Learner<D> for MocoV3<D, P> {
+impl<D: tensor::Losses, const P: usize> Learner<D> for MocoV3<D, P> {
     fn network(&self) -> &dyn AnyNetwork<D> {
         &self.network
     }
 
-    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> Reading {
         let pass = self.network.embed_views(batch.images);
-        let keys = self.target.project(&self.network, batch.images); // (2N, P)
+        let keys = self.target.project(&self.network, batch.images).download(); // (2N, P)
         let categories = self.settings.mask_same_category.then_some(batch.categories);
-        let loss = both_directions(&pass.p, &keys, P, categories, self.settings.temperature);
-        pass.backward(&loss.gradient);
-        loss.value
+        both_directions(&pass.p(), &keys, P, categories, self.settings.temperature).backward(pass)
     }
 
     fn after_step(&mut self, at: StepInfo) {

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::optim::Recipe;
-use crate::tensor::Device;
+use crate::tensor::Losses;
 
 pub use learner::{Crops, Learner, LossAndGrad, MethodBatch, Size, Start, State, StepInfo};
 
@@ -110,7 +110,7 @@ macro_rules! methods {
             ///
             /// # Errors
             /// When there is no network for the specification, or the batch does not suit the method.
-            pub fn start<D: Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+            pub fn start<D: Losses>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
                 match self { $(Self::$Name(settings) => settings.start(start)),* }
             }
 

@@ -37,7 +37,7 @@ use crate::models::{AnyNetwork, Network, head};
 use crate::nn::{Identity, JoinRows, Linear, sequence};
 use crate::optim::Recipe;
 use crate::rng::Key;
-use crate::tensor::{self, Vectors};
+use crate::tensor::{self, Reading, Vectors};
 
 use super::{MethodBatch, Crops, Learner, MethodSettings, StepInfo, Start, State, a_part, above_zero, at_least, categories};
 
@@ -80,7 +80,7 @@ impl MethodSettings for Settings {
         at_least(key, "negatives", self.negatives, 1)
     }
 
-    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+    fn start<D: tensor::Losses>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
         let (image, jigsaw) = Network::open_two(
             &start.spec,
             head!(F => Linear<F, P>, Identity),
@@ -94,7 +94,7 @@ impl MethodSettings for Settings {
     }
 }
 
-struct Pirl<D: tensor::Device> {
+struct Pirl<D: tensor::Losses> {
     image: Network<D, P, P>,
     jigsaw: Network<D, P, P>,
     bank: MemoryBank,
@@ -104,12 +104,12 @@ struct Pirl<D: tensor::Device> {
     settings: Settings,
 }
 
-impl<D: tensor::Device> Learner<D> for Pirl<D> {
+impl<D: tensor::Losses> Learner<D> for Pirl<D> {
     fn network(&self) -> &dyn AnyNetwork<D> {
         &self.image
     }
 
-    fn step(&mut self, batch: &MethodBatch<'_>, at: StepInfo) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, at: StepInfo) -> Reading {
         let own: Vec<usize> = batch.pairs.iter().map(|&pair| pair as usize).collect();
         own.iter().zip(batch.categories).for_each(|(&pair, &category)| self.categories[pair] = category);
         let first_images = &batch.images[..batch.images.len() / 2];
@@ -118,13 +118,14 @@ impl<D: tensor::Device> Learner<D> for Pirl<D> {
         let negatives = self.bank.draw(self.draws.at(at.step as u64), self.settings.negatives);
         let categories = self.settings.mask_same_category.then_some(&self.categories[..]);
         let slots = Slots { bank: &self.bank, own: &own, negatives: &negatives, categories };
-        let views = [&images.p[..], &jigsaws.p].concat();
+        let (of_images, of_jigsaws) = (images.p(), jigsaws.p());
+        let views = [&of_images[..], &of_jigsaws].concat();
         let graded = graded(&views, slots, self.settings.jigsaw_weight, self.settings.temperature);
-        self.bank.update(&own, &images.p);
-        let (of_images, of_jigsaws) = graded.gradient.split_at(images.p.len());
+        self.bank.update(&own, &of_images);
+        let (of_images, of_jigsaws) = graded.gradient.split_at(of_images.len());
         jigsaws.backward(of_jigsaws);
         images.backward(of_images);
-        graded.value
+        Reading::Known(graded.value)
     }
 
     fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {

@@ -11,7 +11,7 @@ use crate::kernels::cpu::softmax::softmax_rows;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{BatchNormRelu, Identity, Linear, Relu, sequence};
 use crate::optim::Recipe;
-use crate::tensor::{self, Pooled, Vectors};
+use crate::tensor::{self, Pooled, Reading, Vectors};
 use crate::tensor::bridge::{self, Embedding, Loss};
 
 use super::hard_negatives::{self, Hardness};
@@ -51,7 +51,7 @@ impl MethodSettings for Settings {
         not_negative(key, "hard_negatives", self.hard_negatives)
     }
 
-    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+    fn start<D: tensor::Losses>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
         let head: BuildHead<D, P, P> = match self.head {
             Size::Small => head!(F => NormalizedHead<F>, Identity),
             Size::Paper => head!(F => Head<F>, Identity),
@@ -61,30 +61,33 @@ impl MethodSettings for Settings {
     }
 }
 
-struct Simclr<D: tensor::Device> {
+struct Simclr<D: tensor::Losses> {
     network: Network<D, P, P>,
     settings: Settings,
 }
 
-impl<D: tensor::Device> Learner<D> for Simclr<D> {
+impl<D: tensor::Losses> Learner<D> for Simclr<D> {
     fn network(&self) -> &dyn AnyNetwork<D> {
         &self.network
     }
 
-    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> Reading {
         let Settings { temperature, hard_negatives: beta, mask_same_category, .. } = self.settings;
+        let pass = self.network.embed(batch.images, &[]);
         if beta > 0.0 || mask_same_category {
             // With `beta` 0, this loss is NT-Xent.
-            let pass = self.network.embed(batch.images, &[]);
             let hardness = Hardness { beta, tau_plus: 0.0, temperature };
-            let loss = hard_negatives::graded(&pass.p, P, hardness, mask_same_category.then_some(batch.categories));
-            pass.backward(&loss.gradient);
-            return loss.value;
+            let categories = mask_same_category.then_some(batch.categories);
+            return hard_negatives::graded(&pass.p(), P, hardness, categories).backward(pass);
         }
-        let loss = nt_xent_in_closed_form(self.network.embed(batch.images, &[]).on_tape(), temperature);
+        let z = pass.predictions();
+        if let Some(loss) = z.device().nt_xent(z.data(), P, temperature) {
+            return pass.backward_from(loss);
+        }
+        let loss = nt_xent_in_closed_form(pass.on_tape(), temperature);
         let value = f64::from(loss.array());
         loss.backward();
-        value
+        Reading::Known(value)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{BatchNormPlain, BatchNormRelu, Linear, LinearNoBias, sequence};
 use crate::optim::Recipe;
-use crate::tensor::{self, Vectors};
+use crate::tensor::{self, Reading, Vectors};
 
 use super::LossAndGrad;
 use super::cosine;
@@ -55,7 +55,7 @@ impl MethodSettings for Settings {
         above_zero(key, "predictor_rate_factor", self.predictor_rate_factor)
     }
 
-    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+    fn start<D: tensor::Losses>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
         match self.head {
             Size::Small => self.with(start, head!(F => Projector<F, 512>, Predictor<1024, 512>)),
             Size::Paper => self.with(start, head!(F => Projector<F, 2048>, Predictor<512, 2048>)),
@@ -64,7 +64,7 @@ impl MethodSettings for Settings {
 }
 
 impl Settings {
-    fn with<D: tensor::Device, const P: usize>(
+    fn with<D: tensor::Losses, const P: usize>(
         &self,
         start: &Start<D>,
         head: BuildHead<D, P, P>,
@@ -74,27 +74,32 @@ impl Settings {
     }
 }
 
-struct Simsiam<D: tensor::Device, const P: usize> {
+struct Simsiam<D: tensor::Losses, const P: usize> {
     network: Network<D, P, P>,
     predictor_rate_factor: f32,
 }
 
-impl<D: tensor::Device, const P: usize> Learner<D> for Simsiam<D, P> {
+impl<D: tensor::Losses, const P: usize> Learner<D> for Simsiam<D, P> {
     fn network(&self) -> &dyn AnyNetwork<D> {
         &self.network
     }
 
-    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> Reading {
         let pass = self.network.embed_views(batch.images);
-        let loss = graded(&pass.p, &pass.z, P);
-        pass.backward(&loss.gradient);
-        loss.value
+        let (p, z) = (pass.predictions(), pass.projections());
+        match p.device().mean_cosine(p.data(), z.data(), P, SLOPE) {
+            Some(loss) => pass.backward_from(loss),
+            None => graded(&pass.p(), &pass.z(), P).backward(pass),
+        }
     }
 
     fn steady(&self) -> Option<(&'static str, f32)> {
         Some(("predictor.", self.predictor_rate_factor))
     }
 }
+
+/// The loss is this multiple of the mean cosine.
+const SLOPE: f64 = -1.0;
 
 /// Equations 1 to 4 of the paper, averaged over the N pairs:
 ///
@@ -113,5 +118,5 @@ where
 
 /// The loss of `definition` and its gradient with respect to p, in rows of `width`.
 pub fn graded(p: &[f32], z: &[f32], width: usize) -> LossAndGrad {
-    cosine::graded(p, z, width, -1.0)
+    cosine::graded(p, z, width, SLOPE)
 }

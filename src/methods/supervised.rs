@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{Identity, Linear};
 use crate::optim::Recipe;
-use crate::tensor::{self, Vectors};
+use crate::tensor::{self, Reading, Vectors};
 
 use super::number;
 use super::{MethodBatch, Learner, MethodSettings, StepInfo, Start};
@@ -36,7 +36,7 @@ impl MethodSettings for Settings {
         Ok(())
     }
 
-    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+    fn start<D: tensor::Losses>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
         if start.categories > CATEGORIES {
             return Err(Error::new(format!(
                 "training with labels knows {CATEGORIES} categories, and the pairs' set has {}",
@@ -49,21 +49,21 @@ impl MethodSettings for Settings {
     }
 }
 
-struct Supervised<D: tensor::Device> {
+struct Supervised<D: tensor::Losses> {
     network: Network<D, CATEGORIES, CATEGORIES>,
 }
 
-impl<D: tensor::Device> Learner<D> for Supervised<D> {
+impl<D: tensor::Losses> Learner<D> for Supervised<D> {
     fn network(&self) -> &dyn AnyNetwork<D> {
         &self.network
     }
 
-    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> Reading {
         let of_views = batch.categories.repeat(2);
         let loss = cross_entropy(self.network.embed(batch.images, &[]).on_tape(), &of_views);
         let value = f64::from(loss.array());
         loss.backward();
-        value
+        Reading::Known(value)
     }
 }
 

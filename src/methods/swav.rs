@@ -16,7 +16,7 @@ use crate::kernels::cpu::matmul;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{BatchNormRelu, Linear, Prototypes, UnitRows, sequence};
 use crate::optim::Recipe;
-use crate::tensor::{self, Vectors};
+use crate::tensor::{self, Reading, Vectors, ViewTargets};
 
 use super::LossAndGrad;
 use super::cross_entropy;
@@ -64,7 +64,7 @@ impl MethodSettings for Settings {
         at_least(key, "sinkhorn.iterations", self.sinkhorn.iterations, 1)
     }
 
-    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+    fn start<D: tensor::Losses>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
         match self.head {
             Size::Small => self.with(start, head!(F => Projector<F, 512, 128>, Prototypes<128, 128>)),
             Size::Paper => self.with(start, head!(F => Projector<F, 2048, 128>, Prototypes<128, 3000>)),
@@ -73,7 +73,7 @@ impl MethodSettings for Settings {
 }
 
 impl Settings {
-    fn with<D: tensor::Device, const P: usize, const K: usize>(
+    fn with<D: tensor::Losses, const P: usize, const K: usize>(
         &self,
         start: &Start<D>,
         head: BuildHead<D, P, K>,
@@ -84,14 +84,14 @@ impl Settings {
     }
 }
 
-struct Swav<D: tensor::Device, const P: usize, const K: usize> {
+struct Swav<D: tensor::Losses, const P: usize, const K: usize> {
     network: Network<D, P, K>,
     /// The queues of first views and of second views.
     queues: [ProjectionQueue; 2],
     settings: Settings,
 }
 
-impl<D: tensor::Device, const P: usize, const K: usize> Swav<D, P, K> {
+impl<D: tensor::Losses, const P: usize, const K: usize> Swav<D, P, K> {
     /// Assignments (N, K) of one view's scores, computed together with the scores of its queue; one view at a
     /// time, as in the authors' code.
     fn assign(&self, scores: &[f32], view: usize, at: StepInfo) -> Vec<f32> {
@@ -110,25 +110,34 @@ impl<D: tensor::Device, const P: usize, const K: usize> Swav<D, P, K> {
 /// The prefix of the names of the prototypes' parameters.
 const PROTOTYPES: &str = "predictor.";
 
-impl<D: tensor::Device, const P: usize, const K: usize> Learner<D> for Swav<D, P, K> {
+impl<D: tensor::Losses, const P: usize, const K: usize> Learner<D> for Swav<D, P, K> {
     fn network(&self) -> &dyn AnyNetwork<D> {
         &self.network
     }
 
-    fn step(&mut self, batch: &MethodBatch<'_>, at: StepInfo) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, at: StepInfo) -> Reading {
         self.network.parameters().unit_rows_of(PROTOTYPES, P);
         let pass = self.network.embed(batch.images, batch.crops); // ((2 + crops) N, K)
-        let n = batch.pairs.len();
+        let (n, scores) = (batch.pairs.len(), pass.predictions());
+        if self.settings.queue == 0 {
+            let Sinkhorn { epsilon, iterations: rounds } = self.settings.sinkhorn;
+            let device = scores.device();
+            let assigning = device.slice(scores.data(), 0..2 * n * K);
+            let targets = ViewTargets::Shared { scores: &assigning, groups: 2, epsilon, rounds };
+            if let Some(loss) = device.view_cross_entropy(scores.data(), targets, K, self.settings.temperature) {
+                return pass.backward_from(loss);
+            }
+        }
+        let scores = pass.p();
         let assignments: Vec<f32> =
-            (0..2).flat_map(|view| self.assign(&pass.p[view * n * K..][..n * K], view, at)).collect();
-        let loss = graded(&pass.p, &assignments, K, self.settings.temperature);
+            (0..2).flat_map(|view| self.assign(&scores[view * n * K..][..n * K], view, at)).collect();
+        let loss = graded(&scores, &assignments, K, self.settings.temperature);
         if self.settings.queue > 0 {
-            for (queue, view) in self.queues.iter_mut().zip(pass.z.chunks(n * P)) {
+            for (queue, view) in self.queues.iter_mut().zip(pass.z().chunks(n * P)) {
                 queue.push(view);
             }
         }
-        pass.backward(&loss.gradient);
-        loss.value
+        loss.backward(pass)
     }
 
     fn frozen(&self) -> Option<(&'static str, usize)> {

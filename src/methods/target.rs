@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::models::{AnyNetwork, Network};
 use crate::nn::Parameters;
 use crate::optim::{Cosine, follow};
-use crate::tensor::Device;
+use crate::tensor::{Device, Tensor, Vectors};
 
 use super::{State, StepInfo};
 
@@ -33,7 +33,7 @@ impl<D: Device> Target<D> {
         &mut self,
         network: &Network<D, P, Q>,
         images: &[f32],
-    ) -> Vec<f32> {
+    ) -> Tensor<Vectors<P>, D> {
         network.target_views(images, &mut self.parameters)
     }
 
@@ -42,7 +42,7 @@ impl<D: Device> Target<D> {
         &mut self,
         network: &Network<D, P, Q>,
         images: &[f32],
-    ) -> Vec<f32> {
+    ) -> Tensor<Vectors<Q>, D> {
         network.target_predictions(images, &mut self.parameters)
     }
 

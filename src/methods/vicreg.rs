@@ -18,7 +18,7 @@ use crate::kernels::cpu::with_scratch;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{BatchNormRelu, Identity, Linear, sequence};
 use crate::optim::Recipe;
-use crate::tensor::{self, Vectors};
+use crate::tensor::{self, Reading, Vectors, VicregWeights};
 
 use super::LossAndGrad;
 use super::correlation::through;
@@ -56,7 +56,7 @@ impl MethodSettings for Settings {
         above_zero(key, "weights.covariance", covariance)
     }
 
-    fn start<D: tensor::Device>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
+    fn start<D: tensor::Losses>(&self, start: &Start<D>) -> Result<Box<dyn Learner<D>>> {
         match self.head {
             Size::Small => self.with(start, head!(F => Expander<F, 512>, Identity)),
             Size::Paper => self.with(start, head!(F => Expander<F, 8192>, Identity)),
@@ -65,7 +65,7 @@ impl MethodSettings for Settings {
 }
 
 impl Settings {
-    fn with<D: tensor::Device, const P: usize>(
+    fn with<D: tensor::Losses, const P: usize>(
         &self,
         start: &Start<D>,
         head: BuildHead<D, P, P>,
@@ -75,21 +75,23 @@ impl Settings {
     }
 }
 
-struct Vicreg<D: tensor::Device, const P: usize> {
+struct Vicreg<D: tensor::Losses, const P: usize> {
     network: Network<D, P, P>,
     weights: Weights,
 }
 
-impl<D: tensor::Device, const P: usize> Learner<D> for Vicreg<D, P> {
+impl<D: tensor::Losses, const P: usize> Learner<D> for Vicreg<D, P> {
     fn network(&self) -> &dyn AnyNetwork<D> {
         &self.network
     }
 
-    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> f64 {
+    fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> Reading {
         let pass = self.network.embed_views(batch.images);
-        let loss = graded(&pass.p, P, self.weights);
-        pass.backward(&loss.gradient);
-        loss.value
+        let z = pass.predictions();
+        match z.device().vicreg(z.data(), P, self.weights.into()) {
+            Some(loss) => pass.backward_from(loss),
+            None => graded(&pass.p(), P, self.weights).backward(pass),
+        }
     }
 }
 
@@ -114,6 +116,12 @@ pub struct Weights {
 impl Weights {
     /// The weights of the paper, section 4.2.
     pub const PAPER: Self = Self { invariance: 25.0, variance: 25.0, covariance: 1.0 };
+}
+
+impl From<Weights> for VicregWeights {
+    fn from(Weights { invariance, variance, covariance }: Weights) -> Self {
+        Self { invariance, variance, covariance }
+    }
 }
 
 /// Equation 6 of the paper:

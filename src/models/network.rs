@@ -3,11 +3,13 @@
 use std::cell::{Ref, RefCell, RefMut};
 use std::rc::Rc;
 
+use dfdx::shapes::Const;
+
 use crate::error::Result;
 use crate::nn::{Builder, Parameters};
 use crate::rng::Key;
 use crate::tensor::bridge::{Embedding, on_tape};
-use crate::tensor::{Device, Tensor};
+use crate::tensor::{Device, DeviceLoss, Reading, Tensor, Vectors};
 
 use super::encoder::{AnyEncoder, Features, Pixels, ToImages};
 use super::head::{AnyHead, BuildHead, Heads};
@@ -127,7 +129,7 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
     /// Runs a training pass over `images` (N, image, image, 3), then over `crops` of half their side; either may be
     /// empty. In the encoder, batch normalisation uses the moments of all images, and of all crops in their own pass;
     /// in the head, it uses the moments of all rows.
-    pub fn embed(&self, images: &[f32], crops: &[f32]) -> NetworkPass<P, Q> {
+    pub fn embed(&self, images: &[f32], crops: &[f32]) -> NetworkPass<D, P, Q> {
         let Backbone { encoder, parameters: shared, .. } = &self.backbone;
         let parameters = &mut *shared.borrow_mut();
         let (views, small) = (self.backbone.images(images), self.backbone.crops(crops));
@@ -138,19 +140,18 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
         };
         parameters.end_pass();
         let (Heads { z, p }, of_head) = self.head.forward(features, parameters);
-        let (shared, shape) = (Rc::clone(shared), p.shape());
-        let backward = move |dp: &[f32]| {
+        let shared = Rc::clone(shared);
+        let backward = move |dp: Tensor<Vectors<Q>, D>| {
             let parameters = &mut *shared.borrow_mut();
-            let dp = Tensor::upload(&parameters.device, shape, dp);
             let gradient = of_head(dp, parameters);
             of_encoder(gradient, parameters);
         };
-        NetworkPass { rows: shape.0, z: z.download(), p: p.download(), backward: Box::new(backward) }
+        NetworkPass { z, p, backward: Box::new(backward) }
     }
 
     /// Runs a training pass over the first views, then one over the second views. Batch normalisation uses the
     /// moments of one view at a time. `images` is (2N, image, image, 3): all first views, then all second views.
-    pub fn embed_views(&self, images: &[f32]) -> NetworkPass<P, Q> {
+    pub fn embed_views(&self, images: &[f32]) -> NetworkPass<D, P, Q> {
         let (first, second) = images.split_at(images.len() / 2);
         self.embed(first, &[]).then(self.embed(second, &[]))
     }
@@ -158,20 +159,20 @@ impl<D: Device, const P: usize, const Q: usize> Network<D, P, Q> {
     /// Computes projections (2N, P) in training mode with the parameters `target`, which have the same layout,
     /// without a backward pass. Batch normalisation uses the moments of one view at a time, as in `embed_views`, and
     /// updates the running moments of the target.
-    pub fn target_views(&self, images: &[f32], target: &mut Parameters<D>) -> Vec<f32> {
+    pub fn target_views(&self, images: &[f32], target: &mut Parameters<D>) -> Tensor<Vectors<P>, D> {
         let mut project = |view: &[f32]| {
             let (features, _) = self.backbone.encoder.forward(self.backbone.images(view), target);
-            self.head.project(features, target).download()
+            self.head.project(features, target)
         };
         let (first, second) = images.split_at(images.len() / 2);
-        [project(first), project(second)].concat()
+        stack(&project(first), &project(second))
     }
 
     /// Computes predictions (N, Q) in training mode with the parameters `target`, over all images at once, as in
     /// `embed`.
-    pub fn target_predictions(&self, images: &[f32], target: &mut Parameters<D>) -> Vec<f32> {
+    pub fn target_predictions(&self, images: &[f32], target: &mut Parameters<D>) -> Tensor<Vectors<Q>, D> {
         let (features, _) = self.backbone.encoder.forward(self.backbone.images(images), target);
-        self.head.forward(features, target).0.p.download()
+        self.head.forward(features, target).0.p
     }
 }
 
@@ -215,46 +216,83 @@ fn both<D: Device>(
     (all, Box::new(backward))
 }
 
-/// A training pass: its results and its backward function.
-pub struct NetworkPass<const P: usize, const Q: usize> {
-    /// Projections (N, P), as values without a gradient.
-    pub z: Vec<f32>,
-    /// Predictions (N, Q).
-    pub p: Vec<f32>,
-    /// N.
-    pub rows: usize,
-    backward: BackwardFn,
+/// The rows of `first`, then those of `second`.
+fn stack<D: Device, const P: usize>(
+    first: &Tensor<Vectors<P>, D>,
+    second: &Tensor<Vectors<P>, D>,
+) -> Tensor<Vectors<P>, D> {
+    let rows = first.shape().0 + second.shape().0;
+    first.with((rows, Const), first.device().concat(first.data(), second.data()))
+}
+
+/// A training pass: its results, in the device's memory, and its backward function.
+pub struct NetworkPass<D: Device, const P: usize, const Q: usize> {
+    z: Tensor<Vectors<P>, D>,
+    p: Tensor<Vectors<Q>, D>,
+    backward: BackwardFn<D, Q>,
 }
 
 /// A backward function that takes the gradient of the predictions.
-type BackwardFn = Box<dyn FnOnce(&[f32])>;
+type BackwardFn<D, const Q: usize> = Box<dyn FnOnce(Tensor<Vectors<Q>, D>)>;
 
-impl<const P: usize, const Q: usize> NetworkPass<P, Q> {
+impl<D: Device, const P: usize, const Q: usize> NetworkPass<D, P, Q> {
     /// Joins two passes into one. The rows of the second follow those of the first.
     fn then(self, second: Self) -> Self {
+        let (z, p) = (stack(&self.z, &second.z), stack(&self.p, &second.p));
+        let rows = [self.p.shape().0, second.p.shape().0];
         let (of_first, of_second) = (self.backward, second.backward);
-        let backward = move |gradient: &[f32]| {
-            let (first, second) = gradient.split_at(self.rows * Q);
-            of_second(second);
-            of_first(first);
+        let backward = move |gradient: Tensor<Vectors<Q>, D>| {
+            let part = |first: usize, rows: usize| {
+                let range = first * Q..(first + rows) * Q;
+                gradient.with((rows, Const), gradient.device().slice(gradient.data(), range))
+            };
+            of_second(part(rows[0], rows[1]));
+            of_first(part(0, rows[0]));
         };
-        NetworkPass {
-            z: [self.z, second.z].concat(),
-            p: [self.p, second.p].concat(),
-            rows: self.rows + second.rows,
-            backward: Box::new(backward),
-        }
+        NetworkPass { z, p, backward: Box::new(backward) }
+    }
+
+    /// N.
+    pub fn rows(&self) -> usize {
+        self.p.shape().0
+    }
+
+    /// Copies the projections (N, P) to host memory. They have no gradient.
+    pub fn z(&self) -> Vec<f32> {
+        self.z.download()
+    }
+
+    /// Copies the predictions (N, Q) to host memory.
+    pub fn p(&self) -> Vec<f32> {
+        self.p.download()
+    }
+
+    /// The projections in the device's memory.
+    pub fn projections(&self) -> &Tensor<Vectors<P>, D> {
+        &self.z
+    }
+
+    /// The predictions in the device's memory.
+    pub fn predictions(&self) -> &Tensor<Vectors<Q>, D> {
+        &self.p
     }
 
     /// Adds the parameters' gradients, given the gradient of the predictions (N, Q).
     pub fn backward(self, gradient: &[f32]) {
+        let gradient = Tensor::upload(self.p.device(), self.p.shape(), gradient);
         (self.backward)(gradient);
+    }
+
+    /// The same with a loss that the device computed. Returns the loss, which may not be computed yet.
+    pub fn backward_from(self, loss: DeviceLoss<D>) -> Reading {
+        (self.backward)(self.p.with(self.p.shape(), loss.gradient));
+        loss.value
     }
 
     /// Puts the predictions on dfdx's tape, for a loss that is written in dfdx. dfdx's `backward` then runs this
     /// pass's backward function.
     pub fn on_tape(self) -> Embedding<Q> {
-        on_tape(self.p, self.rows, self.backward)
+        on_tape(self.p(), self.rows(), |gradient| self.backward(gradient))
     }
 }
 
@@ -289,8 +327,8 @@ mod tests {
         let apart = network(Encoder::ResnetSmall, Stem::Half, 0.0);
         let [one, other] = [&first, &second].map(|view| apart.embed(view, &[]));
         assert_eq!(
-            (pass.rows, &pass.z, &pass.p),
-            (6, &[&one.z[..], &other.z].concat(), &[&one.p[..], &other.p].concat())
+            (pass.rows(), pass.z(), pass.p()),
+            (6, [one.z(), other.z()].concat(), [one.p(), other.p()].concat())
         );
         pass.backward(&gradient);
         other.backward(&gradient[3 * 8..]);
@@ -298,10 +336,10 @@ mod tests {
         assert!(together.parameters().gradients == apart.parameters().gradients);
         assert!(together.parameters().statistics == apart.parameters().statistics);
         let pooled = network(Encoder::ResnetSmall, Stem::Half, 0.0);
-        let embedded = pooled.embed_views(&both).p;
+        let embedded = pooled.embed_views(&both).p();
         let mut target = pooled.parameters().clone();
-        assert_eq!(pooled.target_views(&both, &mut target), embedded);
-        assert!(pooled.embed(&both, &[]).p != embedded, "all at once has other moments");
+        assert_eq!(pooled.target_views(&both, &mut target).download(), embedded);
+        assert!(pooled.embed(&both, &[]).p() != embedded, "all at once has other moments");
     }
 
     #[test]
@@ -311,7 +349,7 @@ mod tests {
         let embed = |key| {
             network.parameters().pass = Some(crate::nn::Pass { key, drop_path });
             let view = images(12, 5);
-            network.embed_views(&[&view[..], &view].concat()).p
+            network.embed_views(&[&view[..], &view].concat()).p()
         };
         let (one, again, other) = (embed(Key::root(6)), embed(Key::root(6)), embed(Key::root(7)));
         assert!(one == again && one != other);

@@ -1,6 +1,8 @@
 //! The device of a command, chosen at run time. Networks are compiled once, for this type; which device an operation runs
 //! on costs a comparison. It only passes calls on: a result depends on the chosen device alone.
 
+mod losses;
+
 use std::ops::Range;
 
 use crate::error::Result;

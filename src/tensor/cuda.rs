@@ -1,6 +1,7 @@
 //! An NVIDIA GPU as a device: arithmetic from `kernels::cuda`, memory from its free lists.
 
 mod arena;
+mod losses;
 
 use std::collections::HashMap;
 use std::ops::Range;

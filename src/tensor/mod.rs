@@ -7,6 +7,7 @@ pub mod bridge;
 mod buffer;
 mod cpu;
 pub mod cuda;
+mod losses;
 pub mod profile;
 mod sides;
 
@@ -21,6 +22,7 @@ pub use any::AnyDevice;
 pub use buffer::Pooled;
 pub use cpu::Cpu;
 pub use cuda::Cuda;
+pub use losses::{DeviceLoss, Losses, Reading, VicregWeights, ViewTargets};
 pub use sides::{Images, Maps, Matrix, Patched, Side, Strided, Tokens, Vectors};
 
 #[cfg(test)]

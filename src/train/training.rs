@@ -12,7 +12,7 @@ use crate::harness::clock::Stopwatch;
 use crate::methods::{Learner, MethodBatch, Start, StepInfo};
 use crate::nn::Pass;
 use crate::optim::{Cosine, Optimizer, ParamOverrides, Schedule, StepRates, clip};
-use crate::tensor::AnyDevice;
+use crate::tensor::{AnyDevice, Reading};
 
 use super::checkpoint::{self, Position};
 use super::context::TrainContext;
@@ -60,7 +60,9 @@ pub fn pretrain(run: &Pretraining, device: &AnyDevice, material: Material, aroun
             let loss = training.step(&batch)?;
             iterator.give_back(batch);
             bar.advance(pairs);
-            bar.message(&format!("epoch {} loss {loss:.3}", epoch + 1));
+            if let Some(loss) = loss {
+                bar.message(&format!("epoch {} loss {loss:.3}", epoch + 1));
+            }
             training.waited = iterator.waited();
             if around.interrupt.requested() {
                 training.save()?;
@@ -100,6 +102,14 @@ fn of_method(batch: &batches::Batch) -> MethodBatch<'_> {
     MethodBatch { images: &batch.views, crops: &batch.crops, pairs: &batch.chosen, categories: &batch.categories }
 }
 
+/// The loss of a step.
+struct StepLoss {
+    loss: Reading,
+    /// The epoch and the step in it, from 0.
+    at: [usize; 2],
+    rate: f32,
+}
+
 struct Training<'a> {
     run: &'a Pretraining,
     around: &'a TrainContext<'a>,
@@ -108,6 +118,8 @@ struct Training<'a> {
     optimizer: Optimizer<AnyDevice>,
     schedule: Schedule,
     position: Position,
+    /// The loss of the last step, while the device computes it.
+    pending: Option<StepLoss>,
     steps_per_epoch: usize,
     waited: f64,
     started: Stopwatch,
@@ -150,6 +162,7 @@ impl<'a> Training<'a> {
             optimizer,
             schedule,
             position,
+            pending: None,
             steps_per_epoch,
             waited: 0.0,
             started: Stopwatch::start(),
@@ -171,7 +184,9 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    fn step(&mut self, batch: &batches::Batch) -> Result<f64> {
+    /// Performs a step. Returns its loss or, if the device still computes that, the loss of the step before, so that the
+    /// device never waits.
+    fn step(&mut self, batch: &batches::Batch) -> Result<Option<f64>> {
         let step = self.position.steps_done(self.steps_per_epoch);
         let info =
             StepInfo { step, steps: self.run.epochs() * self.steps_per_epoch, steps_per_epoch: self.steps_per_epoch };
@@ -184,9 +199,28 @@ impl<'a> Training<'a> {
                 drop_path: self.run.model.drop_path,
             });
         }
-        let value = self.learner.step(&of_method(batch), info);
+        let loss = self.learner.step(&of_method(batch), info);
+        let at = [self.position.epoch, self.position.step];
+        let before = self.pending.replace(StepLoss { loss, at, rate });
+        let known = match self.pending.take_if(|now| matches!(now.loss, Reading::Known(_))) {
+            Some(now) => self.settle(Some(now))?,
+            None => self.settle(before)?,
+        };
+        let recipe = self.run.method.recipe();
+        let [from, to] = recipe.weight_decay.map(f64::from);
+        let decay = Cosine { from, to, total: info.steps };
+        let rates =
+            StepRates { rate, peak_rate: self.schedule.peak() as f32, weight_decay: decay.at(info.step) as f32 };
+        descend(&mut *self.learner, &mut self.optimizer, recipe.clip, rates, info);
+        self.position.step += 1;
+        Ok(known)
+    }
+
+    /// Waits for a loss, and adds it to those of the epoch.
+    fn settle(&mut self, loss: Option<StepLoss>) -> Result<Option<f64>> {
+        let Some(StepLoss { loss, at: [epoch, step], rate }) = loss else { return Ok(None) };
+        let value = loss.value();
         if !value.is_finite() {
-            let Position { epoch, step, .. } = self.position;
             return Err(Error::diverged(format!(
                 "the loss became {value} in epoch {}, step {} (learning rate {rate})",
                 epoch + 1,
@@ -197,18 +231,17 @@ impl<'a> Training<'a> {
                 self.run.method.name().id()
             )));
         }
-        let recipe = self.run.method.recipe();
-        let [from, to] = recipe.weight_decay.map(f64::from);
-        let decay = Cosine { from, to, total: info.steps };
-        let rates =
-            StepRates { rate, peak_rate: self.schedule.peak() as f32, weight_decay: decay.at(info.step) as f32 };
-        descend(&mut *self.learner, &mut self.optimizer, recipe.clip, rates, info);
-        self.position.step += 1;
         self.position.loss_sum += value;
-        Ok(value)
+        Ok(Some(value))
+    }
+
+    fn settle_pending(&mut self) -> Result<()> {
+        let pending = self.pending.take();
+        self.settle(pending).map(drop)
     }
 
     fn end_epoch(&mut self, waited: f64, steps: usize) -> Result<()> {
+        self.settle_pending()?;
         self.position.history.losses.push(self.position.loss_sum / steps as f64);
         self.position.history.waited += waited;
         self.waited = 0.0;
@@ -258,6 +291,7 @@ impl<'a> Training<'a> {
     }
 
     fn save(&mut self) -> Result<()> {
+        self.settle_pending()?;
         self.position.history.seconds = self.seconds();
         self.started = Stopwatch::start();
         let mut position = self.position.clone();
@@ -315,7 +349,7 @@ mod tests {
             let batch = MethodBatch { images: &images, crops: &crops, pairs: &pairs, categories: &pairs };
             learner.warm_up(&batch);
             let mut step = |step| {
-                learner.step(&batch, StepInfo { step, steps: 8, steps_per_epoch: 1 });
+                learner.step(&batch, StepInfo { step, steps: 8, steps_per_epoch: 1 }).value();
             };
             (0..3).for_each(&mut step);
             // Another test may take memory of these lengths for a moment. A step that allocates only now and then is

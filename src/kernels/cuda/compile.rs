@@ -20,6 +20,7 @@ const SOURCES: &[&str] = &[
     include_str!("source/attention.cu"),
     include_str!("source/pool.cu"),
     include_str!("source/update.cu"),
+    include_str!("source/loss.cu"),
 ];
 
 /// Bytes of a BLAKE3 hash, which stands before the code in a file.

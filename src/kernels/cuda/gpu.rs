@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 
 use super::context::{Context, Description};
+use super::pending::Slot;
 
 /// The largest copy of parameters and tables that goes through page-locked memory, in bytes. Larger ones happen once.
 const STAGED: usize = 32 << 20;
@@ -38,6 +39,8 @@ pub struct Gpu {
     pub(super) context: Context,
     free: Mutex<BTreeMap<usize, Vec<sys::CUdeviceptr>>>,
     staging: Mutex<Staging>,
+    /// Free places for numbers that the host reads later.
+    pub(super) slots: Mutex<Vec<Slot>>,
 }
 
 // SAFETY: addresses of page-locked memory and events may be used from any thread; the lock lets one at a time.
@@ -141,7 +144,7 @@ impl Gpu {
     /// When there is no driver, compiler or such GPU, or it is too old.
     pub fn open(ordinal: usize, folder: Option<&Path>) -> Result<Arc<Self>> {
         let context = Context::open(ordinal, folder)?;
-        Ok(Arc::new(Self { context, free: Mutex::default(), staging: Mutex::default() }))
+        Ok(Arc::new(Self { context, free: Mutex::default(), staging: Mutex::default(), slots: Mutex::default() }))
     }
 
     /// What it is.
@@ -336,5 +339,6 @@ impl Drop for Gpu {
             }
         }
         lock(&self.staging).buffers.iter_mut().filter_map(Option::take).for_each(free_staging);
+        lock(&self.slots).drain(..).for_each(Slot::free);
     }
 }

@@ -21,11 +21,14 @@
 mod attention;
 mod compile;
 mod context;
+mod floats;
 mod gpu;
 mod launch;
 mod library;
+pub mod losses;
 mod maps;
 pub mod norm;
+mod pending;
 pub mod product;
 pub mod update;
 
@@ -33,6 +36,7 @@ pub use compile::source_hash;
 pub use context::{Description, devices};
 pub use gpu::{Gpu, Memory, Span};
 pub use library::has_driver;
+pub use pending::Pending;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -17,11 +17,11 @@ use super::{Format, Kernels, Memory, Span, check, check_each};
 const STEP: usize = 32;
 
 /// The largest number of rows of a piece, when a sum over rows is split.
-const PIECE: usize = 256;
+pub(super) const PIECE: usize = 256;
 
 /// Outputs of a sum over rows are split until this many blocks share the work: twice the multiprocessors of a large GPU.
 /// A constant, so that results do not depend on the GPU's size.
-const BLOCKS: usize = 264;
+pub(super) const BLOCKS: usize = 264;
 
 /// The largest total size of the tables, in bytes. Beyond it, all are dropped, and made again when they are used.
 const MOST_TABLES: usize = 256 << 20;
@@ -90,7 +90,17 @@ pub(super) enum Key {
     Input(ConvShape),
     Weight(ConvShape),
     Single(usize),
-    Rows { sizes: [usize; 3], stride: usize },
+    /// One output, whose sum is cut into parts: the inner size, the operands' inner strides, and the output's size.
+    Parts {
+        inner: usize,
+        strides: [usize; 2],
+        len: usize,
+        parts: usize,
+    },
+    Rows {
+        sizes: [usize; 3],
+        stride: usize,
+    },
     Attention(AttentionShape, Side, Side, usize),
 }
 
@@ -111,7 +121,7 @@ type Segment = [u32; 4];
 /// As in `product.cu`.
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct Product {
+pub(super) struct Product {
     a: u64,
     b: u64,
     onto: u64,
@@ -136,7 +146,7 @@ struct Product {
 impl Value for Product {}
 
 impl Product {
-    fn new(
+    pub(super) fn new(
         table: &Table,
         [a, b]: [Operand; 2],
         [m, n]: [usize; 2],
@@ -169,7 +179,7 @@ impl Product {
         }
     }
 
-    fn blocks(&self, table: &Table) -> u64 {
+    pub(super) fn blocks(&self, table: &Table) -> u64 {
         table.outputs as u64 * u64::from(self.tiles_m) * u64::from(self.tiles_n)
     }
 }
@@ -267,33 +277,8 @@ impl Kernels {
         self.launch_blocks(kernel[usize::from(tile_n == 128)], [product.blocks(table), 1], shared, &[&product]);
     }
 
-    /// As `product`, of f32 whatever the format is: c (m, n) = a b, with any strides.
-    fn product_of_floats(&self, operands: [Operand; 2], sizes: [usize; 2], inner: usize, c: Span, mode: Mode) {
-        let table = self.single(inner);
-        let product = Product::new(&table, operands, sizes, [64; 2], (c, sizes[1], mode), Added::default());
-        self.launch_blocks("product_floats", [product.blocks(&table), 1], 0, &[&product]);
-    }
-
-    /// c (m, n) = a (m, inner) b (inner, n), all f32.
-    pub fn matmul(&self, c: Span, a: Span, b: Span, m: usize, inner: usize, n: usize) {
-        for (name, span, len) in [("c", c, m * n), ("a", a, m * inner), ("b", b, inner * n)] {
-            check("matmul", name, span, len);
-        }
-        let operands = [Operand { span: a, row: inner, inner: 1 }, Operand { span: b, row: 1, inner: n }];
-        self.product_of_floats(operands, [m, n], inner, c, Mode::Keep);
-    }
-
-    /// c (m, n) += aᵀ b with a (inner, m) and b (inner, n), all f32.
-    pub fn add_matmul_tn(&self, c: Span, a: Span, b: Span, m: usize, inner: usize, n: usize) {
-        for (name, span, len) in [("c", c, m * n), ("a", a, m * inner), ("b", b, inner * n)] {
-            check("add_matmul_tn", name, span, len);
-        }
-        let operands = [Operand { span: a, row: 1, inner: m }, Operand { span: b, row: 1, inner: n }];
-        self.product_of_floats(operands, [m, n], inner, c, Mode::Add);
-    }
-
     /// The table of one output with one segment.
-    fn single(&self, inner: usize) -> Arc<Table> {
+    pub(super) fn single(&self, inner: usize) -> Arc<Table> {
         self.table(Key::Single(inner), || {
             let mut outputs = Outputs::default();
             outputs.push(0, [[0, 0, inner]]);
