@@ -65,8 +65,16 @@ fn build_stub() -> Option<PathBuf> {
     Some(folder)
 }
 
-/// The simulated GPU; `None` where there is no simulator.
+/// Whether the tests run on a real GPU, as `tests/gpu.sh` does.
+fn is_real() -> bool {
+    std::env::var_os("SEMPAIR_REAL_GPU").is_some()
+}
+
+/// The simulated GPU, or the real one; `None` where there is no simulator.
 fn gpu(precision: Precision) -> Option<Cuda> {
+    if is_real() {
+        return Some(Cuda::open(0, precision, None, &std::env::temp_dir()).unwrap());
+    }
     let libraries = stub()?;
     // Kernels with a planted mistake are not kept.
     let planted = std::env::var_os("SIM_PATTERN").map(|_| tempfile::tempdir().unwrap());
@@ -76,7 +84,7 @@ fn gpu(precision: Precision) -> Option<Cuda> {
 
 /// Runs the tests of this binary with a name again, under every schedule.
 fn under_every_schedule(tests: &str) {
-    if stub().is_none() {
+    if is_real() || stub().is_none() {
         return;
     }
     for (order, copies) in SCHEDULES {

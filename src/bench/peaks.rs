@@ -1,4 +1,4 @@
-//! The peak rates of this machine, measured on all threads at once. A profile is compared with them.
+//! The peak rates of a device, measured on all threads at once. A profile is compared with them.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use half::bf16;
 
 use crate::kernels::cpu::{Element, isa, peak};
-use crate::tensor::Precision;
+use crate::tensor::{AnyDevice, Precision};
 
 /// Each rate is the best of this many time spans, so that short interruptions by other programs do not matter.
 const SPANS: usize = 8;
@@ -19,22 +19,34 @@ const PIECE: usize = 256 << 10;
 /// Bytes that all threads together copy before they start over: more than a processor's caches hold.
 const LARGE: usize = 128 << 20;
 
-/// The peak rates of all threads in use together, with the instruction set in use.
+/// The peak rates of all threads in use together, with the instruction set in use, or of a GPU.
 #[derive(Clone, Copy, Debug)]
 pub struct Peaks {
     /// Multiplications and additions per second of f32 products.
     pub f32_flops: f64,
-    /// The same for bf16 products, which instruction sets without bf16 instructions compute in f32.
+    /// The same for bf16 products, which instruction sets without bf16 instructions compute in f32; on a GPU, for products
+    /// in its number format.
     pub bf16_flops: f64,
-    /// Bytes per second, read and written, of copies that stay in each core's second-level cache.
+    /// Bytes per second, read and written, of copies that stay in each core's second-level cache, or in the GPU's.
     pub cache_bytes: f64,
     /// The same for copies in memory.
     pub memory_bytes: f64,
 }
 
 impl Peaks {
-    /// Measures the rates; takes about a second.
-    pub fn measure() -> Self {
+    /// Measures the rates of a device; takes about a second.
+    pub fn measure(device: &AnyDevice) -> Self {
+        match device {
+            AnyDevice::Cpu(_) => Self::of_threads(),
+            AnyDevice::Cuda(device) => {
+                let kernels = device.kernels();
+                let [cache_bytes, memory_bytes] = kernels.peak_copies();
+                Self { f32_flops: kernels.peak_floats(), bf16_flops: kernels.peak(), cache_bytes, memory_bytes }
+            }
+        }
+    }
+
+    fn of_threads() -> Self {
         Self {
             f32_flops: multiplications::<f32>(),
             bf16_flops: multiplications::<bf16>(),

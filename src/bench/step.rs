@@ -7,10 +7,12 @@ use crate::methods::{Learner, Method, MethodBatch, Size, Start, StepInfo, simclr
 use crate::models::ModelSpec;
 use crate::optim::{Optimizer, OptimizerSettings, ParamOverrides, Recipe, Rule, StepRates};
 use crate::rng::Key;
-use crate::tensor::profile::{self, Entry};
+use crate::tensor::profile;
 use crate::tensor::{AnyDevice, Precision};
 
 use crate::train::descend;
+
+pub use crate::tensor::profile::{Entry, Group};
 
 /// Untimed warm-up steps: after them, memory is warm and a method's memory of all pairs is filled.
 const WARM_UP: usize = 4;
@@ -21,7 +23,8 @@ pub struct Steps {
     pub precision: Precision,
     /// Seconds of each step.
     pub seconds: Vec<f64>,
-    /// The profile of the network's and the optimiser's operations, over all steps together.
+    /// The profile of the network's and the optimiser's operations, over all steps together; empty if none was asked
+    /// for.
     pub profile: Vec<Entry>,
 }
 
@@ -61,7 +64,7 @@ impl Subject {
 }
 
 /// Times `steps` steps of a method on `pairs` pairs of random images. Work that is done once per epoch is done before
-/// the first timed step.
+/// the first timed step. With a `group`, operations are timed, too.
 ///
 /// # Errors
 /// As [`Stepper::new`].
@@ -71,6 +74,7 @@ pub fn time_steps(
     device: &AnyDevice,
     pairs: usize,
     steps: usize,
+    group: Option<Group>,
 ) -> Result<Steps> {
     let mut stepper = Stepper::new(model, subject, device, pairs, WARM_UP + steps)?;
     let mut step = |_| {
@@ -82,7 +86,9 @@ pub fn time_steps(
     for index in 0..WARM_UP {
         step(index);
     }
-    profile::start();
+    if let Some(group) = group {
+        profile::start(group);
+    }
     let seconds = (0..steps).map(step).collect();
     Ok(Steps { precision: device.precision(), seconds, profile: profile::take() })
 }

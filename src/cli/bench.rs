@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use crate::bench::step::{Subject, time_steps};
+use crate::bench::peaks::Peaks;
+use crate::bench::step::{Group, Subject, time_steps};
 use crate::data::augment::throughput;
 use crate::error::{Error, Result};
 use crate::harness::config::Given;
@@ -109,9 +110,12 @@ pub(super) struct StepArgs {
     /// counted like the direct method, so its share of the peak may exceed 100 %. Bytes are a lower bound: each
     /// operand is read once and each result is written once, in its own format. The peaks are for all threads
     /// together with the instruction set in use: products whose operands stay in registers and the first-level cache,
-    /// and plain copies in memory and in the second-level cache, counting bytes read and written.
-    #[arg(long)]
-    profile: bool,
+    /// and plain copies in memory and in the second-level cache, counting bytes read and written. The floor is the
+    /// time of the products at their peak, or of the bytes at the speed of copies in memory, whichever is longer;
+    /// what stays in a cache may take less. With `sizes`, products of each size have a line of their own. On a GPU,
+    /// times are those between operations in its stream of work.
+    #[arg(long, num_args = 0..=1, default_missing_value = "kinds", value_name = "LINES")]
+    profile: Option<ProfileLines>,
     /// Print JSON, on one line
     #[arg(long)]
     json: bool,
@@ -131,6 +135,14 @@ pub(super) enum Model {
     VitMini,
     /// The small vision transformer with patches of 8x8
     VitS8,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum ProfileLines {
+    /// A line for each kind of operation
+    Kinds,
+    /// The same, but for each size of a product
+    Sizes,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -217,15 +229,15 @@ fn step(app: &App, args: &StepArgs) -> Result<Ending> {
     let settings = settings(app, "quick", None, &[], None)?;
     let device = device::open(&Settings { device, precision: precision.choice(), ..settings })?;
     let compute = device::compute(&device);
-    if profile && compute.device != "cpu" {
-        return Err(Error::new("`--profile` times operations of the processor")
-            .hint("leave out `--profile`, or use `--device cpu`"));
-    }
-    let measured = time_steps(&model.spec(image), &subject, &device, pairs, steps)?;
+    let group = profile.map(|lines| match lines {
+        ProfileLines::Kinds => Group::Kind,
+        ProfileLines::Sizes => Group::Size,
+    });
+    let measured = time_steps(&model.spec(image), &subject, &device, pairs, steps, group)?;
     let method = subject.method.name();
     let rates = measured.seconds.iter().map(|seconds| 2.0 * pairs as f64 / seconds).collect::<Vec<_>>();
-    let memory = peak_memory(); // before measuring the machine takes more
-    let profile = profile.then(|| Profile::new(&measured));
+    let (memory, of_gpu) = (peak_memory(), device.peak_memory()); // before measuring the machine takes more
+    let profile = profile.map(|_| Profile::new(&measured, Peaks::measure(&device)));
     let (Compute { device, isa, precision }, threads) = (compute, rayon::current_num_threads());
     if json {
         let mut facts = json!({
@@ -233,6 +245,7 @@ fn step(app: &App, args: &StepArgs) -> Result<Ending> {
             "precision": precision, "isa": isa, "threads": threads, "step_seconds": measured.seconds,
             "images_per_second_median": median(&rates),
             "images_per_second_best": best(&rates), "peak_memory_bytes": memory,
+            "peak_gpu_memory_bytes": of_gpu,
         });
         if let Some(profile) = profile {
             facts["profile"] = profile.json();
@@ -244,6 +257,9 @@ fn step(app: &App, args: &StepArgs) -> Result<Ending> {
         say!("{:.1} images/s median, {:.1} best of {steps} steps", median(&rates), best(&rates));
         if let Some(bytes) = memory {
             say!("{:.0} MiB of memory at peak", bytes as f64 / f64::from(1 << 20));
+        }
+        if let Some(bytes) = of_gpu {
+            say!("{:.0} MiB of the GPU's memory at peak", bytes as f64 / f64::from(1 << 20));
         }
         if let Some(profile) = profile {
             profile.print();

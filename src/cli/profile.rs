@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::bench::peaks::Peaks;
-use crate::bench::step::Steps;
+use crate::bench::step::{Entry, Steps};
 
 /// The name of the time that no timed operation takes.
 const REST: &str = "loss, tape and the rest";
@@ -17,14 +17,19 @@ pub(super) struct Profile<'a> {
 }
 
 impl<'a> Profile<'a> {
-    /// Measures the machine.
-    pub(super) fn new(measured: &'a Steps) -> Self {
-        let machine = Peaks::measure();
+    /// Compares the steps with the peak rates of their device.
+    pub(super) fn new(measured: &'a Steps, machine: Peaks) -> Self {
         Self { measured, machine, peak: machine.flops(measured.precision) }
     }
 
     fn wall(&self) -> f64 {
         self.measured.seconds.iter().sum()
+    }
+
+    /// The share that an operation's lower bound has in its time: its products at the peak, or its bytes at the speed of
+    /// copies in memory, whichever takes longer.
+    fn share_of_floor(&self, entry: &Entry) -> f64 {
+        (entry.flops / self.peak).max(entry.bytes / self.machine.memory_bytes) / entry.seconds
     }
 
     fn rest(&self) -> f64 {
@@ -43,6 +48,7 @@ impl<'a> Profile<'a> {
                     "share_of_step": entry.seconds / self.wall(), "flops": entry.flops,
                     "gflops": product.then_some(rate / 1e9), "share_of_peak": product.then_some(rate / self.peak),
                     "bytes": entry.bytes, "gb_per_second": entry.bytes / entry.seconds / 1e9,
+                    "share_of_floor": self.share_of_floor(entry),
                 })
             })
             .collect();
@@ -60,7 +66,7 @@ impl<'a> Profile<'a> {
         let steps = self.measured.seconds.len() as f64;
         let Peaks { f32_flops, bf16_flops, cache_bytes, memory_bytes } = self.machine;
         let time = |seconds: f64| [format!("{:.2}", 1e3 * seconds / steps), percent(seconds / self.wall())];
-        let head = ["", "ms", "of step", "GFLOP/s", "of peak", "MB", "GB/s"].map(String::from);
+        let head = ["", "ms", "of step", "GFLOP/s", "of peak", "MB", "GB/s", "of floor"].map(String::from);
         let mut lines = vec![head];
         for entry in &self.measured.profile {
             let rate = entry.flops / entry.seconds;
@@ -71,15 +77,25 @@ impl<'a> Profile<'a> {
             let megabytes = format!("{:.1}", entry.bytes / steps / 1e6);
             let speed = format!("{:.1}", entry.bytes / entry.seconds / 1e9);
             let [milliseconds, of_step] = time(entry.seconds);
-            lines.push([entry.kind.clone(), milliseconds, of_step, rate, of_peak, megabytes, speed]);
+            let of_floor = percent(self.share_of_floor(entry));
+            lines.push([entry.kind.clone(), milliseconds, of_step, rate, of_peak, megabytes, speed, of_floor]);
         }
         let [milliseconds, of_step] = time(self.rest());
         let none = String::new;
-        lines.push([REST.into(), milliseconds, of_step, none(), none(), none(), none()]);
+        lines.push([REST.into(), milliseconds, of_step, none(), none(), none(), none(), none()]);
         let [milliseconds, of_step] = time(self.wall());
         let flops: f64 = self.measured.profile.iter().map(|entry| entry.flops).sum();
         let (rate, of_peak) = (flops / self.wall(), percent(flops / self.wall() / self.peak));
-        lines.push(["step".into(), milliseconds, of_step, format!("{:.1}", rate / 1e9), of_peak, none(), none()]);
+        lines.push([
+            "step".into(),
+            milliseconds,
+            of_step,
+            format!("{:.1}", rate / 1e9),
+            of_peak,
+            none(),
+            none(),
+            none(),
+        ]);
         say!("");
         print_aligned(&lines);
         say!("");

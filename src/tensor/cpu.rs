@@ -16,16 +16,12 @@ use crate::kernels::cpu::{
 };
 
 use super::buffer::{Buffer, Format, Pooled, filled, with_format};
-use super::profile::{Work, timed};
 use norm::{affine, batch_moments, layer_norm_gradients, normalized, running_moments, with_mode};
 
 use super::{
     AttentionShape, ConvShape, Device, EmbeddingSlots, LayerNormOptions, NormOptions, Norms, PoolShape, Precision,
     Region, RoiShape, Slot, Update,
 };
-
-/// Bytes of a parameter, a sum or a moment.
-const FLOAT: usize = size_of::<f32>();
 
 /// The processor and its memory.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,14 +55,12 @@ impl Device for Cpu {
     type Places = Pooled<u8>;
 
     fn upload(&self, host: &[f32]) -> Buffer {
-        let _timed = timed(|| Work::passes("upload and download", host.len() * (FLOAT + self.precision.bytes())));
         with_format!(self.precision, E => filled(host.len(), |buffer: &mut [E]| {
             buffer.iter_mut().zip(host).for_each(|(value, &host)| *value = E::from_f32(host));
         }))
     }
 
     fn download(&self, buffer: &Buffer) -> Vec<f32> {
-        let _timed = timed(|| Work::passes("upload and download", buffer.bytes() + buffer.len() * FLOAT));
         with_format!(buffer.precision(), E => E::values(buffer).iter().map(|value| value.to_f32()).collect())
     }
 
@@ -79,7 +73,6 @@ impl Device for Cpu {
     }
 
     fn clear(&self, arena: &mut Vec<f32>, at: Slot) {
-        let _timed = timed(|| Work::passes("clearing gradients", at.len * FLOAT));
         of_mut(arena, at).par_chunks_mut(CLEARED).for_each(|piece| piece.fill(0.0));
     }
 
@@ -88,7 +81,6 @@ impl Device for Cpu {
     }
 
     fn conv2d(&self, shape: &ConvShape, x: &Buffer, values: &Vec<f32>, w: Slot, bias: Option<Slot>) -> Buffer {
-        let _timed = timed(|| Work::convolution(shape, "forward", x.precision(), FLOAT));
         let bias = bias.map(|bias| of(values, bias));
         with_format!(x.precision(), E => filled(shape.output_len(), |y| {
             conv2d::forward(y, E::values(x), of(values, w), bias, shape);
@@ -103,9 +95,6 @@ impl Device for Cpu {
         w: Slot,
         onto: Option<&Buffer>,
     ) -> Buffer {
-        let _timed = timed(|| {
-            Work::convolution(shape, "input gradient", dy.precision(), FLOAT).and(onto.map_or(0, Buffer::bytes))
-        });
         with_format!(dy.precision(), E => filled(shape.input_len(), |dx| {
             conv2d::input_gradient(dx, E::values(dy), of(values, w), onto.map(E::values), shape);
         }))
@@ -120,7 +109,6 @@ impl Device for Cpu {
         w: Slot,
         bias: Option<Slot>,
     ) {
-        let _timed = timed(|| Work::convolution(shape, "weight gradient", x.precision(), 2 * FLOAT));
         with_format!(x.precision(), E => {
             let (x, dy) = (E::values(x), E::values(dy));
             conv2d::weight_gradient(of_mut(gradients, w), x, dy, shape);
@@ -141,7 +129,6 @@ impl Device for Cpu {
     ) -> Buffer {
         let inputs = w.len / outputs;
         let rows = x.len() / inputs;
-        let _timed = timed(|| Work::linear("forward", x.precision(), [rows, inputs, outputs], FLOAT));
         let bias = bias.map(|bias| of(values, bias));
         with_format!(x.precision(), E => filled(rows * outputs, |y| {
             let added = Added { onto: onto.map(E::values), bias };
@@ -152,10 +139,6 @@ impl Device for Cpu {
     fn linear_input(&self, dy: &Buffer, values: &Vec<f32>, w: Slot, onto: Option<&Buffer>, outputs: usize) -> Buffer {
         let inputs = w.len / outputs;
         let rows = dy.len() / outputs;
-        let _timed = timed(|| {
-            let work = Work::linear("input gradient", dy.precision(), [rows, inputs, outputs], FLOAT);
-            work.and(onto.map_or(0, Buffer::bytes))
-        });
         with_format!(dy.precision(), E => filled(rows * inputs, |dx| {
             linear::input_gradient(dx, E::values(dy), of(values, w), onto.map(E::values), rows, inputs, outputs);
         }))
@@ -172,7 +155,6 @@ impl Device for Cpu {
     ) {
         let inputs = w.len / outputs;
         let rows = dy.len() / outputs;
-        let _timed = timed(|| Work::linear("weight gradient", x.precision(), [rows, inputs, outputs], 2 * FLOAT));
         with_format!(dy.precision(), E => {
             let (x, dy) = (E::values(x), E::values(dy));
             linear::weight_gradient(of_mut(gradients, w), x, dy, rows, inputs, outputs);
@@ -190,7 +172,6 @@ impl Device for Cpu {
         values: &Vec<f32>,
         statistics: &mut Vec<f32>,
     ) -> (Buffer, Moments) {
-        let _timed = timed(|| Work::passes("batch norm forward", 2 * x.bytes() + shortcut.map_or(0, Buffer::bytes)));
         let moments = match norm.norms {
             Norms::Trained => batch_moments(norm, x, statistics),
             Norms::FrozenMoments | Norms::Frozen => running_moments(norm, statistics),
@@ -206,7 +187,6 @@ impl Device for Cpu {
         values: &Vec<f32>,
         statistics: &Vec<f32>,
     ) -> Buffer {
-        let _timed = timed(|| Work::passes("batch norm forward", 2 * x.bytes() + shortcut.map_or(0, Buffer::bytes)));
         normalized(norm, x, shortcut, &running_moments(norm, statistics), values)
     }
 
@@ -219,7 +199,6 @@ impl Device for Cpu {
         values: &Vec<f32>,
         gradients: &mut Vec<f32>,
     ) -> Buffer {
-        let _timed = timed(|| Work::passes("batch norm backward", 3 * x.bytes()));
         let Moments { mean, inv_std } = moments;
         let [gamma, beta] = &affine(norm, values);
         let affine = Normalization { mean, inv_std, gamma, beta };
@@ -241,7 +220,6 @@ impl Device for Cpu {
         values: &Vec<f32>,
         gradients: &mut Vec<f32>,
     ) -> (Buffer, Buffer) {
-        let _timed = timed(|| Work::passes("batch norm backward", 5 * x.bytes()));
         let Moments { mean, inv_std } = moments;
         let [gamma, beta] = &affine(norm, values);
         let affine = Normalization { mean, inv_std, gamma, beta };
@@ -256,7 +234,6 @@ impl Device for Cpu {
     }
 
     fn layer_norm(&self, norm: &LayerNormOptions, x: &Buffer, values: &Vec<f32>) -> (Buffer, Moments) {
-        let _timed = timed(|| Work::passes("layer norm forward", 2 * x.bytes()));
         let rows = x.len() / norm.gamma.len;
         let (mut mean, mut inv_std) = (Pooled::new(rows), Pooled::new(rows));
         let affine = (of(values, norm.gamma), of(values, norm.beta));
@@ -276,8 +253,6 @@ impl Device for Cpu {
         values: &Vec<f32>,
         gradients: &mut Vec<f32>,
     ) -> Buffer {
-        let passes = if onto.is_some() { 6 } else { 5 };
-        let _timed = timed(|| Work::passes("layer norm backward", passes * x.bytes()));
         let affine = Normalization { mean, inv_std, gamma: of(values, norm.gamma), beta: of(values, norm.beta) };
         with_format!(x.precision(), E => filled(x.len(), |dx| {
             let gradients = layer_norm_gradients(norm, gradients);
@@ -286,19 +261,16 @@ impl Device for Cpu {
     }
 
     fn unit_rows(&self, x: &Buffer, columns: usize) -> Buffer {
-        let _timed = timed(|| Work::passes("unit rows", 2 * x.bytes()));
         with_format!(x.precision(), E => filled(x.len(), |y| unit_rows::forward(y, E::values(x), columns)))
     }
 
     fn unit_rows_backward(&self, dy: &Buffer, x: &Buffer, columns: usize) -> Buffer {
-        let _timed = timed(|| Work::passes("unit rows", 3 * x.bytes()));
         with_format!(x.precision(), E => filled(x.len(), |dx| {
             unit_rows::backward(dx, E::values(dy), E::values(x), columns);
         }))
     }
 
     fn unit_weight(&self, values: &Vec<f32>, w: Slot, columns: usize) -> Vec<f32> {
-        let _timed = timed(|| Work::passes("unit rows", 2 * w.len * FLOAT));
         let mut unit = vec![0.0; w.len];
         unit_rows::forward(&mut unit, of(values, w), columns);
         unit
@@ -312,12 +284,10 @@ impl Device for Cpu {
         w: Slot,
         columns: usize,
     ) {
-        let _timed = timed(|| Work::passes("unit rows", 4 * w.len * FLOAT));
         unit_rows::add_backward(of_mut(gradients, w), dunit, of(values, w), columns);
     }
 
     fn attention(&self, shape: &AttentionShape, qkv: &Buffer) -> (Buffer, Buffer) {
-        let _timed = timed(|| Work::attention("forward", shape, qkv));
         with_format!(qkv.precision(), E => {
             let mut probabilities = Pooled::<E>::new(shape.probabilities_len::<E>());
             let y = filled(shape.output_len(), |y| {
@@ -328,7 +298,6 @@ impl Device for Cpu {
     }
 
     fn attention_backward(&self, shape: &AttentionShape, dy: &Buffer, qkv: &Buffer, probabilities: &Buffer) -> Buffer {
-        let _timed = timed(|| Work::attention("backward", shape, qkv));
         with_format!(dy.precision(), E => filled(qkv.len(), |dqkv| {
             attention::backward(dqkv, E::values(dy), E::values(qkv), E::values(probabilities), shape);
         }))
@@ -341,7 +310,6 @@ impl Device for Cpu {
         values: &Vec<f32>,
         resampling: Option<&Vec<f32>>,
     ) -> Buffer {
-        let _timed = timed(|| Work::passes("patch embedding", 2 * patches.bytes()));
         let channels = slots.class.len;
         let [class, bias, learned] = [slots.class, slots.bias, slots.positions].map(|slot| of(values, slot));
         let positions = positions(learned, resampling, channels);
@@ -358,7 +326,6 @@ impl Device for Cpu {
         gradients: &mut Vec<f32>,
         resampling: Option<&Vec<f32>>,
     ) -> Buffer {
-        let _timed = timed(|| Work::passes("patch embedding", 2 * dy.bytes()));
         let (channels, learned) = (slots.class.len, slots.positions.len);
         let len = resampling.map_or(learned, |matrix| (1 + grid(matrix, learned, channels).1) * channels);
         let images = dy.len() / len;
@@ -396,7 +363,6 @@ impl Device for Cpu {
     }
 
     fn scale_images(&self, x: &Buffer, scales: &[f32], onto: Option<&Buffer>, channels: usize) -> Buffer {
-        let _timed = timed(|| Work::passes("drop path", 2 * x.bytes() + onto.map_or(0, Buffer::bytes)));
         with_format!(x.precision(), E => filled(x.len(), |y| {
             tokens::scale_images(y, E::values(x), scales, onto.map(E::values), channels);
         }))
@@ -411,37 +377,31 @@ impl Device for Cpu {
     }
 
     fn gelu(&self, x: &Buffer) -> Buffer {
-        let _timed = timed(|| Work::passes("GELU", 2 * x.bytes()));
         with_format!(x.precision(), E => filled(x.len(), |y| elementwise::gelu(y, E::values(x))))
     }
 
     fn gelu_backward(&self, dy: &Buffer, x: &Buffer) -> Buffer {
-        let _timed = timed(|| Work::passes("GELU backward", 3 * x.bytes()));
         with_format!(x.precision(), E => filled(x.len(), |dx| {
             elementwise::gelu_backward(dx, E::values(dy), E::values(x));
         }))
     }
 
     fn relu(&self, x: &Buffer) -> Buffer {
-        let _timed = timed(|| Work::passes("ReLU", 2 * x.bytes()));
         with_format!(x.precision(), E => filled(x.len(), |y| elementwise::relu(y, E::values(x))))
     }
 
     fn relu_backward(&self, dy: &Buffer, y: &Buffer) -> Buffer {
-        let _timed = timed(|| Work::passes("ReLU", 3 * y.bytes()));
         with_format!(y.precision(), E => filled(y.len(), |dx| {
             elementwise::relu_backward(dx, E::values(dy), E::values(y));
         }))
     }
 
     fn add(&self, a: &Buffer, b: &Buffer) -> Buffer {
-        let _timed = timed(|| Work::passes("addition", 3 * a.bytes()));
         with_format!(a.precision(), E => filled(a.len(), |y| elementwise::add(y, E::values(a), E::values(b))))
     }
 
     fn max_pool(&self, shape: &PoolShape, x: &Buffer) -> (Buffer, Pooled<u8>) {
         let len = shape.output_len();
-        let _timed = timed(|| Work::passes("pooling", x.bytes() + len * (1 + x.precision().bytes())));
         let mut places = Pooled::new(len);
         let y = with_format!(x.precision(), E => filled(len, |y| {
             pool::max_forward(y, &mut places, E::values(x), shape);
@@ -451,20 +411,17 @@ impl Device for Cpu {
 
     fn max_pool_backward(&self, shape: &PoolShape, dy: &Buffer, places: &Pooled<u8>) -> Buffer {
         let len = shape.input_len();
-        let _timed = timed(|| Work::passes("pooling", dy.bytes() + places.len() + len * dy.precision().bytes()));
         with_format!(dy.precision(), E => filled(len, |dx| pool::max_backward(dx, E::values(dy), places, shape)))
     }
 
     fn average_pool(&self, x: &Buffer, batch: usize, channels: usize) -> Buffer {
         let pixels = x.len() / (batch * channels);
-        let _timed = timed(|| Work::passes("pooling", x.bytes() + x.bytes() / pixels));
         with_format!(x.precision(), E => filled(batch * channels, |y| {
             pool::average_forward(y, E::values(x), batch, pixels, channels);
         }))
     }
 
     fn average_pool_backward(&self, dy: &Buffer, pixels: usize, batch: usize, channels: usize) -> Buffer {
-        let _timed = timed(|| Work::passes("pooling", dy.bytes() * (1 + pixels)));
         with_format!(dy.precision(), E => filled(batch * pixels * channels, |dx| {
             pool::average_backward(dx, E::values(dy), batch, pixels, channels);
         }))
@@ -472,13 +429,11 @@ impl Device for Cpu {
 
     fn roi_align(&self, shape: &RoiShape, x: &Buffer, regions: &[Region]) -> Buffer {
         let (len, format) = (shape.output_len(regions.len()), x.precision());
-        let _timed = timed(|| Work::passes("ROIAlign", x.bytes() + len * format.bytes()));
         with_format!(format, E => filled(len, |y| roi_align::forward(y, E::values(x), regions, shape)))
     }
 
     fn roi_align_backward(&self, shape: &RoiShape, dy: &Buffer, regions: &[Region]) -> Buffer {
         let (len, format) = (shape.input_len(), dy.precision());
-        let _timed = timed(|| Work::passes("ROIAlign", dy.bytes() + len * format.bytes()));
         with_format!(format, E => filled(len, |dx| roi_align::backward(dx, E::values(dy), regions, shape)))
     }
 
@@ -490,7 +445,6 @@ impl Device for Cpu {
         state: &mut [&mut Vec<f32>],
     ) {
         for &(at, update) in updates {
-            let _timed = timed(|| Work::passes("optimiser", at.len * FLOAT * (3 + 2 * state.len())));
             let (values, gradients) = (of_mut(values, at), of(gradients, at));
             match (update, &mut *state) {
                 (Update::Sgd { learning_rate, momentum, weight_decay, nesterov, trust }, [velocity]) => {
@@ -510,7 +464,6 @@ impl Device for Cpu {
 
     fn clip(&self, ranges: &[Slot], arena: &mut Vec<f32>, limit: f64) {
         for &at in ranges {
-            let _timed = timed(|| Work::passes("optimiser", at.len * FLOAT));
             let range = of_mut(arena, at);
             let factor = limit / (update::norm(range) + 1e-6);
             if factor < 1.0 {
@@ -520,7 +473,6 @@ impl Device for Cpu {
     }
 
     fn average(&self, at: Slot, target: &mut Vec<f32>, online: &Vec<f32>, momentum: f64) {
-        let _timed = timed(|| Work::passes("target network", 3 * at.len * FLOAT));
         update::average(of_mut(target, at), of(online, at), momentum);
     }
 }

@@ -2,6 +2,7 @@
 
 mod arena;
 mod losses;
+mod rule;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,7 +12,6 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use half::bf16;
 
 use crate::error::Result;
-use crate::kernels::cpu::update::AdamWStep;
 use crate::kernels::cuda::norm::{Backward, Gate, Normalization};
 use crate::kernels::cuda::product::Added;
 use crate::kernels::cuda::update::Rule;
@@ -19,9 +19,11 @@ use crate::kernels::cuda::{Description, Format, Gpu, Kernels, Memory, Span};
 
 pub use arena::Arena;
 
+use rule::rule;
+
 use super::{
     AttentionShape, ConvShape, Device, EmbeddingSlots, LayerNormOptions, NormOptions, Norms, PoolShape, Precision,
-    Region, RoiShape, Slot, Update,
+    Reading, Region, RoiShape, Slot, Update,
 };
 
 /// A GPU that computes in one number format. Cloning shares it.
@@ -37,6 +39,13 @@ pub struct Buffer(Arc<Memory>);
 /// Means and inverse deviations of channels or rows.
 #[derive(Clone, Debug)]
 pub struct Moments([Arc<Memory>; 2]);
+
+impl Buffer {
+    /// The size in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+}
 
 impl Moments {
     fn spans(&self) -> [Span; 2] {
@@ -103,6 +112,20 @@ impl Cuda {
     /// Waits until all work is done.
     pub fn synchronize(&self) {
         self.kernels.gpu().synchronize();
+    }
+
+    /// Starts a stopwatch in the stream of work. The returned function stops it there and gives the seconds.
+    pub(super) fn stopwatch(&self) -> Box<dyn FnOnce() -> Reading> {
+        let watch = self.kernels.gpu().stopwatch();
+        Box::new(move || {
+            let lap = watch.stop();
+            Reading::Pending(Box::new(move || lap.seconds()))
+        })
+    }
+
+    /// The kernels of its number format.
+    pub fn kernels(&self) -> &Kernels {
+        &self.kernels
     }
 
     fn span(&self, buffer: &Buffer) -> Span {
@@ -559,24 +582,4 @@ impl Cuda {
 
 fn range(slot: Slot) -> Range<usize> {
     slot.start..slot.start + slot.len
-}
-
-fn rule(update: &Update) -> Rule {
-    match *update {
-        Update::Sgd { learning_rate, momentum, weight_decay, nesterov, trust } => Rule {
-            kind: 0,
-            nesterov: u32::from(nesterov),
-            learning_rate,
-            momentum,
-            weight_decay,
-            trust: trust.unwrap_or(Rule::NO_TRUST),
-            ..Rule::default()
-        },
-        Update::AdamW { learning_rate, betas, epsilon, weight_decay, step } => {
-            let AdamWStep { betas, step_size, root_correction, epsilon, keep } =
-                AdamWStep::new(learning_rate, betas, epsilon, weight_decay, step);
-            let (trust, betas) = (Rule::NO_TRUST, [betas.0, betas.1]);
-            Rule { kind: 1, trust, betas, step_size, root_correction, epsilon, keep, ..Rule::default() }
-        }
-    }
 }

@@ -155,3 +155,23 @@ fn a_fault_in_a_training_is_an_error_and_keeps_the_checkpoint() {
         assert_eq!(run(&folder)["checkpoint"], expected["checkpoint"], "{fault}");
     }
 }
+
+#[test]
+fn a_profile_times_the_work_of_the_gpu() {
+    let Some(libraries) = stub() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let step = "bench step --model resnet-small --image 16 --pairs 2 --steps 1 --device cuda --profile sizes";
+    let arguments: Vec<&str> = step.split(' ').collect();
+    let output =
+        command(&folder, libraries, &arguments).env("SEMPAIR_PATHS__CACHE", env!("CARGO_TARGET_TMPDIR")).output();
+    let output = output.unwrap();
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{text}{errors}");
+    assert!(text.contains("bf16, sm_90, simulated GPU"), "{text}");
+    for kind in ["convolution 3x3 forward, 32 to 32, 8x8 ", "loss", "optimiser", "batch norm backward", "peaks: "] {
+        assert!(text.lines().any(|line| line.starts_with(kind)), "{kind}: {text}");
+    }
+    let old = command(&folder, libraries, &arguments).env("SIM_DRIVER", "12060").output().unwrap();
+    let text = error(&old);
+    assert!(text.contains("the driver is for CUDA 12.6; times on the GPU need 12.8"), "{text}");
+}

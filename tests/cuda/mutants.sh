@@ -57,6 +57,20 @@ mistake "LARS: the trust ratio of another range" 'float factor = factors[chunk.r
         u64 at'
 mistake "AdamW: decay is coupled" 'p * rule.keep - rule.step_size' 'p - rule.step_size'
 mistake "average: not anchored at the target" 'fmaf(pull, online[i] - target[i], target[i])' 'fmaf(pull, online[i], target[i])'
+mistake "contrast: a view is a candidate for itself" 'if (j != row) sum += expf((s[j] - largest) * scale);' 'sum += expf((s[j] - largest) * scale);'
+mistake "contrast: the wrong pair" 'pair = (row + views / 2) % views' 'pair = (row + 1) % views'
+mistake "block maximum: no barrier before the next one" $'x = x < scratch[i] ? scratch[i] : x;\n    __syncthreads();' 'x = x < scratch[i] ? scratch[i] : x;'
+mistake "unit rows of f32: gradient without projection" 'scale * (du[c] - unit[c] * along)' 'scale * du[c]'
+mistake "mean cosine: the target of the view itself" '(row + rows / 2) % rows * columns' 'row * columns'
+mistake "VICReg: biased variance" 'rest = (double)rows - 1;' 'rest = (double)rows;'
+mistake "VICReg: the second side pulls the wrong way" 'own[columns + c] * centred[s] - slope * apart' 'own[columns + c] * centred[s] + slope * apart'
+mistake "lines: no barrier before the sums are read" $'sums[threadIdx.x] = x;\n    __syncthreads();' 'sums[threadIdx.x] = x;'
+mistake "softmax of classes: a new largest does not shrink the sum" 'sum = sum * expf(largest - v) + 1' 'sum = sum + 1'
+mistake "view targets: a view learns from itself" '(view == 0 ? 0 : first[c])' 'first[c]'
+mistake "view targets: no mass" 'share = (float)(mass / softmax.sum)' 'share = (float)(1 / softmax.sum)'
+mistake "centre: moves by the wrong share" 'kept * centre[c] + (1 - kept) * mean' '(1 - kept) * centre[c] + kept * mean'
+mistake "Sinkhorn: groups share their rows" 'of_column += blockIdx.x / rows * columns' 'of_column += 0'
+mistake "Sinkhorn: rows do not know the largest of all" 'of_row[row] = behind(largest[row], most, inverse)' 'of_row[row] = 1'
 
 echo "$caught of $((caught + missed)) mistakes are caught"
 [ "$missed" -eq 0 ]

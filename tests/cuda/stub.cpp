@@ -6,6 +6,7 @@
 // SIM_CAPABILITY (such as 7.0), SIM_FAIL=allocation:N, launch:N or lost:N (the N-th allocation and all later ones fail,
 // the N-th launch, or the N-th launch and then every call). SIM_PATTERN and SIM_REPLACEMENT plant a mistake: the first
 // place that holds the pattern is compiled as the replacement.
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -119,17 +120,37 @@ static bool holds(u64 p, size_t bytes) {
     return p + bytes <= it->first + it->second.bytes;
 }
 API cuMemcpyHtoDAsync_v2(u64 to, const void* from, size_t bytes, void*) { ENTER; if (!holds(to, bytes)) return INVALID_VALUE; memcpy((void*)to, from, bytes); return OK; }
-API cuMemcpyDtoHAsync_v2(void* to, u64 from, size_t bytes, void*) { ENTER; if (!holds(from, bytes)) return INVALID_VALUE; memcpy(to, (void*)from, bytes); return OK; }
+// A copy to the host arrives when the host waits for it, as late as it may; until then the host sees NaN.
+struct Arrival { void* to; std::vector<char> bytes; };
+static std::vector<Arrival> arrivals;
+static u64 arrived; // how many came before the first of `arrivals`
+static void wait_for(u64 count) {
+    for (; arrived < count && !arrivals.empty(); ++arrived, arrivals.erase(arrivals.begin()))
+        memcpy(arrivals[0].to, arrivals[0].bytes.data(), arrivals[0].bytes.size());
+}
+API cuMemcpyDtoHAsync_v2(void* to, u64 from, size_t bytes, void*) {
+    ENTER;
+    if (!holds(from, bytes)) return INVALID_VALUE;
+    arrivals.push_back({to, std::vector<char>((char*)from, (char*)from + bytes)});
+    memset(to, 0xff, bytes);
+    return OK;
+}
 API cuMemcpyDtoDAsync_v2(u64 to, u64 from, size_t bytes, void*) { ENTER; if (!holds(to, bytes) || !holds(from, bytes)) return INVALID_VALUE; memmove((void*)to, (void*)from, bytes); return OK; }
 API cuMemsetD8Async(u64 to, unsigned char value, size_t bytes, void*) { ENTER; if (!holds(to, bytes)) return INVALID_VALUE; memset((void*)to, value, bytes); return OK; }
 
 API cuStreamCreate(void** stream, u32) { ENTER; *stream = new int; return OK; }
 API cuStreamDestroy_v2(void* stream) { ENTER; delete (int*)stream; return OK; }
-API cuStreamSynchronize(void*) { ENTER; return OK; }
-API cuEventCreate(void** event, u32) { ENTER; *event = new int; return OK; }
-API cuEventRecord(void*, void*) { ENTER; return OK; }
-API cuEventSynchronize(void*) { ENTER; return OK; }
-API cuEventDestroy_v2(void* event) { ENTER; delete (int*)event; return OK; }
+API cuStreamSynchronize(void*) { ENTER; wait_for(~0ull); return OK; }
+struct Event { u64 arrivals; std::chrono::steady_clock::time_point time; };
+API cuEventCreate(void** event, u32) { ENTER; *event = new Event(); return OK; }
+API cuEventRecord(void* event, void*) { ENTER; *(Event*)event = {arrived + arrivals.size(), std::chrono::steady_clock::now()}; return OK; }
+API cuEventSynchronize(void* event) { ENTER; wait_for(((Event*)event)->arrivals); return OK; }
+API cuEventDestroy_v2(void* event) { ENTER; delete (Event*)event; return OK; }
+API cuEventElapsedTime_v2(float* milliseconds, void* start, void* stop) {
+    ENTER;
+    *milliseconds = std::chrono::duration<float, std::milli>(((Event*)stop)->time - ((Event*)start)->time).count();
+    return OK;
+}
 
 static const char MAGIC[] = "SIMCUBIN";
 API cuModuleLoadData(void** module, const void* image) {

@@ -55,12 +55,18 @@ pub(super) fn failed(what: &str, error: DriverError) -> Error {
     Error::new(format!("{what}: {name}{meaning}"))
 }
 
-/// Opens the driver.
-fn start(folder: Option<&Path>) -> Result<i32> {
-    library::open_driver(folder)?;
+/// The newest version of CUDA that the driver supports, such as 12080.
+pub(super) fn driver_version() -> i32 {
     let mut version = 0;
     // SAFETY: the driver writes the number.
     unsafe { sys::cuDriverGetVersion(&mut version) };
+    version
+}
+
+/// Opens the driver.
+fn start(folder: Option<&Path>) -> Result<i32> {
+    library::open_driver(folder)?;
+    let version = driver_version();
     if version < OLDEST_DRIVER {
         let (found, oldest) = (cuda_version(version), cuda_version(OLDEST_DRIVER));
         return Err(Error::new(format!("the NVIDIA driver supports CUDA {found}; {oldest} is the oldest that works"))
@@ -154,6 +160,12 @@ impl Context {
     pub(super) fn enter(&self) {
         // SAFETY: the context lives as long as the GPU.
         self.done("cannot use the GPU", unsafe { result::ctx::set_current(self.context) });
+    }
+
+    /// The same in a destructor: a GPU that fails then has failed before.
+    pub(super) fn enter_to_drop(&self) {
+        // SAFETY: as in `enter`.
+        unsafe { result::ctx::set_current(self.context) }.ok();
     }
 
     /// The result of a call, which ends the computation if it is an error.

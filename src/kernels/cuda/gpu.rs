@@ -11,7 +11,6 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 
 use super::context::{Context, Description};
-use super::pending::Slot;
 
 /// The largest copy of parameters and tables that goes through page-locked memory, in bytes. Larger ones happen once.
 const STAGED: usize = 32 << 20;
@@ -37,6 +36,8 @@ pub struct Memory {
 /// An open GPU.
 pub struct Gpu {
     pub(super) context: Context,
+    /// Bytes that were taken from the driver, and their largest number so far.
+    reserved: Mutex<[usize; 2]>,
     free: Mutex<BTreeMap<usize, Vec<sys::CUdeviceptr>>>,
     staging: Mutex<Staging>,
     /// Free places for numbers that the host reads later.
@@ -53,6 +54,13 @@ unsafe impl Sync for Gpu {}
 struct Staging {
     buffers: [Option<(*mut u8, usize, sys::CUevent)>; 2],
     next: usize,
+}
+
+/// Page-locked memory for one number, and the event after its copy.
+#[derive(Clone, Copy)]
+pub(super) struct Slot {
+    pub(super) at: *mut f64,
+    pub(super) copied: sys::CUevent,
 }
 
 impl Span {
@@ -144,12 +152,23 @@ impl Gpu {
     /// When there is no driver, compiler or such GPU, or it is too old.
     pub fn open(ordinal: usize, folder: Option<&Path>) -> Result<Arc<Self>> {
         let context = Context::open(ordinal, folder)?;
-        Ok(Arc::new(Self { context, free: Mutex::default(), staging: Mutex::default(), slots: Mutex::default() }))
+        Ok(Arc::new(Self {
+            context,
+            reserved: Mutex::default(),
+            free: Mutex::default(),
+            staging: Mutex::default(),
+            slots: Mutex::default(),
+        }))
     }
 
     /// What it is.
     pub fn description(&self) -> &Description {
         &self.context.description
+    }
+
+    /// The largest number of bytes that this process has taken from it at one time.
+    pub fn peak_memory(&self) -> usize {
+        lock(&self.reserved)[1]
     }
 
     /// Waits until all work is done.
@@ -191,16 +210,25 @@ impl Gpu {
                 .hint("`nvidia-smi` shows what else uses the GPU; then the same command goes on from the last checkpoint. A smaller batch needs less: `--set pretrain.batch=128`")
                 .raise()
             }
-            reserved => self.context.done("cannot reserve memory", reserved),
+            reserved => {
+                let at = self.context.done("cannot reserve memory", reserved);
+                let [now, peak] = &mut *lock(&self.reserved);
+                *now += bytes;
+                *peak = (*peak).max(*now);
+                at
+            }
         }
     }
 
     /// Frees the memory of the free lists.
     fn release(&self) {
         self.synchronize();
-        for at in std::mem::take(&mut *lock(&self.free)).into_values().flatten() {
-            // SAFETY: it was reserved by `reserve`, is in no use, and no work is pending.
-            unsafe { result::free_sync(at) }.ok();
+        for (bytes, free) in std::mem::take(&mut *lock(&self.free)) {
+            lock(&self.reserved)[0] -= bytes * free.len();
+            for at in free {
+                // SAFETY: it was reserved by `reserve`, is in no use, and no work is pending.
+                unsafe { result::free_sync(at) }.ok();
+            }
         }
     }
 
@@ -328,9 +356,20 @@ fn free_staging((at, _, event): (*mut u8, usize, sys::CUevent)) {
     }
 }
 
+impl Slot {
+    /// Frees it; no copy to it is pending.
+    fn free(self) {
+        // SAFETY: both were made by `Gpu::read_later`.
+        unsafe {
+            result::free_host(self.at.cast()).ok();
+            result::event::destroy(self.copied).ok();
+        }
+    }
+}
+
 impl Drop for Gpu {
     fn drop(&mut self) {
-        self.context.enter();
+        self.context.enter_to_drop();
         // SAFETY: memory and kernels hold a reference to the GPU, so nothing is in use; no work is pending.
         unsafe {
             result::stream::synchronize(self.context.stream).ok();

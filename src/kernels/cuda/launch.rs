@@ -10,7 +10,7 @@ use cudarc::driver::{result, sys};
 use crate::error::Result;
 
 use super::THREADS;
-use super::context::failed;
+use super::context::{driver_version, failed};
 use super::gpu::{Gpu, Span, lock};
 
 /// The driver that can tell the sizes of a kernel's parameters.
@@ -165,10 +165,7 @@ impl Module {
 
 /// The sizes of a kernel's parameters, if the driver tells them.
 fn parameters(function: sys::CUfunction) -> Option<Arc<[usize]>> {
-    let mut version = 0;
-    // SAFETY: the driver writes the number.
-    unsafe { sys::cuDriverGetVersion(&mut version) };
-    if version < KNOWS_PARAMETERS {
+    if driver_version() < KNOWS_PARAMETERS {
         return None;
     }
     let size = |index| {

@@ -28,8 +28,10 @@ mod library;
 pub mod losses;
 mod maps;
 pub mod norm;
+mod peak;
 mod pending;
 pub mod product;
+mod stopwatch;
 pub mod update;
 
 pub use compile::source_hash;
@@ -37,6 +39,7 @@ pub use context::{Description, devices};
 pub use gpu::{Gpu, Memory, Span};
 pub use library::has_driver;
 pub use pending::Pending;
+pub use stopwatch::{Lap, Stopwatch};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

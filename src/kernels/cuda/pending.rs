@@ -5,19 +5,12 @@ use std::sync::Arc;
 
 use cudarc::driver::{result, sys};
 
-use super::gpu::{Gpu, Span, lock};
+use super::gpu::{Gpu, Slot, Span, lock};
 
 /// A number that the GPU copies to the host when it has computed it.
 pub struct Pending {
     gpu: Arc<Gpu>,
     slot: Slot,
-}
-
-/// Page-locked memory for one number, and the event after its copy.
-#[derive(Clone, Copy)]
-pub(super) struct Slot {
-    at: *mut f64,
-    copied: sys::CUevent,
 }
 
 impl fmt::Debug for Pending {
@@ -33,7 +26,7 @@ impl Gpu {
         self.context.enter();
         let free = lock(&self.slots).pop();
         let slot = free.unwrap_or_else(|| {
-            // SAFETY: both are freed by `Slot::free`.
+            // SAFETY: both are freed when the GPU is dropped.
             let made = unsafe {
                 result::malloc_host(size_of::<f64>(), 0).and_then(|at| {
                     let copied = result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING)?;
@@ -66,20 +59,9 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.gpu.context.enter();
+        self.gpu.context.enter_to_drop();
         // SAFETY: as in `value`. A failed copy is not pending either.
         unsafe { result::event::synchronize(self.slot.copied) }.ok();
         lock(&self.gpu.slots).push(self.slot);
-    }
-}
-
-impl Slot {
-    /// Frees it; no copy to it is pending.
-    pub(super) fn free(self) {
-        // SAFETY: both were made by `read_later`.
-        unsafe {
-            result::free_host(self.at.cast()).ok();
-            result::event::destroy(self.copied).ok();
-        }
     }
 }
