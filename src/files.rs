@@ -27,7 +27,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> io::Result<()> {
         let path = replaceable(path)?;
         let folder = folder(&path);
-        std::fs::create_dir_all(folder)?;
+        create_folder(folder)?;
         let mut file = temporary(folder, ".", ".tmp")?;
         file.write_all(bytes)?;
         publish(file, &path)
@@ -124,6 +124,23 @@ pub fn not_written(path: &Path, error: &io::Error) -> Error {
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     // Only Unix can open a folder to sync it; elsewhere the file system does it on its own.
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// Creates a folder and those above it that are missing. They survive a loss of power.
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = folder(path);
+    if above != Path::new(".") {
+        create_folder(above)?;
+    }
+    match std::fs::create_dir(path) {
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => sync_folder(above),
+    }
 }
 
 /// BLAKE3 of a file's bytes, in hexadecimal digits.

@@ -5,6 +5,7 @@ mod bench; // what the benchmarks print
 mod compare; // what differs between runs, and why cells run again
 mod degenerate; // settings and data that make no sense
 mod detect; // detectors on encoders, outside of tables
+mod power_loss; // losses of power and full disks
 mod stages; // the stages that tables declare, and which settings change their keys
 mod surroundings; // unwritable streams, ignored signals, unreadable repositories
 mod tables;

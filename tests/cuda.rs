@@ -73,7 +73,8 @@ fn is_real() -> bool {
 /// The simulated GPU, or the real one; `None` where there is no simulator.
 fn gpu(precision: Precision) -> Option<Cuda> {
     if is_real() {
-        return Some(Cuda::open(0, precision, None, &std::env::temp_dir()).unwrap());
+        let libraries = std::env::var_os("SEMPAIR_PATHS__CUDA").map(PathBuf::from);
+        return Some(Cuda::open(0, precision, libraries.as_deref(), &std::env::temp_dir()).unwrap());
     }
     let libraries = stub()?;
     // Kernels with a planted mistake are not kept.

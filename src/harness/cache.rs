@@ -176,7 +176,7 @@ impl Cache {
         if request.fresh {
             remove(&partial)?;
         }
-        std::fs::create_dir_all(&partial).context(format!("cannot create {}", partial.display()))?;
+        files::create_folder(&partial).context(format!("cannot create {}", partial.display()))?;
         let (before, watch) = (spent(&partial), Stopwatch::start());
         request.concurrent.begin();
         compute(&partial).inspect_err(|_| {
@@ -210,7 +210,7 @@ impl Cache {
     /// two processes could each lock a file of that name.
     fn lock(&self, path: &Path, request: &Request) -> Result<File> {
         let open = || {
-            std::fs::create_dir_all(path.parent().expect("a stage has a folder above it"))?;
+            files::create_folder(path.parent().expect("a stage has a folder above it"))?;
             File::options().create(true).append(true).open(path)
         };
         let file = open().context(format!("cannot lock {}", path.display()))?;

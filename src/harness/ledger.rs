@@ -100,7 +100,7 @@ impl Ledger {
     pub fn begin(&self, record: &Record) -> Result<Running> {
         let lock_path = self.lock_path(&record.id);
         let lock = || -> std::io::Result<File> {
-            std::fs::create_dir_all(&self.locks)?;
+            files::create_folder(&self.locks)?;
             let file = File::create_new(&lock_path)?;
             file.lock()?;
             Ok(file)
@@ -279,7 +279,7 @@ impl Ledger {
     fn lock_claims(&self) -> Result<File> {
         let path = self.locks.join("claims");
         let lock = || -> std::io::Result<File> {
-            std::fs::create_dir_all(&self.locks)?;
+            files::create_folder(&self.locks)?;
             let file = File::options().create(true).append(true).open(&path)?;
             file.lock()?;
             Ok(file)

@@ -78,7 +78,7 @@ impl<D: Device, const P: usize, const K: usize, const UNIT: bool> Layer<D, Vecto
     fn backward_parameters(&self, (x, unit): Self::Saved, dy: Tensor<Vectors<K>, D>, parameters: &mut Parameters<D>) {
         let Parameters { values, gradients, device, .. } = parameters;
         if unit.is_some() {
-            let mut dunit = device.arena(vec![0.0; K * P]);
+            let mut dunit = device.zeros(K * P);
             device.linear_weight(x.data(), dy.data(), &mut dunit, Slot { start: 0, len: K * P }, None, K);
             device.unit_weight_backward(&dunit, values, gradients, self.weight, P);
         } else {

@@ -173,7 +173,7 @@ impl<D: Device> Optimizer<D> {
         learns: impl Fn(&Entry) -> bool,
     ) -> Self {
         let arenas = if rule == Rule::Adamw { 2 } else { 1 };
-        let state = (0..arenas).map(|_| parameters.device.arena(vec![0.0; parameters.count()])).collect();
+        let state = (0..arenas).map(|_| parameters.device.zeros(parameters.count())).collect();
         let groups = groups(rule, settings, overrides, parameters.layout.entries.iter().filter(|&entry| learns(entry)));
         Self { rule, settings: settings.clone(), groups, state, step: 0 }
     }

@@ -33,7 +33,7 @@ pub fn export(from: &Path, (run, row): (&str, &Row), to: &Path) -> Result<()> {
     let backbone = models::open(&trained.run.model, &AnyDevice::Cpu(Cpu { precision: Precision::F32 }), Key::root(0))?;
     load_weights(&from.join(ENCODER), &mut backbone.parameters())?;
     let tensors = named(&backbone.read());
-    std::fs::create_dir_all(to).context(format!("cannot make the folder {}", to.display()))?;
+    files::create_folder(to).context(format!("cannot make the folder {}", to.display()))?;
     let file = to.join(WEIGHTS);
     tensors::write(&file, &tensors, None)?;
     let card = json!({

@@ -220,6 +220,10 @@ impl Device for AnyDevice {
         run!(self as device, [] [] [] => one device.arena(host))
     }
 
+    fn zeros(&self, len: usize) -> Arena {
+        run!(self as device, [] [] [] => one device.zeros(len))
+    }
+
     fn host(&self, arena: &Arena) -> Vec<f32> {
         run!(self as device, [arena] [] [] => nothing device.host(arena))
     }

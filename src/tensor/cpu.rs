@@ -68,6 +68,10 @@ impl Device for Cpu {
         host
     }
 
+    fn zeros(&self, len: usize) -> Vec<f32> {
+        vec![0.0; len]
+    }
+
     fn host(&self, arena: &Vec<f32>) -> Vec<f32> {
         arena.clone()
     }

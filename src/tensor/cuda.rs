@@ -210,6 +210,12 @@ impl Device for Cuda {
         self.arena_of(self.kernels.floats_of(&host))
     }
 
+    fn zeros(&self, len: usize) -> Arena {
+        let memory = self.kernels.floats(len);
+        self.kernels.gpu().clear(memory.floats());
+        self.arena_of(memory)
+    }
+
     fn host(&self, arena: &Arena) -> Vec<f32> {
         self.kernels.download_floats(arena.floats())
     }

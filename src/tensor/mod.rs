@@ -122,6 +122,8 @@ pub trait Device: Clone + Debug + Send + Sync + 'static {
     fn download(&self, buffer: &Self::Buffer) -> Vec<f32>;
     /// Creates an arena from host memory.
     fn arena(&self, host: Vec<f32>) -> Self::Arena;
+    /// An arena of zeros.
+    fn zeros(&self, len: usize) -> Self::Arena;
     /// Copies an arena to host memory.
     fn host(&self, arena: &Self::Arena) -> Vec<f32>;
     /// Sets a range of an arena to zero.

@@ -167,7 +167,7 @@ fn a_profile_times_the_work_of_the_gpu() {
     let output = output.unwrap();
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}{errors}");
-    assert!(text.contains("bf16, sm_90, simulated GPU"), "{text}");
+    assert!(text.contains("bf16, sm_90, ") && text.contains("simulated GPU"), "{text}");
     for kind in ["convolution 3x3 forward, 32 to 32, 8x8 ", "loss", "optimiser", "batch norm backward", "peaks: "] {
         assert!(text.lines().any(|line| line.starts_with(kind)), "{kind}: {text}");
     }

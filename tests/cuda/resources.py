@@ -16,7 +16,8 @@ import sysconfig
 import tempfile
 import time
 
-SOURCES = ["prims.cuh", "product.cu", "norm.cu", "elementwise.cu", "attention.cu", "pool.cu", "update.cu"]
+KERNELS = pathlib.Path("src/kernels/cuda")
+SOURCES = re.findall(r'include_str!\("source/(.+?)"\)', (KERNELS / "compile.rs").read_text())
 ARCHITECTURES = ["sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"]
 MOST_REGISTERS = 128  # 65,536 of a multiprocessor for two blocks of 256 threads
 
@@ -48,8 +49,7 @@ def compiled(nvrtc, source, options):
 
 def main():
     nvrtc, cuobjdump = library()
-    folder = pathlib.Path("src/kernels/cuda/source")
-    source = b"".join((folder / name).read_bytes() for name in SOURCES)
+    source = b"".join((KERNELS / "source" / name).read_bytes() for name in SOURCES)
     wrong = 0
     for architecture in ARCHITECTURES:
         for format in ["f32", "bf16"]:

@@ -147,7 +147,7 @@ const SUFFIX: &str = ".part";
 /// Creates a file in the target's directory, so that renaming it is atomic. The file is locked as long as it is open.
 /// Also removes the files that killed imports left: no process holds their locks.
 fn temporary(data_dir: &Path) -> io::Result<NamedTempFile> {
-    fs::create_dir_all(data_dir)?;
+    files::create_folder(data_dir)?;
     for entry in fs::read_dir(data_dir)?.flatten() {
         let name = entry.file_name();
         let unfinished = name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX));

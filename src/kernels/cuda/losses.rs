@@ -138,7 +138,7 @@ impl Kernels {
         let Parts { partial, rows, rows_of_part, columns, parts, blocks } = &self.parts(rows, classes, 1);
         let partial = &partial.floats();
         self.launch_blocks("sum_parts", *blocks, 0, &[partial, &scores, rows, rows_of_part, columns]);
-        self.launch("move_centre", classes, &[&centre, partial, parts, rows, columns, &momentum]);
+        self.launch_rows("move_centre", classes, &[&centre, partial, parts, rows, columns, &momentum]);
     }
 
     /// Targets that share each of `groups` equal parts of the rows among the classes, by `rounds` of scaling.

@@ -123,7 +123,7 @@ impl Kernels {
             &self.parts(x.len / columns, columns, 2);
         let partial = &partial.floats();
         self.launch_blocks("moment_parts", *blocks, 0, &[partial, &x, rows, rows_of_part, width]);
-        self.launch(
+        self.launch_rows(
             "batch_moments",
             columns,
             &[&mean, &inv_std, &running, partial, &x, parts, rows, width, &epsilon, &momentum],
@@ -187,7 +187,7 @@ impl Kernels {
         let [dgamma, dbeta] = gradients.map_or([None; 2], |gradients| gradients.map(Some));
         check_each("norm_gradients", [("dgamma", dgamma), ("dbeta", dbeta)], columns);
         let width = columns as u32;
-        self.launch("norm_gradients", columns, &[&means, &dgamma, &dbeta, partial, &parts, &rows, &width]);
+        self.launch_rows("norm_gradients", columns, &[&means, &dgamma, &dbeta, partial, &parts, &rows, &width]);
     }
 
     /// Layer normalisation of each row of x, and the moments of each row.

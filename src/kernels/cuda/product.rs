@@ -434,12 +434,13 @@ impl Kernels {
 
     fn unfold(&self, x: Span, shape: &ConvShape, stride: usize) -> Memory {
         let len = shape.batch * shape.out_positions() * stride;
-        let rows = self.activations(len);
+        let (rows, _) = (self.activations(len), element(len));
         self.launch("unfold", len, &[&rows.numbers(self.format), &x, &Windows::of(shape, stride)]);
         rows
     }
 
     fn fold(&self, dx: Span, rows: Span, onto: Option<Span>, shape: &ConvShape, stride: usize) {
+        element(dx.len);
         self.launch("fold", dx.len, &[&dx, &rows, &onto, &Windows::of(shape, stride)]);
     }
 }
@@ -569,7 +570,6 @@ impl Kernels {
         let sums_of = self.parts(x.len / columns, columns, 1);
         let Parts { partial, rows, rows_of_part, columns: width, parts, blocks } = &sums_of;
         self.launch_blocks("sum_parts", *blocks, 0, &[&partial.floats(), &x, rows, rows_of_part, width]);
-        let len = columns as u64;
-        self.launch("add_parts", columns, &[&sums, &partial.floats(), parts, &len]);
+        self.launch_rows("add_column_parts", columns, &[&sums, &partial.floats(), parts, width]);
     }
 }

@@ -124,7 +124,7 @@ impl Kernels {
         let (count, blocks) = (plan.count as u32, plan.blocks as u32);
         let arguments: [&dyn Argument; 6] =
             [&factors.floats(), &sums, &plan.ranges.of::<[u32; 2]>(), &rules_there, &count, &blocks];
-        self.launch("trust_ratios", plan.count, &arguments);
+        self.launch_rows("trust_ratios", plan.count, &arguments);
         let arguments: [&dyn Argument; 7] =
             [&values, &gradients, &first, &second, &chunks, &rules_there, &factors.floats()];
         self.launch_blocks("update_chunks", [plan.blocks as u64, 1], 0, &arguments);
@@ -138,7 +138,7 @@ impl Kernels {
         let count = plan.count as u32;
         let arguments: [&dyn Argument; 5] =
             [&factors.floats(), &sums.of::<f64>(), &plan.ranges.of::<[u32; 2]>(), &count, &limit];
-        self.launch("clip_factors", plan.count, &arguments);
+        self.launch_rows("clip_factors", plan.count, &arguments);
         let arguments: [&dyn Argument; 3] = [&values, &plan.chunks.of::<Chunk>(), &factors.floats()];
         self.launch_blocks("scale_chunks", [plan.blocks as u64, 1], 0, &arguments);
     }

@@ -2,7 +2,7 @@
 // (rows, stride), padded with zeros.
 
 KERNEL attention_softmax(T* p, const float* scores, u64 rows, u32 columns, u32 stride, float scale) {
-    u64 row = (u64)blockIdx.x * 8 + threadIdx.x / 32;
+    u64 row = warp_index();
     if (row >= rows) return;
     u32 lane = threadIdx.x % 32;
     const float* s = scores + row * stride;
@@ -16,7 +16,7 @@ KERNEL attention_softmax(T* p, const float* scores, u64 rows, u32 columns, u32 s
 
 // ds = p (dp - sum(dp p)) scale: the gradient of the scores before they are scaled.
 KERNEL attention_softmax_backward(T* ds, const float* dp, const T* p, u64 rows, u32 columns, u32 stride, float scale) {
-    u64 row = (u64)blockIdx.x * 8 + threadIdx.x / 32;
+    u64 row = warp_index();
     if (row >= rows) return;
     u32 lane = threadIdx.x % 32;
     u64 at = row * stride;

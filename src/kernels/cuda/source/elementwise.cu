@@ -74,7 +74,7 @@ constexpr float SHORTEST = 1e-12f; // shorter rows are divided by it
 
 // Each row at unit length, a warp a row.
 template <class E> DEV void unit(E* y, const E* x, u64 rows, u32 columns) {
-    u64 row = (u64)blockIdx.x * 8 + threadIdx.x / 32;
+    u64 row = warp_index();
     if (row >= rows) return;
     u32 lane = threadIdx.x % 32;
     x += row * columns; y += row * columns;
@@ -89,7 +89,7 @@ KERNEL unit_weight(float* y, const float* x, u64 rows, u32 columns) { unit(y, x,
 
 // With n = |x| and u = x / n: dx = (dy - u (u dy)) / n; dy / SHORTEST where x is shorter than that.
 template <class E> DEV void unit_backward(E* dx, const E* dy, const E* x, u64 rows, u32 columns, bool add) {
-    u64 row = (u64)blockIdx.x * 8 + threadIdx.x / 32;
+    u64 row = warp_index();
     if (row >= rows) return;
     u32 lane = threadIdx.x % 32;
     x += row * columns; dx += row * columns; dy += row * columns;

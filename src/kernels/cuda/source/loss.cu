@@ -25,19 +25,19 @@ constexpr float TINY = 1e-24f; // added to the square of a length
 
 // Rows at unit length in f32, and their lengths, a warp a row.
 KERNEL unit_floats(float* unit, float* length, const T* x, u64 rows, u32 columns) {
-    u64 row = row_of_warp();
+    u64 row = warp_index();
     if (row >= rows) return;
     x += row * columns; unit += row * columns;
     float squares = 0;
     of_row(x, columns, [&](u32, float v) { squares += v * v; });
-    float l = sqrtf(warp_sum(squares) + TINY);
+    float l = sqrtf(warp_sum(squares) + TINY), scale = 1 / l;
     if (threadIdx.x % 32 == 0) length[row] = l;
-    of_row(x, columns, [&](u32 c, float v) { unit[c] = v / l; });
+    of_row(x, columns, [&](u32 c, float v) { unit[c] = v * scale; });
 }
 
 // dx = factor (du - u (u du)) / length.
 KERNEL unit_floats_backward(T* dx, const float* du, const float* unit, const float* length, u64 rows, u32 columns, float factor) {
-    u64 row = row_of_warp();
+    u64 row = warp_index();
     if (row >= rows) return;
     du += row * columns; unit += row * columns; dx += row * columns;
     u32 lane = threadIdx.x % 32;
@@ -72,7 +72,7 @@ KERNEL contrast(double* terms, float* s, u32 views, float scale) {
 
 // weight cos(p, target of the pair), a warp a row, and its gradient weight / |p| (z / |z| - cos p / |p|).
 KERNEL mean_cosine(T* gradient, double* terms, const T* p, const T* targets, u64 rows, u32 columns, double weight) {
-    u64 row = row_of_warp();
+    u64 row = warp_index();
     if (row >= rows) return;
     const T* z = targets + (row + rows / 2) % rows * columns;
     p += row * columns; gradient += row * columns;
@@ -165,12 +165,12 @@ KERNEL centred_targets(float* targets, const T* scores, const float* centre, u32
     for (u32 c = threadIdx.x; c < columns; c += THREADS) targets[c] = expf(exponent(c) - softmax.largest) * share;
 }
 
-// centre = momentum centre + (1 - momentum) mean of the rows, from partial sums.
+// centre = momentum centre + (1 - momentum) mean of the rows, from partial sums, a warp a column.
 KERNEL move_centre(float* centre, const float* partial, u32 parts, u64 rows, u32 columns, float momentum) {
-    u32 c = (u32)thread_index();
+    u32 c = (u32)warp_index();
     if (c >= columns) return;
     double mean = sum_of_parts(partial, parts, 1, 0, columns, c) / (double)rows, kept = momentum;
-    centre[c] = (float)(kept * centre[c] + (1 - kept) * mean);
+    if (threadIdx.x % 32 == 0) centre[c] = (float)(kept * centre[c] + (1 - kept) * mean);
 }
 
 // The cross-entropy of a view's scores with the targets q of the other of the first two views, a block a row, times

@@ -11,12 +11,13 @@ KERNEL moment_parts(float* partial, const T* x, u64 rows, u64 rows_of_part, u32 
     });
 }
 
-// The moments of each column, and the running moments moved towards them, with the unbiased variance.
+// The moments of each column, a warp a column, and the running moments moved towards them, with the unbiased variance.
 KERNEL batch_moments(float* mean, float* inv_std, float* running, const float* partial, const T* x, u32 parts, u64 rows, u32 columns, float epsilon, float momentum) {
-    u32 c = (u32)thread_index();
+    u32 c = (u32)warp_index();
     if (c >= columns) return;
     double shift = sum_of_parts(partial, parts, 2, 0, columns, c) / (double)rows;
     double variance = sum_of_parts(partial, parts, 2, 1, columns, c) / (double)rows - shift * shift;
+    if (threadIdx.x % 32) return;
     float m = (float)((double)to_float(x[c]) + shift), v = variance < 0 ? 0 : (float)variance;
     mean[c] = m;
     inv_std[c] = 1.0f / sqrtf(v + epsilon);
@@ -76,11 +77,12 @@ KERNEL backward_parts(float* partial, const T* dy, const T* x, const T* y, Norm 
     });
 }
 
-// The means over the rows of both sums, (2, columns), added to the gradients of gamma and beta (whichever is not null).
+// The means over the rows of both sums, (2, columns), a warp a column, added to the gradients of gamma and beta (whichever is not null).
 KERNEL norm_gradients(float* means, float* dgamma, float* dbeta, const float* partial, u32 parts, u64 rows, u32 columns) {
-    u32 c = (u32)thread_index();
+    u32 c = (u32)warp_index();
     if (c >= columns) return;
     double sum = sum_of_parts(partial, parts, 2, 0, columns, c), product = sum_of_parts(partial, parts, 2, 1, columns, c);
+    if (threadIdx.x % 32) return;
     if (means) { means[c] = (float)(sum / (double)rows); means[columns + c] = (float)(product / (double)rows); }
     if (dbeta) dbeta[c] += (float)sum;
     if (dgamma) dgamma[c] += (float)product;
@@ -117,10 +119,9 @@ template <class F> DEV void of_row(const T* x, u32 columns, F each) {
         for (u32 c = lane; c < columns; c += 32) each(c, to_float(x[c]));
     }
 }
-DEV u64 row_of_warp() { return (u64)blockIdx.x * 8 + threadIdx.x / 32; }
 
 KERNEL layer_norm(T* y, float* mean, float* inv_std, const T* x, const float* gamma, const float* beta, u64 rows, u32 columns, float epsilon) {
-    u64 row = row_of_warp();
+    u64 row = warp_index();
     if (row >= rows) return;
     x += row * columns; y += row * columns;
     float sum = 0, squares = 0;
@@ -134,7 +135,7 @@ KERNEL layer_norm(T* y, float* mean, float* inv_std, const T* x, const float* ga
 
 // dx = inv_std (dŷ - mean(dŷ) - x̂ mean(dŷ x̂)) with dŷ = dy gamma, plus `onto` if it is not null.
 KERNEL layer_norm_backward(T* dx, const T* dy, const T* x, const T* onto, const float* mean, const float* inv_std, const float* gamma, u64 rows, u32 columns) {
-    u64 row = row_of_warp();
+    u64 row = warp_index();
     if (row >= rows) return;
     u64 at = row * columns;
     float m = mean[row], r = inv_std[row], sum = 0, product = 0;
@@ -170,4 +171,12 @@ KERNEL sum_parts(float* partial, const T* x, u64 rows, u64 rows_of_part, u32 col
         float2 v = load2(x + row * columns + column, count, aligned);
         t[0][0] = v.x; t[0][1] = v.y;
     });
+}
+
+// sums += the sum over the parts of each column, a warp a column.
+KERNEL add_column_parts(float* sums, const float* partial, u32 parts, u32 columns) {
+    u32 c = (u32)warp_index();
+    if (c >= columns) return;
+    double sum = sum_of_parts(partial, parts, 1, 0, columns, c);
+    if (threadIdx.x % 32 == 0) sums[c] += (float)sum;
 }

@@ -88,6 +88,8 @@ DEV float2 load2(const u16* from, int count, bool aligned) {
 
 // The index of this thread among all threads of the launch.
 DEV u64 thread_index() { return (u64)blockIdx.x * THREADS + threadIdx.x; }
+// The index of this warp among all warps of the launch.
+DEV u64 warp_index() { return (u64)blockIdx.x * (THREADS / 32) + threadIdx.x / 32; }
 
 // y[i] = f(the i-th numbers of the N inputs, i) for i < n, eight neighbours a thread.
 template <int N, class E, class F> DEV void map(E* y, const E* const (&inputs)[N], u64 n, F f) {
@@ -129,6 +131,11 @@ DEV float warp_sum(float x) {
     for (int d = 16; d; d >>= 1) x += __shfl_xor_sync(ALL_LANES, x, d);
     return x;
 }
+DEV double warp_sum(double x) {
+    #pragma unroll
+    for (int d = 16; d; d >>= 1) x += __shfl_xor_sync(ALL_LANES, x, d);
+    return x;
+}
 DEV float warp_max(float x) {
     #pragma unroll
     for (int d = 16; d; d >>= 1) {
@@ -139,8 +146,7 @@ DEV float warp_max(float x) {
 }
 // The sum over a block, in every thread; `scratch` holds 8 numbers.
 DEV double block_sum(double x, double* scratch) {
-    #pragma unroll
-    for (int d = 16; d; d >>= 1) x += __shfl_xor_sync(ALL_LANES, x, d);
+    x = warp_sum(x);
     if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = x;
     __syncthreads();
     double sum = 0;
@@ -178,11 +184,11 @@ template <int K, class F> DEV void column_sums(float* partial, u64 rows, u64 row
     }
 }
 
-// The sum over the parts of one term of one column.
+// The sum over the parts of one term of one column, by a warp.
 DEV double sum_of_parts(const float* partial, u32 parts, u32 terms, u32 term, u32 columns, u32 column) {
     double sum = 0;
-    for (u32 part = 0; part < parts; ++part) sum += partial[((u64)part * terms + term) * columns + column];
-    return sum;
+    for (u32 part = threadIdx.x % 32; part < parts; part += 32) sum += partial[((u64)part * terms + term) * columns + column];
+    return warp_sum(sum);
 }
 
 // Matrix products on tensor cores, and copies to shared memory that run beside them.

@@ -226,7 +226,7 @@ struct Windows {
 KERNEL unfold(T* rows, const T* x, Windows w) {
     u64 i = thread_index();
     if (i >= (u64)w.out_height * w.out_width * w.batch * w.row) return;
-    u32 k = (u32)(i % w.row), n = (u32)(i / w.row % w.batch), position = (u32)(i / w.row / w.batch);
+    u32 row = (u32)i / w.row, k = (u32)i % w.row, n = row % w.batch, position = row / w.batch; // fewer than 2^32 numbers
     u32 c = k % w.channels, tap = k / w.channels;
     int y = (int)(position / w.out_width * w.stride + tap / w.kernel) - (int)w.padding;
     int column = (int)(position % w.out_width * w.stride + tap % w.kernel) - (int)w.padding;
@@ -238,8 +238,8 @@ KERNEL unfold(T* rows, const T* x, Windows w) {
 KERNEL fold(T* dx, const T* rows, const T* onto, Windows w) {
     u64 i = thread_index();
     if (i >= (u64)w.batch * w.height * w.width * w.channels) return;
-    u32 c = (u32)(i % w.channels), x = (u32)(i / w.channels % w.width), y = (u32)(i / w.channels / w.width % w.height);
-    u32 n = (u32)(i / w.channels / w.width / w.height);
+    u32 pixel = (u32)i / w.channels, c = (u32)i % w.channels; // fewer than 2^32 numbers
+    u32 x = pixel % w.width, line = pixel / w.width, y = line % w.height, n = line / w.height;
     float sum = onto ? to_float(onto[i]) : 0;
     for (u32 ky = 0; ky < w.kernel; ++ky)
         for (u32 kx = 0; kx < w.kernel; ++kx) {

@@ -27,30 +27,31 @@ KERNEL square_sums(double* sums, const float* values, const float* gradients, co
     }
 }
 
-// The norm of a range from the sums of its chunks.
+// The norm of a range from the sums of its chunks, by a warp.
 DEV double norm_of(const double* sums, uint2 range) {
     double sum = 0;
-    for (u32 c = range.x; c < range.y; ++c) sum += sums[c];
-    return sqrt(sum);
+    for (u32 c = range.x + threadIdx.x % 32; c < range.y; c += 32) sum += sums[c];
+    return sqrt(warp_sum(sum));
 }
 
-// The factor by which LARS scales the step of each range, 1 for the others. `ranges`: first and last chunk of each.
+// The factor by which LARS scales the step of each range, 1 for the others, a warp a range. `ranges`: first and last chunk of each.
 KERNEL trust_ratios(float* factors, const double* sums, const uint2* ranges, const Rule* rules, u32 count, u32 chunks) {
-    u32 r = (u32)thread_index();
+    u32 r = (u32)warp_index();
     if (r >= count) return;
+    bool writes = threadIdx.x % 32 == 0;
     Rule rule = rules[r];
-    if (rule.trust < 0) { factors[r] = 1; return; }
+    if (rule.trust < 0) { if (writes) factors[r] = 1; return; }
     double value = norm_of(sums, ranges[r]), gradient = norm_of(sums + chunks, ranges[r]);
     bool none = value == 0 || gradient == 0;
-    factors[r] = none ? 1.0f : (float)((double)rule.trust * value / (gradient + (double)rule.weight_decay * value));
+    if (writes) factors[r] = none ? 1.0f : (float)((double)rule.trust * value / (gradient + (double)rule.weight_decay * value));
 }
 
-// The factor that shortens each range to `limit`, at most 1.
+// The factor that shortens each range to `limit`, at most 1, a warp a range.
 KERNEL clip_factors(float* factors, const double* sums, const uint2* ranges, u32 count, double limit) {
-    u32 r = (u32)thread_index();
+    u32 r = (u32)warp_index();
     if (r >= count) return;
     double factor = limit / (norm_of(sums, ranges[r]) + 1e-6);
-    factors[r] = factor < 1 ? (float)factor : 1.0f;
+    if (threadIdx.x % 32 == 0) factors[r] = factor < 1 ? (float)factor : 1.0f;
 }
 
 KERNEL scale_chunks(float* values, const Chunk* chunks, const float* factors) {
