@@ -19,16 +19,16 @@ cd "$work" || exit 2
 part() {
     local name=$1 budget=$2 start=$SECONDS
     shift 2
-    timeout "$budget" "$@" > "$folder/$name.log" 2>&1
+    timeout "$budget" "$@" > "$folder/$name.out" 2> "$folder/$name.log"
     local status=$?
     printf '{"part": "%s", "exit_code": %d, "seconds": %d}\n' "$name" "$status" "$((SECONDS - start))" | tee -a "$results"
     return "$status"
 }
 
-# measured NAME SECONDS COMMAND..: the same for a command whose last line is JSON, which becomes the result.
+# measured NAME SECONDS COMMAND..: the same for a command that prints JSON, which becomes the result.
 measured() {
     part "$@" || { tail -3 "$folder/$1.log"; return; }
-    printf '{"part": "%s", "result": %s}\n' "$1" "$(tail -1 "$folder/$1.log")" >> "$results"
+    printf '{"part": "%s", "result": %s}\n' "$1" "$(tr -d '\n' < "$folder/$1.out")" >> "$results"
 }
 
 measured devices 60 "$sempair" devices --json
@@ -38,7 +38,7 @@ part second-start 20 "$sempair" bench step --device cuda --model resnet-small --
 
 # (a) Every method of the device, every loss and whole steps against the CPU.
 SEMPAIR_REAL_GPU=1 part methods 120 "$tests" cuda::methods:: cuda::losses:: cuda::steps:: --test-threads 4
-grep -E 'panicked|on the CPU|other bits|FAILED|test result' "$folder/methods.log" | head -20
+grep -E 'panicked|on the CPU|other bits|FAILED|test result' "$folder/methods.out" | head -20
 
 # (b) Where the time of a step goes, by sizes of layers, with this GPU's peaks; (f) its memory.
 for model in resnet50 vit-s8 resnet18; do

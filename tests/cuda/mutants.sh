@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
-# Plants one mistake at a time into the GPU's kernels and runs the tests on the simulator: each must fail. By hand, from
-# the repository's root; half a minute for each mistake.
+# Plants one mistake at a time into the GPU's kernels and runs the tests on the simulator: each must fail. By hand; half a
+# minute for each mistake. `mutants.sh PATTERN` plants only those whose names match.
 set -u
 cd "$(dirname "$0")/../.."
-cargo test --release --test sempair --no-run || exit 2
+tests=$(cargo test --release --test sempair --no-run 2>&1 | tee /dev/stderr | sed -n 's/.*Executable .*(\(.*\))/\1/p')
+[ -n "$tests" ] || exit 2
+only=${1:-.}
 caught=0 missed=0 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
 
 # mistake NAME PATTERN REPLACEMENT: fixed strings.
 mistake() {
+    [[ $1 =~ $only ]] || return
     for schedule in "forward early" "reverse late" "random early" "deep late" "deep-reverse early"; do
         read -r order copies <<< "$schedule"
         if SIM_PATTERN=$2 SIM_REPLACEMENT=$3 SIM_ORDER=$order SIM_ASYNC=$copies RUST_BACKTRACE=0 \
-            cargo test --release --test sempair --quiet -- cuda::methods:: cuda::losses:: > "$folder/log" 2>&1; then
+            "$tests" --quiet cuda::methods:: cuda::losses:: > "$folder/log" 2>&1; then
             continue
         fi
         if grep -q 'no source holds' "$folder/log"; then echo "no such place: $1"; exit 2; fi
