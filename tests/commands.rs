@@ -1,6 +1,7 @@
 //! Whole commands as a user types them: what they print, write and refuse.
 
 mod annotated; // images with objects: import, list, verify, preview
+mod audit; // what was changed is found, and its file named
 mod bench; // what the benchmarks print
 mod compare; // what differs between runs, and why cells run again
 mod degenerate; // settings and data that make no sense
@@ -398,10 +399,14 @@ fn audit_tells_kept_from_changed() {
     assert!(runs.iter().all(|run| run["intact"] == true && run["tree"] == "clean"), "{audit}");
     assert!(place.stdout(&["audit", "HEAD"]).contains("5 runs recorded at commit"));
 
-    let record = fs::read_dir(place.path().join("reports/ledger")).unwrap().next().unwrap().unwrap().path();
+    let id = runs[0]["id"].as_str().unwrap();
+    let record = place.path().join(format!("reports/ledger/{id}.json"));
     let text = fs::read_to_string(&record).unwrap();
-    fs::write(&record, text.replacen("\"top1\":", "\"top1\":1", 1)).unwrap();
-    assert!(place.error(&["audit", "HEAD"]).contains("have changed since they were written"));
+    fs::write(&record, text.replacen("\"seed\": 0", "\"seed\": 1", 1)).unwrap();
+    let found = place.run(&["audit", "HEAD"]);
+    let text = String::from_utf8(found.stdout).unwrap();
+    assert!(text.contains(": its hash does not match: it was changed after it was written"), "{text}");
+    assert_eq!(found.status.code(), Some(1));
     assert!(place.error(&["audit", "nowhere"]).starts_with("error: "));
 }
 

@@ -5,6 +5,7 @@ mod audit; // git, and the changes that an audit finds
 mod cache;
 mod clock; // start and end times of runs
 mod failures; // runs that fail
+mod history; // journals: what was removed, added or replaced
 mod jobs; // cells side by side
 mod rebuild; // programs of earlier commits
 mod repetition; // runs and their repetitions
@@ -392,6 +393,7 @@ fn two_at_once_run_each_cell_once() {
         });
         assert_eq!(one, other);
         assert_eq!(project.count.ran(), (2, 1));
+        assert_eq!(project.found(), Vec::<String>::new(), "the journals of both have every line");
     }
 }
 

@@ -131,6 +131,7 @@ fn input(table: Table, records: Vec<Record>, all: &[Record]) -> Input {
         profile: "quick".to_string(),
         description_of_profile: "embedded data, two cores, minutes".to_string(),
         tables: vec![(table, shared(&records))],
+        deleted: 0,
         not_run: vec![],
         excluded: vec![],
         all_records: shared(all),

@@ -1,5 +1,5 @@
 //! Command-line arguments, messages and exit codes: 0 done, 1 a claim was not reproduced (only with `--strict`) or
-//! `lint` found something, 2 an error. Facts go to standard output, talk to standard error.
+//! `lint`, `verify` or `audit` found something, 2 an error. Facts go to standard output, talk to standard error.
 
 /// Prints a line of facts, as `println!` would.
 macro_rules! say {
@@ -15,6 +15,7 @@ macro_rules! talk {
     };
 }
 
+mod audit;
 mod bench;
 mod comparable_runs;
 mod data;
@@ -83,7 +84,8 @@ Examples:
   sempair reproduce                            every table, on the embedded data
   sempair data import tiny-imagenet-200.zip    then: sempair reproduce --profile standard
   sempair table transfer --set pretrain.epochs=10
-  sempair audit HEAD                           the runs at this commit, checked";
+  sempair audit HEAD                           the runs at this commit, checked
+  sempair audit . --deep                       everything, checked to the last byte";
 
 #[derive(Subcommand)]
 enum Command {
@@ -138,6 +140,9 @@ enum Command {
     },
     /// List the recorded runs, newest last
     Runs {
+        /// Delete the record of this run; audits and reports then count it as deleted
+        #[arg(long, value_name = "RUN", conflicts_with_all = ["last", "json"])]
+        delete: Option<String>,
         #[command(flatten)]
         config: ConfigArgs,
         /// Only the last N runs
@@ -179,16 +184,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// List the runs recorded at a commit, and check that their records and files have not changed
-    Audit {
-        /// A commit, branch or tag
-        rev: String,
-        #[command(flatten)]
-        config: ConfigArgs,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    /// Check what was recorded: at a commit, by one run, in a report, or all of it
+    ///
+    /// Finds records that were changed, removed, added or put back, cached files and datasets that have changed, commits
+    /// that the repository does not have, and files and figures of a report that do not follow from the records. The exit
+    /// code is 1 if something was found.
+    Audit(audit::AuditArgs),
     /// Repeat recorded runs, and say whether their figures come out again: identical, within a tolerance, equivalent
     /// over seeds, or different, and why
     ///
@@ -302,7 +303,8 @@ struct Jobs(Option<usize>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     Done,
-    /// The command found what it looks for: a claim or a figure that was not reproduced, or a number that no record has.
+    /// The command found what it looks for: a claim or a figure that was not reproduced, a number that no record has, or
+    /// something that has changed.
     Found,
 }
 
@@ -339,12 +341,13 @@ fn dispatch(app: &App, arguments: Arguments) -> Result<Ending> {
         Command::List { config, cores, json } => run::list(app, &config, &cores, json),
         Command::Config { prefix, config, json } => setup::print_config(app, &config, prefix.as_deref(), json),
         Command::Report { config, anonymous } => run::report(app, &config, anonymous),
-        Command::Runs { config, last, json } => records::runs(app, &config, last, json),
+        Command::Runs { delete: Some(run), config, .. } => records::delete(app, &config, &run),
+        Command::Runs { config, last, json, .. } => records::runs(app, &config, last, json),
         Command::Show { run, config, json } => records::show(app, &config, &run, json),
         Command::Diff { first, second, config, json } => diff::diff(app, &config, [&first, &second], json),
         Command::Verify(args) => verify::verify(app, &args, quiet),
         Command::Why { of, config, json } => why::why(app, &config, &of, json),
-        Command::Audit { rev, config, json } => records::audit(app, &config, &rev, json),
+        Command::Audit(args) => audit::audit(app, &args),
         Command::Lint(args) => lint::check(app, &args),
         Command::Pretrain(args) => encoder::pretrain(app, &args, quiet),
         Command::Probe { run, on, config } => encoder::probe(app, &run, &on, &config, quiet),

@@ -1,16 +1,13 @@
-//! `runs`, `show` and `audit`: print what the ledger contains.
+//! `runs` and `show`: print what the ledger contains.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use crate::error::{Error, Result};
-use crate::harness::audit::{self, Audit, AuditRun};
-use crate::harness::cache::Held;
+use crate::error::Result;
 use crate::harness::experiment::Row;
 use crate::harness::git::Tree;
 use crate::harness::outcome::DataRef;
 use crate::harness::progress::duration;
-use crate::harness::record::{Record, short};
+use crate::harness::record::Record;
 
 use super::{App, ConfigArgs, Ending, setup};
 
@@ -31,6 +28,16 @@ pub(super) fn runs(app: &App, args: &ConfigArgs, last: Option<usize>, json: bool
     for record in shown {
         summary(record);
     }
+    Ok(Ending::Done)
+}
+
+/// `sempair runs --delete`.
+pub(super) fn delete(app: &App, args: &ConfigArgs, run: &str) -> Result<Ending> {
+    let ledger = setup::ledger(&setup::resolve(app, args)?.settings);
+    ledger.bury_killed()?;
+    let (record, _) = ledger.look_up(run)?;
+    ledger.delete(&record)?;
+    say!("deleted the record of run {}; a journal keeps that it ran and that it was deleted", record.id);
     Ok(Ending::Done)
 }
 
@@ -79,54 +86,6 @@ pub(super) fn show(app: &App, args: &ConfigArgs, run: &str, json: bool) -> Resul
     say!("settings");
     record.settings.iter().for_each(|s| say!("  {} = {}  ({})", s.key, s.value, s.origin));
     Ok(Ending::Done)
-}
-
-/// `sempair audit`.
-pub(super) fn audit(app: &App, args: &ConfigArgs, rev: &str, json: bool) -> Result<Ending> {
-    let settings = setup::resolve(app, args)?.settings;
-    let audit = audit::audit(&setup::ledger(&settings), &setup::cache(&settings), Path::new("."), rev)?;
-    if json {
-        setup::print_json(&audit)?;
-    } else {
-        print_audit(&audit);
-    }
-    if audit.holds() {
-        return Ok(Ending::Done);
-    }
-    Err(Error::new(format!("the audit of {rev} found records or files that have changed since they were written"))
-        .hint("the lines above name them; `sempair reproduce --force` runs the cells again"))
-}
-
-fn print_audit(audit: &Audit) {
-    say!("{} runs recorded at commit {}", audit.runs.len(), audit.commit);
-    for run in &audit.runs {
-        say!(
-            "{}  {:11}  {} {} {} seed {}: record {}, tree {}, {}",
-            short(&run.id),
-            run.status.name(),
-            run.experiment,
-            labels(&run.row),
-            run.column,
-            run.seed,
-            if run.intact { "unchanged" } else { "CHANGED since it was written" },
-            run.tree.name(),
-            stages(run),
-        );
-    }
-    audit.problems.iter().for_each(|problem| say!("{}: {}", problem.file.display(), problem.what));
-}
-
-/// The state of a run's files, in a few words.
-fn stages(run: &AuditRun) -> String {
-    let changed: Vec<&str> =
-        run.stages.iter().filter(|s| matches!(s.held, Held::Changed(_))).map(|s| s.name.as_str()).collect();
-    let held = run.stages.iter().filter(|stage| matches!(stage.held, Held::Ok)).count();
-    match (changed.is_empty(), held) {
-        (false, _) => format!("files CHANGED in {}", changed.join(", ")),
-        (true, 0) if run.stages.is_empty() => "no files".into(),
-        (true, 0) => "files no longer in the cache".into(),
-        (true, held) => format!("files of {held} of {} stages unchanged", run.stages.len()),
-    }
 }
 
 fn facts(record: &Record) -> Vec<(&'static str, String)> {

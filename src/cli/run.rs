@@ -79,7 +79,8 @@ pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: Ru
     let (tables, excluded) = beside(app, args, settings, &records, &problems, own);
     let asked_for = experiments.iter().map(|experiment| experiment.id()).collect();
     let not_run = not_run(app, &setup::without_sets(args), settings, &tables);
-    let input = Input { not_run, ..input(app, setup::profile(app, &args.profile)?, tables, excluded, records) };
+    let input = input(app, setup::profile(app, &args.profile)?, tables, excluded, records);
+    let input = Input { not_run, deleted: ledger.deleted()?, ..input };
     let code = finish(input, settings, Some(&asked_for), how.strict)?;
     ran.diverged.map_or(Ok(code), Err)
 }
@@ -87,13 +88,27 @@ pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: Ru
 /// Renders the report again from the ledger alone; if `anonymous`, the one for double-blind review.
 pub(super) fn report(app: &App, args: &ConfigArgs, anonymous: bool) -> Result<Ending> {
     let settings = setup::resolve(app, args)?.settings;
-    let (records, problems) = setup::ledger(&settings).records()?;
+    finish(recorded_input(app, args, &settings, anonymous)?, &settings, None, false)
+}
+
+/// The input of the report that the ledger alone gives.
+///
+/// # Errors
+/// When the ledger has no completed run of the profile.
+pub(super) fn recorded_input(app: &App, args: &ConfigArgs, settings: &Settings, anonymous: bool) -> Result<Input> {
+    let ledger = setup::ledger(settings);
+    let (records, problems) = ledger.records()?;
     let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
-    let (tables, excluded) = comparable_runs(app, args, &settings, &records, &problems)?;
-    let not_run = not_run(app, args, &settings, &tables);
-    let named = Input { not_run, ..input(app, setup::profile(app, &args.profile)?, tables, excluded, records) };
-    let shown = if anonymous { report::anonymous(&named) } else { named };
-    finish(shown, &settings, None, false)
+    let (tables, excluded) = comparable_runs(app, args, settings, &records, &problems)?;
+    let not_run = not_run(app, args, settings, &tables);
+    let named = input(app, setup::profile(app, &args.profile)?, tables, excluded, records);
+    let named = Input { not_run, deleted: ledger.deleted()?, ..named };
+    Ok(if anonymous { report::anonymous(&named) } else { named })
+}
+
+/// The name of a report's folder.
+pub(super) fn folder_name(profile: &str, anonymous: bool) -> String {
+    if anonymous { format!("{profile}-anonymous") } else { profile.to_owned() }
 }
 
 /// A cell of a table, as [`RunArgs::cells`] names it.
@@ -291,6 +306,7 @@ pub(super) fn input(
         all_records: records.into_iter().filter(|record| record.profile == profile.name).collect(),
         tables,
         not_run: Vec::new(),
+        deleted: 0,
         excluded,
         anonymous: false,
         roles: setup::roles(app),
@@ -300,7 +316,7 @@ pub(super) fn input(
 /// Writes the report, and prints a summary of all its tables, or of the tables in `only`.
 fn finish(input: Input, settings: &Settings, only: Option<&HashSet<&str>>, strict: bool) -> Result<Ending> {
     let is_told = |table: &str| only.is_none_or(|only| only.contains(table));
-    let folder = if input.anonymous { format!("{}-anonymous", input.profile) } else { input.profile.clone() };
+    let folder = folder_name(&input.profile, input.anonymous);
     let rendered = render(&input, &Path::new(&settings.paths.reports).join(folder))?;
     say!("{}", rendered.summary(is_told).trim_end());
     let told = || rendered.results.tables.iter().filter(|table| is_told(&table.id));

@@ -4,7 +4,7 @@
 //! absent if images have none), `<split>.file_hashes` and `<split>.pixel_hashes` (N, 32; BLAKE3 of each image as it was
 //! in its source, and of its pixels), `<split>.names` (bytes; names in the source, joined by newlines) and
 //! `<split>.pixels` (N, size, size, 3; bytes). `annotated` describes a file of images with objects. The file's metadata
-//! describe the dataset and its source.
+//! describe the dataset and its source, and have the hash of the whole file.
 
 mod annotated;
 mod file;
@@ -33,6 +33,8 @@ use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
 
+use file::NO_HASH;
+
 pub use annotated::AnnotatedWriter;
 pub use annotated::SplitPlan;
 pub use annotated::open_annotated;
@@ -56,6 +58,9 @@ const ANNOTATED: &str = "sempair.annotated/1";
 
 /// The metadata key of how the images may be used. Not every file has it.
 const LICENCE: &str = "licence";
+
+/// The metadata key of BLAKE3 of the whole file with dashes instead of this hash. Not every file has it.
+const HASH: &str = "hash";
 
 /// The single category of a split whose images have no category.
 const UNLABELED: &str = "unlabeled";
@@ -112,7 +117,11 @@ pub fn check_free(data_dir: &Path, name: &str, replace: bool) -> Result<()> {
     Ok(())
 }
 
-fn path_of(data_dir: &Path, name: &str) -> Result<PathBuf> {
+/// The file of the dataset of this name.
+///
+/// # Errors
+/// When no dataset can have this name.
+pub fn path_of(data_dir: &Path, name: &str) -> Result<PathBuf> {
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
     if name.is_empty() || name.len() > 64 || name.starts_with(['.', '-']) || !name.chars().all(good) {
         return Err(Error::new(format!("`{name}` cannot be the name of a dataset"))
@@ -224,6 +233,24 @@ impl Stored {
     fn find(&self, key: &str) -> Option<&str> {
         let metadata: Option<&HashMap<String, String>> = self.header.metadata().as_ref();
         metadata.and_then(|metadata| metadata.get(key)).map(String::as_str)
+    }
+
+    /// Returns whether the whole file is as it was written; `None` if it does not state its hash.
+    fn is_whole(&self) -> Option<bool> {
+        let recorded = self.find(HASH)?;
+        let at = 8 + file::place_of_hash(&self.map[8..self.start])?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.map[..at]).update(NO_HASH.as_bytes()).update(&self.map[at + NO_HASH.len()..]);
+        Some(hasher.finalize().to_hex().as_str() == recorded)
+    }
+
+    /// Returns a key of the metadata that no version has written.
+    fn unknown_key(&self) -> Option<&str> {
+        let known =
+            ["schema", "name", "description", "classes", "layout", "decoder", "source", "source_blake3", "size"];
+        let is_known =
+            |key: &str| known.contains(&key) || ["resize", LICENCE, HASH].contains(&key) || key.ends_with(".hash");
+        self.header.metadata().iter().flat_map(HashMap::keys).map(String::as_str).find(|key| !is_known(key))
     }
 
     /// Returns the licence; empty if none was stated.

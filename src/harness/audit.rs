@@ -1,4 +1,5 @@
-//! Finds the runs of a commit, and checks that their records and files have not changed.
+//! Checks what a ledger keeps of a commit, of one run, or of everything: whether records and cached files are as they
+//! were written, whether a record was removed, added or replaced, and whether the commits are still there.
 
 use crate::error::Error;
 use crate::error::Result;
@@ -6,29 +7,67 @@ use crate::harness::cache::Cache;
 use crate::harness::cache::Held;
 use crate::harness::experiment::Row;
 use crate::harness::git;
+use crate::harness::git::Holder;
 use crate::harness::git::Tree;
+use crate::harness::journal_check;
+use crate::harness::journal_check::History;
+use crate::harness::ledger::Checked;
 use crate::harness::ledger::Ledger;
 use crate::harness::ledger::Problem;
 use crate::harness::record::Record;
+use crate::harness::record::Seal;
 use crate::harness::record::StageUse;
 use crate::harness::record::Status;
 use rayon::iter::IntoParallelIterator;
+use rayon::iter::IntoParallelRefIterator;
 use rayon::iter::ParallelIterator;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::Path;
+
+/// What to audit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// The runs that were recorded at a commit (a branch, a tag, a hash or the start of one), or one run.
+    Named(&'a str),
+    /// All runs.
+    Everything,
+}
+
+/// The runs that were asked for, and what is wrong with them and with the ledger.
+#[derive(Clone, Debug, Serialize)]
+pub struct Audit {
+    /// The full hash of the commit that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// The runs that were asked for, oldest first; empty if there are none.
+    pub runs: Vec<AuditRun>,
+    /// The commits of these runs, and of the runs that name no commit or one that the repository does not have.
+    pub commits: Vec<AuditCommit>,
+    /// The history of the ledger by its journals.
+    pub history: History,
+    /// Whether the contents of cached files were read. If not, only their sizes were compared.
+    pub deep: bool,
+    /// Everything that was found, by file. Findings about other runs of the ledger are among them if they may concern
+    /// what was asked for.
+    pub problems: Vec<Problem>,
+}
 
 /// The runs of one commit.
 #[derive(Clone, Debug, Serialize)]
-pub struct Audit {
-    /// The revision that was asked for.
-    pub rev: String,
-    /// The full hash of the commit that `rev` names.
-    pub commit: String,
-    /// The runs that were recorded at this commit, oldest first; empty if there are none.
-    pub runs: Vec<AuditRun>,
-    /// Files in the ledger that are not readable records.
-    pub problems: Vec<Problem>,
+pub struct AuditCommit {
+    /// The full hash; `None` for runs that name no commit.
+    pub commit: Option<String>,
+    /// The number of runs in the ledger.
+    pub runs: usize,
+    /// Their ids, unless a branch or tag holds the commit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<String>,
+    /// What holds it in the repository.
+    #[serde(flatten)]
+    pub holder: Holder,
 }
 
 /// One run, with the results of the checks.
@@ -69,25 +108,83 @@ pub struct AuditStage {
 }
 
 impl Audit {
-    /// Whether no record was edited, no cached file has changed, and no file of the ledger is unreadable.
+    /// Whether nothing was found.
     pub fn holds(&self) -> bool {
-        let sound = |run: &AuditRun| run.intact && !run.stages.iter().any(|s| matches!(s.held, Held::Changed(_)));
-        self.problems.is_empty() && self.runs.iter().all(sound)
+        self.problems.is_empty()
     }
 }
 
-/// Checks every run that was recorded at `rev`: a branch, a tag, a hash or the start of one. Without a repository at
-/// `repo`, the start of a recorded commit is enough.
-pub fn audit(ledger: &Ledger, cache: &Cache, repo: &Path, rev: &str) -> Result<Audit> {
-    let (records, problems) = ledger.all()?;
-    let commit = resolve(&records, repo, rev)?;
-    let records: Vec<_> = records.into_iter().filter(|(r, _)| r.git.commit.as_ref() == Some(&commit)).collect();
-    let held = check_stages(&records, cache);
-    let runs = records.into_iter().map(|(record, intact)| check(record, intact, &held)).collect();
-    Ok(Audit { rev: rev.to_owned(), commit, runs, problems })
+/// Audits a ledger. `repo` is a folder of the repository. If `deep`, the contents of the cached files are read. Without a
+/// repository, the start of a recorded commit is enough.
+///
+/// # Errors
+/// When the ledger or the repository cannot be read, or there is no such commit or run.
+pub fn audit(ledger: &Ledger, cache: &Cache, repo: &Path, subject: Subject, deep: bool) -> Result<Audit> {
+    let (records, mut problems) = ledger.all()?;
+    let history = journal_check::history(ledger, &records)?;
+    problems.extend(records.iter().filter_map(|(record, seal)| ledger.unsealed(record, *seal)));
+    problems.extend(history.problems.iter().cloned());
+    let (commit, run) = match subject {
+        Subject::Named(name) => match resolve(&records, repo, name) {
+            Ok(commit) => (Some(commit), None),
+            Err(error) => (None, Some(find(ledger, &history, name, error)?)),
+        },
+        Subject::Everything => (None, None),
+    };
+    let commits = commits(&records, repo, &|of| match (&commit, &run) {
+        (Some(commit), _) => of == Some(commit),
+        (None, Some(run)) => of == run.git.commit.as_deref(),
+        (None, None) => true,
+    });
+    let is_asked = |(record, _): &(Record, Seal)| match (&commit, &run) {
+        (Some(commit), _) => record.git.commit.as_ref() == Some(commit),
+        (None, Some(run)) => record.id == run.id,
+        (None, None) => true,
+    };
+    let held = check_stages(&records, &is_asked, &history, cache, deep);
+    if let Some(run) = &run {
+        problems.retain(|problem| {
+            let file = problem.file.file_stem().and_then(|stem| stem.to_str());
+            file == Some(&run.id) || file.is_some() && file == run.journal.as_deref()
+        });
+    } else {
+        problems.extend(commits.iter().filter_map(|commit| commit.problem(ledger)));
+    }
+    problems.extend(held.problems);
+    problems.sort_by(|a, b| (&a.file, &a.what).cmp(&(&b.file, &b.what)));
+    problems.dedup();
+    let runs = records.into_iter().filter(is_asked).map(|(record, seal)| check(record, seal, &held.states)).collect();
+    Ok(Audit { commit, runs, commits, history, deep, problems })
 }
 
-fn resolve(records: &[(Record, bool)], repo: &Path, rev: &str) -> Result<String> {
+impl AuditCommit {
+    /// A commit that cannot be checked out is a problem of the ledger.
+    fn problem(&self, ledger: &Ledger) -> Option<Problem> {
+        let commit = self.commit.as_ref()?;
+        let what = match self.holder {
+            Holder::Unknown => {
+                format!("{} runs name the commit {commit}, which this repository does not have", self.runs)
+            }
+            Holder::Nothing => {
+                format!("{} runs name the commit {commit}, which no branch or tag holds: git may delete it", self.runs)
+            }
+            Holder::Remote(_) | Holder::Local(_) | Holder::NotAsked => return None,
+        };
+        Some(Problem { file: ledger.dir().to_path_buf(), what })
+    }
+}
+
+/// The run with this id. `no_commit` is the error for what names neither a run nor a commit.
+fn find(ledger: &Ledger, history: &History, name: &str, no_commit: Error) -> Result<Record> {
+    let found = ledger.look_up(name).map(|(record, _)| record);
+    found.map_err(|error| match (history.told(name), error.what().starts_with("no run ")) {
+        (Some(told), _) => Error::new(told),
+        (None, true) => no_commit,
+        (None, false) => error,
+    })
+}
+
+fn resolve(records: &Checked, repo: &Path, rev: &str) -> Result<String> {
     let unreadable = match git::resolve(repo, rev) {
         Ok(Some(commit)) => return Ok(commit),
         Ok(None) => None,
@@ -101,37 +198,122 @@ fn resolve(records: &[(Record, bool)], repo: &Path, rev: &str) -> Result<String>
     match found.as_slice() {
         [commit] => Ok((*commit).to_owned()),
         [] => Err(unreadable.unwrap_or_else(|| {
-            Error::new(format!("no commit `{rev}`, neither in the repository nor in a record"))
-                .hint("`sempair runs` shows the commit of each run")
+            Error::new(format!("no commit `{rev}`, neither in the repository nor in a record, and no run of this id"))
+                .hint("`sempair runs` lists the runs with their commits; `sempair audit .` checks all")
         })),
         many => Err(Error::new(format!("`{rev}` is the start of {} commits", many.len()))
             .hint(format!("give more of the hash: {}", many.join(", ")))),
     }
 }
 
-type Distinct<'a> = HashMap<(&'a str, &'a str, String), &'a StageUse>;
-
-/// Checks the stages of all runs. A stage that many runs share is read once. Stages with the same key for which runs
-/// recorded different files are checked separately.
-fn check_stages(records: &[(Record, bool)], cache: &Cache) -> HashMap<(String, String), Held> {
-    let stages = records.iter().flat_map(|(record, _)| &record.stages);
-    let distinct: Distinct = stages.map(|s| ((s.name.as_str(), s.key.as_str(), files_of(s)), s)).collect();
-    let checked = distinct.into_par_iter();
-    checked.map(|((_, key, files), stage)| ((key.to_owned(), files), cache.check(stage))).collect()
+/// The commits of the runs that were asked for, and those that nobody can ask for: no commit, and commits that the
+/// repository does not have.
+fn commits(records: &Checked, repo: &Path, is_asked: &dyn Fn(Option<&str>) -> bool) -> Vec<AuditCommit> {
+    let mut ids: BTreeMap<Option<&str>, Vec<&str>> = BTreeMap::new();
+    records.iter().for_each(|(record, _)| ids.entry(record.git.commit.as_deref()).or_default().push(&record.id));
+    let named: Vec<&str> = ids.keys().copied().flatten().collect();
+    let unknown = git::unknown(repo, &named).map(|unknown| unknown.into_iter().collect::<HashSet<_>>());
+    let commit = |(commit, ids): (Option<&str>, Vec<&str>)| {
+        let holder = match (commit, &unknown) {
+            (None, _) | (_, None) => Holder::NotAsked,
+            (Some(commit), Some(unknown)) if unknown.contains(commit) => Holder::Unknown,
+            (Some(commit), Some(_)) if is_asked(Some(commit)) => git::holder(repo, commit),
+            (Some(_), Some(_)) => return None,
+        };
+        let is_shown = commit.is_none() || holder == Holder::Unknown || is_asked(commit);
+        let runs = ids.len();
+        let is_held = commit.is_some() && !matches!(holder, Holder::Unknown | Holder::Nothing);
+        let ids = if is_held { Vec::new() } else { ids.into_iter().map(str::to_owned).collect() };
+        is_shown.then(|| AuditCommit { commit: commit.map(str::to_owned), runs, ids, holder })
+    };
+    ids.into_iter().filter_map(commit).collect()
 }
 
-fn files_of(stage: &StageUse) -> String {
-    stage.files.iter().map(|file| format!("{} {}\n", file.hash, file.name)).collect()
+/// A stage as records state it: its name, its key, and its files with their hashes.
+type Stated = (String, String, String);
+
+/// The states of stages in the cache.
+struct HeldStages {
+    states: HashMap<Stated, Held>,
+    problems: Vec<Problem>,
 }
 
-fn check(record: Record, intact: bool, held: &HashMap<(String, String), Held>) -> AuditRun {
+fn stated(stage: &StageUse) -> Stated {
+    let files = stage.files.iter().map(|file| format!("{} {}\n", file.hash, file.name)).collect();
+    (stage.name.clone(), stage.key.clone(), files)
+}
+
+/// Checks the stages of the runs that were asked for. A stage that many runs share is read once. If runs recorded
+/// different files for one key, the files must be those of one of them: a later run has computed it again.
+fn check_stages(
+    records: &Checked,
+    is_asked: &dyn Fn(&(Record, Seal)) -> bool,
+    history: &History,
+    cache: &Cache,
+    deep: bool,
+) -> HeldStages {
+    let unfinished = records.iter().filter(|(record, _)| record.status != Status::Completed);
+    let unrecorded = unfinished.map(|(record, _)| record.id.as_str()).chain(history.deleted.iter().map(String::as_str));
+    let unrecorded: HashSet<&str> = unrecorded.collect();
+    let asked: HashSet<(&str, &str)> = records
+        .iter()
+        .filter(|record| is_asked(record))
+        .flat_map(|(record, _)| record.stages.iter().map(|stage| (stage.name.as_str(), stage.key.as_str())))
+        .collect();
+    let mut by_key: BTreeMap<(&str, &str), Vec<(&str, &StageUse)>> = BTreeMap::new();
+    for (record, _) in records {
+        for stage in record.stages.iter().filter(|stage| asked.contains(&(stage.name.as_str(), stage.key.as_str()))) {
+            by_key.entry((&stage.name, &stage.key)).or_default().push((&record.id, stage));
+        }
+    }
+    let by_key: Vec<Vec<(&str, &StageUse)>> = by_key.into_values().collect();
+    let checked: Vec<_> = by_key.par_iter().map(|uses| check_stage(uses, &unrecorded, cache, deep)).collect();
+    let (mut states, mut problems) = (HashMap::new(), Vec::new());
+    for (of_key, of_files) in checked {
+        states.extend(of_key);
+        problems.extend(of_files);
+    }
+    HeldStages { states, problems }
+}
+
+/// Checks one stage of the cache, which these runs have used.
+fn check_stage(
+    uses: &[(&str, &StageUse)],
+    unrecorded: &HashSet<&str>,
+    cache: &Cache,
+    deep: bool,
+) -> (Vec<(Stated, Held)>, Vec<Problem>) {
+    let distinct: BTreeMap<Stated, &(&str, &StageUse)> = uses.iter().map(|of| (stated(of.1), of)).collect();
+    let mut states: Vec<(Stated, Held)> =
+        distinct.into_par_iter().map(|(stated, (_, stage))| (stated, cache.check(stage, deep))).collect();
+    if states.iter().any(|(_, held)| *held == Held::Ok) {
+        let replaced = states.iter_mut().filter(|(_, held)| matches!(held, Held::Changed(_)));
+        replaced.for_each(|(_, held)| *held = Held::Replaced);
+    }
+    let Some((run, StageUse { name, key, .. })) = uses.last() else { return Default::default() };
+    let folder = cache.folder(name, key);
+    let changed =
+        states.iter().filter_map(|(_, held)| if let Held::Changed(files) = held { Some(files) } else { None });
+    let mut problems: Vec<Problem> = changed
+        .flatten()
+        .map(|file| Problem { file: folder.join(file), what: format!("not the file that run {run} recorded") })
+        .collect();
+    let is_there = states.iter().any(|(_, held)| *held != Held::Missing);
+    if deep && is_there && problems.is_empty() && !cache.has_manifest_of(uses, unrecorded) {
+        problems
+            .push(Problem { file: folder.join(Cache::MANIFEST), what: "not as any run recorded the stage".to_owned() });
+    }
+    (states, problems)
+}
+
+fn check(record: Record, seal: Seal, held: &HashMap<Stated, Held>) -> AuditRun {
     let stage = |stage: &StageUse| AuditStage {
         name: stage.name.clone(),
         key: stage.key.clone(),
-        held: held[&(stage.key.clone(), files_of(stage))].clone(),
+        held: held.get(&stated(stage)).cloned().unwrap_or(Held::Missing),
     };
     AuditRun {
-        intact,
+        intact: seal != Seal::Broken,
         stages: record.stages.iter().map(stage).collect(),
         id: record.id,
         experiment: record.experiment,

@@ -30,7 +30,8 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-const MANIFEST: &str = "manifest.json";
+/// The largest manifest that is read, in bytes.
+const MAX_MANIFEST: u64 = 16 << 20;
 /// The file with the seconds of earlier attempts at a stage that ended with an error or an interruption. It is
 /// removed when the stage is finished. The time of a killed attempt is not known.
 const SPENT: &str = ".spent.tmp";
@@ -58,6 +59,12 @@ pub(super) struct Manifest {
     pub files: Vec<FileHash>,
 }
 
+impl Manifest {
+    fn text(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec_pretty(self).context("manifest")
+    }
+}
+
 /// Whether a stage's files are those that a run recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase", tag = "state", content = "files")]
@@ -66,6 +73,8 @@ pub enum Held {
     Ok,
     /// Not in the cache. This says nothing against the run.
     Missing,
+    /// A later run computed the stage again. The files are those that it recorded, and some, such as times, differ.
+    Replaced,
     /// These files are missing or differ.
     Changed(Vec<String>),
 }
@@ -83,6 +92,9 @@ pub(super) struct Request<'a> {
 }
 
 impl Cache {
+    /// The file in the folder of a stage that lists its files.
+    pub(super) const MANIFEST: &str = "manifest.json";
+
     /// Opens the cache. Nothing is written before the first stage.
     pub fn open(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into(), seen: Arc::default() }
@@ -111,10 +123,10 @@ impl Cache {
         matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
-    /// Reads every file of the stage and compares it with what the run recorded. A record may come from anyone, so
-    /// nothing outside of the cache is read, no link is followed, and only plain files of the recorded size are
-    /// opened.
-    pub fn check(&self, stage: &StageUse) -> Held {
+    /// Compares every file of the stage with what the run recorded: its size, and if `deep`, its content. A record may
+    /// come from anyone, so nothing outside of the cache is read, no link is followed, and only plain files of the
+    /// recorded size are opened.
+    pub fn check(&self, stage: &StageUse, deep: bool) -> Held {
         let is_one = |part: &str| Path::new(part).components().eq([Component::Normal(part.as_ref())]);
         if !is_one(&stage.name) || !is_one(&stage.key) {
             return Held::Changed(vec![format!("{}/{}, which is not the name of a stage", stage.name, stage.key)]);
@@ -125,11 +137,30 @@ impl Cache {
         }
         let differs = |file: &&FileHash| {
             let holds = plain(&folder, &file.name).is_some_and(|bytes| bytes == file.bytes)
-                && files::hash(&folder.join(&file.name)).is_ok_and(|hash| hash == file.hash);
+                && (!deep || files::hash(&folder.join(&file.name)).is_ok_and(|hash| hash == file.hash));
             !holds
         };
         let changed: Vec<String> = stage.files.iter().filter(differs).map(|file| file.name.clone()).collect();
         if changed.is_empty() { Held::Ok } else { Held::Changed(changed) }
+    }
+
+    /// Whether the manifest of the stage is as it was written and agrees with one of these records of the stage, each
+    /// given with its run, or is of a run in `unrecorded`, which recorded no stages or is no longer there.
+    pub(super) fn has_manifest_of(&self, uses: &[(&str, &StageUse)], unrecorded: &HashSet<&str>) -> bool {
+        let Some((_, StageUse { name, key, .. })) = uses.first() else { return false };
+        let path = self.folder(name, key).join(Self::MANIFEST);
+        let facts =
+            std::fs::symlink_metadata(&path).ok().filter(|facts| facts.is_file() && facts.len() <= MAX_MANIFEST);
+        let Some(text) = facts.and_then(|_| std::fs::read(&path).ok()) else { return false };
+        let Ok(manifest) = serde_json::from_slice::<Manifest>(&text) else { return false };
+        let is_of = |(run, stage): &(&str, &StageUse)| {
+            let made_by = if stage.computed { Some(*run) } else { stage.from.as_deref() };
+            made_by == Some(manifest.run.as_str())
+                && (stage.seconds, stage.threads, stage.beside) == (manifest.seconds, manifest.threads, manifest.beside)
+                && stage.files == manifest.files
+        };
+        let is_known = uses.iter().any(is_of) || unrecorded.contains(manifest.run.as_str());
+        is_known && manifest.text().is_ok_and(|written| written == text)
     }
 
     /// Returns the manifest of the stage, and whether this call computed it.
@@ -191,8 +222,7 @@ impl Cache {
         files.sort_by(|a, b| a.name.cmp(&b.name));
         let (threads, beside) = (rayon::current_num_threads(), request.concurrent.most());
         let manifest = Manifest { run: request.run.to_owned(), seconds, threads, beside, files };
-        let text = serde_json::to_vec_pretty(&manifest).context("manifest")?;
-        files::write_whole(&partial.join(MANIFEST), &text)?;
+        files::write_whole(&partial.join(Cache::MANIFEST), &manifest.text()?)?;
         if folder.exists() {
             say_what_changed(folder, &manifest, request);
             remove(folder)?;
@@ -237,7 +267,7 @@ impl Cache {
 /// The manifest of a finished stage if all its files exist with the right size. This is enough to find what is
 /// missing. Before a stage is used, its files are read, see `intact`.
 fn sound(folder: &Path) -> Option<Manifest> {
-    let text = std::fs::read_to_string(folder.join(MANIFEST)).ok()?;
+    let text = std::fs::read_to_string(folder.join(Cache::MANIFEST)).ok()?;
     let manifest: Manifest = serde_json::from_str(&text).ok()?;
     let holds = |file: &FileHash| plain(folder, &file.name) == Some(file.bytes);
     manifest.files.iter().all(holds).then_some(manifest)
@@ -300,7 +330,7 @@ fn seal(folder: &Path, prefix: &str, files: &mut Vec<FileHash>) -> Result<()> {
             std::fs::remove_file(entry.path()).context(place())?;
         } else if !kind.is_file() {
             return Err(Error::new(format!("{} is neither a file nor a folder", entry.path().display())));
-        } else if path != MANIFEST {
+        } else if path != Cache::MANIFEST {
             let file = File::open(entry.path()).context(place())?;
             file.sync_all().context(format!("cannot sync {}", entry.path().display()))?;
             let bytes = file.metadata().context(place())?.len();

@@ -4,6 +4,7 @@
 //! asked, if it is installed: it reads every repository format that it writes, and applies what users set up there
 //! (filters, sparse checkouts). If neither can tell, the state is unknown, never clean.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::path::PathBuf;
@@ -175,6 +176,51 @@ pub fn between(path: &Path, commits: [&str; 2], most: usize) -> Option<[Vec<Stri
         walk.take(most).map(|id| line(id.ok()?)).collect()
     };
     Some([only(first, second)?, only(second, first)?])
+}
+
+/// What holds a commit in a repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "state", content = "name")]
+pub enum Holder {
+    /// A branch or tag of a remote repository, as it was last fetched or pushed.
+    Remote(String),
+    /// A branch or tag of this repository only.
+    Local(String),
+    /// No branch or tag: git will delete the commit some day.
+    Nothing,
+    /// The repository does not have the commit.
+    Unknown,
+    /// There is no repository, or it has only the newest commits.
+    NotAsked,
+}
+
+/// The commits among these that the repository around `path` does not have; `None` if there is no repository, or it has
+/// only the newest commits.
+pub fn unknown<'a>(path: &Path, commits: &[&'a str]) -> Option<Vec<&'a str>> {
+    let is_shallow = run(path, &["rev-parse", "--is-shallow-repository"]).ok()?;
+    if is_shallow.trim_ascii() != b"false" {
+        return None;
+    }
+    let is_hash = |commit: &&&str| commit.len() >= 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let hashes: Vec<&str> = commits.iter().filter(is_hash).copied().collect();
+    let mut known = String::new();
+    for some in hashes.chunks(500) {
+        let arguments = [&["rev-list", "--no-walk", "--ignore-missing"], some].concat();
+        known += &String::from_utf8_lossy(&run(path, &arguments).ok()?);
+    }
+    let known: HashSet<&str> = known.lines().collect();
+    Some(commits.iter().filter(|commit| !known.contains(*commit)).copied().collect())
+}
+
+/// What holds a commit, which the repository around `path` has.
+pub fn holder(path: &Path, commit: &str) -> Holder {
+    let named = |places: &str| {
+        let arguments = ["for-each-ref", "--count=1", "--contains", commit, "--format=%(refname:short)", places];
+        let name = run(path, &arguments).map(|text| String::from_utf8_lossy(&text).trim().to_owned());
+        name.ok().filter(|name| !name.is_empty())
+    };
+    let local = || named("refs/heads").or_else(|| named("refs/tags")).or_else(|| named("refs"));
+    named("refs/remotes").map(Holder::Remote).or_else(|| local().map(Holder::Local)).unwrap_or(Holder::Nothing)
 }
 
 fn unreadable(path: &Path, what: &str) -> Error {

@@ -1,12 +1,19 @@
-//! The folder of all run records, one file each. A record is written atomically, changes once (when its run ends),
-//! and is never deleted. An advisory lock shows whether a run is alive; the system releases it when the process dies.
+//! The folder of all run records, one file each. A record is written atomically, changes once (when its run ends), and is
+//! only deleted by a user. Each of these events is entered in a `journal`. An advisory lock shows whether a run is alive;
+//! the system releases it when the process dies.
 
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
 use crate::files;
+use crate::harness::clock;
+use crate::harness::journal;
+use crate::harness::journal::Entry;
+use crate::harness::journal::Event;
+use crate::harness::journal::Journal;
 use crate::harness::record;
 use crate::harness::record::Record;
+use crate::harness::record::Seal;
 use crate::harness::record::Status;
 use rayon::iter::IntoParallelRefIterator;
 use rayon::iter::ParallelIterator;
@@ -17,8 +24,11 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::fs::TryLockError;
 use std::io::Read;
+use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::OnceLock;
 
 /// The largest file that is read as a record, in bytes. All records are far smaller.
 const MAX_BYTES: u64 = 16 << 20;
@@ -28,6 +38,8 @@ const MAX_BYTES: u64 = 16 << 20;
 pub struct Ledger {
     dir: PathBuf,
     locks: PathBuf,
+    /// The id of the journal of this process: that of the first run that it begins.
+    journal: Arc<OnceLock<String>>,
 }
 
 /// A file of the ledger that is not a readable record, and the reason.
@@ -39,8 +51,8 @@ pub struct Problem {
     pub what: String,
 }
 
-/// Records, each with whether its own hash matches.
-pub type Checked = Vec<(Record, bool)>;
+/// Records, each with how it compares with its own hash.
+pub type Checked = Vec<(Record, Seal)>;
 
 /// What one process knows of a ledger that other processes may write to at the same time.
 #[derive(Debug)]
@@ -70,13 +82,15 @@ pub enum Claimed {
 pub struct Running {
     _lock: File,
     lock_path: PathBuf,
+    /// The id of the journal in which its begin is entered.
+    journal: String,
 }
 
 impl Ledger {
     /// Opens the ledger in `dir`, such as `reports/ledger`. Its locks are in `locks`, outside of `dir`. Neither
     /// folder needs to exist yet; nothing is written before the first run.
     pub fn open(dir: impl Into<PathBuf>, locks: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), locks: locks.into() }
+        Self { dir: dir.into(), locks: locks.into(), journal: Arc::default() }
     }
 
     /// The folder of the records, such as `reports/ledger`.
@@ -98,6 +112,13 @@ impl Ledger {
 
     /// Writes the record of a run that starts now.
     pub fn begin(&self, record: &Record) -> Result<Running> {
+        let _lock = self.lock_claims()?;
+        self.begin_locked(record)
+    }
+
+    /// As [`Ledger::begin`]; the caller holds the lock of [`Ledger::lock_claims`]. A crash between two steps leaves the
+    /// lock file, by which [`Ledger::bury_killed`] finds the run.
+    fn begin_locked(&self, record: &Record) -> Result<Running> {
         let lock_path = self.lock_path(&record.id);
         let lock = || -> std::io::Result<File> {
             files::create_folder(&self.locks)?;
@@ -106,17 +127,75 @@ impl Ledger {
             Ok(file)
         };
         let lock = lock().map_err(|error| files::not_written(&lock_path, &error))?;
-        files::write_whole(&self.path(&record.id), record.to_text().as_bytes())?;
-        Ok(Running { _lock: lock, lock_path })
+        let text = record.to_text();
+        files::write_whole(&self.path(&record.id), text.as_bytes())?;
+        let journal = record.journal.as_ref().unwrap_or_else(|| self.journal(&record.id)).clone();
+        self.enter(&journal, vec![Entry::new(Event::Begun, &record.id, record::stated_hash(&text))])?;
+        Ok(Running { _lock: lock, lock_path, journal })
     }
 
     /// Replaces the record of a running run with its final record.
     pub fn finish(&self, running: Running, record: &Record) -> Result<()> {
-        files::write_whole(&self.path(&record.id), record.to_text().as_bytes())?;
+        let text = record.to_text();
+        files::write_whole(&self.path(&record.id), text.as_bytes())?;
+        let _lock = self.lock_claims()?;
+        self.enter(&running.journal, vec![Entry::new(Event::Ended, &record.id, record::stated_hash(&text))])?;
         // The lock file belongs to this run only, and its record no longer says running: no process looks for it
         // again.
         std::fs::remove_file(&running.lock_path).ok();
         Ok(())
+    }
+
+    /// Deletes the record of a run. Its journal keeps that it ran, and that it was deleted.
+    ///
+    /// # Errors
+    /// When the run is alive, or the record or the journal cannot be written.
+    pub fn delete(&self, record: &Record) -> Result<()> {
+        let _lock = self.lock_claims()?;
+        if self.is_alive(&record.id) {
+            return Err(Error::new(format!("run {} is running", record.short())).hint("stop it, or wait for its end"));
+        }
+        let journal = self.journal(&record::id_at(clock::utc()?)).to_owned();
+        self.enter(&journal, vec![Entry::new(Event::Deleted, &record.id, &record.hash)])?;
+        let path = self.path(&record.id);
+        let removed = std::fs::remove_file(&path).and_then(|()| files::sync_folder(&self.dir));
+        removed.context(format!("cannot remove {}", path.display()))
+    }
+
+    /// The number of runs whose records a user deleted, by the journals.
+    pub fn deleted(&self) -> Result<usize> {
+        let journals = journal::read_all(&self.dir)?;
+        let entries = journals.iter().flat_map(Journal::of_runs).map(|(_, entry)| entry);
+        let deleted = entries.filter(|entry| entry.event == Event::Deleted && !self.path(&entry.name).exists());
+        Ok(deleted.map(|entry| &entry.name).collect::<HashSet<_>>().len())
+    }
+
+    /// The id of the journal of this process, which `first` names if nothing is entered yet.
+    fn journal(&self, first: &str) -> &String {
+        self.journal.get_or_init(|| first.to_owned())
+    }
+
+    /// Adds lines to a journal. The caller holds the lock of [`Ledger::lock_claims`].
+    fn enter(&self, journal: &str, entries: Vec<Entry>) -> Result<()> {
+        let path = journal::path(&self.dir, journal);
+        let opening = if path.exists() { Vec::new() } else { self.opening(&entries)? };
+        journal::append(&path, &[opening, entries].concat())
+    }
+
+    /// The first lines of a new journal: it follows the others. The first journal of a ledger lists the records that are
+    /// there already.
+    fn opening(&self, entries: &[Entry]) -> Result<Vec<Entry>> {
+        let journals = journal::read_all(&self.dir)?;
+        if !journals.is_empty() {
+            return Ok(journal::follows(&journals));
+        }
+        let is_new = |record: &Record| entries.iter().any(|entry| entry.name == record.id);
+        let is_old = |record: &Record| {
+            !is_new(record) && !self.lock_path(&record.id).exists() && !record.id.contains(char::is_whitespace)
+        };
+        let (records, _) = self.all()?;
+        let found = records.into_iter().filter(|(record, seal)| *seal != Seal::Broken && is_old(record));
+        Ok(found.map(|(record, _)| Entry::new(Event::Found, &record.id, &record.hash)).collect())
     }
 
     /// Returns all records, oldest first, and the files that are not records or have changed since they were written.
@@ -124,7 +203,7 @@ impl Ledger {
     /// returned as killed.
     pub fn records(&self) -> Result<(Vec<Record>, Vec<Problem>)> {
         let (all, mut problems) = self.all()?;
-        let (intact, edited): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, intact)| *intact);
+        let (intact, edited): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, seal)| *seal != Seal::Broken);
         problems.extend(edited.into_iter().map(|(record, _)| self.edited(&record)));
         problems.sort_by(|a, b| a.file.cmp(&b.file));
         let mut records: Vec<Record> = intact.into_iter().map(|(record, _)| record).collect();
@@ -133,15 +212,15 @@ impl Ledger {
         Ok((records, problems))
     }
 
-    /// Returns all records, each with whether its own hash matches, and the files that are not records.
+    /// Returns all records, each with how it compares with its own hash, and the files that are not records.
     pub fn all(&self) -> Result<(Checked, Vec<Problem>)> {
         let paths = self.paths()?;
-        let read: Vec<Result<(Record, bool), Problem>> = paths
+        let read: Vec<Result<(Record, Seal), Problem>> = paths
             .par_iter()
             .map_init(String::new, |text, path| {
                 let record = self.read(path, text);
                 let record = record.map_err(|error| Problem { file: path.clone(), what: error.what().to_owned() })?;
-                Ok((record, record::is_intact(text)))
+                Ok((record, record::seal(text)))
             })
             .collect();
         let (mut records, mut problems) = (Vec::new(), Vec::new());
@@ -155,12 +234,26 @@ impl Ledger {
         Ok((records, problems))
     }
 
+    /// The problem of a record that is not as it was written, to the byte.
+    pub(super) fn unsealed(&self, record: &Record, seal: Seal) -> Option<Problem> {
+        match seal {
+            Seal::Whole => None,
+            Seal::Broken => Some(self.edited(record)),
+            Seal::Reformatted => Some(Problem {
+                file: self.path(&record.id),
+                what: "its white space or the order of its fields was changed; its facts are as they were written"
+                    .into(),
+            }),
+        }
+    }
+
     fn edited(&self, record: &Record) -> Problem {
         Problem {
             file: self.path(&record.id),
             what: "its hash does not match: it was changed after it was written".into(),
         }
     }
+
     /// Returns the one run whose id starts or ends with `part`. Its record must be as it was written.
     pub fn find(&self, part: &str) -> Result<Record> {
         match self.look_up(part)? {
@@ -215,17 +308,50 @@ impl Ledger {
             }
             let path = self.path(stem(&lock_path));
             if let Ok(text) = std::fs::read_to_string(&path)
-                && let Ok(mut value) = serde_json::from_str::<Value>(&text)
-                && value.get("status") == Some(&Value::from("running"))
+                && let Ok(value) = serde_json::from_str::<Value>(&text)
+                && record::is_intact(&text)
             {
-                value["status"] = Value::from("killed");
-                value["error"] = Value::from("the process ended without finishing the run");
-                files::write_whole(&path, record::text(value).as_bytes())?;
-                buried += 1;
+                buried += usize::from(self.bury(&path, value)?);
             }
             std::fs::remove_file(&lock_path).ok();
         }
         Ok(buried)
+    }
+
+    /// Brings the record of a dead run and its journal to their end, and returns whether the run was killed. The crash
+    /// may have come between the record and its line in the journal.
+    fn bury(&self, path: &Path, mut record: Value) -> Result<bool> {
+        let (id, hash) = (stem(path).to_owned(), record["hash"].as_str().unwrap_or_default().to_owned());
+        let journal = match record["journal"].as_str() {
+            // A record may come from anyone, so nothing outside of the ledger is written.
+            Some(journal) if Path::new(journal).components().eq([Component::Normal(journal.as_ref())]) => {
+                journal.to_owned()
+            }
+            _ => self.journal(&id).clone(),
+        };
+        let entered = journal::last_state(&journal::path(&self.dir, &journal), &id);
+        let was_killed = record["status"] == "running";
+        if was_killed && entered.as_ref().is_some_and(|entered| *entered != hash) {
+            // It was changed while the run ran, and its new hash must not become that of the run.
+            return Ok(false);
+        }
+        let mut entries = Vec::new();
+        if entered.is_none() {
+            entries.push(Entry::new(Event::Begun, &id, &hash));
+        }
+        if was_killed {
+            record["status"] = Value::from("killed");
+            record["error"] = Value::from("the process ended without finishing the run");
+            let text = record::text(record);
+            files::write_whole(path, text.as_bytes())?;
+            entries.push(Entry::new(Event::Killed, &id, record::stated_hash(&text)));
+        } else if entered.is_some_and(|entered| entered != hash) {
+            entries.push(Entry::new(Event::Ended, &id, &hash));
+        }
+        if !entries.is_empty() {
+            self.enter(&journal, entries)?;
+        }
+        Ok(was_killed)
     }
 
     /// The files that should be records, sorted.
@@ -294,7 +420,13 @@ impl Ledger {
         matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
-    fn path(&self, id: &str) -> PathBuf {
+    /// Whether a lock file of the run is here: it is alive, or its end is not entered yet.
+    pub(super) fn is_open(&self, id: &str) -> bool {
+        self.lock_path(id).exists()
+    }
+
+    /// The file of a record.
+    pub(super) fn path(&self, id: &str) -> PathBuf {
         self.dir.join(format!("{id}.json"))
     }
 
@@ -331,7 +463,8 @@ impl Watch<'_> {
                     record.id = record::id_after(&self.newest).unwrap_or_else(|| record.id.clone());
                 }
                 self.newest.clone_from(&record.id);
-                Claimed::Mine(self.ledger.begin(record)?)
+                record.journal = Some(self.ledger.journal(&record.id).clone());
+                Claimed::Mine(self.ledger.begin_locked(record)?)
             }
         })
     }

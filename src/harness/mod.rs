@@ -4,8 +4,8 @@
 //! that decides them, and its `outcome` is read from their files. `config` merges layers of settings. `runner` runs
 //! the missing cells, each by a `stage_runner` whose stages are kept in a `cache`. `estimate` predicts their time, and `clock`
 //! measures it. A `schedule` runs some cells in parallel, according to the measured `scaling` of their work. `runner`
-//! writes one `record` per run, with the state of the repository (`git`), to the `ledger`. `audit` reads everything
-//! back. No module here knows what the experiments are about.
+//! writes one `record` per run, with the state of the repository (`git`), to the `ledger`, and a `journal` of these
+//! events. `audit` reads everything back, and `journal_check` finds what was removed, added or replaced. No module here knows what the experiments are about.
 
 pub mod audit;
 pub mod cache;
@@ -20,6 +20,8 @@ pub mod experiment;
 pub mod git;
 pub mod interned;
 pub mod interrupt;
+mod journal;
+mod journal_check;
 pub mod ledger;
 pub mod load;
 pub mod outcome;

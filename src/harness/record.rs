@@ -231,6 +231,9 @@ pub struct RecordV1 {
     /// The stages that were computed or found, in this order; those before the failure if the run failed.
     #[serde(default)]
     pub stages: Vec<StageUse>,
+    /// The journal of the ledger in which the run is entered; `None` in records from before there were journals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub journal: Option<String>,
     /// A later completed run with the same key. Found when the ledger is read, never written: records do not change.
     #[serde(default, skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<String>,
@@ -335,12 +338,37 @@ pub(super) fn text(mut record: Value) -> String {
     format!("{{\n{}\n}}\n", lines.join(",\n"))
 }
 
-/// Whether the text of a record's file is as it was written, including fields unknown to this version.
-pub(super) fn is_intact(text: &str) -> bool {
-    let intact =
-        |record: Value| record.get("hash").and_then(Value::as_str).is_some_and(|stored| stored == hash(&record));
+/// The hash in a text that [`text`] made.
+pub(super) fn stated_hash(text: &str) -> &str {
+    let stated = text.lines().find_map(|line| line.strip_prefix("\"hash\": \""));
+    stated.and_then(|rest| rest.split('"').next()).unwrap_or_default()
+}
+
+/// How the text of a record's file compares with its hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seal {
+    /// Every byte is as it was written.
+    Whole,
+    /// The facts are as they were written, but not the white space or the order of the fields.
+    Reformatted,
+    /// Something was changed.
+    Broken,
+}
+
+/// Compares the text of a record's file with its hash, including fields unknown to this version.
+pub(super) fn seal(text: &str) -> Seal {
     // The lines that `text` writes are those of the canonical JSON: nothing needs to be parsed.
-    hash_of_lines(text).is_some_and(|(stored, hash)| stored == hash) || serde_json::from_str(text).is_ok_and(intact)
+    if hash_of_lines(text).is_some_and(|(stored, hash)| stored == hash) {
+        return Seal::Whole;
+    }
+    let is_same =
+        |record: Value| record.get("hash").and_then(Value::as_str).is_some_and(|stored| stored == hash(&record));
+    if serde_json::from_str(text).is_ok_and(is_same) { Seal::Reformatted } else { Seal::Broken }
+}
+
+/// Whether the facts of a record are as they were written.
+pub(super) fn is_intact(text: &str) -> bool {
+    seal(text) != Seal::Broken
 }
 
 /// The hash that a file states and the hash of its other lines, if it has one line for each field.

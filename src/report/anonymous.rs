@@ -59,6 +59,7 @@ pub fn anonymous(input: &Input) -> Input {
         not_run: input.not_run.iter().map(|table| names.table(table)).collect(),
         excluded: input.excluded.iter().map(excluded).collect(),
         all_records: records(&input.all_records),
+        deleted: input.deleted,
         generated: input.generated.clone(),
         anonymous: true,
         roles: input.roles.clone(),
@@ -136,6 +137,7 @@ impl Names {
             scenes: record.scenes.clone(),
             facts: Default::default(),
             stages: Vec::new(),
+            journal: None,
             superseded_by: None,
             hash: String::new(),
         }

@@ -7,7 +7,6 @@ use crate::harness::git::Tree;
 use crate::harness::outcome::DataRef;
 use crate::harness::progress::duration;
 use crate::harness::record::Record;
-use crate::report::facts::ComputeSpent;
 use crate::report::facts::Results;
 use crate::report::facts::TableResults;
 use crate::report::lineage;
@@ -40,7 +39,7 @@ pub(super) fn answers(results: &Results, selections: &[Selection]) -> Vec<Answer
             question: "Error bars (7): what do they show, and what varies?",
             facts: error_bars(results, selections),
         },
-        Answer { question: "Compute (8): which resources, in total?", facts: compute(&results.compute, &runs) },
+        Answer { question: "Compute (8): which resources, in total?", facts: compute(results, &runs) },
         Answer { question: "Data and licences (5, 12): which assets were used?", facts: data(&results.tables) },
     ]
 }
@@ -118,7 +117,7 @@ fn error_bars(results: &Results, selections: &[Selection]) -> Vec<String> {
     facts
 }
 
-fn compute(spent: &ComputeSpent, runs: &[&Record]) -> Vec<String> {
+fn compute(results: &Results, runs: &[&Record]) -> Vec<String> {
     let machine = |run: &&Record| {
         let Record { host, compute, .. } = run;
         let memory =
@@ -143,7 +142,13 @@ fn compute(spent: &ComputeSpent, runs: &[&Record]) -> Vec<String> {
         duration(seconds[seconds.len() - 1]),
         duration(seconds[seconds.len() / 2]),
     ));
-    facts.push(lineage::spent(spent));
+    facts.push(lineage::spent(&results.compute));
+    if results.ledger.deleted > 0 {
+        facts.push(format!(
+            "Deleted from the ledger by a user, and not counted: {}.",
+            text::counted(results.ledger.deleted, "run")
+        ));
+    }
     facts.push("Runs outside this ledger: not recorded.".to_string());
     facts
 }

@@ -35,6 +35,8 @@ pub struct Input {
     pub excluded: Vec<(String, String)>,
     /// Every run that counts for the compute spent, including failed and killed runs.
     pub all_records: Vec<Arc<Record>>,
+    /// The number of runs of the ledger, of any profile, whose records a user deleted.
+    pub deleted: usize,
     /// The time to print: the report does not read the clock.
     pub generated: String,
     /// Whether the report is for double-blind review; [`anonymous`](crate::report::anonymous) makes such an input.
@@ -95,6 +97,13 @@ pub struct LedgerState {
     pub records: usize,
     /// BLAKE3 of the hashes of all records, sorted, one per line; `None` for review, where records are changed.
     pub blake3: Option<String>,
+    /// The number of runs of the ledger, of any profile, whose records a user deleted.
+    #[serde(skip_serializing_if = "is_none")]
+    pub deleted: usize,
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// One table.

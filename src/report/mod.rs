@@ -7,6 +7,7 @@ mod anonymous;
 mod captions;
 mod cards;
 mod categories;
+mod check;
 mod checklist;
 pub(crate) mod claims;
 mod curves;
@@ -28,6 +29,8 @@ mod view;
 mod words;
 
 pub use anonymous::anonymous;
+pub use check::ReportCheck;
+pub use check::check;
 pub use facts::Baseline;
 pub use facts::Cell;
 pub use facts::ClaimResult;

@@ -99,7 +99,7 @@ fn ledger(input: &Input) -> LedgerState {
     let mut hashes: Vec<&str> = input.all_records.iter().map(|record| record.hash.as_str()).collect();
     hashes.sort_unstable();
     let blake3 = (!input.anonymous).then(|| blake3::hash(hashes.join("\n").as_bytes()).to_hex().to_string());
-    LedgerState { records: hashes.len(), blake3 }
+    LedgerState { records: hashes.len(), blake3, deleted: input.deleted }
 }
 
 fn git_state(used: &[&Record]) -> GitState {

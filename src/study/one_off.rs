@@ -82,8 +82,8 @@ impl FoundEncoder {
         // The times differ between runs that made the same encoder, so files that hold times are not compared.
         let mut used = stage.clone();
         used.files.retain(|file| [ENCODER, Trained::FILE].contains(&file.name.as_str()));
-        match cache.check(&used) {
-            Held::Ok => {}
+        match cache.check(&used, true) {
+            Held::Ok | Held::Replaced => {}
             Held::Missing => {
                 let (run, place) = (record.short(), dir.display());
                 return Err(Error::new(format!("the encoder of run {run} is not in the cache: {place}")).hint(again));

@@ -111,6 +111,22 @@ fn a_missing_set_is_answered_with_those_there_are() {
 }
 
 #[test]
+fn verify_finds_changed_bytes_anywhere() {
+    let place = imported();
+    let path = place.data().join("set.safetensors");
+    let written = fs::read(&path).unwrap();
+    for at in (0..written.len()).step_by(7) {
+        let mut bytes = written.clone();
+        bytes[at] ^= 1 << (at % 8);
+        fs::write(&path, bytes).unwrap();
+        let verified = store::verify(&place.data(), "set");
+        assert!(verified.is_err() || verified.is_ok_and(|report| !report.holds()), "byte {at} of {}", written.len());
+    }
+    fs::write(&path, &written).unwrap();
+    assert_eq!(store::verify(&place.data(), "set").unwrap().whole, Some(true));
+}
+
+#[test]
 fn verify_names_the_images_that_changed() {
     let place = imported();
     assert!(store::verify(&place.data(), "set").unwrap().holds());

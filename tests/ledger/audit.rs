@@ -2,14 +2,16 @@
 
 use super::Project;
 use crate::commands::program;
+use sempair::harness::audit::Subject;
 use sempair::harness::audit::audit;
 use sempair::harness::cache::Held;
 use sempair::harness::git::Git;
+use sempair::harness::git::Holder;
 use sempair::harness::git::Tree;
 use std::fs;
 use std::path::Path;
 
-fn commit(repository: &git2::Repository) -> String {
+pub(super) fn commit(repository: &git2::Repository) -> String {
     let mut index = repository.index().unwrap();
     index.add_all(["."], git2::IndexAddOption::DEFAULT, None).unwrap();
     index.write().unwrap();
@@ -150,14 +152,15 @@ fn an_audit_notices_edited_records_and_changed_files() {
     let id = commit(&repository);
     fs::write(root.join("code.rs"), "two").unwrap();
     project.run(false).unwrap();
-    let check = |rev: &str| audit(&project.ledger(), &project.cache(), root, rev);
+    let check = |rev: &str| audit(&project.ledger(), &project.cache(), root, Subject::Named(rev), true);
     let all = check("HEAD").unwrap();
-    assert!(all.holds());
-    assert_eq!((all.commit.as_str(), all.runs.len(), all.runs[0].tree), (id.as_str(), 2, Tree::Dirty));
+    assert!(all.holds(), "{all:?}");
+    assert_eq!((all.commit.as_ref(), all.runs.len(), all.runs[0].tree), (Some(&id), 2, Tree::Dirty));
     assert_eq!(all.runs[0].stages[0].held, Held::Ok);
     assert_eq!(check(&id[..7]).unwrap().runs.len(), 2);
     let elsewhere = tempfile::tempdir().unwrap();
-    assert_eq!(audit(&project.ledger(), &project.cache(), elsewhere.path(), &id[..7]).unwrap().runs.len(), 2);
+    let there = audit(&project.ledger(), &project.cache(), elsewhere.path(), Subject::Named(&id[..7]), true).unwrap();
+    assert_eq!((there.runs.len(), &there.commits[0].holder), (2, &Holder::NotAsked));
     assert!(check("nope").unwrap_err().to_string().starts_with("no commit `nope`, neither in the repository nor"));
 
     let stage = &project.records()[0].stages[0];
@@ -214,7 +217,7 @@ fn an_audit_opens_plain_files_of_the_cache_alone() {
     let (cache, root) = (project.cache(), project.folder.path());
     let stage = project.records()[0].stages[0].clone();
     let folder = cache.folder(&stage.name, &stage.key);
-    assert_eq!(cache.check(&stage), Held::Ok);
+    assert_eq!(cache.check(&stage, true), Held::Ok);
     let outside = root.join("outside");
     fs::create_dir(&outside).unwrap();
     fs::copy(folder.join("out"), outside.join("out")).unwrap();
@@ -228,7 +231,7 @@ fn an_audit_opens_plain_files_of_the_cache_alone() {
         (stage.name, stage.key) = (name.to_owned(), key.to_owned());
         stage.files.retain(|found| found.name == "out");
         stage.files[0].name = file.to_owned();
-        cache.check(&stage)
+        cache.check(&stage, true)
     };
     for file in ["out", "link", "linked/out", "../../outside/out", outside.join("out").to_str().unwrap(), "."] {
         assert_eq!(with("trap", "k", file), Held::Changed(vec![file.to_owned()]), "{file}");

@@ -3,6 +3,7 @@
 use std::fs;
 use std::fs::File;
 use std::io;
+use std::io::Read;
 use std::io::Seek;
 use std::io::SeekFrom;
 use std::io::Write;
@@ -17,6 +18,7 @@ use tempfile::NamedTempFile;
 use crate::error::Result;
 use crate::files;
 
+use super::HASH;
 use super::LICENCE;
 use super::path_of;
 
@@ -52,6 +54,7 @@ impl Facts {
             ("layout", &self.layout),
             ("decoder", &self.decoder),
             ("source", &self.source),
+            (HASH, NO_HASH),
         ];
         let optional = [("source_blake3", self.source_blake3.as_deref()), (LICENCE, Some(self.licence.as_str()))];
         let optional = optional.into_iter().filter_map(|(key, value)| Some((key, value.filter(|v| !v.is_empty())?)));
@@ -133,11 +136,35 @@ impl NewFile {
             .map_err(|error| files::not_written(&self.target, &error))
     }
 
-    /// Syncs the file, gives it its name and returns its path.
-    pub(super) fn publish(self) -> Result<PathBuf> {
+    /// Writes the hash of the whole file into it, syncs it, gives it its name and returns its path.
+    pub(super) fn publish(mut self) -> Result<PathBuf> {
+        let hash = files::hash(self.file.path())?;
+        let place = self.place_of_hash().map_err(|error| files::not_written(&self.target, &error))?;
+        self.write_at(place, hash.as_bytes())?;
         files::publish(self.file, &self.target).map_err(|error| files::not_written(&self.target, &error))?;
         Ok(self.target)
     }
+}
+
+impl NewFile {
+    /// Where the hash of the whole file is in it.
+    fn place_of_hash(&mut self) -> io::Result<u64> {
+        let file = self.file.as_file_mut();
+        file.seek(SeekFrom::Start(0))?;
+        let mut length = [0; 8];
+        file.read_exact(&mut length)?;
+        let mut header = Vec::new();
+        file.take(u64::from_le_bytes(length)).read_to_end(&mut header)?;
+        let place = place_of_hash(&header).ok_or_else(|| io::Error::other("its header has no place for a hash"))?;
+        Ok(8 + place as u64)
+    }
+}
+
+/// Where the hash of the whole file begins in a header. No text in a header can contain the quotes of the key.
+pub(super) fn place_of_hash(header: &[u8]) -> Option<usize> {
+    let key = format!("\"{HASH}\":\"");
+    let at = header.windows(key.len()).position(|bytes| bytes == key.as_bytes())? + key.len();
+    (header.len() >= at + NO_HASH.len()).then_some(at)
 }
 
 /// The start and the end of the file names of unfinished imports.

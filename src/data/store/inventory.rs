@@ -80,6 +80,9 @@ pub struct Objects {
 pub struct Report {
     /// The dataset's name.
     pub name: String,
+    /// Whether every byte of the file is as it was written; `None` if the file does not state its hash, as those of
+    /// earlier versions.
+    pub whole: Option<bool>,
     /// Its splits, by name.
     pub splits: Vec<SplitReport>,
 }
@@ -102,7 +105,19 @@ pub struct SplitReport {
 impl Report {
     /// Whether all content is unchanged since the import.
     pub fn holds(&self) -> bool {
-        self.splits.iter().all(|split| split.recorded == split.computed && split.changed.is_empty())
+        self.problem().is_none()
+    }
+
+    /// What has changed since the import, in words.
+    pub fn problem(&self) -> Option<String> {
+        let changed = self.splits.iter().find(|split| split.recorded != split.computed || !split.changed.is_empty());
+        if let Some(SplitReport { name, changed, .. }) = changed {
+            return Some(match changed.first() {
+                Some((_, image)) => format!("{} images of {name} have changed, such as {image}", changed.len()),
+                None => format!("the labels or objects of {name} have changed"),
+            });
+        }
+        (self.whole == Some(false)).then(|| "its names, hashes or description have changed".to_owned())
     }
 }
 
@@ -180,6 +195,9 @@ fn split_info(name: &str, set: &impl Split, objects: Option<Objects>) -> SplitIn
 /// As [`open_any`]. Images that differ are not an error; the report lists them.
 pub fn verify(data_dir: &Path, name: &str) -> Result<Report> {
     let stored = Stored::of(data_dir, name)?;
+    if let Some(key) = stored.unknown_key() {
+        return Err(stored.damaged(format!("its metadata have an unknown key `{key}`")).hint(again(name)));
+    }
     let mut splits = Vec::new();
     match any(&stored, name)? {
         AnyDataset::Labelled(dataset) => {
@@ -200,7 +218,7 @@ pub fn verify(data_dir: &Path, name: &str) -> Result<Report> {
             }
         }
     }
-    Ok(Report { name: name.into(), splits })
+    Ok(Report { name: name.into(), whole: stored.is_whole(), splits })
 }
 
 /// Compares the hashes of a split's images with those in the tensor `of`.

@@ -223,6 +223,7 @@ pub(super) fn template<S>(
         scenes: Vec::new(),
         facts: BTreeMap::new(),
         stages: Vec::new(),
+        journal: None,
         superseded_by: None,
         hash: String::new(),
     }

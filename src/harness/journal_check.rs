@@ -1,0 +1,182 @@
+//! Compares the records of a ledger with its journals: finds records that were removed, added or replaced, and journals
+//! that were changed or removed.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::harness::journal;
+use crate::harness::journal::Entry;
+use crate::harness::journal::Event;
+use crate::harness::journal::Journal;
+use crate::harness::ledger::Checked;
+use crate::harness::ledger::Ledger;
+use crate::harness::ledger::Problem;
+use crate::harness::record::Record;
+use crate::harness::record::Seal;
+
+/// The history of a ledger by its journals.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct History {
+    /// The number of journals.
+    pub journals: usize,
+    /// The last lines of the journals that no other journal follows, by journal. They state everything before them.
+    pub heads: BTreeMap<String, String>,
+    /// Runs whose records were there before the ledger had journals.
+    pub found: usize,
+    /// The runs that a user deleted.
+    pub deleted: BTreeSet<String>,
+    /// The runs of this machine that are alive, or whose process died and no later command has entered that yet. Their
+    /// records are not compared with the journals.
+    pub open: BTreeSet<String>,
+    /// What is wrong with journals, and with records by their journals.
+    #[serde(skip)]
+    pub problems: Vec<Problem>,
+    /// The hash of every line.
+    #[serde(skip)]
+    hashes: BTreeSet<String>,
+}
+
+impl History {
+    /// What became of a run that has no record: its id starts or ends with `part`.
+    pub(super) fn told(&self, part: &str) -> Option<String> {
+        let is_meant = |id: &str| part.len() >= 4 && (id.starts_with(part) || id.ends_with(part));
+        let stem = |problem: &Problem| Some(problem.file.file_stem()?.to_str()?.to_owned());
+        let problem = || self.problems.iter().find(|problem| stem(problem).is_some_and(|id| is_meant(&id)));
+        let deleted = self.deleted.iter().find(|id| is_meant(id)).map(|id| format!("run {id} was deleted by a user"));
+        deleted.or_else(|| problem().map(|Problem { file, what }| format!("{}: {what}", file.display())))
+    }
+
+    /// Whether a journal has a line with this hash, which is given in full or by at least its first 8 digits.
+    pub fn has(&self, hash: &str) -> bool {
+        hash.len() >= 8 && self.hashes.iter().any(|known| known.starts_with(hash))
+    }
+}
+
+/// What one journal says about a run: its last line, and all states.
+struct Entered<'a> {
+    journal: &'a Journal,
+    line: usize,
+    last: &'a Entry,
+    states: Vec<&'a str>,
+}
+
+/// Reads the journals of the ledger and compares `records`, which are all of its records, with them.
+///
+/// # Errors
+/// When the folder of the journals cannot be read.
+pub(super) fn history(ledger: &Ledger, records: &Checked) -> Result<History> {
+    let journals = journal::read_all(ledger.dir())?;
+    let entered = entered(&journals);
+    let mut problems = of_journals(ledger, &journals, records);
+    let open = records.iter().map(|(record, _)| &record.id).filter(|id| ledger.is_open(id)).cloned();
+    let open: BTreeSet<String> = open.collect();
+    let ids: BTreeSet<&str> = journals.iter().map(|journal| journal.id.as_str()).collect();
+    if !journals.is_empty() {
+        // An edited record, and a journal that is missing, are named already.
+        let is_named = |record: &Record| record.journal.as_deref().is_some_and(|journal| !ids.contains(journal));
+        let is_new =
+            |(record, seal): &&(Record, Seal)| *seal != Seal::Broken && !is_named(record) && !open.contains(&record.id);
+        for (record, _) in records.iter().filter(is_new) {
+            let what = against(record, entered.get(record.id.as_str()).map_or(&[], Vec::as_slice));
+            problems.extend(what.map(|what| Problem { file: ledger.path(&record.id), what }));
+        }
+    }
+    let there: BTreeSet<&str> = records.iter().map(|(record, _)| record.id.as_str()).collect();
+    let mut deleted = BTreeSet::new();
+    for (&run, lines) in entered.iter().filter(|(run, _)| !there.contains(*run)) {
+        let file = ledger.path(run);
+        if lines.iter().any(|of| of.last.event == Event::Deleted) {
+            deleted.insert(run.to_owned());
+        } else if let Some(of) = lines.first().filter(|_| !file.exists() && !ledger.is_open(run)) {
+            let what = format!("removed: {} says that it was {}", of.place(), of.last.event.name());
+            problems.push(Problem { file, what });
+        }
+    }
+    let heads = journal::follows(&journals).into_iter().map(|entry| (entry.name, entry.state)).collect();
+    let lines = || journals.iter().flat_map(|journal| &journal.lines);
+    let found: BTreeSet<&str> =
+        lines().filter(|(_, _, entry)| entry.event == Event::Found).map(|(_, _, entry)| entry.name.as_str()).collect();
+    let hashes = lines().map(|(_, hash, _)| hash.clone()).collect();
+    Ok(History { journals: journals.len(), heads, found: found.len(), deleted, open, problems, hashes })
+}
+
+impl Entered<'_> {
+    fn place(&self) -> String {
+        format!("line {} of {}", self.line, self.journal.path.display())
+    }
+}
+
+/// What the journals say about each run, by journal.
+fn entered(journals: &[Journal]) -> HashMap<&str, Vec<Entered<'_>>> {
+    let mut entered: HashMap<&str, Vec<Entered>> = HashMap::new();
+    for journal in journals {
+        for (line, last) in journal.of_runs() {
+            let of_run = entered.entry(&last.name).or_default();
+            match of_run.last_mut().filter(|of| of.journal.id == journal.id) {
+                Some(of) => {
+                    (of.line, of.last) = (line, last);
+                    of.states.push(&last.state);
+                }
+                None => of_run.push(Entered { journal, line, last, states: vec![&last.state] }),
+            }
+        }
+    }
+    entered
+}
+
+/// What is wrong with a record by the lines about it.
+fn against(record: &Record, lines: &[Entered]) -> Option<String> {
+    if lines.is_empty() {
+        return Some("added: no journal says that this run began".to_owned());
+    }
+    if let Some(of) = lines.iter().find(|of| of.last.event == Event::Deleted) {
+        return Some(format!("put back: {} says that it was deleted", of.place()));
+    }
+    let of = lines.iter().find(|of| of.last.state != record.hash)?;
+    let (event, place) = (of.last.event.name(), of.place());
+    Some(match of.states.contains(&record.hash.as_str()) {
+        true => format!("put back to an earlier state: {place} says that it was {event} with another content"),
+        false => format!("replaced: {place} says that it was {event} with another content"),
+    })
+}
+
+/// What is wrong with the journals themselves.
+fn of_journals(ledger: &Ledger, journals: &[Journal], records: &Checked) -> Vec<Problem> {
+    let problems = |journal: &Journal| {
+        let problem = |what: &String| Problem { file: journal.path.clone(), what: what.clone() };
+        journal.problems.iter().map(problem).collect::<Vec<_>>()
+    };
+    let mut found: Vec<Problem> = journals.iter().flat_map(problems).collect();
+    let by_id: HashMap<&str, &Journal> = journals.iter().map(|journal| (journal.id.as_str(), journal)).collect();
+    let mut missing: BTreeMap<&str, String> = BTreeMap::new();
+    for journal in journals {
+        for (line, _, entry) in journal.lines.iter().filter(|(_, _, entry)| entry.event == Event::After) {
+            let says = || format!("line {line} of {} follows it", journal.path.display());
+            match by_id.get(entry.name.as_str()) {
+                None => drop(missing.entry(&entry.name).or_insert_with(says)),
+                // A journal that is damaged is named already.
+                Some(other)
+                    if !other.problems.is_empty() || other.lines.iter().any(|(_, hash, _)| *hash == entry.state) => {}
+                Some(other) => found.push(Problem {
+                    file: other.path.clone(),
+                    what: format!("its end was removed: {}, and the line is not there", says()),
+                }),
+            }
+        }
+    }
+    for (record, _) in records {
+        if let Some(journal) = record.journal.as_deref().filter(|id| !by_id.contains_key(id)) {
+            missing.entry(journal).or_insert_with(|| format!("run {} states that it is entered in it", record.id));
+        }
+    }
+    found.extend(
+        missing
+            .into_iter()
+            .map(|(id, says)| Problem { file: journal::path(ledger.dir(), id), what: format!("removed: {says}") }),
+    );
+    found
+}
