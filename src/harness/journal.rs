@@ -237,7 +237,7 @@ pub(super) fn append(path: &Path, entries: &[Entry]) -> Result<()> {
     let id = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let write = || -> io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
+        files::create_folder(folder)?;
         let mut file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(2 * LINE)))?;

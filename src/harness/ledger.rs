@@ -124,6 +124,8 @@ impl Ledger {
             files::create_folder(&self.locks)?;
             let file = File::create_new(&lock_path)?;
             file.lock()?;
+            // After a loss of power, it leads to the run.
+            files::sync_folder(&self.locks)?;
             Ok(file)
         };
         let lock = lock().map_err(|error| files::not_written(&lock_path, &error))?;

@@ -169,7 +169,8 @@ pub(super) fn rerun(results: &Results, table: &TableResults, selection: &Selecti
     let other_table = |key: &str| {
         key.split_once('.').is_some_and(|(first, _)| first != table.id && results.tables.iter().any(|t| t.id == first))
     };
-    let of_machine = |key: &str| ["seeds", "precision", "device"].contains(&key) || results.roles.of(key) == Role::Place;
+    let of_machine =
+        |key: &str| ["seeds", "precision", "device"].contains(&key) || results.roles.of(key) == Role::Place;
     for setting in newest.settings.iter().filter(|s| !other_table(&s.key) && !of_machine(&s.key)) {
         if let Some(value) = given(setting, &selection.records, &results.roles) {
             command += &format!(" --set {}", shell(&format!("{}={}", setting.key, plain(&value))));

@@ -201,6 +201,10 @@ fn a_loss_of_power_loses_no_record_and_leaves_none_half_written() {
             }
             found.stdout(&table());
             assert_eq!(figures(&found), expected, "{left:?}, after sync {index}");
+            let audit = String::from_utf8(found.run(&["audit", ".", "--deep"]).stdout).unwrap();
+            for finding in ["removed: ", "added: ", "replaced: ", "put back", "does not follow", "was changed"] {
+                assert!(!audit.contains(finding), "{left:?}, after sync {index}: {audit}");
+            }
         }
     }
 }
