@@ -1,5 +1,5 @@
 //! Command-line arguments, messages and exit codes: 0 done, 1 a claim was not reproduced (only with `--strict`) or
-//! `lint` found something, 2 an error. Facts go to standard output, talk to standard error.
+//! `lint`, `verify` or `bundle verify` found something, 2 an error. Facts go to standard output, talk to standard error.
 
 /// Prints a line of facts, as `println!` would.
 macro_rules! say {
@@ -16,6 +16,7 @@ macro_rules! talk {
 }
 
 mod bench;
+mod bundle;
 mod comparable_runs;
 mod data;
 mod data_preview;
@@ -136,6 +137,8 @@ enum Command {
         #[arg(long)]
         anonymous: bool,
     },
+    /// Write a report with the records of its runs and all hashes to one zip file, or verify such a file
+    Bundle(bundle::BundleArgs),
     /// List the recorded runs, newest last
     Runs {
         #[command(flatten)]
@@ -339,6 +342,7 @@ fn dispatch(app: &App, arguments: Arguments) -> Result<Ending> {
         Command::List { config, cores, json } => run::list(app, &config, &cores, json),
         Command::Config { prefix, config, json } => setup::print_config(app, &config, prefix.as_deref(), json),
         Command::Report { config, anonymous } => run::report(app, &config, anonymous),
+        Command::Bundle(args) => bundle::run(app, args),
         Command::Runs { config, last, json } => records::runs(app, &config, last, json),
         Command::Show { run, config, json } => records::show(app, &config, &run, json),
         Command::Diff { first, second, config, json } => diff::diff(app, &config, [&first, &second], json),

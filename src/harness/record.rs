@@ -320,7 +320,7 @@ impl RecordV1 {
     }
 
     /// The text of the record's file, with its hash.
-    pub(super) fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         text(serde_json::to_value(self).expect("a record has a JSON form"))
     }
 }
@@ -336,7 +336,7 @@ pub(super) fn text(mut record: Value) -> String {
 }
 
 /// Whether the text of a record's file is as it was written, including fields unknown to this version.
-pub(super) fn is_intact(text: &str) -> bool {
+pub(crate) fn is_intact(text: &str) -> bool {
     let intact =
         |record: Value| record.get("hash").and_then(Value::as_str).is_some_and(|stored| stored == hash(&record));
     // The lines that `text` writes are those of the canonical JSON: nothing needs to be parsed.
