@@ -29,6 +29,7 @@ mod recorded_runs;
 mod records;
 mod run;
 mod setup;
+mod statement;
 mod verify;
 mod why;
 
