@@ -6,6 +6,7 @@ mod bundle; // one zip file with a report and its records, verified elsewhere
 mod compare; // what differs between runs, and why cells run again
 mod degenerate; // settings and data that make no sense
 mod detect; // detectors on encoders, outside of tables
+mod explain; // one setting: its meaning, its origin, what depends on it
 mod stages; // the stages that tables declare, and which settings change their keys
 mod surroundings; // unwritable streams, ignored signals, unreadable repositories
 mod tables;

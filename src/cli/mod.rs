@@ -18,6 +18,7 @@ macro_rules! talk {
 mod bench;
 mod bundle;
 mod comparable_runs;
+mod config;
 mod data;
 mod data_preview;
 mod devices;
@@ -120,9 +121,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Print every setting with its value and where it came from
+    /// Print every setting with its value and where it came from, or explain one
+    ///
+    /// Of a single key, it prints what it means, the values that were replaced and where they stand, whether results
+    /// depend on it, and which stages of which tables read it.
+    #[command(visible_alias = "explain")]
     Config {
-        /// Only keys with this prefix, with their comments
+        /// A key to explain, or the start of several, which are printed with their comments
+        #[arg(value_name = "KEY")]
         prefix: Option<String>,
         #[command(flatten)]
         config: ConfigArgs,
@@ -341,7 +347,7 @@ fn dispatch(app: &App, arguments: Arguments) -> Result<Ending> {
         Command::Reproduce { config, tables, how } => run::reproduce(app, &config, &tables, how, quiet),
         Command::Table { id, config, how } => run::reproduce(app, &config, &[id], how, quiet),
         Command::List { config, cores, json } => run::list(app, &config, &cores, json),
-        Command::Config { prefix, config, json } => setup::print_config(app, &config, prefix.as_deref(), json),
+        Command::Config { prefix, config, json } => config::config(app, &config, prefix.as_deref(), json),
         Command::Report { config, anonymous } => run::report(app, &config, anonymous),
         Command::Bundle(args) => bundle::run(app, args),
         Command::Runs { config, last, json } => records::runs(app, &config, last, json),
