@@ -4,6 +4,7 @@ mod annotated; // images with objects: import, list, verify, preview
 mod bench; // what the benchmarks print
 mod bundle; // one zip file with a report and its records, verified elsewhere
 mod compare; // what differs between runs, and why cells run again
+mod croissant; // the description of pairs for machines
 mod degenerate; // settings and data that make no sense
 mod detect; // detectors on encoders, outside of tables
 mod explain; // one setting: its meaning, its origin, what depends on it
