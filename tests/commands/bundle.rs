@@ -318,6 +318,9 @@ fn the_description_has_what_the_profile_of_runs_asks_for() {
     }
 }
 
+/// Writes a zip file to memory.
+type Writer = zip::ZipWriter<Cursor<Vec<u8>>>;
+
 #[test]
 fn harmful_zip_files_are_refused_by_name() {
     let place = Place::new();
@@ -327,7 +330,7 @@ fn harmful_zip_files_are_refused_by_name() {
         assert_eq!((code, said.as_str()), (Some(2), ""), "{what}: {error}");
         assert!(error.starts_with("error: b.zip: ") && error.contains(what), "{what}: {error}");
     };
-    let zip = |fill: &dyn Fn(&mut zip::ZipWriter<Cursor<Vec<u8>>>)| {
+    let zip = |fill: &dyn Fn(&mut Writer)| {
         let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
         fill(&mut writer);
         writer.finish().unwrap().into_inner()
