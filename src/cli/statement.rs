@@ -111,3 +111,59 @@ fn configuration(recorded: &[Arc<Record>], grounds: &Grounds) -> Result<Vec<Valu
     }));
     Ok(all)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(seed: u64) -> Arc<Record> {
+        let record = json!({
+            "schema": "sempair.run/1", "id": format!("run-{seed}"), "experiment": "vit", "key": "", "status": "completed",
+            "started": "", "profile": "quick", "row": [["method", "DINO"], ["pairs", "SP"]], "column": "synth-10",
+            "seed": seed, "git": { "commit": "c0" }, "build": { "lock_hash": "l0" },
+            "settings": [{ "key": "seeds", "value": seed, "origin": "--set" }],
+            "data": [{ "name": "synth-10/test", "description": "", "hash": "d0", "images": 1 }],
+        });
+        Arc::new(serde_json::from_value(record).unwrap())
+    }
+
+    fn repetition(run: &Record, agreement: Agreement) -> Repetition {
+        let (row, column, id) = (run.row.clone(), run.column.clone(), run.id.clone());
+        let metrics = BTreeMap::new();
+        Repetition { row, column, seed: run.seed, run: id, agreement, metrics, complete: true, parted: None }
+    }
+
+    #[test]
+    fn the_worst_verdict_decides_the_result_and_the_report_stands_for_missing_records() {
+        let place = tempfile::tempdir().unwrap();
+        let [report, program] = ["results.json", "program"].map(|name| place.path().join(name));
+        std::fs::write(&report, "{}").unwrap();
+        std::fs::write(&program, "program").unwrap();
+        let runs = [run(0), run(1), run(2)];
+        let grounds = Grounds { ledger: place.path(), report: &report, program: &program, tolerance: 0.5, margin: 1.0 };
+        let statement = |verdicts: [Agreement; 3]| {
+            let all: Vec<Repetition> = runs.iter().zip(verdicts).map(|(run, one)| repetition(run, one)).collect();
+            super::statement(&runs, &all, &grounds).unwrap()
+        };
+        use Agreement::{Different, Equivalent, Identical, NotRepeated, SameButTimes, WithinTolerance};
+        let result = |verdicts| statement(verdicts)["predicate"]["result"].clone();
+        assert_eq!(result([Identical, SameButTimes, Identical]), "PASSED");
+        assert_eq!(result([Identical, WithinTolerance, Equivalent]), "WARNED");
+        assert_eq!(result([NotRepeated, Identical, Equivalent]), "FAILED");
+        let mixed = statement([Identical, Equivalent, Different]);
+        let name = |seed: u64| json!([format!("vit: DINO SP synth-10 seed {seed}")]);
+        let predicate = &mixed["predicate"];
+        assert_eq!([PASSED, WARNED, FAILED].map(|list| predicate[list].clone()), [0, 1, 2].map(name));
+        assert_eq!(mixed["subject"], json!([{ "name": "results.json", "digest": { "sha256": sha256(b"{}") } }]));
+        let configuration = predicate["configuration"].as_array().unwrap();
+        let names: Vec<&str> = configuration.iter().map(|item| item["name"].as_str().unwrap()).collect();
+        let settings = "settings of vit";
+        assert_eq!(names, ["Cargo.lock", settings, settings, settings, "source", "synth-10/test", "sempair verify"]);
+        assert_eq!(configuration[4]["digest"], json!({ "gitCommit": "c0" }));
+        for run in &runs {
+            std::fs::write(place.path().join(format!("{}.json", run.id)), &run.id).unwrap();
+        }
+        let subjects = statement([Identical; 3])["subject"].clone();
+        assert_eq!(subjects[2], json!({ "name": "run-2.json", "digest": { "sha256": sha256(b"run-2") } }));
+    }
+}
