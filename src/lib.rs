@@ -44,6 +44,7 @@
 //! `ARCHITECTURE.md` shows which module may use which, the invariants, and recipes.
 
 pub mod bench;
+pub mod bundle;
 pub mod cli;
 pub mod console;
 pub mod data;

@@ -47,12 +47,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["harness"]),
+    ("bundle", &["data", "harness", "report"]),
     ("lint", &["harness", "report"]),
     (
         "cli",
         &[
             "harness",
             "report",
+            "bundle",
             "lint",
             "bench",
             "data",

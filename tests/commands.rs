@@ -3,9 +3,12 @@
 mod annotated; // images with objects: import, list, verify, preview
 mod audit; // what was changed is found, and its file named
 mod bench; // what the benchmarks print
+mod bundle; // one zip file with a report and its records, verified elsewhere
 mod compare; // what differs between runs, and why cells run again
+mod croissant; // the description of pairs for machines
 mod degenerate; // settings and data that make no sense
 mod detect; // detectors on encoders, outside of tables
+mod explain; // one setting: its meaning, its origin, what depends on it
 mod power_loss; // losses of power and full disks
 mod stages; // the stages that tables declare, and which settings change their keys
 mod surroundings; // unwritable streams, ignored signals, unreadable repositories

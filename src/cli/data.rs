@@ -7,6 +7,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::data::catalog::SYNTH;
+use crate::data::croissant;
 use crate::data::image_set::{Dataset, Split};
 use crate::data::import::{Imported, Options, import};
 use crate::data::pairs::{PairKind, PairSettings};
@@ -82,6 +83,9 @@ pub(super) enum DataCommand {
         /// Allow an image in several pairs
         #[arg(long)]
         reuse: bool,
+        /// Also write the pairs as CSV, with a description for machines (Croissant 1.1)
+        #[arg(long)]
+        croissant: bool,
         #[command(flatten)]
         config: ConfigArgs,
         /// Print JSON
@@ -112,10 +116,10 @@ pub(super) fn run(app: &App, command: DataCommand, quiet: bool) -> Result<Ending
         }
         DataCommand::List { config, json } => list(&setup::resolve(app, &config)?.settings, json),
         DataCommand::Verify { names, config, json } => verify(&setup::resolve(app, &config)?.settings, names, json),
-        DataCommand::Pairs { from, categories, per_category, seed, reuse, config, json } => {
+        DataCommand::Pairs { from, categories, per_category, seed, reuse, croissant, config, json } => {
             let settings = setup::resolve(app, &config)?.settings;
             let all = PairSettings { list: String::new(), false_share: 0.0, ..settings.pairs.clone() };
-            pairs(&settings, &PairSettings { from, categories, per_category, seed, reuse, ..all }, json)
+            pairs(&settings, &PairSettings { from, categories, per_category, seed, reuse, ..all }, croissant, json)
         }
         DataCommand::Preview { set, rows, file, config } => {
             preview(&setup::resolve(app, &config)?.settings, &set, rows, file)
@@ -254,17 +258,23 @@ fn verify(settings: &Settings, mut names: Vec<String>, json: bool) -> Result<End
     }
 }
 
-fn pairs(settings: &Settings, choice: &PairSettings, json: bool) -> Result<Ending> {
+fn pairs(settings: &Settings, choice: &PairSettings, croissant: bool, json: bool) -> Result<Ending> {
     let (categories, per_category) = (("--categories", choice.categories), ("--per-category", choice.per_category));
     check_number_of_pairs(Some(&choice.from), categories, per_category)?;
-    let (set, list) = settings.catalog().pairs(choice)?.open()?;
+    let pairs = settings.catalog().pairs(choice)?;
+    let (set, list) = pairs.open()?;
     let path = list.write_manifest(&set, &folder(settings).join("pairs"))?;
+    let described = match croissant {
+        true => Some(croissant::write(&pairs.set, (&set, &list), &path, folder(settings))?),
+        false => None,
+    };
     let (sp, ap) = (list.hash(PairKind::Semantic), list.hash(PairKind::Augmented));
     let same = list.same_pictures(&set);
     if json {
         setup::print_json(&json!({
             "file": path, "set": list.set, "set_hash": list.set_hash, "categories": list.categories.len(),
             "pairs": list.pairs.len(), "sp_hash": sp, "ap_hash": ap, "same_pictures": same,
+            "croissant": described,
         }))?;
     } else {
         say!("{} semantic pairs of {} categories of {}", list.pairs.len(), list.categories.len(), list.set);
@@ -272,6 +282,7 @@ fn pairs(settings: &Settings, choice: &PairSettings, json: bool) -> Result<Endin
             say!("  note: in {same} of them both images are the same picture");
         }
         say!("  SP {sp}\n  AP {ap} (the first image of every pair)\n  in {}", path.display());
+        described.iter().for_each(|path| say!("  described in {}", path.display()));
         let list = shell(&format!("pairs.list={}", path.display()));
         say!("train on them with `--set pairs.from={} --set {list}`", choice.from);
     }

@@ -1,5 +1,6 @@
 //! Command-line arguments, messages and exit codes: 0 done, 1 a claim was not reproduced (only with `--strict`) or
-//! `lint`, `verify` or `audit` found something, 2 an error. Facts go to standard output, talk to standard error.
+//! `lint`, `verify`, `audit` or `bundle verify` found something, 2 an error. Facts go to standard output, talk to
+//! standard error.
 
 /// Prints a line of facts, as `println!` would.
 macro_rules! say {
@@ -17,7 +18,9 @@ macro_rules! talk {
 
 mod audit;
 mod bench;
+mod bundle;
 mod comparable_runs;
+mod config;
 mod data;
 mod data_preview;
 mod devices;
@@ -29,6 +32,7 @@ mod recorded_runs;
 mod records;
 mod run;
 mod setup;
+mod statement;
 mod verify;
 mod why;
 
@@ -120,9 +124,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Print every setting with its value and where it came from
+    /// Print every setting with its value and where it came from, or explain one
+    ///
+    /// Of a single key, it prints what it means, the values that were replaced and where they stand, whether results
+    /// depend on it, and which stages of which tables read it.
+    #[command(visible_alias = "explain")]
     Config {
-        /// Only keys with this prefix, with their comments
+        /// A key to explain, or the start of several, which are printed with their comments
+        #[arg(value_name = "KEY")]
         prefix: Option<String>,
         #[command(flatten)]
         config: ConfigArgs,
@@ -138,6 +147,8 @@ enum Command {
         #[arg(long)]
         anonymous: bool,
     },
+    /// Write a report with the records of its runs and all hashes to one zip file, or verify such a file
+    Bundle(bundle::BundleArgs),
     /// List the recorded runs, newest last
     Runs {
         /// Delete the record of this run; audits and reports then count it as deleted
@@ -339,8 +350,9 @@ fn dispatch(app: &App, arguments: Arguments) -> Result<Ending> {
         Command::Reproduce { config, tables, how } => run::reproduce(app, &config, &tables, how, quiet),
         Command::Table { id, config, how } => run::reproduce(app, &config, &[id], how, quiet),
         Command::List { config, cores, json } => run::list(app, &config, &cores, json),
-        Command::Config { prefix, config, json } => setup::print_config(app, &config, prefix.as_deref(), json),
+        Command::Config { prefix, config, json } => config::config(app, &config, prefix.as_deref(), json),
         Command::Report { config, anonymous } => run::report(app, &config, anonymous),
+        Command::Bundle(args) => bundle::run(app, args),
         Command::Runs { delete: Some(run), config, .. } => records::delete(app, &config, &run),
         Command::Runs { config, last, json, .. } => records::runs(app, &config, last, json),
         Command::Show { run, config, json } => records::show(app, &config, &run, json),

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::console;
 use crate::error::{Context as _, Error, Result};
 use crate::harness::cache::Cache;
-use crate::harness::config::{Given, Group, Layers, Origin, Resolved, Role, Roles};
+use crate::harness::config::{Given, Group, Layers, Resolved, Role, Roles};
 use crate::harness::ledger::Ledger;
 use crate::harness::provenance::{Compute, Host};
 use crate::harness::scaling::Scaling;
@@ -19,7 +19,7 @@ use crate::methods::Name;
 use crate::study::device;
 use crate::study::settings::{Settings, check_values};
 
-use super::{App, ConfigArgs, Ending, Jobs, Profile};
+use super::{App, ConfigArgs, Jobs, Profile};
 
 /// The largest number of threads, more than any machine has cores. Each thread takes memory and time to start.
 const MOST_THREADS: usize = 4096;
@@ -215,45 +215,6 @@ pub(super) fn cache(settings: &Settings) -> Cache {
 /// chosen, never `auto`.
 pub(super) fn compute(settings: &Settings) -> Result<Compute> {
     Ok(device::compute(&device::open(settings)?))
-}
-
-/// The largest width of a setting in `sempair config`; longer settings push their origin to the right.
-const WIDEST: usize = 72;
-
-/// `sempair config`.
-pub(super) fn print_config(app: &App, args: &ConfigArgs, prefix: Option<&str>, json: bool) -> Result<Ending> {
-    let mut values = resolve(app, args)?.values;
-    if let Some(prefix) = prefix {
-        values.retain(|value| value.key.starts_with(prefix));
-        if values.is_empty() {
-            return Err(Error::new(format!("no key starts with `{prefix}`")).hint("`sempair config` lists all keys"));
-        }
-    }
-    if json {
-        print_json(&values)?;
-        return Ok(Ending::Done);
-    }
-    let longest = values.iter().map(|value| value.key.len() + value.value.to_string().len()).max().unwrap_or(0) + 3;
-    let width = longest.min(WIDEST);
-    for value in &values {
-        if prefix.is_some() {
-            value.doc.lines().for_each(|line| say!("# {line}"));
-            if value.role != Role::Results {
-                say!("# ({})", value.role.words());
-            }
-        }
-        let line = format!("{} = {}", value.key, value.value);
-        say!("{line:width$}  {}", origin(&value.origin));
-    }
-    Ok(Ending::Done)
-}
-
-fn origin(origin: &Origin) -> String {
-    match &origin.place {
-        Some(place) if place.starts_with(&origin.layer) => place.clone(),
-        Some(place) => format!("{} ({place})", origin.layer),
-        None => origin.layer.clone(),
-    }
 }
 
 /// Prints facts as JSON on one line of standard output.

@@ -27,7 +27,7 @@ use crate::study::settings::{DeviceChoice, Settings};
 
 use super::comparable_runs::asked;
 use super::recorded_runs::recorded;
-use super::{App, ConfigArgs, Ending, Jobs, records, setup};
+use super::{App, ConfigArgs, Ending, Jobs, records, setup, statement};
 
 /// How much of a table is repeated.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -79,6 +79,9 @@ pub(super) struct VerifyArgs {
     jobs: Jobs,
     #[command(flatten)]
     config: ConfigArgs,
+    /// Write the verdicts to this file, as an in-toto statement with a test result
+    #[arg(long, value_name = "FILE")]
+    statement: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -99,6 +102,19 @@ pub(super) fn verify(app: &App, args: &VerifyArgs, quiet: bool) -> Result<Ending
     let mut repetitions = site.compare(&recorded, &again, args.tolerance);
     site.judge_by_seeds(&mut repetitions, args.margin);
     let factor = site.factor(&program, &recorded, &again, &repetitions, args.tolerance)?;
+    if let Some(file) = &args.statement {
+        let ledger = setup::ledger(&settings);
+        let grounds = statement::Grounds {
+            ledger: ledger.dir(),
+            report: &Path::new(&settings.paths.reports).join(&args.config.profile).join("results.json"),
+            program: program.path(),
+            tolerance: args.tolerance,
+            margin: args.margin,
+        };
+        let statement = statement::statement(&recorded, &repetitions, &grounds)?;
+        let text = serde_json::to_string_pretty(&statement).context("not JSON")? + "\n";
+        files::write_whole(file, text.as_bytes())?;
+    }
     if args.json {
         setup::print_json(&json!({
             "table": site.experiment.id(), "commit": commit_of(&recorded), "program": program.name(),

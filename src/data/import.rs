@@ -24,7 +24,7 @@ mod tiny;
 mod voc;
 mod voc_files;
 mod voc_xml;
-mod zip;
+pub(crate) mod zip;
 
 use std::path::Path;
 use std::path::PathBuf;

@@ -5,6 +5,7 @@ pub mod annotated_batches;
 pub mod augment;
 pub mod batches;
 pub mod catalog;
+pub mod croissant;
 pub mod decode;
 pub mod image_set;
 pub mod import;

@@ -81,8 +81,18 @@ pub struct Value {
     pub doc: String,
     /// What the setting decides, as the defaults state after its value.
     pub role: Role,
-    /// The origins of the values that this one replaced, the nearest first.
-    pub shadowed: Vec<Origin>,
+    /// The values that this one replaced, the nearest first.
+    pub shadowed: Vec<Shadowed>,
+}
+
+/// A value that a later layer replaced.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Shadowed {
+    /// The layer and the place that the value came from.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// The value, as JSON.
+    pub value: serde_json::Value,
 }
 
 /// The settings of a run: as a typed value, and as a list with origins in the order of the defaults.
@@ -357,7 +367,7 @@ impl Layers {
             origin: winner.origin.clone(),
             doc: default.leaf.doc.clone(),
             role: Role::of_words(&default.leaf.remark).unwrap_or_default(),
-            shadowed: holders.map(|entry| entry.origin.clone()).collect(),
+            shadowed: holders.map(Shadowed::of).collect(),
         }
     }
 
@@ -392,10 +402,23 @@ impl Layers {
     }
 }
 
+impl Shadowed {
+    fn of(entry: &Entry) -> Self {
+        Self { origin: entry.origin.clone(), value: entry.leaf.value.clone() }
+    }
+}
+
 impl Layer {
     fn find(&self, key: &str) -> Option<&Entry> {
         self.entries.iter().rev().find(|entry| entry.leaf.key == key)
     }
+}
+
+/// The names that could be in the place of a wrong one, if this is an error of [`Layers::resolve`] about a name.
+pub fn possible_names(error: &Error) -> Vec<String> {
+    let list = error.what().split_once("but one of ").and_then(|(_, rest)| rest.split_once(" is expected"));
+    let names = list.map_or("", |(list, _)| list).split(", ").map(|name| name.trim_matches('`').to_owned());
+    names.filter(|name| !name.is_empty()).collect()
 }
 
 /// Returns what is wrong with the text of the defaults: keys without a comment, keys that no field of the settings

@@ -223,6 +223,14 @@ pub fn holder(path: &Path, commit: &str) -> Holder {
     named("refs/remotes").map(Holder::Remote).or_else(|| local().map(Holder::Local)).unwrap_or(Holder::Nothing)
 }
 
+/// The bytes of a file at the top of a commit. `None` if the repository around `path` does not have it.
+pub fn file_at(path: &Path, commit: &str, name: &str) -> Option<Vec<u8>> {
+    let repository = Repository::discover(path).ok()?;
+    let tree = repository.revparse_single(commit).ok()?.peel_to_tree().ok()?;
+    let blob = tree.get_name(name)?.to_object(&repository).ok()?;
+    Some(blob.as_blob()?.content().to_vec())
+}
+
 fn unreadable(path: &Path, what: &str) -> Error {
     let error = Error::new(format!("the repository around {} cannot be read: {what}", path.display()));
     match what.contains("owne") {

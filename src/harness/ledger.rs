@@ -502,7 +502,7 @@ fn stem(path: &Path) -> &str {
 
 /// Marks superseded runs in `records`, which are sorted oldest first: of the completed runs with the same key, the
 /// last one supersedes the others.
-fn mark_superseded(records: &mut [Record]) {
+pub(crate) fn mark_superseded(records: &mut [Record]) {
     let mut newest: HashMap<String, String> = HashMap::new();
     for record in records.iter_mut().rev().filter(|record| record.status == Status::Completed) {
         match newest.get(&record.key) {

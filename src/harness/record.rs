@@ -323,7 +323,7 @@ impl RecordV1 {
     }
 
     /// The text of the record's file, with its hash.
-    pub(super) fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         text(serde_json::to_value(self).expect("a record has a JSON form"))
     }
 }
@@ -367,7 +367,7 @@ pub(super) fn seal(text: &str) -> Seal {
 }
 
 /// Whether the facts of a record are as they were written.
-pub(super) fn is_intact(text: &str) -> bool {
+pub(crate) fn is_intact(text: &str) -> bool {
     seal(text) != Seal::Broken
 }
 

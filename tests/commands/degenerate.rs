@@ -102,7 +102,7 @@ fn what_is_no_plain_file_is_neither_read_nor_replaced() {
 }
 
 /// Writes small pictures as PPM, each of a single colour.
-fn pictures(place: &Place, folder: &str, files: &[(&str, u8)]) {
+pub(super) fn pictures(place: &Place, folder: &str, files: &[(&str, u8)]) {
     for (file, colour) in files {
         let path = place.path().join(folder).join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -65,6 +65,44 @@ fn figures_come_out_again_and_a_changed_one_does_not() {
 }
 
 #[test]
+fn verdicts_are_written_as_a_statement() {
+    let place = Place::new();
+    let cells = r#"[{"row": [["method", "raw pixels"], ["pairs", "none"]], "column": "synth-10", "seed": 0}]"#;
+    fs::write(place.path().join("cells.json"), cells).unwrap();
+    place.stdout(&[&["table", "transfer", "--quiet", "--cells", "cells.json"], TINY].concat());
+    let record = fs::read_dir(place.path().join("reports/ledger")).unwrap().next().unwrap().unwrap().path();
+    let statement = |code: i32| -> Value {
+        let (is, answer) = verify(&place, &["transfer", "--statement", "out/statement.json"]);
+        assert_eq!(is, Some(code), "{answer}");
+        let statement: Value =
+            serde_json::from_slice(&fs::read(place.path().join("out/statement.json")).unwrap()).unwrap();
+        assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
+        assert_eq!(statement["predicateType"], "https://in-toto.io/attestation/test-result/v0.1");
+        let [subject] = &statement["subject"].as_array().unwrap()[..] else { panic!("{statement}") };
+        assert_eq!(subject["name"], record.file_name().unwrap().to_str().unwrap());
+        assert_eq!(subject["digest"]["sha256"], sempair::bundle::manifest::sha256(&fs::read(&record).unwrap()));
+        statement["predicate"].clone()
+    };
+    let passed = statement(0);
+    let cell = serde_json::json!(["transfer: raw pixels none synth-10 seed 0"]);
+    assert_eq!((&passed["result"], &passed["passedTests"]), (&"PASSED".into(), &cell));
+    assert_eq!((&passed["warnedTests"], &passed["failedTests"]), (&Value::Null, &Value::Null));
+    let configuration = passed["configuration"].as_array().unwrap();
+    for name in ["settings of transfer", "Cargo.lock", "synth-10/test", "sempair verify"] {
+        let item = configuration.iter().find(|item| item["name"] == name);
+        let item = item.unwrap_or_else(|| panic!("{name}: {passed}"));
+        assert!(item["digest"].as_object().unwrap().values().all(|digest| digest.as_str().unwrap().len() == 64));
+    }
+    // A figure is changed in the record.
+    let mut changed: Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+    changed["metrics"]["top1"] = (changed["metrics"]["top1"].as_f64().unwrap() + 3.0).into();
+    fs::write(&record, crate::sealed::sealed(changed)).unwrap();
+    let failed = statement(1);
+    assert_eq!((&failed["result"], &failed["failedTests"]), (&"FAILED".into(), &cell));
+    assert_eq!(failed["passedTests"], Value::Null);
+}
+
+#[test]
 fn another_instruction_set_is_named_as_the_cause() {
     let place = Place::new();
     let precise = ["--set", "precision=f32", "--set", "pretrain.epochs=2"];

@@ -44,7 +44,7 @@ fn later_layers_win_and_every_value_knows_where_it_came_from() {
         .values
         .iter()
         .map(|v| {
-            let places = v.shadowed.iter().map(|origin| origin.place.clone().unwrap());
+            let places = v.shadowed.iter().map(|other| other.origin.place.clone().unwrap());
             let place = v.origin.place.clone().unwrap();
             let line =
                 format!("{} = {} ({}: {place}) over {:?}", v.key, v.value, v.origin.layer, places.collect::<Vec<_>>());

@@ -1,0 +1,49 @@
+//! A report with the records behind it, as one zip file that is read and checked without this program.
+//!
+//! [`contents`] makes the files from the records, the [`crate_metadata`] and the [`readme`] among them. The [`manifest`] states
+//! the hashes of all files. The [`archive`] is the zip file, and a [`signature`] of the manifest is one of the whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::harness::record::Record;
+use manifest::Facts;
+use manifest::Program;
+
+pub mod archive;
+pub mod contents;
+mod crate_metadata;
+pub mod manifest;
+mod readme;
+pub mod signature;
+
+/// Files by their paths in the zip file, with `/`.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// The folder of the report.
+pub const REPORT: &str = "report/";
+
+/// The folder of the records, one file each.
+pub const RECORDS: &str = "records/";
+
+/// The folder of the settings, one file for each table.
+pub const CONFIGURATION: &str = "configuration/";
+
+/// The versions of all crates that the program of the runs was built from.
+pub const LOCK: &str = "Cargo.lock";
+
+/// What a bundle tells about its report, besides the files.
+pub struct About<'a> {
+    /// What the bundle is made of.
+    pub facts: &'a Facts,
+    /// When the newest run ended, as the report states it.
+    pub generated: &'a str,
+    /// The commits of the runs that are used, sorted.
+    pub commits: &'a [String],
+    /// All runs of the bundle, oldest first.
+    pub runs: &'a [Arc<Record>],
+    /// How many of them the report uses.
+    pub used: usize,
+    /// The program that rendered the report, with its commit if that is known.
+    pub renderer: (Program, Option<&'a str>),
+}
