@@ -161,7 +161,7 @@ const MOVES: &[(&str, &str)] = &[
     ("data/world/crowd.rs", DETECTORS),
     ("data/store.rs", "photos edited stored on_stored"),
     ("data/store/write.rs", "stored on_stored"),
-    ("data/store/file.rs", "stored on_stored"),
+    ("data/store/file.rs", "photos edited stored on_stored"),
     ("data/store/annotated.rs", NOTHING),
     ("data/store/inventory.rs", NOTHING),
     ("data/annotated.rs", DETECTORS),

@@ -72,6 +72,8 @@ pub fn read(path: &Path) -> Result<Archive> {
     if let Some(fault) = directory::fault(path, &archive).context(path.display())? {
         return Err(refused(fault));
     }
+    // A member that the directory does not list is seen by programs that read the file from its start.
+    archive.validate_header_consistency().map_err(|error| refused(error.to_string()))?;
     if archive.len() > MOST_MEMBERS {
         return Err(refused(format!("{} members are more than the {MOST_MEMBERS} that are read", archive.len())));
     }

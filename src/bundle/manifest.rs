@@ -39,6 +39,14 @@ pub struct Facts {
     /// Files of the ledger that are not readable records, as the report lists them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<Unreadable>,
+    /// The number of records that a user deleted from the ledger, as the report states it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deleted: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// A file of the ledger that is not a readable record.

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::data::store;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::harness::audit::{self, Audit, AuditCommit, AuditRun, Subject};
 use crate::harness::cache::Held;
 use crate::harness::git::Holder;
@@ -50,10 +50,16 @@ struct Answer<'a> {
 
 /// `sempair audit`.
 pub(super) fn audit(app: &App, args: &AuditArgs) -> Result<Ending> {
+    if let Some(head) = &args.head
+        && (!(8..=64).contains(&head.len()) || !head.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+    {
+        return Err(Error::new(format!("`--head {head}`: not 8 to 64 of the digits 0 to 9 and a to f"))
+            .hint("`sempair audit .` prints the last line's hash"));
+    }
     let settings = setup::resolve(app, &args.config)?.settings;
     let (ledger, cache) = (setup::ledger(&settings), setup::cache(&settings));
     let folder = Path::new(&args.of);
-    let is_report = folder.join("results.json").exists();
+    let is_report = args.of != "." && folder.join("results.json").exists();
     let subject = match args.of.as_str() {
         "." => Subject::Everything,
         _ if is_report => Subject::Everything,
@@ -166,7 +172,7 @@ impl Answer<'_> {
         }
         if !history.open.is_empty() {
             let open = history.open.iter().map(|id| short(id)).take(MOST).collect::<Vec<_>>().join(", ");
-            say!("{} runs are running, or ended without a word: {open}", history.open.len());
+            say!("{} runs are running, or were killed and not yet entered as such: {open}", history.open.len());
         }
         if history.found > 0 {
             say!("{} records are older than the first journal", history.found);

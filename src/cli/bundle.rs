@@ -138,6 +138,8 @@ struct Recorded {
     /// Their texts by id.
     texts: BTreeMap<String, String>,
     problems: Vec<Problem>,
+    /// The number of records that a user deleted.
+    deleted: usize,
 }
 
 impl Recorded {
@@ -158,18 +160,21 @@ impl Recorded {
             let file = ledger.dir().join(format!("{}.json", run.id));
             texts.insert(run.id.clone(), files::read_text(&file)?);
         }
-        Ok(Some(Self { texts, problems }))
+        Ok(Some(Self { texts, problems, deleted: ledger.deleted()? }))
     }
 
     fn files(self, app: &App, args: &MakeArgs) -> Result<(Facts, Files)> {
-        let Self { texts, problems } = self;
+        let Self { texts, problems, deleted } = self;
         let unreadable = problems.iter().map(Unreadable::from).collect();
         let (profile, author) = (args.profile.clone(), args.author.clone());
-        let facts = Facts { profile, anonymous: false, author, unreadable };
+        let facts = Facts { profile, anonymous: false, author, unreadable, deleted };
         let input = report_of(app, &facts, &texts)?;
         let lock = newest(&input).and_then(|run| lock_of(&run.build.lock_hash, run.git.commit.as_deref()));
+        let lock = lock.filter(|lock| !args.anonymous || names_nobody(lock));
         if lock.is_none() {
-            talk!("left out {LOCK}: neither this program nor the repository has that of the newest run");
+            talk!(
+                "left out {LOCK}: neither this program nor the repository has that of the newest run, or it names a person's repository"
+            );
         }
         if !args.anonymous {
             return Ok((facts.clone(), contents::files(&facts, &input, &texts, lock.as_deref())?));
@@ -235,7 +240,7 @@ fn report_of(app: &App, facts: &Facts, texts: &BTreeMap<String, String>) -> Resu
     let (tables, excluded) = comparable_runs(app, &config, &settings, &records, &problems)?;
     let not_run = not_run(app, &config, &settings, &tables);
     let profile = setup::profile(app, &facts.profile)?;
-    let input = Input { not_run, ..run::input(app, profile, tables, excluded, records) };
+    let input = Input { not_run, deleted: facts.deleted, ..run::input(app, profile, tables, excluded, records) };
     Ok(if facts.anonymous { report::anonymous(&input) } else { input })
 }
 
@@ -251,6 +256,13 @@ fn lock_of(hash: &str, commit: Option<&str>) -> Option<Vec<u8>> {
         return Some(OWN_LOCK.to_vec());
     }
     git::file_at(Path::new("."), commit?, LOCK).filter(|bytes| hash.is_empty() || is_it(bytes))
+}
+
+/// Whether all packages of a `Cargo.lock` come from crates.io: the address of another source may name a person.
+fn names_nobody(lock: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(lock);
+    let mut sources = text.lines().filter_map(|line| line.strip_prefix("source = "));
+    sources.all(|source| source == "\"registry+https://github.com/rust-lang/crates.io-index\"")
 }
 
 /// The bundle of a report whose records are not here.
@@ -276,8 +288,13 @@ fn of_folder(settings: &Settings, args: &MakeArgs) -> Result<(Facts, Files)> {
         list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     };
     let (commits, codes) = (texts(&results["git"]["commits"]), texts(&results["git"]["codes"]));
-    let facts =
-        Facts { profile: args.profile.clone(), anonymous: false, author: args.author.clone(), unreadable: Vec::new() };
+    let facts = Facts {
+        profile: args.profile.clone(),
+        anonymous: false,
+        author: args.author.clone(),
+        unreadable: Vec::new(),
+        ..Facts::default()
+    };
     let commit = results["git"]["commit"].as_str();
     let code = if let [code] = &codes[..] { code.clone() } else { "several".to_owned() };
     let about = About {
@@ -470,7 +487,9 @@ fn words(report: Rendering, records: usize, same_program: bool) -> String {
     let says = match report {
         Rendering::Same => format!("follows from the {records} records: rendered again, every file is the same"),
         Rendering::SameFigures => {
-            format!("follows from the {records} records: rendered again, every figure is the same")
+            format!(
+                "rendered again from the {records} records, the figures in results.json are the same; pages and tables were NOT compared"
+            )
         }
         Rendering::Different => format!("does NOT follow from the {records} records"),
         Rendering::NoRecords => "not compared with records, which the bundle does not have".to_owned(),

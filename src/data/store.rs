@@ -238,7 +238,8 @@ impl Stored {
     /// Returns whether the whole file is as it was written; `None` if it does not state its hash.
     fn is_whole(&self) -> Option<bool> {
         let recorded = self.find(HASH)?;
-        let at = 8 + file::place_of_hash(&self.map[8..self.start])?;
+        let Some(place) = file::place_of_hash(&self.map[8..self.start]) else { return Some(false) };
+        let at = 8 + place;
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.map[..at]).update(NO_HASH.as_bytes()).update(&self.map[at + NO_HASH.len()..]);
         Some(hasher.finalize().to_hex().as_str() == recorded)

@@ -120,8 +120,11 @@ impl Audit {
 /// # Errors
 /// When the ledger or the repository cannot be read, or there is no such commit or run.
 pub fn audit(ledger: &Ledger, cache: &Cache, repo: &Path, subject: Subject, deep: bool) -> Result<Audit> {
-    let (records, mut problems) = ledger.all()?;
-    let history = journal_check::history(ledger, &records)?;
+    let (mut records, mut problems, mut history) = read(ledger)?;
+    if !history.problems.is_empty() {
+        // A run may have ended between the reading of its record and that of its journal.
+        (records, problems, history) = read(ledger)?;
+    }
     problems.extend(records.iter().filter_map(|(record, seal)| ledger.unsealed(record, *seal)));
     problems.extend(history.problems.iter().cloned());
     let (commit, run) = match subject {
@@ -147,9 +150,8 @@ pub fn audit(ledger: &Ledger, cache: &Cache, repo: &Path, subject: Subject, deep
             let file = problem.file.file_stem().and_then(|stem| stem.to_str());
             file == Some(&run.id) || file.is_some() && file == run.journal.as_deref()
         });
-    } else {
-        problems.extend(commits.iter().filter_map(|commit| commit.problem(ledger)));
     }
+    problems.extend(commits.iter().filter_map(|commit| commit.problem(ledger)));
     problems.extend(held.problems);
     problems.sort_by(|a, b| (&a.file, &a.what).cmp(&(&b.file, &b.what)));
     problems.dedup();
@@ -157,16 +159,23 @@ pub fn audit(ledger: &Ledger, cache: &Cache, repo: &Path, subject: Subject, deep
     Ok(Audit { commit, runs, commits, history, deep, problems })
 }
 
+/// The records, what is wrong with them, and the history.
+fn read(ledger: &Ledger) -> Result<(Checked, Vec<Problem>, History)> {
+    let locked = ledger.locked();
+    let (records, problems) = ledger.all()?;
+    let history = journal_check::history(ledger, &records, &locked)?;
+    Ok((records, problems, history))
+}
+
 impl AuditCommit {
     /// A commit that cannot be checked out is a problem of the ledger.
     fn problem(&self, ledger: &Ledger) -> Option<Problem> {
         let commit = self.commit.as_ref()?;
+        let runs = if self.runs == 1 { "1 run names".to_owned() } else { format!("{} runs name", self.runs) };
         let what = match self.holder {
-            Holder::Unknown => {
-                format!("{} runs name the commit {commit}, which this repository does not have", self.runs)
-            }
+            Holder::Unknown => format!("{runs} the commit {commit}, which this repository does not have"),
             Holder::Nothing => {
-                format!("{} runs name the commit {commit}, which no branch or tag holds: git may delete it", self.runs)
+                format!("{runs} the commit {commit}, which no branch or tag holds: git may delete it")
             }
             Holder::Remote(_) | Holder::Local(_) | Holder::NotAsked => return None,
         };

@@ -22,11 +22,12 @@
 //! a missing journal is found, too.
 //!
 //! **Found, and named**: a record that was removed, added, edited (also with a new hash), or put back to an earlier
-//! state; a line of a journal that was removed, added, reordered or edited; a journal that was removed or renamed, if
+//! state; a line of a journal that was removed, reordered or edited, or added with events in another order than a run has
+//! them; a journal that was removed or renamed, if
 //! one of its runs or a later journal is there.
 //!
-//! **Not found**: an end of the history that was removed completely, records with their lines; a ledger that was written
-//! anew completely. The last line of a journal states the whole history before it, so a copy of it elsewhere proves more
+//! **Not found**, because the hashes have no secret: an end of the history that was removed or written again, records with
+//! their lines; a ledger that was written again completely. The last line of a journal states the whole history before it, so a copy of it elsewhere proves more
 //! (`sempair audit . --head HASH`). A report states the hash of all records of its profile, a commit holds all of it.
 
 use std::collections::HashSet;
@@ -174,7 +175,8 @@ fn chained(previous: &str, rest: &str) -> String {
     blake3::hash(format!("{previous} {rest}").as_bytes()).to_hex().to_string()
 }
 
-fn is_hash(text: &str) -> bool {
+/// Whether it has the form of a hash.
+pub(super) fn is_hash(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
@@ -198,9 +200,14 @@ pub(super) fn read_all(ledger: &Path) -> Result<Vec<Journal>> {
     Ok(paths.par_iter().map(|path| read(path)).collect())
 }
 
-/// The state of a run by the last line about it in a journal; `None` if there is none.
-pub(super) fn last_state(path: &Path, run: &str) -> Option<String> {
-    read(path).of_runs().filter(|(_, entry)| entry.name == run).last().map(|(_, entry)| entry.state.clone())
+/// The last line about a run in a journal; `None` if there is none.
+pub(super) fn last_entry(path: &Path, run: &str) -> Option<Entry> {
+    read(path).of_runs().filter(|(_, entry)| entry.name == run).last().map(|(_, entry)| entry.clone())
+}
+
+/// Whether a journal has a line.
+pub(super) fn is_begun(path: &Path) -> bool {
+    !read(path).lines.is_empty()
 }
 
 /// Reads one journal.
@@ -231,6 +238,23 @@ pub(super) fn follows(journals: &[Journal]) -> Vec<Entry> {
     last.map(|journal| Entry::new(Event::After, &journal.id, journal.head())).collect()
 }
 
+/// Writes the first lines of a journal, whole or not at all.
+pub(super) fn start(path: &Path, entries: &[Entry]) -> Result<()> {
+    let id = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    files::write_whole(path, lines(id, entries).as_bytes())
+}
+
+/// The text of lines that follow a line with the hash `previous`.
+fn lines(previous: &str, entries: &[Entry]) -> String {
+    let (mut previous, mut text) = (previous.to_owned(), String::new());
+    for entry in entries {
+        let rest = entry.text();
+        previous = chained(&previous, &rest);
+        text += &format!("{previous} {rest}\n");
+    }
+    text
+}
+
 /// Adds lines to the end of a journal and syncs it. The caller holds the lock of the ledger. A line that was cut off by
 /// a loss of power is replaced.
 pub(super) fn append(path: &Path, entries: &[Entry]) -> Result<()> {
@@ -246,14 +270,8 @@ pub(super) fn append(path: &Path, entries: &[Entry]) -> Result<()> {
         let whole = end.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         let cut = (end.len() - whole) as u64;
         let last = String::from_utf8_lossy(&end[..whole]);
-        let mut previous =
-            last.lines().next_back().map_or(id, |line| line.split(' ').next().unwrap_or_default()).to_owned();
-        let mut text = String::new();
-        for entry in entries {
-            let rest = entry.text();
-            previous = chained(&previous, &rest);
-            text += &format!("{previous} {rest}\n");
-        }
+        let previous = last.lines().next_back().map_or(id, |line| line.split(' ').next().unwrap_or_default());
+        let text = lines(previous, entries);
         let start = length - cut;
         file.set_len(start)?;
         file.seek(SeekFrom::Start(start))?;

@@ -62,18 +62,23 @@ struct Entered<'a> {
     line: usize,
     last: &'a Entry,
     states: Vec<&'a str>,
+    events: Vec<Event>,
 }
 
-/// Reads the journals of the ledger and compares `records`, which are all of its records, with them.
+/// Reads the journals of the ledger and compares `records`, which are all of its records, with them. `locked` are the runs
+/// whose lock files were here before the records were read.
 ///
 /// # Errors
 /// When the folder of the journals cannot be read.
-pub(super) fn history(ledger: &Ledger, records: &Checked) -> Result<History> {
+pub(super) fn history(ledger: &Ledger, records: &Checked, locked: &BTreeSet<String>) -> Result<History> {
     let journals = journal::read_all(ledger.dir())?;
     let entered = entered(&journals);
     let mut problems = of_journals(ledger, &journals, records);
-    let open = records.iter().map(|(record, _)| &record.id).filter(|id| ledger.is_open(id)).cloned();
-    let open: BTreeSet<String> = open.collect();
+    // A lock file does not excuse a record that had ended.
+    let had_ended =
+        |id: &str| entered.get(id).is_some_and(|lines| lines.iter().any(|of| of.last.event != Event::Begun));
+    let open = records.iter().map(|(record, _)| &record.id).filter(|id| locked.contains(*id) && !had_ended(id));
+    let open: BTreeSet<String> = open.cloned().collect();
     let ids: BTreeSet<&str> = journals.iter().map(|journal| journal.id.as_str()).collect();
     if !journals.is_empty() {
         // An edited record, and a journal that is missing, are named already.
@@ -85,13 +90,17 @@ pub(super) fn history(ledger: &Ledger, records: &Checked) -> Result<History> {
             problems.extend(what.map(|what| Problem { file: ledger.path(&record.id), what }));
         }
     }
+    for of in entered.values().flatten().filter(|of| !of.is_in_order()) {
+        let what = format!("line {} does not fit the lines before it about run {}", of.line, of.last.name);
+        problems.push(Problem { file: of.journal.path.clone(), what });
+    }
     let there: BTreeSet<&str> = records.iter().map(|(record, _)| record.id.as_str()).collect();
     let mut deleted = BTreeSet::new();
     for (&run, lines) in entered.iter().filter(|(run, _)| !there.contains(*run)) {
         let file = ledger.path(run);
         if lines.iter().any(|of| of.last.event == Event::Deleted) {
             deleted.insert(run.to_owned());
-        } else if let Some(of) = lines.first().filter(|_| !file.exists() && !ledger.is_open(run)) {
+        } else if let Some(of) = lines.first().filter(|_| !file.exists() && !locked.contains(run)) {
             let what = format!("removed: {} says that it was {}", of.place(), of.last.event.name());
             problems.push(Problem { file, what });
         }
@@ -105,6 +114,16 @@ pub(super) fn history(ledger: &Ledger, records: &Checked) -> Result<History> {
 }
 
 impl Entered<'_> {
+    /// Whether a ledger enters these events in this order: a run begins and ends once, and may be deleted then.
+    fn is_in_order(&self) -> bool {
+        use Event::{Begun, Deleted, Ended, Found, Killed};
+        let before = match self.events.as_slice() {
+            [before @ .., Deleted] => before,
+            all => all,
+        };
+        matches!(before, [] | [Found | Begun] | [Begun, Ended | Killed])
+    }
+
     fn place(&self) -> String {
         format!("line {} of {}", self.line, self.journal.path.display())
     }
@@ -120,8 +139,12 @@ fn entered(journals: &[Journal]) -> HashMap<&str, Vec<Entered<'_>>> {
                 Some(of) => {
                     (of.line, of.last) = (line, last);
                     of.states.push(&last.state);
+                    of.events.push(last.event);
                 }
-                None => of_run.push(Entered { journal, line, last, states: vec![&last.state] }),
+                None => {
+                    let (states, events) = (vec![last.state.as_str()], vec![last.event]);
+                    of_run.push(Entered { journal, line, last, states, events });
+                }
             }
         }
     }

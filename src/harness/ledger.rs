@@ -19,6 +19,7 @@ use rayon::iter::IntoParallelRefIterator;
 use rayon::iter::ParallelIterator;
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::fs::File;
@@ -158,8 +159,10 @@ impl Ledger {
             return Err(Error::new(format!("run {} is running", record.short())).hint("stop it, or wait for its end"));
         }
         let journal = self.journal(&record::id_at(clock::utc()?)).to_owned();
-        self.enter(&journal, vec![Entry::new(Event::Deleted, &record.id, &record.hash)])?;
         let path = self.path(&record.id);
+        // A damaged record may state anything.
+        let state = if journal::is_hash(&record.hash) { record.hash.clone() } else { files::hash(&path)? };
+        self.enter(&journal, vec![Entry::new(Event::Deleted, &record.id, &state)])?;
         let removed = std::fs::remove_file(&path).and_then(|()| files::sync_folder(&self.dir));
         removed.context(format!("cannot remove {}", path.display()))
     }
@@ -180,15 +183,17 @@ impl Ledger {
     /// Adds lines to a journal. The caller holds the lock of [`Ledger::lock_claims`].
     fn enter(&self, journal: &str, entries: Vec<Entry>) -> Result<()> {
         let path = journal::path(&self.dir, journal);
-        let opening = if path.exists() { Vec::new() } else { self.opening(&entries)? };
-        journal::append(&path, &[opening, entries].concat())
+        if journal::is_begun(&path) {
+            return journal::append(&path, &entries);
+        }
+        journal::start(&path, &[self.opening(&entries)?, entries].concat())
     }
 
     /// The first lines of a new journal: it follows the others. The first journal of a ledger lists the records that are
     /// there already.
     fn opening(&self, entries: &[Entry]) -> Result<Vec<Entry>> {
         let journals = journal::read_all(&self.dir)?;
-        if !journals.is_empty() {
+        if journals.iter().any(|journal| !journal.lines.is_empty()) {
             return Ok(journal::follows(&journals));
         }
         let is_new = |record: &Record| entries.iter().any(|entry| entry.name == record.id);
@@ -309,6 +314,10 @@ impl Ledger {
                 continue;
             }
             let path = self.path(stem(&lock_path));
+            if !path.exists() {
+                // Ledgers may share the folder of the locks: it is another one's.
+                continue;
+            }
             if let Ok(text) = std::fs::read_to_string(&path)
                 && let Ok(value) = serde_json::from_str::<Value>(&text)
                 && record::is_intact(&text)
@@ -331,10 +340,12 @@ impl Ledger {
             }
             _ => self.journal(&id).clone(),
         };
-        let entered = journal::last_state(&journal::path(&self.dir, &journal), &id);
+        let entered = journal::last_entry(&journal::path(&self.dir, &journal), &id);
         let was_killed = record["status"] == "running";
-        if was_killed && entered.as_ref().is_some_and(|entered| *entered != hash) {
-            // It was changed while the run ran, and its new hash must not become that of the run.
+        let is_other = |entry: &Entry| entry.event != Event::Begun || was_killed && entry.state != hash;
+        if entered.as_ref().is_some_and(is_other) {
+            // The end is entered already, or the record was changed while the run ran: its hash must not become that of
+            // the run.
             return Ok(false);
         }
         let mut entries = Vec::new();
@@ -347,7 +358,7 @@ impl Ledger {
             let text = record::text(record);
             files::write_whole(path, text.as_bytes())?;
             entries.push(Entry::new(Event::Killed, &id, record::stated_hash(&text)));
-        } else if entered.is_some_and(|entered| entered != hash) {
+        } else if entered.is_some_and(|entered| entered.state != hash) {
             entries.push(Entry::new(Event::Ended, &id, &hash));
         }
         if !entries.is_empty() {
@@ -422,9 +433,11 @@ impl Ledger {
         matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
-    /// Whether a lock file of the run is here: it is alive, or its end is not entered yet.
-    pub(super) fn is_open(&self, id: &str) -> bool {
-        self.lock_path(id).exists()
+    /// The runs that have a lock file here: they are alive, or their end is not entered yet.
+    pub(super) fn locked(&self) -> BTreeSet<String> {
+        let entries = std::fs::read_dir(&self.locks).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter_map(|name| Some(name.strip_suffix(".lock")?.to_owned())).collect()
     }
 
     /// The file of a record.

@@ -88,7 +88,7 @@ impl<D: tensor::Losses, const P: usize> Learner<D> for Vicreg<D, P> {
     fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> Reading {
         let pass = self.network.embed_views(batch.images);
         let z = pass.predictions();
-        match z.device().vicreg(z.data(), P, self.weights.into()) {
+        match z.device().vicreg(z.data(), P, self.weights.of_device()) {
             Some(loss) => pass.backward_from(loss),
             None => graded(&pass.p(), P, self.weights).backward(pass),
         }
@@ -116,13 +116,14 @@ pub struct Weights {
 impl Weights {
     /// The weights of the paper, section 4.2.
     pub const PAPER: Self = Self { invariance: 25.0, variance: 25.0, covariance: 1.0 };
-}
 
-impl From<Weights> for VicregWeights {
-    fn from(Weights { invariance, variance, covariance }: Weights) -> Self {
-        Self { invariance, variance, covariance }
+    /// The weights as a device takes them.
+    pub fn of_device(self) -> VicregWeights {
+        let Self { invariance, variance, covariance } = self;
+        VicregWeights { invariance, variance, covariance }
     }
 }
+
 
 /// Equation 6 of the paper:
 ///

@@ -202,10 +202,10 @@ impl<'a> Training<'a> {
         let loss = self.learner.step(&of_method(batch), info);
         let at = [self.position.epoch, self.position.step];
         let before = self.pending.replace(StepLoss { loss, at, rate });
-        let known = match self.pending.take_if(|now| matches!(now.loss, Reading::Known(_))) {
-            Some(now) => self.settle(Some(now))?,
-            None => self.settle(before)?,
-        };
+        let mut known = self.settle(before)?;
+        if let Some(now) = self.pending.take_if(|now| matches!(now.loss, Reading::Known(_))) {
+            known = self.settle(Some(now))?;
+        }
         let recipe = self.run.method.recipe();
         let [from, to] = recipe.weight_decay.map(f64::from);
         let decay = Cosine { from, to, total: info.steps };

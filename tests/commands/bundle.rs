@@ -208,7 +208,7 @@ fn a_bundle_of_another_version_is_compared_by_its_figures() {
     let (code, said, _) = made_elsewhere(&files, &place);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.starts_with(
-        "report     follows from the 49 records: rendered again, every figure is the same; another version"
+        "report     rendered again from the 49 records, the figures in results.json are the same; pages and tables were NOT compared; another version"
     ));
     let results = String::from_utf8(files["report/results.json"].clone()).unwrap();
     let other = results.replacen("\"mean\": 3", "\"mean\": 4", 1);

@@ -70,7 +70,8 @@ fn verdicts_are_written_as_a_statement() {
     let cells = r#"[{"row": [["method", "raw pixels"], ["pairs", "none"]], "column": "synth-10", "seed": 0}]"#;
     fs::write(place.path().join("cells.json"), cells).unwrap();
     place.stdout(&[&["table", "transfer", "--quiet", "--cells", "cells.json"], TINY].concat());
-    let record = fs::read_dir(place.path().join("reports/ledger")).unwrap().next().unwrap().unwrap().path();
+    let mut files = fs::read_dir(place.path().join("reports/ledger")).unwrap().map(|entry| entry.unwrap().path());
+    let record = files.find(|path| path.extension().is_some_and(|extension| extension == "json")).unwrap();
     let statement = |code: i32| -> Value {
         let (is, answer) = verify(&place, &["transfer", "--statement", "out/statement.json"]);
         assert_eq!(is, Some(code), "{answer}");

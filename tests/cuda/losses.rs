@@ -123,7 +123,7 @@ proptest! {
         let z = numbers(2 * pairs * width, scale, seed);
         let cpu = vicreg::graded(&z, width, vicreg::Weights::PAPER);
         assert_loss("VICReg", &cpu, |device| {
-            device.vicreg(&device.upload(&z), width, vicreg::Weights::PAPER.into())
+            device.vicreg(&device.upload(&z), width, vicreg::Weights::PAPER.of_device())
         });
     }
 
@@ -143,6 +143,8 @@ fn losses_of_large_batches() {
     for (pairs, width) in [(3, 1100), (300, 20)] {
         let z = numbers(2 * pairs * width, 1.0, 4);
         let cpu = vicreg::graded(&z, width, vicreg::Weights::PAPER);
-        assert_loss("VICReg", &cpu, |device| device.vicreg(&device.upload(&z), width, vicreg::Weights::PAPER.into()));
+        assert_loss("VICReg", &cpu, |device| {
+            device.vicreg(&device.upload(&z), width, vicreg::Weights::PAPER.of_device())
+        });
     }
 }

@@ -107,6 +107,24 @@ fn records_that_were_removed_added_or_replaced_are_named() {
     let replaced = project.after(|| fs::write(&first, with(&first, "metrics", json!({ "top1": 99.0 }))).unwrap());
     let says = format!("line 2 of {journal} says that it was ended with another content");
     assert_eq!(replaced, [format!("{id}.json: replaced: {says}")]);
+    // A lock file does not excuse it, and a run ends only once.
+    let lock = project.folder.path().join("locks").join(format!("{id}.lock"));
+    fs::write(&lock, "").unwrap();
+    let excused = project.after(|| fs::write(&first, with(&first, "metrics", json!({ "top1": 99.0 }))).unwrap());
+    assert_eq!(excused, replaced);
+    fs::remove_file(lock).unwrap();
+    let forged = project.after(|| {
+        let text = with(&first, "metrics", json!({ "top1": 99.0 }));
+        let record: Value = serde_json::from_str(&text).unwrap();
+        fs::write(&first, text).unwrap();
+        let (path, rest) =
+            (project.ledger().dir().join(&journal), format!("ended {id} {}", record["hash"].as_str().unwrap()));
+        let lines = read(&path);
+        let last = lines.lines().last().unwrap().split(' ').next().unwrap();
+        let hash = blake3::hash(format!("{last} {rest}").as_bytes()).to_hex();
+        fs::write(&path, format!("{lines}{hash} {rest}\n")).unwrap();
+    });
+    assert_eq!(forged, [format!("{journal}: line 5 does not fit the lines before it about run {id}")]);
     // One digit of the commit: the run must not vanish from the audit of its commit without a word.
     let mut git: Value = serde_json::from_str::<Value>(&read(&first)).unwrap()["git"].clone();
     git["commit"] = "0123456789012345678901234567890123456789".into();
