@@ -150,6 +150,7 @@ impl Journal {
                 journal.problems.push(format!("line {number} is incomplete: it was cut off"));
                 break;
             };
+            let line = line.strip_suffix('\r').unwrap_or(line); // git may have changed the ends of lines
             let (hash, rest) = line.split_once(' ').unwrap_or((line, ""));
             if let Some(entry) = Entry::parse(rest) {
                 if hash != chained(previous, rest) {

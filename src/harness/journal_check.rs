@@ -81,8 +81,13 @@ pub(super) fn history(ledger: &Ledger, records: &Checked, locked: &BTreeSet<Stri
     let open: BTreeSet<String> = open.cloned().collect();
     let ids: BTreeSet<&str> = journals.iter().map(|journal| journal.id.as_str()).collect();
     if !journals.is_empty() {
-        // An edited record, and a journal that is missing, are named already.
-        let is_named = |record: &Record| record.journal.as_deref().is_some_and(|journal| !ids.contains(journal));
+        // An edited record, and a journal that is missing or damaged, are named already.
+        let damaged = |journal: &Journal| !journal.problems.is_empty();
+        let damaged: BTreeSet<&str> =
+            journals.iter().filter(|journal| damaged(journal)).map(|journal| journal.id.as_str()).collect();
+        let is_named = |record: &Record| {
+            record.journal.as_deref().is_some_and(|journal| !ids.contains(journal) || damaged.contains(journal))
+        };
         let is_new =
             |(record, seal): &&(Record, Seal)| *seal != Seal::Broken && !is_named(record) && !open.contains(&record.id);
         for (record, _) in records.iter().filter(is_new) {
@@ -154,7 +159,8 @@ fn entered(journals: &[Journal]) -> HashMap<&str, Vec<Entered<'_>>> {
 /// What is wrong with a record by the lines about it.
 fn against(record: &Record, lines: &[Entered]) -> Option<String> {
     if lines.is_empty() {
-        return Some("added: no journal says that this run began".to_owned());
+        let older = if record.journal.is_none() { ", or an earlier version of sempair wrote it" } else { "" };
+        return Some(format!("added: no journal says that this run began{older}"));
     }
     if let Some(of) = lines.iter().find(|of| of.last.event == Event::Deleted) {
         return Some(format!("put back: {} says that it was deleted", of.place()));

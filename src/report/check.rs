@@ -78,7 +78,7 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
     paths.sort();
     for path in paths {
-        if path.is_dir() { list(&path, files)? } else { files.push(path) }
+        if path.is_dir() && !path.is_symlink() { list(&path, files)? } else { files.push(path) }
     }
     Ok(())
 }
@@ -135,13 +135,13 @@ fn figures(results: &Value) -> Figures {
     figures
 }
 
-/// The figures of a report that differ from those that the records give.
+/// The figures of a report that differ from those that the records give. A figure that the report does not have may be of
+/// a newer run.
 fn wrong(ours: &Figures, theirs: &Figures) -> Vec<String> {
-    let places = ours.keys().chain(theirs.keys().filter(|place| !ours.contains_key(*place)));
-    let shown = |value: Option<&Value>| value.map_or("nothing".to_owned(), ToString::to_string);
-    let differing = places.filter(|place| ours.get(*place) != theirs.get(*place));
-    let words = |place: &String| {
-        format!("{place} is {}, and the records give {}", shown(theirs.get(place)), shown(ours.get(place)))
+    let differing = theirs.iter().filter(|(place, value)| ours.get(*place) != Some(value));
+    let words = |(place, value): (&String, &Value)| {
+        let given = ours.get(place).map_or("nothing".to_owned(), ToString::to_string);
+        format!("{place} is {value}, and the records give {given}")
     };
     differing.map(words).take(MOST).collect()
 }

@@ -2,28 +2,27 @@
 
 mod arena;
 mod losses;
+mod open;
 mod rule;
 
-use std::collections::HashMap;
 use std::ops::Range;
-use std::path::Path;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::Arc;
 
 use half::bf16;
 
-use crate::error::Result;
+use crate::kernels::cuda::losses::Vicreg;
 use crate::kernels::cuda::norm::{Backward, Gate, Normalization};
 use crate::kernels::cuda::product::Added;
 use crate::kernels::cuda::update::Rule;
-use crate::kernels::cuda::{Description, Format, Gpu, Kernels, Memory, Span};
+use crate::kernels::cuda::{Description, Format, Kernels, Memory, Span};
 
 pub use arena::Arena;
 
 use rule::rule;
 
 use super::{
-    AttentionShape, ConvShape, Device, EmbeddingSlots, LayerNormOptions, NormOptions, Norms, PoolShape, Precision,
-    Reading, Region, RoiShape, Slot, Update,
+    AttentionShape, ConvShape, Device, DeviceLoss, EmbeddingSlots, LayerNormOptions, Losses, NormOptions, Norms,
+    PoolShape, Precision, Reading, Region, RoiShape, Slot, Update, VicregWeights, ViewTargets,
 };
 
 /// A GPU that computes in one number format. Cloning shares it.
@@ -53,49 +52,7 @@ impl Moments {
     }
 }
 
-/// The GPUs that are open, by ordinal and number format.
-static OPEN: LazyLock<Mutex<HashMap<(usize, Format), Cuda>>> = LazyLock::new(Mutex::default);
-
 impl Cuda {
-    /// Opens a GPU, once per process and number format. `libraries` is the folder of NVIDIA's libraries if they are not in
-    /// a usual place; compiled kernels are kept in `cache`.
-    ///
-    /// # Errors
-    /// When there is no driver, compiler or such GPU, or it is too old, or the kernels cannot be compiled or kept.
-    pub fn open(ordinal: usize, precision: Precision, libraries: Option<&Path>, cache: &Path) -> Result<Self> {
-        Self::opened(ordinal, precision, cache, || Gpu::open(ordinal, libraries))
-    }
-
-    /// The same GPU in another number format.
-    ///
-    /// # Errors
-    /// When the kernels cannot be compiled or kept.
-    pub fn with_precision(&self, precision: Precision) -> Result<Self> {
-        let gpu = self.kernels.gpu();
-        Self::opened(gpu.description().ordinal, precision, self.kernels.cache(), || Ok(gpu.clone()))
-    }
-
-    fn opened(
-        ordinal: usize,
-        precision: Precision,
-        cache: &Path,
-        gpu: impl FnOnce() -> Result<Arc<Gpu>>,
-    ) -> Result<Self> {
-        let format = match precision {
-            Precision::F32 => Format::F32,
-            Precision::Bf16 => Format::Bf16,
-        };
-        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(device) = open.get(&(ordinal, format)) {
-            return Ok(device.clone());
-        }
-        let same = open.iter().find(|((other, _), _)| *other == ordinal);
-        let gpu = same.map_or_else(gpu, |(_, device)| Ok(device.kernels.gpu().clone()))?;
-        let device = Self { kernels: Arc::new(Kernels::open(gpu, format, cache)?) };
-        open.insert((ordinal, format), device.clone());
-        Ok(device)
-    }
-
     /// What the GPU is.
     pub fn description(&self) -> &Description {
         self.kernels.gpu().description()
@@ -588,4 +545,35 @@ impl Cuda {
 
 fn range(slot: Slot) -> Range<usize> {
     slot.start..slot.start + slot.len
+}
+
+impl Losses for Cuda {
+    fn nt_xent(&self, z: &Buffer, width: usize, temperature: f32) -> Option<DeviceLoss<Self>> {
+        self.graded(z, |kernels, dz, z| kernels.nt_xent(dz, z, width, temperature))
+    }
+
+    fn mean_cosine(&self, p: &Buffer, targets: &Buffer, width: usize, slope: f64) -> Option<DeviceLoss<Self>> {
+        let targets = self.span(targets);
+        self.graded(p, |kernels, dp, p| kernels.mean_cosine(dp, p, targets, width, slope))
+    }
+
+    fn vicreg(&self, z: &Buffer, width: usize, weights: VicregWeights) -> Option<DeviceLoss<Self>> {
+        let VicregWeights { invariance, variance, covariance } = weights;
+        let [invariance, variance, covariance] = [invariance, variance, covariance].map(f64::from);
+        let weights = Vicreg { invariance, variance, covariance };
+        self.graded(z, |kernels, dz, z| kernels.vicreg(dz, z, width, weights))
+    }
+
+    fn view_cross_entropy(
+        &self,
+        scores: &Buffer,
+        targets: ViewTargets<'_, Self>,
+        classes: usize,
+        temperature: f32,
+    ) -> Option<DeviceLoss<Self>> {
+        let targets = self.targets(targets, classes);
+        self.graded(scores, |kernels, gradient, scores| {
+            kernels.view_cross_entropy(gradient, scores, targets.floats(), classes, temperature)
+        })
+    }
 }
