@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn only_the_exact_form_of_a_signature_is_one() {
-        let body = BASE64_STANDARD.encode([7; 120]);
+        let body = BASE64_STANDARD.encode([7; 90]);
         let (first, second) = body.split_at(70);
         let good = format!("{BEGIN}\n{first}\n{second}\n{END}\n");
         assert!(is_armoured(&good));
