@@ -201,6 +201,7 @@ const MOVES: &[(&str, &str)] = &[
     ("train/weights.rs", NETWORKS),
     ("train/features.rs", ENCODERS),
     ("train/pixels.rs", "pixels"),
+    ("bundle/mod.rs", NOTHING),
     ("lint/mod.rs", NOTHING),
     ("bench/step.rs", NOTHING),
     ("bench/peaks.rs", NOTHING),
