@@ -144,8 +144,9 @@ impl Answer<'_> {
 
     fn check_head(&mut self, args: &AuditArgs, ledger: &Ledger) {
         if let Some(head) = args.head.as_ref().filter(|head| !self.audit.history.has(head)) {
-            let what =
-                format!("no journal has the line {head}: the end of the history was removed, or it was written anew");
+            let what = format!(
+                "no journal has the line {head}: the end of the history was removed, or all of it was written again"
+            );
             self.found(ledger.dir().to_path_buf(), what);
         }
     }
