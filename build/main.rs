@@ -5,6 +5,8 @@
 
 mod graph;
 mod tokens;
+#[path = "../src/harness/tree_hash.rs"]
+mod tree_hash;
 
 use std::env;
 use std::fs;
@@ -16,7 +18,7 @@ type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 fn main() -> Result<()> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo sets CARGO_MANIFEST_DIR")?);
-    for source in ["src", "build", "Cargo.toml", "Cargo.lock"] {
+    for source in tree_hash::SOURCES {
         println!("cargo:rerun-if-changed={source}");
     }
     let crates = graph::crates(&root)?;
@@ -27,6 +29,7 @@ fn main() -> Result<()> {
 
     let lock = fs::read(root.join("Cargo.lock"))?;
     let flags = code_flags(&env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default());
+    println!("cargo:rustc-env=BUILD_SOURCES={}", tree_hash::hash(&root)?);
     println!("cargo:rustc-env=BUILD_CODE={}", blake3::hash(text.as_bytes()));
     println!("cargo:rustc-env=BUILD_LOCK_HASH={}", blake3::hash(&lock));
     println!("cargo:rustc-env=BUILD_RUSTC={}", rustc_version());

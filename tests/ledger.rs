@@ -10,6 +10,7 @@ mod jobs; // cells side by side
 mod rebuild; // programs of earlier commits
 mod repetition; // runs and their repetitions
 mod settings;
+mod source; // the code of runs
 
 use crate::sealed::resealed;
 use proptest::prelude::Just;
@@ -48,6 +49,7 @@ use sempair::harness::runner::RunContext;
 use sempair::harness::runner::TableRun;
 use sempair::harness::scaling::Scaling;
 use sempair::harness::schedule::Step;
+use sempair::harness::source::Policy;
 use sempair::harness::stage::Cost;
 use sempair::harness::stage::Description;
 use sempair::harness::stage::Site;
@@ -197,14 +199,18 @@ impl Project {
     }
 
     fn run(&self, force: bool) -> Result<Vec<TableRun>> {
-        self.run_within(force, None)
+        self.run_experiment(&self.count, &self.options(force))
     }
 
     fn run_within(&self, force: bool, budget: Option<f64>) -> Result<Vec<TableRun>> {
+        self.run_experiment(&self.count, &runner::Options { budget, ..self.options(force) })
+    }
+
+    fn options(&self, force: bool) -> runner::Options {
         let root = self.folder.path();
         let outputs = ["reports", ".sempair"].map(|name| root.join(name)).into();
-        let options = runner::Options { force, budget, jobs: Some(1), repo: root.to_owned(), outputs };
-        self.run_experiment(&self.count, &options)
+        let source = Policy::default();
+        runner::Options { force, budget: None, jobs: Some(1), repo: root.to_owned(), outputs, source }
     }
 
     fn run_experiment(

@@ -344,7 +344,8 @@ fn a_table_without_runs_still_renders() {
 #[test]
 fn a_seed_that_was_planned_and_nowhere_run_is_named() {
     let mut records = records();
-    let planned = |seeds: u64| Setting { key: "seeds".into(), value: json!(seeds), origin: "--set".into() };
+    let planned =
+        |seeds: u64| Setting { key: "seeds".into(), value: json!(seeds), origin: "--set".into(), shadowed: Vec::new() };
     for (record, seeds) in records.iter_mut().zip((0..).map(|i| if i == 20 { 4 } else { 9 })) {
         record.settings = [planned(seeds)].into_iter().collect();
     }

@@ -211,6 +211,7 @@ fn print_commit(AuditCommit { commit, runs, ids, holder }: &AuditCommit) {
     let held = match holder {
         Holder::Remote(name) => format!("held by {name}"),
         Holder::Local(name) => format!("held by {name}, on no remote"),
+        Holder::Bundle(name) => format!("held by the ledger in source/{name}, on no branch or tag"),
         Holder::Nothing => "held by NO BRANCH OR TAG".to_owned(),
         Holder::Unknown => "UNKNOWN to this repository".to_owned(),
         Holder::NotAsked => "not looked up: there is no repository with its history".to_owned(),

@@ -292,7 +292,7 @@ fn run_with(
         let (compute, gpu, ledger, cache, scaling) = (&compute, gpu.as_str(), &ledger, &cache, &scaling);
         let surroundings = RunContext { compute, gpu, ledger, cache, scaling, progress, interrupt };
         let (repo, outputs) = (PathBuf::from("."), setup::outputs(settings, &config.profile));
-        let options = Options { force, budget: None, jobs: Some(1), repo, outputs };
+        let options = Options { force, budget: None, jobs: Some(1), repo, outputs, source: settings.source };
         runner::run(plan()?, &resolved, &config.profile, surroundings, &options, &setup::command_line())?.whole()
     };
     let mut runs = execute(product == Product::Files { again: true })?;

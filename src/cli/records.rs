@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::error::Result;
 use crate::harness::experiment::Row;
-use crate::harness::git::Tree;
+use crate::harness::git::{Git, Kept, Tree};
 use crate::harness::outcome::DataRef;
 use crate::harness::progress::duration;
-use crate::harness::record::Record;
+use crate::harness::provenance::Build;
+use crate::harness::record::{Record, Setting};
 
 use super::{App, ConfigArgs, Ending, setup};
 
@@ -84,7 +85,11 @@ pub(super) fn show(app: &App, args: &ConfigArgs, run: &str, json: bool) -> Resul
         say!("  {hash} {name}: {description}{licence}");
     }
     say!("settings");
-    record.settings.iter().for_each(|s| say!("  {} = {}  ({})", s.key, s.value, s.origin));
+    for Setting { key, value, origin, shadowed } in record.settings.iter() {
+        let shadowed: String =
+            shadowed.iter().map(|old| format!("; instead of {} of {}", old.value, old.origin)).collect();
+        say!("  {key} = {value}  ({origin}{shadowed})");
+    }
     Ok(Ending::Done)
 }
 
@@ -108,19 +113,52 @@ fn facts(record: &Record) -> Vec<(&'static str, String)> {
         ("started", record.started.clone()),
         ("took", duration(record.seconds)),
         ("commit", commit),
+        ("remote", remote(git)),
+        ("kept", kept(git)),
         ("code", record.build.code.clone()),
         ("compiler", record.build.rustc.clone()),
-        ("binary", record.build.binary_hash.clone().unwrap_or_default()),
+        ("binary", binary(&record.build)),
         ("host", format!("{}, {} ({} threads)", record.host.hostname, record.host.cpu, record.host.threads)),
         ("gpu", record.host.gpu.clone()),
         ("compute", format!("{} {} {}", record.compute.device, record.compute.isa, record.compute.precision)),
         ("checkpoint", record.checkpoint.clone().unwrap_or_default()),
         ("predictions", record.predictions.clone().unwrap_or_default()),
         ("arguments", record.args.join(" ")),
+        (
+            "environment",
+            record.environment.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "),
+        ),
     ];
     facts.extend(record.error.iter().map(|error| ("error", error.clone())));
     facts.retain(|(_, value)| !value.is_empty());
     facts
+}
+
+/// The hash of the binary, and whether it was built from other sources than those around it.
+fn binary(build: &Build) -> String {
+    let hash = build.binary_hash.clone().unwrap_or_default();
+    if build.is_stale == Some(true) { hash + ", NOT built from the sources around it" } else { hash }
+}
+
+/// The remote branch that has the commit, or the remotes that do not have it.
+fn remote(git: &Git) -> String {
+    match &git.on_remote {
+        Some(branch) => branch.clone(),
+        None if git.remotes.is_empty() => String::new(),
+        None => format!("not on {}", git.remotes.keys().map(String::as_str).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// What the ledger keeps of the code.
+fn kept(git: &Git) -> String {
+    let Kept { patch, bundle, snapshot, note } = &git.kept;
+    let facts = [
+        snapshot.as_ref().map(|commit| format!("snapshot {commit}")),
+        patch.as_ref().map(|name| format!("source/{name}.patch")),
+        bundle.as_ref().map(|name| format!("source/{name}.bundle")),
+        note.as_ref().map(|note| format!("not all: {note}")),
+    ];
+    facts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 pub(super) fn labels(row: &Row) -> String {

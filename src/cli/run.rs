@@ -65,6 +65,7 @@ pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: Ru
             jobs: how.jobs.on(&compute),
             repo: PathBuf::from("."),
             outputs: setup::outputs(settings, &args.profile),
+            source: settings.source,
         },
         &setup::command_line(),
     )?;

@@ -13,7 +13,6 @@ use crate::files;
 use crate::harness::config::{self, Resolved};
 use crate::harness::difference;
 use crate::harness::experiment::{Cell, Experiment, Table};
-use crate::harness::git;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::ledger::Ledger;
 use crate::harness::progress::{Progress, duration};
@@ -271,16 +270,19 @@ impl<'a> Site<'a> {
             progress.line(&format!("repeating with this program: {words}"));
             return Ok(Program::This(this));
         }
-        let Some(commit) = commit_of(recorded) else {
+        if commit_of(recorded).is_none() {
             return Err(Error::new("the runs name no commit, and this program has other code than they had")
                 .hint("`--quick` repeats them with this program"));
-        };
-        if let Some(run) = recorded.iter().find(|run| run.git.tree() != git::Tree::Clean) {
-            let (id, tree) = (run.short(), run.git.tree().name());
-            progress.line(&format!("warning: the files of run {id} were not those of its commit (tree {tree})"));
         }
+        let git = &recorded[0].git;
+        let differs = |run: &&Arc<Record>| (&run.git.diff_hash, run.git.tree()) != (&git.diff_hash, git.tree());
+        if let Some(run) = recorded.iter().find(differs) {
+            let id = run.short();
+            progress.line(&format!("warning: run {id} had other files than the first run, whose program repeats it"));
+        }
+        let ledger = setup::ledger(self.settings);
         let builds = Path::new(&self.settings.paths.cache).join("builds");
-        let built = rebuild::program_of(Path::new("."), commit, &builds, progress)?;
+        let built = rebuild::program_of((Path::new("."), ledger.dir()), git, &builds, progress)?;
         Ok(Program::Rebuilt(built))
     }
 

@@ -18,6 +18,7 @@ use crate::harness::record::Record;
 use crate::harness::record::Seal;
 use crate::harness::record::StageUse;
 use crate::harness::record::Status;
+use crate::harness::source;
 use rayon::iter::IntoParallelIterator;
 use rayon::iter::IntoParallelRefIterator;
 use rayon::iter::ParallelIterator;
@@ -134,7 +135,8 @@ pub fn audit(ledger: &Ledger, cache: &Cache, repo: &Path, subject: Subject, deep
         },
         Subject::Everything => (None, None),
     };
-    let commits = commits(&records, repo, &|of| match (&commit, &run) {
+    let bundled = source::bundled(repo, ledger.dir());
+    let commits = commits(&records, repo, &bundled, &|of| match (&commit, &run) {
         (Some(commit), _) => of == Some(commit),
         (None, Some(run)) => of == run.git.commit.as_deref(),
         (None, None) => true,
@@ -152,6 +154,7 @@ pub fn audit(ledger: &Ledger, cache: &Cache, repo: &Path, subject: Subject, deep
         });
     }
     problems.extend(commits.iter().filter_map(|commit| commit.problem(ledger)));
+    problems.extend(source::problems(ledger.dir(), records.iter().filter(|of| is_asked(of)).map(|(record, _)| record)));
     problems.extend(held.problems);
     problems.sort_by(|a, b| (&a.file, &a.what).cmp(&(&b.file, &b.what)));
     problems.dedup();
@@ -177,7 +180,7 @@ impl AuditCommit {
             Holder::Nothing => {
                 format!("{runs} the commit {commit}, which no branch or tag holds: git may delete it")
             }
-            Holder::Remote(_) | Holder::Local(_) | Holder::NotAsked => return None,
+            Holder::Remote(_) | Holder::Local(_) | Holder::Bundle(_) | Holder::NotAsked => return None,
         };
         Some(Problem { file: ledger.dir().to_path_buf(), what })
     }
@@ -215,9 +218,14 @@ fn resolve(records: &Checked, repo: &Path, rev: &str) -> Result<String> {
     }
 }
 
-/// The commits of the runs that were asked for, and those that nobody can ask for: no commit, and commits that the
-/// repository does not have.
-fn commits(records: &Checked, repo: &Path, is_asked: &dyn Fn(Option<&str>) -> bool) -> Vec<AuditCommit> {
+/// The commits of the runs that were asked for, and those that nobody can ask for: no commit, and commits that neither the
+/// repository nor a bundle of the ledger has (`bundled`, by commit).
+fn commits(
+    records: &Checked,
+    repo: &Path,
+    bundled: &BTreeMap<String, String>,
+    is_asked: &dyn Fn(Option<&str>) -> bool,
+) -> Vec<AuditCommit> {
     let mut ids: BTreeMap<Option<&str>, Vec<&str>> = BTreeMap::new();
     records.iter().for_each(|(record, _)| ids.entry(record.git.commit.as_deref()).or_default().push(&record.id));
     let named: Vec<&str> = ids.keys().copied().flatten().collect();
@@ -229,6 +237,10 @@ fn commits(records: &Checked, repo: &Path, is_asked: &dyn Fn(Option<&str>) -> bo
             (Some(commit), Some(_)) if is_asked(Some(commit)) => git::holder(repo, commit),
             (Some(_), Some(_)) => return None,
         };
+        let bundle = commit
+            .and_then(|commit| bundled.get(commit))
+            .filter(|_| matches!(holder, Holder::Unknown | Holder::Nothing | Holder::NotAsked));
+        let holder = bundle.map_or(holder, |name| Holder::Bundle(name.clone()));
         let is_shown = commit.is_none() || holder == Holder::Unknown || is_asked(commit);
         let runs = ids.len();
         let is_held = commit.is_some() && !matches!(holder, Holder::Unknown | Holder::Nothing);

@@ -197,6 +197,7 @@ impl Layers {
     /// The process's variables that start with `prefix`: `SEMPAIR_PRETRAIN__EPOCHS=3` sets `pretrain.epochs`. Those
     /// in `reserved` (without the prefix) have another meaning and are not settings.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "a layer of the configuration")]
     pub fn env(self, prefix: &str, reserved: &[&str]) -> Self {
         let mut layers = self;
         let mut variables = Vec::new();

@@ -5,7 +5,8 @@
 //! the missing cells, each by a `stage_runner` whose stages are kept in a `cache`. `estimate` predicts their time, and `clock`
 //! measures it. A `schedule` runs some cells in parallel, according to the measured `scaling` of their work. `runner`
 //! writes one `record` per run, with the state of the repository (`git`), to the `ledger`, and a `journal` of these
-//! events. `audit` reads everything back, and `journal_check` finds what was removed, added or replaced. No module here knows what the experiments are about.
+//! events; `source` keeps the code there that the repository may lose. `audit` reads everything back, and `journal_check`
+//! finds what was removed, added or replaced. No module here knows what the experiments are about.
 
 pub mod audit;
 pub mod cache;
@@ -34,6 +35,8 @@ pub mod repetition;
 pub mod runner;
 pub mod scaling;
 pub mod schedule;
+pub mod source;
 pub mod stage;
 pub mod stage_runner;
 mod toml;
+mod tree_hash;

@@ -1,8 +1,11 @@
 //! The origin of a run besides its commit (`git`): the build, the machine, and what computes.
 
 use crate::files;
+use crate::harness::redact;
+use crate::harness::tree_hash;
 use serde::Deserialize;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -21,10 +24,17 @@ pub struct Build {
     pub target: String,
     /// `release` or `debug`.
     pub profile: String,
+    /// The compiler's flags that may change arithmetic, such as `-Ctarget-cpu=native`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub rustflags: String,
     /// BLAKE3 of `Cargo.lock`.
     pub lock_hash: String,
     /// BLAKE3 of the running program.
     pub binary_hash: Option<String>,
+    /// Whether the sources around the current folder are other than those that the program was built from. `None` if
+    /// there are no sources of this program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_stale: Option<bool>,
 }
 
 impl Build {
@@ -42,9 +52,22 @@ impl Build {
             rustc: env!("BUILD_RUSTC").to_owned(),
             target: env!("BUILD_TARGET").to_owned(),
             profile: env!("BUILD_PROFILE").to_owned(),
+            rustflags: env!("BUILD_RUSTFLAGS").to_owned(),
             lock_hash: env!("BUILD_LOCK_HASH").to_owned(),
             binary_hash: BINARY.clone(),
+            is_stale: None,
         }
+    }
+
+    /// As [`Build::current`], compared with the sources in `folder` or above it.
+    pub fn beside_sources(folder: &Path) -> Self {
+        let is_root = |folder: &&Path| {
+            let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
+            manifest.contains(concat!("name = \"", env!("CARGO_PKG_NAME"), "\"")) && folder.join("src").is_dir()
+        };
+        let absolute = std::path::absolute(folder).unwrap_or_default();
+        let hash = absolute.ancestors().find(is_root).and_then(|root| tree_hash::hash(root).ok());
+        Self { is_stale: hash.map(|hash| hash != env!("BUILD_SOURCES")), ..Self::current() }
     }
 }
 
@@ -67,6 +90,36 @@ pub struct Host {
     /// The GPU that computed, with its memory and driver; empty if none did.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub gpu: String,
+}
+
+/// The environment variables that can change what a program does or how fast, without secrets. Others are not recorded:
+/// an environment is full of names and tokens that have nothing to do with a run.
+#[expect(clippy::disallowed_methods, reason = "recorded only; no result depends on it")]
+pub fn environment() -> BTreeMap<String, String> {
+    const PREFIXES: [&str; 13] = [
+        "SEMPAIR_",
+        "RAYON_",
+        "RUST",
+        "CUDA_",
+        "NVIDIA_",
+        "LD_",
+        "MALLOC_",
+        "GLIBC_",
+        "OMP_",
+        "SLURM_",
+        "LSB_",
+        "PBS_",
+        "KUBERNETES_",
+    ];
+    const NAMES: [&str; 3] = ["LANG", "LC_ALL", "TZ"];
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let chosen = variables
+        .filter(|(name, _)| NAMES.contains(&&**name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)));
+    let shown = chosen.map(|(name, value)| {
+        let value = redact::value(&name, &value.to_string_lossy().into_owned().into());
+        (name, value.as_str().unwrap_or_default().to_owned())
+    });
+    shown.collect()
 }
 
 /// The largest memory that this process has held, in bytes; `None` if the system does not report it.

@@ -1,45 +1,54 @@
-//! Builds the program of an earlier commit, from the repository alone.
+//! Builds the program of an earlier run, from the repository and the ledger alone.
 
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
 use std::process::Stdio;
 
-use git2::Repository;
-use git2::build::CheckoutBuilder;
-
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
 use crate::files;
+use crate::harness::git::Git;
 use crate::harness::progress::Progress;
+use crate::harness::source;
+use crate::harness::source::CheckedOut;
 
 /// The program's file name.
 const PROGRAM: &str = "sempair";
 
-/// Builds the program of a commit of the repository around `repo`, with the toolchain and the dependencies that the
-/// commit names. The program is kept in `builds` and found there the next time. The repository and its working tree
-/// are left as they are.
+/// Builds the program of a run, with the toolchain and the dependencies that its files name. They come from the
+/// repository around `repo` and from the ledger. The program is kept in `builds` and found there the next time. The
+/// repository and its working tree are left as they are.
 ///
 /// # Errors
-/// When the commit is not a full hash, the repository does not have it, or the build fails.
-pub fn program_of(repo: &Path, commit: &str, builds: &Path, progress: &Progress) -> Result<PathBuf> {
+/// When the run's commit is not a full hash, nothing has its files, or the build fails.
+pub fn program_of((repo, ledger): (&Path, &Path), git: &Git, builds: &Path, progress: &Progress) -> Result<PathBuf> {
+    let commit = git.kept.snapshot.as_deref().or(git.commit.as_deref()).unwrap_or_default();
     if commit.len() < 40 || !commit.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(Error::new(format!("`{commit}` is not the full hash of a commit")));
     }
+    let patch = git.kept.patch.as_deref().filter(|_| git.kept.snapshot.is_none());
+    let name =
+        match patch.map(|patch| patch.get(..12).filter(|start| start.bytes().all(|byte| byte.is_ascii_hexdigit()))) {
+            None => commit.to_owned(),
+            Some(Some(start)) => format!("{commit}-{start}"),
+            Some(None) => return Err(Error::new("the patch of the run is not named by a hash")),
+        };
     // The caller starts it in another folder.
     let builds = std::path::absolute(builds).context(builds.display())?;
-    let kept = builds.join(commit).join(PROGRAM);
+    let kept = builds.join(&name).join(PROGRAM);
     if kept.is_file() {
         return Ok(kept);
     }
     let folder = tempfile::tempdir().context("cannot make a folder for temporary files")?;
     let tree = folder.path().join("tree");
-    check_out(repo, commit, &tree)?;
-    progress.line(&format!(
-        "building the program of commit {}, which takes some minutes",
-        commit.get(..12).unwrap_or(commit)
-    ));
+    if let CheckedOut::Partly(why) = source::check_out(repo, ledger, git, &tree)? {
+        progress.line(&format!("warning: not all files are those of the runs: {why}"));
+    }
+    let with_patch = if patch.is_some() { " with the patch of its run" } else { "" };
+    let start = commit.get(..12).unwrap_or(commit);
+    progress.line(&format!("building the program of commit {start}{with_patch}, which takes some minutes"));
     let target = folder.path().join("target");
     // Without the network, if all dependencies are on this machine.
     let built = cargo(&tree, &target, &["--offline"]).or_else(|_| cargo(&tree, &target, &[]));
@@ -49,24 +58,10 @@ pub fn program_of(repo: &Path, commit: &str, builds: &Path, progress: &Progress)
     })?;
     let program = target.join("release").join(PROGRAM);
     let bytes = std::fs::read(&program).context(program.display())?;
-    make_folder(&builds.join(commit))?;
+    make_folder(&builds.join(&name))?;
     files::write_whole(&kept, &bytes)?;
     make_executable(&kept)?;
     Ok(kept)
-}
-
-/// Writes the files of a commit to a new folder.
-fn check_out(repo: &Path, commit: &str, to: &Path) -> Result<()> {
-    let missing = |error: git2::Error| {
-        Error::new(format!("the repository does not have the files of commit {commit}: {}", error.message()))
-            .hint("`git fetch --all --tags` fetches the commits of its remotes")
-    };
-    let repository = Repository::discover(repo).map_err(missing)?;
-    let tree = git2::Oid::from_str(commit).and_then(|id| repository.find_commit(id)?.tree()).map_err(missing)?;
-    make_folder(to)?;
-    let mut options = CheckoutBuilder::new();
-    options.target_dir(to).force().update_index(false).recreate_missing(true);
-    repository.checkout_tree(tree.as_object(), Some(&mut options)).map_err(missing)
 }
 
 /// Builds with cargo. The error is the last line that it printed.

@@ -75,6 +75,18 @@ pub struct Setting {
     pub value: Value,
     /// The place that the value came from, or its layer if it has no place.
     pub origin: String,
+    /// The values that it replaced, the nearest first. Empty in records from before they were recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadowed: Vec<Shadowed>,
+}
+
+/// A value of a setting that another one replaced.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shadowed {
+    /// The value as JSON, without secrets.
+    pub value: Value,
+    /// The place that it came from, or its layer.
+    pub origin: String,
 }
 
 /// A file of a stage.
@@ -201,6 +213,9 @@ pub struct RecordV1 {
     /// The command line, without secrets and without the folder of the program.
     #[serde(default)]
     pub args: Vec<String>,
+    /// The environment variables that could matter, without secrets; empty in records from before they were recorded.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
     /// The data that the run used; empty unless it completed.
     #[serde(default)]
     pub data: Vec<DataRef>,
@@ -296,7 +311,8 @@ impl RecordV1 {
         static INPUTS: Kept<Value> = Kept::new();
         static CODE: Kept<BTreeMap<String, String>> = Kept::new();
         // The placeholder for such a line. The parsed record has it if the line was a field of the record itself.
-        let stand_in = Setting { key: "a line".into(), value: Value::Null, origin: String::new() };
+        let stand_in =
+            Setting { key: "a line".into(), value: Value::Null, origin: String::new(), shadowed: Vec::new() };
         let (mut settings, mut inputs, mut code) = (None, None, None);
         let mut rest = String::with_capacity(1 << 13);
         for line in text.split_inclusive('\n') {

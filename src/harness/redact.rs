@@ -1,4 +1,6 @@
-//! Keeps secrets out of records: values whose name looks like a secret, and credentials inside URLs.
+//! Keeps secrets out of records: values and files whose name looks like a secret, and credentials inside URLs.
+
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -56,6 +58,19 @@ pub fn text(text: &str) -> String {
         };
     }
     out + rest
+}
+
+/// Whether a file may have secrets in it, by its name or by the private key that it begins with.
+pub fn is_secret_file(path: &Path, content: &[u8]) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let begins = [".env", ".netrc", ".npmrc", ".pypirc", ".pgpass", ".git-credentials", ".htpasswd", "id_"];
+    let ends = ["pem", "key", "p12", "pfx", "jks", "keystore", "kdbx"];
+    // Not those of source code, in which a file may well be named after keys.
+    let of_settings = ["", "txt", "json", "toml", "yaml", "yml", "ini", "cfg", "conf"];
+    let extension = Path::new(&name).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let is_named_so = of_settings.contains(&extension) && is_secret(&name);
+    let has_key = String::from_utf8_lossy(&content[..content.len().min(1 << 10)]).contains("PRIVATE KEY-----");
+    begins.iter().any(|begin| name.starts_with(begin)) || ends.contains(&extension) || is_named_so || has_key
 }
 
 /// Whether the name of a flag, a variable or a key looks like a secret. Words are split at punctuation and changes of

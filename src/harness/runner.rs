@@ -25,6 +25,7 @@ use crate::harness::ledger::Watch;
 use crate::harness::progress::Progress;
 use crate::harness::progress::duration;
 use crate::harness::provenance;
+use crate::harness::provenance::Build;
 use crate::harness::provenance::Compute;
 use crate::harness::provenance::Host;
 use crate::harness::record::Record;
@@ -33,6 +34,7 @@ use crate::harness::scaling::Scaling;
 use crate::harness::schedule::Resources;
 use crate::harness::schedule::Schedule;
 use crate::harness::schedule::Start;
+use crate::harness::source;
 use crate::harness::stage::Stage;
 use cell::End;
 use cell::Job;
@@ -65,6 +67,8 @@ pub struct Options {
     pub repo: PathBuf,
     /// The folders that this program writes to: files in them do not count as changes of the repository.
     pub outputs: Vec<PathBuf>,
+    /// How the code is kept.
+    pub source: source::Policy,
 }
 
 /// What the cells of a command share with it.
@@ -145,7 +149,7 @@ pub fn would_record<S>(
     profile: &str,
     compute: &Compute,
 ) -> Result<Record> {
-    let template = cell::template(resolved, profile, compute, Git::default(), &[]);
+    let template = cell::template(resolved, profile, compute, (Git::default(), Build::current()), &[]);
     let record = cell::fresh(&template, (id, title), cell, cell.key(id))?;
     let stage = |stage: &Arc<Stage>| StageUse::to_come(stage.name(), stage.key());
     Ok(Record { stages: cell.stages().map(stage).collect(), ..record })
@@ -154,9 +158,8 @@ pub fn would_record<S>(
 /// Runs the missing cells of `plans` and returns the run of every cell that has one. That is all cells, unless there
 /// is a budget or some cells diverge.
 ///
-/// A failure or an interruption is recorded, and then returned when the other running cells have come to a safe
-/// point. What was computed before is kept. A cell that diverges is recorded, and only the cells that need the same
-/// stage are left out.
+/// A failure or an interruption is recorded, and returned when the other running cells are at a safe point. What was
+/// computed is kept. A cell that diverges is recorded, and only cells that need the same stage are left out.
 pub fn run<S>(
     plans: Vec<Plan<'_, S>>,
     resolved: &Resolved<S>,
@@ -167,28 +170,25 @@ pub fn run<S>(
 ) -> Result<Ran> {
     site.ledger.bury_killed()?;
     let (records, _) = site.ledger.records().context("reading the ledger")?;
-    if let Some(later) = records.last().filter(|record| clock::utc().is_ok_and(|now| clock::text(now) < record.started))
-    {
+    let is_later = |record: &&Record| clock::utc().is_ok_and(|now| clock::text(now) < record.started);
+    if let Some(later) = records.last().filter(is_later) {
+        let (id, date) = (later.short(), &later.started);
         site.progress.line(&format!(
-            "run {} is dated {}, which is later than the clock of this machine; new runs still count as newer",
-            later.short(),
-            later.started
+            "run {id} is dated {date}, which is later than the clock of this machine; new runs still count as newer"
         ));
     }
     let mut watch = site.ledger.watch(&records);
     if options.force {
         watch.forget();
     }
-    let git = Git::read(&options.repo, &options.outputs);
-    if let Some(note) = git.note.as_ref().filter(|_| git.is_unreadable()) {
-        site.progress.line(&format!("warning: it is unknown whether the files are those of the commit: {note}"));
-    }
-    let mut template = cell::template(resolved, profile, site.compute, git, args);
+    let cells = plans.iter().flat_map(|plan| plan.cells.iter().map(move |cell| Place::new(plan, cell)));
+    let places: Vec<Place> = cells.collect();
+    let open = || places.iter().map(|place| watch.completed(&place.key).is_none().then_some(place.cell));
+    let (any, repository) = (open().flatten().next().is_some(), (&*options.repo, &*options.outputs));
+    let code = source::of_runs(repository, options.source, site.ledger.dir(), any, site.progress)?;
+    let mut template = cell::template(resolved, profile, site.compute, code, args);
     site.gpu.clone_into(&mut template.host.gpu);
     let machine = machine(&template.host, options.jobs);
-    let places: Vec<Place> =
-        plans.iter().flat_map(|plan| plan.cells.iter().map(move |cell| Place::new(plan, cell))).collect();
-    let open = || places.iter().map(|place| watch.completed(&place.key).is_none().then_some(place.cell));
     if machine.threads > 1 && open().flatten().nth(1).is_some() {
         site.scaling.look_at(open().flatten(), site.cache, machine.threads, site.progress)?;
     }

@@ -127,6 +127,7 @@ impl Names {
             threads: record.threads,
             beside: record.beside,
             args: Vec::new(),
+            environment: BTreeMap::new(),
             data: record.data.iter().map(|data| self.data(data)).collect(),
             metrics: record.metrics.clone(),
             curves: record.curves.iter().map(|curve| self.curve(curve)).collect(),
@@ -216,7 +217,7 @@ impl Names {
 
     fn setting(&self, setting: &Setting, roles: &Roles) -> Setting {
         let value = if roles.of(&setting.key) == Role::Place { WITHHELD.into() } else { self.value(&setting.value) };
-        Setting { key: self.text(&setting.key), value, origin: self.text(&setting.origin) }
+        Setting { key: self.text(&setting.key), value, origin: self.text(&setting.origin), shadowed: Vec::new() }
     }
 
     fn value(&self, value: &Value) -> Value {

@@ -17,6 +17,7 @@ use crate::detection::Protocol;
 use crate::error::{Context, Error, Result};
 use crate::eval::ProbeSettings;
 use crate::harness::config::{self, Group};
+use crate::harness::source::Policy;
 use crate::kernels::cpu::{self, Isa};
 use crate::methods::{Method, Methods, Name};
 use crate::models::ModelSpec;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub precision: PrecisionChoice,
     /// Folders.
     pub paths: Paths,
+    /// How the code of runs is kept.
+    pub source: Policy,
     /// What pretraining learns from.
     pub pairs: PairSettings,
     /// The embedded dataset.

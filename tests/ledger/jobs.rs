@@ -88,7 +88,14 @@ impl Experiment<Settings> for Many {
 }
 
 fn options(project: &Project, jobs: Option<usize>) -> Options {
-    Options { force: false, budget: None, jobs, repo: project.folder.path().to_owned(), outputs: Vec::new() }
+    Options {
+        force: false,
+        budget: None,
+        jobs,
+        repo: project.folder.path().to_owned(),
+        outputs: Vec::new(),
+        source: Default::default(),
+    }
 }
 
 /// How many cells run side by side by default: the number of threads, but at most the number of cores.

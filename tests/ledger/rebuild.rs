@@ -5,12 +5,13 @@ use std::path::Path;
 
 use sempair::harness::progress::Progress;
 use sempair::harness::rebuild::program_of;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::commands::program;
 
 /// Runs git in a folder and returns what it prints.
-fn git(folder: &Path, arguments: &[&str]) -> String {
+pub(super) fn git(folder: &Path, arguments: &[&str]) -> String {
     let names = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
     let done = program("git").args(names).args(arguments).current_dir(folder).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -40,7 +41,10 @@ fn a_program_is_that_of_the_commit_and_the_working_tree_is_left_alone() {
         commits.push(git(folder, &["rev-parse", "HEAD"]));
     }
     write(folder, "not committed");
-    let build = |commit: &str| program_of(folder, commit, builds.path(), &Progress::quiet());
+    let build = |commit: &str| {
+        let git = serde_json::from_value(json!({ "commit": commit })).unwrap();
+        program_of((folder, Path::new("no ledger")), &git, builds.path(), &Progress::quiet())
+    };
     let built = build(&commits[0]).unwrap();
     let said = program(built.to_str().unwrap()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&said.stdout), "first\n");
@@ -60,5 +64,5 @@ fn a_program_is_that_of_the_commit_and_the_working_tree_is_left_alone() {
         assert!(build(path).unwrap_err().what().contains("is not the full hash of a commit"), "{path}");
     }
     let error = build("0123456789012345678901234567890123456789").unwrap_err();
-    assert!(error.what().contains("does not have the files of commit 0123456"), "{}", error.what());
+    assert!(error.what().contains("has the files of commit 0123456"), "{}", error.what());
 }

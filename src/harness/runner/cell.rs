@@ -25,6 +25,7 @@ use crate::harness::record;
 use crate::harness::record::Record;
 use crate::harness::record::SCHEMA;
 use crate::harness::record::Setting;
+use crate::harness::record::Shadowed;
 use crate::harness::record::Status;
 use crate::harness::redact;
 use crate::harness::runner::RunContext;
@@ -178,14 +179,15 @@ pub(super) fn template<S>(
     resolved: &Resolved<S>,
     profile: &str,
     compute: &Compute,
-    git: Git,
+    (git, build): (Git, Build),
     args: &[String],
 ) -> Record {
     let origin = |origin: &Origin| origin.place.clone().unwrap_or_else(|| origin.layer.clone());
-    let setting = |value: &Value| Setting {
-        key: value.key.clone(),
-        value: redact::value(&value.key, &value.value),
-        origin: origin(&value.origin),
+    let setting = |of: &Value| {
+        let shown = |value: &serde_json::Value| redact::value(&of.key, value);
+        let shadowed = of.shadowed.iter();
+        let shadowed = shadowed.map(|it| Shadowed { value: shown(&it.value), origin: origin(&it.origin) }).collect();
+        Setting { key: of.key.clone(), value: shown(&of.value), origin: origin(&of.origin), shadowed }
     };
     Record {
         schema: SCHEMA.to_owned(),
@@ -193,10 +195,11 @@ pub(super) fn template<S>(
         profile: profile.to_owned(),
         settings: resolved.values.iter().map(setting).collect(),
         git,
-        build: Build::current(),
+        build,
         host: Host::current(rayon::current_num_threads()),
         compute: compute.clone(),
         args: redact::arguments(args),
+        environment: provenance::environment(),
         id: String::new(),
         experiment: String::new(),
         key: String::new(),
