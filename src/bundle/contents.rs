@@ -7,7 +7,6 @@ use serde_json::Value;
 use crate::bundle::About;
 use crate::bundle::CONFIGURATION;
 use crate::bundle::Files;
-use crate::bundle::LOCK;
 use crate::bundle::RECORDS;
 use crate::bundle::REPORT;
 use crate::bundle::crate_metadata;
@@ -26,11 +25,12 @@ use crate::report::results;
 const SUMS: &str = "SHA256SUMS";
 
 /// The files of a bundle, except the manifest. `records` are the texts of the records by id, and `input` is the report
-/// of exactly these. `lock` is the `Cargo.lock` of the program of the runs, if it is known.
+/// of exactly these. `code` are files of the code of the runs: the `Cargo.lock` and what the ledger keeps, as far as they are
+/// there.
 ///
 /// # Errors
 /// When the report cannot be rendered.
-pub fn files(facts: &Facts, input: &Input, records: &BTreeMap<String, String>, lock: Option<&[u8]>) -> Result<Files> {
+pub fn files(facts: &Facts, input: &Input, records: &BTreeMap<String, String>, code: Files) -> Result<Files> {
     let results = results(input);
     let report = pages::files(input, &results)?;
     let named = |(name, text): (std::path::PathBuf, String)| (path(REPORT, &name.to_string_lossy()), text.into_bytes());
@@ -49,18 +49,18 @@ pub fn files(facts: &Facts, input: &Input, records: &BTreeMap<String, String>, l
         used: results.compute.used,
         renderer: (Program::current(), None),
     };
-    Ok(described(&about, files, lock))
+    files.extend(code);
+    Ok(described(&about, files))
 }
 
-/// The files of a bundle whose records are not here: those of the report as they are.
-pub fn files_without_records(about: &About, report: Files, lock: Option<&[u8]>) -> Files {
-    let files = report.into_iter().map(|(name, bytes)| (path(REPORT, &name), bytes)).collect();
-    described(about, files, lock)
+/// The files of a bundle whose records are not here: those of the report as they are, and those of the code.
+pub fn files_without_records(about: &About, report: Files, code: Files) -> Files {
+    let report = report.into_iter().map(|(name, bytes)| (path(REPORT, &name), bytes));
+    described(about, report.chain(code).collect())
 }
 
 /// Adds the files that describe the others.
-fn described(about: &About, mut files: Files, lock: Option<&[u8]>) -> Files {
-    files.extend(lock.map(|lock| (LOCK.to_owned(), lock.to_vec())));
+fn described(about: &About, mut files: Files) -> Files {
     files.insert(readme::NAME.to_owned(), readme::text(about, &files).into_bytes());
     let metadata = crate_metadata::text(about, &files);
     files.insert(crate_metadata::NAME.to_owned(), metadata.into_bytes());

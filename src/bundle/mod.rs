@@ -32,6 +32,9 @@ pub const CONFIGURATION: &str = "configuration/";
 /// The versions of all crates that the program of the runs was built from.
 pub const LOCK: &str = "Cargo.lock";
 
+/// The folder of what the ledger keeps of the code of the runs (`harness::source`).
+pub const SOURCE: &str = "source/";
+
 /// What a bundle tells about its report, besides the files.
 pub struct About<'a> {
     /// What the bundle is made of.

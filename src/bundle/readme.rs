@@ -6,6 +6,7 @@ use crate::bundle::About;
 use crate::bundle::Files;
 use crate::bundle::LOCK;
 use crate::bundle::RECORDS;
+use crate::bundle::SOURCE;
 
 /// The file's name.
 pub const NAME: &str = "README.txt";
@@ -34,6 +35,11 @@ pub fn text(about: &About, files: &Files) -> String {
     }
     if files.contains_key(LOCK) {
         text += "Cargo.lock               the versions of all crates that the program was built from\n";
+    }
+    if files.keys().any(|name| name.starts_with(SOURCE)) {
+        text += "source/                  the code of runs as far as it was not published: NAME.patch has the changes since the\n\
+                 \x20                        commit (`git apply`), NAME.bundle commits (`git fetch NAME.bundle REF`, where\n\
+                 \x20                        `git bundle list-heads NAME.bundle` prints REF); NAME is the BLAKE3 of the content\n";
     }
     text += "ro-crate-metadata.json   a description for archives (RO-Crate 1.1, Process Run Crate 0.5)\n\
              SHA256SUMS               the SHA-256 of every file above\n\

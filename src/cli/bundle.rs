@@ -12,12 +12,13 @@ use crate::bundle::archive::{self, Archive};
 use crate::bundle::contents;
 use crate::bundle::manifest::{self, Difference, Facts, Manifest, Program, Unreadable};
 use crate::bundle::signature::{self, Trust};
-use crate::bundle::{About, Files, LOCK, RECORDS, REPORT};
+use crate::bundle::{About, Files, LOCK, RECORDS, REPORT, SOURCE};
 use crate::error::{Context as _, Error, Result, shell};
 use crate::files;
 use crate::harness::git;
 use crate::harness::ledger::{Problem, mark_superseded};
 use crate::harness::record::{self, Record, Status};
+use crate::harness::source;
 use crate::report::{self, Input};
 use crate::study::settings::Settings;
 
@@ -140,6 +141,8 @@ struct Recorded {
     problems: Vec<Problem>,
     /// The number of records that a user deleted.
     deleted: usize,
+    /// The folder of the ledger.
+    ledger: PathBuf,
 }
 
 impl Recorded {
@@ -160,24 +163,27 @@ impl Recorded {
             let file = ledger.dir().join(format!("{}.json", run.id));
             texts.insert(run.id.clone(), files::read_text(&file)?);
         }
-        Ok(Some(Self { texts, problems, deleted: ledger.deleted()? }))
+        Ok(Some(Self { texts, problems, deleted: ledger.deleted()?, ledger: ledger.dir().to_path_buf() }))
     }
 
     fn files(self, app: &App, args: &MakeArgs) -> Result<(Facts, Files)> {
-        let Self { texts, problems, deleted } = self;
+        let Self { texts, problems, deleted, ledger } = self;
         let unreadable = problems.iter().map(Unreadable::from).collect();
         let (profile, author) = (args.profile.clone(), args.author.clone());
         let facts = Facts { profile, anonymous: false, author, unreadable, deleted };
         let input = report_of(app, &facts, &texts)?;
         let lock = newest(&input).and_then(|run| lock_of(&run.build.lock_hash, run.git.commit.as_deref()));
         let lock = lock.filter(|lock| !args.anonymous || names_nobody(lock));
-        if lock.is_none() {
+        let mut code: Files = lock.into_iter().map(|lock| (LOCK.to_owned(), lock)).collect();
+        if code.is_empty() {
             talk!(
                 "left out {LOCK}: neither this program nor the repository has that of the newest run, or it names a person's repository"
             );
         }
         if !args.anonymous {
-            return Ok((facts.clone(), contents::files(&facts, &input, &texts, lock.as_deref())?));
+            let kept = source::kept(&ledger, input.all_records.iter().map(|record| &**record));
+            code.extend(kept.into_iter().map(|(name, content)| (format!("{SOURCE}{name}"), content)));
+            return Ok((facts.clone(), contents::files(&facts, &input, &texts, code)?));
         }
         let shown = report::anonymous(&input);
         let texts: BTreeMap<String, String> = input.all_records.iter().zip(&shown.all_records).map(anonymous).collect();
@@ -187,7 +193,7 @@ impl Recorded {
         let facts = Facts { anonymous: true, unreadable, ..facts };
         // Made from the records that are in the bundle, as the reader can make it again.
         let input = report_of(app, &facts, &texts)?;
-        let files = contents::files(&facts, &input, &texts, lock.as_deref())?;
+        let files = contents::files(&facts, &input, &texts, code)?;
         Ok((facts, files))
     }
 }
@@ -305,8 +311,8 @@ fn of_folder(settings: &Settings, args: &MakeArgs) -> Result<(Facts, Files)> {
         used: 0,
         renderer: (Program { version: String::new(), code }, commit),
     };
-    let lock = lock_of("", commit);
-    let files = contents::files_without_records(&about, report_in(&folder)?, lock.as_deref());
+    let code = lock_of("", commit).into_iter().map(|lock| (LOCK.to_owned(), lock)).collect();
+    let files = contents::files_without_records(&about, report_in(&folder)?, code);
     Ok((facts.clone(), files))
 }
 
@@ -426,7 +432,15 @@ fn render_again(app: &App, manifest: &Manifest, archive: &Archive) -> Result<(Re
     if lock.is_some_and(|bytes| !is_of_runs(bytes)) {
         differences.push(Difference::new(LOCK, "is not that of the program of the runs"));
     }
-    let again = contents::files(&manifest.facts, &input, &texts, lock.map(Vec::as_slice))?;
+    let is_code = |name: &str| name == LOCK || name.starts_with(SOURCE);
+    let code: Files =
+        archive.files.iter().filter(|(name, _)| is_code(name)).map(|(a, b)| (a.clone(), b.clone())).collect();
+    for (name, content) in &code {
+        if name.strip_prefix(SOURCE).is_some_and(|of| !source::is_named_by_content(of, content)) {
+            differences.push(Difference::new(name, "is not what its name says"));
+        }
+    }
+    let again = contents::files(&manifest.facts, &input, &texts, code)?;
     if manifest.program != Program::current() {
         let results = format!("{REPORT}results.json");
         let [was, is] = [archive.files.get(&results), again.get(&results)].map(|bytes| bytes.map(|of| figures(of)));

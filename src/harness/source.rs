@@ -9,6 +9,7 @@
 mod bundle;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -306,6 +307,21 @@ pub fn check_out(repo: &Path, ledger: &Path, git: &Git, to: &Path) -> Result<Che
     let tree = made.find_tree(tree).map_err(missing)?;
     made.checkout_tree(tree.as_object(), Some(&mut options)).map_err(missing)?;
     Ok(checked_out)
+}
+
+/// What the ledger keeps of the code of these runs, as far as it is there as it was written: the names of the files and
+/// their contents.
+pub fn kept<'a>(ledger: &Path, runs: impl Iterator<Item = &'a Record>) -> BTreeMap<String, Vec<u8>> {
+    let named = runs.flat_map(|run| [(&run.git.kept.patch, "patch"), (&run.git.kept.bundle, "bundle")]);
+    let named: BTreeSet<(&String, &str)> = named.filter_map(|(name, end)| Some((name.as_ref()?, end))).collect();
+    let read = |(name, end): (&String, &str)| Some((format!("{name}.{end}"), content(&path(ledger, name, end), name)?));
+    named.into_iter().filter_map(read).collect()
+}
+
+/// Whether a file of this name may have this content.
+pub fn is_named_by_content(name: &str, content: &[u8]) -> bool {
+    let (stem, end) = name.split_once('.').unwrap_or((name, ""));
+    ["patch", "bundle"].contains(&end) && blake3::hash(content).to_hex().as_str() == stem
 }
 
 /// The kept files that these runs name and that are not there as they were written.

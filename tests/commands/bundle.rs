@@ -243,6 +243,33 @@ fn an_anonymous_bundle_names_nobody_and_verifies() {
     assert!(error.contains("cannot be used with"), "{error}");
 }
 
+#[test]
+fn what_the_ledger_keeps_of_the_code_is_in_the_bundle() {
+    let place = with_ledger();
+    let (file, patch) = (ledger_file(&place), b"--- a/code.rs\n+++ b/code.rs\n".as_slice());
+    let name = blake3::hash(patch).to_string();
+    let mut record: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    record["git"]["patch"] = name.clone().into();
+    record["git"]["bundle"] = "../../../secret".into();
+    fs::write(&file, resealed(&record.to_string())).unwrap();
+    fs::create_dir(place.path().join("reports/ledger/source")).unwrap();
+    fs::write(place.path().join(format!("reports/ledger/source/{name}.patch")), patch).unwrap();
+    bundle(&place, "a.zip", &[]);
+    let mut files = unpacked(&place, "a.zip");
+    let kept: Vec<&String> = files.keys().filter(|name| name.starts_with("source/")).collect();
+    let name = format!("source/{name}.patch");
+    assert_eq!((kept, files[&name].as_slice()), (vec![&name], patch));
+    assert!(String::from_utf8_lossy(&files["README.txt"]).contains("\nsource/  "));
+    assert_eq!(verify(&place, &["a.zip"]).0, Some(0));
+    // Another patch, with a manifest that fits it.
+    files.insert(name.clone(), b"--- a/other.rs".to_vec());
+    pack(&place, "b.zip", &fitted(&files));
+    let (code, said, _) = verify(&place, &["b.zip"]);
+    assert!(code == Some(1) && said.contains(&format!("{name}: is not what its name says\n")), "{said}");
+    bundle(&place, "c.zip", &["--anonymous"]);
+    assert!(!unpacked(&place, "c.zip").keys().any(|name| name.starts_with("source/")));
+}
+
 fn ledger_file(place: &Place) -> PathBuf {
     let mut files: Vec<PathBuf> =
         fs::read_dir(place.path().join("reports/ledger")).unwrap().map(|entry| entry.unwrap().path()).collect();
