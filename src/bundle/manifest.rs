@@ -5,14 +5,13 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde::Serialize;
-use sha2::Digest;
-use sha2::Sha256;
 
 use crate::bundle::Files;
 use crate::bundle::archive::Archive;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
+use crate::files;
 use crate::harness::canonical;
 use crate::harness::ledger::Problem;
 use crate::harness::provenance::Build;
@@ -145,7 +144,7 @@ impl FileDigest {
 
 /// SHA-256 in hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    files::sha256(bytes).expect("reading memory does not fail").1
 }
 
 impl Manifest {

@@ -443,7 +443,8 @@ fn render_again(app: &App, manifest: &Manifest, archive: &Archive) -> Result<(Re
     let again = contents::files(&manifest.facts, &input, &texts, code)?;
     if manifest.program != Program::current() {
         let results = format!("{REPORT}results.json");
-        let [was, is] = [archive.files.get(&results), again.get(&results)].map(|bytes| bytes.map(|of| figures(of)));
+        let figures = |of: &Vec<u8>| report::figures(&serde_json::from_slice(of).unwrap_or_default());
+        let [was, is] = [archive.files.get(&results), again.get(&results)].map(|bytes| bytes.map(figures));
         return Ok(match was == is {
             true if differences.is_empty() => (Rendering::SameFigures, differences),
             true => (Rendering::Different, differences),
@@ -462,18 +463,6 @@ fn render_again(app: &App, manifest: &Manifest, archive: &Archive) -> Result<(Re
     differences.extend(differ.map(|name| Difference::new(name, "is not what these records give")));
     let rendering = if differences.is_empty() { Rendering::Same } else { Rendering::Different };
     Ok((rendering, differences))
-}
-
-/// The figures of a report's `results.json`: for each cell its place, values, mean and runs.
-fn figures(results: &[u8]) -> Vec<Value> {
-    let results: Value = serde_json::from_slice(results).unwrap_or_default();
-    let tables = results["tables"].as_array().cloned().unwrap_or_default();
-    let of_table = |table: &Value| -> Vec<Value> {
-        let cells = table["cells"].as_array().into_iter().flatten();
-        let fields = ["row", "column", "metric", "values", "seeds", "mean", "runs"];
-        cells.map(|cell| json!([table["id"], fields.map(|field| cell[field].clone())])).collect()
-    };
-    tables.iter().flat_map(of_table).collect()
 }
 
 /// What the signature of a bundle says, or why it is not accepted.

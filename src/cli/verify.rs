@@ -323,7 +323,8 @@ impl<'a> Site<'a> {
         let data = std::path::absolute(&self.settings.paths.data).context("the folder of datasets")?;
         let mut command = Command::new(program.path());
         command.current_dir(folder).args(["table", &run.experiment, "--profile", &run.profile]);
-        let is_place = |key: &str| key.trim().starts_with("paths.");
+        // Places are others here, and a repetition is recorded without a repository.
+        let is_place = |key: &str| ["paths.", "source."].iter().any(|group| key.trim().starts_with(group));
         let is_known = |key: &str| matches!(program, Program::Rebuilt(_)) || self.known.contains(key);
         for setting in run.settings.iter().filter(|setting| !is_place(&setting.key) && is_known(&setting.key)) {
             command.args(["--set", &format!("{}={}", setting.key, setting.value)]);

@@ -2,15 +2,11 @@
 //! (<https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html>), next to the pairs as CSV.
 
 use std::fs::File;
-use std::io;
-use std::io::Read;
 use std::path::Path;
 use std::path::PathBuf;
 
 use serde_json::Value;
 use serde_json::json;
-use sha2::Digest;
-use sha2::Sha256;
 
 use crate::data::catalog::Set;
 use crate::data::image_set::ImageSet;
@@ -41,12 +37,13 @@ const IMAGES: &str = "images";
 /// When a file cannot be read or written.
 pub fn write(set: &Set, (images, list): (&ImageSet, &PairList), manifest: &Path, data_dir: &Path) -> Result<PathBuf> {
     let csv = csv(images, list).context("writing the pairs as CSV")?;
+    let (bytes, sha256) = files::sha256(&*csv).context("the hash of the pairs")?;
     let path = manifest.with_extension("csv");
     files::write_whole(&path, &csv)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut distribution = vec![json!({
         "@type": "cr:FileObject", "@id": name, "name": name, "contentUrl": name, "encodingFormat": "text/csv",
-        "contentSize": format!("{} B", csv.len()), "sha256": hexadecimal(&Sha256::digest(&csv)),
+        "contentSize": format!("{bytes} B"), "sha256": sha256,
         "description": "The pairs, one in each line.",
     })];
     if !set.is_embedded() {
@@ -75,19 +72,8 @@ fn csv(images: &ImageSet, list: &PairList) -> csv::Result<Vec<u8>> {
 fn file_of_images(set: &Set, data_dir: &Path) -> Result<Value> {
     let name = format!("{}.safetensors", set.name);
     let path = data_dir.join(&name);
-    let hash = || -> io::Result<(u64, String)> {
-        let mut hasher = Sha256::new();
-        let (mut file, mut buffer, mut bytes) = (File::open(&path)?, vec![0; 1 << 20], 0);
-        loop {
-            let read = file.read(&mut buffer)?;
-            if read == 0 {
-                return Ok((bytes, hexadecimal(&hasher.finalize())));
-            }
-            hasher.update(&buffer[..read]);
-            bytes += read as u64;
-        }
-    };
-    let (bytes, sha256) = hash().context(format!("cannot read {}", path.display()))?;
+    let read = File::open(&path).and_then(files::sha256);
+    let (bytes, sha256) = read.context(format!("cannot read {}", path.display()))?;
     Ok(json!({
         "@type": "cr:FileObject", "@id": IMAGES, "name": name, "contentUrl": format!("../{name}"),
         "encodingFormat": "application/octet-stream", "contentSize": format!("{bytes} B"), "sha256": sha256,
@@ -180,8 +166,4 @@ fn context() -> Value {
         context[name] = format!("cr:{name}").into();
     }
     context
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -27,7 +27,7 @@ pub struct ReportCheck {
     pub folder: PathBuf,
     /// The number of files that were compared.
     pub files: usize,
-    /// The number of figures in `results.json`, each a value of one run.
+    /// The number of figures in `results.json`: the value of each run and the mean of each cell.
     pub figures: usize,
     /// The number of runs in the tables.
     pub used: usize,
@@ -108,10 +108,10 @@ fn excerpt(text: &[u8], at: usize) -> String {
 }
 
 /// The place of a figure in words, and its value.
-type Figures = BTreeMap<String, Value>;
+pub type Figures = BTreeMap<String, Value>;
 
-/// The figures of a report: the value of each run in each cell.
-fn figures(results: &Value) -> Figures {
+/// The figures in the `results.json` of a report: the value of each run in each cell, and its mean.
+pub fn figures(results: &Value) -> Figures {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut figures = Figures::new();
@@ -120,15 +120,11 @@ fn figures(results: &Value) -> Figures {
             let row: Vec<String> =
                 cell["row"].as_object().into_iter().flatten().map(|(_, label)| text(label)).collect();
             let [column, metric] = ["column", "metric"].map(|key| text(&cell[key]));
+            let place = format!("{} {} {column} {metric}", text(&table["id"]), row.join(" "));
+            figures.insert(format!("{place} mean"), cell["mean"].clone());
             for ((seed, value), run) in list(&cell["seeds"]).iter().zip(list(&cell["values"])).zip(list(&cell["runs"]))
             {
-                let place = format!(
-                    "{} {} {column} {metric} seed {seed} of run {}",
-                    text(&table["id"]),
-                    row.join(" "),
-                    text(&run)
-                );
-                figures.insert(place, value);
+                figures.insert(format!("{place} seed {seed} of run {}", text(&run)), value);
             }
         }
     }

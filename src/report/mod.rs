@@ -31,6 +31,7 @@ mod words;
 pub use anonymous::anonymous;
 pub use check::ReportCheck;
 pub use check::check;
+pub use check::figures;
 pub use facts::Baseline;
 pub use facts::Cell;
 pub use facts::ClaimResult;
