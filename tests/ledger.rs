@@ -49,7 +49,7 @@ use sempair::harness::runner::RunContext;
 use sempair::harness::runner::TableRun;
 use sempair::harness::scaling::Scaling;
 use sempair::harness::schedule::Step;
-use sempair::harness::source::Policy;
+use sempair::harness::source::{DirtyTree, Policy};
 use sempair::harness::stage::Cost;
 use sempair::harness::stage::Description;
 use sempair::harness::stage::Site;
@@ -209,7 +209,7 @@ impl Project {
     fn options(&self, force: bool) -> runner::Options {
         let root = self.folder.path();
         let outputs = ["reports", ".sempair"].map(|name| root.join(name)).into();
-        let source = Policy::default();
+        let source = Policy { dirty: DirtyTree::Record, keep_mib: 16 };
         runner::Options { force, budget: None, jobs: Some(1), repo: root.to_owned(), outputs, source }
     }
 

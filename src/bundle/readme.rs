@@ -37,9 +37,8 @@ pub fn text(about: &About, files: &Files) -> String {
         text += "Cargo.lock               the versions of all crates that the program was built from\n";
     }
     if files.keys().any(|name| name.starts_with(SOURCE)) {
-        text += "source/                  the code of runs as far as it was not published: NAME.patch has the changes since the\n\
-                 \x20                        commit (`git apply`), NAME.bundle commits (`git fetch NAME.bundle REF`, where\n\
-                 \x20                        `git bundle list-heads NAME.bundle` prints REF); NAME is the BLAKE3 of the content\n";
+        text += "source/                  the code of runs as far as it was not published, as git bundles, named by their BLAKE3:\n\
+                 \x20                        `git bundle list-heads FILE` prints REF, `git fetch FILE REF` gets the commit\n";
     }
     text += "ro-crate-metadata.json   a description for archives (RO-Crate 1.1, Process Run Crate 0.5)\n\
              SHA256SUMS               the SHA-256 of every file above\n\

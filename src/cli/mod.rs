@@ -167,6 +167,9 @@ enum Command {
     Show {
         /// The run's id, or enough of its start or end to identify it
         run: String,
+        /// Print what the run's files had changed since its commit, as a patch
+        #[arg(long, conflicts_with = "json")]
+        changes: bool,
         #[command(flatten)]
         config: ConfigArgs,
         /// Print JSON
@@ -355,7 +358,8 @@ fn dispatch(app: &App, arguments: Arguments) -> Result<Ending> {
         Command::Bundle(args) => bundle::run(app, args),
         Command::Runs { delete: Some(run), config, .. } => records::delete(app, &config, &run),
         Command::Runs { config, last, json, .. } => records::runs(app, &config, last, json),
-        Command::Show { run, config, json } => records::show(app, &config, &run, json),
+        Command::Show { run, changes: true, config, .. } => records::changes(app, &config, &run),
+        Command::Show { run, config, json, .. } => records::show(app, &config, &run, json),
         Command::Diff { first, second, config, json } => diff::diff(app, &config, [&first, &second], json),
         Command::Verify(args) => verify::verify(app, &args, quiet),
         Command::Why { of, config, json } => why::why(app, &config, &of, json),

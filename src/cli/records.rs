@@ -1,6 +1,7 @@
 //! `runs` and `show`: print what the ledger contains.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::error::Result;
 use crate::harness::experiment::Row;
@@ -9,6 +10,7 @@ use crate::harness::outcome::DataRef;
 use crate::harness::progress::duration;
 use crate::harness::provenance::Build;
 use crate::harness::record::{Record, Setting};
+use crate::harness::source;
 
 use super::{App, ConfigArgs, Ending, setup};
 
@@ -93,6 +95,23 @@ pub(super) fn show(app: &App, args: &ConfigArgs, run: &str, json: bool) -> Resul
     Ok(Ending::Done)
 }
 
+/// `sempair show RUN --changes`.
+pub(super) fn changes(app: &App, args: &ConfigArgs, run: &str) -> Result<Ending> {
+    let settings = setup::resolve(app, args)?.settings;
+    let ledger = setup::ledger(&settings);
+    let (record, _) = ledger.look_up(run)?;
+    let text = source::difference(Path::new("."), ledger.dir(), &record.git)?;
+    if !text.is_empty() {
+        say!("{text}");
+    } else if record.git.tree() == Tree::Clean {
+        talk!("no changes: the files of run {} were those of its commit", record.short());
+    } else {
+        talk!("the changes of run {} are not known", record.short());
+    }
+    record.git.kept.note.iter().for_each(|note| talk!("not kept: {note}"));
+    Ok(Ending::Done)
+}
+
 fn facts(record: &Record) -> Vec<(&'static str, String)> {
     let git = &record.git;
     let tree = match (git.tree(), &git.diff_hash, &git.note) {
@@ -151,12 +170,11 @@ fn remote(git: &Git) -> String {
 
 /// What the ledger keeps of the code.
 fn kept(git: &Git) -> String {
-    let Kept { patch, bundle, snapshot, note } = &git.kept;
+    let Kept { bundle, snapshot, untracked_files: _, note } = &git.kept;
     let facts = [
-        snapshot.as_ref().map(|commit| format!("snapshot {commit}")),
-        patch.as_ref().map(|name| format!("source/{name}.patch")),
-        bundle.as_ref().map(|name| format!("source/{name}.bundle")),
-        note.as_ref().map(|note| format!("not all: {note}")),
+        snapshot.as_ref().map(|commit| format!("the files are commit {commit}")),
+        bundle.as_ref().map(|name| format!("in source/{name}.bundle")),
+        note.as_ref().map(|note| format!("but for {note}")),
     ];
     facts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

@@ -20,6 +20,7 @@ use crate::harness::provenance::{Build, Compute};
 use crate::harness::rebuild;
 use crate::harness::record::{Record, Status, short};
 use crate::harness::repetition::{Agreement, Measure, Parted, Repetition};
+use crate::harness::source::Trust;
 use crate::report::stats;
 use crate::study::device;
 use crate::study::settings::{DeviceChoice, Settings};
@@ -63,6 +64,10 @@ pub(super) struct VerifyArgs {
     /// Build the program of the runs' commit and repeat with it, even if this program has the same code
     #[arg(long)]
     rebuild: bool,
+    /// Build code that is not in this repository but in the ledger. Building runs it: trust its author, or look at it
+    /// with `sempair show RUN --changes`
+    #[arg(long)]
+    trust_ledger: bool,
     /// How much of a table to repeat, by the times of its runs
     #[arg(long, value_enum, default_value_t = Tier::Full)]
     tier: Tier,
@@ -282,8 +287,9 @@ impl<'a> Site<'a> {
         }
         let ledger = setup::ledger(self.settings);
         let builds = Path::new(&self.settings.paths.cache).join("builds");
-        let built = rebuild::program_of((Path::new("."), ledger.dir()), git, &builds, progress)?;
-        Ok(Program::Rebuilt(built))
+        let trust = if args.trust_ledger { Trust::Ledger } else { Trust::Repository };
+        let built = rebuild::program_of((Path::new("."), ledger.dir()), git, trust, &builds, progress)?;
+        Ok(Program::Rebuilt(built.path))
     }
 
     /// Repeats the runs in a new folder, and returns the completed records.

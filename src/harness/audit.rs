@@ -135,8 +135,9 @@ pub fn audit(ledger: &Ledger, cache: &Cache, repo: &Path, subject: Subject, deep
         },
         Subject::Everything => (None, None),
     };
-    let bundled = source::bundled(repo, ledger.dir());
-    let commits = commits(&records, repo, &bundled, &|of| match (&commit, &run) {
+    let bundled = source::bundled(ledger.dir());
+    let bundle_of = |commit: &str| bundled.contains(commit).then(|| source::bundle_of(repo, ledger.dir(), commit))?;
+    let commits = commits(&records, repo, &bundle_of, &|of| match (&commit, &run) {
         (Some(commit), _) => of == Some(commit),
         (None, Some(run)) => of == run.git.commit.as_deref(),
         (None, None) => true,
@@ -219,11 +220,11 @@ fn resolve(records: &Checked, repo: &Path, rev: &str) -> Result<String> {
 }
 
 /// The commits of the runs that were asked for, and those that nobody can ask for: no commit, and commits that neither the
-/// repository nor a bundle of the ledger has (`bundled`, by commit).
+/// repository nor a bundle of the ledger has.
 fn commits(
     records: &Checked,
     repo: &Path,
-    bundled: &BTreeMap<String, String>,
+    bundle_of: &dyn Fn(&str) -> Option<String>,
     is_asked: &dyn Fn(Option<&str>) -> bool,
 ) -> Vec<AuditCommit> {
     let mut ids: BTreeMap<Option<&str>, Vec<&str>> = BTreeMap::new();
@@ -237,10 +238,8 @@ fn commits(
             (Some(commit), Some(_)) if is_asked(Some(commit)) => git::holder(repo, commit),
             (Some(_), Some(_)) => return None,
         };
-        let bundle = commit
-            .and_then(|commit| bundled.get(commit))
-            .filter(|_| matches!(holder, Holder::Unknown | Holder::Nothing | Holder::NotAsked));
-        let holder = bundle.map_or(holder, |name| Holder::Bundle(name.clone()));
+        let is_lost = matches!(holder, Holder::Unknown | Holder::Nothing | Holder::NotAsked);
+        let holder = commit.filter(|_| is_lost).and_then(bundle_of).map_or(holder, Holder::Bundle);
         let is_shown = commit.is_none() || holder == Holder::Unknown || is_asked(commit);
         let runs = ids.len();
         let is_held = commit.is_some() && !matches!(holder, Holder::Unknown | Holder::Nothing);

@@ -4,16 +4,18 @@
 //! asked, if it is installed: it reads every repository format that it writes, and applies what users set up there
 //! (filters, sparse checkouts). If neither can tell, the state is unknown, never clean.
 
-mod changes;
-
 use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
 use std::process::Stdio;
+use std::time::Duration;
+use std::time::Instant;
 
+use git2::DiffFormat;
 use git2::DiffOptions;
 use git2::ErrorCode;
 use git2::Repository;
@@ -22,9 +24,11 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::harness::redact;
-use changes::Change;
-use changes::Outputs;
-pub use changes::Untracked;
+
+/// Larger or slower differences are not hashed: recording must never delay a run.
+const MAX_DIFF_BYTES: usize = 16 << 20;
+const MAX_DIFF_TIME: Duration = Duration::from_secs(2);
+const MAX_UNTRACKED: usize = 100;
 
 /// The note if the differences are known but not hashed.
 const TOO_LARGE: &str = "the difference is too large to hash";
@@ -49,17 +53,14 @@ pub struct Git {
     /// Tracked files differ from the commit, or there are untracked files. False if that is not known: see
     /// [`Git::tree`].
     dirty: bool,
-    /// BLAKE3 of the difference of tracked files and of the untracked ones. `None` if the tree is clean or the
-    /// difference is too large.
+    /// BLAKE3 of the difference of tracked files and of the list of untracked ones. `None` if the tree is clean or
+    /// the difference is too large.
     pub diff_hash: Option<String>,
     /// Untracked files and folders, at most 100.
     pub untracked: Vec<String>,
-    /// The untracked files, also in these folders, at most 100. Empty if only the `git` program can read the repository.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub untracked_files: Vec<Untracked>,
     /// Why something above is unknown.
     pub note: Option<String>,
-    /// What the ledger keeps of the code, and the name of its commit if the files were committed for the run.
+    /// What the ledger keeps of the code.
     #[serde(flatten)]
     pub kept: Kept,
 }
@@ -68,18 +69,31 @@ pub struct Git {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Kept {
-    /// BLAKE3 of the patch from the commit to the files of the run, which names it in the ledger.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub patch: Option<String>,
-    /// BLAKE3 of the git bundle with the commit, which names it in the ledger. Only if the commit is on no remote.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bundle: Option<String>,
-    /// The commit that was made of the files of the run, on no branch.
+    /// The commit that was made of the files of the run, if they were not those of its commit. It is on no branch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
-    /// Why patch or bundle are not kept, or not whole.
+    /// BLAKE3 of the git bundle with the snapshot, or with a commit that is on no remote. It names the bundle in the ledger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<String>,
+    /// The untracked files, at most 100.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub untracked_files: Vec<UntrackedFile>,
+    /// What cannot be made again, and why.
     #[serde(skip_serializing_if = "Option::is_none", rename = "not_kept")]
     pub note: Option<String>,
+}
+
+/// A file that is neither tracked nor ignored by git.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UntrackedFile {
+    /// Its path, relative to the top of the repository.
+    pub path: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// BLAKE3 of its content; `None` if it was not read, because it is large or not a plain file.
+    pub hash: Option<String>,
+    /// Whether the snapshot has it.
+    pub kept: bool,
 }
 
 /// Whether the files are those of the commit.
@@ -114,31 +128,29 @@ impl Tree {
     }
 }
 
+/// A path that differs from the commit, relative to the top of the repository.
+struct Change {
+    path: PathBuf,
+    untracked: bool,
+}
+
 impl Git {
     /// Reads the state of the repository around `path`. Files in `outputs` do not count: a report or a cached file
     /// does not make the tree dirty. Never fails: a note says what is unknown.
     pub fn read(path: &Path, outputs: &[PathBuf]) -> Self {
-        Self::read_with_patch(path, outputs).0
-    }
-
-    /// As [`Git::read`], with the patch that makes the differences from the commit; empty if there are none, or if they
-    /// are not known.
-    pub(super) fn read_with_patch(path: &Path, outputs: &[PathBuf]) -> (Self, Vec<u8>) {
         match with_library(path, outputs) {
-            Ok((git, _)) if !git.dirty => (git, Vec::new()),
+            Ok(git) if !git.dirty => git,
             // The `git` program knows better what counts as a difference.
-            Ok(seen) => match with_program(path, outputs) {
-                Ok(Seen { git, .. }) if !git.dirty => {
-                    (Self { remotes: seen.0.remotes, on_remote: seen.0.on_remote, ..git }, Vec::new())
-                }
-                _ => seen,
+            Ok(git) => match with_program(path, outputs) {
+                Ok(seen) if !seen.git.dirty => seen.git,
+                _ => git,
             },
             Err(error) if error.code() == ErrorCode::NotFound && error.class() == git2::ErrorClass::Repository => {
-                (Self { note: Some(NO_REPOSITORY.into()), ..Self::default() }, Vec::new())
+                Self { note: Some(NO_REPOSITORY.into()), ..Self::default() }
             }
-            Err(error) => with_program(path, outputs).map(Seen::with_patch).unwrap_or_else(|said| {
+            Err(error) => with_program(path, outputs).map(Seen::hashed).unwrap_or_else(|said| {
                 let known = Repository::discover(path).and_then(|repository| head(&repository)).unwrap_or_default();
-                (Self { note: Some(said.unwrap_or_else(|| words(&error))), ..known }, Vec::new())
+                Self { note: Some(said.unwrap_or_else(|| words(&error))), ..known }
             }),
         }
     }
@@ -234,8 +246,7 @@ pub fn unknown<'a>(path: &Path, commits: &[&'a str]) -> Option<Vec<&'a str>> {
     if is_shallow.trim_ascii() != b"false" {
         return None;
     }
-    let is_hash = |commit: &&&str| commit.len() >= 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let hashes: Vec<&str> = commits.iter().filter(is_hash).copied().collect();
+    let hashes: Vec<&str> = commits.iter().filter(|commit| is_full_hash(commit)).copied().collect();
     let mut known = String::new();
     for some in hashes.chunks(500) {
         let arguments = [&["rev-list", "--no-walk", "--ignore-missing"], some].concat();
@@ -243,6 +254,34 @@ pub fn unknown<'a>(path: &Path, commits: &[&'a str]) -> Option<Vec<&'a str>> {
     }
     let known: HashSet<&str> = known.lines().collect();
     Some(commits.iter().filter(|commit| !known.contains(*commit)).copied().collect())
+}
+
+/// Whether a text can be the hash of a commit.
+pub(super) fn is_full_hash(text: &str) -> bool {
+    [40, 64].contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The remote repositories of that around `path`: name and address, without credentials.
+pub(super) fn remotes(path: &Path) -> BTreeMap<String, String> {
+    let listed = run(path, &["config", "--get-regexp", r"^remote\..*\.url$"]).unwrap_or_default();
+    let listed = String::from_utf8_lossy(&listed).into_owned();
+    let remote = |line: &str| {
+        let (key, address) = line.split_once(' ')?;
+        let name = key.strip_prefix("remote.")?.strip_suffix(".url")?;
+        // What follows a question mark may be a token.
+        Some((name.to_owned(), redact::text(address.split('?').next().unwrap_or_default())))
+    };
+    listed.lines().filter_map(remote).collect()
+}
+
+/// The top of the working tree around `path`, and the paths that differ from the commit, each with whether it is untracked,
+/// as the `git` program sees them. A folder that is a repository of its own is one path.
+pub(super) fn changes(path: &Path, outputs: &[PathBuf]) -> Result<(PathBuf, Vec<(PathBuf, bool)>), Option<String>> {
+    let top = run(path, &["rev-parse", "--show-toplevel"])?;
+    let top = PathBuf::from(String::from_utf8_lossy(&top).trim_end_matches('\n'));
+    let text = run(&top, &["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all"])?;
+    let changes = Outputs::new(&top, outputs).leave_out(statuses(&text), |_| Ok::<_, Option<String>>(Vec::new()))?;
+    Ok((top, changes.into_iter().map(|change| (change.path, change.untracked)).collect()))
 }
 
 /// What holds a commit, which the repository around `path` has.
@@ -281,58 +320,19 @@ fn words(error: &git2::Error) -> String {
     }
 }
 
-/// The commit and branch of the repository, and what its remotes have.
+/// The commit and branch of the repository.
 fn head(repository: &Repository) -> Result<Git, git2::Error> {
     let head = repository.head()?;
     let branch = head.is_branch().then(|| String::from_utf8_lossy(head.shorthand_bytes()).into_owned());
-    let commit = head.peel_to_commit()?.id();
-    let on_remote = on_remote(repository, commit)?;
-    Ok(Git { branch, commit: Some(commit.to_string()), remotes: remotes(repository)?, on_remote, ..Git::default() })
+    Ok(Git { branch, commit: Some(head.peel_to_commit()?.id().to_string()), ..Git::default() })
 }
 
-fn remotes(repository: &Repository) -> Result<BTreeMap<String, String>, git2::Error> {
-    let mut remotes = BTreeMap::new();
-    for name in repository.remotes()?.iter().flatten().flatten() {
-        let remote = repository.find_remote(name)?;
-        remotes.insert(name.to_owned(), redact::text(&String::from_utf8_lossy(remote.url_bytes())));
-    }
-    Ok(remotes)
-}
-
-/// The branches of the remote repositories with their commits.
-pub(super) fn remote_branches(repository: &Repository) -> Result<Vec<(String, git2::Oid)>, git2::Error> {
-    let mut branches = Vec::new();
-    for branch in repository.branches(Some(git2::BranchType::Remote))? {
-        let reference = branch?.0.into_reference();
-        // A name such as `origin/HEAD` stands for another one.
-        if reference.kind() == Some(git2::ReferenceType::Direct)
-            && let Ok(commit) = reference.peel_to_commit()
-        {
-            branches.push((String::from_utf8_lossy(reference.shorthand_bytes()).into_owned(), commit.id()));
-        }
-    }
-    Ok(branches)
-}
-
-/// A remote branch that has the commit.
-fn on_remote(repository: &Repository, commit: git2::Oid) -> Result<Option<String>, git2::Error> {
-    let branches = remote_branches(repository)?;
-    let mut missing = repository.revwalk()?;
-    missing.push(commit)?;
-    branches.iter().try_for_each(|(_, tip)| missing.hide(*tip))?;
-    if missing.next().is_some() {
-        return Ok(None);
-    }
-    let has = |tip: git2::Oid| tip == commit || repository.graph_descendant_of(tip, commit).unwrap_or(false);
-    Ok(branches.into_iter().find(|(_, tip)| has(*tip)).map(|(name, _)| name))
-}
-
-fn with_library(path: &Path, outputs: &[PathBuf]) -> Result<(Git, Vec<u8>), git2::Error> {
+fn with_library(path: &Path, outputs: &[PathBuf]) -> Result<Git, git2::Error> {
     let repository = Repository::discover(path)?;
     let mut git = head(&repository)?;
     let Some(top) = repository.workdir() else {
         git.note = Some("a repository without a working tree".to_owned());
-        return Ok((git, Vec::new()));
+        return Ok(git);
     };
     let outputs = Outputs::new(top, outputs);
     let tree = repository.head()?.peel_to_tree()?;
@@ -346,16 +346,52 @@ fn with_library(path: &Path, outputs: &[PathBuf]) -> Result<(Git, Vec<u8>), git2
         }
         repository.diff_tree_to_workdir_with_index(Some(&tree), Some(&mut options))
     };
-    let inside = |folders: &[PathBuf]| diff(true, folders).map(|diff| changes::of_diff(&diff));
-    let changes = outputs.leave_out(changes::of_diff(&diff(false, &[])?), inside)?;
+    let whole = diff(false, &[])?;
+    let changes = outputs.leave_out(changes_of(&whole), |folders| diff(true, folders).map(|diff| changes_of(&diff)))?;
     git.fill(&changes);
-    if !git.dirty {
-        return Ok((git, Vec::new()));
+    if git.dirty {
+        match hash(&whole, &changes) {
+            Ok(hash) => git.diff_hash = Some(hash),
+            Err(error) if error.code() == ErrorCode::User => {
+                git.note = Some(TOO_LARGE.to_owned());
+            }
+            Err(error) => return Err(error),
+        }
     }
-    git.untracked_files = changes::untracked(&repository, top, &changes, &outputs);
-    let patch = changes::patch(&repository, &tree, &changes, &git.untracked_files)?;
-    git.describe(patch.as_deref(), &changes);
-    Ok((git, patch.unwrap_or_default()))
+    Ok(git)
+}
+
+fn changes_of(diff: &git2::Diff) -> Vec<Change> {
+    let change =
+        |delta: git2::DiffDelta| Change { path: path_of(&delta), untracked: delta.status() == git2::Delta::Untracked };
+    diff.deltas().map(change).collect()
+}
+
+fn path_of(delta: &git2::DiffDelta) -> PathBuf {
+    let path = delta.new_file().path_bytes().or_else(|| delta.old_file().path_bytes());
+    as_path(path.unwrap_or_default())
+}
+
+/// The hash of the parts of a difference that belong to these changes.
+fn hash(diff: &git2::Diff, changes: &[Change]) -> Result<String, git2::Error> {
+    let mut hasher = blake3::Hasher::new();
+    let (mut bytes, start) = (0, Instant::now());
+    diff.print(DiffFormat::Patch, |delta, _, line| {
+        let path = path_of(&delta);
+        if changes.iter().any(|change| !change.untracked && change.path == path) {
+            bytes += line.content().len();
+            hasher.update(&[line.origin() as u8]).update(line.content());
+        }
+        bytes <= MAX_DIFF_BYTES && start.elapsed() <= MAX_DIFF_TIME
+    })?;
+    add_untracked(&mut hasher, changes);
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+fn add_untracked(hasher: &mut blake3::Hasher, changes: &[Change]) {
+    for change in changes.iter().filter(|change| change.untracked) {
+        hasher.update(b"?").update(change.path.as_os_str().as_encoded_bytes()).update(b"\n");
+    }
 }
 
 /// The state as the `git` program sees it. The error is what the program printed, or `None` if it is not installed.
@@ -373,7 +409,7 @@ fn with_program(path: &Path, outputs: &[PathBuf]) -> Result<Seen, Option<String>
                 .map(OsStr::new)
                 .into();
         arguments.extend(only.iter().map(|path| path.as_os_str()));
-        run(&top, &arguments).map(|text| changes::of_status(&text))
+        run(&top, &arguments).map(|text| statuses(&text))
     };
     let changes =
         outputs.leave_out(status("--untracked-files=normal", &[])?, |only| status("--untracked-files=all", only))?;
@@ -389,9 +425,13 @@ struct Seen {
 }
 
 impl Seen {
-    /// Adds the difference, if it is not too large.
-    fn with_patch(self) -> (Git, Vec<u8>) {
+    /// Adds the hash of the difference, if it can be computed.
+    fn hashed(self) -> Git {
         let Self { mut git, top, changes } = self;
+        if !git.dirty {
+            return git;
+        }
+        // Binary files appear in it as hashes of their content.
         let arguments = [
             "--literal-pathspecs",
             "diff",
@@ -399,26 +439,57 @@ impl Seen {
             "--no-textconv",
             "--no-color",
             "--no-renames",
-            "--binary",
+            "--full-index",
             "HEAD",
             "--",
         ];
         let tracked: Vec<&Change> = changes.iter().filter(|change| !change.untracked).collect();
         let paths = tracked.iter().map(|change| change.path.as_os_str());
         let arguments: Vec<&OsStr> = arguments.map(OsStr::new).into_iter().chain(paths).collect();
-        let patch = if tracked.is_empty() { Ok(Vec::new()) } else { run(&top, &arguments) };
-        let patch = patch.ok().filter(|patch| patch.len() <= changes::MAX_BYTES);
-        if git.dirty {
-            git.describe(patch.as_deref(), &changes);
+        match if tracked.is_empty() { Ok(Vec::new()) } else { run(&top, &arguments) } {
+            Ok(difference) if difference.len() <= MAX_DIFF_BYTES => {
+                let mut hasher = blake3::Hasher::new();
+                hasher.update(&difference);
+                add_untracked(&mut hasher, &changes);
+                git.diff_hash = Some(hasher.finalize().to_hex().to_string());
+            }
+            _ => git.note = Some(TOO_LARGE.to_owned()),
         }
-        (git, patch.unwrap_or_default())
+        git
     }
+}
+
+/// The entries of `git status --porcelain=v1 -z --no-renames`: two letters, a space, a path, a zero byte.
+fn statuses(text: &[u8]) -> Vec<Change> {
+    let entries = text.split(|&byte| byte == 0).filter(|entry| entry.len() > 3);
+    entries.map(|entry| Change { path: as_path(&entry[3..]), untracked: entry.starts_with(b"??") }).collect()
+}
+
+#[cfg(unix)]
+fn as_path(bytes: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    PathBuf::from(OsStr::from_bytes(bytes))
+}
+
+#[cfg(not(unix))]
+fn as_path(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(String::from_utf8_lossy(bytes).into_owned())
 }
 
 /// Runs the `git` program in a folder and returns its output. The error is what it complained about, or `None` if it
 /// is not installed.
+pub(super) fn run<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Result<Vec<u8>, Option<String>> {
+    run_with(folder, arguments, &[], None)
+}
+
+/// As [`run`], with further variables and with this file as standard input.
 #[expect(clippy::disallowed_methods, reason = "git's own answer about the repository; no result depends on it")]
-fn run<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Result<Vec<u8>, Option<String>> {
+pub(super) fn run_with<S: AsRef<OsStr>>(
+    folder: &Path,
+    arguments: &[S],
+    variables: &[(&str, &OsStr)],
+    input: Option<File>,
+) -> Result<Vec<u8>, Option<String>> {
     let mut command = Command::new("git");
     command.arg("--no-optional-locks").args(["-c", "core.fsmonitor=false", "-C"]).arg(folder).args(arguments);
     // The repository is that of the folder, whatever variables a hook has set that runs this program. Nothing is
@@ -426,7 +497,8 @@ fn run<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Result<Vec<u8>, Optio
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
         command.env_remove(name);
     }
-    command.env("GIT_NO_LAZY_FETCH", "1").env("LC_ALL", "C").stdin(Stdio::null());
+    command.env("GIT_NO_LAZY_FETCH", "1").env("LC_ALL", "C").envs(variables.iter().copied());
+    command.stdin(input.map_or_else(Stdio::null, Stdio::from));
     let output = command.output().map_err(|_| None)?;
     match output.status.success() {
         true => Ok(output.stdout),
@@ -440,16 +512,52 @@ fn run<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Result<Vec<u8>, Optio
 
 impl Git {
     fn fill(&mut self, changes: &[Change]) {
-        let untracked = changes.iter().filter(|change| change.untracked).take(changes::MAX_UNTRACKED);
+        let untracked = changes.iter().filter(|change| change.untracked).take(MAX_UNTRACKED);
         self.untracked = untracked.map(|change| change.path.to_string_lossy().into_owned()).collect();
         self.dirty = !changes.is_empty();
     }
+}
 
-    /// Adds the hash of the difference, or that it is too large.
-    fn describe(&mut self, patch: Option<&[u8]>, changes: &[Change]) {
-        match patch {
-            Some(patch) => self.diff_hash = Some(changes::hash(patch, changes, &self.untracked_files)),
-            None => self.note = Some(TOO_LARGE.to_owned()),
+/// The paths of outputs, relative to the top of the repository. Paths outside of the repository are left out, and so
+/// is the top itself.
+struct Outputs(Vec<PathBuf>);
+
+impl Outputs {
+    fn new(top: &Path, outputs: &[PathBuf]) -> Self {
+        let top = resolved(top);
+        let inside = |path: &PathBuf| resolved(path).strip_prefix(&top).ok().map(Path::to_path_buf);
+        Self(outputs.iter().filter_map(inside).filter(|path| !path.as_os_str().is_empty()).collect())
+    }
+
+    /// The changes that are not outputs. `inside` lists the changes in an untracked folder that has outputs deep
+    /// inside.
+    fn leave_out<E>(
+        &self,
+        mut changes: Vec<Change>,
+        inside: impl Fn(&[PathBuf]) -> Result<Vec<Change>, E>,
+    ) -> Result<Vec<Change>, E> {
+        let around = |change: &Change| change.untracked && self.0.iter().any(|output| output.starts_with(&change.path));
+        let holders: Vec<PathBuf> =
+            changes.iter().filter(|change| around(change)).map(|change| change.path.clone()).collect();
+        if !holders.is_empty() {
+            changes.retain(|change| !around(change));
+            changes.extend(inside(&holders)?);
         }
+        changes.retain(|change| !self.0.iter().any(|output| change.path.starts_with(output)));
+        Ok(changes)
+    }
+}
+
+/// Returns the absolute path, with links resolved as far as the path exists.
+fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let there = path.ancestors().find_map(|ancestor| Some((ancestor, ancestor.canonicalize().ok()?)));
+    match there {
+        Some((ancestor, real)) => match path.strip_prefix(ancestor) {
+            Ok(rest) if rest.as_os_str().is_empty() => real,
+            Ok(rest) => real.join(rest),
+            Err(_) => path.clone(),
+        },
+        None => path.clone(),
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::LazyLock;
+use std::time::SystemTime;
 
 /// What the program was built from. Part of the record's format.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,9 +67,25 @@ impl Build {
             manifest.contains(concat!("name = \"", env!("CARGO_PKG_NAME"), "\"")) && folder.join("src").is_dir()
         };
         let absolute = std::path::absolute(folder).unwrap_or_default();
-        let hash = absolute.ancestors().find(is_root).and_then(|root| tree_hash::hash(root).ok());
-        Self { is_stale: hash.map(|hash| hash != env!("BUILD_SOURCES")), ..Self::current() }
+        let is_stale = absolute.ancestors().find(is_root).and_then(|root| {
+            let hash = tree_hash::hash(root).ok()?;
+            // As cargo sees it.
+            let built = std::env::current_exe().and_then(std::fs::metadata).and_then(|facts| facts.modified()).ok()?;
+            Some(hash != env!("BUILD_SOURCES") || has_newer(&root.join("experiments"), built))
+        });
+        Self { is_stale, ..Self::current() }
     }
+}
+
+/// Whether a file in this folder is newer than `time`. A folder that cannot be read has no newer file.
+fn has_newer(folder: &Path, time: SystemTime) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut entries = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    entries.any(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => has_newer(&entry.path(), time),
+        Ok(kind) if kind.is_file() => entry.metadata().and_then(|facts| facts.modified()).is_ok_and(|at| at > time),
+        _ => false,
+    })
 }
 
 /// The machine. Part of the record's format. Values that the system does not report are empty or 0.
@@ -96,22 +113,8 @@ pub struct Host {
 /// an environment is full of names and tokens that have nothing to do with a run.
 #[expect(clippy::disallowed_methods, reason = "recorded only; no result depends on it")]
 pub fn environment() -> BTreeMap<String, String> {
-    const PREFIXES: [&str; 13] = [
-        "SEMPAIR_",
-        "RAYON_",
-        "RUST",
-        "CUDA_",
-        "NVIDIA_",
-        "LD_",
-        "MALLOC_",
-        "GLIBC_",
-        "OMP_",
-        "SLURM_",
-        "LSB_",
-        "PBS_",
-        "KUBERNETES_",
-    ];
-    const NAMES: [&str; 3] = ["LANG", "LC_ALL", "TZ"];
+    const PREFIXES: [&str; 9] = ["SEMPAIR_", "RAYON_", "RUST", "CUDA_", "NVIDIA_", "LD_", "MALLOC_", "GLIBC_", "OMP_"];
+    const NAMES: [&str; 6] = ["LANG", "LC_ALL", "TZ", "SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_CPUS_PER_TASK"];
     let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let chosen = variables
         .filter(|(name, _)| NAMES.contains(&&**name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)));

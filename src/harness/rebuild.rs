@@ -13,55 +13,62 @@ use crate::harness::git::Git;
 use crate::harness::progress::Progress;
 use crate::harness::source;
 use crate::harness::source::CheckedOut;
+use crate::harness::source::Trust;
 
 /// The program's file name.
 const PROGRAM: &str = "sempair";
 
+/// The program of a run.
+pub struct Rebuilt {
+    /// Its file.
+    pub path: PathBuf,
+    /// Why the run may have had other files than those it was built from.
+    pub not_whole: Option<String>,
+}
+
 /// Builds the program of a run, with the toolchain and the dependencies that its files name. They come from the
-/// repository around `repo` and from the ledger. The program is kept in `builds` and found there the next time. The
-/// repository and its working tree are left as they are.
+/// repository around `repo` and, if that is trusted, from the ledger. The program is kept in `builds` and found there the
+/// next time. The repository and its working tree are left as they are.
 ///
 /// # Errors
-/// When the run's commit is not a full hash, nothing has its files, or the build fails.
-pub fn program_of((repo, ledger): (&Path, &Path), git: &Git, builds: &Path, progress: &Progress) -> Result<PathBuf> {
-    let commit = git.kept.snapshot.as_deref().or(git.commit.as_deref()).unwrap_or_default();
-    if commit.len() < 40 || !commit.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(Error::new(format!("`{commit}` is not the full hash of a commit")));
-    }
-    let patch = git.kept.patch.as_deref().filter(|_| git.kept.snapshot.is_none());
-    let name =
-        match patch.map(|patch| patch.get(..12).filter(|start| start.bytes().all(|byte| byte.is_ascii_hexdigit()))) {
-            None => commit.to_owned(),
-            Some(Some(start)) => format!("{commit}-{start}"),
-            Some(None) => return Err(Error::new("the patch of the run is not named by a hash")),
-        };
-    // The caller starts it in another folder.
-    let builds = std::path::absolute(builds).context(builds.display())?;
-    let kept = builds.join(&name).join(PROGRAM);
-    if kept.is_file() {
-        return Ok(kept);
-    }
+/// When the run's commit is not a full hash, nothing that is trusted has its files, or the build fails.
+pub fn program_of(
+    places: (&Path, &Path),
+    git: &Git,
+    trust: Trust,
+    builds: &Path,
+    progress: &Progress,
+) -> Result<Rebuilt> {
     let folder = tempfile::tempdir().context("cannot make a folder for temporary files")?;
     let tree = folder.path().join("tree");
-    if let CheckedOut::Partly(why) = source::check_out(repo, ledger, git, &tree)? {
-        progress.line(&format!("warning: not all files are those of the runs: {why}"));
+    let CheckedOut { tree: hash, not_whole } = source::check_out(places, git, trust, &tree)?;
+    if let Some(why) = &not_whole {
+        progress.line(&format!("warning: the runs may have had other files: {why}"));
     }
-    let with_patch = if patch.is_some() { " with the patch of its run" } else { "" };
+    // The caller starts it in another folder.
+    let builds = std::path::absolute(builds).context(builds.display())?;
+    let kept = builds.join(&hash).join(PROGRAM);
+    if kept.is_file() {
+        return Ok(Rebuilt { path: kept, not_whole });
+    }
+    let commit = git.commit.as_deref().unwrap_or_default();
+    let snapshot = git.kept.snapshot.as_ref().map_or("", |_| " with the files of its run");
     let start = commit.get(..12).unwrap_or(commit);
-    progress.line(&format!("building the program of commit {start}{with_patch}, which takes some minutes"));
+    progress.line(&format!("building the program of commit {start}{snapshot}, which takes some minutes"));
     let target = folder.path().join("target");
     // Without the network, if all dependencies are on this machine.
     let built = cargo(&tree, &target, &["--offline"]).or_else(|_| cargo(&tree, &target, &[]));
-    built.map_err(|said| {
-        Error::new(format!("the program of commit {commit} does not build: {said}"))
-            .hint(format!("`git checkout {commit} && cargo build --release --locked` shows all messages"))
-    })?;
+    if let Err(said) = built {
+        let tree = folder.keep().join("tree");
+        return Err(Error::new(format!("the program of commit {commit} does not build: {said}"))
+            .hint(format!("`cd {} && cargo build --release --locked` shows all messages", tree.display())));
+    }
     let program = target.join("release").join(PROGRAM);
     let bytes = std::fs::read(&program).context(program.display())?;
-    make_folder(&builds.join(&name))?;
+    make_folder(&builds.join(&hash))?;
     files::write_whole(&kept, &bytes)?;
     make_executable(&kept)?;
-    Ok(kept)
+    Ok(Rebuilt { path: kept, not_whole })
 }
 
 /// Builds with cargo. The error is the last line that it printed.

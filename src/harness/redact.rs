@@ -8,8 +8,8 @@ use serde_json::Value;
 pub const REDACTED: &str = "[redacted]";
 
 /// Words that make a name secret. `token` counts only in the singular: a number of `tokens` is a setting.
-const SECRET_WORDS: [&str; 9] =
-    ["password", "passwd", "passphrase", "secret", "token", "apikey", "credential", "credentials", "key"];
+const SECRET_WORDS: [&str; 10] =
+    ["password", "passwd", "passphrase", "secret", "token", "apikey", "credential", "credentials", "key", "jwt"];
 
 /// Command-line arguments without their secrets: `--api-token X`, `--api-token=X`, `NAME_KEY=X`, `--set a.secret=X`.
 pub fn arguments(args: &[String]) -> Vec<String> {
@@ -60,17 +60,32 @@ pub fn text(text: &str) -> String {
     out + rest
 }
 
-/// Whether a file may have secrets in it, by its name or by the private key that it begins with.
+/// How well-known tokens and private keys begin.
+const TOKENS: [&str; 9] =
+    ["ghp_", "gho_", "github_pat_", "glpat-", "hf_", "xoxb-", "xoxp-", "AKIA", "PRIVATE KEY-----"];
+
+/// Whether a file may have secrets in it, by its path and by how its content begins.
 pub fn is_secret_file(path: &Path, content: &[u8]) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let begins = [".env", ".netrc", ".npmrc", ".pypirc", ".pgpass", ".git-credentials", ".htpasswd", "id_"];
-    let ends = ["pem", "key", "p12", "pfx", "jks", "keystore", "kdbx"];
-    // Not those of source code, in which a file may well be named after keys.
-    let of_settings = ["", "txt", "json", "toml", "yaml", "yml", "ini", "cfg", "conf"];
-    let extension = Path::new(&name).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    let is_named_so = of_settings.contains(&extension) && is_secret(&name);
-    let has_key = String::from_utf8_lossy(&content[..content.len().min(1 << 10)]).contains("PRIVATE KEY-----");
-    begins.iter().any(|begin| name.starts_with(begin)) || ends.contains(&extension) || is_named_so || has_key
+    let lower = path.to_string_lossy().to_lowercase();
+    let name = lower.rsplit('/').next().unwrap_or_default();
+    let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
+    let begins = [".env", ".netrc", "_netrc", ".npmrc", ".pypirc", ".pgpass", ".git-credentials", ".htpasswd", "id_"];
+    let ends = ["env", "pem", "key", "p12", "pfx", "jks", "keystore", "kdbx"];
+    // Not source code, in which a file may well be named after keys.
+    let of_settings = ["", "txt", "json", "toml", "yaml", "yml", "ini", "cfg", "conf"].contains(&extension);
+    let is_word = |word: &str| is_secret(word) || word.strip_suffix('s').is_some_and(is_secret);
+    let is_named_so = |part: &str| part.split(|c: char| !c.is_alphanumeric()).any(is_word);
+    let folders = lower.rsplit_once('/').map_or("", |(folders, _)| folders);
+    let text = String::from_utf8_lossy(content);
+    let is_token = |at: usize, token: &str| {
+        let rest = text[at + token.len()..].bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+        token.ends_with('-') || rest.count() >= 16
+    };
+    let has_token = TOKENS.iter().any(|token| text.match_indices(token).any(|(at, token)| is_token(at, token)));
+    begins.iter().any(|begin| name.starts_with(begin))
+        || ends.contains(&extension)
+        || of_settings && (is_named_so(stem) || name.contains("service-account") || folders.split('/').any(is_named_so))
+        || has_token
 }
 
 /// Whether the name of a flag, a variable or a key looks like a secret. Words are split at punctuation and changes of

@@ -185,7 +185,7 @@ pub fn run<S>(
     let places: Vec<Place> = cells.collect();
     let open = || places.iter().map(|place| watch.completed(&place.key).is_none().then_some(place.cell));
     let (any, repository) = (open().flatten().next().is_some(), (&*options.repo, &*options.outputs));
-    let code = source::of_runs(repository, options.source, site.ledger.dir(), any, site.progress)?;
+    let code = source::of_runs(repository, options.source, site.ledger.dir(), any)?;
     let mut template = cell::template(resolved, profile, site.compute, code, args);
     site.gpu.clone_into(&mut template.host.gpu);
     let machine = machine(&template.host, options.jobs);

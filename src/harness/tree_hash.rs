@@ -6,8 +6,9 @@ use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
-/// The files and folders that decide results, below the folder of `Cargo.toml`.
-pub const SOURCES: [&str; 4] = ["src", "build", "Cargo.toml", "Cargo.lock"];
+/// The files and folders of the library, below the folder of `Cargo.toml`. The tables in `experiments` are not among them:
+/// the library would be compiled again with each change of a table.
+pub const SOURCES: [&str; 5] = ["src", "build", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"];
 
 /// BLAKE3 of the paths and contents of all [`SOURCES`] below `root`, in hexadecimal digits.
 ///
@@ -35,7 +36,11 @@ fn collect(root: &Path, path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()>
         return Ok(());
     }
     for entry in fs::read_dir(root.join(path))? {
-        collect(root, &path.join(entry?.file_name()), files)?;
+        let entry = entry?;
+        // Editors put hidden files and links next to the sources.
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") && !entry.file_type()?.is_symlink() {
+            collect(root, &path.join(entry.file_name()), files)?;
+        }
     }
     Ok(())
 }

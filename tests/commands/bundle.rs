@@ -1,5 +1,6 @@
 //! `bundle`: one zip file with a report and its records, and what `bundle verify` finds in a changed one.
 
+use std::collections::BTreeSet;
 use std::io::{Cursor, Write};
 
 use sempair::bundle::archive::{self, Archive};
@@ -246,23 +247,27 @@ fn an_anonymous_bundle_names_nobody_and_verifies() {
 #[test]
 fn what_the_ledger_keeps_of_the_code_is_in_the_bundle() {
     let place = with_ledger();
-    let (file, patch) = (ledger_file(&place), b"--- a/code.rs\n+++ b/code.rs\n".as_slice());
-    let name = blake3::hash(patch).to_string();
+    let header = |commit: &str, needs: &str| format!("# v2 git bundle\n{needs}{commit} refs/sempair/{commit}\n\nPACK");
+    let [first, second, other] = ["1", "2", "3"].map(|digit| digit.repeat(40));
+    let bundles = [header(&first, ""), header(&second, &format!("-{first} first\n")), header(&other, "")];
+    let names = bundles.each_ref().map(|text| format!("{}.bundle", blake3::hash(text.as_bytes())));
+    let folder = place.path().join("reports/ledger/source");
+    fs::create_dir(&folder).unwrap();
+    names.iter().zip(&bundles).for_each(|(name, text)| fs::write(folder.join(name), text).unwrap());
+    // The record names the second one, which needs the first one.
+    let file = ledger_file(&place);
     let mut record: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    record["git"]["patch"] = name.clone().into();
-    record["git"]["bundle"] = "../../../secret".into();
+    record["git"]["bundle"] = names[1].trim_end_matches(".bundle").into();
     fs::write(&file, resealed(&record.to_string())).unwrap();
-    fs::create_dir(place.path().join("reports/ledger/source")).unwrap();
-    fs::write(place.path().join(format!("reports/ledger/source/{name}.patch")), patch).unwrap();
     bundle(&place, "a.zip", &[]);
     let mut files = unpacked(&place, "a.zip");
-    let kept: Vec<&String> = files.keys().filter(|name| name.starts_with("source/")).collect();
-    let name = format!("source/{name}.patch");
-    assert_eq!((kept, files[&name].as_slice()), (vec![&name], patch));
+    let kept: BTreeSet<&str> = files.keys().filter_map(|name| name.strip_prefix("source/")).collect();
+    assert_eq!(kept, names[..2].iter().map(String::as_str).collect());
+    let name = format!("source/{}", names[0]);
     assert!(String::from_utf8_lossy(&files["README.txt"]).contains("\nsource/  "));
     assert_eq!(verify(&place, &["a.zip"]).0, Some(0));
-    // Another patch, with a manifest that fits it.
-    files.insert(name.clone(), b"--- a/other.rs".to_vec());
+    // Another content, with a manifest that fits it.
+    files.insert(name.clone(), bundles[2].clone().into_bytes());
     pack(&place, "b.zip", &fitted(&files));
     let (code, said, _) = verify(&place, &["b.zip"]);
     assert!(code == Some(1) && said.contains(&format!("{name}: is not what its name says\n")), "{said}");

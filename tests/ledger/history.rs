@@ -6,6 +6,8 @@ use crate::sealed::{resealed, sealed};
 use sempair::harness::audit::{Audit, Subject, audit};
 use sempair::harness::ledger::{Claimed, Ledger, Running};
 use sempair::harness::record::{Record, Status};
+use sempair::harness::runner;
+use sempair::harness::source::{DirtyTree, Policy};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -326,7 +328,8 @@ fn commits_that_cannot_be_checked_out_are_named() {
     let repository = git2::Repository::init(root).unwrap();
     fs::write(root.join(".gitignore"), "reports\ncache\nlocks\n").unwrap();
     let held = commit(&repository);
-    project.run(true).unwrap();
+    let source = Policy { keep_mib: 0, dirty: DirtyTree::Record };
+    project.run_experiment(&project.count, &runner::Options { source, ..project.options(true) }).unwrap();
     let states = |project: &Project| -> Vec<(Option<String>, usize, String)> {
         let commits = project.audit(false).commits;
         let state = |holder| serde_json::to_value(holder).unwrap()["state"].as_str().unwrap().to_owned();

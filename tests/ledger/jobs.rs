@@ -12,6 +12,7 @@ use sempair::harness::experiment::{Cell, Experiment, Measurement, Table};
 use sempair::harness::outcome::Outcome;
 use sempair::harness::record::{Record, Status};
 use sempair::harness::runner::Options;
+use sempair::harness::source::{DirtyTree, Policy};
 use serde_json::json;
 
 use super::{Project, Settings, stage};
@@ -94,7 +95,7 @@ fn options(project: &Project, jobs: Option<usize>) -> Options {
         jobs,
         repo: project.folder.path().to_owned(),
         outputs: Vec::new(),
-        source: Default::default(),
+        source: Policy { dirty: DirtyTree::Record, keep_mib: 0 },
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use sempair::harness::progress::Progress;
 use sempair::harness::rebuild::program_of;
+use sempair::harness::source::Trust;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -43,7 +44,8 @@ fn a_program_is_that_of_the_commit_and_the_working_tree_is_left_alone() {
     write(folder, "not committed");
     let build = |commit: &str| {
         let git = serde_json::from_value(json!({ "commit": commit })).unwrap();
-        program_of((folder, Path::new("no ledger")), &git, builds.path(), &Progress::quiet())
+        let places = (folder, Path::new("no ledger"));
+        program_of(places, &git, Trust::Repository, builds.path(), &Progress::quiet()).map(|built| built.path)
     };
     let built = build(&commits[0]).unwrap();
     let said = program(built.to_str().unwrap()).output().unwrap();
@@ -52,13 +54,13 @@ fn a_program_is_that_of_the_commit_and_the_working_tree_is_left_alone() {
     assert_eq!(git(folder, &["status", "--porcelain"]), "M src/main.rs");
     assert_eq!(git(folder, &["rev-parse", "HEAD"]), commits[2]);
 
-    // The second time it is found, even if the repository is gone.
+    // The second time it is found.
     fs::write(&built, "kept").unwrap();
     assert_eq!(fs::read(build(&commits[0]).unwrap()).unwrap(), b"kept");
 
     let error = build(&commits[1]).unwrap_err();
     assert!(error.what().contains("does not build: error"), "{}", error.what());
-    assert!(error.hint_text().is_some_and(|hint| hint.contains("git checkout")), "{error:?}");
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("cargo build --release --locked")), "{error:?}");
     // A record is not trusted to name a path.
     for path in ["/bin", "../../bin", "", "0123"] {
         assert!(build(path).unwrap_err().what().contains("is not the full hash of a commit"), "{path}");
