@@ -175,6 +175,12 @@ impl Answer<'_> {
             let open = history.open.iter().map(|id| short(id)).take(MOST).collect::<Vec<_>>().join(", ");
             say!("{} runs are running, or were killed and not yet entered as such: {open}", history.open.len());
         }
+        let lost: Vec<&AuditRun> = runs.iter().filter(|run| run.not_kept.is_some()).collect();
+        if let Some(first) = lost.first() {
+            let what = first.not_kept.as_deref().unwrap_or_default();
+            let ids = lost.iter().map(|run| short(&run.id)).take(MOST).collect::<Vec<_>>().join(", ");
+            say!("of the code of {} runs, not all is kept ({what}): {ids}", lost.len());
+        }
         if history.found > 0 {
             say!("{} records are older than the first journal", history.found);
         }

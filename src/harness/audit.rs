@@ -90,6 +90,8 @@ pub struct AuditRun {
     pub tree: Tree,
     /// BLAKE3 of the differences from the commit; `None` if there were none, or they were not hashed.
     pub diff_hash: Option<String>,
+    /// What of its code cannot be made again from the repository and the ledger, and why; `None` if all of it can.
+    pub not_kept: Option<String>,
     /// Whether the hash of the record matches.
     pub intact: bool,
     /// The stages that the run used, in the order of its record.
@@ -342,6 +344,7 @@ fn check(record: Record, seal: Seal, held: &HashMap<Stated, Held>) -> AuditRun {
         seed: record.seed,
         status: record.status,
         tree: record.git.tree(),
+        not_kept: record.git.not_kept(),
         diff_hash: record.git.diff_hash,
     }
 }

@@ -129,9 +129,9 @@ impl Tree {
 }
 
 /// A path that differs from the commit, relative to the top of the repository.
-struct Change {
-    path: PathBuf,
-    untracked: bool,
+pub(super) struct Change {
+    pub path: PathBuf,
+    pub untracked: bool,
 }
 
 impl Git {
@@ -164,6 +164,12 @@ impl Git {
     /// Whether there is a repository whose differences are not known.
     pub fn is_unreadable(&self) -> bool {
         self.tree() == Tree::Unknown && self.note.as_deref() != Some(NO_REPOSITORY)
+    }
+
+    /// What cannot be made again of the files, if they were not those of the commit.
+    pub fn not_kept(&self) -> Option<String> {
+        let is_lost = self.tree() == Tree::Dirty && self.kept.snapshot.is_none();
+        self.kept.note.clone().or_else(|| is_lost.then(|| "the changes since the commit".to_owned()))
     }
 
     /// Whether the files are those of the commit.
@@ -274,14 +280,14 @@ pub(super) fn remotes(path: &Path) -> BTreeMap<String, String> {
     listed.lines().filter_map(remote).collect()
 }
 
-/// The top of the working tree around `path`, and the paths that differ from the commit, each with whether it is untracked,
-/// as the `git` program sees them. A folder that is a repository of its own is one path.
-pub(super) fn changes(path: &Path, outputs: &[PathBuf]) -> Result<(PathBuf, Vec<(PathBuf, bool)>), Option<String>> {
+/// The top of the working tree around `path`, and what differs from the commit, as the `git` program sees it. A folder that
+/// is a repository of its own is one path.
+pub(super) fn changes(path: &Path, outputs: &[PathBuf]) -> Result<(PathBuf, Vec<Change>), Option<String>> {
     let top = run(path, &["rev-parse", "--show-toplevel"])?;
     let top = PathBuf::from(String::from_utf8_lossy(&top).trim_end_matches('\n'));
     let text = run(&top, &["status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all"])?;
     let changes = Outputs::new(&top, outputs).leave_out(statuses(&text), |_| Ok::<_, Option<String>>(Vec::new()))?;
-    Ok((top, changes.into_iter().map(|change| (change.path, change.untracked)).collect()))
+    Ok((top, changes))
 }
 
 /// What holds a commit, which the repository around `path` has.

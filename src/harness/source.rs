@@ -29,6 +29,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::files;
 use crate::harness::git;
+use crate::harness::git::Change;
 use crate::harness::git::Git;
 use crate::harness::git::Holder;
 use crate::harness::git::Kept;
@@ -208,7 +209,7 @@ impl Changes {
         let (mut paths, mut listed, mut left_out) = (Vec::new(), Vec::new(), BTreeMap::<&str, Vec<String>>::new());
         let mut leave_out = |why, path: &Path| left_out.entry(why).or_default().push(path.display().to_string());
         let (mut untracked, mut removed) = (Vec::new(), Vec::new());
-        for (path, is_untracked) in changes {
+        for Change { path, untracked: is_untracked } in changes {
             match fs::symlink_metadata(top.join(&path)) {
                 Err(_) => removed.push(path),
                 Ok(facts) if facts.is_dir() && top.join(&path).join(".git").exists() => {
