@@ -9,6 +9,7 @@ mod croissant; // the description of pairs for machines
 mod degenerate; // settings and data that make no sense
 mod detect; // detectors on encoders, outside of tables
 mod explain; // one setting: its meaning, its origin, what depends on it
+mod kills; // commands that are killed at any moment, and started again
 mod power_loss; // losses of power and full disks
 mod stages; // the stages that tables declare, and which settings change their keys
 mod surroundings; // unwritable streams, ignored signals, unreadable repositories
@@ -42,6 +43,26 @@ const TINY: &[&str] = &[
     "simclr",
     "--seeds",
     "1",
+];
+
+/// Arguments for trainings and evaluations that take less than a second each: on the images of [`Place::import_noise`].
+const SMALL: &[&str] = &[
+    "--set",
+    "pairs.categories=2",
+    "--set",
+    "pairs.per_category=8",
+    "--set",
+    "pretrain.epochs=2",
+    "--set",
+    "pretrain.batch=8",
+    "--set",
+    "evaluation.sets=[\"noise\"]",
+    "--set",
+    "probe.iterations=5",
+    "--set",
+    "probe.neighbours=4",
+    "--methods",
+    "simclr",
 ];
 
 #[expect(clippy::disallowed_methods, reason = "signals and repositories are made by other programs")]
@@ -88,6 +109,37 @@ impl Place {
         let output = self.run(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
         String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// Writes images of noise, two categories of six for training and as many for the test.
+    fn draw_noise(&self) {
+        let mut bytes = blake3::Hasher::new().update(b"noise").finalize_xof();
+        for folder in ["train/cat", "train/dog", "test/cat", "test/dog"] {
+            let folder = self.path().join("noise").join(folder);
+            fs::create_dir_all(&folder).unwrap();
+            for index in 0..6 {
+                let mut pixels = vec![0; 3 * 32 * 32];
+                bytes.fill(&mut pixels);
+                let image = image::RgbImage::from_raw(32, 32, pixels).unwrap();
+                image.save(folder.join(format!("{index}.png"))).unwrap();
+            }
+        }
+    }
+
+    /// Imports these images as `noise`.
+    fn import_noise(&self) {
+        self.draw_noise();
+        self.stdout(&["data", "import", "noise", "--size", "32", "--replace", "--quiet"]);
+    }
+
+    /// Runs some cells of the table `transfer` with [`SMALL`].
+    fn run_cells(&self, rows: &[(&str, &str)], seeds: u64, more: &[&str]) -> String {
+        let cell = |(method, pairs): &(&str, &str), seed| serde_json::json!({ "row": [["method", method], ["pairs", pairs]], "column": "noise", "seed": seed });
+        let cells: Vec<Value> = (0..seeds).flat_map(|seed| rows.iter().map(move |row| cell(row, seed))).collect();
+        fs::write(self.path().join("cells.json"), serde_json::to_vec(&cells).unwrap()).unwrap();
+        let seeds = seeds.to_string();
+        let table = ["table", "transfer", "--quiet", "--cells", "cells.json", "--seeds", &seeds];
+        self.stdout(&[&table, SMALL, more].concat())
     }
 
     fn reproduce(&self, more: &[&str]) -> String {

@@ -16,6 +16,7 @@ use crate::data::world::{DETECTION_SETS, EVALUATION_SETS};
 use crate::error::shell;
 use crate::error::{Error, Result};
 use crate::harness::interrupt::Interrupt;
+use crate::harness::leftovers;
 use crate::harness::progress::{Bar, Progress};
 use crate::study::settings::{Settings, check_number_of_pairs};
 
@@ -263,7 +264,9 @@ fn pairs(settings: &Settings, choice: &PairSettings, croissant: bool, json: bool
     check_number_of_pairs(Some(&choice.from), categories, per_category)?;
     let pairs = settings.catalog().pairs(choice)?;
     let (set, list) = pairs.open()?;
-    let path = list.write_manifest(&set, &folder(settings).join("pairs"))?;
+    let place = folder(settings).join("pairs");
+    leftovers::remove_from(&place);
+    let path = list.write_manifest(&set, &place)?;
     let described = match croissant {
         true => Some(croissant::write(&pairs.set, (&set, &list), &path, folder(settings))?),
         false => None,

@@ -19,6 +19,8 @@ macro_rules! talk {
 mod audit;
 mod bench;
 mod bundle;
+mod cause;
+mod claim;
 mod comparable_runs;
 mod config;
 mod data;

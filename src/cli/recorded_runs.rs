@@ -1,7 +1,7 @@
 //! Finds the runs that `verify` repeats: in the ledger, or if it has none, in the committed report.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -11,50 +11,85 @@ use crate::files;
 use crate::harness::experiment::Table;
 use crate::harness::git;
 use crate::harness::progress::Progress;
-use crate::harness::record::{Record, SCHEMA, Status};
+use crate::harness::record::{Record, SCHEMA, Status, short};
+use crate::report::PrintedClaim;
 use crate::study::settings::Settings;
 
 use super::{App, ConfigArgs, setup};
 
+/// What is repeated.
+pub(super) enum Subject<'a> {
+    /// The runs of a table.
+    Table(&'a str),
+    /// A run, by the start or the end of its id.
+    Run(&'a str),
+    /// The runs behind a claim.
+    Claim(Box<PrintedClaim>),
+}
+
+impl Subject<'_> {
+    /// Whether a run of this table with this id is one of them.
+    fn has(&self, table: &str, id: &str) -> bool {
+        match self {
+            Self::Table(of) => table == *of,
+            Self::Run(of) => id.starts_with(of) || id.ends_with(of),
+            Self::Claim(claim) => claim.runs.contains(id),
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Table(of) | Self::Run(of) => of,
+            Self::Claim(claim) => &claim.text,
+        }
+    }
+}
+
+/// The report of a profile that states figures and claims.
+pub(super) fn results(settings: &Settings, profile: &str) -> PathBuf {
+    Path::new(&settings.paths.reports).join(profile).join("results.json")
+}
+
 /// The runs to repeat: of the ledger, or if it has none, those of the committed report.
 ///
 /// # Errors
-/// When there are none.
+/// When there are none, or when the ledger has only some of the runs behind a claim.
 pub(super) fn recorded(
     app: &App,
-    (of, at): (&str, Option<&str>),
+    (of, at): (&Subject, Option<&str>),
     config: &ConfigArgs,
     settings: &Settings,
     progress: &Progress,
 ) -> Result<Vec<Arc<Record>>> {
     let ledger = setup::ledger(settings);
-    let is_table = app.experiments.iter().any(|experiment| experiment.id() == of);
     let (all, problems) = ledger.records()?;
     for problem in &problems {
         progress.line(&format!("left out {}: {}", problem.file.display(), problem.what));
     }
     let profile = &config.profile;
-    let mut found: Vec<Record> = match is_table {
-        true => all.into_iter().filter(|run| run.experiment == of && run.profile == *profile).collect(),
-        false => all.into_iter().filter(|run| run.id.starts_with(of) || run.id.ends_with(of)).collect(),
-    };
-    found.retain(|run| run.status == Status::Completed);
+    let is_of_profile = |run: &Record| !matches!(of, Subject::Table(_)) || run.profile == *profile;
+    let mut found: Vec<Record> = all;
+    found.retain(|run| of.has(&run.experiment, &run.id) && is_of_profile(run) && run.status == Status::Completed);
     if found.is_empty() {
-        let report = Path::new(&settings.paths.reports).join(profile).join("results.json");
+        let report = results(settings, profile);
         found = of_report(app, &report, of, settings)?;
         if found.is_empty() {
             return Err(Error::new(format!(
                 "neither the ledger nor {} has completed runs of `{}`",
                 report.display(),
-                of
+                of.name()
             ))
             .hint("`sempair runs` lists the runs; `--profile NAME` chooses another profile"));
         }
         progress.line(&format!("the ledger has no such runs: comparing with the figures of {}", report.display()));
     }
-    if let (false, [first, second, ..]) = (is_table, found.as_slice()) {
-        return Err(Error::new(format!("{} runs match `{}`", found.len(), of))
-            .hint(format!("give more of the id: `{}`, `{}`, ..", first.id, second.id)));
+    match (of, found.as_slice()) {
+        (Subject::Run(of), [first, second, ..]) => {
+            return Err(Error::new(format!("{} runs match `{}`", found.len(), of))
+                .hint(format!("give more of the id: `{}`, `{}`, ..", first.id, second.id)));
+        }
+        (Subject::Claim(claim), _) => return behind(claim, found),
+        _ => {}
     }
     let commit = match at {
         Some(rev) => git::resolve(Path::new("."), rev)?.or_else(|| Some(rev.to_owned())),
@@ -68,14 +103,37 @@ pub(super) fn recorded(
     found.retain(|run| seen.insert((run.row.clone(), run.column.clone(), run.seed)));
     found.reverse();
     match found.is_empty() {
-        true => Err(Error::new(format!("no completed run of `{}` was recorded at {}", of, commit.unwrap_or_default()))
-            .hint("`sempair runs` shows the commit of each run")),
+        true => Err(Error::new(format!(
+            "no completed run of `{}` was recorded at {}",
+            of.name(),
+            commit.unwrap_or_default()
+        ))
+        .hint("`sempair runs` shows the commit of each run")),
         false => Ok(found.into_iter().map(Arc::new).collect()),
     }
 }
 
+/// All runs behind a claim, or an error that names those that are missing.
+fn behind(claim: &PrintedClaim, found: Vec<Record>) -> Result<Vec<Arc<Record>>> {
+    let missing: Vec<&str> =
+        claim.runs.iter().filter(|id| found.iter().all(|run| run.id != **id)).map(|id| short(id)).collect();
+    match missing.is_empty() {
+        true => Ok(found.into_iter().map(Arc::new).collect()),
+        false => Err(Error::new(format!(
+            "{} of the {} runs behind the claim `{}` cannot be read as completed runs: {}",
+            missing.len(),
+            claim.runs.len(),
+            claim.text,
+            missing.join(", ")
+        ))
+        .hint(
+            "`sempair audit .` says what happened to them; `sempair report` makes a report of the runs that are here",
+        )),
+    }
+}
+
 /// The runs of a report's `results.json`, with what it states of them: place, figures, commit, code and compute.
-fn of_report(app: &App, file: &Path, of: &str, settings: &Settings) -> Result<Vec<Record>> {
+fn of_report(app: &App, file: &Path, of: &Subject, settings: &Settings) -> Result<Vec<Record>> {
     if !file.exists() {
         return Ok(Vec::new());
     }
@@ -94,10 +152,7 @@ fn of_report(app: &App, file: &Path, of: &str, settings: &Settings) -> Result<Ve
                 .map(|list| list.as_array().cloned().unwrap_or_default());
             let [ids, seeds, values] = of_cell;
             for ((id, seed), value) in ids.iter().zip(&seeds).zip(&values) {
-                let Some(id) = id.as_str().filter(|id| table["id"] == *of || id.ends_with(of) || id.starts_with(of))
-                else {
-                    continue;
-                };
+                let Some(id) = id.as_str().filter(|id| of.has(experiment.id(), id)) else { continue };
                 let run = runs.entry(id.to_owned()).or_insert_with(|| {
                     let machine = match results["compute"]["machines"].as_array().map(Vec::as_slice) {
                         Some([one]) => one.clone(),

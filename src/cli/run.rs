@@ -13,6 +13,7 @@ use crate::files;
 use crate::harness::estimate::Estimate;
 use crate::harness::experiment::{Cell, Experiment, Row};
 use crate::harness::interrupt::Interrupt;
+use crate::harness::leftovers;
 use crate::harness::progress::{Progress, duration};
 use crate::harness::provenance::Host;
 use crate::harness::record::{Record, Status};
@@ -317,8 +318,11 @@ pub(super) fn input(
 /// Writes the report, and prints a summary of all its tables, or of the tables in `only`.
 fn finish(input: Input, settings: &Settings, only: Option<&HashSet<&str>>, strict: bool) -> Result<Ending> {
     let is_told = |table: &str| only.is_none_or(|only| only.contains(table));
-    let folder = folder_name(&input.profile, input.anonymous);
-    let rendered = render(&input, &Path::new(&settings.paths.reports).join(folder))?;
+    let folder = Path::new(&settings.paths.reports).join(folder_name(&input.profile, input.anonymous));
+    for written in [setup::ledger(settings).dir(), &folder, &folder.join("tables"), &folder.join("figures")] {
+        leftovers::remove_from(written);
+    }
+    let rendered = render(&input, &folder)?;
     say!("{}", rendered.summary(is_told).trim_end());
     let told = || rendered.results.tables.iter().filter(|table| is_told(&table.id));
     // A claim that these tables cannot test, or were not asked to test, does not count as missed.

@@ -5,28 +5,30 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::error::{Context as _, Error, Result};
 use crate::files;
 use crate::harness::config::{self, Resolved};
-use crate::harness::difference;
 use crate::harness::experiment::{Cell, Experiment, Table};
+use crate::harness::git::Git;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::ledger::Ledger;
 use crate::harness::progress::{Progress, duration};
-use crate::harness::provenance::{Build, Compute};
-use crate::harness::rebuild;
+use crate::harness::provenance::Build;
+use crate::harness::rebuild::{self, Rebuilt};
 use crate::harness::record::{Record, Status, short};
 use crate::harness::repetition::{Agreement, Measure, Parted, Repetition};
 use crate::harness::source::Trust;
-use crate::report::stats;
+use crate::report::{PrintedClaim, stats};
 use crate::study::device;
 use crate::study::settings::{DeviceChoice, Settings};
 
+use super::cause::{self, Cause, CommitProgram, Gave, Toggle, device_of};
+use super::claim::ClaimCheck;
 use super::comparable_runs::asked;
-use super::recorded_runs::recorded;
+use super::recorded_runs::{Subject, recorded, results};
 use super::{App, ConfigArgs, Ending, Jobs, records, setup, statement};
 
 /// How much of a table is repeated.
@@ -52,9 +54,15 @@ impl Tier {
 }
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["of", "claim"])))]
 pub(super) struct VerifyArgs {
     /// A table's id, or a run
-    of: String,
+    #[arg(value_name = "TABLE|RUN")]
+    of: Option<String>,
+    /// Repeat the runs behind the claim of the profile's report whose wording contains this text, and say whether its
+    /// verdict, difference and interval come out again
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["at", "tier"])]
+    claim: Option<String>,
     /// Only runs that were recorded at this commit, branch or tag; by default those of the newest run's commit
     #[arg(long, value_name = "REV")]
     at: Option<String>,
@@ -96,7 +104,8 @@ pub(super) fn verify(app: &App, args: &VerifyArgs, quiet: bool) -> Result<Ending
     let progress = Progress::stderr(quiet);
     let Resolved { settings, values } = setup::resolve(app, &args.config)?;
     let interrupt = Interrupt::install()?;
-    let recorded = recorded(app, (&args.of, args.at.as_deref()), &args.config, &settings, &progress)?;
+    let subject = subject(app, args, &settings)?;
+    let recorded = recorded(app, (&subject, args.at.as_deref()), &args.config, &settings, &progress)?;
     let site = Site::new(app, args, (&settings, &values), &interrupt, &recorded)?;
     let recorded = site.within(args.tier, recorded);
     let program = site.program(args, &recorded, &progress)?;
@@ -105,12 +114,17 @@ pub(super) fn verify(app: &App, args: &VerifyArgs, quiet: bool) -> Result<Ending
     let again = site.repeat(&program, &recorded, &Toggle::default(), quiet)?;
     let mut repetitions = site.compare(&recorded, &again, args.tolerance);
     site.judge_by_seeds(&mut repetitions, args.margin);
-    let factor = site.factor(&program, &recorded, &again, &repetitions, args.tolerance)?;
+    if !args.json {
+        print(&repetitions);
+    }
+    let cause = site.cause(&program, &recorded, &again, &repetitions, &progress)?;
+    let claim =
+        if let Subject::Claim(claim) = &subject { Some(ClaimCheck::new(claim, &recorded, &again)) } else { None };
     if let Some(file) = &args.statement {
         let ledger = setup::ledger(&settings);
         let grounds = statement::Grounds {
             ledger: ledger.dir(),
-            report: &Path::new(&settings.paths.reports).join(&args.config.profile).join("results.json"),
+            report: &results(&settings, &args.config.profile),
             program: program.path(),
             tolerance: args.tolerance,
             margin: args.margin,
@@ -122,13 +136,28 @@ pub(super) fn verify(app: &App, args: &VerifyArgs, quiet: bool) -> Result<Ending
     if args.json {
         setup::print_json(&json!({
             "table": site.experiment.id(), "commit": commit_of(&recorded), "program": program.name(),
-            "tolerance": args.tolerance, "margin": args.margin, "cells": repetitions, "factor": factor,
+            "not_whole": program.not_whole(),
+            "tolerance": args.tolerance, "margin": args.margin, "cells": repetitions,
+            "factor": cause.as_ref().map(|cause| &cause.factor), "cause": cause, "claim": claim,
         }))?;
     } else {
-        print(&repetitions, factor.as_deref());
+        program.not_whole().iter().for_each(|why| say!("the runs may have had another program: {why}"));
+        cause.iter().for_each(Cause::print);
+        claim.iter().for_each(ClaimCheck::print);
     }
     let fails = |cell: &Repetition| matches!(cell.agreement, Agreement::Different | Agreement::NotRepeated);
-    Ok(if repetitions.iter().any(fails) { Ending::Found } else { Ending::Done })
+    let found = repetitions.iter().any(fails) || claim.is_some_and(|claim| !claim.holds());
+    Ok(if found { Ending::Found } else { Ending::Done })
+}
+
+/// What the command line asks for.
+fn subject<'a>(app: &App, args: &'a VerifyArgs, settings: &Settings) -> Result<Subject<'a>> {
+    let VerifyArgs { of, claim, config, .. } = args;
+    Ok(match (of, claim) {
+        (_, Some(text)) => Subject::Claim(PrintedClaim::find(&results(settings, &config.profile), text)?.into()),
+        (Some(of), None) if app.experiments.iter().any(|experiment| experiment.id() == of) => Subject::Table(of),
+        (of, None) => Subject::Run(of.as_deref().unwrap_or_default()),
+    })
 }
 
 fn commit_of(recorded: &[Arc<Record>]) -> Option<&str> {
@@ -137,7 +166,8 @@ fn commit_of(recorded: &[Arc<Record>]) -> Option<&str> {
 
 /// The sum of these costs, each stage once.
 fn total(costs: impl Iterator<Item = (String, f64)>) -> f64 {
-    costs.collect::<HashMap<String, f64>>().values().sum()
+    // An empty sum would be -0.
+    costs.collect::<HashMap<String, f64>>().values().fold(0.0, |sum, seconds| sum + seconds)
 }
 
 /// The program that repeats the runs.
@@ -145,13 +175,22 @@ enum Program {
     /// This one.
     This(PathBuf),
     /// That of the runs' commit.
-    Rebuilt(PathBuf),
+    Rebuilt(Rebuilt),
 }
 
 impl Program {
     fn path(&self) -> &Path {
         match self {
-            Self::This(path) | Self::Rebuilt(path) => path,
+            Self::This(path) => path,
+            Self::Rebuilt(built) => &built.path,
+        }
+    }
+
+    /// Why it may not be the program of the runs, although it was built from their commit.
+    fn not_whole(&self) -> Option<&str> {
+        match self {
+            Self::This(_) => None,
+            Self::Rebuilt(built) => built.not_whole.as_deref(),
         }
     }
 
@@ -161,13 +200,6 @@ impl Program {
             Self::Rebuilt(_) => "rebuilt",
         }
     }
-}
-
-/// What a repetition does in another way than this machine would, to find the cause of a difference.
-#[derive(Clone, Default)]
-struct Toggle {
-    isa: Option<String>,
-    precision: Option<String>,
 }
 
 /// What repetitions need besides the runs.
@@ -280,16 +312,23 @@ impl<'a> Site<'a> {
                 .hint("`--quick` repeats them with this program"));
         }
         let git = &recorded[0].git;
+        if recorded.iter().any(|run| run.git.commit != git.commit) {
+            return Err(Error::new("the runs behind the claim are of several commits, and this program has other code than some of them had")
+                .hint("`sempair verify RUN` builds the program of one run's commit; `--quick` repeats all with this program"));
+        }
         let differs = |run: &&Arc<Record>| (&run.git.diff_hash, run.git.tree()) != (&git.diff_hash, git.tree());
         if let Some(run) = recorded.iter().find(differs) {
             let id = run.short();
             progress.line(&format!("warning: run {id} had other files than the first run, whose program repeats it"));
         }
-        let ledger = setup::ledger(self.settings);
+        self.build(git, progress).map(Program::Rebuilt)
+    }
+
+    /// The program of a run. Says so before it is built, which takes minutes.
+    fn build(&self, git: &Git, progress: &Progress) -> Result<Rebuilt> {
         let builds = Path::new(&self.settings.paths.cache).join("builds");
-        let trust = if args.trust_ledger { Trust::Ledger } else { Trust::Repository };
-        let built = rebuild::program_of((Path::new("."), ledger.dir()), git, trust, &builds, progress)?;
-        Ok(Program::Rebuilt(built.path))
+        let trust = if self.args.trust_ledger { Trust::Ledger } else { Trust::Repository };
+        rebuild::program_of((Path::new("."), setup::ledger(self.settings).dir()), git, trust, &builds, progress)
     }
 
     /// Repeats the runs in a new folder, and returns the completed records.
@@ -345,7 +384,7 @@ impl<'a> Site<'a> {
                 command.args([option, value.as_str()]);
             }
         }
-        if let Some(device) = device.as_deref().or(device_of(run)) {
+        if let Some(device) = toggle.device.as_deref().or(device.as_deref()).or(device_of(run)) {
             command.args(["--device", device]);
         }
         if let (Some(libraries), Program::This(_)) = (device::libraries(self.settings), program) {
@@ -360,7 +399,8 @@ impl<'a> Site<'a> {
         }
         // Nothing of an earlier run may be found: folder of the cache and of the ledger are new.
         command.args(["--set", "paths.cache=cache", "--out", "reports"]).arg("--data").arg(data);
-        if let Some(jobs) = self.args.jobs.0 {
+        // With one job, a run has all threads.
+        if let Some(jobs) = toggle.threads.map(|_| 1).or(self.args.jobs.0) {
             command.args(["--jobs", &jobs.to_string()]);
         }
         if !self.whole_tables.get() {
@@ -369,7 +409,8 @@ impl<'a> Site<'a> {
         if quiet {
             command.arg("--quiet");
         }
-        command.args(["--threads", &rayon::current_num_threads().to_string()]);
+        let threads = toggle.threads.unwrap_or_else(rayon::current_num_threads);
+        command.args(["--threads", &threads.to_string()]);
         let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
         let status = status.context(format!("cannot start {}", program.path().display()))?;
         // Ctrl-C reaches both programs: the other one stops at a safe point, and then this one does.
@@ -437,86 +478,58 @@ impl<'a> Site<'a> {
         }
     }
 
-    /// Why a repetition differs: one thing at a time is set as it was in the recorded run, for one of the cells that
-    /// differ. `None` if none differs.
-    fn factor(
+    /// Why a repetition differs, for one of the cells that differ. `None` if none differs.
+    fn cause(
         &self,
         program: &Program,
         recorded: &[Arc<Record>],
         again: &[Record],
         repetitions: &[Repetition],
-        tolerance: f64,
-    ) -> Result<Option<String>> {
+        progress: &Progress,
+    ) -> Result<Option<Cause>> {
         use Agreement::{Different, Equivalent, WithinTolerance};
         let differs = |one: &&Repetition| matches!(one.agreement, Different | Equivalent | WithinTolerance);
         let Some(one) = repetitions.iter().find(differs) else { return Ok(None) };
-        let (Some(run), Some(other)) = (
-            recorded.iter().find(|run| run.id == one.run),
-            again.iter().find(|run| run.row == one.row && run.column == one.column && run.seed == one.seed),
-        ) else {
-            return Ok(None);
-        };
-        let of_run = [run.clone()];
-        let (was, is): (&Compute, &Compute) = (&run.compute, &other.compute);
-        if was.device != is.device {
-            let text = format!("not searched for, since the device differs ({} then, {} now)", was.device, is.device);
-            return Ok(Some(text));
-        }
-        let on_cpu = was.device == "cpu";
-        let toggles = [
-            ("instruction set", &was.isa, &is.isa, Toggle { isa: Some(was.isa.clone()), ..Toggle::default() }),
-            ("precision", &was.precision, &is.precision, Toggle { precision: Some(was.precision.clone()), isa: None }),
-        ];
-        let can_change =
-            |name: &str, was: &str, is: &str| was != is && !was.is_empty() && (on_cpu || name == "precision");
-        let changed: Vec<_> = toggles.into_iter().filter(|(name, was, is, _)| can_change(name, was, is)).collect();
-        let both = Toggle {
-            isa: changed.iter().find_map(|(.., toggle)| toggle.isa.clone()),
-            precision: changed.iter().find_map(|(.., toggle)| toggle.precision.clone()),
-        };
-        let mut tries: Vec<(String, Toggle)> = changed
-            .iter()
-            .map(|(name, was, is, toggle)| (format!("the {name} ({was} then, {is} now)"), toggle.clone()))
-            .collect();
-        if tries.len() > 1 {
-            tries.push(("instruction set and precision together".to_owned(), both));
-        }
+        let is_it = |run: &&Record| run.row == one.row && run.column == one.column && run.seed == one.seed;
+        let run = recorded.iter().find(|run| run.id == one.run);
+        let (Some(run), Some(other)) = (run, again.iter().find(is_it)) else { return Ok(None) };
         if self.whole_tables.get() {
-            return Ok(Some("not searched for, since the program of that commit runs whole tables only".to_owned()));
+            return Ok(Some(Cause::not_searched(run, "the program of that commit runs whole tables only")));
         }
-        let holds = |all: &[Repetition]| {
+        let of_commit = match program {
+            Program::Rebuilt(_) => CommitProgram::Used,
+            Program::This(_) if self.args.quick => CommitProgram::Forbidden,
+            Program::This(_) if run.git.commit.is_none() => CommitProgram::Unknown,
+            Program::This(_) => CommitProgram::Allowed,
+        };
+        let repeat = |toggle: &Toggle| self.gave(program, run, other, toggle, progress);
+        cause::search(run, other, of_commit, &repeat).map(Some)
+    }
+
+    /// Repeats a run once more, and compares the result with the record and with the first repetition, `other`.
+    fn gave(
+        &self,
+        program: &Program,
+        run: &Arc<Record>,
+        other: &Record,
+        toggle: &Toggle,
+        progress: &Progress,
+    ) -> Result<Gave> {
+        let rebuilt = match toggle.rebuilt {
+            true => Some(Program::Rebuilt(self.build(&run.git, progress)?)),
+            false => None,
+        };
+        progress.line(&format!("looking for the cause: repeating run {} {}", run.short(), toggle.words()));
+        let with = self.repeat(rebuilt.as_ref().unwrap_or(program), std::slice::from_ref(run), toggle, true)?;
+        let is_same = |to: Arc<Record>| {
+            let all = self.compare(&[to], &with, self.args.tolerance);
             all.iter().all(|one| matches!(one.agreement, Agreement::Identical | Agreement::SameButTimes))
         };
-        let mut tried = String::new();
-        for (name, toggle) in tries {
-            match self.repeat(program, &of_run, &toggle, true) {
-                Ok(with) if holds(&self.compare(&of_run, &with, tolerance)) => {
-                    return Ok(Some(format!("{name}: set as it was, the result is identical")));
-                }
-                Ok(_) => tried += &format!("; not alone {name}"),
-                Err(error) if self.interrupt.requested() => return Err(error),
-                Err(_) => tried += &format!("; {name} could not be set as it was on this machine"),
-            }
-        }
-        let causes = difference::causes(run, other, |_| false);
-        let code: Vec<&str> = causes
-            .iter()
-            .filter(|change| change.section == difference::Section::Code && !run.code.is_empty())
-            .map(|change| change.name.as_str())
-            .collect();
-        if !code.is_empty() {
-            let hint = match program {
-                Program::This(_) => " (`--rebuild` repeats with that of the commit)",
-                Program::Rebuilt(_) => ", although the program is that of the commit",
-            };
-            return Ok(Some(format!("the code differs: {}{hint}{tried}", code.join(", "))));
-        }
-        let third = self.repeat(program, &of_run, &Toggle::default(), true)?;
-        let same = holds(&self.compare(&[Arc::new(other.clone())], &third, tolerance));
-        Ok(Some(match same {
-            true => format!("not found: two repetitions agree with each other, and differ from the record{tried}"),
-            false => "two repetitions with the same program differ from each other".to_owned(),
-        }))
+        Ok(match (is_same(run.clone()), is_same(Arc::new(other.clone()))) {
+            (true, _) => Gave::Recorded,
+            (_, true) => Gave::Repeated,
+            _ => Gave::Other,
+        })
     }
 }
 
@@ -532,7 +545,7 @@ fn by_settings(recorded: &[Arc<Record>]) -> Vec<Vec<Arc<Record>>> {
     groups
 }
 
-fn print(repetitions: &[Repetition], factor: Option<&str>) {
+fn print(repetitions: &[Repetition]) {
     for one in repetitions {
         let figures: Vec<String> = one.metrics.iter().map(|(id, [was, is])| figure(id, *was, *is)).collect();
         let place = format!("{} {} seed {}", records::labels(&one.row), one.column, one.seed);
@@ -547,9 +560,6 @@ fn print(repetitions: &[Repetition], factor: Option<&str>) {
     let counts: Vec<String> =
         counts.iter().map(|(agreement, count)| format!("{count} {}", words(*agreement))).collect();
     say!("{} runs repeated: {}", repetitions.len(), counts.join(", "));
-    if let Some(factor) = factor {
-        say!("cause: {factor}");
-    }
 }
 
 fn figure(id: &str, was: f64, is: f64) -> String {
@@ -566,9 +576,4 @@ fn words(agreement: Agreement) -> &'static str {
         Agreement::Different => "DIFFERENT",
         Agreement::NotRepeated => "NOT REPEATED",
     }
-}
-
-/// The device of a run, as `--device` names it.
-fn device_of(run: &Record) -> Option<&str> {
-    run.compute.device.split(':').next().filter(|device| !device.is_empty())
 }

@@ -24,6 +24,7 @@ pub mod interrupt;
 mod journal;
 mod journal_check;
 pub mod ledger;
+pub mod leftovers;
 pub mod load;
 pub mod outcome;
 pub mod progress;

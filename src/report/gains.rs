@@ -217,8 +217,13 @@ pub(super) fn contrast(plus: &[&Cell], minus: &[&Cell]) -> (Vec<f64>, Vec<u64>) 
     let Some(first) = plus.first() else { return Default::default() };
     let of_seed = |seed: &u64| {
         let value = |cell: &&Cell| Some(cell.values[cell.seeds.iter().position(|s| s == seed)?]);
-        let sum = |cells: &[&Cell]| cells.iter().map(value).sum::<Option<f64>>();
-        Some((sum(plus)? - sum(minus)?, *seed))
+        let values = |cells: &[&Cell]| cells.iter().map(value).collect::<Option<Vec<f64>>>();
+        Some((contrast_of(&values(plus)?, &values(minus)?), *seed))
     };
     first.seeds.iter().filter_map(of_seed).unzip()
+}
+
+/// The sum of `plus` minus the sum of `minus`, of one seed.
+pub(super) fn contrast_of(plus: &[f64], minus: &[f64]) -> f64 {
+    plus.iter().sum::<f64>() - minus.iter().sum::<f64>()
 }

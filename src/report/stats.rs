@@ -4,6 +4,7 @@
 //! Nothing here depends on tables or records; every function is a formula over slices.
 
 use crate::harness::experiment::Expected;
+use serde::Deserialize;
 use serde::Serialize;
 use statrs::distribution::Binomial;
 use statrs::distribution::ContinuousCDF;
@@ -36,7 +37,7 @@ pub const VERDICT_RULE: &[&str] = &[
 ];
 
 /// What the runs say about a claim; see [`VERDICT_RULE`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// The runs show what the claim says; outside the paper's own setting the report says `as claimed`.
     #[serde(rename = "reproduced")]
@@ -53,6 +54,19 @@ pub enum Verdict {
     /// The table has no such column or metric: other data, or other settings, would test it.
     #[serde(rename = "not testable on these data")]
     NotTestable,
+}
+
+impl Verdict {
+    /// The verdict in words, as `results.json` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reproduced => "reproduced",
+            Self::NotReproduced => "not reproduced",
+            Self::Inconclusive => "inconclusive",
+            Self::NotRun => "not run",
+            Self::NotTestable => "not testable on these data",
+        }
+    }
 }
 
 /// Mean and spread of one cell over its seeds.

@@ -127,6 +127,96 @@ fn another_instruction_set_is_named_as_the_cause() {
     let factor = answer["factor"].as_str().unwrap();
     assert!(factor.starts_with(&format!("the instruction set ({recorded} then, portable now)")), "{factor}");
     assert!(factor.ends_with("set as it was, the result is identical"), "{factor}");
+    let tried: Vec<[&str; 2]> = answer["cause"]["tried"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|trial| ["factor", "outcome"].map(|name| trial[name].as_str().unwrap()))
+        .collect();
+    assert_eq!(tried, [["data", "same"], ["device", "same"], ["instruction-set", "cause"]], "{answer}");
+}
+
+/// The file of the only record, and the record.
+fn only_record(place: &Place) -> (PathBuf, Value) {
+    let files = fs::read_dir(place.path().join("reports/ledger")).unwrap().map(|entry| entry.unwrap().path());
+    let records: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "json")).collect();
+    let [file] = &records[..] else { panic!("{records:?}") };
+    (file.clone(), serde_json::from_slice(&fs::read(file).unwrap()).unwrap())
+}
+
+/// A program with another constant cannot be built here. A record has the files and figures that another constant gives,
+/// which here is a setting, with the hash of other code: `tests/verify_planted.sh` does it with two programs.
+#[test]
+fn a_constant_of_a_loss_that_was_changed_is_named() {
+    let place = Place::new();
+    place.import_noise();
+    let run = |more: &[&str]| {
+        let _ = fs::remove_dir_all(place.path().join("reports"));
+        place.run_cells(&[("SimCLR", "SP")], 1, more);
+        only_record(&place)
+    };
+    let (_, other) = run(&["--set", "methods.simclr.temperature=5"]);
+    let (file, mut record) = run(&[]);
+    for field in ["stages", "metrics", "checkpoint", "predictions", "hits", "curves", "facts"] {
+        assert!(field == "facts" || record[field] != other[field], "{field}");
+        record[field] = other[field].clone();
+    }
+    record["key"] = other["key"].clone();
+    let code = record["code"]["methods::simclr"].as_str().unwrap().chars().rev().collect::<String>();
+    record["code"]["methods::simclr"] = code.into();
+    fs::write(&file, crate::sealed::sealed(record)).unwrap();
+
+    let (code, answer) = verify(&place, &["transfer", "--quick", "--tolerance", "0"]);
+    assert_eq!((code, agreements(&answer)), (Some(1), vec!["different"]), "{answer}");
+    let parted = &answer["cells"][0]["parted"];
+    assert_eq!((&parted["stage"], &parted["same_key"]), (&"pretrain".into(), &false.into()), "{answer}");
+    let factor = answer["factor"].as_str().unwrap();
+    assert!(factor.starts_with("the code differs: methods::simclr (without `--quick`"), "{factor}");
+    let tried = answer["cause"]["tried"].as_array().unwrap();
+    let names: Vec<&str> = tried.iter().map(|trial| trial["factor"].as_str().unwrap()).collect();
+    assert_eq!(
+        [&names[..4], &names[names.len() - 1..]].concat(),
+        ["data", "device", "instruction-set", "precision", "code"]
+    );
+    assert!(names.contains(&"threads") || tried.len() == 5, "{answer}");
+
+    let why = place.json(&[&["why", "transfer", "--json", "--seeds", "1"], SMALL].concat());
+    let cells = why.as_array().unwrap().iter().filter(|cell| cell["state"] == "again");
+    let [cell] = &cells.collect::<Vec<_>>()[..] else { panic!("{why}") };
+    let changes: Vec<[&str; 2]> = cell["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| ["section", "name"].map(|part| change[part].as_str().unwrap()))
+        .collect();
+    assert_eq!(changes, [["code", "methods::simclr"]], "{why}");
+}
+
+#[test]
+fn other_data_of_the_same_name_are_named_as_the_cause() {
+    let place = Place::new();
+    place.import_noise();
+    place.run_cells(&[("raw pixels", "none")], 1, &[]);
+    let (_, record) = only_record(&place);
+    let hash = |record: &Value, name: &str| {
+        let data = record["data"].as_array().unwrap().iter().find(|data| data["name"] == name);
+        data.unwrap_or_else(|| panic!("{record}"))["hash"].as_str().unwrap()[..12].to_owned()
+    };
+    // One test image becomes one of the other category.
+    let [cat, dog] = ["cat", "dog"].map(|category| place.path().join("noise/test").join(category).join("0.png"));
+    fs::copy(dog, cat).unwrap();
+    place.stdout(&["data", "import", "noise", "--size", "32", "--replace", "--quiet"]);
+    let sets = place.json(&["data", "list", "--json"]);
+    let test = sets[0]["splits"].as_array().unwrap().iter().find(|split| split["name"] == "test");
+    let now = &test.unwrap_or_else(|| panic!("{sets}"))["hash"].as_str().unwrap()[..12];
+    let output = place.run(&["verify", "transfer", "--quiet", "--tolerance", "0"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let then = hash(&record, "noise/test");
+    let expected =
+        format!("cause: the data (noise/test {then} then, noise/test {now} now): everything else is as it was\n");
+    assert!(text.contains(&expected), "{text}");
+    assert!(text.contains("  - data (noise/test ") && !text.contains("instruction set"), "{text}");
+    assert!(!text.contains(&hash(&record, "noise/train")), "{text}");
 }
 
 #[test]
@@ -147,4 +237,80 @@ fn what_cannot_be_repeated_is_told() {
     assert!(error.contains("is of `pretrain`, which is no table") && error.contains("hint: `sempair show"), "{error}");
     let both = place.error(&["verify", "transfer", "--rebuild", "--quick"]);
     assert!(both.contains("cannot be used with"), "{both}");
+}
+
+/// The claims in the report's `results.json`.
+fn claims(place: &Place) -> Vec<Value> {
+    let file = place.path().join("reports/quick/results.json");
+    let results: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    results["tables"][0]["claims"].as_array().unwrap().clone()
+}
+
+#[test]
+fn the_runs_behind_a_claim_are_repeated_and_its_verdict_comes_out_again() {
+    let place = Place::new();
+    let error = place.error(&["verify", "--claim", "semantic"]);
+    assert!(error.contains("there is no report reports/quick/results.json") && error.contains("hint: "), "{error}");
+    place.import_noise();
+    place.run_cells(&[("SimCLR", "AP"), ("SimCLR", "SP"), ("raw pixels", "none")], 2, &[]);
+
+    // Two rows with two seeds each, and no baseline.
+    let (code, answer) = verify(&place, &["--claim", "semantic pairs BEAT augmented pairs with SimCLR on noise."]);
+    assert_eq!((code, agreements(&answer)), (Some(0), vec!["identical"; 4]), "{answer}");
+    let rows: BTreeSet<String> =
+        answer["cells"].as_array().unwrap().iter().map(|cell| cell["row"].to_string()).collect();
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    let (claim, printed) = (&answer["claim"], &claims(&place)[0]);
+    assert_eq!(claim["text"], "Semantic pairs beat augmented pairs with SimCLR on noise");
+    assert_eq!((&claim["agreement"], &claim["follows"]), (&"identical".into(), &true.into()), "{claim}");
+    for part in ["verdict", "difference", "ci95"] {
+        assert_eq!((&claim["printed"][part], &claim["recorded"][part]), (&printed[part], &printed[part]), "{claim}");
+        assert_eq!(claim["repeated"][part], printed[part], "{claim}");
+    }
+    assert!(printed["ci95"].is_array(), "{printed}");
+
+    // A difference that the report does not have from its runs.
+    let file = place.path().join("reports/quick/results.json");
+    let mut results: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    results["tables"][0]["claims"][0]["difference"] = (printed["difference"].as_f64().unwrap() + 10.0).into();
+    fs::write(&file, results.to_string()).unwrap();
+    let output = place.run(&["verify", "--claim", "with SimCLR on noise", "--quiet"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("4 runs repeated: 4 identical\nclaim: Semantic pairs beat augmented pairs with SimCLR"),
+        "{text}"
+    );
+    assert!(text.contains("WHICH DOES NOT FOLLOW FROM ITS RUNS\n  recorded: "), "{text}");
+    assert!(text.ends_with("  verdict, difference and interval come out again, to the last bit\n"), "{text}");
+
+    // A run behind the claim is missing.
+    let ledger = place.path().join("reports/ledger");
+    let run = answer["cells"][0]["run"].as_str().unwrap();
+    fs::remove_file(ledger.join(format!("{run}.json"))).unwrap();
+    let error = place.error(&["verify", "--claim", "with SimCLR on noise"]);
+    assert!(error.contains("1 of the 4 runs behind the claim") && error.contains("hint: `sempair audit .`"), "{error}");
+}
+
+#[test]
+fn a_text_that_is_not_one_claim_lists_claims() {
+    let place = Place::new();
+    // The committed report, without its ledger: claims are found, and nothing runs.
+    let report = Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/quick/results.json");
+    fs::create_dir_all(place.path().join("reports/quick")).unwrap();
+    fs::copy(report, place.path().join("reports/quick/results.json")).unwrap();
+    let error = place.error(&["verify", "--claim", "byol on synth"]);
+    assert!(error.contains("claims match `byol on synth`:\n  transfer: Semantic pairs beat"), "{error}");
+    assert!(error.contains("with BYOL on synth-100\n") && error.contains("hint: give more of its wording"), "{error}");
+    let error = place.error(&["verify", "--claim", "nonsense"]);
+    assert!(error.contains("no claim of reports/quick/results.json contains `nonsense`; there are:\n"), "{error}");
+    assert!(error.matches("\n  ").count() > 40, "{error}");
+    let usage = place.error(&["verify"]);
+    assert!(usage.contains("<TABLE|RUN|--claim <TEXT>>"), "{usage}");
+    for both in [&["verify", "transfer", "--claim", "x"][..], &["verify", "--claim", "x", "--tier", "smoke"]] {
+        assert!(place.error(both).contains("cannot be used with"), "{both:?}");
+    }
+    fs::write(place.path().join("reports/quick/results.json"), "{}").unwrap();
+    let error = place.error(&["verify", "--claim", "x"]);
+    assert!(error.contains("cannot read the claims of the report") && error.contains("hint: "), "{error}");
 }
