@@ -257,7 +257,7 @@ pub(super) fn chosen<'a>(app: &App<'a>, tables: &[String]) -> Result<Vec<&'a dyn
 }
 
 /// Leaves out the tables that have no rows with these settings. It is an error if such a table was asked for.
-fn with_rows<'a>(plans: Vec<Plan<'a, Settings>>, asked_for: &[String]) -> Result<Vec<Plan<'a, Settings>>> {
+pub(super) fn with_rows<'a>(plans: Vec<Plan<'a, Settings>>, asked_for: &[String]) -> Result<Vec<Plan<'a, Settings>>> {
     let (with, without): (Vec<_>, Vec<_>) = plans.into_iter().partition(|plan| !plan.table.rows.is_empty());
     match without.iter().map(|plan| plan.experiment.id()).find(|id| asked_for.iter().any(|asked| asked == id)) {
         Some(id) => Err(Error::new(format!("the table `{id}` has no rows with these settings"))
@@ -267,7 +267,7 @@ fn with_rows<'a>(plans: Vec<Plan<'a, Settings>>, asked_for: &[String]) -> Result
 }
 
 /// Prints a line for each column that has no cells because its data are not imported.
-fn say_what_is_missing(plans: &[Plan<'_, Settings>], catalog: &Catalog, progress: &Progress) {
+pub(super) fn say_what_is_missing(plans: &[Plan<'_, Settings>], catalog: &Catalog, progress: &Progress) {
     for Plan { experiment, table, cells } in plans {
         if cells.is_empty() {
             let id = experiment.id();
