@@ -9,6 +9,7 @@ mod croissant; // the description of pairs for machines
 mod degenerate; // settings and data that make no sense
 mod detect; // detectors on encoders, outside of tables
 mod explain; // one setting: its meaning, its origin, what depends on it
+mod plan; // what was frozen before the runs
 mod power_loss; // losses of power and full disks
 mod stages; // the stages that tables declare, and which settings change their keys
 mod surroundings; // unwritable streams, ignored signals, unreadable repositories

@@ -13,6 +13,7 @@ use crate::files;
 use crate::harness::estimate::Estimate;
 use crate::harness::experiment::{Cell, Experiment, Row};
 use crate::harness::interrupt::Interrupt;
+use crate::harness::plan_store;
 use crate::harness::progress::{Progress, duration};
 use crate::harness::provenance::Host;
 use crate::harness::record::{Record, Status};
@@ -68,7 +69,9 @@ pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: Ru
         },
         &setup::command_line(),
     )?;
-    let (records, problems) = ledger.records()?;
+    let (records, mut problems) = ledger.records()?;
+    let plans = plan_store::read(&ledger)?;
+    problems.extend(plans.problems);
     let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
     let of_command = |run: TableRun| {
         let wanted: HashSet<&str> = run.runs.iter().map(String::as_str).collect();
@@ -80,7 +83,7 @@ pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: Ru
     let asked_for = experiments.iter().map(|experiment| experiment.id()).collect();
     let not_run = not_run(app, &setup::without_sets(args), settings, &tables);
     let input = input(app, setup::profile(app, &args.profile)?, tables, excluded, records);
-    let input = Input { not_run, deleted: ledger.deleted()?, ..input };
+    let input = Input { not_run, deleted: ledger.deleted()?, plans: plans.known, ..input };
     let code = finish(input, settings, Some(&asked_for), how.strict)?;
     ran.diverged.map_or(Ok(code), Err)
 }
@@ -97,12 +100,14 @@ pub(super) fn report(app: &App, args: &ConfigArgs, anonymous: bool) -> Result<En
 /// When the ledger has no completed run of the profile.
 pub(super) fn recorded_input(app: &App, args: &ConfigArgs, settings: &Settings, anonymous: bool) -> Result<Input> {
     let ledger = setup::ledger(settings);
-    let (records, problems) = ledger.records()?;
+    let (records, mut problems) = ledger.records()?;
+    let plans = plan_store::read(&ledger)?;
+    problems.extend(plans.problems);
     let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
     let (tables, excluded) = comparable_runs(app, args, settings, &records, &problems)?;
     let not_run = not_run(app, args, settings, &tables);
     let named = input(app, setup::profile(app, &args.profile)?, tables, excluded, records);
-    let named = Input { not_run, deleted: ledger.deleted()?, ..named };
+    let named = Input { not_run, deleted: ledger.deleted()?, plans: plans.known, ..named };
     Ok(if anonymous { report::anonymous(&named) } else { named })
 }
 
@@ -310,6 +315,7 @@ pub(super) fn input(
         excluded,
         anonymous: false,
         roles: setup::roles(app),
+        plans: Vec::new(),
     }
 }
 

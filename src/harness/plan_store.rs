@@ -70,21 +70,26 @@ pub fn read(ledger: &Ledger) -> Result<Plans> {
 pub(super) fn check(ledger: &Ledger, journals: &[Journal]) -> Result<Plans> {
     let files = files(ledger)?;
     let texts = files.iter().map(|path| (stem(path).to_owned(), text(path)));
-    Ok(compared(&texts.collect(), journals, &|id| path(ledger, id), false))
+    let texts = texts.collect();
+    let file = |id: &str| path(ledger.dir(), id);
+    let mut plans = compared(&texts, journals, &file, false);
+    let mut seen = BTreeSet::new();
+    for line in frozen(journals).filter(|line| !texts.contains_key(line.plan)) {
+        if seen.insert(line.plan) {
+            let what = format!("removed: {} says that it was frozen", line.place());
+            plans.problems.push(Problem { file: file(line.plan), what });
+        }
+    }
+    Ok(plans)
 }
 
-/// The plans in these texts, which are those of an anonymous bundle or of another one.
+/// The plans in the texts of a bundle, which may be an anonymous one. Files are named as in a ledger and in a bundle. A
+/// bundle has the plans of one profile, so a plan that is not there is no problem.
 pub fn of_texts(texts: &PlanTexts, anonymous: bool) -> Plans {
-    let journals = texts.journals.iter();
-    let journals: Vec<Journal> = journals.map(|(id, text)| Journal::parse(id, PathBuf::from(id), text)).collect();
+    let journal = |(id, text): (&String, &String)| Journal::parse(id, journal::path(Path::new(""), id), text);
+    let journals: Vec<Journal> = texts.journals.iter().map(journal).collect();
     let plans = texts.plans.iter().map(|(id, text)| (id.clone(), Ok(text.clone()))).collect();
-    let mut plans = compared(&plans, &journals, &|id| PathBuf::from(id), anonymous);
-    let damaged = |journal: &Journal| {
-        let what = journal.problems.first()?.clone();
-        Some(Problem { file: journal.path.clone(), what })
-    };
-    plans.problems.extend(journals.iter().filter_map(damaged));
-    plans
+    compared(&plans, &journals, &|id| path(Path::new(""), id), anonymous)
 }
 
 /// The texts of the plans that count for a profile, and of all journals; empty if there is no such plan.
@@ -97,7 +102,7 @@ pub fn texts(ledger: &Ledger, profile: &str) -> Result<PlanTexts> {
     let mut texts = PlanTexts::default();
     for known in plans.iter().filter(|known| known.plan.profile == profile) {
         let id = &known.plan.id;
-        texts.plans.insert(id.clone(), text(&path(ledger, id))?);
+        texts.plans.insert(id.clone(), text(&path(ledger.dir(), id))?);
     }
     if texts.plans.is_empty() {
         return Ok(texts);
@@ -118,7 +123,7 @@ pub fn freeze(ledger: &Ledger, mut plan: FrozenPlan) -> Result<Frozen> {
     if let Some(newest) = files(ledger)?.last().map(|path| stem(path)).filter(|newest| plan.id.as_str() <= *newest) {
         plan.id = record::id_after(newest).unwrap_or(plan.id);
     }
-    let (file, text) = (path(ledger, &plan.id), plan.to_text());
+    let (file, text) = (path(ledger.dir(), &plan.id), plan.to_text());
     record::stated_hash(&text).clone_into(&mut plan.hash);
     let journal = ledger.freeze(&plan.id, &file, &text)?;
     let line = journal::read(&journal).head().to_owned();
@@ -158,13 +163,6 @@ fn compared(
         let after = order.runs_after(id);
         plans.known.push(KnownPlan { plan, after });
     }
-    let mut seen = BTreeSet::new();
-    for (journal, line, name) in frozen(journals) {
-        if !texts.contains_key(name) && seen.insert(name) {
-            let what = format!("removed: line {line} of {} says that it was frozen", journal.path.display());
-            plans.problems.push(Problem { file: file(name), what });
-        }
-    }
     plans
 }
 
@@ -180,28 +178,39 @@ fn against(plan: &FrozenPlan, id: &str, seal: Seal, journals: &[Journal], anonym
     if plan.original.is_some() && !anonymous {
         return Some("an anonymous copy of a plan, and not the plan".to_owned());
     }
-    let entered = |journal: &&Journal| frozen(std::slice::from_ref(*journal)).any(|(_, _, name)| name == id);
-    let Some(journal) = journals.iter().find(entered) else {
-        return Some("added: no journal says that it was frozen".to_owned());
-    };
     let stated = plan.original.as_ref().unwrap_or(&plan.hash);
-    let lines = journal.lines.iter().filter(|(_, _, entry)| entry.event == Event::Frozen && entry.name == id);
-    let (line, ..) = lines.clone().find(|(_, _, entry)| entry.state != *stated)?;
-    let place = journal.path.display();
-    Some(format!("replaced: line {line} of {place} says that it was frozen with another content"))
+    let lines: Vec<Line> = frozen(journals).filter(|line| line.plan == id).collect();
+    if lines.is_empty() {
+        return Some("added: no journal says that it was frozen".to_owned());
+    }
+    let other = lines.iter().find(|line| line.state != stated)?;
+    Some(format!("replaced: {} says that it was frozen with another content", other.place()))
 }
 
-/// The lines that say that a plan was frozen: journal, number and plan.
-fn frozen(journals: &[Journal]) -> impl Iterator<Item = (&Journal, usize, &str)> {
+/// A line that says that a plan was frozen.
+struct Line<'a> {
+    journal: &'a Journal,
+    number: usize,
+    plan: &'a str,
+    state: &'a str,
+}
+
+impl Line<'_> {
+    fn place(&self) -> String {
+        format!("line {} of {}", self.number, self.journal.path.display())
+    }
+}
+
+fn frozen(journals: &[Journal]) -> impl Iterator<Item = Line<'_>> {
     journals.iter().flat_map(|journal| {
         let lines = journal.lines.iter().filter(|(_, _, entry)| entry.event == Event::Frozen);
-        lines.map(move |(line, _, entry)| (journal, *line, entry.name.as_str()))
+        lines.map(move |(number, _, entry)| Line { journal, number: *number, plan: &entry.name, state: &entry.state })
     })
 }
 
 /// The file of a plan.
-fn path(ledger: &Ledger, id: &str) -> PathBuf {
-    ledger.dir().join(FOLDER).join(format!("{id}.json"))
+fn path(ledger: &Path, id: &str) -> PathBuf {
+    ledger.join(FOLDER).join(format!("{id}.json"))
 }
 
 /// The files that should be plans, sorted.

@@ -11,6 +11,7 @@ use crate::report::facts::Results;
 use crate::report::facts::TableResults;
 use crate::report::lineage;
 use crate::report::lineage::HOW_CHOSEN;
+use crate::report::plans;
 use crate::report::results;
 use crate::report::select::Selection;
 use crate::report::text;
@@ -32,7 +33,9 @@ pub(super) fn answers(results: &Results, selections: &[Selection]) -> Vec<Answer
     if runs.is_empty() {
         return Vec::new();
     }
-    vec![
+    let planned = plans::facts(results);
+    let plan = Answer { question: "Plan: was it frozen before the runs?", facts: planned };
+    let answers = [
         Answer { question: "Code (5): which version gave the results?", facts: code(results, &runs) },
         Answer { question: "Experimental setting (6): are all details given?", facts: setting(&runs, &results.roles) },
         Answer {
@@ -41,7 +44,8 @@ pub(super) fn answers(results: &Results, selections: &[Selection]) -> Vec<Answer
         },
         Answer { question: "Compute (8): which resources, in total?", facts: compute(results, &runs) },
         Answer { question: "Data and licences (5, 12): which assets were used?", facts: data(&results.tables) },
-    ]
+    ];
+    answers.into_iter().chain(Some(plan).filter(|plan| !plan.facts.is_empty())).collect()
 }
 
 fn code(results: &Results, runs: &[&Record]) -> Vec<String> {

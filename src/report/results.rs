@@ -31,6 +31,7 @@ use crate::report::facts::is_baseline_of;
 use crate::report::facts::paper_column;
 use crate::report::findings;
 use crate::report::gains;
+use crate::report::plans;
 use crate::report::select;
 use crate::report::select::Selection;
 use crate::report::stats;
@@ -61,7 +62,8 @@ pub(super) fn of(input: &Input, selections: &[Selection]) -> Results {
     excluded.sort();
     excluded.dedup();
     let used = used(selections);
-    let mut tables: Vec<TableResults> = selections.par_iter().map(|s| table_results(s, &input.all_records)).collect();
+    let mut tables: Vec<TableResults> =
+        selections.par_iter().map(|s| table_results(s, input, &input.all_records)).collect();
     mark_repeated(&mut tables);
     let not_run: Vec<Selection> = input.not_run.iter().map(|table| Selection::new(table, &[])).collect();
     Results {
@@ -73,10 +75,11 @@ pub(super) fn of(input: &Input, selections: &[Selection]) -> Results {
         profile_description: input.description_of_profile.clone(),
         verdict_rule: stats::VERDICT_RULE,
         tables,
-        not_run: not_run.par_iter().map(|s| table_results(s, &[])).collect(),
+        not_run: not_run.par_iter().map(|s| table_results(s, input, &[])).collect(),
         ledger: ledger(input),
         excluded,
         compute: compute_spent(&used, input.all_records.iter().map(Arc::as_ref).collect()),
+        plans: plans::states(input),
         roles: input.roles.clone(),
     }
 }
@@ -113,7 +116,7 @@ fn git_state(used: &[&Record]) -> GitState {
     GitState { commit, tree, commits, codes }
 }
 
-fn table_results(selection: &Selection, all: &[Arc<Record>]) -> TableResults {
+fn table_results(selection: &Selection, input: &Input, all: &[Arc<Record>]) -> TableResults {
     let (table, data) = (selection.table, data(selection));
     let runs: Vec<&Record> = all.iter().map(Arc::as_ref).filter(|record| record.experiment == table.id).collect();
     let mut cells = Vec::new();
@@ -125,15 +128,24 @@ fn table_results(selection: &Selection, all: &[Arc<Record>]) -> TableResults {
             cells.extend(of_column);
         }
     }
-    let claims = claim_results(table, &cells, &data);
+    let mut claims = claim_results(table, &cells, &data);
+    let plan = plans::of_table(input, selection);
+    if let Some((known, plan)) = &plan {
+        plans::judge(&mut claims, selection, known, plan);
+    }
+    let plan = plan.map(|(_, plan)| plan);
     let gains = gains::gains(table, &cells);
     mark_better(table, &gains, &claims, &mut cells);
     TableResults {
         id: table.id.clone(),
         title: table.title.clone(),
         finding: findings::finding(table, &claims),
-        caption: captions::caption(table, &cells).whole(),
+        caption: captions::caption(table, &cells, plan.as_ref()).whole(),
         varies: table.varies.clone(),
+        notes: notes_of(selection, &data)
+            .into_iter()
+            .chain(plan.iter().filter_map(|of| plans::note(of, &claims)))
+            .collect(),
         columns: table.columns.clone(),
         unasked: table.unasked.clone(),
         metrics: table.metrics.clone(),
@@ -144,12 +156,12 @@ fn table_results(selection: &Selection, all: &[Arc<Record>]) -> TableResults {
         gains,
         in_paper: table.in_paper,
         baselines: baselines(table, &cells),
-        notes: notes_of(selection, &data),
         distance: table.distance.clone(),
         health: curves::health(selection),
         data,
         missing: selection.missing(all),
         compute: compute_spent(&selection.records, runs),
+        plan,
         cells,
     }
 }
