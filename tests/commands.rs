@@ -8,6 +8,7 @@ mod compare; // what differs between runs, and why cells run again
 mod croissant; // the description of pairs for machines
 mod degenerate; // settings and data that make no sense
 mod detect; // detectors on encoders, outside of tables
+mod evaluations; // how often a test split was used
 mod explain; // one setting: its meaning, its origin, what depends on it
 mod plan; // what was frozen before the runs
 mod power_loss; // losses of power and full disks

@@ -139,6 +139,7 @@ fn input(table: Table, records: Vec<Record>, all: &[Record]) -> Input {
         generated: "2026-11-23".to_string(),
         anonymous: false,
         plans: vec![],
+        evaluations: BTreeMap::new(),
         roles: Roles::of_defaults("paths.data = '' # a place\nsamples.values = [] # chooses rows or columns\n"),
     }
 }

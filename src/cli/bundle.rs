@@ -15,6 +15,7 @@ use crate::bundle::signature::{self, Trust};
 use crate::bundle::{About, Files, JOURNALS, LOCK, PLANS, RECORDS, REPORT, Texts};
 use crate::error::{Context as _, Error, Result, shell};
 use crate::files;
+use crate::harness::evaluations::{Evaluations, evaluations};
 use crate::harness::git;
 use crate::harness::ledger::{Problem, mark_superseded};
 use crate::harness::plan_store::{self, PlanTexts};
@@ -140,6 +141,7 @@ struct Recorded {
     problems: Vec<Problem>,
     /// The number of records that a user deleted.
     deleted: usize,
+    evaluations: BTreeMap<String, Evaluations>,
 }
 
 impl Recorded {
@@ -161,14 +163,14 @@ impl Recorded {
             let file = ledger.dir().join(format!("{}.json", run.id));
             texts.records.insert(run.id.clone(), files::read_text(&file)?);
         }
-        Ok(Some(Self { texts, problems, deleted: ledger.deleted()? }))
+        Ok(Some(Self { texts, problems, deleted: ledger.deleted()?, evaluations: evaluations(records.iter()) }))
     }
 
     fn files(self, app: &App, args: &MakeArgs) -> Result<(Facts, Files)> {
-        let Self { texts, problems, deleted } = self;
+        let Self { texts, problems, deleted, evaluations } = self;
         let unreadable = problems.iter().map(Unreadable::from).collect();
         let (profile, author) = (args.profile.clone(), args.author.clone());
-        let facts = Facts { profile, anonymous: false, author, unreadable, deleted };
+        let facts = Facts { profile, anonymous: false, author, unreadable, deleted, evaluations };
         let input = report_of(app, &facts, &texts)?;
         let lock = newest(&input).and_then(|run| lock_of(&run.build.lock_hash, run.git.commit.as_deref()));
         let lock = lock.filter(|lock| !args.anonymous || names_nobody(lock));
@@ -187,7 +189,8 @@ impl Recorded {
         let is_run = |id: &String| texts.records.contains_key(id);
         let unreadable = shown.excluded.iter().filter(|(id, _)| !is_run(id));
         let unreadable = unreadable.map(|(file, what)| Unreadable { file: file.clone(), what: what.clone() }).collect();
-        let facts = Facts { anonymous: true, unreadable, ..facts };
+        let evaluations = shown.evaluations.clone();
+        let facts = Facts { anonymous: true, unreadable, evaluations, ..facts };
         // Made from the records that are in the bundle, as the reader can make it again.
         let input = report_of(app, &facts, &texts)?;
         let files = contents::files(&facts, &input, &texts, lock.as_deref())?;
@@ -245,7 +248,8 @@ fn report_of(app: &App, facts: &Facts, texts: &Texts) -> Result<Input> {
     let profile = setup::profile(app, &facts.profile)?;
     let input = run::input(app, profile, tables, excluded, records);
     let plans = plan_store::of_texts(&texts.plans, facts.anonymous).known;
-    let input = Input { not_run, deleted: facts.deleted, plans, ..input };
+    let evaluations = facts.evaluations.clone();
+    let input = Input { not_run, deleted: facts.deleted, plans, evaluations, ..input };
     Ok(if facts.anonymous { report::anonymous(&input) } else { input })
 }
 

@@ -11,6 +11,7 @@ use crate::data::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::harness::estimate::Estimate;
+use crate::harness::evaluations::evaluations;
 use crate::harness::experiment::{Cell, Experiment, Row};
 use crate::harness::interrupt::Interrupt;
 use crate::harness::plan_store;
@@ -308,6 +309,7 @@ pub(super) fn input(
         profile: profile.name.into(),
         description_of_profile: profile.description.into(),
         generated: ended.cloned().unwrap_or_default(),
+        evaluations: evaluations(records.iter().map(Arc::as_ref)),
         all_records: records.into_iter().filter(|record| record.profile == profile.name).collect(),
         tables,
         not_run: Vec::new(),

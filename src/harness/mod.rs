@@ -7,7 +7,7 @@
 //! writes one `record` per run, with the state of the repository (`git`), to the `ledger`, and a `journal` of these
 //! events. `audit` reads everything back, and `journal_check` finds what was removed, added or replaced. A `frozen_plan`
 //! says before the runs what will be run; the `plan_store` keeps plans in the ledger, and `journal_order` says which runs
-//! came after one. No module here knows what the experiments are about.
+//! came after one. `evaluations` counts how often a test split was used. No module here knows what the experiments are about.
 
 pub mod audit;
 pub mod cache;
@@ -18,6 +18,7 @@ pub mod concurrent_runs;
 pub mod config;
 pub mod difference;
 pub mod estimate;
+pub mod evaluations;
 pub mod experiment;
 pub mod frozen_plan;
 pub mod git;

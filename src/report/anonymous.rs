@@ -67,6 +67,7 @@ pub fn anonymous(input: &Input) -> Input {
         generated: input.generated.clone(),
         anonymous: true,
         roles: input.roles.clone(),
+        evaluations: input.evaluations.iter().map(|(set, count)| (names.text(set), *count)).collect(),
         plans: input.plans.iter().map(|known| names.known(known, &input.roles)).collect(),
     }
 }

@@ -1,6 +1,7 @@
 //! The facts of a report as data, the content of `results.json`: cells, claims, gains, compute. `results` computes them.
 
 use crate::harness::config::Roles;
+use crate::harness::evaluations::Evaluations;
 use crate::harness::experiment::Column;
 use crate::harness::experiment::Distance;
 use crate::harness::experiment::Expected;
@@ -47,6 +48,8 @@ pub struct Input {
     pub roles: Roles,
     /// The plans of the ledger that are as they were frozen, oldest first.
     pub plans: Vec<KnownPlan>,
+    /// How often each test split was evaluated, by all runs of the ledger.
+    pub evaluations: BTreeMap<String, Evaluations>,
 }
 
 /// The content of `results.json`, schema `sempair.results/1`.
@@ -76,6 +79,9 @@ pub struct Results {
     pub excluded: Vec<Excluded>,
     /// What all runs of the profile cost, including runs that failed or are not used.
     pub compute: ComputeSpent,
+    /// How often the test splits of the tables were evaluated; left out if no run states its test split.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub evaluations: Vec<SetEvaluations>,
     /// The plans of the profile, oldest first; left out if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plans: Vec<PlanState>,
@@ -111,6 +117,18 @@ pub struct LedgerState {
 
 fn is_none(count: &usize) -> bool {
     *count == 0
+}
+
+/// How often the test split of a dataset was evaluated.
+#[derive(Clone, Debug, Serialize)]
+pub struct SetEvaluations {
+    /// The dataset, such as `cifar-10`.
+    pub set: String,
+    /// By how many runs of the ledger, of any table and profile.
+    #[serde(flatten)]
+    pub recorded: Evaluations,
+    /// How many of these this report uses.
+    pub used: usize,
 }
 
 /// A plan that was frozen before runs.

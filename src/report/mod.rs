@@ -47,6 +47,7 @@ pub use facts::McNemar;
 pub use facts::PaperGain;
 pub use facts::PlanState;
 pub use facts::Results;
+pub use facts::SetEvaluations;
 pub use facts::TablePlan;
 pub use facts::TableResults;
 pub use facts::Unplanned;

@@ -1,5 +1,6 @@
 //! The facts of a report as data: cells, claims, compute. They are the content of `results.json`.
 
+use crate::harness::evaluations;
 use crate::harness::experiment::Better;
 use crate::harness::experiment::Column;
 use crate::harness::experiment::MetricInfo;
@@ -26,6 +27,7 @@ use crate::report::facts::Input;
 use crate::report::facts::LedgerState;
 use crate::report::facts::Machine;
 use crate::report::facts::Results;
+use crate::report::facts::SetEvaluations;
 use crate::report::facts::TableResults;
 use crate::report::facts::is_baseline_of;
 use crate::report::facts::paper_column;
@@ -79,6 +81,7 @@ pub(super) fn of(input: &Input, selections: &[Selection]) -> Results {
         ledger: ledger(input),
         excluded,
         compute: compute_spent(&used, input.all_records.iter().map(Arc::as_ref).collect()),
+        evaluations: set_evaluations(input, &used),
         plans: plans::states(input),
         roles: input.roles.clone(),
     }
@@ -296,6 +299,17 @@ fn data(selection: &Selection) -> Vec<DataRef> {
     data.sort_by_cached_key(|data| (content(data), Reverse(data.licence.clone())));
     data.dedup_by_key(|data| content(data));
     data
+}
+
+/// How often the test splits that these runs used were evaluated.
+fn set_evaluations(input: &Input, used: &[&Record]) -> Vec<SetEvaluations> {
+    let mut by_set: BTreeMap<&str, usize> = BTreeMap::new();
+    used.iter().flat_map(|run| evaluations::tests(run)).for_each(|set| *by_set.entry(set).or_default() += 1);
+    let of_set = |(set, used): (&str, usize)| {
+        let recorded = input.evaluations.get(set).copied().unwrap_or_default();
+        (recorded.completed > 0).then(|| SetEvaluations { set: set.to_owned(), recorded, used })
+    };
+    by_set.into_iter().filter_map(of_set).collect()
 }
 
 fn compute_spent<'a>(used: &[&'a Record], mut runs: Vec<&'a Record>) -> ComputeSpent {
