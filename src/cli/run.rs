@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::data::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::harness::energy::{Meter, POWERCAP};
 use crate::harness::estimate::Estimate;
 use crate::harness::evaluations::evaluations;
 use crate::harness::experiment::{Cell, Experiment, Row};
@@ -58,6 +59,7 @@ pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: Ru
             ledger: &ledger,
             cache: &cache,
             scaling: &setup::scaling(settings, &compute),
+            energy: &Meter::open(Path::new(POWERCAP)),
             progress: &progress,
             interrupt: &interrupt,
         },

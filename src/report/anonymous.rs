@@ -123,6 +123,7 @@ impl Names {
             peak_memory: record.peak_memory,
             threads: record.threads,
             beside: record.beside,
+            energy_joules: record.energy_joules,
             args: Vec::new(),
             data: record.data.iter().map(|data| self.data(data)).collect(),
             metrics: record.metrics.clone(),

@@ -386,6 +386,12 @@ pub struct ComputeSpent {
     pub seconds_used: f64,
     /// Of all runs, including failed, killed and superseded runs.
     pub seconds: f64,
+    /// The energy of processors and memory in all runs that record it, in joules; left out if none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub energy_joules: Option<f64>,
+    /// The number of runs that record their energy.
+    #[serde(skip_serializing_if = "is_none")]
+    pub energy_runs: usize,
     /// The machines of all runs, each combination of its fields once, sorted.
     pub machines: Vec<Machine>,
 }

@@ -323,7 +323,10 @@ fn compute_spent<'a>(used: &[&'a Record], mut runs: Vec<&'a Record>) -> ComputeS
     let mut machines: Vec<Machine> = runs.iter().map(|r| machine(r)).collect();
     machines.sort();
     machines.dedup();
+    let energy: Vec<f64> = runs.iter().filter_map(|run| run.energy_joules).collect();
     ComputeSpent {
+        energy_joules: (!energy.is_empty()).then(|| energy.iter().sum()),
+        energy_runs: energy.len(),
         runs: runs.len(),
         by_status,
         used: used.len(),
