@@ -17,6 +17,7 @@ use crate::harness::ledger::Problem;
 use crate::harness::plan_store::{self, Frozen};
 use crate::harness::progress::Progress;
 use crate::harness::record::{self, Record, Status, short};
+use crate::harness::redact;
 use crate::harness::runner;
 use crate::report::stats;
 
@@ -110,7 +111,7 @@ fn freeze(app: &App, args: &FreezeArgs, quiet: bool) -> Result<Ending> {
             id: record::id_at(now),
             frozen: clock::text(now),
             profile: profile.clone(),
-            note: args.note.clone().unwrap_or_default(),
+            note: redact::text(args.note.as_deref().unwrap_or_default()),
             tables: with_cells().map(|plan| PlannedTable::new(&plan.table, &plan.cells)).collect(),
             settings_hash: FrozenPlan::hash_of(&decide),
             settings: decide,

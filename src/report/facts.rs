@@ -166,6 +166,8 @@ pub struct TablePlan {
     pub planned: usize,
     /// How many of these had other code, another machine or other data than when the plan was frozen.
     pub moved: usize,
+    /// The number of planned runs without a result.
+    pub missing: usize,
     /// The number of runs of the table, of any status, that did not begin after the plan.
     pub earlier: usize,
     /// The other runs, by row, column and seed.

@@ -2,6 +2,7 @@
 //! and the words for it. Without a plan there are no words.
 
 use crate::harness::experiment::Note;
+use crate::harness::experiment::Row;
 use crate::harness::frozen_plan;
 use crate::harness::frozen_plan::KnownPlan;
 use crate::harness::frozen_plan::Standing;
@@ -18,6 +19,7 @@ use crate::report::select::Selection;
 use crate::report::stats;
 use crate::report::text;
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 /// The mark of rows and claims that are not planned.
 pub(super) const MARK: &str = " ‡";
@@ -36,7 +38,12 @@ pub(super) fn of_table<'a>(input: &'a Input, selection: &Selection) -> Option<(&
     let others: Vec<Unplanned> = others.collect();
     let is_planned = |run: &&&Record| others.iter().all(|other| other.run != run.id);
     let earlier = input.all_records.iter().filter(|run| run.experiment == *id && !known.after.contains(&run.id));
+    let here: HashSet<(&Row, &str, u64)> =
+        selection.records.iter().map(|run| (&run.row, run.column.as_str(), run.seed)).collect();
+    let cells = known.plan.table(id).map_or(&[][..], |table| &table.cells);
+    let places = cells.iter().flat_map(|cell| cell.keys.keys().map(|seed| (&cell.row, cell.column.as_str(), *seed)));
     let plan = TablePlan {
+        missing: places.filter(|place| !here.contains(place)).count(),
         id: known.plan.id.clone(),
         day: known.plan.day().to_owned(),
         planned: selection.records.len() - others.len(),
@@ -91,18 +98,29 @@ pub(super) fn states(input: &Input) -> Vec<PlanState> {
     of_profile().map(state).collect()
 }
 
-/// The sentence for a caption, such as `Planned on 2026-11-30 (plan 3f2a91c0, frozen before the first run).`
+/// The sentences for a caption, such as `Planned on 2026-11-30 (plan 3f2a91c0, frozen before the first run).`
 pub(super) fn caption(plan: &TablePlan) -> String {
     let (id, day) = (short(&plan.id), &plan.day);
-    if plan.others.is_empty() {
-        let when = match plan.earlier {
-            0 => "before the first run".to_owned(),
-            n => format!("before these runs and after {}", text::counted(n, "other run")),
-        };
-        return format!("Planned on {day} (plan {id}, frozen {when}).");
+    let said = match (plan.others.len(), plan.earlier) {
+        (0, 0) => format!("Planned on {day} (plan {id}, frozen before the first run)."),
+        (0, n) => {
+            let earlier = text::counted(n, "other run");
+            format!("Planned on {day} (plan {id}, frozen before these runs and after {earlier}).")
+        }
+        (others, _) => {
+            let runs = text::counted(plan.planned + others, "run");
+            format!("Planned on {day} (plan {id}): {} of {runs}{}.", plan.planned, rest(plan))
+        }
+    };
+    format!("{said}{}", missing(plan))
+}
+
+/// A sentence about planned runs without a result: whoever stops early may stop when the figures please.
+fn missing(plan: &TablePlan) -> String {
+    match plan.missing {
+        0 => String::new(),
+        n => format!(" Planned and without a result: {}.", text::counted(n, "run")),
     }
-    let runs = plan.planned + plan.others.len();
-    format!("Planned on {day} (plan {id}): {} of {}{}.", plan.planned, text::counted(runs, "run"), rest(plan))
 }
 
 /// `; 2 began before the plan, 1 is post hoc`.
@@ -240,7 +258,8 @@ fn facts_of(plan: &PlanState, results: &Results) -> Vec<String> {
     let tables = results.tables.iter().filter_map(|table| Some((table, table.plan.as_ref()?)));
     for (table, of) in tables.filter(|(_, of)| of.id == plan.id) {
         let runs = of.planned + of.others.len();
-        facts.push(format!("{}: planned {} of {}{}.", table.id, of.planned, text::counted(runs, "run"), rest(of)));
+        let runs = text::counted(runs, "run");
+        facts.push(format!("{}: planned {} of {runs}{}.{}", table.id, of.planned, rest(of), missing(of)));
         if of.moved > 0 {
             facts.push(format!(
                 "{}: {} had other code, another machine or other data than when the plan was frozen.",

@@ -53,6 +53,9 @@ fn a_claim_that_is_not_in_the_plan_is_marked() {
     assert_eq!(standing(1), json!({"is": "post-hoc", "why": "the claim is not in the plan"}));
     assert_eq!(page.matches("| SimCLR ‡ |").count(), 2, "{page}");
     assert!(page.contains("Planned before their runs: 0 of 2 comparisons (plan b7259cd7 of 2026-11-22); 2 post hoc."));
+    // Raw pixels have no second seed.
+    assert_eq!(results["tables"][0]["plan"]["missing"], json!(3));
+    assert!(page.contains("9 are post hoc. Planned and without a result: 3 runs."), "{page}");
     // Seed 1 was run with another key, that is, with other code, on another machine or from other data.
     assert_eq!(results["tables"][0]["plan"]["moved"], json!(9));
     assert!(
