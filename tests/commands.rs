@@ -8,8 +8,10 @@ mod compare; // what differs between runs, and why cells run again
 mod croissant; // the description of pairs for machines
 mod degenerate; // settings and data that make no sense
 mod detect; // detectors on encoders, outside of tables
+mod evaluations; // how often a test split was used
 mod explain; // one setting: its meaning, its origin, what depends on it
 mod kills; // commands that are killed at any moment, and started again
+mod plan; // what was frozen before the runs
 mod power_loss; // losses of power and full disks
 mod stages; // the stages that tables declare, and which settings change their keys
 mod surroundings; // unwritable streams, ignored signals, unreadable repositories

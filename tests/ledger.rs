@@ -4,6 +4,7 @@
 mod audit; // git, and the changes that an audit finds
 mod cache;
 mod clock; // start and end times of runs
+mod energy; // what the machine's counters count while a run runs
 mod failures; // runs that fail
 mod history; // journals: what was removed, added or replaced
 mod jobs; // cells side by side
@@ -24,6 +25,7 @@ use sempair::harness::cache::Cache;
 use sempair::harness::code::Code;
 use sempair::harness::config::Layers;
 use sempair::harness::config::Resolved;
+use sempair::harness::energy::Meter;
 use sempair::harness::estimate::Estimate;
 use sempair::harness::experiment::Better;
 use sempair::harness::experiment::Cell;
@@ -229,6 +231,7 @@ impl Project {
                 ledger: &self.ledger(),
                 cache: &self.cache(),
                 scaling: &self.scaling(),
+                energy: &Meter::open(&self.folder.path().join("powercap")),
                 progress: &self.progress(),
                 interrupt: &self.interrupt,
             },

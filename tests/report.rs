@@ -23,6 +23,7 @@ mod hostile; // names that could act as markup
 mod items;
 mod latex; // the report set by pdfLaTeX
 mod order; // records in any order and state
+mod planned; // what was planned before the runs
 mod shape; // the contents of `results.json` and the CSV
 
 const COLUMNS: [(&str, &str); 3] = [("synth-10", "cifar-10"), ("synth-100", "cifar-100"), ("synth-stl", "stl-10")];
@@ -137,6 +138,8 @@ fn input(table: Table, records: Vec<Record>, all: &[Record]) -> Input {
         all_records: shared(all),
         generated: "2026-11-23".to_string(),
         anonymous: false,
+        plans: vec![],
+        evaluations: BTreeMap::new(),
         roles: Roles::of_defaults("paths.data = '' # a place\nsamples.values = [] # chooses rows or columns\n"),
     }
 }

@@ -1,14 +1,15 @@
 //! The files of a bundle as a function of its records: made again from the same records, they are the same bytes.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use crate::bundle::About;
 use crate::bundle::CONFIGURATION;
 use crate::bundle::Files;
+use crate::bundle::JOURNALS;
+use crate::bundle::PLANS;
 use crate::bundle::RECORDS;
 use crate::bundle::REPORT;
+use crate::bundle::Texts;
 use crate::bundle::crate_metadata;
 use crate::bundle::manifest;
 use crate::bundle::manifest::Facts;
@@ -16,6 +17,7 @@ use crate::bundle::manifest::Program;
 use crate::bundle::readme;
 use crate::error::Result;
 use crate::harness::config::Role;
+use crate::harness::plan_store::PlanTexts;
 use crate::harness::record::Record;
 use crate::report::Input;
 use crate::report::pages;
@@ -24,18 +26,20 @@ use crate::report::results;
 /// The list of hashes in the format of `sha256sum`, for readers without this program.
 const SUMS: &str = "SHA256SUMS";
 
-/// The files of a bundle, except the manifest. `records` are the texts of the records by id, and `input` is the report
-/// of exactly these. `code` are files of the code of the runs: the `Cargo.lock` and what the ledger keeps, as far as they are
-/// there.
+/// The files of a bundle, except the manifest. `input` is the report of exactly these texts. `code` are files of the code of
+/// the runs: the `Cargo.lock` and what the ledger keeps, as far as they are there.
 ///
 /// # Errors
 /// When the report cannot be rendered.
-pub fn files(facts: &Facts, input: &Input, records: &BTreeMap<String, String>, code: Files) -> Result<Files> {
+pub fn files(facts: &Facts, input: &Input, texts: &Texts, code: Files) -> Result<Files> {
     let results = results(input);
     let report = pages::files(input, &results)?;
     let named = |(name, text): (std::path::PathBuf, String)| (path(REPORT, &name.to_string_lossy()), text.into_bytes());
     let mut files: Files = report.into_iter().map(named).collect();
-    files.extend(records.iter().map(|(id, text)| (path(RECORDS, &format!("{id}.json")), text.clone().into_bytes())));
+    let Texts { records, plans: PlanTexts { plans, journals } } = texts;
+    for (folder, texts, end) in [(RECORDS, records, "json"), (PLANS, plans, "json"), (JOURNALS, journals, "journal")] {
+        files.extend(texts.iter().map(|(id, text)| (path(folder, &format!("{id}.{end}")), text.clone().into_bytes())));
+    }
     for (table, runs) in &input.tables {
         if let Some(newest) = runs.last() {
             files.insert(path(CONFIGURATION, &format!("{}.toml", table.id)), configuration(&table.id, newest, input));

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::files;
 use crate::harness::canonical;
+use crate::harness::evaluations::Evaluations;
 use crate::harness::ledger::Problem;
 use crate::harness::provenance::Build;
 
@@ -41,6 +42,9 @@ pub struct Facts {
     /// The number of records that a user deleted from the ledger, as the report states it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub deleted: usize,
+    /// How often each test split was evaluated, by all runs of the ledger, as the report states it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub evaluations: BTreeMap<String, Evaluations>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

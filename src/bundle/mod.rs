@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::harness::plan_store::PlanTexts;
 use crate::harness::record::Record;
 use manifest::Facts;
 use manifest::Program;
@@ -26,6 +27,12 @@ pub const REPORT: &str = "report/";
 /// The folder of the records, one file each.
 pub const RECORDS: &str = "records/";
 
+/// The folder of the plans that were frozen before runs, one file each.
+pub const PLANS: &str = "plans/";
+
+/// The folder of the ledger's journals. They say which runs began after a plan, and are only there if there is one.
+pub const JOURNALS: &str = "journal/";
+
 /// The folder of the settings, one file for each table.
 pub const CONFIGURATION: &str = "configuration/";
 
@@ -34,6 +41,15 @@ pub const LOCK: &str = "Cargo.lock";
 
 /// The folder of what the ledger keeps of the code of the runs (`harness::source`).
 pub const SOURCE: &str = "source/";
+
+/// The texts that a report is made from.
+#[derive(Clone, Debug, Default)]
+pub struct Texts {
+    /// The records by id.
+    pub records: BTreeMap<String, String>,
+    /// The plans and the journals; empty if there is no plan.
+    pub plans: PlanTexts,
+}
 
 /// What a bundle tells about its report, besides the files.
 pub struct About<'a> {

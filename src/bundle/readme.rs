@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::bundle::About;
 use crate::bundle::Files;
 use crate::bundle::LOCK;
+use crate::bundle::PLANS;
 use crate::bundle::RECORDS;
 use crate::bundle::SOURCE;
 
@@ -32,6 +33,11 @@ pub fn text(about: &About, files: &Files) -> String {
         text += "records/                 one JSON file for each run: commit, settings with their origins, hashes of data,\n\
                  \x20                        program and files, machine, results\n\
                  configuration/           the settings of each table, as TOML\n";
+    }
+    if files.keys().any(|name| name.starts_with(PLANS)) {
+        text += "plans/                   what was to be run and how it was to be judged, frozen before the runs\n\
+                 journal/                 the order in which plans were frozen and runs began: a line states the hash of a plan\n\
+                 \x20                        or record, and the hash of a line states all lines before it\n";
     }
     if files.contains_key(LOCK) {
         text += "Cargo.lock               the versions of all crates that the program was built from\n";

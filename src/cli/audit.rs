@@ -184,6 +184,12 @@ impl Answer<'_> {
         if history.found > 0 {
             say!("{} records are older than the first journal", history.found);
         }
+        if history.plans > 0 {
+            say!("{} plans are as they were frozen", history.plans);
+        }
+        if history.newer > 0 {
+            say!("{} lines of journals are of a newer version, and their meaning was not checked", history.newer);
+        }
         self.reports.iter().for_each(print_report);
         if !self.data.is_empty() {
             say!("datasets: {}", self.data.join(", "));

@@ -12,11 +12,13 @@ use crate::bundle::archive::{self, Archive};
 use crate::bundle::contents;
 use crate::bundle::manifest::{self, Difference, Facts, Manifest, Program, Unreadable};
 use crate::bundle::signature::{self, Trust};
-use crate::bundle::{About, Files, LOCK, RECORDS, REPORT, SOURCE};
+use crate::bundle::{About, Files, JOURNALS, LOCK, PLANS, RECORDS, REPORT, SOURCE, Texts};
 use crate::error::{Context as _, Error, Result, shell};
 use crate::files;
+use crate::harness::evaluations::{Evaluations, evaluations};
 use crate::harness::git;
 use crate::harness::ledger::{Problem, mark_superseded};
+use crate::harness::plan_store::{self, PlanTexts};
 use crate::harness::record::{self, Record, Status};
 use crate::harness::source;
 use crate::report::{self, Input};
@@ -136,41 +138,43 @@ fn make(app: &App, args: &MakeArgs) -> Result<Ending> {
 
 /// The records of a profile.
 struct Recorded {
-    /// Their texts by id.
-    texts: BTreeMap<String, String>,
+    texts: Texts,
     problems: Vec<Problem>,
     /// The number of records that a user deleted.
     deleted: usize,
     /// The folder of the ledger.
     ledger: PathBuf,
+    evaluations: BTreeMap<String, Evaluations>,
 }
 
 impl Recorded {
     /// Reads the records of the profile. `None` if no run completed.
     fn read(settings: &Settings, args: &MakeArgs) -> Result<Option<Self>> {
         let ledger = setup::ledger(settings);
-        let (records, problems) = ledger.records()?;
+        let (records, mut problems) = ledger.records()?;
+        problems.extend(plan_store::read(&ledger)?.problems);
         let of_profile: Vec<&Record> = records.iter().filter(|run| run.profile == args.profile).collect();
         if !of_profile.iter().any(|run| run.status == Status::Completed) {
             return Ok(None);
         }
-        let mut texts = BTreeMap::new();
+        let mut texts = Texts { plans: plan_store::texts(&ledger, &args.profile)?, ..Texts::default() };
         for run in of_profile {
             if run.status == Status::Running {
                 talk!("left out run {}, which has not ended", run.short());
                 continue;
             }
             let file = ledger.dir().join(format!("{}.json", run.id));
-            texts.insert(run.id.clone(), files::read_text(&file)?);
+            texts.records.insert(run.id.clone(), files::read_text(&file)?);
         }
-        Ok(Some(Self { texts, problems, deleted: ledger.deleted()?, ledger: ledger.dir().to_path_buf() }))
+        let (dir, evaluations) = (ledger.dir().to_path_buf(), evaluations(records.iter()));
+        Ok(Some(Self { texts, problems, deleted: ledger.deleted()?, ledger: dir, evaluations }))
     }
 
     fn files(self, app: &App, args: &MakeArgs) -> Result<(Facts, Files)> {
-        let Self { texts, problems, deleted, ledger } = self;
+        let Self { texts, problems, deleted, ledger, evaluations } = self;
         let unreadable = problems.iter().map(Unreadable::from).collect();
         let (profile, author) = (args.profile.clone(), args.author.clone());
-        let facts = Facts { profile, anonymous: false, author, unreadable, deleted };
+        let facts = Facts { profile, anonymous: false, author, unreadable, deleted, evaluations };
         let input = report_of(app, &facts, &texts)?;
         let lock = newest(&input).and_then(|run| lock_of(&run.build.lock_hash, run.git.commit.as_deref()));
         let lock = lock.filter(|lock| !args.anonymous || names_nobody(lock));
@@ -186,11 +190,14 @@ impl Recorded {
             return Ok((facts.clone(), contents::files(&facts, &input, &texts, code)?));
         }
         let shown = report::anonymous(&input);
-        let texts: BTreeMap<String, String> = input.all_records.iter().zip(&shown.all_records).map(anonymous).collect();
-        let is_run = |id: &String| texts.contains_key(id);
+        let records = input.all_records.iter().zip(&shown.all_records).map(anonymous).collect();
+        let plans = shown.plans.iter().map(|known| (known.plan.id.clone(), known.plan.to_text())).collect();
+        let texts = Texts { records, plans: PlanTexts { plans, ..texts.plans } };
+        let is_run = |id: &String| texts.records.contains_key(id);
         let unreadable = shown.excluded.iter().filter(|(id, _)| !is_run(id));
         let unreadable = unreadable.map(|(file, what)| Unreadable { file: file.clone(), what: what.clone() }).collect();
-        let facts = Facts { anonymous: true, unreadable, ..facts };
+        let evaluations = shown.evaluations.clone();
+        let facts = Facts { anonymous: true, unreadable, evaluations, ..facts };
         // Made from the records that are in the bundle, as the reader can make it again.
         let input = report_of(app, &facts, &texts)?;
         let files = contents::files(&facts, &input, &texts, code)?;
@@ -234,8 +241,8 @@ fn records_of(texts: &BTreeMap<String, String>) -> Result<Vec<Record>, Vec<Diffe
 
 /// What the report of these records is made of. It depends on nothing else: neither on settings of this folder nor on
 /// the command line.
-fn report_of(app: &App, facts: &Facts, texts: &BTreeMap<String, String>) -> Result<Input> {
-    let records = records_of(texts).map_err(|found| {
+fn report_of(app: &App, facts: &Facts, texts: &Texts) -> Result<Input> {
+    let records = records_of(&texts.records).map_err(|found| {
         let Difference { file, what } = &found[0];
         Error::new(format!("{file}: {what}")).hint("run the same command again; another process may have written it")
     })?;
@@ -246,7 +253,10 @@ fn report_of(app: &App, facts: &Facts, texts: &BTreeMap<String, String>) -> Resu
     let (tables, excluded) = comparable_runs(app, &config, &settings, &records, &problems)?;
     let not_run = not_run(app, &config, &settings, &tables);
     let profile = setup::profile(app, &facts.profile)?;
-    let input = Input { not_run, deleted: facts.deleted, ..run::input(app, profile, tables, excluded, records) };
+    let input = run::input(app, profile, tables, excluded, records);
+    let plans = plan_store::of_texts(&texts.plans, facts.anonymous).known;
+    let evaluations = facts.evaluations.clone();
+    let input = Input { not_run, deleted: facts.deleted, plans, evaluations, ..input };
     Ok(if facts.anonymous { report::anonymous(&input) } else { input })
 }
 
@@ -409,16 +419,17 @@ fn verify(app: &App, args: &VerifyArgs) -> Result<Ending> {
 
 /// Renders the report again from the records of a bundle, and compares.
 fn render_again(app: &App, manifest: &Manifest, archive: &Archive) -> Result<(Rendering, Vec<Difference>)> {
-    let mut texts = BTreeMap::new();
-    for (name, bytes) in &archive.files {
-        let Some(id) = name.strip_prefix(RECORDS).map(|id| id.strip_suffix(".json").unwrap_or(id)) else { continue };
-        texts.insert(id.to_owned(), String::from_utf8_lossy(bytes).into_owned());
-    }
-    if texts.is_empty() {
+    let texts = texts_in(archive);
+    if texts.records.is_empty() {
         return Ok((Rendering::NoRecords, Vec::new()));
     }
-    if let Err(found) = records_of(&texts) {
+    if let Err(found) = records_of(&texts.records) {
         return Ok((Rendering::NotCompared, found));
+    }
+    let plans = plan_store::of_texts(&texts.plans, manifest.facts.anonymous).problems;
+    if !plans.is_empty() {
+        let differs = |of: Problem| Difference::new(&of.file.display().to_string(), of.what);
+        return Ok((Rendering::NotCompared, plans.into_iter().map(differs).collect()));
     }
     let input = match report_of(app, &manifest.facts, &texts) {
         Ok(input) => input,
@@ -463,6 +474,19 @@ fn render_again(app: &App, manifest: &Manifest, archive: &Archive) -> Result<(Re
     differences.extend(differ.map(|name| Difference::new(name, "is not what these records give")));
     let rendering = if differences.is_empty() { Rendering::Same } else { Rendering::Different };
     Ok((rendering, differences))
+}
+
+/// The texts in a bundle that its report is made from.
+fn texts_in(archive: &Archive) -> Texts {
+    let of = |folder: &str, end: &str| -> BTreeMap<String, String> {
+        let named = archive.files.iter().filter_map(|(name, bytes)| {
+            let id = name.strip_prefix(folder)?;
+            Some((id.strip_suffix(end).unwrap_or(id).to_owned(), String::from_utf8_lossy(bytes).into_owned()))
+        });
+        named.collect()
+    };
+    let plans = PlanTexts { plans: of(PLANS, ".json"), journals: of(JOURNALS, ".journal") };
+    Texts { records: of(RECORDS, ".json"), plans }
 }
 
 /// What the signature of a bundle says, or why it is not accepted.

@@ -12,6 +12,7 @@ use crate::data::store;
 use crate::detection::Detection;
 use crate::error::{Error, Result, shell};
 use crate::harness::config::Given;
+use crate::harness::energy::{Meter, POWERCAP};
 use crate::harness::experiment::Experiment;
 use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
@@ -287,10 +288,12 @@ fn run_with(
     let (ledger, cache) = (setup::ledger(settings), setup::cache(settings));
     let (compute, gpu) = (setup::compute(settings)?, setup::gpu(settings)?);
     let scaling = setup::scaling(settings, &compute);
+    let energy = Meter::open(Path::new(POWERCAP));
     let plan = || runner::plan(&[experiment], settings);
     let execute = |force: bool| {
         let (compute, gpu, ledger, cache, scaling) = (&compute, gpu.as_str(), &ledger, &cache, &scaling);
-        let surroundings = RunContext { compute, gpu, ledger, cache, scaling, progress, interrupt };
+        let energy = &energy;
+        let surroundings = RunContext { compute, gpu, ledger, cache, scaling, energy, progress, interrupt };
         let (repo, outputs) = (PathBuf::from("."), setup::outputs(settings, &config.profile));
         let options = Options { force, budget: None, jobs: Some(1), repo, outputs, source: settings.source };
         runner::run(plan()?, &resolved, &config.profile, surroundings, &options, &setup::command_line())?.whole()

@@ -29,6 +29,7 @@ mod devices;
 mod diff;
 mod encoder;
 mod lint;
+mod plan;
 mod profile;
 mod recorded_runs;
 mod records;
@@ -141,6 +142,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Freeze what will be run and how claims are decided, before the first run, or show how the runs stand to it
+    Plan(plan::PlanArgs),
     /// Render the report again from the ledger, with the settings of its runs (needs no device and no data)
     Report {
         #[command(flatten)]
@@ -357,6 +360,7 @@ fn dispatch(app: &App, arguments: Arguments) -> Result<Ending> {
         Command::List { config, cores, json } => run::list(app, &config, &cores, json),
         Command::Config { prefix, config, json } => config::config(app, &config, prefix.as_deref(), json),
         Command::Report { config, anonymous } => run::report(app, &config, anonymous),
+        Command::Plan(args) => plan::run(app, args, quiet),
         Command::Bundle(args) => bundle::run(app, args),
         Command::Runs { delete: Some(run), config, .. } => records::delete(app, &config, &run),
         Command::Runs { config, last, json, .. } => records::runs(app, &config, last, json),

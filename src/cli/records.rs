@@ -131,6 +131,7 @@ fn facts(record: &Record) -> Vec<(&'static str, String)> {
         ("profile", record.profile.clone()),
         ("started", record.started.clone()),
         ("took", duration(record.seconds)),
+        ("energy", record.energy_joules.map_or_else(String::new, |joules| format!("{joules} J"))),
         ("commit", commit),
         ("remote", remote(git)),
         ("kept", kept(git)),

@@ -10,10 +10,13 @@ use serde_json::json;
 use crate::data::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::harness::energy::{Meter, POWERCAP};
 use crate::harness::estimate::Estimate;
+use crate::harness::evaluations::evaluations;
 use crate::harness::experiment::{Cell, Experiment, Row};
 use crate::harness::interrupt::Interrupt;
 use crate::harness::leftovers;
+use crate::harness::plan_store;
 use crate::harness::progress::{Progress, duration};
 use crate::harness::provenance::Host;
 use crate::harness::record::{Record, Status};
@@ -57,6 +60,7 @@ pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: Ru
             ledger: &ledger,
             cache: &cache,
             scaling: &setup::scaling(settings, &compute),
+            energy: &Meter::open(Path::new(POWERCAP)),
             progress: &progress,
             interrupt: &interrupt,
         },
@@ -70,7 +74,9 @@ pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: Ru
         },
         &setup::command_line(),
     )?;
-    let (records, problems) = ledger.records()?;
+    let (records, mut problems) = ledger.records()?;
+    let plans = plan_store::read(&ledger)?;
+    problems.extend(plans.problems);
     let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
     let of_command = |run: TableRun| {
         let wanted: HashSet<&str> = run.runs.iter().map(String::as_str).collect();
@@ -82,7 +88,7 @@ pub(super) fn reproduce(app: &App, args: &ConfigArgs, tables: &[String], how: Ru
     let asked_for = experiments.iter().map(|experiment| experiment.id()).collect();
     let not_run = not_run(app, &setup::without_sets(args), settings, &tables);
     let input = input(app, setup::profile(app, &args.profile)?, tables, excluded, records);
-    let input = Input { not_run, deleted: ledger.deleted()?, ..input };
+    let input = Input { not_run, deleted: ledger.deleted()?, plans: plans.known, ..input };
     let code = finish(input, settings, Some(&asked_for), how.strict)?;
     ran.diverged.map_or(Ok(code), Err)
 }
@@ -99,12 +105,14 @@ pub(super) fn report(app: &App, args: &ConfigArgs, anonymous: bool) -> Result<En
 /// When the ledger has no completed run of the profile.
 pub(super) fn recorded_input(app: &App, args: &ConfigArgs, settings: &Settings, anonymous: bool) -> Result<Input> {
     let ledger = setup::ledger(settings);
-    let (records, problems) = ledger.records()?;
+    let (records, mut problems) = ledger.records()?;
+    let plans = plan_store::read(&ledger)?;
+    problems.extend(plans.problems);
     let records: Vec<Arc<Record>> = records.into_iter().map(Arc::new).collect();
     let (tables, excluded) = comparable_runs(app, args, settings, &records, &problems)?;
     let not_run = not_run(app, args, settings, &tables);
     let named = input(app, setup::profile(app, &args.profile)?, tables, excluded, records);
-    let named = Input { not_run, deleted: ledger.deleted()?, ..named };
+    let named = Input { not_run, deleted: ledger.deleted()?, plans: plans.known, ..named };
     Ok(if anonymous { report::anonymous(&named) } else { named })
 }
 
@@ -259,7 +267,7 @@ pub(super) fn chosen<'a>(app: &App<'a>, tables: &[String]) -> Result<Vec<&'a dyn
 }
 
 /// Leaves out the tables that have no rows with these settings. It is an error if such a table was asked for.
-fn with_rows<'a>(plans: Vec<Plan<'a, Settings>>, asked_for: &[String]) -> Result<Vec<Plan<'a, Settings>>> {
+pub(super) fn with_rows<'a>(plans: Vec<Plan<'a, Settings>>, asked_for: &[String]) -> Result<Vec<Plan<'a, Settings>>> {
     let (with, without): (Vec<_>, Vec<_>) = plans.into_iter().partition(|plan| !plan.table.rows.is_empty());
     match without.iter().map(|plan| plan.experiment.id()).find(|id| asked_for.iter().any(|asked| asked == id)) {
         Some(id) => Err(Error::new(format!("the table `{id}` has no rows with these settings"))
@@ -269,7 +277,7 @@ fn with_rows<'a>(plans: Vec<Plan<'a, Settings>>, asked_for: &[String]) -> Result
 }
 
 /// Prints a line for each column that has no cells because its data are not imported.
-fn say_what_is_missing(plans: &[Plan<'_, Settings>], catalog: &Catalog, progress: &Progress) {
+pub(super) fn say_what_is_missing(plans: &[Plan<'_, Settings>], catalog: &Catalog, progress: &Progress) {
     for Plan { experiment, table, cells } in plans {
         if cells.is_empty() {
             let id = experiment.id();
@@ -305,6 +313,7 @@ pub(super) fn input(
         profile: profile.name.into(),
         description_of_profile: profile.description.into(),
         generated: ended.cloned().unwrap_or_default(),
+        evaluations: evaluations(records.iter().map(Arc::as_ref)),
         all_records: records.into_iter().filter(|record| record.profile == profile.name).collect(),
         tables,
         not_run: Vec::new(),
@@ -312,6 +321,7 @@ pub(super) fn input(
         excluded,
         anonymous: false,
         roles: setup::roles(app),
+        plans: Vec::new(),
     }
 }
 

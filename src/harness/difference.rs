@@ -133,6 +133,7 @@ fn facts(record: &Record) -> Facts {
     add(Section::Results, "predictions", json!(record.predictions));
     add(Section::Cost, "seconds", json!(record.seconds));
     add(Section::Cost, "peak memory in bytes", json!(record.peak_memory));
+    add(Section::Cost, "energy in joules", json!(record.energy_joules));
     add(Section::Cost, "threads", json!(record.threads));
     add(Section::Cost, "runs beside it", json!(record.beside));
     number_repeated(&mut facts);

@@ -55,7 +55,7 @@ pub struct MetricInfo {
 }
 
 /// Which values of a metric are good.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Better {
     /// Higher values are better, as for an accuracy.

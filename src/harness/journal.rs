@@ -14,6 +14,12 @@
 //! - `found RUN HASH`: the record was there when the first journal of the ledger was started by a version that knows
 //!   journals.
 //! - `deleted RUN HASH`: a user deleted the record with this hash.
+//! - `frozen PLAN HASH`: a plan with this hash was frozen (`frozen_plan`). A run is after a plan if its `begun` follows
+//!   this line, in one journal or through `after`. Its time proves nothing: anyone can set a clock.
+//!
+//! A line with another event is of a newer version. It is part of the chain, and its meaning is not checked. (The first
+//! versions with journals know no `frozen`: they name that line as `not a line of a journal`, and nothing else, because
+//! `plan freeze` writes a journal of its own.)
 //!
 //! One journal for each command, and not one file for all, because git merges files that only one side has: two clones
 //! or two branches never write to the same journal, and `after` joins their histories as a merge commit does. A journal,
@@ -74,20 +80,37 @@ pub(super) enum Event {
     Killed,
     /// A user deleted the record.
     Deleted,
+    /// A plan was frozen.
+    Frozen,
+    /// An event that this version does not know. It is only read, never written.
+    Newer,
 }
 
 impl Event {
-    const ALL: [(&'static str, Self); 6] = [
+    const ALL: [(&'static str, Self); 7] = [
         ("after", Self::After),
         ("found", Self::Found),
         ("begun", Self::Begun),
         ("ended", Self::Ended),
         ("killed", Self::Killed),
         ("deleted", Self::Deleted),
+        ("frozen", Self::Frozen),
     ];
 
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, event)| *event == self).map_or("", |(name, _)| name)
+    }
+
+    /// The event with this name; `None` if it is not the name of an event of any version.
+    fn of_name(name: &str) -> Option<Self> {
+        let is_word = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase());
+        let known = Self::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, event)| event);
+        known.or(is_word.then_some(Self::Newer))
+    }
+
+    /// Whether it is about a run.
+    fn is_of_run(self) -> bool {
+        !matches!(self, Self::After | Self::Frozen | Self::Newer)
     }
 }
 
@@ -95,9 +118,9 @@ impl Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub event: Event,
-    /// The run, or the journal that this one follows.
+    /// The run, the plan, or the journal that this one follows.
     pub name: String,
-    /// The hash of the run's record, or of the line that this journal follows.
+    /// The hash of the run's record, of the plan, or of the line that this journal follows.
     pub state: String,
 }
 
@@ -109,7 +132,7 @@ impl Entry {
     fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
         let [event, name, state] = [words.next()?, words.next()?, words.next()?];
-        let (_, event) = Event::ALL.into_iter().find(|(known, _)| *known == event)?;
+        let event = Event::of_name(event)?;
         (words.next().is_none() && is_hash(state) && !name.is_empty()).then(|| Self::new(event, name, state))
     }
 
@@ -139,10 +162,11 @@ impl Journal {
 
     /// The entries about runs, each with its line's number.
     pub fn of_runs(&self) -> impl Iterator<Item = (usize, &Entry)> {
-        self.lines.iter().map(|(line, _, entry)| (*line, entry)).filter(|(_, entry)| entry.event != Event::After)
+        self.lines.iter().map(|(line, _, entry)| (*line, entry)).filter(|(_, entry)| entry.event.is_of_run())
     }
 
-    fn parse(id: &str, path: PathBuf, text: &str) -> Self {
+    /// Reads a journal from the text of its file.
+    pub fn parse(id: &str, path: PathBuf, text: &str) -> Self {
         let mut journal = Self { id: id.to_owned(), path, lines: Vec::new(), problems: Vec::new() };
         let mut previous = id;
         for (number, line) in text.split_inclusive('\n').enumerate().map(|(i, line)| (i + 1, line)) {

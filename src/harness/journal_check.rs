@@ -15,6 +15,7 @@ use crate::harness::journal::Journal;
 use crate::harness::ledger::Checked;
 use crate::harness::ledger::Ledger;
 use crate::harness::ledger::Problem;
+use crate::harness::plan_store;
 use crate::harness::record::Record;
 use crate::harness::record::Seal;
 
@@ -32,12 +33,23 @@ pub struct History {
     /// The runs of this machine that are alive, or whose process died and no later command has entered that yet. Their
     /// records are not compared with the journals.
     pub open: BTreeSet<String>,
-    /// What is wrong with journals, and with records by their journals.
+    /// The number of plans that are as they were frozen.
+    #[serde(skip_serializing_if = "is_none")]
+    pub plans: usize,
+    /// The number of lines that a newer version wrote. Their meaning is not checked.
+    #[serde(skip_serializing_if = "is_none")]
+    pub newer: usize,
+    /// What is wrong with journals, and with records and plans by their journals.
     #[serde(skip)]
     pub problems: Vec<Problem>,
     /// The hash of every line.
     #[serde(skip)]
     hashes: BTreeSet<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 impl History {
@@ -110,12 +122,16 @@ pub(super) fn history(ledger: &Ledger, records: &Checked, locked: &BTreeSet<Stri
             problems.push(Problem { file, what });
         }
     }
+    let plans = plan_store::check(ledger, &journals)?;
+    problems.extend(plans.problems.into_iter().chain(plans.reformatted));
     let heads = journal::follows(&journals).into_iter().map(|entry| (entry.name, entry.state)).collect();
     let lines = || journals.iter().flat_map(|journal| &journal.lines);
     let found: BTreeSet<&str> =
         lines().filter(|(_, _, entry)| entry.event == Event::Found).map(|(_, _, entry)| entry.name.as_str()).collect();
     let hashes = lines().map(|(_, hash, _)| hash.clone()).collect();
-    Ok(History { journals: journals.len(), heads, found: found.len(), deleted, open, problems, hashes })
+    let newer = lines().filter(|(_, _, entry)| entry.event == Event::Newer).count();
+    let (journals, found, plans) = (journals.len(), found.len(), plans.known.len());
+    Ok(History { journals, heads, found, deleted, open, plans, newer, problems, hashes })
 }
 
 impl Entered<'_> {

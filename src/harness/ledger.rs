@@ -167,6 +167,17 @@ impl Ledger {
         removed.context(format!("cannot remove {}", path.display()))
     }
 
+    /// Writes the file of a new plan, enters that it was frozen, and returns the journal's path. A crash between the two
+    /// steps leaves a plan that no journal knows: it counts for nothing.
+    pub(super) fn freeze(&self, id: &str, file: &Path, text: &str) -> Result<PathBuf> {
+        let _lock = self.lock_claims()?;
+        files::write_whole(file, text.as_bytes())?;
+        let journal = self.journal(id);
+        let entered = self.enter(journal, vec![Entry::new(Event::Frozen, id, record::stated_hash(text))]);
+        entered.inspect_err(|_| drop(std::fs::remove_file(file)))?;
+        Ok(journal::path(&self.dir, journal))
+    }
+
     /// The number of runs whose records a user deleted, by the journals.
     pub fn deleted(&self) -> Result<usize> {
         let journals = journal::read_all(&self.dir)?;

@@ -210,6 +210,11 @@ pub struct RecordV1 {
     /// The largest number of other runs of the command that were computed at the same time as one of its stages.
     #[serde(default)]
     pub beside: usize,
+    /// The energy that processors and memory of the machine took while it ran, in joules, or its share if others of the
+    /// command ran beside it (see [`energy::of_run`](crate::harness::energy::of_run)); `None` where the machine does not
+    /// tell it, and until the run ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_joules: Option<f64>,
     /// The command line, without secrets and without the folder of the program.
     #[serde(default)]
     pub args: Vec<String>,

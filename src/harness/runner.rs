@@ -12,6 +12,7 @@ use crate::harness::cache::Cache;
 use crate::harness::clock;
 use crate::harness::concurrent_runs::ConcurrentRuns;
 use crate::harness::config::Resolved;
+use crate::harness::energy::Meter;
 use crate::harness::estimate::Estimate;
 use crate::harness::estimate::Missing;
 use crate::harness::experiment::Cell;
@@ -41,15 +42,12 @@ use cell::Job;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::collections::HashSet;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::Builder;
-use std::thread::Scope;
+use std::thread::{Builder, Scope};
 use std::time::Duration;
 use std::time::Instant;
 
@@ -84,6 +82,8 @@ pub struct RunContext<'a> {
     pub cache: &'a Cache,
     /// How the work of stages speeds up with threads on this machine.
     pub scaling: &'a Scaling,
+    /// What counts the energy of the machine.
+    pub energy: &'a Meter,
     /// Where progress is shown.
     pub progress: &'a Progress,
     /// Whether the user asked to stop.

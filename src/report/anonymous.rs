@@ -16,6 +16,10 @@ use crate::harness::experiment::PaperFigure;
 use crate::harness::experiment::Row;
 use crate::harness::experiment::Step;
 use crate::harness::experiment::Table;
+use crate::harness::frozen_plan::FrozenPlan;
+use crate::harness::frozen_plan::KnownPlan;
+use crate::harness::frozen_plan::PlannedCell;
+use crate::harness::frozen_plan::PlannedTable;
 use crate::harness::outcome::Curve;
 use crate::harness::outcome::DataRef;
 use crate::harness::provenance::Build;
@@ -63,6 +67,8 @@ pub fn anonymous(input: &Input) -> Input {
         generated: input.generated.clone(),
         anonymous: true,
         roles: input.roles.clone(),
+        evaluations: input.evaluations.iter().map(|(set, count)| (names.text(set), *count)).collect(),
+        plans: input.plans.iter().map(|known| names.known(known, &input.roles)).collect(),
     }
 }
 
@@ -105,12 +111,7 @@ impl Names {
             inputs: Value::Null.into(),
             code: BTreeMap::new().into(),
             git: record.git.anonymous(),
-            build: Build {
-                code: self.text(&record.build.code),
-                rustc: self.text(&record.build.rustc),
-                lock_hash: self.text(&record.build.lock_hash),
-                ..Build::default()
-            },
+            build: self.build(&record.build),
             host: Host {
                 cpu: self.text(&record.host.cpu),
                 cores: record.host.cores,
@@ -118,14 +119,11 @@ impl Names {
                 threads: record.host.threads,
                 ..Host::default()
             },
-            compute: Compute {
-                device: self.text(&record.compute.device),
-                isa: self.text(&record.compute.isa),
-                precision: self.text(&record.compute.precision),
-            },
+            compute: self.compute(&record.compute),
             peak_memory: record.peak_memory,
             threads: record.threads,
             beside: record.beside,
+            energy_joules: record.energy_joules,
             args: Vec::new(),
             environment: BTreeMap::new(),
             data: record.data.iter().map(|data| self.data(data)).collect(),
@@ -159,19 +157,6 @@ impl Names {
             column: self.text(&figure.column),
             ..figure.clone()
         };
-        let claim = |claim: &Claim| Claim {
-            text: self.text(&claim.text),
-            column: self.text(&claim.column),
-            plus: rows(&claim.plus),
-            minus: rows(&claim.minus),
-            case: self.text(&claim.case),
-            family: Family {
-                id: claim.family.id.clone(),
-                title: self.text(&claim.family.title),
-                paper: self.text(&claim.family.paper),
-            },
-            ..claim.clone()
-        };
         let note = |note: &Note| Note {
             text: self.text(&note.text),
             at: note.at.as_ref().map(|(row, column)| (self.row(row), self.text(column))),
@@ -203,11 +188,81 @@ impl Names {
             unasked: table.unasked.iter().map(|id| self.text(id)).collect(),
             metrics: table.metrics.clone(),
             paper: table.paper.iter().map(figure).collect(),
-            claims: table.claims.iter().map(claim).collect(),
+            claims: table.claims.iter().map(|claim| self.claim(claim)).collect(),
             notes: table.notes.iter().map(note).collect(),
             varies: self.text(&table.varies),
             axis: table.axis.as_ref().map(axis),
             distance: table.distance.iter().map(distance).collect(),
+        }
+    }
+
+    /// Returns the part of a plan that is kept, with the hash of the whole plan. Every field is listed.
+    fn known(&self, known: &KnownPlan, roles: &Roles) -> KnownPlan {
+        let plan = &known.plan;
+        let cell = |cell: &PlannedCell| PlannedCell {
+            row: self.row(&cell.row),
+            column: self.text(&cell.column),
+            keys: cell.keys.clone(),
+        };
+        let table = |table: &PlannedTable| PlannedTable {
+            id: table.id.clone(),
+            title: self.text(&table.title),
+            cells: table.cells.iter().map(cell).collect(),
+            metrics: table.metrics.clone(),
+            claims: table.claims.iter().map(|claim| self.claim(claim)).collect(),
+        };
+        let settings: Vec<Setting> = plan.settings.iter().map(|setting| self.setting(setting, roles)).collect();
+        let shown = FrozenPlan {
+            schema: plan.schema.clone(),
+            id: plan.id.clone(),
+            frozen: plan.frozen.clone(),
+            profile: plan.profile.clone(),
+            note: if plan.note.is_empty() { String::new() } else { WITHHELD.to_owned() },
+            tables: plan.tables.iter().map(table).collect(),
+            settings_hash: FrozenPlan::hash_of(&settings),
+            settings,
+            groups: plan.groups.clone(),
+            rule: plan.rule.clone(),
+            git: plan.git.anonymous(),
+            build: self.build(&plan.build),
+            compute: self.compute(&plan.compute),
+            original: Some(plan.original.clone().unwrap_or_else(|| plan.hash.clone())),
+            hash: String::new(),
+        };
+        KnownPlan { plan: shown, after: known.after.iter().map(|run| self.text(run)).collect() }
+    }
+
+    fn build(&self, build: &Build) -> Build {
+        Build {
+            code: self.text(&build.code),
+            rustc: self.text(&build.rustc),
+            lock_hash: self.text(&build.lock_hash),
+            ..Build::default()
+        }
+    }
+
+    fn compute(&self, compute: &Compute) -> Compute {
+        Compute {
+            device: self.text(&compute.device),
+            isa: self.text(&compute.isa),
+            precision: self.text(&compute.precision),
+        }
+    }
+
+    fn claim(&self, claim: &Claim) -> Claim {
+        let rows = |rows: &[Row]| rows.iter().map(|row| self.row(row)).collect::<Vec<Row>>();
+        Claim {
+            text: self.text(&claim.text),
+            column: self.text(&claim.column),
+            plus: rows(&claim.plus),
+            minus: rows(&claim.minus),
+            case: self.text(&claim.case),
+            family: Family {
+                id: claim.family.id.clone(),
+                title: self.text(&claim.family.title),
+                paper: self.text(&claim.family.paper),
+            },
+            ..claim.clone()
         }
     }
 

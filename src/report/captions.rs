@@ -7,7 +7,9 @@ use crate::harness::experiment::Table;
 use crate::harness::outcome::DataRef;
 use crate::harness::record::Record;
 use crate::report::facts::Cell;
+use crate::report::facts::TablePlan;
 use crate::report::facts::is_baseline_of;
+use crate::report::plans;
 use crate::report::text;
 use crate::report::words;
 use serde::Serialize;
@@ -27,6 +29,8 @@ pub(super) struct Caption {
     pub signs: String,
     /// How the rows were trained.
     pub setting: String,
+    /// What was planned before the runs.
+    pub planned: String,
 }
 
 impl Caption {
@@ -41,13 +45,14 @@ impl Caption {
             named("Paper", &self.paper),
             self.signs.clone(),
             self.setting.clone(),
+            self.planned.clone(),
         ];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
     }
 }
 
-/// The caption of a table with these cells.
-pub(super) fn caption(table: &Table, cells: &[Cell]) -> Caption {
+/// The caption of a table with these cells, whose runs stand so to its plan.
+pub(super) fn caption(table: &Table, cells: &[Cell], plan: Option<&TablePlan>) -> Caption {
     let bold = if cells.iter().any(|cell| cell.best) {
         "the better of two compared rows where the interval of their paired difference excludes 0."
     } else {
@@ -66,6 +71,7 @@ pub(super) fn caption(table: &Table, cells: &[Cell]) -> Caption {
         paper: paper.to_string(),
         signs: signs(table, cells),
         setting: table.setting.clone(),
+        planned: plan.map(plans::caption).unwrap_or_default(),
     }
 }
 

@@ -2,15 +2,16 @@
 //! record contains is reported as not recorded.
 
 use crate::harness::config::Role;
-use crate::harness::config::Roles;
 use crate::harness::git::Tree;
 use crate::harness::outcome::DataRef;
 use crate::harness::progress::duration;
 use crate::harness::record::Record;
 use crate::report::facts::Results;
+use crate::report::facts::SetEvaluations;
 use crate::report::facts::TableResults;
 use crate::report::lineage;
 use crate::report::lineage::HOW_CHOSEN;
+use crate::report::plans;
 use crate::report::results;
 use crate::report::select::Selection;
 use crate::report::text;
@@ -32,16 +33,19 @@ pub(super) fn answers(results: &Results, selections: &[Selection]) -> Vec<Answer
     if runs.is_empty() {
         return Vec::new();
     }
-    vec![
+    let planned = plans::facts(results);
+    let plan = Answer { question: "Plan: was it frozen before the runs?", facts: planned };
+    let answers = [
         Answer { question: "Code (5): which version gave the results?", facts: code(results, &runs) },
-        Answer { question: "Experimental setting (6): are all details given?", facts: setting(&runs, &results.roles) },
+        Answer { question: "Experimental setting (6): are all details given?", facts: setting(results, &runs) },
         Answer {
             question: "Error bars (7): what do they show, and what varies?",
             facts: error_bars(results, selections),
         },
         Answer { question: "Compute (8): which resources, in total?", facts: compute(results, &runs) },
         Answer { question: "Data and licences (5, 12): which assets were used?", facts: data(&results.tables) },
-    ]
+    ];
+    answers.into_iter().chain(Some(plan).filter(|plan| !plan.facts.is_empty())).collect()
 }
 
 fn code(results: &Results, runs: &[&Record]) -> Vec<String> {
@@ -65,7 +69,7 @@ fn code(results: &Results, runs: &[&Record]) -> Vec<String> {
     ]
 }
 
-fn setting(runs: &[&Record], roles: &Roles) -> Vec<String> {
+fn setting(results: &Results, runs: &[&Record]) -> Vec<String> {
     let counts = || runs.iter().map(|run| run.settings.len());
     let recorded = match (counts().min().unwrap_or(0), counts().max().unwrap_or(0)) {
         (_, 0) => "Settings: not recorded.".to_string(),
@@ -83,10 +87,23 @@ fn setting(runs: &[&Record], roles: &Roles) -> Vec<String> {
         .collect();
     let chosen: Vec<String> = chosen.into_iter().filter(|words| !words.is_empty()).collect();
     let mut facts = vec![recorded, format!("How the settings were chosen: {}", sentence(known(&chosen.join(" "))))];
-    if settings().any(|setting| roles.of(&setting.key) == Role::Results && !lineage::built_in(setting)) {
+    if settings().any(|setting| results.roles.of(&setting.key) == Role::Results && !lineage::built_in(setting)) {
         facts.push("How the settings given for these runs (see the provenance) were chosen: not recorded.".to_string());
     }
+    facts.extend(results.evaluations.iter().map(|of| evaluated(results, of)));
     facts
+}
+
+/// How often a test split was evaluated, such as `CIFAR-10 test: 26 evaluations recorded, 24 of them in this report.`
+fn evaluated(results: &Results, SetEvaluations { set, recorded, used }: &SetEvaluations) -> String {
+    let columns = || results.tables.iter().flat_map(|table| &table.columns);
+    let title = columns().find(|column| column.id == *set).map_or(set, |column| &column.title);
+    let without = match recorded.without_result {
+        0 => String::new(),
+        n => format!("; {} of its columns ended without a result", text::counted(n, "more run")),
+    };
+    let count = text::counted(recorded.completed, "evaluation");
+    format!("{} test: {count} recorded, {used} of them in this report{without}.", text::brief(title))
 }
 
 fn error_bars(results: &Results, selections: &[Selection]) -> Vec<String> {

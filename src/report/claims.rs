@@ -81,6 +81,7 @@ fn claim_result(table: &Table, claim: &Claim, cells: &[Cell], substitute: bool) 
         substitute,
         own_setting: !substitute && claim.in_paper && table.distance.iter().all(|fact| fact.same),
         same_as: None,
+        standing: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The facts of a report as data, the content of `results.json`: cells, claims, gains, compute. `results` computes them.
 
 use crate::harness::config::Roles;
+use crate::harness::evaluations::Evaluations;
 use crate::harness::experiment::Column;
 use crate::harness::experiment::Distance;
 use crate::harness::experiment::Expected;
@@ -10,6 +11,8 @@ use crate::harness::experiment::Note;
 use crate::harness::experiment::PaperFigure;
 use crate::harness::experiment::Row;
 use crate::harness::experiment::Table;
+use crate::harness::frozen_plan::KnownPlan;
+use crate::harness::frozen_plan::Standing;
 use crate::harness::git::Tree;
 use crate::harness::outcome::DataRef;
 use crate::harness::outcome::Hits;
@@ -43,6 +46,10 @@ pub struct Input {
     pub anonymous: bool,
     /// What each setting decides.
     pub roles: Roles,
+    /// The plans of the ledger that are as they were frozen, oldest first.
+    pub plans: Vec<KnownPlan>,
+    /// How often each test split was evaluated, by all runs of the ledger.
+    pub evaluations: BTreeMap<String, Evaluations>,
 }
 
 /// The content of `results.json`, schema `sempair.results/1`.
@@ -72,6 +79,12 @@ pub struct Results {
     pub excluded: Vec<Excluded>,
     /// What all runs of the profile cost, including runs that failed or are not used.
     pub compute: ComputeSpent,
+    /// How often the test splits of the tables were evaluated; left out if no run states its test split.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub evaluations: Vec<SetEvaluations>,
+    /// The plans of the profile, oldest first; left out if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plans: Vec<PlanState>,
     /// What each setting decides; not part of `results.json`.
     #[serde(skip)]
     pub roles: Roles,
@@ -104,6 +117,83 @@ pub struct LedgerState {
 
 fn is_none(count: &usize) -> bool {
     *count == 0
+}
+
+/// How often the test split of a dataset was evaluated.
+#[derive(Clone, Debug, Serialize)]
+pub struct SetEvaluations {
+    /// The dataset, such as `cifar-10`.
+    pub set: String,
+    /// By how many runs of the ledger, of any table and profile.
+    #[serde(flatten)]
+    pub recorded: Evaluations,
+    /// How many of these this report uses.
+    pub used: usize,
+}
+
+/// A plan that was frozen before runs.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlanState {
+    /// Its id, a UUID of version 7.
+    pub id: String,
+    /// When it was frozen: RFC 3339, UTC.
+    pub frozen: String,
+    /// Its hash, which a journal of the ledger states; `None` for review.
+    pub hash: Option<String>,
+    /// The commit at which it was frozen; `None` if it is unknown, and for review.
+    pub commit: Option<String>,
+    /// The number of its settings, which decide results.
+    pub settings: usize,
+    /// BLAKE3 of the settings' keys and values.
+    pub settings_hash: String,
+    /// The tables for which it counts.
+    pub tables: Vec<String>,
+    /// Its tables for which a later plan counts.
+    pub replaced: Vec<String>,
+    /// Whether it states the rule of verdicts in the words of this report.
+    pub same_rule: bool,
+}
+
+/// How the runs of a table stand to the plan that counts for it.
+#[derive(Clone, Debug, Serialize)]
+pub struct TablePlan {
+    /// The plan's id.
+    pub id: String,
+    /// The day on which it was frozen.
+    #[serde(skip)]
+    pub day: String,
+    /// The number of runs that are planned.
+    pub planned: usize,
+    /// How many of these had other code, another machine or other data than when the plan was frozen.
+    pub moved: usize,
+    /// The number of planned runs without a result.
+    pub missing: usize,
+    /// The number of runs of the table, of any status, that did not begin after the plan.
+    pub earlier: usize,
+    /// The other runs, by row, column and seed.
+    pub others: Vec<Unplanned>,
+}
+
+/// A run that is not planned.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unplanned {
+    /// The run's id.
+    pub run: String,
+    /// Whether it is from before the plan, or why it is post hoc.
+    #[serde(flatten)]
+    pub standing: Standing,
+}
+
+impl TablePlan {
+    /// How a run stands to the plan; `None` if it is planned.
+    pub fn standing(&self, run: &str) -> Option<&Standing> {
+        self.others.iter().find(|other| other.run == run).map(|other| &other.standing)
+    }
+
+    /// The number of runs that are post hoc.
+    pub fn post_hoc(&self) -> usize {
+        self.others.iter().filter(|other| other.standing != Standing::BeforeThePlan).count()
+    }
 }
 
 /// One table.
@@ -154,6 +244,9 @@ pub struct TableResults {
     pub missing: Vec<String>,
     /// What the runs of this table cost, including runs that failed or are not used.
     pub compute: ComputeSpent,
+    /// How its runs stand to the plan; left out without a plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<TablePlan>,
 }
 
 /// The values of a row and column on one category of the test.
@@ -295,6 +388,12 @@ pub struct ComputeSpent {
     pub seconds_used: f64,
     /// Of all runs, including failed, killed and superseded runs.
     pub seconds: f64,
+    /// The energy of processors and memory in all runs that record it, in joules; left out if none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub energy_joules: Option<f64>,
+    /// The number of runs that record their energy.
+    #[serde(skip_serializing_if = "is_none")]
+    pub energy_runs: usize,
     /// The machines of all runs, each combination of its fields once, sorted.
     pub machines: Vec<Machine>,
 }
@@ -389,6 +488,9 @@ pub struct ClaimResult {
     /// Another table with a claim about the same measurement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub same_as: Option<String>,
+    /// How it stands to the table's plan; left out without a plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
 }
 
 impl ClaimResult {

@@ -13,6 +13,7 @@ use crate::report::facts::paper_column;
 use crate::report::gains;
 use crate::report::gains::Block;
 use crate::report::lineage;
+use crate::report::plans;
 use crate::report::select;
 use crate::report::select::Selection;
 use crate::report::text;
@@ -278,7 +279,7 @@ impl Filled<'_> {
             other => (other, ""),
         };
         Line {
-            label: text::brief(label),
+            label: format!("{}{}", text::brief(label), self.mark_of(row)),
             mark,
             gain: false,
             cells: heads.iter().map(|head| self.cell(row, head)).collect(),
@@ -287,8 +288,15 @@ impl Filled<'_> {
 
     fn baseline(&self, row: &Row, heads: &[Head]) -> Line {
         let name = text::label(row);
-        let label = text::brief(baseline_name(&name));
+        let label = format!("{}{}", text::brief(baseline_name(&name)), self.mark_of(row));
         Line { label, mark: "", gain: false, cells: heads.iter().map(|head| self.cell(row, head)).collect() }
+    }
+
+    /// The mark of a row that has runs that are not planned.
+    fn mark_of(&self, row: &Row) -> &'static str {
+        let runs = || self.table.cells.iter().filter(|cell| cell.row == *row).flat_map(|cell| &cell.runs);
+        let is_marked = self.table.plan.as_ref().is_some_and(|plan| runs().any(|run| plan.standing(run).is_some()));
+        if is_marked { plans::MARK } else { "" }
     }
 
     fn find(&self, row: &Row, head: &Head) -> Option<&Cell> {

@@ -276,9 +276,13 @@ fn settings_of(record: &Record, results: &Results, settings: &[SettingsView]) ->
 pub(super) fn spent(spent: &ComputeSpent) -> String {
     let counts: Vec<String> = spent.by_status.iter().map(|(status, n)| format!("{n} {status}")).collect();
     let runs = if spent.runs == 1 { "run" } else { "runs" };
+    let energy = spent.energy_joules.map_or_else(String::new, |joules| {
+        let runs = text::counted(spent.energy_runs, "run");
+        format!(" Energy of processors and memory, as {runs} recorded it: {}.", text::energy(joules))
+    });
     format!(
         "{} {runs} started ({}), {} in total, including failed and killed runs; {} of it in the {} whose results are \
-         shown. Work that runs share is done once and counted in the run that did it.",
+         shown. Work that runs share is done once and counted in the run that did it.{energy}",
         spent.runs,
         if counts.is_empty() { "none".to_string() } else { counts.join(", ") },
         duration(spent.seconds),

@@ -1,5 +1,6 @@
 //! The facts of a report as data: cells, claims, compute. They are the content of `results.json`.
 
+use crate::harness::evaluations;
 use crate::harness::experiment::Better;
 use crate::harness::experiment::Column;
 use crate::harness::experiment::MetricInfo;
@@ -26,11 +27,13 @@ use crate::report::facts::Input;
 use crate::report::facts::LedgerState;
 use crate::report::facts::Machine;
 use crate::report::facts::Results;
+use crate::report::facts::SetEvaluations;
 use crate::report::facts::TableResults;
 use crate::report::facts::is_baseline_of;
 use crate::report::facts::paper_column;
 use crate::report::findings;
 use crate::report::gains;
+use crate::report::plans;
 use crate::report::select;
 use crate::report::select::Selection;
 use crate::report::stats;
@@ -61,7 +64,8 @@ pub(super) fn of(input: &Input, selections: &[Selection]) -> Results {
     excluded.sort();
     excluded.dedup();
     let used = used(selections);
-    let mut tables: Vec<TableResults> = selections.par_iter().map(|s| table_results(s, &input.all_records)).collect();
+    let mut tables: Vec<TableResults> =
+        selections.par_iter().map(|s| table_results(s, input, &input.all_records)).collect();
     mark_repeated(&mut tables);
     let not_run: Vec<Selection> = input.not_run.iter().map(|table| Selection::new(table, &[])).collect();
     Results {
@@ -73,10 +77,12 @@ pub(super) fn of(input: &Input, selections: &[Selection]) -> Results {
         profile_description: input.description_of_profile.clone(),
         verdict_rule: stats::VERDICT_RULE,
         tables,
-        not_run: not_run.par_iter().map(|s| table_results(s, &[])).collect(),
+        not_run: not_run.par_iter().map(|s| table_results(s, input, &[])).collect(),
         ledger: ledger(input),
         excluded,
         compute: compute_spent(&used, input.all_records.iter().map(Arc::as_ref).collect()),
+        evaluations: set_evaluations(input, &used),
+        plans: plans::states(input),
         roles: input.roles.clone(),
     }
 }
@@ -113,7 +119,7 @@ fn git_state(used: &[&Record]) -> GitState {
     GitState { commit, tree, commits, codes }
 }
 
-fn table_results(selection: &Selection, all: &[Arc<Record>]) -> TableResults {
+fn table_results(selection: &Selection, input: &Input, all: &[Arc<Record>]) -> TableResults {
     let (table, data) = (selection.table, data(selection));
     let runs: Vec<&Record> = all.iter().map(Arc::as_ref).filter(|record| record.experiment == table.id).collect();
     let mut cells = Vec::new();
@@ -125,15 +131,24 @@ fn table_results(selection: &Selection, all: &[Arc<Record>]) -> TableResults {
             cells.extend(of_column);
         }
     }
-    let claims = claim_results(table, &cells, &data);
+    let mut claims = claim_results(table, &cells, &data);
+    let plan = plans::of_table(input, selection);
+    if let Some((known, plan)) = &plan {
+        plans::judge(&mut claims, selection, known, plan);
+    }
+    let plan = plan.map(|(_, plan)| plan);
     let gains = gains::gains(table, &cells);
     mark_better(table, &gains, &claims, &mut cells);
     TableResults {
         id: table.id.clone(),
         title: table.title.clone(),
         finding: findings::finding(table, &claims),
-        caption: captions::caption(table, &cells).whole(),
+        caption: captions::caption(table, &cells, plan.as_ref()).whole(),
         varies: table.varies.clone(),
+        notes: notes_of(selection, &data)
+            .into_iter()
+            .chain(plan.iter().filter_map(|of| plans::note(of, &claims)))
+            .collect(),
         columns: table.columns.clone(),
         unasked: table.unasked.clone(),
         metrics: table.metrics.clone(),
@@ -144,12 +159,12 @@ fn table_results(selection: &Selection, all: &[Arc<Record>]) -> TableResults {
         gains,
         in_paper: table.in_paper,
         baselines: baselines(table, &cells),
-        notes: notes_of(selection, &data),
         distance: table.distance.clone(),
         health: curves::health(selection),
         data,
         missing: selection.missing(all),
         compute: compute_spent(&selection.records, runs),
+        plan,
         cells,
     }
 }
@@ -286,6 +301,17 @@ fn data(selection: &Selection) -> Vec<DataRef> {
     data
 }
 
+/// How often the test splits that these runs used were evaluated.
+fn set_evaluations(input: &Input, used: &[&Record]) -> Vec<SetEvaluations> {
+    let mut by_set: BTreeMap<&str, usize> = BTreeMap::new();
+    used.iter().flat_map(|run| evaluations::tests(run)).for_each(|set| *by_set.entry(set).or_default() += 1);
+    let of_set = |(set, used): (&str, usize)| {
+        let recorded = input.evaluations.get(set).copied().unwrap_or_default();
+        (recorded.completed > 0).then(|| SetEvaluations { set: set.to_owned(), recorded, used })
+    };
+    by_set.into_iter().filter_map(of_set).collect()
+}
+
 fn compute_spent<'a>(used: &[&'a Record], mut runs: Vec<&'a Record>) -> ComputeSpent {
     // A run used in a table counts even if the caller's list of all runs lacks it.
     runs.extend(used);
@@ -297,7 +323,10 @@ fn compute_spent<'a>(used: &[&'a Record], mut runs: Vec<&'a Record>) -> ComputeS
     let mut machines: Vec<Machine> = runs.iter().map(|r| machine(r)).collect();
     machines.sort();
     machines.dedup();
+    let energy: Vec<f64> = runs.iter().filter_map(|run| run.energy_joules).collect();
     ComputeSpent {
+        energy_joules: (!energy.is_empty()).then(|| energy.iter().sum()),
+        energy_runs: energy.len(),
         runs: runs.len(),
         by_status,
         used: used.len(),

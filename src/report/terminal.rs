@@ -13,6 +13,7 @@ use crate::report::grid::Line;
 use crate::report::matrix::CellView;
 use crate::report::matrix::Matrix;
 use crate::report::pages::Rendered;
+use crate::report::plans;
 use crate::report::text;
 use crate::report::view::TableView;
 use crate::report::view::is_own;
@@ -49,6 +50,9 @@ impl Rendered {
             if told.len() <= FEW {
                 lines.extend(others(results));
             }
+        }
+        if !self.view.planned.is_empty() {
+            lines.extend(wrapped(&self.view.planned, 0));
         }
         lines.extend(self.signs(&told));
         lines.extend(self.next(&told));
@@ -156,7 +160,7 @@ fn gains(matrix: &Matrix, table: &TableView, whole: bool) -> Vec<String> {
     }
     for line in &grid.baselines {
         let value = |i: usize| format!("   {}", line.cells.get(i).map_or("", |cell| cell.value.as_str()));
-        lines.push(row(&format!("  {}", line.label), (0..columns).map(value)));
+        lines.push(row(&format!("  {}", name(line)), (0..columns).map(value)));
     }
     lines
 }
@@ -180,12 +184,17 @@ fn one_set(matrix: &Matrix, grid: &Grid) -> Vec<String> {
     }
     for line in &grid.baselines {
         let value = line.cells.first().map_or_else(String::new, |cell| format!("{} {}", cell.value, cell.spread));
-        lines.push(row_of(&format!("  {}", line.label), &[value], &[16]));
+        lines.push(row_of(&format!("  {}", name(line)), &[value], &[16]));
     }
     if !matrix.beyond.is_empty() {
         lines.push(beyond(matrix));
     }
     lines
+}
+
+/// The name of a row without the mark of what is not planned: the summary has a sentence about it.
+fn name(line: &Line) -> &str {
+    line.label.trim_end_matches(plans::MARK)
 }
 
 /// The outcome for the methods that the paper does not measure.

@@ -167,6 +167,13 @@ pub(super) fn count(n: u64) -> String {
     out
 }
 
+/// An energy in joules as watt-hours or kilowatt-hours, with three digits.
+pub(super) fn energy(joules: f64) -> String {
+    let (value, unit) = if joules < 3.6e6 { (joules / 3.6e3, "Wh") } else { (joules / 3.6e6, "kWh") };
+    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    format!("{} {unit}", fixed(value, digits))
+}
+
 /// A fixed number of decimals with a real minus sign, and never a negative zero.
 pub(super) fn fixed(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
@@ -309,8 +316,12 @@ mod tests {
     }
 
     #[test]
-    fn counts_read_well() {
+    fn counts_and_energies_read_well() {
         assert_eq!(count(1234567), "1\u{202f}234\u{202f}567");
+        assert_eq!(
+            [0.0, 9e3, 9e4, 9e5, 9e6, 9e8].map(energy),
+            ["0.00 Wh", "2.50 Wh", "25.0 Wh", "250 Wh", "2.50 kWh", "250 kWh"]
+        );
     }
 
     #[test]

@@ -31,6 +31,7 @@ use crate::report::lineage::MachineView;
 use crate::report::lineage::SettingsView;
 use crate::report::matrix;
 use crate::report::matrix::Matrix;
+use crate::report::plans;
 use crate::report::select::Selection;
 use crate::report::stats::Verdict;
 use crate::report::text;
@@ -58,6 +59,8 @@ pub(super) struct ReportView {
     pub answer: Vec<Clause>,
     /// How far the setting is from the paper's.
     pub caveat: String,
+    /// How many comparisons were planned; empty without a plan.
+    pub planned: String,
     pub matrix: Option<Matrix>,
     pub statements: Vec<StatementView>,
     /// The statements that the paper argues but does not measure.
@@ -208,6 +211,7 @@ pub(super) fn view(results: &Results, selections: &[Selection]) -> ReportView {
         stand_ins: results.tables.iter().any(|t| t.columns.iter().any(captions::is_stand_in)),
         answer: answer(results),
         caveat: distance::caveat(results),
+        planned: plans::summary(results),
         matrix,
         statements,
         argued,
@@ -407,7 +411,7 @@ fn claim_view(table: &TableResults, claim: &ClaimResult) -> ClaimView {
     let mcnemar: Vec<String> = claim.mcnemar.iter().map(|test| p(Some(test.p))).collect();
     let same = claim.same_as.as_ref().map_or_else(String::new, |other| format!(" The same measurement as in {other}."));
     ClaimView {
-        case: if claim.case.is_empty() { claim.text.clone() } else { claim.case.clone() },
+        case: format!("{}{}", if claim.case.is_empty() { &claim.text } else { &claim.case }, plans::mark(claim)),
         text: claim.text.clone(),
         column: format!("{}{dagger}", words::column_title(&table.columns, &claim.column)),
         badge: words::badge(claim),
@@ -421,7 +425,7 @@ fn claim_view(table: &TableResults, claim: &ClaimResult) -> ClaimView {
         sign_flip: p(claim.p),
         decide: claim.would_decide().unwrap_or_default(),
         mcnemar: mcnemar.join(", "),
-        sentence: format!("{}{same}", words::sentence(table, claim)),
+        sentence: format!("{}{same}{}", words::sentence(table, claim), plans::aside(claim)),
     }
 }
 
@@ -438,7 +442,7 @@ fn data(results: &Results) -> Vec<DataView> {
 }
 
 fn table_view(results: &Results, table: &TableResults, selection: &Selection, settings: &[SettingsView]) -> TableView {
-    let caption = captions::caption(selection.table, &table.cells);
+    let caption = captions::caption(selection.table, &table.cells, table.plan.as_ref());
     let (courses, other_courses) = figures::courses(selection, table);
     let stand_in = table.columns.iter().any(captions::is_stand_in);
     let photographs = table.columns.iter().any(|c| !c.substitute && !table.unasked.contains(&c.id));

@@ -18,7 +18,7 @@ fn committed() -> PathBuf {
 }
 
 /// A place with the committed ledger, whose runs are of the profile `standard`.
-fn with_ledger() -> Place {
+pub(super) fn with_ledger() -> Place {
     let place = Place::new();
     let (from, to) = (committed().join("ledger"), place.path().join("reports/ledger"));
     fs::create_dir_all(&to).unwrap();

@@ -114,3 +114,21 @@ fn tidy_values_carry_their_run() {
     assert_eq!(lines[1], "SimCLR,AP,false,synth-10,true,cifar-10,top1,%,0,57.5,81.76,0193-SimCLRAP-synth-10-0");
     assert_eq!(lines.len(), 1 + 2 * 3 * 10);
 }
+
+#[test]
+fn energy_is_added_over_the_runs_that_record_it() {
+    let mut all = records();
+    all.iter_mut().take(4).for_each(|record| record.energy_joules = Some(9000.5));
+    let (files, _) = rendered(table(), all.clone(), &all);
+    let said = "Energy of processors and memory, as 4 runs recorded it: 10.0 Wh.";
+    for name in ["report.html", "report.md", "main.tex"] {
+        assert!(files[name].contains(said), "{name}");
+    }
+    let results: Value = serde_json::from_str(&files["results.json"]).unwrap();
+    assert_eq!(
+        (&results["compute"]["energy_joules"], &results["compute"]["energy_runs"]),
+        (&json!(36002.0), &json!(4))
+    );
+    let (files, _) = rendered(table(), records(), &records());
+    assert!(files.values().all(|text| !text.contains("nergy")), "without a record of it there are no words");
+}

@@ -10,6 +10,7 @@ use crate::harness::concurrent_runs::ConcurrentRuns;
 use crate::harness::config::Origin;
 use crate::harness::config::Resolved;
 use crate::harness::config::Value;
+use crate::harness::energy;
 use crate::harness::experiment::Cell;
 use crate::harness::git::Git;
 use crate::harness::interrupt::Interrupt;
@@ -66,7 +67,7 @@ impl Job<'_> {
     /// available.
     pub fn run(self, is_there: impl Fn(&str) + Sync) -> End {
         let Self { cell, mut record, running, threads, concurrent, renewed, site, progress, interrupt } = self;
-        let watch = Stopwatch::start();
+        let (watch, energy) = (Stopwatch::start(), site.energy.joules());
         let mut stages = StageRunner::new(site.cache, &progress, &interrupt, &record.id)
             .renewing(renewed)
             .beside(concurrent, site.scaling);
@@ -83,6 +84,10 @@ impl Job<'_> {
         record.threads = threads;
         record.beside = record.stages.iter().map(|stage| stage.beside).max().unwrap_or(0);
         record.peak_memory = provenance::peak_memory();
+        record.energy_joules = energy.zip(site.energy.joules()).map(|(before, after)| {
+            let threads = (record.threads, record.host.threads);
+            energy::of_run(after - before, record.beside, threads)
+        });
         record.seconds = (watch.seconds() * 1e3).round() / 1e3;
         record.ended = Some(clock::end(&record.started, record.seconds));
         let (failed, panic) = match ended {
@@ -216,6 +221,7 @@ pub(super) fn template<S>(
         peak_memory: None,
         threads: 0,
         beside: 0,
+        energy_joules: None,
         data: Vec::new(),
         metrics: BTreeMap::new(),
         curves: Vec::new(),
