@@ -209,9 +209,8 @@ impl Project {
     }
 
     fn options(&self, force: bool) -> runner::Options {
-        let root = self.folder.path();
-        let outputs = ["reports", ".sempair"].map(|name| root.join(name)).into();
-        let source = Policy { dirty: DirtyTree::Record, keep_mib: 16 };
+        let (root, source) = (self.folder.path(), Policy { dirty: DirtyTree::Record, keep_mib: 16 });
+        let outputs = vec![root.join("reports"), root.join(".sempair")];
         runner::Options { force, budget: None, jobs: Some(1), repo: root.to_owned(), outputs, source }
     }
 
