@@ -105,3 +105,58 @@ fn is_same(a: &Judgement, b: &Judgement) -> bool {
     };
     a.verdict == b.verdict && bits(a) == bits(b)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn claim() -> PrintedClaim {
+        let row = |pairs: &str| json!([{ "pairs": pairs }]);
+        let claim = json!({
+            "text": "SP beat AP", "column": "c", "metric": "top1", "unit": "%", "expected": { "at-least": 0.0 },
+            "verdict": "reproduced", "difference": 5.0, "ci95": [5.0, 5.0], "seeds": [0, 1],
+            "plus": row("SP"), "minus": row("AP"),
+        });
+        serde_json::from_value(claim).unwrap()
+    }
+
+    /// The runs of both rows with these accuracies, by seed.
+    fn runs(sp: [f64; 2], ap: [f64; 2]) -> Vec<Record> {
+        let run = |pairs: &str, seed: usize, value: f64| -> Value {
+            json!({
+                "schema": "sempair.run/1", "id": format!("{pairs} {seed}"), "experiment": "transfer", "key": "",
+                "status": "completed", "started": "", "row": [["pairs", pairs]], "column": "c", "seed": seed,
+                "metrics": { "top1": value },
+            })
+        };
+        let of = |pairs: &'static str, values: [f64; 2]| (0..2).map(move |seed| run(pairs, seed, values[seed]));
+        of("SP", sp).chain(of("AP", ap)).map(|run| serde_json::from_value(run).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_claim_comes_out_again_with_all_numbers_or_with_its_verdict_or_not() {
+        let was: Vec<Arc<Record>> = runs([55.0, 55.5], [50.0, 50.4]).into_iter().map(Arc::new).collect();
+        let of = |again: &[Record]| {
+            // The report prints what the runs give.
+            let printed = ClaimCheck::new(&claim(), &was, again).recorded.unwrap();
+            let mut claim = claim();
+            claim.printed = printed;
+            ClaimCheck::new(&claim, &was, again)
+        };
+        let check = |sp, ap| of(&runs(sp, ap));
+        let same = check([55.0, 55.5], [50.0, 50.4]);
+        assert_eq!((same.agreement, same.holds()), (ClaimAgreement::Identical, true), "{same:?}");
+        let close = check([55.2, 55.5], [50.0, 50.4]);
+        assert_eq!((close.agreement, close.holds()), (ClaimAgreement::SameVerdict, true), "{close:?}");
+        let other = check([50.0, 50.4], [55.0, 55.5]);
+        assert_eq!((other.agreement, other.holds()), (ClaimAgreement::Different, false), "{other:?}");
+        let missing = of(&runs([55.0, 55.5], [50.0, 50.4])[..3]);
+        assert_eq!((missing.agreement, missing.holds()), (ClaimAgreement::NotRepeated, false), "{missing:?}");
+        // The report prints something else.
+        let again = runs([55.0, 55.5], [50.0, 50.4]);
+        let forged = ClaimCheck::new(&claim(), &was, &again);
+        assert_eq!((forged.follows, forged.agreement, forged.holds()), (false, ClaimAgreement::Identical, false));
+    }
+}

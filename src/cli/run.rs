@@ -329,9 +329,8 @@ pub(super) fn input(
 fn finish(input: Input, settings: &Settings, only: Option<&HashSet<&str>>, strict: bool) -> Result<Ending> {
     let is_told = |table: &str| only.is_none_or(|only| only.contains(table));
     let folder = Path::new(&settings.paths.reports).join(folder_name(&input.profile, input.anonymous));
-    for written in [setup::ledger(settings).dir(), &folder, &folder.join("tables"), &folder.join("figures")] {
-        leftovers::remove_from(written);
-    }
+    let written = [folder.clone(), folder.join("tables"), folder.join("figures")];
+    setup::ledger(settings).folders().iter().chain(&written).for_each(|folder| leftovers::remove_from(folder));
     let rendered = render(&input, &folder)?;
     say!("{}", rendered.summary(is_told).trim_end());
     let told = || rendered.results.tables.iter().filter(|table| is_told(&table.id));

@@ -205,14 +205,19 @@ pub(super) fn is_hash(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
+/// The folder of the journals of a ledger.
+pub(super) fn folder(ledger: &Path) -> PathBuf {
+    ledger.join(FOLDER)
+}
+
 /// The file of a journal.
 pub(super) fn path(ledger: &Path, id: &str) -> PathBuf {
-    ledger.join(FOLDER).join(format!("{id}.{EXTENSION}"))
+    folder(ledger).join(format!("{id}.{EXTENSION}"))
 }
 
 /// Reads all journals of a ledger, oldest first.
 pub(super) fn read_all(ledger: &Path) -> Result<Vec<Journal>> {
-    let folder = ledger.join(FOLDER);
+    let folder = folder(ledger);
     let place = || format!("cannot read {}", folder.display());
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,

@@ -18,6 +18,7 @@ use crate::harness::ledger::Problem;
 use crate::harness::plan_store;
 use crate::harness::record::Record;
 use crate::harness::record::Seal;
+use crate::harness::record::Status;
 
 /// The history of a ledger by its journals.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -85,12 +86,12 @@ struct Entered<'a> {
 pub(super) fn history(ledger: &Ledger, records: &Checked, locked: &BTreeSet<String>) -> Result<History> {
     let journals = journal::read_all(ledger.dir())?;
     let entered = entered(&journals);
-    let mut problems = of_journals(ledger, &journals, records);
     // A lock file does not excuse a record that had ended.
     let had_ended =
         |id: &str| entered.get(id).is_some_and(|lines| lines.iter().any(|of| of.last.event != Event::Begun));
     let open = records.iter().map(|(record, _)| &record.id).filter(|id| locked.contains(*id) && !had_ended(id));
     let open: BTreeSet<String> = open.cloned().collect();
+    let mut problems = of_journals(ledger, &journals, records, &open);
     let ids: BTreeSet<&str> = journals.iter().map(|journal| journal.id.as_str()).collect();
     if !journals.is_empty() {
         // An edited record, and a journal that is missing or damaged, are named already.
@@ -189,8 +190,8 @@ fn against(record: &Record, lines: &[Entered]) -> Option<String> {
     })
 }
 
-/// What is wrong with the journals themselves.
-fn of_journals(ledger: &Ledger, journals: &[Journal], records: &Checked) -> Vec<Problem> {
+/// What is wrong with the journals themselves. `open` are the runs whose process may have died between two steps.
+fn of_journals(ledger: &Ledger, journals: &[Journal], records: &Checked, open: &BTreeSet<String>) -> Vec<Problem> {
     let problems = |journal: &Journal| {
         let problem = |what: &String| Problem { file: journal.path.clone(), what: what.clone() };
         journal.problems.iter().map(problem).collect::<Vec<_>>()
@@ -213,7 +214,12 @@ fn of_journals(ledger: &Ledger, journals: &[Journal], records: &Checked) -> Vec<
             }
         }
     }
-    for (record, _) in records {
+    // The first run of a journal is written just before the journal is. The next command that runs something mends it.
+    let is_first = |record: &Record| {
+        let has_no_end = matches!(record.status, Status::Running | Status::Killed);
+        record.journal.as_ref() == Some(&record.id) && has_no_end && open.contains(&record.id)
+    };
+    for (record, _) in records.iter().filter(|(record, _)| !is_first(record)) {
         if let Some(journal) = record.journal.as_deref().filter(|id| !by_id.contains_key(id)) {
             missing.entry(journal).or_insert_with(|| format!("run {} states that it is entered in it", record.id));
         }

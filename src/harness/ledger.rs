@@ -99,6 +99,11 @@ impl Ledger {
         &self.dir
     }
 
+    /// All folders in which files of the ledger are written.
+    pub fn folders(&self) -> [PathBuf; 2] {
+        [self.dir.clone(), journal::folder(&self.dir)]
+    }
+
     /// Starts to watch for new runs. `records` are all records that were read from this ledger, oldest first.
     pub fn watch(&self, records: &[Record]) -> Watch<'_> {
         let ended = records.iter().filter(|record| record.status != Status::Running);
