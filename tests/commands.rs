@@ -13,6 +13,7 @@ mod explain; // one setting: its meaning, its origin, what depends on it
 mod kills; // commands that are killed at any moment, and started again
 mod plan; // what was frozen before the runs
 mod power_loss; // losses of power and full disks
+mod provenance; // what a record says of program, sources, environment and settings
 mod stages; // the stages that tables declare, and which settings change their keys
 mod surroundings; // unwritable streams, ignored signals, unreadable repositories
 mod tables;

@@ -8,7 +8,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::LazyLock;
-use std::time::SystemTime;
 
 /// What the program was built from. Part of the record's format.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,8 +31,8 @@ pub struct Build {
     pub lock_hash: String,
     /// BLAKE3 of the running program.
     pub binary_hash: Option<String>,
-    /// Whether the sources around the current folder are other than those that the program was built from. `None` if
-    /// there are no sources of this program.
+    /// Whether the library's sources around the current folder are other than those that the program was built from.
+    /// `None` if there are no sources of this program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_stale: Option<bool>,
 }
@@ -67,25 +66,10 @@ impl Build {
             manifest.contains(concat!("name = \"", env!("CARGO_PKG_NAME"), "\"")) && folder.join("src").is_dir()
         };
         let absolute = std::path::absolute(folder).unwrap_or_default();
-        let is_stale = absolute.ancestors().find(is_root).and_then(|root| {
-            let hash = tree_hash::hash(root).ok()?;
-            // As cargo sees it.
-            let built = std::env::current_exe().and_then(std::fs::metadata).and_then(|facts| facts.modified()).ok()?;
-            Some(hash != env!("BUILD_SOURCES") || has_newer(&root.join("experiments"), built))
-        });
+        let hash = absolute.ancestors().find(is_root).and_then(|root| tree_hash::hash(root).ok());
+        let is_stale = hash.map(|hash| hash != env!("BUILD_SOURCES"));
         Self { is_stale, ..Self::current() }
     }
-}
-
-/// Whether a file in this folder is newer than `time`. A folder that cannot be read has no newer file.
-fn has_newer(folder: &Path, time: SystemTime) -> bool {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut entries = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
-    entries.any(|entry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => has_newer(&entry.path(), time),
-        Ok(kind) if kind.is_file() => entry.metadata().and_then(|facts| facts.modified()).is_ok_and(|at| at > time),
-        _ => false,
-    })
 }
 
 /// The machine. Part of the record's format. Values that the system does not report are empty or 0.
