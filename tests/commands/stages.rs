@@ -111,6 +111,7 @@ fn other(key: &str, value: &Value) -> Value {
         ("vit.encoder", json!("vit-s8")),
         ("vit.stem", json!("patch4")),
         ("pairs.augmented", json!("live")),
+        ("source.dirty", json!("refuse")),
         ("pairs.stored.blur.kernel", json!(3)),
         ("augment.first.blur.kernel", json!(3)),
         ("augment.second.blur.kernel", json!(3)),

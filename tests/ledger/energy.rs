@@ -34,14 +34,18 @@ fn a_run_records_the_energy_of_a_machine_that_tells_it() {
             }
         }
     });
-    let ran = project.run(true);
+    // A run may be over before the counter moves: then its record says 0.
+    let joules = || project.records().iter().filter_map(|record| record.energy_joules).collect::<Vec<f64>>();
+    let ran = (0..500).any(|_| {
+        project.run(true).unwrap();
+        joules().iter().rev().take(2).all(|joules| *joules > 0.0)
+    });
     stop.store(true, Ordering::Relaxed);
     counts.join().unwrap();
-    ran.unwrap();
-    let joules: Vec<f64> = project.records().iter().filter_map(|record| record.energy_joules).collect();
-    assert!(joules.len() == 2 && joules.iter().all(|joules| *joules > 0.0), "{joules:?}");
+    let stated = joules();
+    assert!(ran && stated.len() >= 2 && stated.iter().all(|joules| *joules >= 0.0), "{stated:?}");
     // A counter that root alone may read is as good as none.
     fs::remove_file(zone.join("energy_uj")).unwrap();
     project.run(true).unwrap();
-    assert_eq!(project.records().iter().filter(|record| record.energy_joules.is_some()).count(), 2);
+    assert_eq!(joules(), stated);
 }
