@@ -293,9 +293,10 @@ pub(super) fn changes(path: &Path, outputs: &[PathBuf]) -> Result<(PathBuf, Vec<
 /// What holds a commit, which the repository around `path` has.
 pub fn holder(path: &Path, commit: &str) -> Holder {
     let named = |places: &str| {
-        let arguments = ["for-each-ref", "--count=1", "--contains", commit, "--format=%(refname:short)", places];
-        let name = run(path, &arguments).map(|text| String::from_utf8_lossy(&text).trim().to_owned());
-        name.ok().filter(|name| !name.is_empty())
+        // A name such as `origin/HEAD` stands for another one.
+        let format = "--format=%(if)%(symref)%(then)%(else)%(refname:short)%(end)";
+        let text = run(path, &["for-each-ref", "--contains", commit, format, places]).ok()?;
+        String::from_utf8_lossy(&text).lines().find(|name| !name.is_empty()).map(str::to_owned)
     };
     let local = || named("refs/heads").or_else(|| named("refs/tags")).or_else(|| named("refs"));
     named("refs/remotes").map(Holder::Remote).or_else(|| local().map(Holder::Local)).unwrap_or(Holder::Nothing)

@@ -115,6 +115,9 @@ fn a_commit_on_a_remote_needs_nothing_kept() {
     assert_eq!(record.git.remotes["origin"], format!("file://{}", case.remote.path().display()));
     assert_eq!(record.git.kept, Default::default());
     assert!(!case.project.ledger().dir().join("source").exists());
+    // What a clone calls `origin/HEAD` is that branch.
+    git(case.root(), &["symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main"]);
+    assert_eq!(case.run(KEEP).unwrap().git.on_remote.as_deref(), Some("origin/main"));
     git(case.root(), &["remote", "set-url", "origin", "https://me:pass@example.org/x?private_token=abc"]);
     assert_eq!(case.run(KEEP).unwrap().git.remotes["origin"], "https://[redacted]@example.org/x");
 }
