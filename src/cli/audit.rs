@@ -112,7 +112,7 @@ impl Answer<'_> {
         let input = match run::recorded_input(app, &config, settings, anonymous) {
             Ok(input) => input,
             Err(error) => {
-                self.found(folder.to_path_buf(), format!("does not follow from records: {}", error.what()));
+                self.found(folder.to_path_buf(), format!("cannot be compared with records: {}", error.what()));
                 return Ok(());
             }
         };
@@ -155,8 +155,11 @@ impl Answer<'_> {
         let Audit { commit, runs, commits, history, deep, problems } = &self.audit;
         let dir = ledger.dir().display();
         match (subject, commit) {
-            (_, Some(commit)) => say!("{} runs recorded at commit {commit}", runs.len()),
-            (Subject::Everything, _) => say!("{} runs in {dir}", runs.len()),
+            (_, Some(commit)) if runs.is_empty() => {
+                say!("no run was recorded at commit {commit}; `sempair runs` shows the commits of the runs");
+            }
+            (_, Some(commit)) => say!("{} recorded at commit {commit}", counted(runs.len(), "run")),
+            (Subject::Everything, _) => say!("{} in {dir}", counted(runs.len(), "run")),
             (Subject::Named(_), _) => {}
         }
         if subject != Subject::Everything {
@@ -167,7 +170,8 @@ impl Answer<'_> {
             let heads: Vec<&str> = history.heads.values().map(String::as_str).collect();
             let deleted = history.deleted.len();
             let deleted = if deleted > 0 { format!("; {deleted} runs were deleted") } else { String::new() };
-            say!("{} journals{deleted}; the history ends with {}", history.journals, heads.join(", "));
+            let journals = counted(history.journals, "journal");
+            say!("{journals}{deleted}; the history ends with {}", heads.join(", "));
         } else if !runs.is_empty() {
             say!("no journal: a record that was removed, or replaced with its hash, cannot be found");
         }
@@ -185,7 +189,7 @@ impl Answer<'_> {
             say!("{} records are older than the first journal", history.found);
         }
         if history.plans > 0 {
-            say!("{} plans are as they were frozen", history.plans);
+            say!("{} as frozen", counted(history.plans, "plan"));
         }
         if history.newer > 0 {
             say!("{} lines of journals are of a newer version, and their meaning was not checked", history.newer);
@@ -202,6 +206,11 @@ impl Answer<'_> {
             say!("everything is as it was recorded");
         }
     }
+}
+
+/// A number with its noun.
+fn counted(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 fn print_run(run: &AuditRun, deep: bool) {
@@ -221,7 +230,7 @@ fn print_run(run: &AuditRun, deep: bool) {
 
 fn print_commit(AuditCommit { commit, runs, ids, holder }: &AuditCommit) {
     let held = match holder {
-        Holder::Remote(name) => format!("held by {name}"),
+        Holder::Remote(name) => format!("held by {name}, as it was last fetched or pushed"),
         Holder::Local(name) => format!("held by {name}, on no remote"),
         Holder::Bundle(name) => format!("held by the ledger in source/{name}, on no branch or tag"),
         Holder::Nothing => "held by NO BRANCH OR TAG".to_owned(),
@@ -232,7 +241,7 @@ fn print_commit(AuditCommit { commit, runs, ids, holder }: &AuditCommit) {
     let ids: Vec<&str> = ids.iter().take(MOST).map(|id| short(id)).collect();
     let ids = if ids.is_empty() { String::new() } else { format!(": {}{more}", ids.join(", ")) };
     match commit {
-        Some(commit) => say!("commit {commit}: {runs} runs, {held}{ids}"),
+        Some(commit) => say!("commit {commit}: {}, {held}{ids}", counted(*runs, "run")),
         None => say!("{runs} runs name no commit{ids}"),
     }
 }
@@ -256,7 +265,8 @@ fn print_report(check: &ReportCheck) {
         say!("  and {} more are left out; `--json` lists all", check.left_out.len() - MOST);
     }
     if !check.others.is_empty() {
-        say!("  {} other files are in the folder, such as {}", check.others.len(), check.others[0].display());
+        let (count, first) = (counted(check.others.len(), "file"), check.others[0].display());
+        say!("  NOT CHECKED: {count} that this report does not have, such as {first} (`--json` lists all)");
     }
 }
 

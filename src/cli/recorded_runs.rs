@@ -68,8 +68,18 @@ pub(super) fn recorded(
     }
     let profile = &config.profile;
     let is_of_profile = |run: &Record| !matches!(of, Subject::Table(_)) || run.profile == *profile;
+    let of_profile_exist = all.iter().any(|run| run.profile == *profile && run.status == Status::Completed);
     let mut found: Vec<Record> = all;
     found.retain(|run| of.has(&run.experiment, &run.id) && is_of_profile(run) && run.status == Status::Completed);
+    let is_lost = matches!(of, Subject::Run(id) if ledger.has_entered(id)?);
+    let has_others = of_profile_exist || is_lost || !problems.is_empty();
+    if found.is_empty() && has_others {
+        // The figures of the report are no substitute for a record that was changed or removed.
+        let left_out = problems.first().map(|it| format!("; {} was left out: {}", it.file.display(), it.what));
+        let what = format!("the ledger has no completed run of `{}`", of.name());
+        return Err(Error::new(what + &left_out.unwrap_or_default())
+            .hint("`sempair runs` lists the runs; `sempair audit .` says whether a record was changed or removed"));
+    }
     if found.is_empty() {
         let report = results(settings, profile);
         found = of_report(app, &report, of, settings)?;

@@ -191,6 +191,16 @@ impl Ledger {
         Ok(deleted.map(|entry| &entry.name).collect::<HashSet<_>>().len())
     }
 
+    /// Whether a journal has a line about a run whose id begins or ends so, even if its record is not there.
+    ///
+    /// # Errors
+    /// When a journal cannot be read.
+    pub fn has_entered(&self, id: &str) -> Result<bool> {
+        let journals = journal::read_all(&self.dir)?;
+        let mut entries = journals.iter().flat_map(Journal::of_runs).map(|(_, entry)| entry);
+        Ok(entries.any(|entry| entry.name.starts_with(id) || entry.name.ends_with(id)))
+    }
+
     /// The id of the journal of this process, which `first` names if nothing is entered yet.
     fn journal(&self, first: &str) -> &String {
         self.journal.get_or_init(|| first.to_owned())

@@ -166,18 +166,25 @@ pub(super) fn rerun(results: &Results, table: &TableResults, selection: &Selecti
     if !newest.compute.precision.is_empty() {
         command += &format!(" --set precision={}", shell(&newest.compute.precision));
     }
+    lines.push(text::clean(&(command + &sets(results, table, selection))));
+    lines
+}
+
+/// The options of a command that give the settings of this table which neither the defaults nor the profile have. Those of
+/// the machine and the number of seeds are left out.
+pub(super) fn sets(results: &Results, table: &TableResults, selection: &Selection) -> String {
     let other_table = |key: &str| {
         key.split_once('.').is_some_and(|(first, _)| first != table.id && results.tables.iter().any(|t| t.id == first))
     };
     let of_machine =
         |key: &str| ["seeds", "precision", "device"].contains(&key) || results.roles.of(key) == Role::Place;
-    for setting in newest.settings.iter().filter(|s| !other_table(&s.key) && !of_machine(&s.key)) {
-        if let Some(value) = given(setting, &selection.records, &results.roles) {
-            command += &format!(" --set {}", shell(&format!("{}={}", setting.key, plain(&value))));
-        }
-    }
-    lines.push(text::clean(&command));
-    lines
+    let newest = selection.records.iter().max_by_key(|record| &record.id);
+    let settings = newest.into_iter().flat_map(|newest| newest.settings.iter());
+    let option = |setting: &Setting| {
+        let value = given(setting, &selection.records, &results.roles)?;
+        Some(format!(" --set {}", shell(&format!("{}={}", setting.key, plain(&value)))))
+    };
+    settings.filter(|s| !other_table(&s.key) && !of_machine(&s.key)).filter_map(option).collect()
 }
 
 /// The value of a setting that must be given, since neither the defaults nor the profile have it; otherwise `None`.

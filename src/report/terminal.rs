@@ -96,13 +96,14 @@ impl Rendered {
             seeds.sort_unstable();
             let decided = (1..).zip(&seeds).map(|(count, n)| (count, *n));
             let (count, n) = decided.min_by(|a, b| (a.1 * b.0, b.0).cmp(&(b.1 * a.0, a.0)))?;
-            Some((count, n, open.len(), results.id.clone()))
+            Some((count, n, open.len(), shell(&results.id)))
         };
-        let (count, n, open, id) = told.iter().find_map(|(_, results)| best(results))?;
-        let (id, profile) = (shell(&id), shell(&self.results.profile));
+        let mut next = told.iter().filter_map(|(view, results)| Some((best(results)?, &view.sets)));
+        let ((count, n, open, id), sets) = next.next()?;
+        let profile = shell(&self.results.profile);
         Some(format!(
             "Next: {n} seeds would decide {count} of {open} open claims: sempair table {id} --profile {profile} \
-             --seeds {n}"
+             --seeds {n}{sets}"
         ))
     }
 

@@ -178,6 +178,9 @@ pub(super) struct TableView {
     pub notes: Vec<String>,
     pub missing: Vec<String>,
     pub rerun: Vec<String>,
+    /// The options that give its settings to a command, for the terminal.
+    #[serde(skip)]
+    pub sets: String,
     pub cost: String,
     pub lineage: Vec<LineageView>,
     /// The number of numbers in the lineage, and the number of their runs.
@@ -486,6 +489,7 @@ fn table_view(results: &Results, table: &TableResults, selection: &Selection, se
         notes: table.notes.iter().map(|note| note.text.clone()).collect(),
         missing: table.missing.clone(),
         rerun: lineage::rerun(results, table, selection),
+        sets: text::clean(&lineage::sets(results, table, selection)),
         cost: cost(table),
         counts: (lineage.len(), runs),
         lineage,

@@ -184,9 +184,9 @@ fn an_audit_is_of_a_run_a_report_or_everything() {
     let (_, found) = audited(&place, &[".", "--head", &"0".repeat(64)]);
     assert!(found[Path::new("reports/ledger")].starts_with("no journal has the line 000"), "{found:?}");
 
-    // A report without a ledger does not follow from records.
+    // A report without a ledger cannot be compared.
     fs::remove_dir_all(place.path().join("reports/ledger")).unwrap();
     let (code, found) = audited(&place, &["."]);
-    let what = "does not follow from records: reports/ledger has no completed run of the profile `quick`";
+    let what = "cannot be compared with records: reports/ledger has no completed run of the profile `quick`";
     assert_eq!((code, found[Path::new("reports/quick")].as_str()), (Some(1), what));
 }

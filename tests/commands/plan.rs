@@ -123,7 +123,7 @@ fn runs_after_a_plan_are_planned_and_others_say_why_not() {
     let file = format!("reports/ledger/plans/{}.json", text(&plan["id"]));
     assert_eq!(lines[3], format!("written to {file}; commit it with the journals of the ledger"));
     let head = lines[4].strip_prefix("`sempair audit . --head ").and_then(|rest| rest.split('`').next()).unwrap();
-    assert!(place.stdout(&["audit", ".", "--head", head]).contains("\n1 plans are as they were frozen\n"));
+    assert!(place.stdout(&["audit", ".", "--head", head]).contains("\n1 plan as frozen\n"));
 
     place.enter(plan, &[0, 1]);
     let head = |plan: &Value| place.stdout(&["plan"]).lines().next().unwrap().contains(short(plan));

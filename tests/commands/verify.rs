@@ -220,6 +220,27 @@ fn other_data_of_the_same_name_are_named_as_the_cause() {
 }
 
 #[test]
+fn a_record_that_was_changed_or_removed_is_not_replaced_by_the_report() {
+    let place = Place::new();
+    place.import_noise();
+    place.run_cells(&[("raw pixels", "none"), ("untrained encoder", "none")], 1, &[]);
+    let runs = place.json(&["runs", "--json"]);
+    let id = runs[0]["id"].as_str().unwrap();
+    let file = place.path().join(format!("reports/ledger/{id}.json"));
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replacen("\"seed\": 0", "\"seed\": 1", 1)).unwrap();
+    let error = place.error(&["verify", id]);
+    assert!(
+        error.contains(&format!("the ledger has no completed run of `{id}`; reports/ledger/{id}.json was left out")),
+        "{error}"
+    );
+    assert!(error.contains("hint: `sempair runs` lists the runs; `sempair audit .` says"), "{error}");
+    fs::remove_file(&file).unwrap();
+    let error = place.error(&["verify", id]);
+    assert!(error.contains(&format!("the ledger has no completed run of `{id}`\n")), "{error}");
+}
+
+#[test]
 fn what_cannot_be_repeated_is_told() {
     let place = Place::new();
     let error = place.error(&["verify", "transfer"]);
