@@ -134,7 +134,7 @@ fn an_audit_is_of_a_run_a_report_or_everything() {
         text.contains("\nreports/quick: its ") && text.contains(" files follow from 5 runs, byte for byte\n"),
         "{text}"
     );
-    assert!(text.contains("\n1 journals; the history ends with "), "{text}");
+    assert!(text.contains("\n1 journal; the history ends with "), "{text}");
     assert!(text.contains("\ndatasets: pets\n"), "{text}");
     assert!(text.ends_with("`--deep` reads them\neverything is as it was recorded\n"), "{text}");
     let run = place.stdout(&["audit", ids[4], "--deep"]);
