@@ -1,5 +1,7 @@
 //! Atomic writes of files, reading of texts and JSON, and hashes of files.
 
+pub mod sha256;
+
 use std::fs::File;
 use std::io;
 use std::io::Write;
@@ -8,8 +10,6 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sha2::Digest;
-use sha2::Sha256;
 use tempfile::NamedTempFile;
 
 use crate::error::Context;
@@ -154,24 +154,6 @@ pub fn hash(path: &Path) -> Result<String> {
         Ok(hasher.finalize().to_hex().to_string())
     };
     read().context(format!("cannot read {}", path.display()))
-}
-
-/// The number of bytes and their SHA-256 in hexadecimal digits, for formats that ask for it; a file's [`hash`] is faster.
-///
-/// # Errors
-/// When the bytes cannot be read.
-pub fn sha256(mut bytes: impl io::Read) -> io::Result<(u64, String)> {
-    let (mut hasher, mut buffer, mut count) = (Sha256::new(), vec![0; 1 << 16], 0);
-    loop {
-        match bytes.read(&mut buffer)? {
-            0 => break,
-            read => {
-                hasher.update(&buffer[..read]);
-                count += read as u64;
-            }
-        }
-    }
-    Ok((count, hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
 /// The folder of a file; `.` for a bare name.

@@ -11,7 +11,7 @@ use crate::bundle::archive::Archive;
 use crate::error::Context;
 use crate::error::Error;
 use crate::error::Result;
-use crate::files;
+use crate::files::sha256;
 use crate::harness::canonical;
 use crate::harness::evaluations::Evaluations;
 use crate::harness::ledger::Problem;
@@ -148,7 +148,7 @@ impl FileDigest {
 
 /// SHA-256 in hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
-    files::sha256(bytes).expect("reading memory does not fail").1
+    sha256::of(bytes).expect("reading memory does not fail").1
 }
 
 impl Manifest {

@@ -15,6 +15,7 @@ use crate::data::pairs::PairList;
 use crate::error::Context;
 use crate::error::Result;
 use crate::files;
+use crate::files::sha256;
 
 /// The columns of the CSV file, with their types and what they hold.
 const COLUMNS: [(&str, &str, &str); 7] = [
@@ -37,7 +38,7 @@ const IMAGES: &str = "images";
 /// When a file cannot be read or written.
 pub fn write(set: &Set, (images, list): (&ImageSet, &PairList), manifest: &Path, data_dir: &Path) -> Result<PathBuf> {
     let csv = csv(images, list).context("writing the pairs as CSV")?;
-    let (bytes, sha256) = files::sha256(&*csv).context("the hash of the pairs")?;
+    let (bytes, sha256) = sha256::of(&*csv).context("the hash of the pairs")?;
     let path = manifest.with_extension("csv");
     files::write_whole(&path, &csv)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -72,7 +73,7 @@ fn csv(images: &ImageSet, list: &PairList) -> csv::Result<Vec<u8>> {
 fn file_of_images(set: &Set, data_dir: &Path) -> Result<Value> {
     let name = format!("{}.safetensors", set.name);
     let path = data_dir.join(&name);
-    let read = File::open(&path).and_then(files::sha256);
+    let read = File::open(&path).and_then(sha256::of);
     let (bytes, sha256) = read.context(format!("cannot read {}", path.display()))?;
     Ok(json!({
         "@type": "cr:FileObject", "@id": IMAGES, "name": name, "contentUrl": format!("../{name}"),

@@ -144,7 +144,9 @@ impl NewFile {
         files::publish(self.file, &self.target).map_err(|error| files::not_written(&self.target, &error))?;
         Ok(self.target)
     }
+}
 
+impl NewFile {
     /// Where the hash of the whole file is in it.
     fn place_of_hash(&mut self) -> io::Result<u64> {
         let file = self.file.as_file_mut();

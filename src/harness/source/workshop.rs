@@ -293,6 +293,7 @@ pub(super) fn line(text: Vec<u8>) -> String {
 fn number(text: Vec<u8>) -> u64 {
     line(text).trim().parse().unwrap_or(u64::MAX)
 }
+
 /// What the `git` program complained about.
 pub(super) fn said(error: Option<String>) -> String {
     error.unwrap_or_else(|| "the `git` program is not installed".to_owned())
