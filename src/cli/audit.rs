@@ -12,7 +12,7 @@ use crate::harness::cache::Held;
 use crate::harness::git::Holder;
 use crate::harness::ledger::{Ledger, Problem};
 use crate::harness::record::short;
-use crate::report::{self, ReportCheck};
+use crate::report::{self, ReportCheck, counted};
 use crate::study::settings::Settings;
 
 use super::{App, ConfigArgs, Ending, records, run, setup};
@@ -169,7 +169,7 @@ impl Answer<'_> {
         if history.journals > 0 {
             let heads: Vec<&str> = history.heads.values().map(String::as_str).collect();
             let deleted = history.deleted.len();
-            let deleted = if deleted > 0 { format!("; {deleted} runs were deleted") } else { String::new() };
+            let deleted = if deleted > 0 { format!("; deleted: {}", counted(deleted, "run")) } else { String::new() };
             let journals = counted(history.journals, "journal");
             say!("{journals}{deleted}; the history ends with {}", heads.join(", "));
         } else if !runs.is_empty() {
@@ -206,11 +206,6 @@ impl Answer<'_> {
             say!("everything is as it was recorded");
         }
     }
-}
-
-/// A number with its noun.
-fn counted(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 fn print_run(run: &AuditRun, deep: bool) {

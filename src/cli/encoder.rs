@@ -18,6 +18,7 @@ use crate::harness::interrupt::Interrupt;
 use crate::harness::progress::Progress;
 use crate::harness::runner::{self, Options, RunContext};
 use crate::models::Encoder;
+use crate::report;
 use crate::study::detect_images::{detect_images, pictures_in};
 use crate::study::one_off::{DetectOne, FoundEncoder, ImportOne, PretrainOne, ProbeOne};
 use crate::study::settings::Settings;
@@ -179,7 +180,7 @@ pub(super) fn detect(app: &App, args: &DetectArgs, quiet: bool) -> Result<Ending
     let settings = setup::resolve(app, &config)?.settings;
     let (found, drawn) = detect_images(&one.detector(&settings)?, &setup::cache(&settings), pictures, around)?;
     for (index, picture) in found.iter().enumerate() {
-        say!("{}: {}", picture.name, counted(picture.detections.len()));
+        say!("{}: {}", picture.name, report::counted(picture.detections.len(), "object"));
         for Detection { edges, class, score } in &picture.detections {
             let [left, top, right, bottom] = edges.map(|edge| edge.round());
             say!("  {} {score:.2}, from ({left}, {top}) to ({right}, {bottom})", drawn.classes[*class]);
@@ -194,13 +195,6 @@ pub(super) fn detect(app: &App, args: &DetectArgs, quiet: bool) -> Result<Ending
 
 /// Height and width of a drawn picture in pixels.
 const DRAWN: usize = 512;
-
-fn counted(objects: usize) -> String {
-    match objects {
-        1 => "1 object".to_owned(),
-        many => format!("{many} objects"),
-    }
-}
 
 /// `sempair export`.
 pub(super) fn export(app: &App, run_id: &str, to: &Path, config: &EncoderConfigArgs) -> Result<Ending> {

@@ -50,10 +50,10 @@ pub(super) fn results(settings: &Settings, profile: &str) -> PathBuf {
     Path::new(&settings.paths.reports).join(profile).join("results.json")
 }
 
-/// The runs to repeat: of the ledger, or if it has none, those of the committed report.
+/// The runs to repeat: of the ledger, or if it has no run of the profile, those of the committed report.
 ///
 /// # Errors
-/// When there are none, or when the ledger has only some of the runs behind a claim.
+/// When there are none, when the record of a run was changed or removed, or when the ledger has only some of the runs behind a claim.
 pub(super) fn recorded(
     app: &App,
     (of, at): (&Subject, Option<&str>),

@@ -21,7 +21,7 @@ use crate::harness::rebuild::{self, Rebuilt};
 use crate::harness::record::{Record, Status, short};
 use crate::harness::repetition::{Agreement, Measure, Parted, Repetition};
 use crate::harness::source::Trust;
-use crate::report::{PrintedClaim, stats};
+use crate::report::{PrintedClaim, counted, stats};
 use crate::study::device;
 use crate::study::settings::{DeviceChoice, Settings};
 
@@ -559,7 +559,7 @@ fn print(repetitions: &[Repetition]) {
     repetitions.iter().for_each(|one| *counts.entry(one.agreement).or_default() += 1);
     let counts: Vec<String> =
         counts.iter().map(|(agreement, count)| format!("{count} {}", words(*agreement))).collect();
-    say!("{} runs repeated: {}", repetitions.len(), counts.join(", "));
+    say!("{} repeated: {}", counted(repetitions.len(), "run"), counts.join(", "));
 }
 
 fn figure(id: &str, was: f64, is: f64) -> String {

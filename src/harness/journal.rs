@@ -217,17 +217,21 @@ pub(super) fn path(ledger: &Path, id: &str) -> PathBuf {
 
 /// Reads all journals of a ledger, oldest first.
 pub(super) fn read_all(ledger: &Path) -> Result<Vec<Journal>> {
-    let folder = folder(ledger);
+    Ok(files_in(&folder(ledger), EXTENSION)?.par_iter().map(|path| read(path)).collect())
+}
+
+/// The files in a folder whose names end so, sorted; none if there is no folder.
+pub(super) fn files_in(folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let place = || format!("cannot read {}", folder.display());
-    let entries = match std::fs::read_dir(&folder) {
+    let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error).context(place()),
     };
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>().context(place())?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
+    paths.retain(|path| path.extension().is_some_and(|end| end == extension));
     paths.sort();
-    Ok(paths.par_iter().map(|path| read(path)).collect())
+    Ok(paths)
 }
 
 /// The last line about a run in a journal; `None` if there is none.

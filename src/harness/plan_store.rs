@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -215,17 +214,7 @@ fn path(ledger: &Path, id: &str) -> PathBuf {
 
 /// The files that should be plans, sorted.
 fn files(ledger: &Ledger) -> Result<Vec<PathBuf>> {
-    let folder = ledger.dir().join(FOLDER);
-    let place = || format!("cannot read {}", folder.display());
-    let entries = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).context(place()),
-    };
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>().context(place())?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-    paths.sort();
-    Ok(paths)
+    journal::files_in(&ledger.dir().join(FOLDER), "json")
 }
 
 fn text(path: &Path) -> Result<String> {

@@ -58,3 +58,4 @@ pub use pages::render;
 pub use printed_claims::Judgement;
 pub use printed_claims::PrintedClaim;
 pub use results::results;
+pub(crate) use text::counted;

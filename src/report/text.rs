@@ -132,7 +132,7 @@ pub(super) fn list(names: &[String]) -> String {
 }
 
 /// `n` with the noun in singular or plural.
-pub(super) fn counted(n: usize, what: &str) -> String {
+pub(crate) fn counted(n: usize, what: &str) -> String {
     if n == 1 { format!("{n} {what}") } else { format!("{n} {what}s") }
 }
 

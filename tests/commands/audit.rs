@@ -173,7 +173,7 @@ fn an_audit_is_of_a_run_a_report_or_everything() {
     place.stdout(&["report"]);
     let report = fs::read_to_string(place.path().join("reports/quick/report.md")).unwrap();
     assert!(report.contains("Deleted from the ledger by a user, and not counted: 1 run."), "{report}");
-    assert!(String::from_utf8(place.run(&["audit", "."]).stdout).unwrap().contains("; 1 runs were deleted; "));
+    assert!(String::from_utf8(place.run(&["audit", "."]).stdout).unwrap().contains("; deleted: 1 run; "));
     assert!(place.error(&["audit", ids[1]]).contains("was deleted by a user"));
 
     // A copy of the last line of the history tells whether it is still there.

@@ -27,7 +27,7 @@ fn figures_come_out_again_and_a_changed_one_does_not() {
     // A single run, in words.
     let run = before[4]["id"].as_str().unwrap();
     let text = place.stdout(&["verify", run, "--quiet"]);
-    assert!(text.contains(": identical, ") && text.ends_with("1 runs repeated: 1 identical\n"), "{text}");
+    assert!(text.contains(": identical, ") && text.ends_with("1 run repeated: 1 identical\n"), "{text}");
 
     // The least work first: a table of which one cell is repeated.
     let (_, smoke) = verify(&place, &["transfer", "--tier", "smoke"]);
