@@ -50,10 +50,11 @@ impl Meter {
         let counters = Arc::new(Mutex::new(Counters { counters, total: 0, is_broken: false }));
         let of_thread = Arc::downgrade(&counters);
         std::thread::spawn(move || {
-            while let Some(counters) = of_thread.upgrade() {
-                counters.lock().unwrap_or_else(PoisonError::into_inner).read();
-                drop(counters);
+            // The counters were read when they were opened.
+            loop {
                 std::thread::sleep(TICK);
+                let Some(counters) = of_thread.upgrade() else { break };
+                counters.lock().unwrap_or_else(PoisonError::into_inner).read();
             }
         });
         Self(Some(counters))
