@@ -20,6 +20,9 @@ use super::{App, ConfigArgs, Ending, records, run, setup};
 /// The most runs and files of one kind that are listed.
 const MOST: usize = 20;
 
+/// The most files of a report that are listed: one record that was changed changes nearly all of them.
+const FILES: usize = 3;
+
 #[derive(Args)]
 pub(super) struct AuditArgs {
     /// A commit, branch or tag; a run; the folder of a report, such as reports/quick; or `.` for everything
@@ -194,14 +197,27 @@ impl Answer<'_> {
         if history.newer > 0 {
             say!("{} lines of journals are of a newer version, and their meaning was not checked", history.newer);
         }
-        self.reports.iter().for_each(print_report);
+        let is_of_ledger = |problem: &Problem| problem.file.starts_with(ledger.dir());
+        let hint = match problems.iter().any(is_of_ledger) {
+            true => "what was found in the ledger may be the reason: mend that first",
+            false => "another version of the program may have written it: `sempair report` writes it again",
+        };
+        self.reports.iter().for_each(|check| print_report(check, hint));
         if !self.data.is_empty() {
             say!("datasets: {}", self.data.join(", "));
         }
         if !deep {
             say!("cached files and datasets were not read; `--deep` reads them");
         }
-        problems.iter().for_each(|Problem { file, what }| say!("FOUND {}: {what}", file.display()));
+        let more = |check: &ReportCheck| check.differing.iter().skip(FILES).cloned().collect::<Vec<_>>();
+        let hidden: Vec<(PathBuf, String)> = self.reports.iter().flat_map(more).collect();
+        let is_shown =
+            |problem: &&Problem| !hidden.iter().any(|(file, what)| (file, what) == (&problem.file, &problem.what));
+        problems.iter().filter(is_shown).for_each(|Problem { file, what }| say!("FOUND {}: {what}", file.display()));
+        for check in self.reports.iter().filter(|check| check.differing.len() > FILES) {
+            let count = counted(check.differing.len() - FILES, "more file");
+            say!("FOUND {}: {count} that differ; `--json` lists all", check.folder.display());
+        }
         if problems.is_empty() {
             say!("everything is as it was recorded");
         }
@@ -241,7 +257,8 @@ fn print_commit(AuditCommit { commit, runs, ids, holder }: &AuditCommit) {
     }
 }
 
-fn print_report(check: &ReportCheck) {
+/// `hint` says what to do if files differ.
+fn print_report(check: &ReportCheck, hint: &str) {
     let folder = check.folder.display();
     if check.differing.is_empty() {
         say!("{folder}: its {} files follow from {} runs, byte for byte", check.files, check.used);
@@ -251,7 +268,7 @@ fn print_report(check: &ReportCheck) {
             false => "not all of its figures follow from the runs".to_owned(),
         };
         say!("{folder}: {} of {} files differ; {figures}", check.differing.len(), check.files);
-        say!("  another version of the program may have written it: `sempair report` writes it again");
+        say!("  {hint}");
     }
     for (run, reason) in check.left_out.iter().take(MOST) {
         say!("  left out: {run}: {reason}");

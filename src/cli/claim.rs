@@ -77,6 +77,16 @@ impl ClaimCheck {
         self.follows && matches!(self.agreement, ClaimAgreement::Identical | ClaimAgreement::SameVerdict)
     }
 
+    /// Whether everything about it comes out again, to the last bit.
+    pub(super) fn is_identical(&self) -> bool {
+        self.agreement == ClaimAgreement::Identical
+    }
+
+    /// Table and wording.
+    pub(super) fn name(&self) -> String {
+        format!("{}: {}", self.table, self.text)
+    }
+
     pub(super) fn print(&self) {
         let words = |judgement: &Option<Judgement>| match judgement {
             Some(judgement) => judgement.words(&self.unit),

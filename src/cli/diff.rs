@@ -37,7 +37,7 @@ pub(super) fn diff(app: &App, args: &ConfigArgs, runs: [&str; 2], json: bool) ->
         return Ok(Ending::Done);
     }
     for record in [&first, &second] {
-        records::summary(record);
+        say!("{}", records::summary(record));
     }
     if changes.iter().all(|change| change.section == Section::Cost) {
         say!("nothing that is compared differs, but for times and costs");

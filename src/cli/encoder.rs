@@ -301,7 +301,7 @@ fn run_with(
         }
     }
     for id in runs.iter().flat_map(|run| &run.runs) {
-        records::summary(&ledger.find(id)?);
+        say!("{}", records::summary(&ledger.find(id)?));
     }
     Ok(Ending::Done)
 }

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::error::Result;
+use crate::harness::config::Roles;
 use crate::harness::experiment::Row;
+use crate::harness::frozen_plan::{self, KnownPlan, Standing};
 use crate::harness::git::{Git, Kept, Tree};
 use crate::harness::outcome::DataRef;
+use crate::harness::plan_store;
 use crate::harness::progress::duration;
 use crate::harness::provenance::Build;
 use crate::harness::record::{Record, Setting};
@@ -16,8 +19,8 @@ use super::{App, ConfigArgs, Ending, setup};
 
 /// `sempair runs`.
 pub(super) fn runs(app: &App, args: &ConfigArgs, last: Option<usize>, json: bool) -> Result<Ending> {
-    let settings = setup::resolve(app, args)?.settings;
-    let (records, problems) = setup::ledger(&settings).records()?;
+    let ledger = setup::ledger(&setup::resolve(app, args)?.settings);
+    let (records, problems) = ledger.records()?;
     problems.iter().for_each(|problem| talk!("left out {}: {}", problem.file.display(), problem.what));
     let from = records.len() - last.unwrap_or(records.len()).min(records.len());
     let shown = &records[from..];
@@ -28,8 +31,11 @@ pub(super) fn runs(app: &App, args: &ConfigArgs, last: Option<usize>, json: bool
     if shown.is_empty() {
         say!("no runs yet; `sempair reproduce` starts some");
     }
+    let (plans, roles) = (plan_store::read(&ledger)?.known, setup::roles(app));
     for record in shown {
-        summary(record);
+        let standing = frozen_plan::standing(&plans, record, &roles).map(|(_, standing)| standing);
+        let aside = standing.filter(|standing| *standing != Standing::Planned);
+        say!("{}{}", summary(record), aside.map_or_else(String::new, |aside| format!("  ({})", aside.name())));
     }
     Ok(Ending::Done)
 }
@@ -44,11 +50,11 @@ pub(super) fn delete(app: &App, args: &ConfigArgs, run: &str) -> Result<Ending> 
     Ok(Ending::Done)
 }
 
-/// Prints a run on one line.
-pub(super) fn summary(record: &Record) {
+/// A run on one line.
+pub(super) fn summary(record: &Record) -> String {
     let commit = record.git.commit.as_deref().map(|commit| commit.get(..8).unwrap_or(commit));
     let mark = if commit.is_some() { record.git.tree().mark() } else { "" };
-    say!(
+    format!(
         "{}  {:11}  {}  {}{mark:1}  {:8}  {} {} {} seed {}  {}",
         record.short(),
         record.status.name(),
@@ -60,13 +66,13 @@ pub(super) fn summary(record: &Record) {
         record.column,
         record.seed,
         metrics(&record.metrics),
-    );
+    )
 }
 
 /// `sempair show`.
 pub(super) fn show(app: &App, args: &ConfigArgs, run: &str, json: bool) -> Result<Ending> {
-    let settings = setup::resolve(app, args)?.settings;
-    let (record, intact) = setup::ledger(&settings).look_up(run)?;
+    let ledger = setup::ledger(&setup::resolve(app, args)?.settings);
+    let (record, intact) = ledger.look_up(run)?;
     if !intact {
         talk!("warning: the hash of this record does not match: it was changed after it was written");
     }
@@ -74,7 +80,13 @@ pub(super) fn show(app: &App, args: &ConfigArgs, run: &str, json: bool) -> Resul
         setup::print_json(&record)?;
         return Ok(Ending::Done);
     }
-    facts(&record).into_iter().for_each(|(name, value)| say!("{name:12} {value}"));
+    let planned = planned(&plan_store::read(&ledger)?.known, &record, &setup::roles(app));
+    facts(&record, planned).into_iter().for_each(|(name, value)| say!("{name:12} {value}"));
+    let (built_in, given): (Vec<&Setting>, Vec<&Setting>) = record.settings.iter().partition(|of| of.is_built_in());
+    if !given.is_empty() {
+        say!("settings that were given");
+        given.into_iter().for_each(setting);
+    }
     say!("stages");
     for stage in &record.stages {
         let from = stage.from.as_ref().map_or("computed".into(), |run| format!("from run {run}"));
@@ -86,13 +98,21 @@ pub(super) fn show(app: &App, args: &ConfigArgs, run: &str, json: bool) -> Resul
         let licence = if licence.is_empty() { String::new() } else { format!(" (licence: {licence})") };
         say!("  {hash} {name}: {description}{licence}");
     }
-    say!("settings");
-    for Setting { key, value, origin, shadowed } in record.settings.iter() {
-        let shadowed: String =
-            shadowed.iter().map(|old| format!("; instead of {} of {}", old.value, old.origin)).collect();
-        say!("  {key} = {value}  ({origin}{shadowed})");
-    }
+    say!("settings of the profile, and defaults");
+    built_in.into_iter().for_each(setting);
     Ok(Ending::Done)
+}
+
+fn setting(Setting { key, value, origin, shadowed }: &Setting) {
+    let shadowed: String = shadowed.iter().map(|old| format!("; instead of {} of {}", old.value, old.origin)).collect();
+    say!("  {key} = {value}  ({origin}{shadowed})");
+}
+
+/// How a run stands to the plan of its table; empty without a plan.
+fn planned(plans: &[KnownPlan], record: &Record, roles: &Roles) -> String {
+    let Some((known, standing)) = frozen_plan::standing(plans, record, roles) else { return String::new() };
+    let why = if let Standing::PostHoc { why } = &standing { format!(": {why}") } else { String::new() };
+    format!("{} {}, {}{why}", known.plan.short(), known.plan.day(), standing.name())
 }
 
 /// `sempair show RUN --changes`.
@@ -112,7 +132,7 @@ pub(super) fn changes(app: &App, args: &ConfigArgs, run: &str) -> Result<Ending>
     Ok(Ending::Done)
 }
 
-fn facts(record: &Record) -> Vec<(&'static str, String)> {
+fn facts(record: &Record, planned: String) -> Vec<(&'static str, String)> {
     let git = &record.git;
     let tree = match (git.tree(), &git.diff_hash, &git.note) {
         (Tree::Dirty, Some(hash), _) => format!("dirty (difference {hash})"),
@@ -129,6 +149,7 @@ fn facts(record: &Record) -> Vec<(&'static str, String)> {
         ("cell", format!("{} {} {} seed {}", record.experiment, labels(&record.row), record.column, record.seed)),
         ("result", metrics(&record.metrics)),
         ("profile", record.profile.clone()),
+        ("plan", planned),
         ("started", record.started.clone()),
         ("took", duration(record.seconds)),
         ("energy", record.energy_joules.map_or_else(String::new, |joules| format!("{joules} J"))),

@@ -14,6 +14,7 @@ use crate::files;
 use crate::harness::record::Record;
 use crate::harness::repetition::{Agreement, Repetition};
 
+use super::claim::ClaimCheck;
 use super::records;
 
 /// What the statement is made of besides the runs and their repetitions.
@@ -24,6 +25,8 @@ pub(super) struct Grounds<'a> {
     pub(super) report: &'a Path,
     /// The program that repeated the runs.
     pub(super) program: &'a Path,
+    /// The claim that was checked, if it was one.
+    pub(super) claim: Option<&'a ClaimCheck>,
     /// As on the command line.
     pub(super) tolerance: f64,
     /// As on the command line.
@@ -38,6 +41,14 @@ pub(super) fn statement(recorded: &[Arc<Record>], repetitions: &[Repetition], gr
     let mut tests: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (one, run) in repetitions.iter().filter_map(|one| Some((one, recorded.iter().find(|run| run.id == one.run)?))) {
         tests.entry(list(one.agreement)).or_default().push(name(run));
+    }
+    if let Some(claim) = grounds.claim {
+        let list = match (claim.holds(), claim.is_identical()) {
+            (true, true) => PASSED,
+            (true, false) => WARNED,
+            (false, _) => FAILED,
+        };
+        tests.entry(list).or_default().push(format!("claim: {}", claim.name()));
     }
     let result = match (tests.contains_key(FAILED), tests.contains_key(WARNED)) {
         (true, _) => "FAILED",
@@ -140,7 +151,14 @@ mod tests {
         std::fs::write(&report, "{}").unwrap();
         std::fs::write(&program, "program").unwrap();
         let runs = [run(0), run(1), run(2)];
-        let grounds = Grounds { ledger: place.path(), report: &report, program: &program, tolerance: 0.5, margin: 1.0 };
+        let grounds = Grounds {
+            ledger: place.path(),
+            report: &report,
+            program: &program,
+            claim: None,
+            tolerance: 0.5,
+            margin: 1.0,
+        };
         let statement = |verdicts: [Agreement; 3]| {
             let all: Vec<Repetition> = runs.iter().zip(verdicts).map(|(run, one)| repetition(run, one)).collect();
             super::statement(&runs, &all, &grounds).unwrap()

@@ -126,6 +126,7 @@ pub(super) fn verify(app: &App, args: &VerifyArgs, quiet: bool) -> Result<Ending
             ledger: ledger.dir(),
             report: &results(&settings, &args.config.profile),
             program: program.path(),
+            claim: claim.as_ref(),
             tolerance: args.tolerance,
             margin: args.margin,
         };

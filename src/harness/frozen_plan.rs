@@ -132,6 +132,17 @@ pub struct KnownPlan {
     pub after: BTreeSet<String>,
 }
 
+impl Standing {
+    /// In a word or two.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::BeforeThePlan => "before the plan",
+            Self::PostHoc { .. } => "post hoc",
+        }
+    }
+}
+
 impl PlannedTable {
     /// The plan of a table with these cells.
     pub fn new(table: &Table, cells: &[Cell]) -> Self {
@@ -283,6 +294,12 @@ impl KnownPlan {
 pub fn of_table<'a>(plans: &'a [KnownPlan], table: &str, profile: &str) -> Option<&'a KnownPlan> {
     let has_it = |known: &&KnownPlan| known.plan.profile == profile && known.plan.table(table).is_some();
     plans.iter().filter(has_it).max_by(|a, b| a.plan.id.cmp(&b.plan.id))
+}
+
+/// The plan that counts for a run's table, and how the run stands to it; `None` without such a plan.
+pub fn standing<'a>(plans: &'a [KnownPlan], run: &Record, roles: &Roles) -> Option<(&'a KnownPlan, Standing)> {
+    let known = of_table(plans, &run.experiment, &run.profile)?;
+    Some((known, known.standing(run, roles)))
 }
 
 #[cfg(test)]

@@ -80,6 +80,18 @@ pub struct Setting {
     pub shadowed: Vec<Shadowed>,
 }
 
+impl Setting {
+    /// Whether it is a default, such as of `defaults.toml:12`.
+    pub fn is_default(&self) -> bool {
+        self.origin.starts_with("default")
+    }
+
+    /// Whether it is a default or of the profile, such as of `profiles/quick.toml:3`, and was not given for this run.
+    pub fn is_built_in(&self) -> bool {
+        self.is_default() || self.origin.starts_with("profile")
+    }
+}
+
 /// A value of a setting that another one replaced.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shadowed {

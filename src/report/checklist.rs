@@ -87,7 +87,7 @@ fn setting(results: &Results, runs: &[&Record]) -> Vec<String> {
         .collect();
     let chosen: Vec<String> = chosen.into_iter().filter(|words| !words.is_empty()).collect();
     let mut facts = vec![recorded, format!("How the settings were chosen: {}", sentence(known(&chosen.join(" "))))];
-    if settings().any(|setting| results.roles.of(&setting.key) == Role::Results && !lineage::built_in(setting)) {
+    if settings().any(|setting| results.roles.of(&setting.key) == Role::Results && !setting.is_built_in()) {
         facts.push("How the settings given for these runs (see the provenance) were chosen: not recorded.".to_string());
     }
     facts.extend(results.evaluations.iter().map(|of| evaluated(results, of)));

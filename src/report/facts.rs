@@ -22,6 +22,7 @@ use crate::report::stats::Verdict;
 use serde::Serialize;
 use serde::Serializer;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Everything a report is made of; see `report::results`.
@@ -162,6 +163,9 @@ pub struct TablePlan {
     /// The day on which it was frozen.
     #[serde(skip)]
     pub day: String,
+    /// The seeds that it has for this table.
+    #[serde(skip)]
+    pub seeds: BTreeSet<u64>,
     /// The number of runs that are planned.
     pub planned: usize,
     /// How many of these had other code, another machine or other data than when the plan was frozen.

@@ -4,6 +4,7 @@ use crate::error::shell;
 use crate::harness::config::Role;
 use crate::harness::config::Roles;
 use crate::harness::experiment::MetricInfo;
+use crate::harness::frozen_plan::Standing;
 use crate::harness::git::Tree;
 use crate::harness::outcome::DataRef;
 use crate::harness::progress::duration;
@@ -24,11 +25,6 @@ use serde_json::Value;
 
 /// The key of the setting that describes how the other settings were chosen.
 pub(super) const HOW_CHOSEN: &str = "how_chosen";
-
-/// The origin of a default setting starts with this (`defaults.toml:12`).
-const DEFAULTS: &str = "default";
-/// The origin of a setting of the profile starts with this (`profiles/quick.toml:3`).
-const PROFILE: &str = "profile";
 
 #[derive(Serialize)]
 pub(super) struct DataView {
@@ -60,6 +56,8 @@ pub(super) struct RunLink {
     pub revision: String,
     /// The name of its set of settings, if there are several sets.
     pub settings: String,
+    /// How it stands to the table's plan, if it is not planned.
+    pub standing: &'static str,
 }
 
 #[derive(Serialize)]
@@ -190,7 +188,7 @@ pub(super) fn sets(results: &Results, table: &TableResults, selection: &Selectio
 /// The value of a setting that must be given, since neither the defaults nor the profile have it; otherwise `None`.
 fn given(setting: &Setting, records: &[&Record], roles: &Roles) -> Option<Value> {
     if roles.of(&setting.key) != Role::Rows {
-        return (!built_in(setting)).then(|| setting.value.clone());
+        return (!setting.is_built_in()).then(|| setting.value.clone());
     }
     // The table has the rows and columns of all its runs, so the values that chose them are combined.
     let mut all: Vec<&Value> = Vec::new();
@@ -202,13 +200,8 @@ fn given(setting: &Setting, records: &[&Record], roles: &Roles) -> Option<Value>
         }
     }
     let all: Value = all.into_iter().cloned().collect();
-    let there = of_key.iter().any(|s| built_in(s) && s.value == all);
+    let there = of_key.iter().any(|s| s.is_built_in() && s.value == all);
     (!there).then_some(all)
-}
-
-/// Whether a setting comes from the defaults or the profile, and was not given for these runs.
-pub(super) fn built_in(setting: &Setting) -> bool {
-    setting.origin.starts_with(DEFAULTS) || setting.origin.starts_with(PROFILE)
 }
 
 /// The anchor of a place in the lineage: a row and a column of a table, by their positions.
@@ -224,6 +217,7 @@ pub(super) fn lineage(
     settings: &[SettingsView],
 ) -> Vec<LineageView> {
     let is_one = one_revision(results, selection).is_some();
+    let standing = |record: &Record| table.plan.as_ref()?.standing(&record.id);
     let mut lines = Vec::new();
     for (i, (row, _)) in select::rows(selection.table).enumerate() {
         for (j, column) in table.columns.iter().enumerate() {
@@ -235,6 +229,7 @@ pub(super) fn lineage(
                 value: value(record, metric),
                 revision: if is_one { String::new() } else { revision(results, record) },
                 settings: if settings.len() > 1 { settings_of(record, results, settings) } else { String::new() },
+                standing: standing(record).map_or("", Standing::name),
             };
             let runs: Vec<RunLink> = selection.cell(row, &column.id).map(run).collect();
             if !runs.is_empty() {
@@ -328,7 +323,7 @@ fn shared_settings(runs: &[&Record], roles: &Roles) -> Vec<SettingsView> {
 /// The settings of a run that are not defaults. Settings that are places are left out, since they are of no use to
 /// others.
 fn overrides(record: &Record, roles: &Roles) -> Vec<SettingView> {
-    let told = |s: &&Setting| !s.origin.starts_with(DEFAULTS) && s.key != HOW_CHOSEN && roles.of(&s.key) != Role::Place;
+    let told = |s: &&Setting| !s.is_default() && s.key != HOW_CHOSEN && roles.of(&s.key) != Role::Place;
     let changed = record.settings.iter().filter(told);
     changed.map(|s| SettingView { key: s.key.clone(), value: plain(&s.value), origin: s.origin.clone() }).collect()
 }

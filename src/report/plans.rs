@@ -41,11 +41,12 @@ pub(super) fn of_table<'a>(input: &'a Input, selection: &Selection) -> Option<(&
     let here: HashSet<(&Row, &str, u64)> =
         selection.records.iter().map(|run| (&run.row, run.column.as_str(), run.seed)).collect();
     let cells = known.plan.table(id).map_or(&[][..], |table| &table.cells);
-    let places = cells.iter().flat_map(|cell| cell.keys.keys().map(|seed| (&cell.row, cell.column.as_str(), *seed)));
+    let places = || cells.iter().flat_map(|cell| cell.keys.keys().map(|seed| (&cell.row, cell.column.as_str(), *seed)));
     let plan = TablePlan {
-        missing: places.filter(|place| !here.contains(place)).count(),
+        missing: places().filter(|place| !here.contains(place)).count(),
         id: known.plan.id.clone(),
         day: known.plan.day().to_owned(),
+        seeds: places().map(|(_, _, seed)| seed).collect(),
         planned: selection.records.len() - others.len(),
         moved: selection.records.iter().filter(is_planned).filter(|run| known.has_moved(run)).count(),
         earlier: earlier.count(),

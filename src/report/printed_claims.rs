@@ -71,6 +71,12 @@ pub struct PrintedClaim {
     pub table: String,
     /// Its wording.
     pub text: String,
+    /// The statement that it is a case of.
+    #[serde(default)]
+    family: Statement,
+    /// Which case of the statement.
+    #[serde(default)]
+    case: String,
     /// The column's id.
     pub column: String,
     /// The metric's id.
@@ -89,6 +95,12 @@ pub struct PrintedClaim {
     pub runs: BTreeSet<String>,
     plus: Vec<Labels>,
     minus: Vec<Labels>,
+}
+
+/// A statement of the paper.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Statement {
+    title: String,
 }
 
 /// What is read of a report.
@@ -115,7 +127,8 @@ struct Cell {
 
 impl PrintedClaim {
     /// Finds the claim of a report whose wording contains `part`, in any case. A claim whose whole wording it is comes
-    /// before claims that contain it; the table's id and a colon may stand before the wording.
+    /// before claims that contain it; the table's id and a colon may stand before the wording. If there is none, it is the
+    /// claim that has all words of `part`, in any order, in its wording, statement, case and set.
     ///
     /// # Errors
     /// When the report cannot be read, when no claim or more than one matches, and when the claim was not tested.
@@ -142,6 +155,12 @@ impl PrintedClaim {
     /// Table and wording.
     pub fn name(&self) -> String {
         format!("{}: {}", self.table, self.text)
+    }
+
+    /// The words by which it can be found.
+    fn words(&self) -> Vec<String> {
+        let Self { table, text, family, case, column, .. } = self;
+        words(&format!("{table} {text} {} {case} {column}", family.title))
     }
 
     /// What values say about it, given the value of a row and seed; `None` if a value is missing.
@@ -186,6 +205,13 @@ fn one_of(claims: Vec<PrintedClaim>, part: &str, place: &str) -> Result<PrintedC
     if found.is_empty() {
         found = tested.iter().filter(contains).collect();
     }
+    if found.is_empty() && !words(part).is_empty() {
+        let has_all = |claim: &&PrintedClaim| {
+            let its = claim.words();
+            words(part).iter().all(|word| its.contains(word))
+        };
+        found = tested.iter().filter(has_all).collect();
+    }
     match &found[..] {
         [one] => return Ok((*one).clone()),
         [] => {}
@@ -210,6 +236,12 @@ fn one_of(claims: Vec<PrintedClaim>, part: &str, place: &str) -> Result<PrintedC
                 .hint("give a part of one of these lines; `--profile NAME` chooses another report"))
         }
     }
+}
+
+/// The words of a text, in small letters and without the marks around them.
+fn words(text: &str) -> Vec<String> {
+    let words = text.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase());
+    words.filter(|word| !word.is_empty()).collect()
 }
 
 fn lines(claims: &[&PrintedClaim]) -> String {
@@ -256,6 +288,11 @@ mod tests {
             assert_eq!(of(part).unwrap(), "SP beat AP on cifar-10", "{part}");
         }
         assert_eq!(of("fer: ap L").unwrap(), "AP lose");
+        let mut all = all();
+        (all[0].family.title, all[0].case) = ("SP are better".into(), "SimCLR".into());
+        for part in ["cifar-10: SP", "Are better: SIMCLR, cifar-10", "simclr"] {
+            assert_eq!(one_of(all.clone(), part, "the report").unwrap().text, "SP beat AP on cifar-10", "{part}");
+        }
         let several = of("cifar").unwrap_err();
         assert_eq!(
             several.what(),

@@ -4,6 +4,7 @@ use crate::error::shell;
 use crate::harness::experiment::Family;
 use crate::harness::git::Tree;
 use crate::harness::progress::duration;
+use crate::harness::record::short;
 use crate::report::facts::ClaimResult;
 use crate::report::facts::TableResults;
 use crate::report::findings;
@@ -96,14 +97,18 @@ impl Rendered {
             seeds.sort_unstable();
             let decided = (1..).zip(&seeds).map(|(count, n)| (count, *n));
             let (count, n) = decided.min_by(|a, b| (a.1 * b.0, b.0).cmp(&(b.1 * a.0, a.0)))?;
-            Some((count, n, open.len(), shell(&results.id)))
+            let post_hoc = results.plan.as_ref().filter(|plan| !(0..n as u64).all(|seed| plan.seeds.contains(&seed)));
+            let aside = post_hoc.map_or_else(String::new, |plan| {
+                format!(" (post hoc: plan {} does not have all of these seeds)", short(&plan.id))
+            });
+            Some((count, n, open.len(), shell(&results.id), aside))
         };
         let mut next = told.iter().filter_map(|(view, results)| Some((best(results)?, &view.sets)));
-        let ((count, n, open, id), sets) = next.next()?;
+        let ((count, n, open, id, aside), sets) = next.next()?;
         let profile = shell(&self.results.profile);
         Some(format!(
             "Next: {n} seeds would decide {count} of {open} open claims: sempair table {id} --profile {profile} \
-             --seeds {n}{sets}"
+             --seeds {n}{sets}{aside}"
         ))
     }
 

@@ -166,6 +166,13 @@ fn an_audit_is_of_a_run_a_report_or_everything() {
     let file = PathBuf::from(format!("reports/ledger/{}.json", ids[0]));
     assert!(code == Some(1) && found[&file].starts_with("removed: line ") && found.len() > 2, "{found:?}");
     assert!(place.error(&["audit", ids[0]]).contains("says that it was ended"));
+    // The reason comes first, and the many files of the report that it changes do not hide it.
+    let text = String::from_utf8(place.run(&["audit", "reports/quick"]).stdout).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("FOUND ")).collect();
+    assert!(lines[0].starts_with(&format!("FOUND {}: removed: ", file.display())), "{text}");
+    assert_eq!(lines.iter().filter(|line| line.contains(", and the records give `")).count(), 3, "{text}");
+    assert!(lines.last().unwrap().ends_with(" more files that differ; `--json` lists all"), "{text}");
+    assert!(text.contains("what was found in the ledger may be the reason"), "{text}");
 
     // A user deletes a run. The report and the audit say so.
     let text = place.stdout(&["runs", "--delete", ids[1]]);

@@ -173,6 +173,21 @@ fn runs_after_a_plan_are_planned_and_others_say_why_not() {
     let results: Value = serde_json::from_str(&place.report("results.json")).unwrap();
     let others = results["tables"][0]["plan"]["others"].as_array().unwrap();
     assert_eq!((others.len(), &others[0]["why"]), (4, &json!("seed 2 is not in the plan")));
+    // So do the lists of runs, and what the report suggests.
+    assert_eq!(page.matches(", post hoc)").count(), 4, "{page}");
+    assert_eq!(place.report("report.html").matches(" <small>post hoc</small></span>").count(), 4);
+    let runs = place.stdout(&["runs"]);
+    assert_eq!((runs.lines().count(), runs.matches("  (post hoc)\n").count()), (13, 4), "{runs}");
+    let show = |of: &Value| place.stdout(&["show", text(&of["run"])]);
+    let last = show(&others[0]);
+    assert!(last.contains(&format!("\nplan         {id} {day}, post hoc: seed 2 is not in the plan\n")), "{last}");
+    let first = place.json(&["runs", "--json"])[0]["id"].clone();
+    let first = show(&json!({ "run": first }));
+    assert!(first.contains(&format!("\nplan         {id} {day}, planned\n")), "{first}");
+    // What was given comes first: here the rows and the seeds.
+    let place_of = |part: &str| first.find(part).unwrap_or_else(|| panic!("no {part} in {first}"));
+    assert!(place_of("\nsettings that were given\n") < place_of("\n  seeds = 2"), "{first}");
+    assert!(place_of("\n  seeds = 2") < place_of("\nsettings of the profile, and defaults\n"), "{first}");
     assert_eq!(place.found(), [""; 0]);
 }
 

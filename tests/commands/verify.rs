@@ -290,6 +290,15 @@ fn the_runs_behind_a_claim_are_repeated_and_its_verdict_comes_out_again() {
     }
     assert!(printed["ci95"].is_array(), "{printed}");
 
+    // By the words of the page: statement, case and set. An in-toto statement has the claim as a test.
+    let words = "Semantic pairs transfer better: SimCLR, noise";
+    let (code, answer) = verify(&place, &["--claim", words, "--statement", "statement.json"]);
+    assert_eq!((code, &answer["claim"]["text"]), (Some(0), &claim["text"]));
+    let statement: Value = serde_json::from_slice(&fs::read(place.path().join("statement.json")).unwrap()).unwrap();
+    let passed = statement["predicate"]["passedTests"].as_array().unwrap();
+    let name = "claim: transfer: Semantic pairs beat augmented pairs with SimCLR on noise";
+    assert_eq!((passed.len(), passed.last().unwrap()), (5, &name.into()), "{statement}");
+
     // A difference that the report does not have from its runs.
     let file = place.path().join("reports/quick/results.json");
     let mut results: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
@@ -323,6 +332,8 @@ fn a_text_that_is_not_one_claim_lists_claims() {
     let error = place.error(&["verify", "--claim", "byol on synth"]);
     assert!(error.contains("claims match `byol on synth`:\n  transfer: Semantic pairs beat"), "{error}");
     assert!(error.contains("with BYOL on synth-100\n") && error.contains("hint: give more of its wording"), "{error}");
+    let error = place.error(&["verify", "--claim", "transfer better, synth-10, BYOL or DINO"]);
+    assert!(error.contains("no claim of reports/quick/results.json contains"), "{error}");
     let error = place.error(&["verify", "--claim", "nonsense"]);
     assert!(error.contains("no claim of reports/quick/results.json contains `nonsense`; there are:\n"), "{error}");
     assert!(error.matches("\n  ").count() > 40, "{error}");
