@@ -328,6 +328,20 @@ fn the_terminal_sees_a_short_summary() {
 }
 
 #[test]
+fn the_terminal_names_the_tables_with_stand_in_images() {
+    let mut photographs = table();
+    photographs.id = "photographs".into();
+    photographs.columns.iter_mut().for_each(|column| column.substitute = false);
+    let mut input = input(photographs, records(), &records());
+    input.tables.push((table(), input.tables[0].1.clone()));
+    let dir = tempfile::tempdir().unwrap();
+    let said = render(&input, dir.path()).unwrap().summary(|_| true);
+    let head = "photographs and transfer, profile quick. Stand-in images in transfer: interpret directions,\n\
+                not effect sizes.\n";
+    assert!(said.starts_with(head), "{said}");
+}
+
+#[test]
 fn a_table_without_runs_still_renders() {
     let mut failed = record(&simclr("SP"), "synth-10", 1);
     failed.status = serde_json::from_value(json!("failed")).unwrap();

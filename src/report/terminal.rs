@@ -67,13 +67,15 @@ impl Rendered {
 
     fn head(&self, told: &[(&TableView, &TableResults)]) -> Vec<String> {
         let ids: Vec<String> = told.iter().map(|(table, _)| table.id.clone()).collect();
-        let how = if told.iter().any(|(table, _)| table.stand_in) {
-            " Stand-in images: interpret directions, not effect sizes."
-        } else if self.view.distance.same {
-            ""
-        } else {
-            " Not the paper's setting: interpret directions, not effect sizes."
+        let stand_in: Vec<String> =
+            told.iter().filter(|(table, _)| table.stand_in).map(|(table, _)| table.id.clone()).collect();
+        let place = if stand_in.len() < ids.len() { format!(" in {}", text::list(&stand_in)) } else { String::new() };
+        let why = match (stand_in.is_empty(), self.view.distance.same) {
+            (false, _) => format!("Stand-in images{place}"),
+            (true, false) => "Not the paper's setting".to_owned(),
+            (true, true) => String::new(),
         };
+        let how = if why.is_empty() { why } else { format!(" {why}: interpret directions, not effect sizes.") };
         let what = if ids.is_empty() { "No table".to_string() } else { text::list(&ids) };
         wrapped(&format!("{what}, profile {}.{how}", self.results.profile), 0)
     }
