@@ -199,7 +199,7 @@ impl Answer<'_> {
         }
         let is_of_ledger = |problem: &Problem| problem.file.starts_with(ledger.dir());
         let hint = match problems.iter().any(is_of_ledger) {
-            true => "what was found in the ledger may be the reason: mend that first",
+            true => "what was found in the ledger may be the reason: repair the ledger first",
             false => "another version of the program may have written it: `sempair report` writes it again",
         };
         self.reports.iter().for_each(|check| print_report(check, hint));
@@ -216,7 +216,7 @@ impl Answer<'_> {
         problems.iter().filter(is_shown).for_each(|Problem { file, what }| say!("FOUND {}: {what}", file.display()));
         for check in self.reports.iter().filter(|check| check.differing.len() > FILES) {
             let count = counted(check.differing.len() - FILES, "more file");
-            say!("FOUND {}: {count} that differ; `--json` lists all", check.folder.display());
+            say!("FOUND {}: {count} with differences; `--json` lists all", check.folder.display());
         }
         if problems.is_empty() {
             say!("everything is as it was recorded");

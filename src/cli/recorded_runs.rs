@@ -53,7 +53,8 @@ pub(super) fn results(settings: &Settings, profile: &str) -> PathBuf {
 /// The runs to repeat: of the ledger, or if it has no run of the profile, those of the committed report.
 ///
 /// # Errors
-/// When there are none, when the record of a run was changed or removed, or when the ledger has only some of the runs behind a claim.
+/// When there are none, when the record of a run was changed or removed, or when the ledger has only some of the runs
+/// behind a claim.
 pub(super) fn recorded(
     app: &App,
     (of, at): (&Subject, Option<&str>),

@@ -59,8 +59,9 @@ pub(super) struct VerifyArgs {
     /// A table's id, or a run
     #[arg(value_name = "TABLE|RUN")]
     of: Option<String>,
-    /// Repeat the runs behind the claim of the profile's report whose wording contains this text, and say whether its
-    /// verdict, difference and interval come out again
+    /// Repeat the runs behind a claim of the profile's report, and say whether its verdict, difference and interval come
+    /// out again. TEXT is a part of its wording, or words of its statement, case and set as the page shows them, such as
+    /// `transfer better: SimCLR, synth-10`
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["at", "tier"])]
     claim: Option<String>,
     /// Only runs that were recorded at this commit, branch or tag; by default those of the newest run's commit

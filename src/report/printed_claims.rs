@@ -201,15 +201,16 @@ fn one_of(claims: Vec<PrintedClaim>, part: &str, place: &str) -> Result<PrintedC
         claims.into_iter().partition(|claim| claim.printed.difference.is_some() && !claim.runs.is_empty());
     let whole = |claim: &&PrintedClaim| [plain(&claim.text), plain(&claim.name())].iter().any(|name| name == wanted);
     let contains = |claim: &&PrintedClaim| plain(&claim.name()).contains(wanted);
+    let asked = words(part);
+    let has_all = |claim: &&PrintedClaim| {
+        let its = claim.words();
+        !asked.is_empty() && asked.iter().all(|word| its.contains(word))
+    };
     let mut found: Vec<&PrintedClaim> = tested.iter().filter(whole).collect();
     if found.is_empty() {
         found = tested.iter().filter(contains).collect();
     }
-    if found.is_empty() && !words(part).is_empty() {
-        let has_all = |claim: &&PrintedClaim| {
-            let its = claim.words();
-            words(part).iter().all(|word| its.contains(word))
-        };
+    if found.is_empty() {
         found = tested.iter().filter(has_all).collect();
     }
     match &found[..] {
@@ -220,7 +221,7 @@ fn one_of(claims: Vec<PrintedClaim>, part: &str, place: &str) -> Result<PrintedC
                 .hint("give more of its wording, or its whole line as above"));
         }
     }
-    if let Some(claim) = others.iter().find(contains) {
+    if let Some(claim) = others.iter().find(contains).or_else(|| others.iter().find(has_all)) {
         return Err(Error::new(format!(
             "the claim `{}` has no result in {place}: {}",
             claim.name(),
@@ -301,6 +302,8 @@ mod tests {
         let none = of("mnist").unwrap_err();
         assert!(none.what().starts_with("no claim of the report contains `mnist`; there are:\n  transfer: SP beat"));
         let untested = one_of(vec![claim("SP beat AP", &[])], "beat", "the report").unwrap_err();
+        assert!(untested.what().contains("`transfer: SP beat AP` has no result"), "{untested}");
+        let untested = one_of(vec![claim("SP beat AP", &[])], "transfer: AP, SP", "the report").unwrap_err();
         assert!(untested.what().contains("`transfer: SP beat AP` has no result"), "{untested}");
         assert!(one_of(Vec::new(), "beat", "the report").unwrap_err().what().contains("no claim with a result"));
     }

@@ -109,8 +109,8 @@ impl Rendered {
         let ((count, n, open, id, aside), sets) = next.next()?;
         let profile = shell(&self.results.profile);
         Some(format!(
-            "Next: {n} seeds would decide {count} of {open} open claims: sempair table {id} --profile {profile} \
-             --seeds {n}{sets}{aside}"
+            "Next: {n} seeds would decide {count} of {open} open claims{aside}: sempair table {id} --profile {profile} \
+             --seeds {n}{sets}"
         ))
     }
 

@@ -171,7 +171,7 @@ fn an_audit_is_of_a_run_a_report_or_everything() {
     let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("FOUND ")).collect();
     assert!(lines[0].starts_with(&format!("FOUND {}: removed: ", file.display())), "{text}");
     assert_eq!(lines.iter().filter(|line| line.contains(", and the records give `")).count(), 3, "{text}");
-    assert!(lines.last().unwrap().ends_with(" more files that differ; `--json` lists all"), "{text}");
+    assert!(lines.last().unwrap().ends_with(" more files with differences; `--json` lists all"), "{text}");
     assert!(text.contains("what was found in the ledger may be the reason"), "{text}");
 
     // A user deletes a run. The report and the audit say so.

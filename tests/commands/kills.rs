@@ -268,7 +268,7 @@ fn killed_imports_pairs_reports_and_probes_leave_nothing_half_written() {
 }
 
 #[test]
-#[ignore = "by hand: a minute in release, many in debug; KILL_ROUNDS is the number of rounds of each of the five commands, by default 60"]
+#[ignore = "by hand, a minute in release: KILL_ROUNDS rounds of each of the five commands, by default 60"]
 #[expect(clippy::disallowed_methods, reason = "the number of rounds is given by hand")]
 fn killed_commands_of_all_kinds_leave_nothing_half_written() {
     let rounds = std::env::var("KILL_ROUNDS").map_or(60, |rounds| rounds.parse().unwrap());

@@ -40,6 +40,31 @@ fn without_a_plan_there_are_no_words_about_one() {
 }
 
 #[test]
+fn seeds_that_a_plan_does_not_have_are_suggested_as_post_hoc() {
+    let mut all = records();
+    for record in all.iter_mut().filter(|record| record.column == "synth-10" && record.row[0].1 == "SimCLR") {
+        let gain = if record.row[1].1 == "SP" { [1.0, 0.5, 2.5][record.seed as usize] } else { 0.0 };
+        record.metrics.insert("top1".into(), 50.0 + gain);
+    }
+    let next = |plans: Vec<KnownPlan>| {
+        let dir = tempfile::tempdir().unwrap();
+        let said = render(&Input { plans, ..input(table(), all.clone(), &all) }, dir.path()).unwrap().summary(|_| true);
+        said.lines().find(|line| line.starts_with("Next: ")).unwrap_or_else(|| panic!("{said}")).to_owned()
+    };
+    let command = "sempair table transfer --profile quick --seeds 5 --set 'augment.crop=0.2 1'";
+    assert_eq!(next(Vec::new()), format!("Next: 5 seeds would decide 1 of 1 open claims: {command}"));
+    let aside = "(post hoc: plan b7259cd7 does not have all of these seeds)";
+    assert_eq!(
+        next(vec![plan(&table(), 2, "")]),
+        format!("Next: 5 seeds would decide 1 of 1 open claims {aside}: {command}")
+    );
+    let mut enough = plan(&table(), 2, "");
+    let cells = enough.plan.tables[0].cells.iter_mut();
+    cells.for_each(|cell| (2..5).for_each(|seed| drop(cell.keys.insert(seed, "k".into()))));
+    assert_eq!(next(vec![enough]), next(Vec::new()));
+}
+
+#[test]
 fn a_claim_that_is_not_in_the_plan_is_marked() {
     let before = record(&simclr("AP"), "synth-stl", 0).id;
     let files = with(vec![plan(&table(), 1, &before)]);
