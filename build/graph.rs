@@ -279,11 +279,15 @@ impl Names<'_> {
             if heads.iter().any(|head| head.len() == 1 && own.contains(&head[0])) {
                 continue;
             }
-            for target in heads.iter().flat_map(|head| self.targets(name, file, head)) {
-                if let Target::Item(of, _) | Target::File(of) = target {
-                    owners.insert(of);
-                }
-            }
+            let files_of = |head: &Vec<String>| -> BTreeSet<String> {
+                let file_of = |target| match target {
+                    Target::Item(of, _) | Target::File(of) => Some(of),
+                    _ => None,
+                };
+                self.targets(name, file, head).into_iter().filter_map(file_of).collect()
+            };
+            // The type comes last. One that is not of this program, such as `Vec<f32>`, leaves the `impl` to the trait.
+            owners.extend(heads.iter().rev().map(files_of).find(|files| !files.is_empty()).unwrap_or_default());
         }
         owners.remove(name);
         owners

@@ -21,7 +21,7 @@ use crate::kernels::cpu::batch_norm::Normalization;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{BatchNormRelu, Identity, LinearNoBias, sequence};
 use crate::optim::Recipe;
-use crate::tensor::{self, Reading, Vectors};
+use crate::tensor::{self, Reading, TwinWeights, Vectors};
 
 use super::LossAndGrad;
 use super::correlation::through;
@@ -88,7 +88,11 @@ impl<D: tensor::Losses, const P: usize> Learner<D> for BarlowTwins<D, P> {
 
     fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> Reading {
         let pass = self.network.embed_views(batch.images);
-        graded(&pass.p(), P, self.weights).backward(pass)
+        let z = pass.predictions();
+        match z.device().barlow_twins(z.data(), P, self.weights.of_device()) {
+            Some(loss) => pass.backward_from(loss),
+            None => graded(&pass.p(), P, self.weights).backward(pass),
+        }
     }
 }
 
@@ -109,6 +113,12 @@ pub struct Weights {
 impl Weights {
     /// The weights of the paper's runs: lambda as in the authors' code, rounded to 0.005 in the paper.
     pub const PAPER: Self = Self { redundancy: 0.0051, scale: 1.0 };
+
+    /// The same for a device's loss.
+    pub fn of_device(self) -> TwinWeights {
+        let Self { redundancy, scale } = self;
+        TwinWeights { redundancy, scale }
+    }
 }
 
 /// Equations 1 and 2 of the paper:

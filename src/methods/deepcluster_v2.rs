@@ -29,8 +29,9 @@ use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{BatchNormRelu, Identity, Linear, sequence};
 use crate::optim::Recipe;
 use crate::rng::Key;
-use crate::tensor::{self, Reading, Vectors};
+use crate::tensor::{self, Comparison, DeviceLoss, Reading, Rows, Term, Vectors};
 
+use super::bank::{Bank, rows_state};
 use super::{MethodBatch, Learner, MethodSettings, StepInfo, Size, Start, State, above_zero, at_least};
 
 /// DeepCluster v2's hyperparameters.
@@ -83,6 +84,7 @@ impl Settings {
         }
         Ok(Box::new(DeepclusterV2 {
             network: Network::open(&start.spec, head, &start.device, &start.initialisation)?,
+            on_device: OnDevice::of(&start.device, start.pairs, P),
             memories: [0, 1].map(|_| Memory::new(start.pairs, P)),
             heads: Vec::new(),
             draws: start.draws.split("clusters"),
@@ -95,6 +97,8 @@ struct DeepclusterV2<D: tensor::Losses, const P: usize> {
     network: Network<D, P, P>,
     /// The memory banks of first views and of second views.
     memories: [Memory; 2],
+    /// The rows of both and the centroids of the heads, if the device has the losses.
+    on_device: Option<OnDevice<D>>,
     /// The clusters of each head in this epoch.
     heads: Vec<Clusters>,
     draws: Key,
@@ -114,21 +118,36 @@ impl<D: tensor::Losses, const P: usize> Learner<D> for DeepclusterV2<D, P> {
     /// transformer drops no paths.
     fn warm_up(&mut self, batch: &MethodBatch<'_>) {
         let pass = self.network.embed_views(batch.images);
-        write(&mut self.memories, batch.pairs, &pass.z());
+        match &mut self.on_device {
+            Some(on_device) => on_device.write(batch.pairs, pass.projections()),
+            None => drop(write(&mut self.memories, batch.pairs, &pass.z())),
+        }
     }
 
     fn step(&mut self, batch: &MethodBatch<'_>, at: StepInfo) -> Reading {
         if at.begins_epoch() {
+            if let Some(on_device) = &self.on_device {
+                on_device.copy_to(&mut self.memories);
+            }
             self.heads = cluster_heads(&self.memories, &self.settings.clusters, self.draws.at(at.epoch() as u64));
+            if let Some(on_device) = &mut self.on_device {
+                on_device.take_centroids(&self.heads);
+            }
         }
         let pass = self.network.embed(batch.images, &[]);
+        if let Some(on_device) = &mut self.on_device {
+            on_device.write(batch.pairs, pass.projections());
+            let loss = on_device.loss(pass.predictions(), batch.pairs, &self.heads, self.settings.temperature);
+            return pass.backward_from(loss);
+        }
         let slots = write(&mut self.memories, batch.pairs, &pass.z());
         graded(&pass.p(), P, &slots, &self.heads, self.settings.temperature).backward(pass)
     }
 
     fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
+        let mut banks = self.on_device.iter_mut().flat_map(|on_device| &mut on_device.memories);
         for (view, memory) in self.memories.iter_mut().enumerate() {
-            state.floats(&format!("memory.{view}"), &mut memory.rows)?;
+            rows_state(banks.next(), &format!("memory.{view}"), &mut memory.rows, state)?;
         }
         let mut heads = [self.heads.len() as u64];
         state.counts("heads", &mut heads)?;
@@ -143,7 +162,77 @@ impl<D: tensor::Losses, const P: usize> Learner<D> for DeepclusterV2<D, P> {
             state.counts(&format!("assignments.{index}"), &mut shifted)?;
             head.assignments = shifted.iter().map(|&cluster| cluster as i32 - 1).collect();
         }
+        if let Some(on_device) = &mut self.on_device {
+            on_device.take_centroids(&self.heads);
+        }
         Ok(())
+    }
+}
+
+/// What a device with losses keeps. The host clusters copies of the memories at the beginning of each epoch.
+struct OnDevice<D: tensor::Losses> {
+    memories: [Bank<D>; 2],
+    /// Of each head.
+    centroids: Vec<Bank<D>>,
+    device: D,
+}
+
+impl<D: tensor::Losses> OnDevice<D> {
+    fn of(device: &D, pairs: usize, dim: usize) -> Option<Self> {
+        let empty = || Bank::of(device, &Memory::new(pairs, dim).rows, dim);
+        Some(Self { memories: [empty()?, empty()?], centroids: Vec::new(), device: device.clone() })
+    }
+
+    /// Stores the projections (2N, P) of these pairs, as `write` does.
+    fn write<const P: usize>(&mut self, pairs: &[u32], projections: &tensor::Tensor<Vectors<P>, D>) {
+        let (n, unit) = (pairs.len(), self.device.unit_floats(projections.data(), P));
+        for (memory, first) in self.memories.iter_mut().zip([0, n]) {
+            memory.mix(pairs, Rows { arena: &unit, rows: first..first + n }, 0.0);
+        }
+    }
+
+    fn copy_to(&self, memories: &mut [Memory; 2]) {
+        memories.iter_mut().zip(&self.memories).for_each(|(memory, bank)| bank.copy_to(&mut memory.rows));
+    }
+
+    fn take_centroids(&mut self, heads: &[Clusters]) {
+        let dim = self.memories[0].width();
+        self.centroids = heads.iter().filter_map(|head| Bank::of(&self.device, &head.centroids, dim)).collect();
+    }
+
+    /// The loss of `definition`. A view's own centroid is its positive, the others are candidates.
+    fn loss<const P: usize>(
+        &self,
+        views: &tensor::Tensor<Vectors<P>, D>,
+        pairs: &[u32],
+        heads: &[Clusters],
+        temperature: f32,
+    ) -> DeviceLoss<D> {
+        let rows = views.shape().0;
+        let assigned = |head: &Clusters| {
+            let cluster = |&pair: &u32| u32::try_from(head.assignments[pair as usize]).ok();
+            let of_pairs: Vec<Option<u32>> = pairs.iter().map(cluster).collect();
+            of_pairs.repeat(rows / pairs.len())
+        };
+        let own_centroids = |clusters: &[Option<u32>], bank: &Bank<D>| {
+            // A view without a cluster has weight 0, with any centroid.
+            bank.gather(&clusters.iter().map(|cluster| cluster.unwrap_or(0)).collect::<Vec<_>>())
+        };
+        let clusters: Vec<_> = heads.iter().map(assigned).collect();
+        let positives: Vec<_> = clusters.iter().zip(&self.centroids).map(|(of, bank)| own_centroids(of, bank)).collect();
+        let of_heads = clusters.iter().zip(&positives).zip(&self.centroids);
+        let comparisons: Vec<_> = of_heads.map(|((clusters, positives), bank)| {
+            let weight = 1.0 / (clusters.iter().flatten().count().max(1) * heads.len()) as f32;
+            let term = |&excluded: &Option<u32>| Term { weight: excluded.map_or(0.0, |_| weight), excluded };
+            Comparison {
+                first: 0,
+                terms: clusters.iter().map(term).collect(),
+                candidates: bank.all(),
+                positives: Rows { arena: positives, rows: 0..rows },
+                mistaken: false,
+            }
+        }).collect();
+        self.device.info_nce(views.data(), P, temperature, &comparisons)
     }
 }
 

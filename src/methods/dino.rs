@@ -140,7 +140,8 @@ impl<D: tensor::Losses, const B: usize, const K: usize> Dino<D, B, K> {
                 momentum: self.settings.centre_momentum,
             },
             Centring::Sinkhorn => {
-                ViewTargets::Shared { scores, groups: 1, epsilon: temperatures.teacher, rounds: ROUNDS }
+                let given = teacher.shape().0;
+                ViewTargets::Shared { scores, groups: 1, given, epsilon: temperatures.teacher, rounds: ROUNDS }
             }
         };
         let loss = device.view_cross_entropy(student.data(), targets, K, temperatures.student)?;

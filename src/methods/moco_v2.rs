@@ -28,8 +28,9 @@ use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{Identity, Linear, Relu, sequence};
 use crate::optim::Recipe;
 use crate::rng::Key;
-use crate::tensor::{self, Reading, Vectors};
+use crate::tensor::{self, Comparison, DeviceLoss, Reading, Rows, Term, Vectors};
 
+use super::bank::{Bank, rows_state};
 use super::target::Target;
 use super::{MethodBatch, Learner, MethodSettings, StepInfo, Start, State, a_part, above_zero, at_least, categories, places};
 
@@ -70,7 +71,12 @@ impl MethodSettings for Settings {
         let network = Network::open(&start.spec, head, &start.device, &start.initialisation)?;
         let target = Target::steady(&network, self.momentum);
         let queues = [0, 1].map(|view| Queue::new(start.draws.split("queue").at(view), self.queue, P));
-        Ok(Box::new(MocoV2 { network, target, queues, settings: self.clone() }))
+        let keys = queues.each_ref().map(|queue| Bank::of(&start.device, &queue.keys, P));
+        let on_device = match keys {
+            [Some(first), Some(second)] if !self.mask_same_category => Some([first, second]),
+            _ => None,
+        };
+        Ok(Box::new(MocoV2 { network, target, queues, on_device, settings: self.clone() }))
     }
 }
 
@@ -82,6 +88,8 @@ struct MocoV2<D: tensor::Losses> {
     target: Target<D>,
     /// The queues of first views' keys and of second views' keys.
     queues: [Queue; 2],
+    /// The keys of both queues, if the device has the losses.
+    on_device: Option<[Bank<D>; 2]>,
     settings: Settings,
 }
 
@@ -92,7 +100,17 @@ impl<D: tensor::Losses> Learner<D> for MocoV2<D> {
 
     fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> Reading {
         let pass = self.network.embed_views(batch.images);
-        let keys = self.target.project(&self.network, batch.images).download(); // (2N, P)
+        let keys = self.target.project(&self.network, batch.images); // (2N, P)
+        if let Some(banks) = &mut self.on_device {
+            let unit = keys.device().unit_floats(keys.data(), P);
+            let loss = loss_on_device(pass.predictions(), &unit, banks, self.settings.temperature);
+            let n = batch.pairs.len();
+            for ((queue, bank), first) in self.queues.iter_mut().zip(banks).zip([0, n]) {
+                queue.enqueue_on_device(bank, &Rows { arena: &unit, rows: first..first + n }, batch.categories);
+            }
+            return pass.backward_from(loss);
+        }
+        let keys = keys.download();
         let categories = self.settings.mask_same_category.then_some(batch.categories);
         let [first, second] = &mut self.queues;
         let loss = both_directions(&pass.p(), &keys, [first, second], categories, self.settings.temperature);
@@ -108,8 +126,9 @@ impl<D: tensor::Losses> Learner<D> for MocoV2<D> {
 
     fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
         self.target.state("target", state)?;
+        let mut banks = self.on_device.iter_mut().flatten();
         for (view, queue) in self.queues.iter_mut().enumerate() {
-            state.floats(&format!("queue.{view}"), &mut queue.keys)?;
+            rows_state(banks.next(), &format!("queue.{view}"), &mut queue.keys, state)?;
             categories(state, &format!("queue.{view}.categories"), &mut queue.categories)?;
             places(state, &format!("queue.{view}.cursor"), &mut [&mut queue.cursor])?;
         }
@@ -139,12 +158,50 @@ impl Queue {
     /// Writes `keys` (N, P), normalised to unit length, over the oldest rows; after the last row it continues at the
     /// first. The length of the queue need not be a multiple of N, unlike in the authors' code.
     pub fn enqueue(&mut self, keys: &[f32], categories: Option<&[u32]>) {
-        for (index, key) in UnitRows::new(keys, self.dim).rows.chunks_exact(self.dim).enumerate() {
-            self.keys[self.cursor * self.dim..][..self.dim].copy_from_slice(key);
-            self.categories[self.cursor] = categories.map_or(NO_CATEGORY, |categories| categories[index]);
-            self.cursor = (self.cursor + 1) % self.categories.len();
+        let places = self.next_places(keys.len() / self.dim, categories);
+        for (place, key) in places.into_iter().zip(UnitRows::new(keys, self.dim).rows.chunks_exact(self.dim)) {
+            self.keys[place as usize * self.dim..][..self.dim].copy_from_slice(key);
         }
     }
+
+    /// The same for keys of unit length that a device keeps.
+    fn enqueue_on_device<D: tensor::Losses>(&mut self, bank: &mut Bank<D>, keys: &Rows<'_, D>, categories: &[u32]) {
+        let places = self.next_places(keys.rows.len(), Some(categories));
+        // Of the keys that would be at one place, only the last stays.
+        let lasting = places.len().min(self.categories.len());
+        let rows = Rows { arena: keys.arena, rows: keys.rows.end - lasting..keys.rows.end };
+        bank.mix(&places[places.len() - lasting..], rows, 0.0);
+    }
+
+    /// The places of the next `count` keys, whose categories are noted.
+    fn next_places(&mut self, count: usize, categories: Option<&[u32]>) -> Vec<u32> {
+        let capacity = self.categories.len();
+        let places: Vec<u32> = (0..count).map(|index| ((self.cursor + index) % capacity) as u32).collect();
+        for (index, &place) in places.iter().enumerate() {
+            self.categories[place as usize] = categories.map_or(NO_CATEGORY, |categories| categories[index]);
+        }
+        self.cursor = (self.cursor + count) % capacity;
+        places
+    }
+}
+
+/// [`both_directions`] without categories, for keys (2N, P) of unit length and queues in a device's memory.
+fn loss_on_device<D: tensor::Losses, const P: usize>(
+    queries: &tensor::Tensor<Vectors<P>, D>,
+    keys: &D::Arena,
+    [first_queue, second_queue]: &[Bank<D>; 2],
+    temperature: f32,
+) -> DeviceLoss<D> {
+    let pairs = queries.shape().0 / 2;
+    let weight = 0.5 / pairs as f32;
+    let comparisons = [(0, second_queue), (pairs, first_queue)].map(|(first, queue)| Comparison {
+        first,
+        terms: vec![Term { weight, excluded: None }; pairs],
+        candidates: queue.all(),
+        positives: Rows { arena: keys, rows: pairs - first..2 * pairs - first },
+        mistaken: false,
+    });
+    queries.device().info_nce(queries.data(), P, temperature, &comparisons)
 }
 
 /// InfoNCE of one direction, equation 1 of He et al., averaged over the queries:

@@ -22,7 +22,7 @@ use crate::methods::contrast::unit;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{BatchNormPlain, BatchNormRelu, LinearNoBias, sequence};
 use crate::optim::Recipe;
-use crate::tensor::{self, Reading, Vectors};
+use crate::tensor::{self, Comparison, DeviceLoss, Reading, Rows, Term, Vectors};
 
 use super::target::Target;
 use super::{MethodBatch, Learner, MethodSettings, StepInfo, Size, Start, State, a_part, above_zero};
@@ -94,9 +94,15 @@ impl<D: tensor::Losses, const P: usize> Learner<D> for MocoV3<D, P> {
 
     fn step(&mut self, batch: &MethodBatch<'_>, _: StepInfo) -> Reading {
         let pass = self.network.embed_views(batch.images);
-        let keys = self.target.project(&self.network, batch.images).download(); // (2N, P)
-        let categories = self.settings.mask_same_category.then_some(batch.categories);
-        both_directions(&pass.p(), &keys, P, categories, self.settings.temperature).backward(pass)
+        let keys = self.target.project(&self.network, batch.images); // (2N, P)
+        let temperature = self.settings.temperature;
+        if self.settings.mask_same_category {
+            return both_directions(&pass.p(), &keys.download(), P, Some(batch.categories), temperature).backward(pass);
+        }
+        match loss_on_device(pass.predictions(), &keys, temperature) {
+            Some(loss) => pass.backward_from(loss),
+            None => both_directions(&pass.p(), &keys.download(), P, None, temperature).backward(pass),
+        }
     }
 
     fn after_step(&mut self, at: StepInfo) {
@@ -106,6 +112,26 @@ impl<D: tensor::Losses, const P: usize> Learner<D> for MocoV3<D, P> {
     fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
         self.target.state("target", state)
     }
+}
+
+/// [`both_directions`] without categories, if the device has the losses.
+fn loss_on_device<D: tensor::Losses, const P: usize>(
+    queries: &tensor::Tensor<Vectors<P>, D>,
+    keys: &tensor::Tensor<Vectors<P>, D>,
+    temperature: f32,
+) -> Option<DeviceLoss<D>> {
+    let device = queries.device();
+    if !device.has_losses() {
+        return None;
+    }
+    let (pairs, keys) = (keys.shape().0 / 2, device.unit_floats(keys.data(), P));
+    let comparisons = [0, pairs].map(|first| {
+        let keys_of_others = || Rows { arena: &keys, rows: pairs - first..2 * pairs - first };
+        let weight = 2.0 * temperature / pairs as f32;
+        let terms = (0..pairs).map(|row| Term { weight, excluded: Some(row as u32) }).collect();
+        Comparison { first, terms, candidates: keys_of_others(), positives: keys_of_others(), mistaken: false }
+    });
+    Some(device.info_nce(queries.data(), P, temperature, &comparisons))
 }
 
 /// The contrastive loss of one direction, `ctr` of algorithm 1. The `loss` of that algorithm is

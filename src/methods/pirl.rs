@@ -37,8 +37,9 @@ use crate::models::{AnyNetwork, Network, head};
 use crate::nn::{Identity, JoinRows, Linear, sequence};
 use crate::optim::Recipe;
 use crate::rng::Key;
-use crate::tensor::{self, Reading, Vectors};
+use crate::tensor::{self, Comparison, DeviceLoss, Reading, Rows, Term, Vectors};
 
+use super::bank::{Bank, rows_state};
 use super::{MethodBatch, Crops, Learner, MethodSettings, StepInfo, Start, State, a_part, above_zero, at_least, categories};
 
 /// PIRL's hyperparameters.
@@ -90,7 +91,9 @@ impl MethodSettings for Settings {
         )?;
         let draws = start.draws.split("pirl");
         let bank = MemoryBank::new(draws.split("bank"), start.pairs, P);
-        Ok(Box::new(Pirl { image, jigsaw, bank, categories: vec![NO_CATEGORY; start.pairs], draws, settings: self.clone() }))
+        let on_device = Bank::of(&start.device, &bank.rows, P).filter(|_| !self.mask_same_category);
+        let categories = vec![NO_CATEGORY; start.pairs];
+        Ok(Box::new(Pirl { image, jigsaw, bank, on_device, categories, draws, settings: self.clone() }))
     }
 }
 
@@ -98,6 +101,8 @@ struct Pirl<D: tensor::Losses> {
     image: Network<D, P, P>,
     jigsaw: Network<D, P, P>,
     bank: MemoryBank,
+    /// The rows of the bank, if the device has the losses.
+    on_device: Option<Bank<D>>,
     /// The category of each pair that has been seen.
     categories: Vec<u32>,
     draws: Key,
@@ -116,6 +121,19 @@ impl<D: tensor::Losses> Learner<D> for Pirl<D> {
         let images = self.image.embed(first_images, &[]); // (N, P)
         let jigsaws = self.jigsaw.embed(&[], batch.crops); // (N, P)
         let negatives = self.bank.draw(self.draws.at(at.step as u64), self.settings.negatives);
+        if let Some(bank) = &mut self.on_device {
+            let (views, slots) = ([images.predictions(), jigsaws.predictions()], (&own[..], &negatives[..]));
+            let loss = loss_on_device(views, bank, slots, &self.settings);
+            let device = images.predictions().device().clone();
+            let of_images = device.unit_floats(images.predictions().data(), P);
+            bank.mix(batch.pairs, Rows { arena: &of_images, rows: 0..own.len() }, KEPT);
+            let [of_images, of_jigsaws] = [0, 1].map(|half| {
+                device.slice(&loss.gradient, half * own.len() * P..(half + 1) * own.len() * P)
+            });
+            jigsaws.backward_on_device(of_jigsaws);
+            images.backward_on_device(of_images);
+            return loss.value;
+        }
         let categories = self.settings.mask_same_category.then_some(&self.categories[..]);
         let slots = Slots { bank: &self.bank, own: &own, negatives: &negatives, categories };
         let (of_images, of_jigsaws) = (images.p(), jigsaws.p());
@@ -129,7 +147,7 @@ impl<D: tensor::Losses> Learner<D> for Pirl<D> {
     }
 
     fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
-        state.floats("bank", &mut self.bank.rows)?;
+        rows_state(self.on_device.as_mut(), "bank", &mut self.bank.rows, state)?;
         categories(state, "categories", &mut self.categories)
     }
 }
@@ -279,6 +297,31 @@ pub fn graded(views: &[f32], slots: Slots, jigsaw_weight: f32, temperature: f32)
         }
     }
     LossAndGrad { value, gradient: views.backward(gradient) }
+}
+
+/// The loss of `definition` of views [images, jigsaws] (N, P) whose slots a device keeps: the pairs' own slots, and the
+/// negatives in ascending order.
+fn loss_on_device<D: tensor::Losses>(
+    [images, jigsaws]: [&tensor::Tensor<Vectors<P>, D>; 2],
+    bank: &Bank<D>,
+    (own, negatives): (&[usize], &[usize]),
+    settings: &Settings,
+) -> DeviceLoss<D> {
+    let (device, pairs) = (images.device(), own.len());
+    let gather = |slots: &[usize]| bank.gather(&slots.iter().map(|&slot| slot as u32).collect::<Vec<_>>());
+    let (positives, candidates) = (gather(own), gather(negatives));
+    let itself = |slot: &usize| negatives.binary_search(slot).ok().map(|index| index as u32);
+    let excluded: Vec<Option<u32>> = own.iter().map(itself).collect();
+    let part = |first: usize, share: f32| Comparison {
+        first,
+        terms: excluded.iter().map(|&excluded| Term { weight: share / pairs as f32, excluded }).collect(),
+        candidates: Rows { arena: &candidates, rows: 0..negatives.len() },
+        positives: Rows { arena: &positives, rows: 0..pairs },
+        mistaken: true,
+    };
+    let comparisons = [part(0, 1.0 - settings.jigsaw_weight), part(pairs, settings.jigsaw_weight)];
+    let views = device.concat(images.data(), jigsaws.data());
+    device.info_nce(&views, P, settings.temperature, &comparisons)
 }
 
 /// sum_j log(1 + w_j) of a softmax w, computed as the logarithm of a product, which is at most e.

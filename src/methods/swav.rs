@@ -16,7 +16,7 @@ use crate::kernels::cpu::matmul;
 use crate::models::{AnyNetwork, BuildHead, Network, head};
 use crate::nn::{BatchNormRelu, Linear, Prototypes, UnitRows, sequence};
 use crate::optim::Recipe;
-use crate::tensor::{self, Reading, Vectors, ViewTargets};
+use crate::tensor::{self, DeviceLoss, Reading, Vectors, ViewTargets};
 
 use super::LossAndGrad;
 use super::cross_entropy;
@@ -80,7 +80,9 @@ impl Settings {
     ) -> Result<Box<dyn Learner<D>>> {
         let network = Network::open(&start.spec, head, &start.device, &start.initialisation)?;
         let queues = [0, 1].map(|_| ProjectionQueue::new(self.queue, P));
-        Ok(Box::new(Swav { network, queues, settings: self.clone() }))
+        let on_device = queues.each_ref().map(|queue| start.device.upload(&queue.rows));
+        let on_device = start.device.has_losses().then_some(on_device);
+        Ok(Box::new(Swav { network, queues, on_device, settings: self.clone() }))
     }
 }
 
@@ -88,15 +90,22 @@ struct Swav<D: tensor::Losses, const P: usize, const K: usize> {
     network: Network<D, P, K>,
     /// The queues of first views and of second views.
     queues: [ProjectionQueue; 2],
+    /// The rows of both, if the device has the losses: (capacity, P), the oldest first.
+    on_device: Option<[D::Buffer; 2]>,
     settings: Settings,
 }
 
 impl<D: tensor::Losses, const P: usize, const K: usize> Swav<D, P, K> {
+    /// Whether a view is assigned together with its queue.
+    fn uses_queue(&self, queue: &ProjectionQueue, at: StepInfo) -> bool {
+        self.settings.queue > 0 && at.epoch() >= self.settings.queue_from_epoch && queue.is_full()
+    }
+
     /// Assignments (N, K) of one view's scores, computed together with the scores of its queue; one view at a
     /// time, as in the authors' code.
     fn assign(&self, scores: &[f32], view: usize, at: StepInfo) -> Vec<f32> {
         let (queue, batch) = (&self.queues[view], scores.len() / K);
-        if self.settings.queue == 0 || at.epoch() < self.settings.queue_from_epoch || !queue.is_full() {
+        if !self.uses_queue(queue, at) {
             return assign(scores, K, batch, self.settings.sinkhorn);
         }
         let prototypes = self.network.backbone().read().host_of(PROTOTYPES); // (K, P)
@@ -104,6 +113,38 @@ impl<D: tensor::Losses, const P: usize, const K: usize> Swav<D, P, K> {
         all.resize(scores.len() + queue.rows.len() / P * K, 0.0);
         matmul::nt(&mut all[scores.len()..], &queue.rows, &prototypes, queue.rows.len() / P, P, K);
         assign(&all, K, batch, self.settings.sinkhorn)
+    }
+
+    /// The loss of scores (V N, K), if the device has it. Then the projections (V N, P) enter the queues.
+    fn loss_on_device(
+        &mut self,
+        scores: &tensor::Tensor<Vectors<K>, D>,
+        projections: &tensor::Tensor<Vectors<P>, D>,
+        n: usize,
+        at: StepInfo,
+    ) -> Option<DeviceLoss<D>> {
+        let (device, rows) = (scores.device(), self.on_device.as_ref()?);
+        let of_view = |view: usize| {
+            let of_batch = device.slice(scores.data(), view * n * K..(view + 1) * n * K);
+            if !self.uses_queue(&self.queues[view], at) {
+                return of_batch;
+            }
+            let parameters = self.network.backbone().read();
+            let prototypes = parameters.slots(PROTOTYPES)[0];
+            device.concat(&of_batch, &device.linear(&rows[view], &parameters.values, prototypes, None, None, K))
+        };
+        let assigning = device.concat(&of_view(0), &of_view(1));
+        let Sinkhorn { epsilon, iterations: rounds } = self.settings.sinkhorn;
+        let targets = ViewTargets::Shared { scores: &assigning, groups: 2, given: n, epsilon, rounds };
+        let loss = device.view_cross_entropy(scores.data(), targets, K, self.settings.temperature);
+        let capacity = self.settings.queue;
+        for (view, (rows, queue)) in self.on_device.iter_mut().flatten().zip(&mut self.queues).enumerate() {
+            let (newer, older) = (n.min(capacity), capacity - n.min(capacity));
+            let of_view = device.slice(projections.data(), ((view + 1) * n - newer) * P..(view + 1) * n * P);
+            *rows = device.concat(&device.slice(rows, newer * P..(newer + older) * P), &of_view);
+            queue.advance(n);
+        }
+        loss
     }
 }
 
@@ -118,15 +159,9 @@ impl<D: tensor::Losses, const P: usize, const K: usize> Learner<D> for Swav<D, P
     fn step(&mut self, batch: &MethodBatch<'_>, at: StepInfo) -> Reading {
         self.network.parameters().unit_rows_of(PROTOTYPES, P);
         let pass = self.network.embed(batch.images, batch.crops); // ((2 + crops) N, K)
-        let (n, scores) = (batch.pairs.len(), pass.predictions());
-        if self.settings.queue == 0 {
-            let Sinkhorn { epsilon, iterations: rounds } = self.settings.sinkhorn;
-            let device = scores.device();
-            let assigning = device.slice(scores.data(), 0..2 * n * K);
-            let targets = ViewTargets::Shared { scores: &assigning, groups: 2, epsilon, rounds };
-            if let Some(loss) = device.view_cross_entropy(scores.data(), targets, K, self.settings.temperature) {
-                return pass.backward_from(loss);
-            }
+        let n = batch.pairs.len();
+        if let Some(loss) = self.loss_on_device(pass.predictions(), pass.projections(), n, at) {
+            return pass.backward_from(loss);
         }
         let scores = pass.p();
         let assignments: Vec<f32> =
@@ -145,10 +180,19 @@ impl<D: tensor::Losses, const P: usize, const K: usize> Learner<D> for Swav<D, P
     }
 
     fn state(&mut self, state: &mut dyn State<D>) -> Result<()> {
+        let device = self.network.parameters().device.clone();
+        let mut on_device = self.on_device.iter_mut().flatten();
         for (view, queue) in self.queues.iter_mut().enumerate() {
+            let mut on_device = on_device.next();
+            if let Some(rows) = &on_device {
+                queue.set_oldest_first(&device.download(rows));
+            }
             state.floats(&format!("queue.{view}"), &mut queue.rows)?;
             let ProjectionQueue { cursor, filled, .. } = queue;
             places(state, &format!("queue.{view}.places"), &mut [cursor, filled])?;
+            if let Some(rows) = &mut on_device {
+                **rows = device.upload(&queue.oldest_first());
+            }
         }
         Ok(())
     }
@@ -201,14 +245,30 @@ impl ProjectionQueue {
         self.filled * self.width == self.rows.len()
     }
 
+    /// The rows from that which is written next.
+    fn oldest_first(&self) -> Vec<f32> {
+        let (newer, older) = self.rows.split_at(self.cursor * self.width);
+        [older, newer].concat()
+    }
+
+    fn set_oldest_first(&mut self, rows: &[f32]) {
+        self.rows.copy_from_slice(rows);
+        self.rows.rotate_right(self.cursor * self.width);
+    }
+
+    /// Counts rows that were written.
+    fn advance(&mut self, count: usize) {
+        let capacity = self.rows.len() / self.width;
+        self.cursor = (self.cursor + count) % capacity;
+        self.filled = capacity.min(self.filled + count);
+    }
+
     /// Writes rows in order, each over the oldest row.
     pub fn push(&mut self, projections: &[f32]) {
-        let capacity = self.rows.len() / self.width;
         assert!(projections.len().is_multiple_of(self.width), "ProjectionQueue::push: {} numbers", projections.len());
         for row in projections.chunks(self.width) {
             self.rows[self.cursor * self.width..][..self.width].copy_from_slice(row);
-            self.cursor = (self.cursor + 1) % capacity;
-            self.filled = capacity.min(self.filled + 1);
+            self.advance(1);
         }
     }
 }

@@ -283,9 +283,14 @@ impl<D: Device, const P: usize, const Q: usize> NetworkPass<D, P, Q> {
         (self.backward)(gradient);
     }
 
+    /// The same with a gradient in the device's memory.
+    pub fn backward_on_device(self, gradient: D::Buffer) {
+        (self.backward)(self.p.with(self.p.shape(), gradient));
+    }
+
     /// The same with a loss that the device computed. Returns the loss, which may not be computed yet.
     pub fn backward_from(self, loss: DeviceLoss<D>) -> Reading {
-        (self.backward)(self.p.with(self.p.shape(), loss.gradient));
+        self.backward_on_device(loss.gradient);
         loss.value
     }
 

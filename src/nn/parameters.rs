@@ -95,7 +95,7 @@ impl<D: Device> Parameters<D> {
     }
 
     /// The slots of the trained parameters whose names begin with `prefix`.
-    fn slots(&self, prefix: &str) -> Vec<Slot> {
+    pub fn slots(&self, prefix: &str) -> Vec<Slot> {
         let entries = self.layout.entries.iter();
         entries.filter(|e| e.kind != ParamKind::Statistic && e.name.starts_with(prefix)).map(|e| e.slot).collect()
     }

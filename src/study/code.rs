@@ -14,7 +14,6 @@ pub const EXCLUDED: Exclusions = Exclusions {
         "error",                 // error messages
         "harness::*",            // caches, displays, schedules and records stages
         "tensor::any",           // passes calls on; stages name `AnyDevice::module`
-        "tensor::any::losses",   // the same for losses
         "tensor::profile",       // times operations
         "threads",               // chooses threads and their number
         "data::catalog",         // finds a dataset by its name; stages name `Set::made_by`

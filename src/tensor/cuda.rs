@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use half::bf16;
 
-use crate::kernels::cuda::losses::Vicreg;
 use crate::kernels::cuda::norm::{Backward, Gate, Normalization};
 use crate::kernels::cuda::product::Added;
 use crate::kernels::cuda::update::Rule;
@@ -21,8 +20,8 @@ pub use arena::Arena;
 use rule::rule;
 
 use super::{
-    AttentionShape, ConvShape, Device, DeviceLoss, EmbeddingSlots, LayerNormOptions, Losses, NormOptions, Norms,
-    PoolShape, Precision, Reading, Region, RoiShape, Slot, Update, VicregWeights, ViewTargets,
+    AttentionShape, ConvShape, Device, EmbeddingSlots, LayerNormOptions, NormOptions, Norms, PoolShape, Precision,
+    Reading, Region, RoiShape, Slot, Update,
 };
 
 /// A GPU that computes in one number format. Cloning shares it.
@@ -545,35 +544,4 @@ impl Cuda {
 
 fn range(slot: Slot) -> Range<usize> {
     slot.start..slot.start + slot.len
-}
-
-impl Losses for Cuda {
-    fn nt_xent(&self, z: &Buffer, width: usize, temperature: f32) -> Option<DeviceLoss<Self>> {
-        self.graded(z, |kernels, dz, z| kernels.nt_xent(dz, z, width, temperature))
-    }
-
-    fn mean_cosine(&self, p: &Buffer, targets: &Buffer, width: usize, slope: f64) -> Option<DeviceLoss<Self>> {
-        let targets = self.span(targets);
-        self.graded(p, |kernels, dp, p| kernels.mean_cosine(dp, p, targets, width, slope))
-    }
-
-    fn vicreg(&self, z: &Buffer, width: usize, weights: VicregWeights) -> Option<DeviceLoss<Self>> {
-        let VicregWeights { invariance, variance, covariance } = weights;
-        let [invariance, variance, covariance] = [invariance, variance, covariance].map(f64::from);
-        let weights = Vicreg { invariance, variance, covariance };
-        self.graded(z, |kernels, dz, z| kernels.vicreg(dz, z, width, weights))
-    }
-
-    fn view_cross_entropy(
-        &self,
-        scores: &Buffer,
-        targets: ViewTargets<'_, Self>,
-        classes: usize,
-        temperature: f32,
-    ) -> Option<DeviceLoss<Self>> {
-        let targets = self.targets(targets, classes);
-        self.graded(scores, |kernels, gradient, scores| {
-            kernels.view_cross_entropy(gradient, scores, targets.floats(), classes, temperature)
-        })
-    }
 }

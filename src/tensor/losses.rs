@@ -2,8 +2,11 @@
 //! formula. A device without a loss returns `None`; the method then computes it from a copy in host memory.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::{Cpu, Device};
+
+const ON_HOST: &str = "a device without losses leaves them, and the rows that methods keep, to the host";
 
 /// A loss that a device computed.
 #[derive(Debug)]
@@ -61,8 +64,110 @@ pub struct VicregWeights {
     pub covariance: f32,
 }
 
+/// The weights of Barlow Twins's loss.
+#[derive(Clone, Copy, Debug)]
+pub struct TwinWeights {
+    /// Of the squared correlations of different variables.
+    pub redundancy: f32,
+    /// Of the whole loss.
+    pub scale: f32,
+}
+
+/// What the loss of a query is multiplied by, and the candidate that does not count for it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Term {
+    /// Multiplies the loss.
+    pub weight: f32,
+    /// The index of a candidate.
+    pub excluded: Option<u32>,
+}
+
+/// Rows (rows, width) of an arena.
+#[derive(Debug)]
+pub struct Rows<'a, D: Device> {
+    /// The arena.
+    pub arena: &'a D::Arena,
+    /// Which of its rows.
+    pub rows: Range<usize>,
+}
+
+/// Queries, and the rows of unit length without gradient that they are compared with. A query q with its positive k adds
+///
+/// weight log(1 + sum_j exp((q·c_j - q·k) / t))
+///
+/// over the candidates c that count; 0 if none does. q is normalised to unit length.
+#[derive(Debug)]
+pub struct Comparison<'a, D: Device> {
+    /// The row of the first query.
+    pub first: usize,
+    /// One for each query.
+    pub terms: Vec<Term>,
+    /// (M, width).
+    pub candidates: Rows<'a, D>,
+    /// The positive of each query, (queries, width).
+    pub positives: Rows<'a, D>,
+    /// Whether weight sum_j log(1 + w_j) is added, with the softmax w of q·c / t, as in PIRL.
+    pub mistaken: bool,
+}
+
 /// The losses of a device. Rows are views: row i and row i + N of 2N are a pair.
 pub trait Losses: Device {
+    /// Whether the device has all of these losses. Then methods keep their rows between steps in its memory.
+    fn has_losses(&self) -> bool {
+        false
+    }
+
+    /// The rows of x (N, `width`), scaled to unit length in f32, as methods keep them.
+    ///
+    /// # Panics
+    /// On a device that does not have the losses; so do `gather_rows`, `mix_rows` and `info_nce`.
+    fn unit_floats(&self, x: &Self::Buffer, width: usize) -> Self::Arena {
+        let _ = (x, width);
+        panic!("{ON_HOST}")
+    }
+
+    /// Copies rows of `width` numbers.
+    fn gather_rows(&self, from: &Self::Arena, places: &[u32], width: usize) -> Self::Arena {
+        let _ = (from, places, width);
+        panic!("{ON_HOST}")
+    }
+
+    /// Row places[i] of `kept` becomes share kept + (1 - share) from[i], at unit length. Places differ.
+    fn mix_rows(&self, kept: &mut Self::Arena, from: Rows<'_, Self>, places: &[u32], width: usize, share: f32) {
+        let _ = (kept, from, places, width, share);
+        panic!("{ON_HOST}")
+    }
+
+    /// The sum of comparisons of queries (N, `width`) with the temperature t: `methods::contrast::info_nce`, for MoCo v2
+    /// and v3, PIRL and DeepCluster v2.
+    fn info_nce(
+        &self,
+        queries: &Self::Buffer,
+        width: usize,
+        temperature: f32,
+        comparisons: &[Comparison<'_, Self>],
+    ) -> DeviceLoss<Self> {
+        let _ = (queries, width, temperature, comparisons);
+        panic!("{ON_HOST}")
+    }
+
+    /// Barlow Twins's loss of projections (2N, `width`): `methods::barlow_twins::definition`.
+    fn barlow_twins(&self, z: &Self::Buffer, width: usize, weights: TwinWeights) -> Option<DeviceLoss<Self>> {
+        let _ = (z, width, weights);
+        None
+    }
+
+    /// The cross-entropy of scores (N, `classes`) with categories (N): `methods::supervised::cross_entropy`.
+    fn category_cross_entropy(
+        &self,
+        scores: &Self::Buffer,
+        categories: &[u32],
+        classes: usize,
+    ) -> Option<DeviceLoss<Self>> {
+        let _ = (scores, categories, classes);
+        None
+    }
+
     /// SimCLR's loss of projections (2N, `width`): `methods::simclr::nt_xent`.
     fn nt_xent(&self, z: &Self::Buffer, width: usize, temperature: f32) -> Option<DeviceLoss<Self>> {
         let _ = (z, width, temperature);
@@ -122,6 +227,8 @@ pub enum ViewTargets<'a, D: Device> {
         scores: &'a D::Buffer,
         /// Into how many equal parts the rows are cut; each is shared by itself.
         groups: usize,
+        /// The rows of each part, from its first on, that give targets; the others only take their share.
+        given: usize,
         /// Divides the scores.
         epsilon: f32,
         /// Rounds of scaling.

@@ -22,7 +22,7 @@ pub use any::AnyDevice;
 pub use buffer::Pooled;
 pub use cpu::Cpu;
 pub use cuda::Cuda;
-pub use losses::{DeviceLoss, Losses, Reading, VicregWeights, ViewTargets};
+pub use losses::{Comparison, DeviceLoss, Losses, Reading, Rows, Term, TwinWeights, VicregWeights, ViewTargets};
 pub use sides::{Images, Maps, Matrix, Patched, Side, Strided, Tokens, Vectors};
 
 #[cfg(test)]

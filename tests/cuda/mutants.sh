@@ -72,8 +72,20 @@ mistake "softmax of classes: a new largest does not shrink the sum" 'sum = sum *
 mistake "view targets: a view learns from itself" '(view == 0 ? 0 : first[c])' 'first[c]'
 mistake "view targets: no mass" 'share = (float)(mass / softmax.sum)' 'share = (float)(1 / softmax.sum)'
 mistake "centre: moves by the wrong share" 'kept * centre[c] + (1 - kept) * mean' '(1 - kept) * centre[c] + kept * mean'
-mistake "Sinkhorn: groups share their rows" 'of_column += blockIdx.x / rows * columns' 'of_column += 0'
+mistake "Sinkhorn: groups share their rows" 'of_column += group * columns' 'of_column += 0'
 mistake "Sinkhorn: rows do not know the largest of all" 'of_row[row] = behind(largest[row], most, inverse)' 'of_row[row] = 1'
+mistake "Sinkhorn: targets of the second group are those of the first" '(group * given + row) * columns' 'row * columns'
+mistake "Barlow Twins: unbiased variance" '(double)rows + TWIN_EPSILON' '((double)rows - 1) + TWIN_EPSILON'
+mistake "Barlow Twins: gradient without its second mean" '- mean - a[i] * of_a' '- mean'
+mistake "Barlow Twins: a side correlates with itself" '(1 - blockIdx.y) * rows * columns' 'blockIdx.y * rows * columns'
+mistake "InfoNCE: the excluded candidate counts" 'if (j != term.excluded) sum +=' 'sum +='
+mistake "InfoNCE: the excluded candidate has a slope" 'return j == term.excluded ? 0 : expf' 'return expf'
+mistake "InfoNCE: no positive in the gradient" 'slopes[c] -= factor * (float)miss * positives[c]' 'slopes[c] -= 0'
+mistake "InfoNCE: comparisons of the same queries do not add up" 'slopes[c] -= factor' 'slopes[c] = -factor'
+mistake "PIRL: mistaken candidates have no slope" 'mistaken ? common + 1 / (1 + w) : common' 'common'
+mistake "kept rows: not of unit length" 'share > 0 ? 1 / sqrtf(warp_sum(squares) + TINY) : 1' '1'
+mistake "kept rows: the shares are swapped" 'share * kept[c] + (1 - share) * from[c]' '(1 - share) * kept[c] + share * from[c]'
+mistake "categories: the gradient lacks the target" 'c == category ? probability - 1 / (double)rows : probability' 'probability'
 
 echo "$caught of $((caught + missed)) mistakes are caught"
 [ "$missed" -eq 0 ]

@@ -63,6 +63,30 @@ fn steps_of_every_method_are_like_the_cpu_s() {
 }
 
 #[test]
+fn queues_of_projections_are_like_the_cpu_s() {
+    let mut settings = settings();
+    settings.methods.swav.queue_from_epoch = 0;
+    // Two batches of 6 fill a queue of 8; the third is assigned together with it.
+    assert_like_cpu(&settings, Name::Swav, 3);
+}
+
+#[test]
+fn label_aware_steps_are_like_the_cpu_s() {
+    let mut settings = settings();
+    let methods = &mut settings.methods;
+    for masked in [
+        &mut methods.simclr.mask_same_category,
+        &mut methods.moco_v2.mask_same_category,
+        &mut methods.moco_v3.mask_same_category,
+        &mut methods.pirl.mask_same_category,
+    ] {
+        *masked = true;
+    }
+    let label_aware = [Name::Simclr, Name::MocoV2, Name::MocoV3, Name::Pirl];
+    label_aware.iter().for_each(|&name| assert_like_cpu(&settings, name, 2));
+}
+
+#[test]
 fn steps_of_transformers_are_like_the_cpu_s() {
     assert_like_cpu(&transformer(), Name::Dino, 1);
 }
@@ -76,20 +100,41 @@ fn steps_in_bf16_are_like_the_cpu_s() {
 #[test]
 fn a_checkpoint_moves_from_the_cpu_to_a_gpu_and_back() {
     let Some(device) = gpu(Precision::F32) else { return };
-    let (settings, folder) = (settings(), tempfile::tempdir().unwrap());
-    let method = settings.methods.get(Name::Byol);
+    let (mut settings, folder) = (settings(), tempfile::tempdir().unwrap());
+    settings.methods.swav.queue_from_epoch = 0;
     let devices = [Cpu { precision: Precision::F32 }.into(), AnyDevice::from(device)];
-    let mut on_cpu = Training::start_on(devices[0].clone(), &settings, &method);
-    on_cpu.step(0);
-    let saved = on_cpu.saved(folder.path());
-    for device in &devices {
-        let mut moved = Training::start_on(device.clone(), &settings, &method);
-        moved.load(folder.path());
-        // Nothing is rounded on the way: the same bytes come out.
-        assert!(moved.saved(folder.path()) == saved, "{device:?}");
-        let mut same = Training::start_on(devices[0].clone(), &settings, &method);
-        same.load(folder.path());
-        let (loss, expected) = (moved.step(1), same.step(1));
-        assert!((loss - expected).abs() <= 1e-4 * expected.abs(), "{device:?}: {loss} after {expected}");
+    // All that keep something between steps besides a network.
+    for name in [Name::Byol, Name::Dino, Name::MocoV2, Name::Swav, Name::Pirl, Name::DeepclusterV2] {
+        let method = settings.methods.get(name);
+        let mut on_cpu = Training::start_on(devices[0].clone(), &settings, &method);
+        (0..2).for_each(|step| _ = on_cpu.step(step));
+        let saved = on_cpu.saved(folder.path());
+        for device in &devices {
+            let mut moved = Training::start_on(device.clone(), &settings, &method);
+            moved.load(folder.path());
+            // Nothing is rounded on the way: the same bytes come out.
+            assert!(moved.saved(folder.path()) == saved, "{name:?}, {device:?}");
+            let mut same = Training::start_on(devices[0].clone(), &settings, &method);
+            same.load(folder.path());
+            let (loss, expected) = (moved.step(2), same.step(2));
+            assert!((loss - expected).abs() <= 1e-4 * expected.abs(), "{name:?}, {device:?}: {loss} after {expected}");
+        }
+    }
+}
+
+#[test]
+fn a_training_on_a_gpu_continues_with_the_same_bits() {
+    let Some(device) = gpu(Precision::F32) else { return };
+    let (mut settings, folder) = (settings(), tempfile::tempdir().unwrap());
+    settings.methods.swav.queue_from_epoch = 0;
+    for name in [Name::MocoV2, Name::Swav, Name::Pirl, Name::DeepclusterV2] {
+        let start = || Training::start_on(device.clone().into(), &settings, &settings.methods.get(name));
+        let mut whole = start();
+        (0..3).for_each(|step| _ = whole.step(step));
+        whole.saved(folder.path());
+        let mut resumed = start();
+        resumed.load(folder.path());
+        assert!(whole.step(3).to_bits() == resumed.step(3).to_bits(), "{name:?}");
+        assert!(whole.saved(folder.path()) == resumed.saved(folder.path()), "{name:?}");
     }
 }

@@ -21,6 +21,7 @@ const SOURCES: &[&str] = &[
     include_str!("source/pool.cu"),
     include_str!("source/update.cu"),
     include_str!("source/loss.cu"),
+    include_str!("source/contrast.cu"),
     include_str!("source/peak.cu"),
 ];
 

@@ -43,6 +43,13 @@ impl Kernels {
         self.product_of_floats(operands, [m, n], inner, c, Mode::Keep);
     }
 
+    /// c (m, n) += a (m, inner) b (inner, n).
+    pub fn add_matmul(&self, c: Span, a: Span, b: Span, m: usize, inner: usize, n: usize) {
+        check_sizes("add_matmul", [c, a, b], [m, inner, n]);
+        let operands = [Operand { span: a, row: inner, inner: 1 }, Operand { span: b, row: 1, inner: n }];
+        self.product_of_floats(operands, [m, n], inner, c, Mode::Add);
+    }
+
     /// c (m, n) = a bᵀ with a (m, inner) and b (n, inner).
     pub fn matmul_nt(&self, c: Span, a: Span, b: Span, m: usize, inner: usize, n: usize) {
         check_sizes("matmul_nt", [c, a, b], [m, inner, n]);

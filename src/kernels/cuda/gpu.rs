@@ -15,6 +15,13 @@ use super::context::{Context, Description};
 /// The largest copy of parameters and tables that goes through page-locked memory, in bytes. Larger ones happen once.
 const STAGED: usize = 32 << 20;
 
+/// The largest copy that is small, in bytes. A step has several of them, each of which would otherwise wait until the GPU
+/// has come to the one before the last.
+const SMALL: usize = 64 << 10;
+
+/// The number of large copies, and of small ones, that may wait for their turn.
+const WAITING: [usize; 2] = [2, 16];
+
 /// Numbers in device memory: a place, and how many they are. Valid while the memory that it was made from is.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -39,7 +46,8 @@ pub struct Gpu {
     /// Bytes that were taken from the driver, and their largest number so far.
     reserved: Mutex<[usize; 2]>,
     free: Mutex<BTreeMap<usize, Vec<sys::CUdeviceptr>>>,
-    staging: Mutex<Staging>,
+    /// For large uploads and for small ones.
+    staging: [Mutex<Staging>; 2],
     /// Free places for numbers that the host reads later.
     pub(super) slots: Mutex<Vec<Slot>>,
 }
@@ -49,11 +57,23 @@ unsafe impl Send for Gpu {}
 // SAFETY: as above.
 unsafe impl Sync for Gpu {}
 
-/// Page-locked host memory in which uploads wait for their turn.
-#[derive(Default)]
+/// Page-locked host memory in which uploads wait for their turn, used in turn.
 struct Staging {
-    buffers: [Option<(*mut u8, usize, sys::CUevent)>; 2],
+    buffers: Vec<Option<(*mut u8, usize, sys::CUevent)>>,
     next: usize,
+}
+
+impl Staging {
+    fn new(waiting: usize) -> Self {
+        Self { buffers: vec![None; waiting], next: 0 }
+    }
+
+    /// The buffer whose turn it is.
+    fn turn(&mut self) -> &mut Option<(*mut u8, usize, sys::CUevent)> {
+        let index = self.next;
+        self.next = (index + 1) % self.buffers.len();
+        &mut self.buffers[index]
+    }
 }
 
 /// Page-locked memory for one number, and the event after its copy.
@@ -156,7 +176,7 @@ impl Gpu {
             context,
             reserved: Mutex::default(),
             free: Mutex::default(),
-            staging: Mutex::default(),
+            staging: WAITING.map(|waiting| Mutex::new(Staging::new(waiting))),
             slots: Mutex::default(),
         }))
     }
@@ -271,10 +291,8 @@ impl Gpu {
     fn staged<T: Copy>(&self, to: Span, fill: impl FnOnce(&mut [T])) {
         self.context.enter();
         let bytes = to.bytes();
-        let mut staging = lock(&self.staging);
-        let index = staging.next;
-        staging.next = 1 - index;
-        let (at, _, event) = self.staging_buffer(&mut staging.buffers[index], bytes);
+        let mut staging = lock(&self.staging[usize::from(bytes <= SMALL)]);
+        let (at, _, event) = self.staging_buffer(staging.turn(), bytes);
         // SAFETY: the buffer has room for the values, is aligned to pages, and the copy from it that came before is done.
         let room = unsafe { std::slice::from_raw_parts_mut(at.cast::<T>(), bytes / size_of::<T>()) };
         fill(room);
@@ -377,7 +395,9 @@ impl Drop for Gpu {
                 result::free_sync(at).ok();
             }
         }
-        lock(&self.staging).buffers.iter_mut().filter_map(Option::take).for_each(free_staging);
+        for staging in &self.staging {
+            lock(staging).buffers.iter_mut().filter_map(Option::take).for_each(free_staging);
+        }
         lock(&self.slots).drain(..).for_each(Slot::free);
     }
 }

@@ -8,12 +8,34 @@ use super::{Kernels, Memory, Span, check};
 const COLUMNS: usize = 32;
 
 /// The terms of a loss, in f64.
-struct Terms(Memory);
+pub(super) struct Terms(Memory);
 
 impl Terms {
-    fn span(&self) -> Span {
+    pub(super) fn span(&self) -> Span {
         self.0.of::<f64>()
     }
+}
+
+/// Barlow Twins's weights, as in `tensor::TwinWeights`.
+#[derive(Clone, Copy, Debug)]
+pub struct Twin {
+    /// Of the squared correlations of different variables.
+    pub redundancy: f64,
+    /// Of the whole loss.
+    pub scale: f64,
+}
+
+/// How scores share their rows among classes, as in `tensor::ViewTargets::Shared`.
+#[derive(Clone, Copy, Debug)]
+pub struct Sharing {
+    /// Into how many equal parts the rows are cut.
+    pub groups: usize,
+    /// The rows of each part, from its first on, that give targets.
+    pub given: usize,
+    /// Divides the scores.
+    pub epsilon: f32,
+    /// Rounds of scaling.
+    pub rounds: usize,
 }
 
 /// VICReg's weights, as in `tensor::VicregWeights`.
@@ -32,19 +54,19 @@ impl Kernels {
         self.gpu.memory(len * size_of::<f64>())
     }
 
-    fn terms(&self, len: usize) -> Terms {
+    pub(super) fn terms(&self, len: usize) -> Terms {
         Terms(self.doubles(len))
     }
 
     /// Adds up the terms, in a fixed order.
-    fn sum_terms(&self, terms: &Terms) -> Pending {
+    pub(super) fn sum_terms(&self, terms: &Terms) -> Pending {
         let (value, terms) = (self.doubles(1), terms.span());
         self.launch_blocks("sum_terms", [1, 1], 0, &[&value.of::<f64>(), &terms, &(terms.len as u64)]);
         self.gpu.read_later(value.of::<f64>())
     }
 
     /// Runs a kernel with a block for each of `rows` rows.
-    fn launch_block_per_row(&self, kernel: &'static str, rows: usize, arguments: &[&dyn super::Argument]) {
+    pub(super) fn launch_block_per_row(&self, kernel: &'static str, rows: usize, arguments: &[&dyn super::Argument]) {
         self.launch_blocks(kernel, [rows as u64, 1], 0, arguments);
     }
 
@@ -99,7 +121,7 @@ impl Kernels {
         self.launch_blocks("vicreg_columns", blocks, 0, &[&centred, &own, &of_columns, &z, &rows, &columns, &mu, &nu]);
         for side in 0..2 {
             let [centred, through] = [centred, through].map(|both| both.part(side * pairs * width, pairs * width));
-            self.through(through, centred, pairs, width);
+            self.through(through, centred, centred, pairs, width);
         }
         let rest = pairs as f64 - 1.0;
         let (invariance, covariance) = (weights.invariance / (pairs * width) as f64, nu / (rest * rest));
@@ -112,18 +134,41 @@ impl Kernels {
         self.sum_terms(&terms)
     }
 
-    /// through = a a' a of a (rows, columns), from the smaller of the two square matrices.
-    fn through(&self, through: Span, a: Span, rows: usize, columns: usize) {
+    /// Barlow Twins's loss of projections z (2N, `width`), and its gradient dz.
+    pub fn barlow_twins(&self, dz: Span, z: Span, width: usize, weights: Twin) -> Pending {
+        let pairs = z.len / width / 2;
+        check("barlow_twins", "dz", dz, z.len);
+        check("barlow_twins", "z", z, 2 * pairs * width);
+        let [standardised, through] = [(); 2].map(|()| self.floats(z.len));
+        let (standardised, through) = (standardised.floats(), through.floats());
+        let (inverse, terms) = (self.doubles(2 * width), self.terms(2 * width));
+        let inverse = inverse.of::<f64>();
+        let (rows, columns, blocks) = (pairs as u64, width as u32, [width.div_ceil(COLUMNS) as u64, 2]);
+        self.launch_blocks("twin_columns", blocks, 0, &[&standardised, &inverse, &z, &rows, &columns]);
+        let of_side = |span: Span, side: usize| span.part(side * pairs * width, pairs * width);
+        for side in 0..2 {
+            let [a, b] = [side, 1 - side].map(|side| of_side(standardised, side));
+            self.through(of_side(through, side), b, a, pairs, width);
+        }
+        let Twin { redundancy, scale } = weights;
+        let arguments: [&dyn super::Argument; 9] =
+            [&dz, &terms.span(), &standardised, &through, &inverse, &rows, &columns, &redundancy, &scale];
+        self.launch_blocks("twin_gradient", blocks, 0, &arguments);
+        self.sum_terms(&terms)
+    }
+
+    /// through = b b' a of a and b (rows, columns), by the smaller of the two square matrices.
+    fn through(&self, through: Span, b: Span, a: Span, rows: usize, columns: usize) {
         let smaller = rows.min(columns);
         let products = self.floats(smaller * smaller);
         let products = products.floats();
         if rows <= columns {
-            self.matmul_nt(products, a, a, rows, columns, rows);
+            self.matmul_nt(products, b, b, rows, columns, rows);
             self.matmul(through, products, a, rows, rows, columns);
         } else {
             self.gpu.clear(products);
-            self.add_matmul_tn(products, a, a, columns, rows, columns);
-            self.matmul(through, a, products, rows, columns, columns);
+            self.add_matmul_tn(products, b, a, columns, rows, columns);
+            self.matmul(through, b, products, rows, columns, columns);
         }
     }
 
@@ -141,20 +186,13 @@ impl Kernels {
         self.launch_rows("move_centre", classes, &[&centre, partial, parts, rows, columns, &momentum]);
     }
 
-    /// Targets that share each of `groups` equal parts of the rows among the classes, by `rounds` of scaling.
-    pub fn shared_targets(
-        &self,
-        targets: Span,
-        scores: Span,
-        classes: usize,
-        groups: usize,
-        epsilon: f32,
-        rounds: usize,
-    ) {
+    /// Targets that share each part of the rows among the classes.
+    pub fn shared_targets(&self, targets: Span, scores: Span, classes: usize, sharing: Sharing) {
+        let Sharing { groups, given, epsilon, rounds } = sharing;
         let rows = scores.len / classes;
         check("shared_targets", "scores", scores, rows / groups * groups * classes);
-        check("shared_targets", "targets", targets, scores.len);
-        assert!(rounds > 0, "shared_targets: no rounds");
+        check("shared_targets", "targets", targets, groups * given * classes);
+        assert!(rounds > 0 && given * groups <= rows, "shared_targets: {sharing:?} of {rows} rows");
         let (of_group, columns, inverse) = ((rows / groups) as u64, classes as u32, 1.0 / f64::from(epsilon));
         let (shares, of_row, of_column) =
             (self.doubles(scores.len), self.doubles(rows), self.doubles(groups * classes));
@@ -168,7 +206,8 @@ impl Kernels {
             let sums: [&dyn super::Argument; 5] = [&of_column, &shares, &of_row, &of_group, &columns];
             self.launch_blocks("sinkhorn_columns", blocks, 0, &sums);
             let last = (round == rounds).then_some(targets);
-            let masses: [&dyn super::Argument; 6] = [&of_row, &last, &shares, &of_column, &of_group, &columns];
+            let masses: [&dyn super::Argument; 7] =
+                [&of_row, &last, &shares, &of_column, &of_group, &(given as u64), &columns];
             self.launch_block_per_row("sinkhorn_rows", rows, &masses);
         }
     }

@@ -21,6 +21,7 @@
 mod attention;
 mod compile;
 mod context;
+pub mod contrast;
 mod floats;
 mod gpu;
 mod launch;

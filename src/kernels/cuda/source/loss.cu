@@ -141,6 +141,52 @@ KERNEL vicreg_rows(T* gradient, double* terms, const T* z, const float* centred,
     if (threadIdx.x == 0) terms[blockIdx.x] = sum;
 }
 
+constexpr double TWIN_EPSILON = 1e-5; // added to a variance
+
+// Barlow Twins, one side at blockIdx.y: the standardised columns, and the inverse of each column's deviation.
+KERNEL twin_columns(float* standardised, double* inverse, const T* z, u64 rows, u32 columns) {
+    __shared__ double sums[256];
+    u32 column = blockIdx.x * 32 + threadIdx.x % 32, line = threadIdx.x / 32;
+    z += blockIdx.y * rows * columns; standardised += blockIdx.y * rows * columns;
+    u64 end = column < columns ? rows : 0;
+    double sum = 0, squares = 0;
+    for (u64 row = line; row < end; row += 8) sum += to_float(z[row * columns + column]);
+    double mean = lines_sum(sum, sums) / (double)rows;
+    for (u64 row = line; row < end; row += 8) {
+        double v = to_float(z[row * columns + column]) - mean;
+        squares += v * v;
+    }
+    double scale = 1 / sqrt(lines_sum(squares, sums) / (double)rows + TWIN_EPSILON);
+    for (u64 row = line; row < end; row += 8)
+        standardised[row * columns + column] = (float)((to_float(z[row * columns + column]) - mean) * scale);
+    if (column < columns && line == 0) inverse[(u64)blockIdx.y * columns + column] = scale;
+}
+
+// Barlow Twins, one side a at blockIdx.y and the other side b, with t = b b' a and the correlation c = a b / n of each
+// column: the column's term, at the first side, and the gradient of z through the standardisation of a, whose slope is
+// 2 scale (redundancy t / n² - (1 - c + redundancy c) b / n).
+KERNEL twin_gradient(T* gradient, double* terms, const float* standardised, const float* through, const double* inverse, u64 rows, u32 columns, double redundancy, double scale) {
+    __shared__ double sums[256];
+    u32 column = blockIdx.x * 32 + threadIdx.x % 32, line = threadIdx.x / 32;
+    u64 side = blockIdx.y * rows * columns, other = (1 - blockIdx.y) * rows * columns, end = column < columns ? rows : 0;
+    const float *a = standardised + side, *b = standardised + other, *t = through + side;
+    double ab = 0, at = 0, t_alone = 0, b_alone = 0, n = (double)rows;
+    for (u64 row = line; row < end; row += 8) {
+        u64 i = row * columns + column;
+        ab += (double)a[i] * b[i]; at += (double)a[i] * t[i]; t_alone += t[i]; b_alone += b[i];
+    }
+    ab = lines_sum(ab, sums) / n; at = lines_sum(at, sums) / n; t_alone = lines_sum(t_alone, sums) / n; b_alone = lines_sum(b_alone, sums) / n;
+    double along = 2 * scale * redundancy / (n * n), across = -2 * scale * (1 - ab + redundancy * ab) / n;
+    double mean = along * t_alone + across * b_alone, of_a = along * at + across * ab;
+    u64 index = (u64)blockIdx.y * columns + column;
+    for (u64 row = line; row < end; row += 8) {
+        u64 i = row * columns + column;
+        store(gradient + side + i, (float)(inverse[index] * (along * t[i] + across * b[i] - mean - a[i] * of_a)));
+    }
+    if (column >= columns || line) return;
+    terms[index] = blockIdx.y ? 0 : scale * ((1 - ab) * (1 - ab) + redundancy * (at / n - ab * ab));
+}
+
 // Softmax over a row of many classes, a block a row: the largest exponent and the sum of the exponentials below it.
 struct Softmax { float largest; double sum; };
 template <class F> DEV Softmax softmax_of(u32 columns, float* scratch, double* sums, F exponent) {
@@ -240,15 +286,17 @@ KERNEL sinkhorn_columns(double* of_column, const double* shares, const double* o
     if (column < columns && threadIdx.x < 32) of_column[(u64)blockIdx.y * columns + column] = (double)rows / (columns * sum);
 }
 
-// The factor of each row that makes its sum 1, a block a row; `targets` are written if they are not null.
-KERNEL sinkhorn_rows(double* of_row, float* targets, const double* shares, const double* of_column, u64 rows, u32 columns) {
+// The factor of each row that makes its sum 1, a block a row. If `targets` is not null, those of the first `given` rows of
+// each group are written.
+KERNEL sinkhorn_rows(double* of_row, float* targets, const double* shares, const double* of_column, u64 rows, u64 given, u32 columns) {
     __shared__ double scratch[8];
-    shares += (u64)blockIdx.x * columns; of_column += blockIdx.x / rows * columns;
+    u64 group = blockIdx.x / rows, row = blockIdx.x % rows;
+    shares += (u64)blockIdx.x * columns; of_column += group * columns;
     double mass = 0;
     for (u32 c = threadIdx.x; c < columns; c += THREADS) mass += shares[c] * of_column[c];
     mass = block_sum(mass, scratch);
     if (threadIdx.x == 0) of_row[blockIdx.x] = 1 / mass;
-    if (!targets) return;
-    targets += (u64)blockIdx.x * columns;
+    if (!targets || row >= given) return;
+    targets += (group * given + row) * columns;
     for (u32 c = threadIdx.x; c < columns; c += THREADS) targets[c] = (float)(shares[c] * of_column[c] / mass);
 }
