@@ -75,7 +75,7 @@ mistake "centre: moves by the wrong share" 'kept * centre[c] + (1 - kept) * mean
 mistake "Sinkhorn: groups share their rows" 'of_column += group * columns' 'of_column += 0'
 mistake "Sinkhorn: rows do not know the largest of all" 'of_row[row] = behind(largest[row], most, inverse)' 'of_row[row] = 1'
 mistake "Sinkhorn: targets of the second group are those of the first" '(group * given + row) * columns' 'row * columns'
-mistake "Barlow Twins: unbiased variance" '(double)rows + TWIN_EPSILON' '((double)rows - 1) + TWIN_EPSILON'
+mistake "Barlow Twins: unbiased variance" '* share + TWIN_EPSILON' '/ ((double)rows - 1) + TWIN_EPSILON'
 mistake "Barlow Twins: gradient without its second mean" '- mean - a[i] * of_a' '- mean'
 mistake "Barlow Twins: a side correlates with itself" '(1 - blockIdx.y) * rows * columns' 'blockIdx.y * rows * columns'
 mistake "InfoNCE: the excluded candidate counts" 'if (j != term.excluded) sum +=' 'sum +='

@@ -149,16 +149,18 @@ KERNEL twin_columns(float* standardised, double* inverse, const T* z, u64 rows, 
     u32 column = blockIdx.x * 32 + threadIdx.x % 32, line = threadIdx.x / 32;
     z += blockIdx.y * rows * columns; standardised += blockIdx.y * rows * columns;
     u64 end = column < columns ? rows : 0;
-    double sum = 0, squares = 0;
+    double sum = 0, squares = 0, share = 1 / (double)rows;
     for (u64 row = line; row < end; row += 8) sum += to_float(z[row * columns + column]);
-    double mean = lines_sum(sum, sums) / (double)rows;
+    double mean = lines_sum(sum, sums) * share;
     for (u64 row = line; row < end; row += 8) {
         double v = to_float(z[row * columns + column]) - mean;
         squares += v * v;
     }
-    double scale = 1 / sqrt(lines_sum(squares, sums) / (double)rows + TWIN_EPSILON);
-    for (u64 row = line; row < end; row += 8)
-        standardised[row * columns + column] = (float)((to_float(z[row * columns + column]) - mean) * scale);
+    double scale = 1 / sqrt(lines_sum(squares, sums) * share + TWIN_EPSILON);
+    for (u64 row = line; row < end; row += 8) {
+        float v = (float)(to_float(z[row * columns + column]) - mean);
+        standardised[row * columns + column] = v * (float)scale;
+    }
     if (column < columns && line == 0) inverse[(u64)blockIdx.y * columns + column] = scale;
 }
 
