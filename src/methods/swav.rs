@@ -137,14 +137,22 @@ impl<D: tensor::Losses, const P: usize, const K: usize> Swav<D, P, K> {
         let Sinkhorn { epsilon, iterations: rounds } = self.settings.sinkhorn;
         let targets = ViewTargets::Shared { scores: &assigning, groups: 2, given: n, epsilon, rounds };
         let loss = device.view_cross_entropy(scores.data(), targets, K, self.settings.temperature);
-        let capacity = self.settings.queue;
-        for (view, (rows, queue)) in self.on_device.iter_mut().flatten().zip(&mut self.queues).enumerate() {
-            let (newer, older) = (n.min(capacity), capacity - n.min(capacity));
-            let of_view = device.slice(projections.data(), ((view + 1) * n - newer) * P..(view + 1) * n * P);
-            *rows = device.concat(&device.slice(rows, newer * P..(newer + older) * P), &of_view);
-            queue.advance(n);
+        if self.settings.queue > 0 {
+            self.enqueue_on_device(projections, n);
         }
         loss
+    }
+
+    /// Each view's projections replace the oldest of its queue.
+    fn enqueue_on_device(&mut self, projections: &tensor::Tensor<Vectors<P>, D>, n: usize) {
+        let (device, capacity) = (projections.device(), self.settings.queue);
+        let newer = n.min(capacity);
+        for (view, (rows, queue)) in self.on_device.iter_mut().flatten().zip(&mut self.queues).enumerate() {
+            let end = (view + 1) * n;
+            let of_view = device.slice(projections.data(), (end - newer) * P..end * P);
+            *rows = device.concat(&device.slice(rows, newer * P..capacity * P), &of_view);
+            queue.advance(n);
+        }
     }
 }
 

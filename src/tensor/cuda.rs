@@ -152,10 +152,11 @@ impl Device for Cuda {
     type Places = Memory;
 
     fn upload(&self, host: &[f32]) -> Buffer {
-        self.filled(host.len(), |kernels, to| match kernels.format() {
-            Format::F32 => kernels.gpu().stage(to, host, |x| x),
-            Format::Bf16 => kernels.gpu().stage(to, host, bf16::from_f32),
-        })
+        let gpu = self.kernels.gpu();
+        Buffer(Arc::new(match self.kernels.format() {
+            Format::F32 => gpu.receive(host, |x| x),
+            Format::Bf16 => gpu.receive(host, bf16::from_f32),
+        }))
     }
 
     fn download(&self, buffer: &Buffer) -> Vec<f32> {

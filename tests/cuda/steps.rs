@@ -68,6 +68,10 @@ fn queues_of_projections_are_like_the_cpu_s() {
     settings.methods.swav.queue_from_epoch = 0;
     // Two batches of 6 fill a queue of 8; the third is assigned together with it.
     assert_like_cpu(&settings, Name::Swav, 3);
+    settings.methods.swav.queue = 4;
+    assert_like_cpu(&settings, Name::Swav, 2);
+    settings.methods.swav.queue = 0;
+    assert_like_cpu(&settings, Name::Swav, 1);
 }
 
 #[test]

@@ -26,7 +26,7 @@
 typedef uint64_t u64;
 typedef uint32_t u32;
 enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_IMAGE = 200,
-       INVALID_CONTEXT = 201, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719 };
+       INVALID_CONTEXT = 201, NOT_FOUND = 500, NOT_READY = 600, ILLEGAL_ADDRESS = 700, LAUNCH_FAILED = 719 };
 
 static std::recursive_mutex lock_;
 #define ENTER std::lock_guard<std::recursive_mutex> guard(lock_); if (lost) return LAUNCH_FAILED
@@ -119,7 +119,19 @@ static bool holds(u64 p, size_t bytes) {
     --it;
     return p + bytes <= it->first + it->second.bytes;
 }
-API cuMemcpyHtoDAsync_v2(u64 to, const void* from, size_t bytes, void*) { ENTER; if (!holds(to, bytes)) return INVALID_VALUE; memcpy((void*)to, from, bytes); return OK; }
+// A copy from the host is made as late as it may: by the next work of its stream, or when something waits for it. Until
+// then the memory has what it had.
+struct Copy { u64 to; const void* from; size_t bytes; };
+struct Stream { std::vector<Copy> copies; u64 done; };
+static void make_copies(Stream* stream, u64 count) {
+    for (; stream->done < count && !stream->copies.empty(); ++stream->done, stream->copies.erase(stream->copies.begin())) {
+        Copy& copy = stream->copies[0];
+        if (!holds(copy.to, copy.bytes)) { fprintf(stderr, "sim: a copy to memory that was freed\n"); abort(); }
+        memcpy((void*)copy.to, copy.from, copy.bytes);
+    }
+}
+#define WORK(stream) make_copies((Stream*)stream, ~0ull)
+API cuMemcpyHtoDAsync_v2(u64 to, const void* from, size_t bytes, void* stream) { ENTER; if (!holds(to, bytes)) return INVALID_VALUE; ((Stream*)stream)->copies.push_back({to, from, bytes}); return OK; }
 // A copy to the host arrives when the host waits for it, as late as it may; until then the host sees NaN.
 struct Arrival { void* to; std::vector<char> bytes; };
 static std::vector<Arrival> arrivals;
@@ -128,23 +140,33 @@ static void wait_for(u64 count) {
     for (; arrived < count && !arrivals.empty(); ++arrived, arrivals.erase(arrivals.begin()))
         memcpy(arrivals[0].to, arrivals[0].bytes.data(), arrivals[0].bytes.size());
 }
-API cuMemcpyDtoHAsync_v2(void* to, u64 from, size_t bytes, void*) {
+API cuMemcpyDtoHAsync_v2(void* to, u64 from, size_t bytes, void* stream) {
     ENTER;
+    WORK(stream);
     if (!holds(from, bytes)) return INVALID_VALUE;
     arrivals.push_back({to, std::vector<char>((char*)from, (char*)from + bytes)});
     memset(to, 0xff, bytes);
     return OK;
 }
-API cuMemcpyDtoDAsync_v2(u64 to, u64 from, size_t bytes, void*) { ENTER; if (!holds(to, bytes) || !holds(from, bytes)) return INVALID_VALUE; memmove((void*)to, (void*)from, bytes); return OK; }
-API cuMemsetD8Async(u64 to, unsigned char value, size_t bytes, void*) { ENTER; if (!holds(to, bytes)) return INVALID_VALUE; memset((void*)to, value, bytes); return OK; }
+API cuMemcpyDtoDAsync_v2(u64 to, u64 from, size_t bytes, void* stream) { ENTER; WORK(stream); if (!holds(to, bytes) || !holds(from, bytes)) return INVALID_VALUE; memmove((void*)to, (void*)from, bytes); return OK; }
+API cuMemsetD8Async(u64 to, unsigned char value, size_t bytes, void* stream) { ENTER; WORK(stream); if (!holds(to, bytes)) return INVALID_VALUE; memset((void*)to, value, bytes); return OK; }
 
-API cuStreamCreate(void** stream, u32) { ENTER; *stream = new int; return OK; }
-API cuStreamDestroy_v2(void* stream) { ENTER; delete (int*)stream; return OK; }
-API cuStreamSynchronize(void*) { ENTER; wait_for(~0ull); return OK; }
-struct Event { u64 arrivals; std::chrono::steady_clock::time_point time; };
+API cuStreamCreate(void** stream, u32) { ENTER; *stream = new Stream(); return OK; }
+API cuStreamDestroy_v2(void* stream) { ENTER; delete (Stream*)stream; return OK; }
+API cuStreamSynchronize(void* stream) { ENTER; WORK(stream); wait_for(~0ull); return OK; }
+struct Event { u64 arrivals; std::chrono::steady_clock::time_point time; Stream* stream; u64 copies; };
 API cuEventCreate(void** event, u32) { ENTER; *event = new Event(); return OK; }
-API cuEventRecord(void* event, void*) { ENTER; *(Event*)event = {arrived + arrivals.size(), std::chrono::steady_clock::now()}; return OK; }
-API cuEventSynchronize(void* event) { ENTER; wait_for(((Event*)event)->arrivals); return OK; }
+API cuEventRecord(void* event, void* of) {
+    ENTER;
+    auto* stream = (Stream*)of;
+    *(Event*)event = {arrived + arrivals.size(), std::chrono::steady_clock::now(), stream, stream->done + stream->copies.size()};
+    return OK;
+}
+static void make_copies_before(void* event) { if (Stream* stream = ((Event*)event)->stream) make_copies(stream, ((Event*)event)->copies); }
+API cuEventSynchronize(void* event) { ENTER; make_copies_before(event); wait_for(((Event*)event)->arrivals); return OK; }
+API cuStreamWaitEvent(void*, void* event, u32) { ENTER; make_copies_before(event); return OK; }
+// Every third time, nothing that came before has happened yet.
+API cuEventQuery(void*) { static u64 queries; ENTER; return ++queries % 3 ? OK : NOT_READY; }
 API cuEventDestroy_v2(void* event) { ENTER; delete (Event*)event; return OK; }
 API cuEventElapsedTime_v2(float* milliseconds, void* start, void* stop) {
     ENTER;
@@ -192,8 +214,9 @@ API cuFuncGetParamInfo(void* function, size_t index, size_t* offset, size_t* siz
     *size = f->sizes[index];
     return OK;
 }
-API cuLaunchKernel(void* function, u32 gx, u32 gy, u32 gz, u32 bx, u32 by, u32 bz, u32 dynamic, void*, void** arguments, void**) {
+API cuLaunchKernel(void* function, u32 gx, u32 gy, u32 gz, u32 bx, u32 by, u32 bz, u32 dynamic, void* stream, void** arguments, void**) {
     ENTER;
+    WORK(stream);
     auto* f = (Function*)function;
     if (fails("lost")) { lost = true; return LAUNCH_FAILED; }
     if (fails("launch")) return ILLEGAL_ADDRESS;

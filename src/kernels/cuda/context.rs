@@ -33,12 +33,13 @@ pub struct Description {
     pub compiler: Option<String>,
 }
 
-/// An open GPU with one stream.
+/// An open GPU with a stream of work, and a stream of copies that run beside it.
 pub(super) struct Context {
     pub(super) description: Description,
     device: sys::CUdevice,
     context: sys::CUcontext,
     pub(super) stream: sys::CUstream,
+    pub(super) copies: sys::CUstream,
 }
 
 // SAFETY: the driver's handles may be used from any thread on which the context is current; `enter` makes it so.
@@ -146,14 +147,15 @@ impl Context {
             unsafe {
                 let context = result::primary_ctx::retain(device)?;
                 result::ctx::set_current(context)?;
-                Ok((context, result::stream::create(result::stream::StreamKind::NonBlocking)?))
+                let stream = || result::stream::create(result::stream::StreamKind::NonBlocking);
+                Ok((context, stream()?, stream()?))
             }
         };
-        let (context, stream) = opened().map_err(|error| {
+        let (context, stream, copies) = opened().map_err(|error| {
             failed(&format!("cannot use GPU {ordinal} ({})", description.name), error)
                 .hint("`nvidia-smi` shows what else uses it; `--device cpu` runs on the processor")
         })?;
-        Ok(Self { description, device, context, stream })
+        Ok(Self { description, device, context, stream, copies })
     }
 
     /// Makes the context current on this thread.
@@ -195,6 +197,7 @@ impl Drop for Context {
         unsafe {
             result::ctx::set_current(self.context).ok();
             result::stream::destroy(self.stream).ok();
+            result::stream::destroy(self.copies).ok();
             result::primary_ctx::release(self.device).ok();
         }
     }

@@ -1,4 +1,4 @@
-//! The memory of an open GPU: free lists, and copies.
+//! The memory of an open GPU: free lists, and copies from it. `upload` copies to it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,21 +6,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::{result, sys};
-use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 
 use super::context::{Context, Description};
-
-/// The largest copy of parameters and tables that goes through page-locked memory, in bytes. Larger ones happen once.
-const STAGED: usize = 32 << 20;
-
-/// The largest copy that is small, in bytes. A step has several of them, each of which would otherwise wait until the GPU
-/// has come to the one before the last.
-const SMALL: usize = 64 << 10;
-
-/// The number of large copies, and of small ones, that may wait for their turn.
-const WAITING: [usize; 2] = [2, 16];
+use super::upload::{Incoming, Staging, Used, WAITING};
 
 /// Numbers in device memory: a place, and how many they are. Valid while the memory that it was made from is.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +28,8 @@ pub struct Memory {
     gpu: Arc<Gpu>,
     at: sys::CUdeviceptr,
     bytes: usize,
+    /// For memory of [`Gpu::receive`], the event after its last use.
+    used: Option<Used>,
 }
 
 /// An open GPU.
@@ -47,7 +39,9 @@ pub struct Gpu {
     reserved: Mutex<[usize; 2]>,
     free: Mutex<BTreeMap<usize, Vec<sys::CUdeviceptr>>>,
     /// For large uploads and for small ones.
-    staging: [Mutex<Staging>; 2],
+    pub(super) staging: [Mutex<Staging>; 2],
+    /// Memory for images that was dropped.
+    pub(super) incoming: Mutex<Vec<Incoming>>,
     /// Free places for numbers that the host reads later.
     pub(super) slots: Mutex<Vec<Slot>>,
 }
@@ -56,25 +50,6 @@ pub struct Gpu {
 unsafe impl Send for Gpu {}
 // SAFETY: as above.
 unsafe impl Sync for Gpu {}
-
-/// Page-locked host memory in which uploads wait for their turn, used in turn.
-struct Staging {
-    buffers: Vec<Option<(*mut u8, usize, sys::CUevent)>>,
-    next: usize,
-}
-
-impl Staging {
-    fn new(waiting: usize) -> Self {
-        Self { buffers: vec![None; waiting], next: 0 }
-    }
-
-    /// The buffer whose turn it is.
-    fn turn(&mut self) -> &mut Option<(*mut u8, usize, sys::CUevent)> {
-        let index = self.next;
-        self.next = (index + 1) % self.buffers.len();
-        &mut self.buffers[index]
-    }
-}
 
 /// Page-locked memory for one number, and the event after its copy.
 #[derive(Clone, Copy)]
@@ -134,11 +109,21 @@ impl Memory {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Memory of [`Gpu::receive`].
+    pub(super) fn incoming(gpu: Arc<Gpu>, at: sys::CUdeviceptr, bytes: usize, used: Used) -> Self {
+        Self { gpu, at, bytes, used: Some(used) }
+    }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        lock(&self.gpu.free).entry(class(self.bytes)).or_default().push(self.at);
+        let (gpu, at, bytes) = (&self.gpu, self.at, class(self.bytes));
+        let Some(used) = self.used else { return lock(&gpu.free).entry(bytes).or_default().push(at) };
+        gpu.context.enter_to_drop();
+        // SAFETY: event and stream live as long as the GPU. A GPU that fails here fails again at the next call.
+        unsafe { result::event::record(used.0, gpu.context.stream) }.ok();
+        lock(&gpu.incoming).push(Incoming { at, bytes, used });
     }
 }
 
@@ -160,7 +145,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The bytes that are reserved for a request: a few sizes for each power of two, so that requests of similar sizes share
 /// memory.
-fn class(bytes: usize) -> usize {
+pub(super) fn class(bytes: usize) -> usize {
     let step = (bytes.next_power_of_two() / 8).max(256);
     bytes.max(1).next_multiple_of(step)
 }
@@ -177,6 +162,7 @@ impl Gpu {
             reserved: Mutex::default(),
             free: Mutex::default(),
             staging: WAITING.map(|waiting| Mutex::new(Staging::new(waiting))),
+            incoming: Mutex::default(),
             slots: Mutex::default(),
         }))
     }
@@ -201,11 +187,11 @@ impl Gpu {
         let class = class(bytes);
         let reused = lock(&self.free).get_mut(&class).and_then(Vec::pop);
         let at = reused.unwrap_or_else(|| self.reserve(class));
-        Memory { gpu: self.clone(), at, bytes }
+        Memory { gpu: self.clone(), at, bytes, used: None }
     }
 
     /// Takes memory from the driver. If there is none left, gives back what the free lists hold and tries again.
-    fn reserve(&self, bytes: usize) -> sys::CUdeviceptr {
+    pub(super) fn reserve(&self, bytes: usize) -> sys::CUdeviceptr {
         self.context.enter();
         // SAFETY: the memory is freed once, by `release`.
         let allocate = || unsafe { result::malloc_sync(bytes) };
@@ -250,82 +236,10 @@ impl Gpu {
                 unsafe { result::free_sync(at) }.ok();
             }
         }
-    }
-
-    /// Reserves memory with a copy of these values.
-    pub(super) fn upload<T: Copy>(self: &Arc<Self>, host: &[T]) -> Memory {
-        let memory = self.memory(size_of_val(host));
-        self.write(memory.of::<T>(), host);
-        memory
-    }
-
-    /// Copies values to a span of as many elements of the same size.
-    pub(super) fn write<T: Copy>(&self, to: Span, host: &[T]) {
-        assert!(to.bytes() == size_of_val(host), "write: {} values to {to:?}", host.len());
-        if host.is_empty() {
-            return;
+        for incoming in std::mem::take(&mut *lock(&self.incoming)) {
+            lock(&self.reserved)[0] -= incoming.bytes;
+            incoming.free();
         }
-        if size_of_val(host) > STAGED {
-            self.context.enter();
-            // SAFETY: the span has room for the values, and they are borrowed until the copy is done.
-            self.context
-                .done("cannot copy to the GPU", unsafe { result::memcpy_htod_async(to.at, host, self.context.stream) });
-            return self.synchronize();
-        }
-        self.staged(to, |room: &mut [T]| room.copy_from_slice(host));
-    }
-
-    /// Copies numbers to a span through page-locked memory, each converted by `convert`, without waiting for earlier
-    /// work.
-    pub fn stage<T: Copy + Send>(&self, to: Span, host: &[f32], convert: impl Fn(f32) -> T + Sync) {
-        assert!((to.len, to.size) == (host.len(), size_of::<T>()), "stage: {} numbers to {to:?}", host.len());
-        if host.is_empty() {
-            return;
-        }
-        self.staged(to, |room: &mut [T]| {
-            room.par_iter_mut().with_min_len(1 << 14).zip(host).for_each(|(to, &from)| *to = convert(from));
-        });
-    }
-
-    /// Copies what `fill` writes to a span through page-locked memory, without waiting for earlier work.
-    fn staged<T: Copy>(&self, to: Span, fill: impl FnOnce(&mut [T])) {
-        self.context.enter();
-        let bytes = to.bytes();
-        let mut staging = lock(&self.staging[usize::from(bytes <= SMALL)]);
-        let (at, _, event) = self.staging_buffer(staging.turn(), bytes);
-        // SAFETY: the buffer has room for the values, is aligned to pages, and the copy from it that came before is done.
-        let room = unsafe { std::slice::from_raw_parts_mut(at.cast::<T>(), bytes / size_of::<T>()) };
-        fill(room);
-        // SAFETY: the span has as many bytes, and `staging_buffer` waits for the event before the buffer is written again.
-        self.context.done("cannot copy to the GPU", unsafe {
-            result::memcpy_htod_async(to.at, room, self.context.stream)
-                .and_then(|()| result::event::record(event, self.context.stream))
-        });
-    }
-
-    /// A buffer of at least `bytes` bytes, after the last copy from it.
-    fn staging_buffer(
-        &self,
-        buffer: &mut Option<(*mut u8, usize, sys::CUevent)>,
-        bytes: usize,
-    ) -> (*mut u8, usize, sys::CUevent) {
-        if let Some((at, room, event)) = *buffer {
-            // SAFETY: the event lives as long as the buffer.
-            self.context.done("a copy failed", unsafe { result::event::synchronize(event) });
-            if room >= bytes {
-                return (at, room, event);
-            }
-            *buffer = None;
-            free_staging((at, room, event));
-        }
-        let room = class(bytes);
-        // SAFETY: both are freed by `free_staging`.
-        let made = unsafe {
-            result::malloc_host(room, 0).and_then(|at| {
-                Ok((at.cast::<u8>(), room, result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING)?))
-            })
-        };
-        *buffer.insert(self.context.done("cannot reserve page-locked memory", made))
     }
 
     /// Copies a span to host memory.
@@ -366,14 +280,6 @@ impl Gpu {
     }
 }
 
-fn free_staging((at, _, event): (*mut u8, usize, sys::CUevent)) {
-    // SAFETY: both were made by `staging_buffer`, and no copy is pending.
-    unsafe {
-        result::free_host(at.cast()).ok();
-        result::event::destroy(event).ok();
-    }
-}
-
 impl Slot {
     /// Frees it; no copy to it is pending.
     fn free(self) {
@@ -395,9 +301,8 @@ impl Drop for Gpu {
                 result::free_sync(at).ok();
             }
         }
-        for staging in &self.staging {
-            lock(staging).buffers.iter_mut().filter_map(Option::take).for_each(free_staging);
-        }
+        std::mem::take(&mut *lock(&self.incoming)).into_iter().for_each(Incoming::free);
+        self.staging.iter().for_each(|staging| lock(staging).free());
         lock(&self.slots).drain(..).for_each(Slot::free);
     }
 }

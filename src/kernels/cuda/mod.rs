@@ -6,7 +6,8 @@
 //!   built without them and runs without them.
 //! - `compile` has NVRTC make machine code for the GPU at hand, and keeps it in a folder.
 //! - `context` is an open GPU, `gpu` its memory (free lists, copies), `launch` its kernels; only these call the driver. All
-//!   work is done in the order of one stream, so memory can be used again as soon as it is dropped.
+//!   work is done in the order of one stream, so memory can be used again as soon as it is dropped. Images are copied in a
+//!   second stream, beside it (`upload`).
 //! - The other files check sizes and launch kernels. They take places in device memory ([`Span`]) as the kernels of `cpu`
 //!   take slices, and have the same contracts.
 //!
@@ -34,6 +35,7 @@ mod pending;
 pub mod product;
 mod stopwatch;
 pub mod update;
+mod upload;
 
 pub use compile::source_hash;
 pub use context::{Description, devices};
