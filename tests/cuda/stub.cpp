@@ -21,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 #define API extern "C" __attribute__((visibility("default"))) int
 typedef uint64_t u64;
@@ -122,8 +123,9 @@ static bool holds(u64 p, size_t bytes) {
 // A copy from the host is made as late as it may: by the next work of its stream, or when something waits for it. Until
 // then the memory has what it had.
 struct Copy { u64 to; const void* from; size_t bytes; };
-struct Stream { std::vector<Copy> copies; u64 done; };
+struct Stream { std::vector<Copy> copies; u64 done; std::vector<std::pair<Stream*, u64>> waits; };
 static void make_copies(Stream* stream, u64 count) {
+    for (auto [other, copies] : std::exchange(stream->waits, {})) make_copies(other, copies);
     for (; stream->done < count && !stream->copies.empty(); ++stream->done, stream->copies.erase(stream->copies.begin())) {
         Copy& copy = stream->copies[0];
         if (!holds(copy.to, copy.bytes)) { fprintf(stderr, "sim: a copy to memory that was freed\n"); abort(); }
@@ -162,9 +164,19 @@ API cuEventRecord(void* event, void* of) {
     *(Event*)event = {arrived + arrivals.size(), std::chrono::steady_clock::now(), stream, stream->done + stream->copies.size()};
     return OK;
 }
-static void make_copies_before(void* event) { if (Stream* stream = ((Event*)event)->stream) make_copies(stream, ((Event*)event)->copies); }
-API cuEventSynchronize(void* event) { ENTER; make_copies_before(event); wait_for(((Event*)event)->arrivals); return OK; }
-API cuStreamWaitEvent(void*, void* event, u32) { ENTER; make_copies_before(event); return OK; }
+API cuEventSynchronize(void* of) {
+    ENTER;
+    auto* event = (Event*)of;
+    if (event->stream) make_copies(event->stream, event->copies);
+    wait_for(event->arrivals);
+    return OK;
+}
+API cuStreamWaitEvent(void* stream, void* of, u32) {
+    ENTER;
+    auto* event = (Event*)of;
+    if (event->stream) ((Stream*)stream)->waits.push_back({event->stream, event->copies});
+    return OK;
+}
 // Every third time, nothing that came before has happened yet.
 API cuEventQuery(void*) { static u64 queries; ENTER; return ++queries % 3 ? OK : NOT_READY; }
 API cuEventDestroy_v2(void* event) { ENTER; delete (Event*)event; return OK; }
