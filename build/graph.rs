@@ -270,8 +270,8 @@ impl Names<'_> {
         any
     }
 
-    /// The files whose types or traits get an `impl` in the file `name`, if `name` defines
-    /// neither the type nor the trait.
+    /// The files whose types get an `impl` in the file `name`, if `name` defines neither the type nor the trait. If the
+    /// type is not of this program, the file of the trait.
     fn owners_of_foreign_impls(&self, name: &str, file: &File) -> BTreeSet<String> {
         let own = defined(&file.tokens);
         let mut owners = BTreeSet::new();

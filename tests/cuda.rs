@@ -7,6 +7,7 @@ mod faults; // missing libraries, unfit GPUs, faults in a training
 mod losses; // losses that the GPU computes
 mod methods; // every method of the device against the CPU's, over random shapes
 mod steps; // whole training steps against the CPU's
+mod uploads; // copies to the GPU
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -130,9 +130,12 @@ const MOVES: &[(&str, &str)] = &[
     ("kernels/cpu/attention.rs", NETWORKS),
     ("kernels/cpu/peak.rs", NOTHING),
     ("kernels/cuda/product.rs", NOTHING),
+    ("kernels/cuda/contrast.rs", NOTHING),
     ("tensor/any.rs", NOTHING),
+    ("tensor/any/losses.rs", NOTHING),
     ("tensor/cpu.rs", NETWORKS),
     ("tensor/cuda.rs", NOTHING),
+    ("tensor/cuda/losses.rs", NOTHING),
     ("tensor/profile.rs", NOTHING),
     ("nn/mod.rs", NETWORKS),
     ("nn/conv.rs", NETWORKS),
@@ -173,6 +176,7 @@ const MOVES: &[(&str, &str)] = &[
     ("methods/mod.rs", NOTHING),
     ("methods/learner.rs", TRAININGS),
     ("methods/check.rs", NOTHING),
+    ("methods/bank.rs", NOTHING),
     ("methods/simclr.rs", OF_SIMCLR),
     ("methods/byol.rs", "byol"),
     ("methods/target.rs", "byol vit"),
@@ -455,6 +459,15 @@ fn no_import_of_a_stages_code_is_missing_from_it() {
     let (_, simclr) = kinds().swap_remove(0);
     let less = Exclusions { modules: &["error", "harness::*", "study::*"], ..EXCLUDED };
     assert!(missing(&simclr, &less).contains("models::spec"), "{:?}", missing(&simclr, &less));
+}
+
+/// The losses are an `impl` in a third file, neither that of the trait nor that of the type.
+#[test]
+fn losses_of_a_gpu_are_in_its_code() {
+    let parts = Graph::of_program().code(&["tensor::cuda"], &EXCLUDED).parts;
+    for module in ["tensor::cuda::losses", "kernels::cuda::contrast", "kernels::cuda::upload"] {
+        assert!(parts.contains_key(module), "{module}");
+    }
 }
 
 #[test]

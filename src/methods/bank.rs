@@ -1,5 +1,5 @@
-//! Rows of unit length that a method keeps between steps, in the memory of a device that has the losses. Other methods'
-//! rows stay on the host, in the method's own types.
+//! Rows that a method keeps between steps, in the memory of a device that has the losses. Elsewhere, and in label-aware
+//! variants, the method's own types keep them on the host.
 
 use crate::error::Result;
 use crate::tensor::{Losses, Rows};
@@ -47,10 +47,13 @@ impl<D: Losses> Bank<D> {
     }
 
     /// Passes the rows to a checkpoint through the host's.
-    pub(super) fn state(&mut self, name: &str, host: &mut [f32], state: &mut dyn State<D>) -> Result<()> {
+    fn state(&mut self, name: &str, host: &mut [f32], state: &mut dyn State<D>) -> Result<()> {
         self.copy_to(host);
+        let before = host.to_vec();
         state.floats(name, host)?;
-        self.rows = self.device.arena(host.to_vec());
+        if before != host {
+            self.rows = self.device.arena(host.to_vec());
+        }
         Ok(())
     }
 }

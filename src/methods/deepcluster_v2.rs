@@ -97,7 +97,8 @@ struct DeepclusterV2<D: tensor::Losses, const P: usize> {
     network: Network<D, P, P>,
     /// The memory banks of first views and of second views.
     memories: [Memory; 2],
-    /// The rows of both and the centroids of the heads, if the device has the losses.
+    /// The rows of both and the centroids of the heads, if the device has the losses. Then those in `memories` are out of
+    /// date, except in `state` and at the beginning of an epoch.
     on_device: Option<OnDevice<D>>,
     /// The clusters of each head in this epoch.
     heads: Vec<Clusters>,

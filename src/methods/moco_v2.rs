@@ -88,7 +88,8 @@ struct MocoV2<D: tensor::Losses> {
     target: Target<D>,
     /// The queues of first views' keys and of second views' keys.
     queues: [Queue; 2],
-    /// The keys of both queues, if the device has the losses.
+    /// The keys of both queues, if the device has the losses and this is not the label-aware variant. Then those in
+    /// `queues` are out of date, except in `state`.
     on_device: Option<[Bank<D>; 2]>,
     settings: Settings,
 }

@@ -6,9 +6,9 @@
 //! views, then small crops if the method uses them. Batch normalisation computes its moments as in the authors' code of
 //! each method: over one view at a time (MoCo, PIRL, BYOL, SimSiam, Barlow Twins, VICReg), or over all views of one
 //! size (SimCLR, DeepCluster, SwAV, DINO). `cosine`, `correlation`, `cross_entropy` and `reduce` hold code that several
-//! losses share, `target` is the target network, `bank`
-//! keeps rows on a device, and `learner` defines what all methods have in common. This file only
-//! finds a method by its name; a result depends on the method's own file and on the files that it uses.
+//! losses share, `target` is the target network, `bank` keeps rows on a device, and `learner` defines what all methods
+//! have in common. This file only finds a method by its name; a result depends on the method's own file and on the files
+//! that it uses.
 
 mod bank;
 mod check;

@@ -101,7 +101,8 @@ struct Pirl<D: tensor::Losses> {
     image: Network<D, P, P>,
     jigsaw: Network<D, P, P>,
     bank: MemoryBank,
-    /// The rows of the bank, if the device has the losses.
+    /// The rows of the bank, if the device has the losses and this is not the label-aware variant. Then those in `bank`
+    /// are out of date, except in `state`.
     on_device: Option<Bank<D>>,
     /// The category of each pair that has been seen.
     categories: Vec<u32>,

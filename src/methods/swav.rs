@@ -80,8 +80,8 @@ impl Settings {
     ) -> Result<Box<dyn Learner<D>>> {
         let network = Network::open(&start.spec, head, &start.device, &start.initialisation)?;
         let queues = [0, 1].map(|_| ProjectionQueue::new(self.queue, P));
-        let on_device = queues.each_ref().map(|queue| start.device.upload(&queue.rows));
-        let on_device = start.device.has_losses().then_some(on_device);
+        let upload = |queue: &ProjectionQueue| start.device.upload(&queue.rows);
+        let on_device = start.device.has_losses().then(|| queues.each_ref().map(upload));
         Ok(Box::new(Swav { network, queues, on_device, settings: self.clone() }))
     }
 }
@@ -90,7 +90,8 @@ struct Swav<D: tensor::Losses, const P: usize, const K: usize> {
     network: Network<D, P, K>,
     /// The queues of first views and of second views.
     queues: [ProjectionQueue; 2],
-    /// The rows of both, if the device has the losses: (capacity, P), the oldest first.
+    /// The rows of both, if the device has the losses: (capacity, P), the oldest first. Then those in `queues` are out of
+    /// date, except in `state`.
     on_device: Option<[D::Buffer; 2]>,
     settings: Settings,
 }

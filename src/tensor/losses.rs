@@ -1,5 +1,6 @@
 //! Losses that a device computes where the predictions are. Each has a definition in `methods`, which also states the
-//! formula. A device without a loss returns `None`; the method then computes it from a copy in host memory.
+//! formula. A device without losses returns `None`; the method then computes the loss from a copy in host memory. What a
+//! method keeps between steps is on a device only if that has the losses ([`Losses::has_losses`]).
 
 use std::fmt;
 use std::ops::Range;
@@ -138,8 +139,8 @@ pub trait Losses: Device {
         panic!("{ON_HOST}")
     }
 
-    /// The sum of comparisons of queries (N, `width`) with the temperature t: `methods::contrast::info_nce`, for MoCo v2
-    /// and v3, PIRL and DeepCluster v2.
+    /// The sum of comparisons of queries (N, `width`) with the temperature t, for MoCo v2 and v3, PIRL and DeepCluster
+    /// v2: the `definition` of each.
     fn info_nce(
         &self,
         queries: &Self::Buffer,
@@ -207,7 +208,7 @@ pub trait Losses: Device {
     }
 }
 
-/// Targets (2N, K) of the first two views, as they follow from scores (2N, K).
+/// Targets (2N, K) of the first two views, as they follow from scores (2N, K) and, with a queue, from its scores.
 #[derive(Debug)]
 pub enum ViewTargets<'a, D: Device> {
     /// softmax((s - c) / temperature) with the centre c (K), which then moves to momentum c + (1 - momentum) mean(s).

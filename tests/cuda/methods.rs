@@ -525,22 +525,6 @@ fn steps_of_optimisers_are_like_the_cpu_s() {
     assert_like_cpu(&Step { lens, updates, arenas: 2 });
 }
 
-/// More copies than can wait for their turn, without any work between them.
-#[test]
-fn uploads_do_not_overtake_each_other() {
-    for precision in [Precision::F32, Precision::Bf16] {
-        let Some(device) = gpu(precision) else { return };
-        for len in [100, 40_000] {
-            let host: Vec<Vec<f32>> = (0..40).map(|index| vec![index as f32; len]).collect();
-            let buffers: Vec<_> = host.iter().map(|values| device.upload(values)).collect();
-            let arenas: Vec<_> = host.iter().map(|values| device.arena(values.clone())).collect();
-            for ((values, buffer), arena) in host.iter().zip(&buffers).zip(&arenas) {
-                assert!(device.download(buffer) == *values && device.host(arena) == *values, "{}", values[0]);
-            }
-        }
-    }
-}
-
 #[test]
 fn numbers_between_two_of_bf16_are_rounded_to_even() {
     let Some(device) = gpu(Precision::Bf16) else { return };

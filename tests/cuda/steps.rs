@@ -75,6 +75,17 @@ fn queues_of_projections_are_like_the_cpu_s() {
 }
 
 #[test]
+fn memories_are_like_the_cpu_s() {
+    let mut settings = settings();
+    // The third batch of 6 wraps around a queue of 16; one of 4 keeps the last keys of each batch.
+    assert_like_cpu(&settings, Name::MocoV2, 4);
+    settings.methods.moco_v2.queue = 4;
+    assert_like_cpu(&settings, Name::MocoV2, 2);
+    // The second epoch, after two batches, clusters what the first has written.
+    assert_like_cpu(&settings, Name::DeepclusterV2, 3);
+}
+
+#[test]
 fn label_aware_steps_are_like_the_cpu_s() {
     let mut settings = settings();
     let methods = &mut settings.methods;
@@ -97,7 +108,9 @@ fn steps_of_transformers_are_like_the_cpu_s() {
 
 #[test]
 fn steps_in_bf16_are_like_the_cpu_s() {
-    assert_rounded_like_cpu(&settings(), Name::Simclr);
+    for name in [Name::Simclr, Name::MocoV2, Name::Swav, Name::Pirl, Name::BarlowTwins, Name::Supervised] {
+        assert_rounded_like_cpu(&settings(), name);
+    }
     assert_rounded_like_cpu(&transformer(), Name::Dino);
 }
 
@@ -128,10 +141,13 @@ fn a_checkpoint_moves_from_the_cpu_to_a_gpu_and_back() {
 
 #[test]
 fn a_training_on_a_gpu_continues_with_the_same_bits() {
-    let Some(device) = gpu(Precision::F32) else { return };
     let (mut settings, folder) = (settings(), tempfile::tempdir().unwrap());
     settings.methods.swav.queue_from_epoch = 0;
-    for name in [Name::MocoV2, Name::Swav, Name::Pirl, Name::DeepclusterV2] {
+    let (f32, bf16) = (Precision::F32, Precision::Bf16);
+    let cases =
+        [(Name::MocoV2, f32), (Name::Swav, f32), (Name::Swav, bf16), (Name::Pirl, bf16), (Name::DeepclusterV2, bf16)];
+    for (name, precision) in cases {
+        let Some(device) = gpu(precision) else { return };
         let start = || Training::start_on(device.clone().into(), &settings, &settings.methods.get(name));
         let mut whole = start();
         (0..3).for_each(|step| _ = whole.step(step));

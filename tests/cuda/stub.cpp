@@ -156,12 +156,12 @@ API cuMemsetD8Async(u64 to, unsigned char value, size_t bytes, void* stream) { E
 API cuStreamCreate(void** stream, u32) { ENTER; *stream = new Stream(); return OK; }
 API cuStreamDestroy_v2(void* stream) { ENTER; delete (Stream*)stream; return OK; }
 API cuStreamSynchronize(void* stream) { ENTER; WORK(stream); wait_for(~0ull); return OK; }
-struct Event { u64 arrivals; std::chrono::steady_clock::time_point time; Stream* stream; u64 copies; };
+struct Event { u64 arrivals; std::chrono::steady_clock::time_point time; Stream* stream; u64 copies; bool waited; };
 API cuEventCreate(void** event, u32) { ENTER; *event = new Event(); return OK; }
 API cuEventRecord(void* event, void* of) {
     ENTER;
     auto* stream = (Stream*)of;
-    *(Event*)event = {arrived + arrivals.size(), std::chrono::steady_clock::now(), stream, stream->done + stream->copies.size()};
+    *(Event*)event = {arrived + arrivals.size(), std::chrono::steady_clock::now(), stream, stream->done + stream->copies.size(), false};
     return OK;
 }
 API cuEventSynchronize(void* of) {
@@ -169,6 +169,7 @@ API cuEventSynchronize(void* of) {
     auto* event = (Event*)of;
     if (event->stream) make_copies(event->stream, event->copies);
     wait_for(event->arrivals);
+    event->waited = true;
     return OK;
 }
 API cuStreamWaitEvent(void* stream, void* of, u32) {
@@ -177,8 +178,15 @@ API cuStreamWaitEvent(void* stream, void* of, u32) {
     if (event->stream) ((Stream*)stream)->waits.push_back({event->stream, event->copies});
     return OK;
 }
-// Every third time, nothing that came before has happened yet.
-API cuEventQuery(void*) { static u64 queries; ENTER; return ++queries % 3 ? OK : NOT_READY; }
+// Every third query says that the event has not happened yet; with SIM_EVENTS=late every one until the host waits for the
+// event, with SIM_EVENTS=early none.
+API cuEventQuery(void* event) {
+    static u64 queries;
+    static const std::string when = getenv("SIM_EVENTS") ? getenv("SIM_EVENTS") : "";
+    ENTER;
+    if (((Event*)event)->waited || when == "early") return OK;
+    return when == "late" || ++queries % 3 == 0 ? NOT_READY : OK;
+}
 API cuEventDestroy_v2(void* event) { ENTER; delete (Event*)event; return OK; }
 API cuEventElapsedTime_v2(float* milliseconds, void* start, void* stop) {
     ENTER;

@@ -11,7 +11,7 @@ use super::{Kernels, Span, check};
 pub struct Term {
     /// Multiplies the loss.
     pub weight: f32,
-    /// The index of a candidate; no index if all count.
+    /// The index of a candidate; `u32::MAX` if all count.
     pub excluded: u32,
 }
 

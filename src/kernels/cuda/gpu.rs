@@ -38,9 +38,9 @@ pub struct Gpu {
     /// Bytes that were taken from the driver, and their largest number so far.
     reserved: Mutex<[usize; 2]>,
     free: Mutex<BTreeMap<usize, Vec<sys::CUdeviceptr>>>,
-    /// For large uploads and for small ones.
+    /// For the copies of each `upload::Order`.
     pub(super) staging: [Mutex<Staging>; 2],
-    /// Memory for images that was dropped.
+    /// Memory of [`Gpu::receive`] that was dropped, the oldest first.
     pub(super) incoming: Mutex<Vec<Incoming>>,
     /// Free places for numbers that the host reads later.
     pub(super) slots: Mutex<Vec<Slot>>,
@@ -228,6 +228,7 @@ impl Gpu {
 
     /// Frees the memory of the free lists.
     fn release(&self) {
+        // The work waits for every copy to the GPU, so none is pending either.
         self.synchronize();
         for (bytes, free) in std::mem::take(&mut *lock(&self.free)) {
             lock(&self.reserved)[0] -= bytes * free.len();

@@ -5,9 +5,9 @@
 //! - `library` finds the driver and NVRTC (NVIDIA's compiler as a library) when they are first needed. The program is
 //!   built without them and runs without them.
 //! - `compile` has NVRTC make machine code for the GPU at hand, and keeps it in a folder.
-//! - `context` is an open GPU, `gpu` its memory (free lists, copies), `launch` its kernels; only these call the driver. All
-//!   work is done in the order of one stream, so memory can be used again as soon as it is dropped. Images are copied in a
-//!   second stream, beside it (`upload`).
+//! - `context` is an open GPU, `gpu` its memory (free lists), `launch` its kernels. All work is done in the order of one
+//!   stream, so memory can be used again as soon as it is dropped. Images are copied in a second stream, beside it
+//!   (`upload`).
 //! - The other files check sizes and launch kernels. They take places in device memory ([`Span`]) as the kernels of `cpu`
 //!   take slices, and have the same contracts.
 //!

@@ -1,8 +1,9 @@
 //! Copies to the GPU, through page-locked memory in which they wait for their turn.
 //!
-//! Parameters, tables and other small things are copied in the order of the work. Images are copied in a second stream,
-//! while the work that came before them runs, into memory that no pending work uses; the work that comes after them waits
-//! for them. So a step does not wait for its images, if they are ready before the last step is done.
+//! Parameters, tables and indices are copied in the order of the work. Activations, which are images but for few, are
+//! copied in a second stream, while the work that came before them runs, into memory that no pending work uses; the work
+//! that comes after them waits for them. So a step does not wait for its images, if they are ready before the last step
+//! is done.
 
 use std::sync::Arc;
 
@@ -11,15 +12,16 @@ use rayon::prelude::*;
 
 use super::gpu::{Gpu, Memory, Span, class, lock};
 
-/// The largest copy of parameters and tables that goes through page-locked memory, in bytes. Larger ones happen once.
-const STAGED: usize = 32 << 20;
+/// The largest copy in the order of the work that goes through page-locked memory, in bytes. Larger ones happen once.
+const STAGED: usize = 1 << 20;
 
-/// The largest copy that is small, in bytes. A step has several of them, each of which would otherwise wait until the GPU
-/// has come to the one before the last.
-const SMALL: usize = 64 << 10;
-
-/// The number of large copies, and of small ones, that may wait for their turn.
+/// The number of copies of activations that may wait for their turn, and of those in the order of the work. A step has
+/// several of the latter; with fewer places, the host would wait until the GPU has come to an earlier one.
 pub(super) const WAITING: [usize; 2] = [2, 16];
+
+/// The number of pieces of memory of one size that may wait for the end of their use. Then the host waits, too: it is
+/// steps ahead of the GPU.
+const BUSY: usize = 4;
 
 /// Page-locked buffers, used in turn.
 pub(super) struct Staging {
@@ -35,20 +37,29 @@ struct Buffer {
     copied: sys::CUevent,
 }
 
-/// Device memory for images that is in no use, but for the work before an event.
+/// Device memory for activations from the host that is in no use, but for the work before an event.
 pub(super) struct Incoming {
     pub(super) at: sys::CUdeviceptr,
     pub(super) bytes: usize,
     pub(super) used: Used,
 }
 
+/// When a copy happens.
+#[derive(Clone, Copy)]
+enum Order {
+    /// While the work that came before runs.
+    BesideWork,
+    /// After the work that came before.
+    OfWork,
+}
+
 /// The event after the last use of memory.
 #[derive(Clone, Copy)]
 pub(super) struct Used(pub(super) sys::CUevent);
 
-// SAFETY: as for `Gpu`.
+// SAFETY: the driver lets any thread use an event.
 unsafe impl Send for Used {}
-// SAFETY: as for `Gpu`.
+// SAFETY: as above.
 unsafe impl Sync for Used {}
 
 impl Staging {
@@ -111,7 +122,7 @@ impl Gpu {
             });
             return self.synchronize();
         }
-        self.staged(to, self.context.stream, |room: &mut [T]| room.copy_from_slice(host));
+        self.staged(to, Order::OfWork, |room: &mut [T]| room.copy_from_slice(host));
     }
 
     /// Reserves memory with a copy of these numbers, each converted by `convert`. It is made beside the work that came
@@ -121,12 +132,8 @@ impl Gpu {
         if host.is_empty() {
             return memory;
         }
-        let copied = self.staged(memory.of::<T>(), self.context.copies, |room: &mut [T]| {
+        self.staged(memory.of::<T>(), Order::BesideWork, |room: &mut [T]| {
             room.par_iter_mut().with_min_len(1 << 14).zip(host).for_each(|(to, &from)| *to = convert(from));
-        });
-        // SAFETY: stream and event live as long as the GPU.
-        self.context.done("cannot wait for a copy", unsafe {
-            result::stream::wait_event(self.context.stream, copied, sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT)
         });
         memory
     }
@@ -135,11 +142,18 @@ impl Gpu {
     fn incoming(self: &Arc<Self>, bytes: usize) -> Memory {
         self.context.enter();
         let class = class(bytes);
-        // SAFETY: the event lives as long as the memory. An error of the work is found by the next call.
-        let is_free = |of: &Incoming| of.bytes == class && unsafe { result::event::query(of.used.0) }.is_ok();
         let mut incoming = lock(&self.incoming);
-        let reused = incoming.iter().position(is_free).map(|index| incoming.swap_remove(index));
+        let of_class: Vec<usize> = (0..incoming.len()).filter(|&index| incoming[index].bytes == class).collect();
+        // SAFETY: the event lives as long as the memory. An error of the work is found by the next call.
+        let is_free = |&index: &usize| unsafe { result::event::query(incoming[index].used.0) }.is_ok();
+        let oldest = || of_class.first().copied().filter(|_| of_class.len() >= BUSY);
+        let chosen = of_class.iter().copied().find(is_free).or_else(oldest);
+        let reused = chosen.map(|index| incoming.remove(index));
         drop(incoming);
+        if let Some(Incoming { used, .. }) = &reused {
+            // SAFETY: as above.
+            self.context.done("the work failed", unsafe { result::event::synchronize(used.0) });
+        }
         let Incoming { at, used, .. } = reused.unwrap_or_else(|| {
             let used = result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING);
             let used = Used(self.context.done("cannot make an event", used));
@@ -148,20 +162,29 @@ impl Gpu {
         Memory::incoming(self.clone(), at, bytes, used)
     }
 
-    /// Copies what `fill` writes to a span in a stream, through page-locked memory. Returns the event after the copy, which
-    /// is valid until the next copies.
-    fn staged<T: Copy>(&self, to: Span, stream: sys::CUstream, fill: impl FnOnce(&mut [T])) -> sys::CUevent {
-        let bytes = to.len * size_of::<T>();
-        let mut staging = lock(&self.staging[usize::from(bytes <= SMALL)]);
-        let Buffer { at, copied, .. } = self.staging_buffer(staging.turn(), bytes);
+    /// Copies what `fill` writes to a span, through page-locked memory. The work that comes after it waits for the copy.
+    fn staged<T: Copy>(&self, to: Span, order: Order, fill: impl FnOnce(&mut [T])) {
+        let (stream, work) = match order {
+            Order::BesideWork => (self.context.copies, Some(self.context.stream)),
+            Order::OfWork => (self.context.stream, None),
+        };
+        let mut staging = lock(&self.staging[order as usize]);
+        let Buffer { at, copied, .. } = self.staging_buffer(staging.turn(), to.len * size_of::<T>());
         // SAFETY: the buffer has room for the values, is aligned to pages, and the copy from it that came before is done.
         let room = unsafe { std::slice::from_raw_parts_mut(at.cast::<T>(), to.len) };
         fill(room);
         // SAFETY: the span has as many bytes, and `staging_buffer` waits for the event before the buffer is written again.
+        // Streams and event are not destroyed while the lock is held.
         self.context.done("cannot copy to the GPU", unsafe {
-            result::memcpy_htod_async(to.address(), room, stream).and_then(|()| result::event::record(copied, stream))
+            result::memcpy_htod_async(to.address(), room, stream)
+                .and_then(|()| result::event::record(copied, stream))
+                .and_then(|()| match work {
+                    Some(work) => {
+                        result::stream::wait_event(work, copied, sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT)
+                    }
+                    None => Ok(()),
+                })
         });
-        copied
     }
 
     /// A buffer of at least `bytes` bytes, after the last copy from it.

@@ -78,17 +78,18 @@ impl Losses for Cuda {
         temperature: f32,
         comparisons: &[Comparison<'_, Self>],
     ) -> DeviceLoss<Self> {
-        let of_kernel =
+        let term_of_kernel =
             |&Term { weight, excluded }: &Term| contrast::Term { weight, excluded: excluded.unwrap_or(u32::MAX) };
-        let terms: Vec<Vec<_>> = comparisons.iter().map(|of| of.terms.iter().map(of_kernel).collect()).collect();
-        let of_kernel = |(of, terms): (&Comparison<'_, Self>, _)| contrast::Comparison {
+        let terms: Vec<Vec<_>> = comparisons.iter().map(|of| of.terms.iter().map(term_of_kernel).collect()).collect();
+        let comparison_of_kernel = |(of, terms): (&Comparison<'_, Self>, _)| contrast::Comparison {
             first: of.first,
             terms,
             candidates: span_of(&of.candidates, width),
             positives: span_of(&of.positives, width),
             mistaken: of.mistaken,
         };
-        let comparisons: Vec<_> = comparisons.iter().zip(terms.iter().map(Vec::as_slice)).map(of_kernel).collect();
+        let comparisons: Vec<_> =
+            comparisons.iter().zip(terms.iter().map(Vec::as_slice)).map(comparison_of_kernel).collect();
         self.graded(queries, |kernels, gradient, queries| {
             kernels.info_nce(gradient, queries, width, temperature, &comparisons)
         })

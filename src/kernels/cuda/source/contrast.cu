@@ -16,7 +16,7 @@ KERNEL mix_rows(float* kept, const float* from, const u32* places, u64 rows, u32
     if (row >= rows) return;
     kept += (u64)places[row] * columns; from += row * columns;
     u32 lane = threadIdx.x % 32;
-    auto mixed = [&](u32 c) { return share * kept[c] + (1 - share) * from[c]; };
+    auto mixed = [&](u32 c) { return share > 0 ? share * kept[c] + (1 - share) * from[c] : from[c]; };
     float squares = 0;
     for (u32 c = lane; c < columns; c += 32) squares += mixed(c) * mixed(c);
     float scale = share > 0 ? 1 / sqrtf(warp_sum(squares) + TINY) : 1;
