@@ -10,7 +10,7 @@ use cudarc::driver::{result, sys};
 use crate::error::{Error, Result};
 
 use super::context::{Context, Description};
-use super::upload::{Incoming, Staging, Used, WAITING};
+use super::staging::{Incoming, Staging, Used, WAITING};
 
 /// Numbers in device memory: a place, and how many they are. Valid while the memory that it was made from is.
 #[derive(Clone, Copy, Debug)]

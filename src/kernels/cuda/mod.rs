@@ -33,6 +33,7 @@ pub mod norm;
 mod peak;
 mod pending;
 pub mod product;
+mod staging;
 mod stopwatch;
 pub mod update;
 mod upload;

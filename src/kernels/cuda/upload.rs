@@ -1,9 +1,8 @@
 //! Copies to the GPU, through page-locked memory in which they wait for their turn.
 //!
-//! Parameters, tables and indices are copied in the order of the work. Activations, which are images but for few, are
-//! copied in a second stream, while the work that came before them runs, into memory that no pending work uses; the work
-//! that comes after them waits for them. So a step does not wait for its images, if they are ready before the last step
-//! is done.
+//! Parameters, tables and indices are copied in the order of the work. Activations (mostly images) are copied in a second
+//! stream, while the work that came before them runs, into memory that no pending work uses; the work that comes after
+//! them waits for them. So a step does not wait for its images, if they are ready before the last step is done.
 
 use std::sync::Arc;
 
@@ -11,38 +10,14 @@ use cudarc::driver::{result, sys};
 use rayon::prelude::*;
 
 use super::gpu::{Gpu, Memory, Span, class, lock};
+use super::staging::{Buffer, Incoming, Used};
 
 /// The largest copy in the order of the work that goes through page-locked memory, in bytes. Larger ones happen once.
 const STAGED: usize = 1 << 20;
 
-/// The number of copies of activations that may wait for their turn, and of those in the order of the work. A step has
-/// several of the latter; with fewer places, the host would wait until the GPU has come to an earlier one.
-pub(super) const WAITING: [usize; 2] = [2, 16];
-
 /// The number of pieces of memory of one size that may wait for the end of their use. Then the host waits, too: it is
 /// steps ahead of the GPU.
 const BUSY: usize = 4;
-
-/// Page-locked buffers, used in turn.
-pub(super) struct Staging {
-    buffers: Vec<Option<Buffer>>,
-    next: usize,
-}
-
-/// Page-locked memory, and the event after the last copy from it.
-#[derive(Clone, Copy)]
-struct Buffer {
-    at: *mut u8,
-    bytes: usize,
-    copied: sys::CUevent,
-}
-
-/// Device memory for activations from the host that is in no use, but for the work before an event.
-pub(super) struct Incoming {
-    pub(super) at: sys::CUdeviceptr,
-    pub(super) bytes: usize,
-    pub(super) used: Used,
-}
 
 /// When a copy happens.
 #[derive(Clone, Copy)]
@@ -51,54 +26,6 @@ enum Order {
     BesideWork,
     /// After the work that came before.
     OfWork,
-}
-
-/// The event after the last use of memory.
-#[derive(Clone, Copy)]
-pub(super) struct Used(pub(super) sys::CUevent);
-
-// SAFETY: the driver lets any thread use an event.
-unsafe impl Send for Used {}
-// SAFETY: as above.
-unsafe impl Sync for Used {}
-
-impl Staging {
-    pub(super) fn new(waiting: usize) -> Self {
-        Self { buffers: vec![None; waiting], next: 0 }
-    }
-
-    /// The buffer whose turn it is.
-    fn turn(&mut self) -> &mut Option<Buffer> {
-        let index = self.next;
-        self.next = (index + 1) % self.buffers.len();
-        &mut self.buffers[index]
-    }
-
-    /// Frees all buffers; no copy is pending.
-    pub(super) fn free(&mut self) {
-        self.buffers.iter_mut().filter_map(Option::take).for_each(Buffer::free);
-    }
-}
-
-impl Buffer {
-    fn free(self) {
-        // SAFETY: both were made by `Gpu::staging_buffer`, and no copy is pending.
-        unsafe {
-            result::free_host(self.at.cast()).ok();
-            result::event::destroy(self.copied).ok();
-        }
-    }
-}
-
-impl Incoming {
-    /// Frees it; no work is pending.
-    pub(super) fn free(self) {
-        // SAFETY: the memory was reserved by `Gpu::reserve`, the event made with it, and neither is in use.
-        unsafe {
-            result::free_sync(self.at).ok();
-            result::event::destroy(self.used.0).ok();
-        }
-    }
 }
 
 impl Gpu {
