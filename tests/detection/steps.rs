@@ -29,8 +29,14 @@ const SMALL: [Four; 5] = [
     [0.6878482, 0.0268602, 2.3068729, 0.4948815],
 ];
 
-/// The first steps of `steps.py target/tmp/detection-paper`, PyTorch 2.15.0 in float64.
-const PAPER: [Four; 2] = [[0.7107880, 0.1011806, 2.4296051, 0.0423057], [0.7176991, 0.1221568, 2.4250313, 0.0282977]];
+/// `steps.py target/tmp/detection-paper`, PyTorch 2.15.0 in float64.
+const PAPER: [Four; 5] = [
+    [0.7107880, 0.1011806, 2.4296051, 0.0423057],
+    [0.7176991, 0.1221568, 2.4250313, 0.0282977],
+    [0.6980139, 0.2292374, 2.4247187, 0.0963131],
+    [0.6959206, 0.0733030, 2.4191776, 0.0632392],
+    [0.6500892, 0.3791006, 2.4211137, 0.2363233],
+];
 
 /// Images of 64x64, with a rate at which the losses move.
 fn small() -> (DetectorTraining, AnnotatedSet) {
@@ -78,15 +84,19 @@ fn five_steps_are_those_of_pytorch() {
     ours.iter().zip(&SMALL).for_each(|(ours, theirs)| assert_agrees(ours, theirs, [2e-6; 2]));
 }
 
-/// A gradient through fifty layers of random weights is sensitive: after one step, the losses of PyTorch in float32 differ
-/// from those in float64 by up to 2e-3 in the first stage and 7e-3 in the second; before it, by up to 6e-5 and 2e-4.
+/// A gradient through fifty layers of random weights is sensitive: PyTorch's losses in float32 differ from those in float64
+/// by up to 6e-5 in the first stage and 2e-4 in the second before a step, by 2e-3 and 7e-3 after one, and then by 1.1e-2,
+/// 2.1e-2 and 9.3e-2 in the first stage and 2.1e-3, 8.8e-3 and 9.6e-3 in the second. Ours, with AVX-512, differ by 2.2e-2,
+/// 1.7e-2 and 4.0e-2, and by 4.7e-3, 1.9e-2 and 5.6e-2.
 #[test]
 #[ignore = "takes minutes and 15 GB"]
 fn steps_at_the_size_of_the_paper_are_those_of_pytorch() {
     let (run, set) = paper();
     let (start, ours) = (std::time::Instant::now(), losses(&run, &set));
     println!("{} steps in {:.1} s: {ours:#?}", ours.len(), start.elapsed().as_secs_f64());
-    for ((ours, theirs), tolerances) in ours.iter().zip(&PAPER).zip([[1e-6, 2e-5], [4e-4, 4e-3]]) {
+    for ((ours, theirs), tolerances) in
+        ours.iter().zip(&PAPER).zip([[1e-6, 2e-5], [4e-4, 4e-3], [0.03, 0.01], [0.03, 0.03], [0.1, 0.1]])
+    {
         assert_agrees(ours, theirs, tolerances);
     }
 }
