@@ -251,7 +251,8 @@ fn graph_of(src: &Path) -> Graph {
     Graph::parse(&graph::text(&modules, &crates))
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a folder.
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().flatten() {
         let target = to.join(entry.file_name());

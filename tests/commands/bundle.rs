@@ -10,6 +10,7 @@ use sempair::rng::Key;
 use zip::write::SimpleFileOptions;
 
 use super::*;
+use crate::keys::copy;
 use crate::sealed::resealed;
 
 /// The folder of the committed reports and their ledger.
@@ -20,13 +21,16 @@ fn committed() -> PathBuf {
 /// A place with the committed ledger, whose runs are of the profile `standard`.
 pub(super) fn with_ledger() -> Place {
     let place = Place::new();
-    let (from, to) = (committed().join("ledger"), place.path().join("reports/ledger"));
-    fs::create_dir_all(&to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
-    }
+    copy(&committed().join("ledger"), &place.path().join("reports/ledger"));
     place
+}
+
+/// The records of the ledger, in order.
+pub(super) fn records(place: &Place) -> Vec<PathBuf> {
+    let entries = fs::read_dir(place.path().join("reports/ledger")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "json")).collect();
+    files.sort();
+    files
 }
 
 fn bundle(place: &Place, name: &str, more: &[&str]) -> Vec<u8> {
@@ -83,7 +87,8 @@ fn a_bundle_is_the_same_each_time_and_verifies_in_any_folder() {
     {
         assert!(files.contains_key(name), "{name}");
     }
-    assert_eq!(files.keys().filter(|name| name.starts_with(RECORDS)).count(), 49);
+    let count = records(&place).len();
+    assert_eq!(files.keys().filter(|name| name.starts_with(RECORDS)).count(), count);
     for (name, bytes) in files.iter().filter(|(name, _)| name.starts_with(RECORDS)) {
         let file = place.path().join("reports/ledger").join(&name[RECORDS.len()..]);
         assert_eq!(*bytes, fs::read(file).unwrap(), "{name}");
@@ -96,7 +101,9 @@ fn a_bundle_is_the_same_each_time_and_verifies_in_any_folder() {
 
     let json = place.json(&["bundle", "verify", "a.zip", "--json"]);
     let facts = ["profile", "files", "records", "report", "same_program", "signature"].map(|key| json[key].clone());
-    let expected: [Value; 6] = ["standard".into(), 77.into(), 49.into(), "same".into(), true.into(), "none".into()];
+    let stated = files.len() - 1; // all but the manifest
+    let expected: [Value; 6] =
+        ["standard".into(), stated.into(), count.into(), "same".into(), true.into(), "none".into()];
     assert_eq!((facts, &json["differences"]), (expected, &serde_json::json!([])));
 
     // A folder that only its owner can enter, without other programs, a ledger or a repository.
@@ -110,9 +117,10 @@ fn a_bundle_is_the_same_each_time_and_verifies_in_any_folder() {
     assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(
         said,
-        "report     follows from the 49 records: rendered again, every file is the same; this program made the bundle\n\
-         signature  none\n\
-         verified: all 77 files are as the manifest states\n"
+        format!(
+            "report     follows from the {count} records: rendered again, every file is the same; this program made the \
+             bundle\nsignature  none\nverified: all {stated} files are as the manifest states\n"
+        )
     );
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "nothing is written");
 }
@@ -171,13 +179,15 @@ fn each_change_is_found_and_its_file_named() {
     for file in ["report/report.html", "report/results.json", "report/tables/transfer.csv"] {
         assert!(heard.contains(&format!("{file}: is not what these records give\n")), "{file}: {heard}");
     }
-    assert!(heard.contains("report     does NOT follow from the 49 records"), "{heard}");
+    let count = records(&place).len();
+    assert!(heard.contains(&format!("report     does NOT follow from the {count} records")), "{heard}");
     let mut page = files.clone();
     page.get_mut("report/report.md").unwrap().extend(b"More.\n");
     assert!(said(&fitted(&page)).starts_with("report/report.md: is not what these records give\n"));
     let mut fewer = files.clone();
     fewer.remove(&record);
-    assert!(said(&fitted(&fewer)).contains("report     does NOT follow from the 48 records"));
+    let follows = format!("report     does NOT follow from the {} records", count - 1);
+    assert!(said(&fitted(&fewer)).contains(&follows));
 
     // A byte of the zip file itself.
     let mut bytes = fs::read(place.path().join("a.zip")).unwrap();
@@ -208,9 +218,11 @@ fn a_bundle_of_another_version_is_compared_by_its_figures() {
     files.get_mut("report/report.md").unwrap().extend(b"Other words.\n");
     let (code, said, _) = made_elsewhere(&files, &place);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.starts_with(
-        "report     rendered again from the 49 records, the figures in results.json are the same; pages and tables were NOT compared; another version"
-    ));
+    let again = format!(
+        "report     rendered again from the {} records, the figures in results.json are the same; pages and tables were NOT compared; another version",
+        records(&place).len()
+    );
+    assert!(said.starts_with(&again), "{said}");
     let results = String::from_utf8(files["report/results.json"].clone()).unwrap();
     let other = results.replacen("\"mean\": 3", "\"mean\": 4", 1);
     assert_ne!(results, other);
@@ -225,7 +237,7 @@ fn an_anonymous_bundle_names_nobody_and_verifies() {
     let place = with_ledger();
     bundle(&place, "a.zip", &["--anonymous"]);
     let files = unpacked(&place, "a.zip");
-    let record: Value = serde_json::from_slice(&fs::read(ledger_file(&place)).unwrap()).unwrap();
+    let record: Value = serde_json::from_slice(&fs::read(&records(&place)[0]).unwrap()).unwrap();
     let secrets = [record["git"]["commit"].as_str().unwrap(), record["build"]["binary_hash"].as_str().unwrap()];
     for (name, bytes) in &files {
         let text = String::from_utf8_lossy(bytes);
@@ -234,12 +246,14 @@ fn an_anonymous_bundle_names_nobody_and_verifies() {
             assert!(is_context || !text.contains(secret) || name.starts_with("report/"), "{name} has {secret}");
         }
     }
-    assert_eq!(files.keys().filter(|name| name.starts_with(RECORDS)).count(), 49);
+    let count = records(&place).len();
+    assert_eq!(files.keys().filter(|name| name.starts_with(RECORDS)).count(), count);
     place.stdout(&["report", "--profile", "standard", "--anonymous"]);
     let report = fs::read(place.path().join("reports/standard-anonymous/report.html")).unwrap();
     assert!(files["report/report.html"] == report, "the page is that of `sempair report --anonymous`");
     let (code, said, _) = verify(&place, &["a.zip"]);
-    assert_eq!((code, said.starts_with("report     follows from the 49 records")), (Some(0), true), "{said}");
+    let follows = format!("report     follows from the {count} records");
+    assert_eq!((code, said.starts_with(&follows)), (Some(0), true), "{said}");
     let error = place.error(&["bundle", "--anonymous", "--author", "Jane Doe"]);
     assert!(error.contains("cannot be used with"), "{error}");
 }
@@ -255,7 +269,7 @@ fn what_the_ledger_keeps_of_the_code_is_in_the_bundle() {
     fs::create_dir(&folder).unwrap();
     names.iter().zip(&bundles).for_each(|(name, text)| fs::write(folder.join(name), text).unwrap());
     // The record names the second one, which needs the first one.
-    let file = ledger_file(&place);
+    let file = records(&place).remove(0);
     let mut record: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     record["git"]["bundle"] = names[1].trim_end_matches(".bundle").into();
     fs::write(&file, resealed(&record.to_string())).unwrap();
@@ -273,13 +287,6 @@ fn what_the_ledger_keeps_of_the_code_is_in_the_bundle() {
     assert!(code == Some(1) && said.contains(&format!("{name}: is not what its name says\n")), "{said}");
     bundle(&place, "c.zip", &["--anonymous"]);
     assert!(!unpacked(&place, "c.zip").keys().any(|name| name.starts_with("source/")));
-}
-
-fn ledger_file(place: &Place) -> PathBuf {
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(place.path().join("reports/ledger")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files.remove(0)
 }
 
 #[test]
@@ -321,7 +328,7 @@ fn the_description_has_what_the_profile_of_runs_asks_for() {
     let root = by_id["./"];
     assert_eq!(root["conformsTo"]["@id"], "https://w3id.org/ro/wfrun/process/0.5");
     let actions = of_type("CreateAction");
-    assert_eq!(actions.len(), 50, "49 runs and the report");
+    assert_eq!(actions.len(), records(&place).len() + 1, "the runs and the report");
     for action in &actions {
         assert_eq!(by_id[action["instrument"]["@id"].as_str().unwrap()]["@type"], "SoftwareApplication");
         assert_eq!(action["agent"]["@id"], "#author");

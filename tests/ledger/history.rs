@@ -2,6 +2,7 @@
 
 use super::Project;
 use super::audit::commit;
+use crate::keys::copy;
 use crate::sealed::{resealed, sealed};
 use sempair::harness::audit::{Audit, Subject, audit};
 use sempair::harness::ledger::{Claimed, Ledger, Running};
@@ -62,17 +63,6 @@ impl Project {
         copy(kept.path(), &dir);
         assert_eq!(self.found(), Vec::<String>::new(), "everything was put back");
         found
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        match entry.path().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => assert!(fs::copy(entry.path(), target).is_ok()),
-        }
     }
 }
 
